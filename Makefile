@@ -1,0 +1,67 @@
+# personakit: `make demo` and `make test` each work alone on a fresh machine with Python >= 3.11.
+#
+#   PYTHON  the Python to build the environment with
+#   TORCH   which torch to install first; any build can be chosen, such as the small CPU one:
+#           make demo TORCH='torch==2.13.0 --index-url ADDRESS'  (ADDRESS: see the README, "Which torch")
+#   VENV    where the environment is
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format nano bench docs FORCE
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.installed ## train, evaluate and run the built-in pair; a few minutes on two cores
+	rm -rf $(DEMO)
+	$(BIN)/personakit train rpo --output $(DEMO)/rpo
+	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 40 --output $(DEMO)/eval
+	$(BIN)/personakit infer --run $(DEMO)/rpo --trace
+	@echo "report: $(DEMO)/eval/report.html"
+
+test: $(VENV)/.dev ## the test suite
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.dev ## style, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+nano: $(VENV)/.installed ## train the built-in model again; under 30 minutes on two cores
+	$(BIN)/python -m personakit.recipes.nano
+
+bench: $(VENV)/.dev ## every side-by-side measurement of benchmarks/
+	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/.installed ## write the generated pages again
+	$(BIN)/python -m personakit.cli.reference > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
+
+# The stamps: an install is done once, and again where pyproject.toml or TORCH has changed.
+$(VENV)/.torch: FORCE
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there), expected Python 3.11 or newer" >&2; \
+		echo "hint: name another one, such as make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@test "$$(cat $@ 2>/dev/null)" = "$(TORCH)" || { \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) && echo "$(TORCH)" > $@; }
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+FORCE:

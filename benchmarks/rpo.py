@@ -1,0 +1,81 @@
+"""RPO against its controls on lamp-mini's test users, several training seeds: the table of docs/rpo.md.
+
+    python benchmarks/rpo.py [--seeds 5] [--data-seed 2026] [--jobs 2] [--output runs/benchmark]
+
+Trains one run a seed, `--jobs` at a time on one thread each (two trainings that share two cores with
+two threads each are many times slower), then evaluates all of them as one row. A stopped benchmark
+goes on where it was. `--data-seed` makes the benchmark from another seed. The evaluation's table goes
+to stdout and to benchmarks/results/rpo-DATASEED.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from personakit.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
+
+
+def personakit(*arguments: str) -> str:
+    """Run one command on one thread and return what it printed."""
+    command = [sys.executable, "-m", "personakit", *arguments]
+    done = subprocess.run(command, env=ALONE, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
+    return done.stdout
+
+
+def train(folder: Path, seed: int, data: str, overrides: list[str]) -> Path:
+    """Train one seed, or go on with it."""
+    begun = (folder / "run.json").exists()
+    settings = [f"seed={seed}", f"data.path={data}", *overrides]
+    personakit("train", "rpo", *settings, "--output", str(folder), *(["--resume"] if begun else []))
+    return folder
+
+
+def main() -> None:
+    """Train, evaluate, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data-seed", type=int, default=2026)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train rpo")
+    options = parser.parse_args()
+    folder = options.output / f"data-{options.data_seed}"
+    data = folder / "lamp-mini"
+    if not data.is_dir():
+        personakit("data", "make", str(data), "--seed", str(options.data_seed))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = list(
+            pool.map(
+                lambda seed: train(folder / f"seed-{seed}", seed, str(data), options.overrides),
+                range(options.seeds),
+            )
+        )
+    evaluation = folder / f"eval-{options.split}"
+    begun = (evaluation / "samples.jsonl").exists()
+    table = personakit(
+        "eval",
+        "lamp",
+        *(part for run in runs for part in ("--run", str(run))),
+        "--split",
+        options.split,
+        "--output",
+        str(evaluation),
+        *(["--resume"] if begun else []),
+    )
+    print(table)
+    write_text(RESULTS / f"rpo-{options.data_seed}.txt", table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""The rows every method is measured against (METHODS, "Controls"): Personalizers without training.
+
+Each covers all tasks, so that means over tasks compare; what it does where its idea has no meaning
+(the mode of a title) is said in its docstring. Fine-tuned context injection is `ContextInjection`
+over a fine-tuned model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from personakit.contracts import ContextProvider, LanguageModel
+from personakit.data.lamp_formats import item_output, task_format
+from personakit.errors import UserError
+from personakit.records import Answer, Context, Example, Profile, Query
+from personakit.tasks import get_task
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a model writes its answers; temperature 0 is greedy, None the task's own length."""
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    seed: int = 0
+
+
+class _Fixed:
+    """A baseline that writes its answer without a model, and so has no probabilities."""
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Return one answer per (query, profile); no tokens are spent."""
+        return [
+            Answer(text=self.answer(query, profile)) for query, profile in zip(queries, profiles, strict=True)
+        ]
+
+    def answer(self, query: Query, profile: Profile) -> str:
+        """Return the answer to one query."""
+        raise NotImplementedError
+
+    def score(
+        self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
+    ) -> list[float]:
+        """Raise `UserError`: there is no model behind this baseline."""
+        raise UserError(
+            f"the baseline {type(self).__name__} cannot score texts: no model is behind it",
+            hint="compare probabilities with a baseline that has a model, such as generic",
+        )
+
+
+class CopyInput(_Fixed):
+    """Gives back the part of the input the query is about: the tweet, the article, the original."""
+
+    def answer(self, query: Query, profile: Profile) -> str:
+        """Return the query's own text without the benchmark's wording."""
+        return query.search_text
+
+
+@dataclass(frozen=True)
+class MajorityClass(_Fixed):
+    """The most frequent gold of the training set; where a task has no classes, copies the input.
+
+    `classes` maps a task to its most frequent label.
+    """
+
+    classes: Mapping[str, str]
+
+    @classmethod
+    def from_examples(cls, examples: Iterable[Example]) -> MajorityClass:
+        """Count the golds of training examples; of two labels as frequent, the earlier in the list."""
+        counts: dict[str, Counter[str]] = {}
+        for example in examples:
+            query = example.query
+            if query.gold is not None and task_format(query.task).labels:
+                counts.setdefault(query.task, Counter())[query.gold.strip()] += 1
+        return cls({task: _most_frequent(counter, task) for task, counter in counts.items()})
+
+    def answer(self, query: Query, profile: Profile) -> str:
+        """Return the task's majority class."""
+        labels = task_format(query.task).labels
+        if not labels:
+            return query.search_text
+        if query.task not in self.classes:
+            raise UserError(
+                f"no training examples of {query.task} were given to take the majority class from",
+                hint="name training data of every task that is evaluated",
+            )
+        return self.classes[query.task]
+
+
+@dataclass(frozen=True)
+class ProfileMode(_Fixed):
+    """The user's most frequent label; of two as frequent, the earlier in the task's list.
+
+    Where the history holds no label (it is empty, or LaMP-1, whose items have none): the majority
+    class of training. In generation tasks the user's most recent text, which has the user's way and
+    the wrong content; where there is none, a copy of the input.
+    """
+
+    majority: MajorityClass
+
+    def answer(self, query: Query, profile: Profile) -> str:
+        """Return the profile's most frequent label."""
+        outputs = [item_output(query.task, item).strip() for item in profile.items]
+        labels = task_format(query.task).labels
+        known = [output for output in outputs if output in labels]
+        if known:
+            return self.typical(known, query.task)
+        if labels or not outputs:
+            return self.majority.answer(query, profile)
+        return outputs[_most_recent(profile)]
+
+    def typical(self, labels: Sequence[str], task: str) -> str:
+        """Return the label that stands for the user's."""
+        return _most_frequent(Counter(labels), task)
+
+
+@dataclass(frozen=True)
+class ProfileMean(ProfileMode):
+    """`ProfileMode`, but the user's mean rating in LaMP-3.
+
+    Not rounded: LaMP scores `float(prediction)`, and rounding would hide what the mean knows.
+    """
+
+    def typical(self, labels: Sequence[str], task: str) -> str:
+        """Return the mean of ratings, the mode of any other label."""
+        if get_task(task).kind == "ordinal":
+            return f"{fmean(map(float, labels)):.4f}"
+        return super().typical(labels, task)
+
+
+@dataclass(frozen=True)
+class Oracle(_Fixed):
+    """Answers from the user's hidden traits: the ceiling, where a benchmark ships it.
+
+    `answers` maps query ids to texts; a query without one is an error in its answer, not a guess.
+    """
+
+    answers: Mapping[str, str]
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Look the answers up."""
+        return [
+            Answer(text=self.answers[query.id])
+            if query.id in self.answers
+            else Answer(text="", error=f"the oracle has no answer to query {query.id}")
+            for query in queries
+        ]
+
+
+@dataclass(frozen=True)
+class Generic:
+    """The model on the bare query: what anybody would be answered."""
+
+    model: LanguageModel
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Answer all queries in one call of the model; the profiles are not read."""
+        prompts = [get_task(query.task).prompt(query) for query in queries]
+        return _answers(self.model, self.decoding, queries, prompts, [Context()] * len(prompts), prompts)
+
+    def score(
+        self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
+    ) -> list[float]:
+        """Return log p(text | query) in nats."""
+        return self.model.score([get_task(query.task).prompt(query) for query in queries], texts)
+
+
+@dataclass(frozen=True)
+class ContextInjection:
+    """LaMP's in-prompt augmentation: the history in the prompt of a single-step model.
+
+    `max_length` is the prompt's budget in the model's tokens, shared out as LaMP does (512 there). An
+    empty history leaves the plain prompt.
+    """
+
+    model: LanguageModel
+    provider: ContextProvider
+    max_length: int = 512
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Answer all queries in one call of the model."""
+        contexts = self.provider.context(queries, profiles)
+        plain = [get_task(query.task).prompt(query) for query in queries]
+        prompts = self._prompts(queries, contexts)
+        return _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+
+    def score(
+        self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
+    ) -> list[float]:
+        """Return log p(text | history, query) in nats."""
+        return self.model.score(self._prompts(queries, self.provider.context(queries, profiles)), texts)
+
+    def _prompts(self, queries: Sequence[Query], contexts: Sequence[Context]) -> list[str]:
+        return [
+            get_task(query.task).prompt(query)
+            if context.empty
+            else get_task(query.task).prompt_with_context(
+                query, context, count_tokens=self.model.count_tokens, max_length=self.max_length
+            )
+            for query, context in zip(queries, contexts, strict=True)
+        ]
+
+
+def _answers(
+    model: LanguageModel,
+    decoding: Decoding,
+    queries: Sequence[Query],
+    prompts: Sequence[str],
+    contexts: Sequence[Context],
+    plain: Sequence[str],
+) -> list[Answer]:
+    """Generate one answer a prompt; what a prompt has beyond the plain one counts as context."""
+    started = time.perf_counter()
+    texts = _generate(model, decoding, queries, prompts)
+    seconds = (time.perf_counter() - started) / max(1, len(prompts))
+    answers = []
+    for query, text, prompt, bare, context in zip(queries, texts, prompts, plain, contexts, strict=True):
+        prompt_tokens = model.count_tokens(prompt)
+        answers.append(
+            Answer(
+                text=_clean(query, text),
+                context=context,
+                tokens=prompt_tokens + model.count_tokens(text),
+                context_tokens=0 if prompt == bare else prompt_tokens - model.count_tokens(bare),
+                seconds=seconds,
+            )
+        )
+    return answers
+
+
+def _generate(
+    model: LanguageModel, decoding: Decoding, queries: Sequence[Query], prompts: Sequence[str]
+) -> list[str]:
+    """Return one text a prompt, in one call for all queries that may be answered at the same length."""
+    lengths = [decoding.max_new_tokens or get_task(query.task).max_new_tokens for query in queries]
+    texts = [""] * len(prompts)
+    for length in dict.fromkeys(lengths):
+        places = [place for place, its_length in enumerate(lengths) if its_length == length]
+        answers = model.generate(
+            [prompts[place] for place in places],
+            max_new_tokens=length,
+            temperature=decoding.temperature,
+            seed=decoding.seed,
+        )
+        for place, samples in zip(places, answers, strict=True):
+            texts[place] = samples[0]
+    return texts
+
+
+def _clean(query: Query, text: str) -> str:
+    """Take the answer out of a model's text; one that cannot be parsed stays, and scores as it is."""
+    parsed = get_task(query.task).parse(text)
+    return text.strip() if parsed is None else parsed
+
+
+def _most_frequent(counter: Counter[str], task: str) -> str:
+    order = {label: place for place, label in enumerate(task_format(task).labels)}
+    return min(counter, key=lambda label: (-counter[label], order.get(label, len(order)), label))
+
+
+def _most_recent(profile: Profile) -> int:
+    """Return the place of the newest item; without dates, the last in the file."""
+    return max(range(len(profile.items)), key=lambda place: (profile.items[place].date or "", place))

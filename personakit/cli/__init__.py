@@ -1,0 +1,11 @@
+"""The command line: one small file a command; each parses, calls and prints.
+
+Nothing here imports torch, transformers, trl or anything slow before a command runs, so that every
+`--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from personakit.cli.main import main
+
+__all__ = ["main"]

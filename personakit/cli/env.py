@@ -1,0 +1,69 @@
+"""`personakit env`: what this machine has, for a bug report or a surprise."""
+
+from __future__ import annotations
+
+import typer
+
+from personakit.cli.command import command
+from personakit.cli.output import Result, table
+
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "pyarrow")
+_EXTRAS = {"dense": "sentence-transformers"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    command(app, "env")(env)
+
+
+def env() -> Result:
+    """Print what this machine has.
+
+    Versions, the device and precision a local model would use and why, threads, the cache folder, and
+    which extras are installed.
+    """
+    import os
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from personakit import __version__
+    from personakit.files import cache_folder
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    found: dict[str, object] = {
+        "personakit": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{package: installed(package) for package in _PACKAGES},
+        **_device(),
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cache": str(cache_folder()),
+        **{f"extra_{extra}": installed(package) for extra, package in _EXTRAS.items()},
+    }
+    return Result(found, lambda out: table(out, ("what", "value"), _rows(found)))
+
+
+def _device() -> dict[str, object]:
+    """Where a local model computes here and in what precision, with the reason."""
+    from personakit.training.allocator import tuned_environment
+    from personakit.training.precision import decide_precision
+
+    precision = decide_precision()
+    return {
+        "device": precision.device,
+        "dtype": precision.dtype,
+        "dtype_reason": precision.reason,
+        "allocator": "as it is" if not tuned_environment() else "tuned for train, eval and infer",
+    }
+
+
+def _rows(found: dict[str, object]) -> list[tuple[str, str]]:
+    return [(name, "not installed" if value is None else str(value)) for name, value in found.items()]

@@ -1,0 +1,127 @@
+"""`personakit eval`: a method against its controls, or prediction files made elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from personakit.cli.command import command, group
+from personakit.cli.evaluating import Request, evaluate_request
+from personakit.cli.options import Base, Limit, Resume, RunData, Runs, Seed, Split, Tasks
+from personakit.cli.output import Result, harmless, table
+from personakit.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = group("eval", "Evaluate against controls.")
+
+Rows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline",
+        metavar="NAME",
+        help="Which rows stand beside the method, repeatable: generic, copy, majority, profile, context, "
+        "context-tuned, empty, other, oracle. By default all that data and run allow.",
+    ),
+]
+NoRun = Annotated[bool, typer.Option("--no-run", help="Baselines only, of --base.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="DIR", help="A new folder; by default one in runs/.")
+]
+Predictions = Annotated[
+    Path | None,
+    typer.Option("--predictions", metavar="FILE", help="Score this file (or folder of seven) and exit."),
+]
+Golds = Annotated[Path | None, typer.Option("--golds", metavar="FILE", help="The golds of --predictions.")]
+
+
+@command(app, "lamp")
+def lamp(
+    run: Runs = None,
+    no_run: NoRun = False,
+    base: Base = None,
+    baseline: Rows = None,
+    data: RunData = None,
+    task: Tasks = None,
+    split: Split = "dev",
+    limit: Limit = None,
+    seed: Seed = 0,
+    output: Output = None,
+    resume: Resume = False,
+    predictions: Predictions = None,
+    golds: Golds = None,
+) -> Result:
+    """Evaluate on LaMP's tasks by LaMP's rules.
+
+    Several --run that differ in their seed are one row, with intervals over users and seeds. Writes
+    results.json, every sample, prediction files in LaMP's format, and report.html. Work on dev: a look
+    at test is recorded in the run.
+    """
+    if predictions is not None or golds is not None:
+        return _score(predictions, golds)
+    request = Request(
+        "lamp", run or [], no_run, base, baseline, data, task, split, limit, seed, output, resume
+    )
+    return evaluate_request(request)
+
+
+@command(app, "rewriting")
+def rewriting(
+    run: Runs = None,
+    no_run: NoRun = False,
+    base: Base = None,
+    baseline: Rows = None,
+    data: RunData = None,
+    split: Split = "dev",
+    limit: Limit = None,
+    seed: Seed = 0,
+    output: Output = None,
+    resume: Resume = False,
+) -> Result:
+    """Evaluate on people's rewrites of texts.
+
+    ROUGE-L and edit distance to what the user wrote, beside the row that copies the original.
+    """
+    tasks = ["rewriting"]
+    request = Request(
+        "rewriting", run or [], no_run, base, baseline, data, tasks, split, limit, seed, output, resume
+    )
+    return evaluate_request(request)
+
+
+def _score(predictions: Path | None, golds: Path | None) -> Result:
+    """Score files made elsewhere."""
+    from personakit.tasks.predictions import score_files, score_folders
+
+    if predictions is None or golds is None:
+        raise UserError(
+            f"--{'golds' if predictions is None else 'predictions'} was given alone, expected both",
+            hint="personakit eval lamp --predictions FILE --golds FILE",
+        )
+    if predictions.is_dir() and golds.is_dir():
+        benchmark = score_folders(predictions, golds)
+        reports, primary = list(benchmark.reports.values()), benchmark.primary
+    else:
+        reports, primary = [score_files(predictions, golds)], None
+    document: dict[str, Any] = {"scores": [asdict(report) for report in reports]}
+    if primary is not None:
+        document["primary"] = primary
+    rows = [
+        (report.task, metric, value, report.examples)
+        for report in reports
+        for metric, value in report.metrics.items()
+    ]
+
+    def show(out: Console) -> None:
+        table(out, ("task", "metric", "value", "examples"), rows)
+        if primary is not None:
+            out.print(f"primary figure (mean of accuracy, 1 - MAE/4 and ROUGE-1): {primary:.4f}")
+        for report in reports:
+            for warning in report.warnings:
+                out.print(f"warning: {harmless(warning)}")
+
+    return Result(document, show)

@@ -1,0 +1,247 @@
+"""What `personakit eval` does: data and rows, answers into the sample log, results, files, report."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.cli.errors import resumable
+from personakit.cli.output import Result, harmless, note
+from personakit.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personakit.cli.comparison import Comparison, Examples
+    from personakit.data.store import ExampleStore
+    from personakit.methods import FinishedRun, Surroundings
+
+ROOT = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of `personakit eval`; see the options for what each means."""
+
+    suite: str
+    runs: list[Path]
+    no_run: bool
+    base: str | None
+    rows: list[str] | None
+    data: str | None
+    tasks: list[str] | None
+    split: str
+    limit: int | None
+    seed: int
+    output: Path | None
+    resume: bool
+
+
+def evaluate_request(request: Request) -> Result:
+    """Run one evaluation from its options to its report."""
+    from personakit.cli.comparison import choose_rows, make_comparison
+    from personakit.evaluation.measurements import facts_of
+    from personakit.evaluation.report import REPORT_FILE
+    from personakit.evaluation.results import compute_results, write_results
+    from personakit.evaluation.runner import evaluate, write_prediction_files
+    from personakit.evaluation.table import print_results
+    from personakit.tasks import get_task
+
+    folder = _folder(request)  # first: a refused call must not load models, or count as a look at test
+    runs = _runs(request)
+    data = request.data or (runs[0].settings.data.path if runs else "lamp-mini")
+    examples = _examples(request, data)
+    around = _surroundings(request, runs, data, examples)
+    rows = choose_rows(request.rows, runs, examples, around)
+    comparison = make_comparison(rows, runs, around)
+    looks = _record_looks(request, runs, examples, comparison)
+    tasks = {task: get_task(task) for task in examples}
+    with resumable(_again(folder)), _told() as progress:
+        log = evaluate(
+            comparison.candidates,
+            examples,
+            tasks,
+            folder,
+            seed=request.seed,
+            resume=request.resume,
+            progress=progress,
+        )
+    facts = {task: facts_of(each) for task, each in tasks.items()}
+    made_by = _made_by(request, data, runs, around, examples)
+    results = compute_results(log, facts, comparison.claims(), made_by=made_by, seed=request.seed)
+    write_results(folder, results)
+    write_prediction_files(log, folder / "predictions")
+    write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)
+    note(f"report: {folder / REPORT_FILE}")
+
+    def show(out: Console) -> None:
+        print_results(results, out)
+        out.print(harmless(str(folder)))
+
+    return Result({**results, "folder": str(folder)}, show)
+
+
+def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], looks: int) -> Path:
+    """Write the report of an evaluation's folder."""
+    from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, ORACLE, OTHER
+    from personakit.evaluation.report import REPORT_FILE, write_report
+    from personakit.evaluation.samples import SAMPLES_FILE
+    from personakit.evaluation.table import methods
+
+    made_by = results["made_by"]
+    hidden = {GENERIC, MAJORITY, ORACLE, EMPTY, OTHER}
+    shown = [label for label in methods(results) if label not in hidden]
+    training = {
+        name: run / "metrics.jsonl" for name, run in runs.items() if (run / "metrics.jsonl").is_file()
+    }
+    return write_report(
+        folder / REPORT_FILE,
+        results,
+        folder / SAMPLES_FILE,
+        title=f"{made_by['suite']}, {made_by['split']} split",
+        baseline=GENERIC,
+        shown=shown or None,
+        training=training,
+        test_looks=looks,
+    )
+
+
+def _runs(request: Request) -> list[FinishedRun]:
+    from personakit.methods import newest_run, read_run
+
+    if request.no_run:
+        if request.runs:
+            raise UserError(f"--no-run and --run {request.runs[0]} were both given", hint="leave one out")
+        return []
+    return [read_run(folder) for folder in request.runs or [newest_run()]]
+
+
+def _examples(request: Request, data: str) -> Examples:
+    """The examples of each task, at most `limit` of each, spread over the split so that many users are in."""
+    from personakit.data import available, open_examples
+
+    there = [task for task, split in available(data) if split == request.split]
+    if request.suite == "lamp":
+        there = [task for task in there if task.startswith("LaMP")]
+    wanted = request.tasks or there
+    if not wanted:
+        found = sorted({split for _, split in available(data)})
+        raise UserError(
+            f'{data} has no LaMP task with the split "{request.split}"',
+            hint=f"it has the splits {', '.join(found)}; rewrites are for `personakit eval rewriting`",
+        )
+    stores = [open_examples(data, task, request.split) for task in wanted]
+    return {store.task: _spread(store, request.limit) for store in stores}
+
+
+def _spread(store: ExampleStore, limit: int | None) -> ExampleStore:
+    if limit is None or limit >= len(store):
+        return store
+    return store.subset([place * len(store) // limit for place in range(limit)])
+
+
+def _surroundings(request: Request, runs: list[FinishedRun], data: str, examples: Examples) -> Surroundings:
+    from personakit.cli.comparison import oracle_answers, train_golds
+    from personakit.config import TrainRPO
+    from personakit.methods import Surroundings
+
+    settings = runs[0].settings if runs else TrainRPO()
+    return Surroundings(
+        settings=settings,
+        base=request.base or settings.base,
+        train_golds=train_golds(data, list(examples)),
+        oracle=oracle_answers(examples),
+    )
+
+
+def _folder(request: Request) -> Path:
+    if request.output is not None:
+        if (request.output / "samples.jsonl").exists() and not request.resume:
+            raise UserError(
+                f"{request.output}: there is an evaluation already",
+                hint="--resume goes on with it; else choose another folder",
+            )
+        return request.output
+    name = f"eval-{request.suite}-{request.split}"
+    if request.resume:
+        stopped = [
+            path
+            for path in sorted(ROOT.glob(f"{name}-*"), reverse=True)
+            if not (path / "results.json").exists()
+        ]
+        if not stopped:
+            raise UserError(
+                f"--resume: no stopped evaluation {ROOT / name}-*", hint="name its folder with --output"
+            )
+        return stopped[0]
+    return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _record_looks(
+    request: Request, runs: list[FinishedRun], examples: Examples, comparison: Comparison
+) -> int:
+    """Note a look at test in every run, and return the most that one of them has had."""
+    from personakit.evaluation.results import record_test_look
+
+    if request.split != "test" or request.resume:
+        return 0
+    command = f"personakit eval {request.suite}"
+    counts = [
+        record_test_look(run.folder, command=command, tasks=list(examples), methods=comparison.labels)
+        for run in runs
+    ]
+    return max(counts, default=0)
+
+
+def _made_by(
+    request: Request, data: str, runs: list[FinishedRun], around: Surroundings, examples: Examples
+) -> dict[str, Any]:
+    """What the results rest on; no times, so that a resumed evaluation ends with the same file."""
+    from personakit import __version__
+
+    return {
+        "personakit": __version__,
+        "suite": request.suite,
+        "split": request.split,
+        "limit": request.limit,
+        "seed": request.seed,
+        "base": around.base,
+        "runs": [str(run.folder) for run in runs],
+        "data": data,
+        "fingerprints": {task: store.fingerprint for task, store in examples.items()},
+    }
+
+
+def _again(folder: Path) -> str:
+    """The command that goes on with this one."""
+    said = sys.argv[1:]
+    if "--output" not in said:
+        said = [*said, "--output", str(folder)]
+    return shlex.join(["personakit", *(word for word in said if word != "--resume"), "--resume"])
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[Callable[[int, int], None]]:
+    """Tell how far the answers are."""
+    from personakit.training.progress import choose_progress
+
+    progress = choose_progress()
+    begun = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            progress.start("answers", total, done)
+            begun = True
+        progress.update(done)
+
+    try:
+        yield tell
+    finally:
+        progress.finish()

@@ -1,0 +1,167 @@
+"""`personakit infer`: one query for one user, or a batch of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from personakit.cli.command import command
+from personakit.cli.options import Base, Columns, Resume, Run, RunData, Split
+from personakit.cli.output import Result, harmless, note, shortened
+from personakit.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personakit.records import Answer, Profile, Query
+
+Text = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="QUERY",
+        help="What the user asks: a bare text, or a full LaMP input; - reads it from stdin. Without one: "
+        "a sample query of the data.",
+    ),
+]
+Task = Annotated[str | None, typer.Option("--task", help="The query's task, such as LaMP_7.")]
+User = Annotated[str | None, typer.Option("--user", metavar="ID", help="A user of the data.")]
+ProfileFile = Annotated[
+    Path | None,
+    typer.Option("--profile", metavar="FILE", help="A history of your own: JSONL, CSV or Parquet."),
+]
+Batch = Annotated[
+    Path | None,
+    typer.Option(
+        "--batch", metavar="FILE", help='JSONL with {"id", "query"} and, if any, "user" or "profile".'
+    ),
+]
+Trace = Annotated[
+    bool, typer.Option("--trace", help="Show what was retrieved, the plan, and the difference.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Where a batch's answers go; by default stdout."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    command(app, "infer")(infer)
+
+
+def infer(
+    query: Text = None,
+    batch: Batch = None,
+    run: Run = None,
+    base: Base = None,
+    user: User = None,
+    profile: ProfileFile = None,
+    column: Columns = None,
+    task: Task = None,
+    data: RunData = None,
+    split: Split = "dev",
+    trace: Trace = False,
+    output: Output = None,
+    resume: Resume = False,
+) -> Result:
+    """Answer one query, or a batch, in one user's way.
+
+    The history is a user's of the data (--user), or a file of your own (--profile); without one, the
+    answer is the generic one.
+    """
+    from personakit.cli.histories import Histories
+    from personakit.methods import newest_run, read_run
+
+    if user is not None and profile is not None:
+        raise UserError(
+            f"--user {user} and --profile {profile} both name a history, expected one of them",
+            hint="leave one out",
+        )
+    opened = read_run(run or newest_run())
+    histories = Histories(
+        data or opened.settings.data.path, split, user=user, profile=profile, columns=column
+    )
+    if batch is not None:
+        from personakit.cli.batch import answer_batch
+
+        if query is not None:
+            raise UserError(
+                f"{query[:40]!r} and --batch {batch} both ask, expected one of them", hint="leave one out"
+            )
+        return answer_batch(
+            batch, histories, run=opened.folder, base=base, task=task, output=output, resume=resume
+        )
+    if output is not None or resume:
+        option = "--resume" if resume else f"--output {output}"
+        raise UserError(f"{option} goes with --batch, which was not given", hint="redirect with > instead")
+    if query is None:
+        asked, history = histories.sample(task)
+    else:
+        asked, history = histories.ask(sys.stdin.read() if query == "-" else query, task)
+    answer = _answer(asked, history, opened.folder, base)
+    return Result(
+        document_of(asked, history, answer), lambda out: _show(out, asked, history, answer, trace=trace)
+    )
+
+
+def document_of(query: Query, profile: Profile, answer: Answer) -> dict[str, Any]:
+    """An answer as `--json` and a batch's lines have it."""
+    return {
+        "id": query.id,
+        "task": query.task,
+        "user": query.user_id,
+        "query": query.text,
+        "answer": answer.text,
+        "generic": answer.generic,
+        "profile_items": len(profile.items),
+        "context": {
+            "items": [{"id": item.id, **item.fields} for item in answer.context.items],
+            "summary": answer.context.summary,
+            "prompts": list(answer.context.prompts),
+        },
+        "trace": dict(answer.trace),
+        "tokens": answer.tokens,
+        "context_tokens": answer.context_tokens,
+        "seconds": answer.seconds,
+        "error": answer.error,
+        "degraded": answer.degraded,
+    }
+
+
+def _answer(query: Query, profile: Profile, run: Path, base: str | None) -> Answer:
+    from personakit.methods import open_run
+
+    if not profile.items:
+        note("no history: the answer is the generic one (--user or --profile names a history)")
+    [answer] = open_run(run, base=base).respond([query], [profile])
+    if answer.error is not None:
+        raise RunError(f"no answer: {answer.error}", hint="--debug and the run's log may say more")
+    if answer.degraded is not None:
+        note(f"degraded: {answer.degraded}")
+    return answer
+
+
+def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace: bool) -> None:
+    if not trace:
+        out.print(harmless(answer.text))
+        return
+    from personakit.cli.difference import coloured
+
+    out.print(f"query      {harmless(query.text)}")
+    out.print(f"user       {harmless(query.user_id or 'you')}, {len(profile.items)} items of history")
+    for number, item in enumerate(answer.context.items, start=1):
+        out.print(f"retrieved  {number}. {harmless(shortened(' · '.join(item.fields.values())))}")
+    for name, text in answer.trace.items():
+        out.print(f"{name:<10} {harmless(text)}")
+    if answer.generic is not None:
+        out.print(f"generic    {harmless(answer.generic)}")
+    out.print(f"answer     {harmless(answer.text)}", style="bold")
+    if answer.generic is not None:
+        out.print("difference ", coloured(answer.generic, answer.text), sep="", end="\n")
+    out.print(
+        f"price      {answer.tokens} tokens over all calls, {answer.context_tokens} of them context, "
+        f"{answer.seconds:.2f} s"
+    )

@@ -1,0 +1,56 @@
+"""Runs a command and turns how it ended into an exit status.
+
+0 done · 1 the run failed · 2 wrong use or bad input · 130 interrupted. An error is one sentence with
+the value and its place, then `hint: ...`; the traceback only with `--debug`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from typer.exceptions import TyperException
+
+from personakit.cli.app import app
+from personakit.cli.errors import Ending, ending_of, usage_ending
+from personakit.cli.output import print_error
+from personakit.models.environment import keep_quiet
+from personakit.training.allocator import tuned_environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `personakit ARGUMENTS` and return its exit status."""
+    keep_quiet()
+    if arguments is None:
+        arguments = sys.argv[1:]
+        _restart_with_tuned_allocator(arguments)
+    debug = "--debug" in arguments
+    try:
+        status = app(args=list(arguments), prog_name="personakit", standalone_mode=False)
+    except TyperException as error:
+        return _end(usage_ending(error))
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last stop: told below, never lost
+        if debug:
+            traceback.print_exception(error)
+        return _end(ending_of(error))
+    if status == 130:  # typer turns an interruption that no command caught into this status
+        return _end(ending_of(KeyboardInterrupt()))
+    return status if isinstance(status, int) else 0
+
+
+def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
+    """Replace this process by itself with malloc's settings, which glibc reads only when a process starts.
+
+    Happens once, as nothing is missing then; only for the commands that compute, and not for their help.
+    """
+    missing = tuned_environment()
+    computes = arguments[:1] and arguments[0] in ("train", "eval", "infer")
+    if missing and computes and sys.platform == "linux" and not {"-h", "--help"} & set(arguments):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **missing})
+
+
+def _end(ending: Ending) -> int:
+    print_error(ending.sentence, ending.hint)
+    return ending.status

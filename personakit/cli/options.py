@@ -1,0 +1,58 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from personakit.errors import UserError
+
+
+def _at_least_one(value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise UserError(f"--limit {value}: expected at least 1", hint="leave it out for all")
+    return value
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's, such as sft.steps=100."),
+]
+Run = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; by default the newest.")
+]
+Runs = Annotated[
+    list[Path] | None,
+    typer.Option("--run", metavar="DIR", help="A run's folder; repeatable; by default the newest."),
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="MODEL", help="The black box; by default the one the run was trained on."),
+]
+RunData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="lamp-mini, or a folder of LaMP's files; by default the run's own data.",
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task", metavar="TASK", help="A task such as LaMP_3; repeatable; by default all there are."
+    ),
+]
+Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="A task, such as LaMP_3.")]
+Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="train, dev or test.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", callback=_at_least_one, help="At most N queries a task.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an earlier, stopped call left.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of everything random here.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=COLUMN", help="A column that is called otherwise; repeatable."),
+]

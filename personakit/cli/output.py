@@ -1,0 +1,110 @@
+"""What reaches the terminal: results on stdout, everything else on stderr, user text made harmless.
+
+Consoles here have Rich's markup, emoji codes and highlighting off, so a review that says `[/]` is
+printed as it stands; control characters (a history could hold terminal escapes) are shown by name.
+Rich itself leaves colour out where there is no terminal or `NO_COLOR` is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_UNFOLDED = 10_000  # columns: wider than any row
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found: `document` is printed by `--json`, else `show` prints it for people."""
+
+    document: Any
+    show: Callable[[Console], None]
+
+
+def console(file: TextIO) -> Console:
+    """A Rich console on `file` that takes every string literally, and folds nothing in a pipe or a file."""
+    from rich.console import Console
+
+    class Pipe(Console):
+        """Leaves a reader that went away to `print_result`; Rich itself would exit with status 1."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    width = None if file.isatty() or "COLUMNS" in os.environ else _UNFOLDED
+    return Pipe(file=file, width=width, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def print_result(result: Result, *, as_json: bool) -> None:
+    """Print on stdout; a reader that went away (`| head`) ends the command quietly."""
+    import typer
+
+    try:
+        if as_json:
+            text = json.dumps(result.document, ensure_ascii=False, indent=2, default=_plain, allow_nan=False)
+            sys.stdout.write(text + "\n")
+        else:
+            result.show(console(sys.stdout))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+
+
+def note(text: str) -> None:
+    """Say something beside the result."""
+    print(harmless(text), file=sys.stderr)
+
+
+def print_error(sentence: str, hint: str) -> None:
+    """Print the last words of a command that did not finish."""
+    print(f"{harmless(sentence)}\nhint: {harmless(hint)}", file=sys.stderr)
+
+
+def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under column names; numbers stand on the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    cells = [list(row) for row in rows]
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for number, column in enumerate(columns):
+        numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*(harmless(str(cell)) for cell in row))
+    out.print(drawn, soft_wrap=False)
+
+
+def harmless(text: str) -> str:
+    """`text` with control characters other than newline and tab written as `\\x1b`."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else _by_name(character)
+        for character in text
+    )
+
+
+def shortened(text: str, width: int = 100) -> str:
+    """`text` on one line, cut to `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _by_name(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii") if not character.isspace() else character
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

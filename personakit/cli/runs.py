@@ -1,0 +1,45 @@
+"""`personakit runs`: what has been trained here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from personakit.cli.command import command
+from personakit.cli.output import Result, note, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    command(app, "runs")(runs)
+
+
+def runs(
+    root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the runs' folders are.")] = Path(
+        "runs"
+    ),
+) -> Result:
+    """List the runs, newest first."""
+    from personakit.errors import UserError
+    from personakit.training.run import find_runs
+
+    if not root.is_dir() and root != Path("runs"):
+        raise UserError(f"{root}: no such folder", hint="personakit runs lists those in runs/")
+    found = find_runs(root)
+    if not found:
+        note(f"no runs in {root}/: personakit train rpo makes one")
+    document = [
+        {
+            "folder": str(run.folder),
+            "method": run.method,
+            "status": run.status,
+            "created": run.created,
+            "seconds": run.seconds,
+        }
+        for run in found
+    ]
+    rows = [(run.folder, run.method, run.status, run.created[:19], round(run.seconds)) for run in found]
+    columns = ("folder", "method", "status", "created (UTC)", "seconds")
+    return Result(document, lambda out: table(out, columns, rows) if rows else None)

@@ -1,0 +1,119 @@
+"""`personakit train`: one command a method."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from personakit.cli.command import command, group
+from personakit.cli.errors import resumable
+from personakit.cli.options import Overrides
+from personakit.cli.output import Result, harmless, note, table
+from personakit.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personakit.config import TrainRPO
+
+app = group("train", "Train a method.")
+
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="NAME|FILE", help="A shipped config or a file; by default lamp-mini."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="The run's folder; by default a new one in runs/."),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the stopped run in --output, by default the newest one."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, say what would be done, do nothing.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+@command(app, "rpo")
+def rpo(
+    overrides: Overrides = None,
+    config: Config = None,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> Result:
+    """Train RPO: a rewriter of generic answers.
+
+    Asks the base model for its generic answers (each is kept, none is asked for twice), writes
+    trajectories from them to the users' own answers, fine-tunes the rewriter on these, and trains
+    context injection on the same data as a control.
+    """
+    if resume and output is None:
+        output = _newest_stopped("rpo")
+    settings = _settings(config, overrides or [], output if resume else None)
+    if dry_run:
+        return _plan(settings, output)
+
+    from personakit.rpo.train import train_rpo
+    from personakit.training.progress import choose_progress
+    from personakit.training.run import Run
+
+    run = Run.create(output, "rpo", asdict(settings), settings.seed, resume=resume)
+    with resumable(f"personakit train rpo --output {run.folder} --resume"), run:
+        train_rpo(settings, run, choose_progress(quiet=quiet))
+    note(f"next: personakit eval lamp --run {run.folder}")
+    document = {"run": str(run.folder), **run.facts}
+    return Result(document, lambda out: out.print(harmless(str(run.folder))))
+
+
+def _settings(config: str | None, overrides: list[str], resumed: Path | None) -> TrainRPO:
+    """The named config, or, for a run that goes on and is told nothing else, the run's own."""
+    from personakit.config import TrainRPO, find_config, load
+
+    if resumed is not None and config is None and (resumed / "config.yaml").is_file():
+        return load(TrainRPO, resumed / "config.yaml", overrides)
+    return load(TrainRPO, find_config(config or "lamp-mini", "rpo"), overrides)
+
+
+def _newest_stopped(method: str) -> Path:
+    from personakit.training.run import newest_run
+
+    folder = newest_run(method=method, finished=False)
+    if folder is None:
+        raise UserError(
+            "--resume: no stopped run under runs/", hint="name the run's folder with --output, or start anew"
+        )
+    return folder
+
+
+def _plan(settings: TrainRPO, output: Path | None) -> Result:
+    """Check data, retriever and model names, and say what training would read."""
+    from personakit.config import to_yaml
+    from personakit.models.open import resolve_model
+    from personakit.retrieval import open_retriever
+    from personakit.rpo.train import training_stores
+
+    queries = {store.task: len(store) for store in training_stores(settings)}
+    weights = resolve_model(settings.model)
+    if Path(settings.model).is_absolute() and not Path(weights).is_dir():
+        raise UserError(f"model {settings.model}: no such folder", hint="give a folder, a hub name, or nano")
+    if not settings.retrieval.name.startswith("dense"):  # opening that one would load its encoder
+        open_retriever(settings.retrieval.name, settings.retrieval.k)
+    document = {
+        "config": asdict(settings),
+        "queries": queries,
+        "output": None if output is None else str(output),
+    }
+
+    def show(out: Console) -> None:
+        out.print(to_yaml(settings), end="")
+        table(out, ("task", "training queries"), queries.items())
+
+    note("dry run: nothing was trained or written")
+    return Result(document, show)

@@ -1,0 +1,18 @@
+"""Typed settings: every key has a type, a help text and a provenance; files and `key=value` merge onto them.
+
+`schema.py` says what a setting is, `train_rpo.py` holds one method's settings, `loading.py` finds the
+shipped files, merges and checks. The files themselves are in the top-level `configs/`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from personakit.config.loading import config_files, find_config, load, to_yaml
+from personakit.config.schema import Setting, walk
+from personakit.config.train_rpo import TrainRPO
+
+SCHEMAS: dict[str, type[Any]] = {"rpo": TrainRPO}
+"""A config's folder under `configs/` names its method, and the method its schema."""
+
+__all__ = ["SCHEMAS", "Setting", "TrainRPO", "config_files", "find_config", "load", "to_yaml", "walk"]

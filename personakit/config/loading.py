@@ -1,0 +1,147 @@
+"""Finds config files, merges them with `key=value` overrides onto a schema, and checks the result.
+
+OmegaConf does the checking (unknown keys, wrong types, `1e-5` read as the number it is); this file
+turns its exceptions into sentences with a place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from personakit.config.schema import check_bounds, walk
+from personakit.errors import UserError
+
+Schema = TypeVar("Schema")
+
+_SHOW = "personakit config show prints every key with its type and default"
+
+
+def config_folder() -> Path:
+    """Where the shipped configs are: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent.parent
+    for folder in (package / "_configs", package.parent / "configs"):
+        if folder.is_dir():
+            return folder
+    raise UserError(f"{package}: the shipped configs are missing", hint="install personakit again")
+
+
+def config_files() -> dict[str, Path]:
+    """The shipped configs by name, such as `rpo/lamp-mini`."""
+    folder = config_folder()
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def find_config(name: str, method: str | None = None) -> Path:
+    """Return the file for a shipped name (`rpo/lamp-mini`; `lamp-mini` where the method is given) or a path.
+
+    Raises:
+        UserError: there is neither; the hint names the nearest shipped one.
+    """
+    shipped = config_files()
+    for candidate in (name, f"{method}/{name}"):
+        if candidate in shipped:
+            return shipped[candidate]
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(f"{name}: a folder, expected a YAML file", hint="give the file inside it")
+    known = [known for known in shipped if method is None or known.startswith(f"{method}/")]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    raise UserError(f"{name}: no such config file, and no shipped config of that name", hint=hint)
+
+
+def load(schema: type[Schema], path: Path | None = None, overrides: Sequence[str] = ()) -> Schema:
+    """Merge defaults, the YAML file and `key=value` overrides, in that order, and check the result.
+
+    Raises:
+        UserError: an unknown key, a wrong type, a value out of bounds, a file that is not YAML; with the
+            file (or the override), the key's path, the value and what was expected.
+    """
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.structured(schema)
+    if path is not None:
+        merged = _merge(schema, merged, _read_yaml(path), place=str(path))
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals or not key:
+            raise UserError(
+                f"{override!r}: an override is written key=value",
+                hint="for example sft.learning_rate=1e-4; options start with --",
+            )
+        merged = _merge(schema, merged, _parse_override(override), place=override)
+    return cast(Schema, OmegaConf.to_object(merged))
+
+
+def to_yaml(config: Any) -> str:
+    """The resolved settings as YAML, as a run's `config.yaml` keeps them."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.create(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: no such file", hint="personakit config list names the shipped ones"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, byte {error.start}: not UTF-8", hint="save the file as UTF-8 text"
+        ) from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: not YAML: {error.problem}", hint="mind the indentation") from error
+    except yaml.YAMLError as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(f"{path}: not YAML: {problem}", hint="is it a text file?") from error
+    except OmegaConfBaseException as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(f"{path}: {problem}", hint="${key} refers to another key") from error
+
+
+def _parse_override(override: str) -> Any:
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.from_dotlist([override])
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(
+            f"{override!r}: the value is not YAML", hint="close its brackets and quotes"
+        ) from error
+
+
+def _merge(schema: type[Any], base: Any, added: Any, *, place: str) -> Any:
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not isinstance(added, DictConfig):
+        raise UserError(f"{place}: a list or a bare value, expected `key: value` lines", hint=_SHOW)
+    try:
+        merged = OmegaConf.merge(base, added)
+        settings = OmegaConf.to_object(merged)  # resolves ${...}: a dangling one is blamed on its own file
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        sentence = str(error).splitlines()[0].rstrip(".")
+        expected = next((f", expected {known.type}" for known in walk(schema) if known.key == key), "")
+        if "expected" in sentence:
+            expected = ""
+        named = f", {key}" if key and not place.startswith(f"{key}=") else ""
+        raise UserError(f"{place}{named}: {sentence}{expected}", hint=_SHOW) from error
+    check_bounds(settings, place=place)
+    return merged

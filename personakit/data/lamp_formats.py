@@ -1,0 +1,288 @@
+"""LaMP's seven tasks as facts: input wording, profile keys, labels, what retrieval reads.
+
+Source: LaMP-Benchmark/LaMP @ 38c9d4d (`data/`, `rank_profiles.py`, `eval/evaluation.py`) and the
+benchmark's site; the old news task (LaMP-2 before 2024-01, here `LaMP_2N`) from third-party
+reports. The `rewriting` task of this project has the same shape and stands in the same table.
+
+A file says `LaMP_2` for both second tasks; `Query.task` says `LaMP_2` (movies) or `LaMP_2N` (news).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from string import Formatter
+from types import MappingProxyType
+
+from personakit.errors import UserError
+from personakit.records import ProfileItem
+
+MOVIE_TAGS = (
+    "sci-fi",
+    "based on a book",
+    "comedy",
+    "action",
+    "twist ending",
+    "dystopia",
+    "dark comedy",
+    "classic",
+    "psychology",
+    "fantasy",
+    "romance",
+    "thought-provoking",
+    "social commentary",
+    "violence",
+    "true story",
+)
+NEWS_CATEGORIES = (
+    "women",
+    "religion",
+    "politics",
+    "style & beauty",
+    "entertainment",
+    "culture & arts",
+    "sports",
+    "science & technology",
+    "travel",
+    "business",
+    "crime",
+    "education",
+    "healthy living",
+    "parents",
+    "food & drink",
+)
+REFERENCES = ("[1]", "[2]")
+SCORES = ("1", "2", "3", "4", "5")
+
+
+@dataclass(frozen=True)
+class TaskFormat:
+    """How one task looks in LaMP's files.
+
+    `template` is the input with `{part}`s; `item_keys` are the keys of a profile item beside `id`
+    and `date`; `document_keys` and `search_parts` are what retrieval reads of an item and of an
+    input; `output_key` is the item field the user produced (a title, a tag, a score, a text) and
+    `input_key` the one it was produced from (None where there is none). `labels` is empty for
+    generation tasks.
+    """
+
+    task: str
+    file_task: str
+    template: str
+    item_keys: tuple[str, ...]
+    document_keys: tuple[str, ...]
+    search_parts: tuple[str, ...]
+    output_key: str
+    input_key: str | None
+    labels: tuple[str, ...] = ()
+    fixed_parts: tuple[tuple[str, str], ...] = ()
+    date_in_document: bool = False
+
+    @cached_property
+    def pieces(self) -> tuple[tuple[str, str | None], ...]:
+        """The template as (literal, name of the part that follows it or None) pairs."""
+        return tuple((literal, name) for literal, name, _, _ in Formatter().parse(self.template))
+
+    @property
+    def prefix(self) -> str:
+        """The literal every input of this task begins with; no two tasks share one."""
+        return self.pieces[0][0]
+
+
+_ALL = (
+    TaskFormat(
+        task="LaMP_1",
+        file_task="LaMP_1",
+        template='For an author who has written the paper with the title "{title}", which reference is '
+        'related? Just answer with [1] or [2] without explanation. [1]: "{ref1}" [2]: "{ref2}"',
+        item_keys=("title", "abstract"),
+        document_keys=("title", "abstract"),
+        search_parts=("ref1", "ref2"),
+        output_key="title",
+        input_key="abstract",
+        labels=REFERENCES,
+    ),
+    TaskFormat(
+        task="LaMP_2",
+        file_task="LaMP_2",
+        template="Which tag does this movie relate to among the following tags? Just answer with the tag "
+        "name without further explanation. tags: [{tags}] description: {description}",
+        item_keys=("tag", "description"),
+        document_keys=("description",),
+        search_parts=("description",),
+        output_key="tag",
+        input_key="description",
+        labels=MOVIE_TAGS,
+        fixed_parts=(("tags", ", ".join(MOVIE_TAGS)),),
+    ),
+    TaskFormat(
+        task="LaMP_2N",
+        file_task="LaMP_2",
+        template="Which category does this article relate to among the following categories? Just answer "
+        "with the category name without further explanation. categories: [{categories}] article: {text}",
+        item_keys=("title", "text", "category"),
+        document_keys=("title", "text"),
+        search_parts=("text",),
+        output_key="category",
+        input_key="text",
+        labels=NEWS_CATEGORIES,
+        fixed_parts=(("categories", ", ".join(NEWS_CATEGORIES)),),
+    ),
+    TaskFormat(
+        task="LaMP_3",
+        file_task="LaMP_3",
+        template="What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, "
+        "4, or 5 without further explanation. review: {text}",
+        item_keys=("text", "score"),
+        document_keys=("text",),
+        search_parts=("text",),
+        output_key="score",
+        input_key="text",
+        labels=SCORES,
+        date_in_document=True,
+    ),
+    TaskFormat(
+        task="LaMP_4",
+        file_task="LaMP_4",
+        template="Generate a headline for the following article: {text}",
+        item_keys=("title", "text"),
+        document_keys=("title", "text"),
+        search_parts=("text",),
+        output_key="title",
+        input_key="text",
+    ),
+    TaskFormat(
+        task="LaMP_5",
+        file_task="LaMP_5",
+        template="Generate a title for the following abstract of a paper: {abstract}",
+        item_keys=("title", "abstract"),
+        document_keys=("title", "abstract"),
+        search_parts=("abstract",),
+        output_key="title",
+        input_key="abstract",
+    ),
+    TaskFormat(
+        task="LaMP_6",
+        file_task="LaMP_6",
+        template="Generate a subject for the following email: {text}",
+        item_keys=("title", "text"),
+        document_keys=("text",),
+        search_parts=("text",),
+        output_key="title",
+        input_key="text",
+        date_in_document=True,
+    ),
+    TaskFormat(
+        task="LaMP_7",
+        file_task="LaMP_7",
+        template="Paraphrase the following tweet without any explanation before or after it: {text}",
+        item_keys=("text",),
+        document_keys=("text",),
+        search_parts=("text",),
+        output_key="text",
+        input_key=None,
+        date_in_document=True,
+    ),
+    TaskFormat(
+        task="rewriting",
+        file_task="rewriting",
+        template="Rewrite the following text in the way of its user: {original}",
+        item_keys=("original", "revised"),
+        document_keys=("original",),
+        search_parts=("original",),
+        output_key="revised",
+        input_key="original",
+    ),
+)
+FORMATS: Mapping[str, TaskFormat] = MappingProxyType({each.task: each for each in _ALL})
+LAMP_TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
+
+
+def task_format(task: str) -> TaskFormat:
+    """Return the format of `task`, in any of the spellings `LaMP_3`, `LaMP-3`, `lamp_3`.
+
+    Raises `UserError` for an unknown task.
+    """
+    if task in FORMATS:
+        return FORMATS[task]
+    folded = {name.casefold(): name for name in FORMATS}
+    wanted = task.casefold().replace("-", "_")
+    if wanted in folded:
+        return FORMATS[folded[wanted]]
+    near = difflib.get_close_matches(wanted, folded, n=1)
+    raise UserError(
+        f'unknown task "{task}", expected one of {", ".join(FORMATS)}',
+        hint=f"did you mean {folded[near[0]]}?" if near else "name one of these tasks",
+    )
+
+
+def recognise_task(text: str) -> str | None:
+    """Return the task whose template `text` begins with, or None."""
+    for each in _ALL:
+        if text.startswith(each.prefix):
+            return each.task
+    return None
+
+
+def build_input(task: str, **parts: str) -> str:
+    """Return the input string of `task` from its parts (LaMP_1: title, ref1, ref2; LaMP_2:
+    description; LaMP_5: abstract; rewriting: original; the others: text).
+    """
+    fixed = task_format(task)
+    return fixed.template.format(**{**dict(fixed.fixed_parts), **parts})
+
+
+def parse_input(task: str, text: str) -> dict[str, str]:
+    """Return the parts of an input: the inverse of `build_input`.
+
+    Raises `ValueError` where `text` does not follow the template; LaMP_2's tags may come in any order.
+    """
+    parts: dict[str, str] = {}
+    pieces = task_format(task).pieces
+    position = 0
+    name: str | None = None
+    for index, (literal, following) in enumerate(pieces):
+        last = index == len(pieces) - 1 and following is None
+        at = len(text) - len(literal) if last else text.find(literal, position)
+        if at < position or not text.startswith(literal, at) or (name is None and at != 0):
+            raise ValueError(f'"{literal}" is missing')
+        if name is not None:
+            parts[name] = text[position:at]
+        position, name = at + len(literal), following
+    if name is not None:
+        parts[name] = text[position:]
+    return parts
+
+
+def search_text(task: str, text: str) -> str:
+    """Return the non-template part of an input, which retrieval uses as its query.
+
+    LaMP_1 gives both references (`ref1 ref2`), not the author's own title (`rank_profiles.py`).
+    """
+    parts = parse_input(task, text)
+    return " ".join(parts[name] for name in task_format(task).search_parts).strip()
+
+
+def document(task: str, fields: Mapping[str, str], date: str | None = None) -> str:
+    """Return what retrieval reads of an item; with a date, LaMP_3, 6 and 7 append ` date: {date}`."""
+    wanted = task_format(task)
+    text = " ".join(fields[key] for key in wanted.document_keys)
+    return f"{text} date: {date}" if date is not None and wanted.date_in_document else text
+
+
+def profile_item(task: str, id: str, fields: Mapping[str, str], date: str | None = None) -> ProfileItem:
+    """Return a `ProfileItem` of `task` with its `document` filled in."""
+    return ProfileItem(id=id, fields=fields, document=document(task, fields, date), date=date)
+
+
+def item_output(task: str, item: ProfileItem) -> str:
+    """Return what the user produced in this item: a title, tag, category, score or text."""
+    return item.fields[task_format(task).output_key]
+
+
+def item_input(task: str, item: ProfileItem) -> str | None:
+    """Return what the user produced it from, or None where the item has no such field (LaMP_7)."""
+    key = task_format(task).input_key
+    return None if key is None else item.fields[key]

@@ -1,0 +1,156 @@
+"""Rows of a CSV, JSONL or Parquet file, each with its place for error messages."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from personakit.data.json_stream import unreadable
+from personakit.errors import UserError
+
+SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record; `place` reads `FILE, line 3` (or `row 3` in a Parquet file, which has no lines)."""
+
+    place: str
+    values: Mapping[str, Any]
+
+    def text(self, column: str) -> str:
+        """Return a column as text, numbers written out; `UserError` where it is missing or no text."""
+        value = self.values.get(column)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(int(value)) if float(value).is_integer() else str(value)
+        if not isinstance(value, str):
+            found = "missing" if value is None else f"{value!r:.60}"
+            raise UserError(
+                f'{self.place}: "{column}" is {found}, expected a text', hint="fill it in, or remove the row"
+            )
+        return value
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of `path` in order, by its suffix: .csv (with a header), .jsonl, .parquet.
+
+    Raises `UserError` naming file and line for anything that cannot be read.
+    """
+    suffix = path.suffix.casefold()
+    try:
+        if suffix == ".csv":
+            yield from _csv_rows(path)
+        elif suffix in (".jsonl", ".ndjson"):
+            yield from _jsonl_rows(path)
+        elif suffix == ".parquet":
+            yield from _parquet_rows(path)
+        else:
+            raise UserError(
+                f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}',
+                hint="rename the file after what it is, or convert it",
+            )
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def find_column(name: str, given: str | None, columns: Sequence[str], place: str) -> str:
+    """Return the column that holds `name`: the one the caller gave, else the one so called in any case.
+
+    Raises `UserError` where there is none, naming the columns there are.
+    """
+    if given is not None:
+        if given in columns:
+            return given
+        raise UserError(
+            f'{place} has no column "{given}" (given for {name}), it has {", ".join(columns)}',
+            hint="name one of these columns",
+        )
+    for column in columns:
+        if column.casefold() == name.casefold():
+            return column
+    raise UserError(
+        f'{place} has no column "{name}", it has {", ".join(columns)}',
+        hint=f"say which column holds it, for example {name}={columns[0] if columns else 'COLUMN'}",
+    )
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, strict=True)
+        line = 1
+        try:
+            if not reader.fieldnames:
+                raise UserError(
+                    f"{path} is empty, expected a header line", hint="the first line names the columns"
+                )
+            line = reader.line_num + 1
+            for values in reader:
+                place = f"{path}, line {line}"
+                if None in values or None in values.values():
+                    found = "more" if None in values else "fewer"
+                    raise UserError(
+                        f"{place}: {found} values than the header's {len(reader.fieldnames)} columns",
+                        hint='put values that hold commas or line ends in "quotes"',
+                    )
+                yield Row(place, values)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {line}: not valid CSV ({error})", hint='check its "quotes" and commas'
+            ) from error
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, line, error) from error
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
+            try:
+                values = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
+            except orjson.JSONDecodeError as error:
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError as encoding:
+                    raise _not_utf8(path, number, encoding) from error
+                raise UserError(
+                    f"{path}, line {number}, column {error.colno}: not valid JSON ({error.msg})",
+                    hint="JSONL has one whole JSON object on every line",
+                ) from error
+            if not isinstance(values, dict):
+                raise UserError(
+                    f"{path}, line {number} holds {values!r:.60}, expected a JSON object",
+                    hint="JSONL has one whole JSON object on every line",
+                )
+            yield Row(f"{path}, line {number}", values)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        number = 0
+        for batch in file.iter_batches():
+            for values in batch.to_pylist():
+                number += 1
+                yield Row(f"{path}, row {number}", values)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a Parquet file: {error}", hint="write or fetch it again") from error
+
+
+def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> UserError:
+    return UserError(
+        f"{path}, line {line} or shortly after: byte {error.object[error.start]:#04x} is not UTF-8, "
+        "expected a UTF-8 file",
+        hint="convert it, for example with `iconv -f latin1 -t utf-8`",
+    )

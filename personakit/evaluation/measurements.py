@@ -1,0 +1,165 @@
+"""From the sample log to arrays: for each method and task, what each sample adds to each metric."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from personakit.errors import UserError
+from personakit.evaluation.bootstrap import Measured
+from personakit.evaluation.metrics import Floats, Scored, make_metric
+from personakit.evaluation.samples import Sample
+from personakit.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What statistics know of a task: its metrics (the primary one first) and their direction.
+
+    The task's figure in the mean over tasks, in [0, 1] and higher better, is `offset + slope * primary`.
+    """
+
+    metrics: tuple[str, ...]
+    lower_is_better: bool = False
+    labels: tuple[str, ...] = ()
+    offset: float = 0.0
+    slope: float = 1.0
+
+    @property
+    def primary(self) -> str:
+        """The metric that stands for the task in the mean over tasks."""
+        return self.metrics[0]
+
+    def figure(self, primary: Floats) -> Floats:
+        """Map the primary metric into [0, 1]: accuracy, 1 - MAE/4, ROUGE (METHODS)."""
+        return self.offset + self.slope * primary
+
+
+def facts_of(task: Task) -> TaskFacts:
+    """Read a task's metrics, direction, labels and figure."""
+    others = tuple(metric for metric in task.metrics if metric != task.primary)
+    offset = task.figure({task.primary: 0.0})
+    slope = task.figure({task.primary: 1.0}) - offset
+    return TaskFacts((task.primary, *others), task.lower_is_better, task.labels, offset, slope)
+
+
+@dataclass(slots=True)
+class Costs:
+    """What a method's answers took, and what went wrong, summed over samples and seeds.
+
+    Counts of samples: `errors` (no answer, left out of every score), `degraded` (a fallback
+    answered), `unparsable` (scored by the task's rule for what it cannot read), `empty_profiles`
+    (nothing known of the user).
+    """
+
+    samples: int = 0
+    tokens: float = 0
+    context_tokens: float = 0
+    seconds: float = 0
+    errors: int = 0
+    degraded: int = 0
+    unparsable: int = 0
+    empty_profiles: int = 0
+
+    def add(self, sample: Sample) -> None:
+        """Count one sample."""
+        self.samples += 1
+        self.tokens += sample.tokens
+        self.context_tokens += sample.context_tokens
+        self.seconds += sample.seconds
+        self.errors += sample.error is not None
+        self.degraded += sample.degraded is not None
+        self.unparsable += sample.unparsable
+        self.empty_profiles += sample.profile_items == 0
+
+    def __add__(self, other: Costs) -> Costs:
+        return Costs(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def per_answer(self, name: str) -> float:
+        """Return tokens, context_tokens or seconds per answer."""
+        return float(getattr(self, name)) / self.samples
+
+
+class Measurements:
+    """All answers of a log, arranged by method, task, seed and sample."""
+
+    def __init__(self, samples: Iterable[Sample], tasks: Mapping[str, TaskFacts]) -> None:
+        self.tasks: dict[str, TaskFacts] = {}
+        self.users: dict[str, list[str]] = {}
+        self.seeds: dict[str, tuple[int | None, ...]] = {}
+        self._queries: dict[str, dict[str, int]] = defaultdict(dict)
+        self._user_of: dict[str, list[str]] = defaultdict(list)
+        self._scored: dict[tuple[str, int | None, str], dict[int, Scored]] = defaultdict(dict)
+        self._costs: dict[tuple[str, str], Costs] = defaultdict(Costs)
+        for sample in samples:
+            self._add(sample)
+        for task in self._queries:
+            self.tasks[task] = tasks[task]
+            self.users[task] = list(dict.fromkeys(self._user_of[task]))
+        seeds: dict[str, dict[int | None, None]] = defaultdict(dict)
+        for method, seed, _ in self._scored:
+            seeds[method][seed] = None
+        self.seeds = {
+            method: tuple(sorted(some, key=lambda seed: (seed is not None, seed or 0)))
+            for method, some in seeds.items()
+        }
+        if not any(self._scored.values()):
+            raise UserError(
+                "no sample of the log has both an answer and a gold, expected at least 1",
+                hint="evaluate a split with outputs (LaMP's test split has none), or read the errors logged",
+            )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The labels, in the order they were run."""
+        return tuple(self.seeds)
+
+    def has(self, method: str, task: str) -> bool:
+        """Tell whether `method` was run on `task`."""
+        return (method, task) in self._costs
+
+    def has_all(self, method: str) -> bool:
+        """Tell whether `method` was run on every task of the log."""
+        return all(self.has(method, task) for task in self.tasks)
+
+    def comparable(self, *methods: str) -> bool:
+        """Tell whether there is a task on which all of `methods` were run."""
+        return any(all(self.has(method, task) for method in methods) for task in self.tasks)
+
+    def examples(self, task: str) -> int:
+        """Number of queries of a task."""
+        return len(self._queries[task])
+
+    def measured(self, method: str, task: str, metric: str) -> Measured:
+        """Arrange one metric of one method on one task for the bootstrap."""
+        facts = self.tasks[task]
+        rule = make_metric(metric, labels=facts.labels)
+        seeds = self.seeds[method]
+        parts = np.zeros((len(seeds), self.examples(task), rule.width))
+        answered = np.zeros((len(seeds), self.examples(task)), dtype=np.bool_)
+        for row, seed in enumerate(seeds):
+            scored = self._scored[method, seed, task]
+            places = list(scored)
+            if places:
+                parts[row, places] = rule.parts(list(scored.values()))
+                answered[row, places] = True
+        place = {user: index for index, user in enumerate(self.users[task])}
+        users = np.array([place[user] for user in self._user_of[task]], dtype=np.int64)
+        return Measured(task, rule, seeds, users, parts, answered)
+
+    def costs(self, method: str, tasks: Iterable[str]) -> Costs:
+        """Add up what a method's answers on some tasks took."""
+        return sum((self._costs[method, task] for task in tasks), start=Costs())
+
+    def _add(self, sample: Sample) -> None:
+        queries = self._queries[sample.task]
+        if sample.query_id not in queries:
+            queries[sample.query_id] = len(queries)
+            self._user_of[sample.task].append(sample.user_id)
+        scored = self._scored[sample.key]
+        if sample.scores is not None and sample.gold is not None:
+            scored[queries[sample.query_id]] = Scored(sample.prediction, sample.gold, sample.scores)
+        self._costs[sample.method, sample.task].add(sample)

@@ -1,0 +1,219 @@
+"""`report.html`: one file that explains an evaluation, readable without a network, by anybody.
+
+User text reaches the page in two ways only: through Jinja's autoescape, and as JSON (with `<`, `>`,
+`&` escaped) that the page's script puts in place as text, never as HTML. The page's content security
+policy allows its own script and nothing from outside.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from personakit.errors import UserError
+from personakit.evaluation.charts import Axis, CurveChart, Dot, Plot, curve_chart
+from personakit.evaluation.measurements import Costs
+from personakit.evaluation.results import ALL, PRIMARY
+from personakit.evaluation.samples import read_samples
+from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples
+from personakit.evaluation.table import interval, legend, methods, sentences
+from personakit.files import write_text
+
+REPORT_FILE = "report.html"
+#: Measures of training drawn, these first.
+MOST_CURVES = 6
+_CURVES_FIRST = ("loss", "eval_loss", "reward")
+_NOT_MEASURES = frozenset(("step", "epoch", "time", "seconds", "tokens", "tokens_per_second"))
+
+
+def write_report(
+    path: Path,
+    results: Mapping[str, Any],
+    log: Path,
+    *,
+    title: str,
+    baseline: str | None = None,
+    shown: Sequence[str] | None = None,
+    training: Mapping[str, Path] | None = None,
+    test_looks: int = 0,
+    most_samples: int = MOST_SAMPLES,
+) -> Path:
+    """Write the report of a results document and its sample log, whole or not at all.
+
+    `baseline` is the row against which a sample is won or lost (default: the first); `shown` are the
+    rows whose samples can be browsed (default: all others); `training` maps a label to the
+    `metrics.jsonl` of a run.
+    """
+    import jinja2
+
+    labels = methods(results)
+    base = baseline if baseline in labels else labels[0]
+    showcase = choose_samples(log, baseline=base, methods=shown, most=most_samples)
+    loader = jinja2.PackageLoader("personakit.evaluation", "report_page")
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script, _, _ = loader.get_source(environment, "report.js")
+    style, _, _ = loader.get_source(environment, "report.css")
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=style,
+        legend=legend(results),
+        sentences=list(sentences(results)),
+        overall=_plot(results, ALL, base),
+        by_task=[_plot(results, task, base) for task in results["tasks"]],
+        differences=_differences(results),
+        curves=training_charts(training or {}),
+        costs=_costs(log),
+        baseline=base,
+        samples=showcase.samples,
+        total=showcase.total,
+        made_by=_flat(results["made_by"]) + _flat({"intervals": results["intervals"]}),
+        test_looks=test_looks,
+    )
+    write_text(path, page)
+    return path
+
+
+def training_charts(training: Mapping[str, Path]) -> list[CurveChart]:
+    """Draw the measures in the runs' `metrics.jsonl` that have at least two points, a line a stage."""
+    series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(dict)
+    for label, path in training.items():
+        for number, line in enumerate(_metric_lines(path)):
+            step = float(line.get("step", number))
+            stage = f"{label}, {line['stage']}" if "stage" in line else label
+            for name, value in line.items():
+                if name not in _NOT_MEASURES and _is_number(value):
+                    series[name].setdefault(stage, []).append((step, float(value)))
+    drawable = {
+        name: [(label, points) for label, points in runs.items() if len(points) > 1]
+        for name, runs in series.items()
+    }
+    order = sorted(
+        (name for name, runs in drawable.items() if runs),
+        key=lambda name: _CURVES_FIRST.index(name) if name in _CURVES_FIRST else len(_CURVES_FIRST),
+    )
+    return [curve_chart(name, drawable[name]) for name in order[:MOST_CURVES]]
+
+
+def _plot(results: Mapping[str, Any], task: str, baseline: str) -> Plot | None:
+    """Plot every method's primary metric on a task, or the mean over tasks (None: nobody has one)."""
+    metric = PRIMARY if task == ALL else results["tasks"][task]["primary"]
+    rows = [row for row in results["rows"] if (row["task"], row["metric"]) == (task, metric)]
+    if not rows:
+        return None
+    axis = Axis.over(row[end] for row in rows for end in ("value", "low", "high"))
+    lower = task != ALL and results["tasks"][task]["lower_is_better"]
+    line = next((axis.at(row["value"]) for row in rows if row["method"] == baseline and row["value"]), None)
+    return Plot(
+        title="Mean over tasks" if task == ALL else task,
+        note=("each task's metric in 0 to 1" if task == ALL else metric)
+        + (", lower is better" if lower else ", higher is better"),
+        ticks=axis.ticks(),
+        dots=[
+            _dot(row, "value", row["method"], f"{row['context_tokens']:.0f}", axis, row["method"] == baseline)
+            for row in rows
+        ],
+        line=line,
+    )
+
+
+def _differences(results: Mapping[str, Any]) -> Plot | None:
+    rows = [row for row in results["comparisons"] if row["task"] == ALL]
+    if not rows:
+        return None
+    axis = Axis.over([0.0, *(row[end] for row in rows for end in ("difference", "low", "high"))])
+    verdicts = {(one["method"], one["against"]): one["holds"] for one in results["beats"]}
+    return Plot(
+        title="Paired differences of the means",
+        note="right of the line is better",
+        ticks=axis.ticks(),
+        dots=[
+            _dot(
+                row,
+                "difference",
+                f"{row['method']} − {row['against']}",
+                "yes" if verdicts.get((row["method"], row["against"])) else "no",
+                axis,
+                False,
+            )
+            for row in rows
+        ],
+        line=axis.at(0.0),
+    )
+
+
+def _dot(row: Mapping[str, Any], name: str, label: str, detail: str, axis: Axis, marked: bool) -> Dot:
+    value, signed = row[name], name == "difference"
+    text = "-" if value is None else f"{value:+.3f}" if signed else f"{value:.3f}"
+    at, low, high = (None if row[end] is None else axis.at(row[end]) for end in (name, "low", "high"))
+    return Dot(label, f"{text} {interval(row, signed=signed)}".strip(), detail, at, low, high, marked)
+
+
+def _costs(log: Path) -> list[dict[str, Any]]:
+    """Return what each method's answers took, over tasks and seeds."""
+    costs: dict[str, Costs] = defaultdict(Costs)
+    for sample in read_samples(log):
+        costs[sample.method].add(sample)
+    return [
+        {
+            "method": method,
+            "answers": cost.samples,
+            "context": f"{cost.per_answer('context_tokens'):.0f}",
+            "tokens": f"{cost.per_answer('tokens'):.0f}",
+            "seconds": f"{cost.per_answer('seconds'):.3g}",
+            "errors": cost.errors,
+            "degraded": cost.degraded,
+            "unparsable": cost.unparsable,
+            "empty_profiles": cost.empty_profiles,
+        }
+        for method, cost in costs.items()
+    ]
+
+
+def _metric_lines(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_bytes().splitlines()
+    parsed = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            if number == len(lines):  # a run killed while writing
+                break
+            raise UserError(
+                f"{path}, line {number}: not JSON ({error}), expected one object a line",
+                hint="take the line out, or make the report without this run",
+            ) from error
+        if isinstance(record, dict):
+            parsed.append(record)
+    return parsed
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _flat(record: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as (dotted name, text) pairs."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{path}{name}.")
+        elif isinstance(value, list | tuple):
+            pairs.append((f"{path}{name}", ", ".join(map(str, value))))
+        else:
+            pairs.append((f"{path}{name}", str(value)))
+    return pairs

@@ -1,0 +1,214 @@
+"""`results.json`: rows and comparisons, computed from the sample log alone, with the same bytes each time.
+
+`rows` and `comparisons` are the machine-readable table; the rows of task "all" carry the primary
+figure, the mean over tasks of accuracy, 1 - MAE/4 and ROUGE-1. No times are in it: how long answers
+took is in the log, and differs from run to run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from personakit.errors import RunError
+from personakit.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate
+from personakit.evaluation.measurements import Measurements, TaskFacts
+from personakit.evaluation.samples import read_samples
+from personakit.evaluation.statistics import Beats, Statistics, WrongUser
+from personakit.files import write_json
+
+#: The task name of rows and comparisons over all tasks, and the metric's name there.
+ALL, PRIMARY = "all", "primary"
+RESULTS_FILE = "results.json"
+TEST_LOOKS_FILE = "test_looks.jsonl"
+#: Decimal places kept.
+DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the table is asked beside its rows: labels in, nothing known of what they stand for.
+
+    `compared` are pairs (method, against) with differences and a verdict "beats"; `wrong_user`
+    triples (right, wrong, empty); `gaps` triples (method, low, high): the share of the gap closed.
+    Whatever names a label that was not run is left out.
+    """
+
+    compared: Sequence[tuple[str, str]] = ()
+    wrong_user: Sequence[tuple[str, str, str]] = ()
+    gaps: Sequence[tuple[str, str, str]] = ()
+
+
+def compute_results(
+    log: Path,
+    tasks: Mapping[str, TaskFacts],
+    claims: Claims = Claims(),
+    *,
+    made_by: Mapping[str, Any] | None = None,
+    grouped: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compute the results document of a sample log.
+
+    `made_by` (command, versions, split, data fingerprints) is kept as it is given: no times in it, and
+    no `--resume`, or a resumed evaluation would differ from one left alone. `grouped` says that the
+    data names no users, and that "users" are groups of queries whose profiles share items.
+    """
+    statistics = Statistics(Measurements(read_samples(log), tasks), resamples=resamples, seed=seed)
+    comparable = statistics.measurements.comparable
+    pairs = [pair for pair in claims.compared if comparable(*pair)]
+    return {
+        "rows": [row for method in statistics.measurements.methods for row in _rows(statistics, method)],
+        "comparisons": [item for pair in pairs for item in _comparisons(statistics, *pair)],
+        "beats": [_beats(statistics.beats(*pair)) for pair in pairs],
+        "wrong_user": [
+            _wrong_user(statistics.wrong_user(*labels)) for labels in claims.wrong_user if comparable(*labels)
+        ],
+        "gap_closed": [
+            {"method": method, "from": low, "to": high}
+            | _interval("value", statistics.gap_closed(method, low, high))
+            for method, low, high in claims.gaps
+            if comparable(method, low, high)
+        ],
+        "tasks": {
+            task: {"primary": facts.primary, "lower_is_better": facts.lower_is_better}
+            for task, facts in statistics.measurements.tasks.items()
+        },
+        "users_are": "groups of queries whose profiles share items" if grouped else "users",
+        "intervals": {
+            "kind": "percentile bootstrap over users and training seeds, paired",
+            "level": LEVEL,
+            "resamples": resamples,
+            "seed": seed,
+            "users_shared_across_tasks": statistics.bootstrap.shared,
+        },
+        "made_by": dict(made_by or {}),
+    }
+
+
+def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
+    """Write `results.json`, whole or not at all."""
+    path = folder / RESULTS_FILE
+    write_json(path, results)
+    return path
+
+
+def record_test_look(run_folder: Path, *, command: str, tasks: Sequence[str], methods: Sequence[str]) -> int:
+    """Note in the run that its test split was looked at, and return how many looks that makes.
+
+    Every look at test is a chance to choose by it: reports print the number.
+    """
+    path = run_folder / TEST_LOOKS_FILE
+    look = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "tasks": list(tasks),
+        "methods": list(methods),
+    }
+    try:
+        with path.open("ab") as looks:
+            looks.write(orjson.dumps(look, option=orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise RunError(
+            f"{path}: the look at the test split could not be recorded: {error.strerror}",
+            hint="make the run's folder writable, or evaluate on dev",
+        ) from error
+    with path.open("rb") as looks:
+        return sum(1 for _ in looks)
+
+
+def _rows(statistics: Statistics, method: str) -> list[dict[str, Any]]:
+    measurements = statistics.measurements
+    tasks = [task for task in measurements.tasks if measurements.has(method, task)]
+    rows = [
+        {"method": method, "task": task, "metric": metric}
+        | _interval("value", statistics.estimate(method, task, metric))
+        | {"users": len(measurements.users[task]), "examples": measurements.examples(task)}
+        | _facts(statistics, method, [task])
+        for task in tasks
+        for metric in measurements.tasks[task].metrics
+    ]
+    if not measurements.has_all(method):  # a mean over fewer tasks would not compare
+        return rows
+    users = [user for task in tasks for user in measurements.users[task]]
+    rows.append(
+        {"method": method, "task": ALL, "metric": PRIMARY}
+        | _interval("value", statistics.primary(method))
+        | {
+            "users": len(set(users)) if statistics.bootstrap.shared else len(users),
+            "examples": sum(map(measurements.examples, tasks)),
+        }
+        | _facts(statistics, method, tasks)
+    )
+    return rows
+
+
+def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[str, Any]:
+    costs = statistics.measurements.costs(method, tasks)
+    return {
+        "context_tokens": round(costs.per_answer("context_tokens"), DIGITS),
+        "tokens": round(costs.per_answer("tokens"), DIGITS),
+        "seeds": len(statistics.measurements.seeds[method]),
+        "errors": costs.errors,
+        "degraded": costs.degraded,
+        "unparsable": costs.unparsable,
+        "empty_profiles": costs.empty_profiles,
+    }
+
+
+def _comparisons(statistics: Statistics, method: str, against: str) -> list[dict[str, Any]]:
+    measurements = statistics.measurements
+    head = {"method": method, "against": against}
+    items = [
+        head
+        | {"task": task, "metric": metric}
+        | _interval("difference", statistics.difference(method, against, task, metric))
+        for task, facts in measurements.tasks.items()
+        if measurements.has(method, task) and measurements.has(against, task)
+        for metric in facts.metrics
+    ]
+    if not (measurements.has_all(method) and measurements.has_all(against)):
+        return items
+    overall = _interval("difference", statistics.primary_difference(method, against))
+    return [*items, head | {"task": ALL, "metric": PRIMARY} | overall]
+
+
+def _beats(verdict: Beats) -> dict[str, Any]:
+    return {
+        "method": verdict.method,
+        "against": verdict.against,
+        "holds": verdict.holds,
+        "failed": list(verdict.failed),
+        "tasks_better": list(verdict.better),
+        "tasks_worse": list(verdict.worse),
+        "p_values_holm": {task: _round(p) for task, p in verdict.p_values.items()},
+    } | _interval("difference", verdict.difference)
+
+
+def _wrong_user(verdict: WrongUser) -> dict[str, Any]:
+    return {
+        "right": verdict.right,
+        "wrong": verdict.wrong,
+        "empty": verdict.empty,
+        "holds": verdict.holds,
+        "failed": list(verdict.failed),
+        "right_minus_wrong": _interval("value", verdict.gain),
+        "wrong_minus_empty": _interval("value", verdict.leak),
+        "share": _interval("value", verdict.share),
+    }
+
+
+def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:
+    return {name: _round(estimate.value), "low": _round(estimate.low), "high": _round(estimate.high)}
+
+
+def _round(value: float) -> float | None:
+    """Round to `DIGITS` places; JSON has no nan, so what cannot be computed is null; no minus zero."""
+    return round(value, DIGITS) + 0.0 if math.isfinite(value) else None

@@ -1,0 +1,187 @@
+"""The sample log: one line of `samples.jsonl` for every answer, from which all results are computed.
+
+Lines are appended a batch at a time and synced, so a process killed at any moment loses at most the
+batch in flight. `resume` keeps the whole batches and drops the rest, a cut last line included: the
+next run computes the same batches again, and the file ends as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from personakit.errors import RunError, UserError
+from personakit.records import Answer, Context, Example, Profile
+from personakit.tasks import Task
+
+#: Characters kept of each profile item: enough to read, not the whole history again in every line.
+ITEM_CHARACTERS = 300
+
+#: The log's name inside a run's directory.
+SAMPLES_FILE = "samples.jsonl"
+
+_OTHER_PLAN = "resume with the same methods, data, limit and batch size, or evaluate into another folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answer with all that is needed to score, compare and read it.
+
+    `profile_of` is the user whose history was given (None: an empty one). `scores` are the task's
+    metrics of this sample alone; `scores` and `utility` are None where there is no answer or no gold.
+    `unparsable` says that official scoring could not read the answer and took its rule for that.
+    `context` is {"items": [{"id", "text"}], "summary", "prompts"}.
+    """
+
+    method: str
+    seed: int | None
+    task: str
+    query_id: str
+    user_id: str
+    profile_of: str | None
+    profile_items: int
+    query: str
+    gold: str | None
+    generic: str | None
+    prediction: str
+    scores: dict[str, float] | None
+    utility: float | None
+    context: dict[str, Any]
+    unparsable: bool = False
+    trace: dict[str, str] = field(default_factory=dict)
+    tokens: int = 0
+    context_tokens: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    degraded: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int | None, str]:
+        """Method, seed and task: what one pass over the examples is called."""
+        return self.method, self.seed, self.task
+
+
+def make_sample(
+    method: str, seed: int | None, task: Task, example: Example, profile: Profile, answer: Answer
+) -> Sample:
+    """Score one answer and put it into the log's shape.
+
+    `profile` is the history that was given. A failed answer has no score: it is counted instead.
+    """
+    query = example.query
+    gold = None if answer.error is not None else query.gold
+    return Sample(
+        method=method,
+        seed=seed,
+        task=query.task,
+        query_id=query.id,
+        user_id=query.user_id,
+        profile_of=profile.user_id if profile.items else None,
+        profile_items=len(profile.items),
+        query=query.text,
+        gold=query.gold,
+        generic=None if answer.generic is None else _writable(answer.generic),
+        prediction=_writable(answer.text),
+        scores=None if gold is None else task.sample_scores(answer.text, gold),
+        utility=None if gold is None else task.utility(answer.text, gold),
+        unparsable=answer.error is None and task.unparsable(answer.text),
+        context=_readable(answer.context),
+        trace={name: _writable(text) for name, text in answer.trace.items()},
+        tokens=answer.tokens,
+        context_tokens=answer.context_tokens,
+        seconds=round(answer.seconds, 6),
+        error=answer.error,
+        degraded=answer.degraded,
+    )
+
+
+def append_batch(path: Path, batch: Sequence[Sample]) -> None:
+    """Append a batch in one write and sync it. Raises `RunError` where the disk is full."""
+    lines = b"".join(orjson.dumps(sample, option=orjson.OPT_APPEND_NEWLINE) for sample in batch)
+    try:
+        with path.open("ab") as log:
+            log.write(lines)
+            log.flush()
+            os.fsync(log.fileno())
+    except OSError as error:
+        raise RunError(
+            f"{path}: the sample log could not be written: {error.strerror}",
+            hint="make room, then go on with --resume: answers logged so far are kept",
+        ) from error
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yield the samples of a log. Raises `UserError` naming the line where it is not one."""
+    try:
+        log = path.open("rb")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read: {error.strerror}, expected the samples of an evaluation",
+            hint="run `personakit eval` first, or name the folder it wrote",
+        ) from error
+    with log:
+        for number, line in enumerate(log, start=1):
+            try:
+                yield Sample(**orjson.loads(line))
+            except (orjson.JSONDecodeError, TypeError) as error:
+                raise UserError(
+                    f"{path}, line {number}: {_clip(line.decode(errors='replace'), 60)!r} "
+                    "is not a sample of this version",
+                    hint="if the evaluation was stopped, go on with --resume; else run it again",
+                ) from error
+
+
+def keep_whole_batches(path: Path, batches: Iterable[Iterable[tuple[str, int | None, str, str]]]) -> int:
+    """Cut the log after its last whole batch and return how many batches stand.
+
+    `batches` is the plan: for each batch the (method, seed, task, query id) of its samples in order.
+    Raises `UserError` where the log was written by another plan.
+    """
+    if not path.exists():
+        return 0
+    end, whole = 0, 0
+    with path.open("rb") as log:
+        for batch in batches:
+            position = end
+            for expected in batch:
+                line = log.readline()
+                if not line.endswith(b"\n"):
+                    os.truncate(path, end)
+                    return whole
+                position += len(line)
+                found = _key_of(line)
+                if found != expected:
+                    raise UserError(
+                        f"{path}: sample {found} stands where {expected} was expected", hint=_OTHER_PLAN
+                    )
+            end, whole = position, whole + 1
+        if log.read(1):
+            raise UserError(f"{path}: holds more than the {whole} batches planned", hint=_OTHER_PLAN)
+    return whole
+
+
+def _key_of(line: bytes) -> tuple[str, int | None, str, str] | None:
+    try:
+        sample = orjson.loads(line)
+        return sample["method"], sample["seed"], sample["task"], sample["query_id"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+def _readable(context: Context) -> dict[str, Any]:
+    items = [{"id": item.id, "text": _clip(" · ".join(item.fields.values()))} for item in context.items]
+    return {"items": items, "summary": context.summary, "prompts": list(context.prompts)}
+
+
+def _writable(text: str) -> str:
+    """Replace halves of surrogate pairs, which an endpoint may send and no file can hold."""
+    return text.encode(errors="replace").decode()
+
+
+def _clip(text: str, limit: int = ITEM_CHARACTERS) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,143 @@
+"""Which samples the report shows, and what changed between the generic and the personalised answer."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from personakit.evaluation.samples import Sample, read_samples
+
+#: Samples embedded in a report: some megabytes, which any browser opens.
+MOST_SAMPLES = 2000
+#: Characters of a query that are shown.
+QUERY_CHARACTERS = 1500
+
+Change = tuple[Literal["same", "gone", "new"], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One sample as the report's browser reads it; `outcome` is against the baseline row."""
+
+    method: str
+    task: str
+    user: str
+    query_id: str
+    query: str
+    profile_of: str | None
+    context: dict[str, Any]
+    trace: dict[str, str]
+    generic: str | None
+    prediction: str
+    gold: str | None
+    changes: list[Change] | None
+    utility: float | None
+    baseline: float | None
+    outcome: Literal["won", "lost", "tied", "failed", "unscored"]
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Showcase:
+    """The samples shown, out of `total` in the log."""
+
+    samples: list[dict[str, Any]]
+    total: int
+
+
+def choose_samples(
+    log: Path, *, baseline: str, methods: Sequence[str] | None = None, most: int = MOST_SAMPLES
+) -> Showcase:
+    """Choose samples of the first seed of `methods`, in that order (None: all but the baseline).
+
+    Every method shows the same queries, spread evenly over tasks and over each task's examples.
+    """
+    queries: dict[str, dict[str, None]] = defaultdict(dict)
+    seeds: dict[str, int | None] = {}
+    total = 0
+    for sample in read_samples(log):
+        queries[sample.task][sample.query_id] = None
+        seeds.setdefault(sample.method, sample.seed)
+        total += 1
+    wanted = [method for method in seeds if method != baseline] if methods is None else methods
+    shown = [method for method in wanted if method in seeds]
+    share = max(1, most // max(1, len(shown) * len(queries)))
+    chosen = {task: _spread(list(ids), share) for task, ids in queries.items()}
+    picked: dict[str, dict[tuple[str, str], Sample]] = defaultdict(dict)
+    for sample in read_samples(log):
+        if sample.seed == seeds[sample.method] and sample.query_id in chosen[sample.task]:
+            picked[sample.method][sample.task, sample.query_id] = sample
+    return Showcase(
+        [
+            asdict(_show(sample, picked[baseline].get(key)))
+            for method in shown
+            for key, sample in picked[method].items()
+        ][:most],
+        total,
+    )
+
+
+def word_changes(before: str, after: str) -> list[Change]:
+    """Return what makes `after` of `before`, word by word; joined without "gone" it is `after`."""
+    old, new = _words(before), _words(after)
+    changes: list[Change] = []
+    for kind, start, stop, new_start, new_stop in difflib.SequenceMatcher(
+        None, old, new, autojunk=False
+    ).get_opcodes():
+        if kind == "equal":
+            changes.append(("same", "".join(old[start:stop])))
+            continue
+        if stop > start:
+            changes.append(("gone", "".join(old[start:stop])))
+        if new_stop > new_start:
+            changes.append(("new", "".join(new[new_start:new_stop])))
+    return changes
+
+
+def _show(sample: Sample, baseline: Sample | None) -> Shown:
+    generic = sample.generic
+    if generic is None and baseline is not None and baseline.error is None:
+        generic = baseline.prediction
+    query = sample.query
+    return Shown(
+        method=sample.method,
+        task=sample.task,
+        user=sample.user_id,
+        query_id=sample.query_id,
+        query=query if len(query) <= QUERY_CHARACTERS else query[:QUERY_CHARACTERS] + "…",
+        profile_of=sample.profile_of,
+        context=sample.context,
+        trace=sample.trace,
+        generic=generic,
+        prediction=sample.prediction,
+        gold=sample.gold,
+        changes=None if generic is None else word_changes(generic, sample.prediction),
+        utility=sample.utility,
+        baseline=None if baseline is None else baseline.utility,
+        outcome=_outcome(sample, baseline),
+        trouble=sample.error or sample.degraded,
+    )
+
+
+def _outcome(sample: Sample, baseline: Sample | None) -> Literal["won", "lost", "tied", "failed", "unscored"]:
+    if sample.error is not None:
+        return "failed"
+    if sample.utility is None or baseline is None or baseline.utility is None:
+        return "unscored"
+    if abs(sample.utility - baseline.utility) < 1e-9:
+        return "tied"
+    return "won" if sample.utility > baseline.utility else "lost"
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s+|\w+|[^\w\s]", text)
+
+
+def _spread(ids: list[str], count: int) -> frozenset[str]:
+    count = min(count, len(ids))
+    return frozenset(ids[place * len(ids) // count] for place in range(count))

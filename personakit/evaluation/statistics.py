@@ -1,0 +1,182 @@
+"""Figures, paired differences and verdicts, as METHODS.md ("Honest comparison") defines them.
+
+Every difference is signed so that positive is better, whatever the metric's direction. A failed
+answer is left out of its method's score; a difference is then taken over the samples both answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personakit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Measured, holm, mean, ratio
+from personakit.evaluation.measurements import Measurements
+
+#: Family-wise error rate for single tasks, after Holm.
+ALPHA = 0.05
+#: Of the seven tasks, how many must be significantly better for "beats".
+TASKS_NEEDED = 5
+#: Of what the right history gains over none, how much the wrong one may gain.
+WRONG_USER_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """Whether `method` beats `against`, and which of the conditions failed (as sentences)."""
+
+    method: str
+    against: str
+    holds: bool
+    failed: tuple[str, ...]
+    difference: Estimate
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    p_values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WrongUser:
+    """The wrong-user test: the right history must pay, another user's must not.
+
+    `gain` is right - wrong, `leak` wrong - empty, `share` leak over (right - empty).
+    """
+
+    right: str
+    wrong: str
+    empty: str
+    holds: bool
+    failed: tuple[str, ...]
+    gain: Estimate
+    leak: Estimate
+    share: Estimate
+
+
+class Statistics:
+    """Estimates over one set of measurements; all of them share the same resamples."""
+
+    def __init__(self, measurements: Measurements, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+        self.measurements = measurements
+        self.bootstrap = Bootstrap(measurements.users, resamples=resamples, seed=seed)
+        self._measured = cache(measurements.measured)
+        self._estimate = cache(self._estimate_uncached)
+
+    def estimate(self, method: str, task: str, metric: str) -> Estimate:
+        """Return a method's metric on a task, averaged over its seeds."""
+        return self._estimate(method, task, metric)
+
+    def primary(self, method: str, tasks: Sequence[str] | None = None) -> Estimate:
+        """Return the mean over tasks of the primary metrics, each mapped into [0, 1]."""
+        return mean(
+            [
+                self._figure(task, self.estimate(method, task, self.measurements.tasks[task].primary))
+                for task in self._tasks(tasks, method)
+            ]
+        )
+
+    def difference(self, method: str, against: str, task: str, metric: str) -> Estimate:
+        """Return the paired difference on one task; positive: `method` is better."""
+        one, other = self._paired(method, against, task, metric)
+        difference = one - other
+        if self.measurements.tasks[task].lower_is_better:
+            return Estimate(-difference.value, -difference.draws)
+        return difference
+
+    def primary_difference(self, method: str, against: str) -> Estimate:
+        """Return the paired difference of the primary figures over the tasks both were run on."""
+        return mean(
+            [self._figure_difference(method, against, task) for task in self._tasks(None, method, against)]
+        )
+
+    def gap_closed(self, method: str, low: str, high: str) -> Estimate:
+        """Return the share of the gap from `low` to `high` that `method` closes, with its interval."""
+        tasks = self._tasks(None, method, low, high)
+        base = self.primary(low, tasks)
+        return ratio(self.primary(method, tasks) - base, self.primary(high, tasks) - base)
+
+    def beats(self, method: str, against: str) -> Beats:
+        """Judge "`method` beats `against`": all four conditions of METHODS.md must hold."""
+        tasks = self._tasks(None, method, against)
+        by_task = {task: self._figure_difference(method, against, task) for task in tasks}
+        p_values = holm({task: difference.p for task, difference in by_task.items()})
+        significant = [task for task in tasks if p_values[task] < ALPHA]
+        better = tuple(task for task in significant if by_task[task].value > 0)
+        worse = tuple(task for task in significant if by_task[task].value < 0)
+        difference = mean(list(by_task.values()))
+        failed = []
+        if not difference.low > 0:
+            failed.append(f"the primary difference's interval starts at {difference.low:.4f}, not above 0")
+        if len(better) < TASKS_NEEDED:
+            failed.append(f"{len(better)} of {len(tasks)} tasks significantly better, {TASKS_NEEDED} needed")
+        if worse:
+            failed.append(f"significantly worse on {', '.join(worse)}")
+        against_sign = [
+            seed for seed, value in self._seed_differences(method, against).items() if not value > 0
+        ]
+        if against_sign:
+            failed.append(f"no gain with seed {', '.join(map(str, against_sign))}")
+        return Beats(method, against, not failed, tuple(failed), difference, better, worse, p_values)
+
+    def wrong_user(self, right: str, wrong: str, empty: str) -> WrongUser:
+        """Judge the wrong-user test on the primary figures."""
+        gain = self.primary_difference(right, wrong)
+        leak = self.primary_difference(wrong, empty)
+        whole = self.primary_difference(right, empty)
+        failed = []
+        if not gain.low > 0:
+            failed.append(f"right - wrong has the lower bound {gain.low:.4f}, not above 0")
+        if not leak.value < WRONG_USER_SHARE * whole.value:
+            failed.append(
+                f"wrong - empty is {leak.value:.4f}, not under a fifth of right - empty, {whole.value:.4f}"
+            )
+        return WrongUser(right, wrong, empty, not failed, tuple(failed), gain, leak, ratio(leak, whole))
+
+    def _tasks(self, tasks: Sequence[str] | None, *methods: str) -> list[str]:
+        """Return the tasks on which all of `methods` were run."""
+        some = self.measurements.tasks if tasks is None else tasks
+        return [task for task in some if all(self.measurements.has(method, task) for method in methods)]
+
+    def _estimate_uncached(self, method: str, task: str, metric: str) -> Estimate:
+        return self.bootstrap.estimate(self._measured(method, task, metric))
+
+    def _common(self, method: str, against: str, task: str, metric: str) -> tuple[Measured, Measured]:
+        """Return both sides on the samples that all seeds of both have answered."""
+        one, other = self._measured(method, task, metric), self._measured(against, task, metric)
+        if one.complete and other.complete:
+            return one, other
+        keep: NDArray[np.bool_] = np.all(np.vstack([one.answered, other.answered]), axis=0)
+        return one.restricted(keep), other.restricted(keep)
+
+    def _paired(self, method: str, against: str, task: str, metric: str) -> tuple[Estimate, Estimate]:
+        one, other = self._common(method, against, task, metric)
+        if one.complete and other.complete:
+            return self.estimate(method, task, metric), self.estimate(against, task, metric)
+        return self.bootstrap.estimate(one), self.bootstrap.estimate(other)
+
+    def _figure(self, task: str, estimate: Estimate) -> Estimate:
+        """Map a task's primary metric to its share in the mean over tasks."""
+        figure = self.measurements.tasks[task].figure
+        return Estimate(float(figure(np.array(estimate.value))), figure(estimate.draws))
+
+    def _figure_difference(self, method: str, against: str, task: str) -> Estimate:
+        one, other = self._paired(method, against, task, self.measurements.tasks[task].primary)
+        return self._figure(task, one) - self._figure(task, other)
+
+    def _seed_differences(self, method: str, against: str) -> dict[int | None, float]:
+        """Return the primary difference of each of `method`'s seeds to the same seed of `against`.
+
+        Where `against` lacks the seed (it was not trained, or with others), to its mean over seeds.
+        """
+        tasks = self._tasks(None, method, against)
+        differences: dict[int | None, list[float]] = {seed: [] for seed in self.measurements.seeds[method]}
+        for task in tasks:
+            one, other = self._common(method, against, task, self.measurements.tasks[task].primary)
+            figure = self.measurements.tasks[task].figure
+            base = figure(other.per_seed())
+            by_seed = dict(zip(other.seeds, base, strict=True))
+            for seed, value in zip(one.seeds, figure(one.per_seed()), strict=True):
+                differences[seed].append(float(value - by_seed.get(seed, base.mean())))
+        return {seed: float(np.mean(values)) for seed, values in differences.items()}

@@ -1,0 +1,178 @@
+"""The results for the terminal: readable without colour, at 80 columns.
+
+Labels and task names go through `Text`, so that nothing in them is taken for markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from personakit.evaluation.results import ALL, PRIMARY
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+HOW_TO_READ = (
+    "Differences are of the means, positive is better; better and worse count the tasks where a "
+    "difference is significant after Holm's correction."
+)
+
+#: Counts worth a line where they are not 0, and what to call them.
+_TROUBLE = {
+    "errors": "without an answer, left out of the score",
+    "degraded": "answered by a fallback",
+    "unparsable": "that could not be read, scored by the task's rule for that",
+    "empty_profiles": "without any history",
+}
+
+
+def print_results(results: Mapping[str, Any], console: Console) -> None:
+    """Print the score table, the comparisons and what must be known to read them."""
+    for part in renderables(results):
+        console.print(part, soft_wrap=False)
+
+
+def renderables(results: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """Yield the tables and sentences of a results document, in reading order."""
+    from rich.text import Text
+
+    yield scores_table(results)
+    yield Text(legend(results) + "\n")
+    if results["comparisons"]:
+        yield comparisons_table(results)
+        yield Text(HOW_TO_READ)
+    for sentence in sentences(results):
+        yield Text(f"- {sentence}")
+
+
+def scores_table(results: Mapping[str, Any]) -> Table:
+    """Return method x task with each task's primary metric, the mean and the context tokens."""
+    tasks = list(results["tasks"])
+    cells = {(row["method"], row["task"], row["metric"]): row for row in results["rows"]}
+    several = len(tasks) > 1
+    rows = []
+    for method in methods(results):
+        shown = [cells.get((method, task, results["tasks"][task]["primary"])) for task in tasks]
+        mean = cells.get((method, ALL, PRIMARY))
+        context = [row["context_tokens"] for row in [*shown, mean] if row]
+        means = [_number(mean and mean["value"])] if several else []
+        rows.append([method, *(_number(row and row["value"]) for row in shown), *means, f"{context[-1]:.0f}"])
+    names = [task.replace("_", "\n", 1) for task in tasks]
+    return _table(["method", *names, *(["mean"] if several else []), "context\ntokens"], rows)
+
+
+def comparisons_table(results: Mapping[str, Any]) -> Table:
+    """Return one line a comparison: the difference of the means, its interval, and the verdict."""
+    rows = []
+    for verdict in results["beats"]:
+        tasks = len(verdict["p_values_holm"])
+        rows.append(
+            [
+                verdict["method"],
+                verdict["against"],
+                _number(verdict["difference"], signed=True),
+                interval(verdict, signed=True),
+                f"{len(verdict['tasks_better'])}/{len(verdict['tasks_worse'])}/{tasks}",
+                "yes" if verdict["holds"] else "no",
+            ]
+        )
+    return _table(
+        ["method", "against", "differ-\nence", "95 %\ninterval", "better/\nworse/of", "beats"], rows
+    )
+
+
+def legend(results: Mapping[str, Any]) -> str:
+    """Say which metric stands for which task, and over how many users."""
+    by_metric: dict[str, list[str]] = {}
+    for task, facts in results["tasks"].items():
+        direction = " (lower is better)" if facts["lower_is_better"] else ""
+        by_metric.setdefault(facts["primary"] + direction, []).append(task)
+    parts = [f"{', '.join(tasks)}: {metric}" for metric, tasks in by_metric.items()]
+    overall = [row for row in results["rows"] if row["task"] == ALL] or results["rows"]
+    users, examples = overall[0]["users"], overall[0]["examples"]
+    seeds = max(row["seeds"] for row in results["rows"])
+    trained = f", {seeds} training seeds" if seeds > 1 else ""
+    return "; ".join(parts) + f". {examples} examples of {users} {results['users_are']}{trained}."
+
+
+def sentences(results: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what the tables cannot say: failed conditions, the wrong-user test, shares, counts."""
+    for verdict in results["beats"]:
+        if verdict["failed"]:
+            yield (f"{verdict['method']} does not beat {verdict['against']}: {'; '.join(verdict['failed'])}.")
+    for test in results["wrong_user"]:
+        outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"
+        gain = test["right_minus_wrong"]
+        yield (
+            f"wrong-user test of {test['right']} {outcome} "
+            f"(right - wrong {_number(gain['value'], signed=True)} {interval(gain, signed=True)}; "
+            f"wrong history's share of the gain {_percent(test['share']['value'])})."
+        )
+    for gap in results["gap_closed"]:
+        ends = f" [{_percent(gap['low'])}, {_percent(gap['high'])}]" if gap["low"] is not None else ""
+        yield (
+            f"{gap['method']} closes {_percent(gap['value'])}{ends} "
+            f"of the gap from {gap['from']} to {gap['to']}."
+        )
+    for method in methods(results):
+        trouble = _trouble(results, method)
+        if trouble:
+            yield f"{method}: {'; '.join(trouble)}."
+
+
+def methods(results: Mapping[str, Any]) -> list[str]:
+    """Return the labels in the order they were run."""
+    return list(dict.fromkeys(row["method"] for row in results["rows"]))
+
+
+def interval(row: Mapping[str, Any], *, signed: bool = False) -> str:
+    """Return `[low, high]`, or nothing where it cannot be computed."""
+    if row["low"] is None:
+        return ""
+    return f"[{_number(row['low'], signed=signed)}, {_number(row['high'], signed=signed)}]"
+
+
+def _one_per_task(results: Mapping[str, Any], method: str) -> list[Mapping[str, Any]]:
+    tasks = results["tasks"]
+    return [
+        row
+        for row in results["rows"]
+        if row["method"] == method and row["task"] != ALL and row["metric"] == tasks[row["task"]]["primary"]
+    ]
+
+
+def _trouble(results: Mapping[str, Any], method: str) -> list[str]:
+    """Count what went wrong; a control that is given no history on purpose need not be told about."""
+    rows = _one_per_task(results, method)
+    counts = {name: sum(row[name] for row in rows) for name in _TROUBLE}
+    samples = sum(row["examples"] * row["seeds"] for row in rows)
+    if counts["empty_profiles"] == samples:
+        del counts["empty_profiles"]
+    return [f"{count} of {samples} samples {_TROUBLE[name]}" for name, count in counts.items() if count]
+
+
+def _number(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "cannot be told" if value is None else f"{100 * value:.0f} %"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    texts = sum(column in ("method", "against") for column in columns)
+    for place, column in enumerate(columns):
+        left = place < texts
+        table.add_column(Text(column), justify="left" if left else "right", overflow="fold", no_wrap=not left)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table

@@ -1,0 +1,215 @@
+"""The one place that knows all methods: opens a run's folder, or a baseline's name, as a Personalizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from personakit.config import SCHEMAS, TrainRPO, load
+from personakit.contracts import ContextProvider, LanguageModel, Personalizer
+from personakit.errors import UserError
+from personakit.training import run as runs
+
+#: Where a run keeps the control that was trained beside its method.
+TUNED_CONTEXT = Path("controls") / "context_injection"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that can answer: its folder, method and seed, and the settings it was trained with."""
+
+    folder: Path
+    method: str
+    seed: int
+    settings: TrainRPO
+
+    @property
+    def tuned_context(self) -> Path | None:
+        """The fine-tuned context injection model's folder, None where none was trained."""
+        place = self.folder / TUNED_CONTEXT
+        return place if place.is_dir() else None
+
+
+def newest_run(method: str | None = None) -> Path:
+    """Return the newest finished run under `runs/`; raises `UserError` where there is none."""
+    folder = runs.newest_run(method=method)
+    if folder is None:
+        raise UserError("there is no finished run in runs/", hint="personakit train rpo makes one")
+    return folder
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Read a run's own account of itself; raises `UserError` where it is no run, or has no model yet."""
+    document = folder / "run.json"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such run", hint="personakit runs lists those in runs/")
+    if not document.is_file():
+        raise UserError(
+            f"{folder}: not a run (it has no run.json)", hint="personakit runs lists those in runs/"
+        )
+    try:
+        facts = json.loads(document.read_text(encoding="utf-8"))
+        method, seed = facts["method"], facts["seed"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{document}: not a run's account of itself ({error})", hint="train it again"
+        ) from error
+    if method not in SCHEMAS:
+        raise UserError(
+            f'{document}: "method" is "{method}"', hint=f"this version knows {', '.join(SCHEMAS)}"
+        )
+    if not (folder / "model").is_dir():
+        raise UserError(
+            f'{folder}: the run is "{facts.get("status")}" and has no model yet',
+            hint=f"personakit train {method} --output {folder} --resume goes on with it",
+        )
+    return FinishedRun(folder, method, seed, load(SCHEMAS[method], folder / "config.yaml"))
+
+
+def open_run(folder: Path, *, base: str | None = None, rewrite_without_history: bool = False) -> Personalizer:
+    """Open a finished run as the Personalizer it trained.
+
+    `base` puts another black box in front of it than the one it was trained on;
+    `rewrite_without_history` is the control that rewrites even where the history is empty.
+    """
+    from personakit.rpo.rewriter import Rewriter
+
+    run = read_run(folder)
+    return Rewriter(
+        base=open_base(base or run.settings.base),
+        model=open_weights(folder / "model"),
+        provider=open_provider(run.settings),
+        max_length=run.settings.prompt_tokens,
+        max_draft_tokens=run.settings.decoding.max_new_tokens,
+        rewrite_without_history=rewrite_without_history,
+    )
+
+
+@cache
+def open_base(name: str) -> LanguageModel:
+    """Open a black box behind the answer cache: no answer of it is computed or paid for twice."""
+    from personakit.models.cache import CachedModel
+    from personakit.models.open import open_language_model
+
+    return CachedModel(open_language_model(name, truncate=True))
+
+
+@cache
+def open_weights(folder: Path) -> LanguageModel:
+    """Open a model that a run has trained."""
+    from personakit.models.open import open_language_model
+
+    return open_language_model(str(folder), truncate=True)
+
+
+def open_provider(settings: TrainRPO) -> ContextProvider:
+    """Open the retriever that the settings name."""
+    from personakit.retrieval import open_retriever
+
+    return open_retriever(settings.retrieval.name, settings.retrieval.k)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What baselines are made of: the settings they share with the run, golds to count, and oracle texts.
+
+    `train_golds` maps a task to its training golds, `oracle` a query's id to the answer of one who knows
+    the user's traits (empty where the data has no such thing).
+    """
+
+    settings: TrainRPO
+    base: str
+    train_golds: Mapping[str, Iterable[str]]
+    oracle: Mapping[str, str]
+
+
+def open_baseline(name: str, around: Surroundings) -> Personalizer:
+    """Open a baseline by its name (`BASELINES`); raises `UserError` for an unknown one."""
+    if name not in BASELINES:
+        raise UserError(f'unknown baseline "{name}"', hint=f"there is {', '.join(BASELINES)}")
+    return BASELINES[name](around)
+
+
+def open_tuned_context(run: FinishedRun) -> Personalizer:
+    """Open the context injection that was fine-tuned beside the run."""
+    from personakit.baselines import ContextInjection
+
+    if run.tuned_context is None:
+        raise UserError(
+            f"{run.folder}: no context injection was fine-tuned beside it",
+            hint="train with controls.fine_tuned_context_injection=true",
+        )
+    model = open_weights(run.tuned_context)
+    settings = run.settings
+    return ContextInjection(
+        model, open_provider(settings), settings.controls.context_tokens, _decoding(settings)
+    )
+
+
+def _generic(around: Surroundings) -> Personalizer:
+    from personakit.baselines import Generic
+
+    return Generic(open_base(around.base), _decoding(around.settings))
+
+
+def _copy(around: Surroundings) -> Personalizer:
+    from personakit.baselines import CopyInput
+
+    return CopyInput()
+
+
+def _majority(around: Surroundings) -> Any:
+    from personakit.baselines import MajorityClass
+    from personakit.records import Example, Profile, Query
+
+    return MajorityClass.from_examples(
+        Example(Query("", task, "", "", "", gold), Profile("", ()))
+        for task, golds in around.train_golds.items()
+        for gold in golds
+    )
+
+
+def _profile(around: Surroundings) -> Personalizer:
+    from personakit.baselines import ProfileMean
+
+    return ProfileMean(_majority(around))
+
+
+def _context(around: Surroundings) -> Personalizer:
+    from personakit.baselines import ContextInjection
+
+    settings = around.settings
+    return ContextInjection(
+        open_base(around.base),
+        open_provider(settings),
+        settings.controls.context_tokens,
+        _decoding(settings),
+    )
+
+
+def _oracle(around: Surroundings) -> Personalizer:
+    from personakit.baselines import Oracle
+
+    return Oracle(around.oracle)
+
+
+def _decoding(settings: TrainRPO) -> Any:
+    from personakit.baselines import Decoding
+
+    return Decoding(settings.decoding.max_new_tokens)
+
+
+BASELINES: dict[str, Callable[[Surroundings], Personalizer]] = {
+    "generic": _generic,
+    "copy": _copy,
+    "majority": _majority,
+    "profile": _profile,
+    "context": _context,
+    "oracle": _oracle,
+}
+"""Untrained rows by name: the base alone, the input back, the most frequent label, the user's mode or
+mean, the history in the base's prompt, and the answer of one who knows the user's traits."""

@@ -1,0 +1,158 @@
+"""Decode one batch: one KV cache, and finished rows leave the batch.
+
+Own loop rather than `transformers.generate` for two reasons. Sampling draws from one random stream a
+row, so a sampled answer depends on (prompt, seed, sample) and not on its neighbours in the batch;
+`generate` draws from one global stream. And rows that have ended are dropped, which for short answers
+on a CPU is worth more than the rest of the loop (`benchmarks/small_model.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+# Rows leave the batch when at least this share of it has ended: selecting copies the whole cache.
+_ENDED_SHARE = 0.25
+
+
+@torch.inference_mode()
+def decode(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    samples: int,
+    max_new_tokens: int,
+    temperature: float,
+    uniforms: torch.Tensor | None,
+    end_ids: frozenset[int],
+    pad_id: int,
+) -> list[list[int]]:
+    """Return the new tokens of each row, without the end token: `len(prompts) * samples` rows.
+
+    Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1))
+    are the draws of inverse-CDF sampling; with temperature 0 they are not looked at. The prompt is
+    run once and its cache repeated for its samples.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    device = model.device
+    cache = DynamicCache(config=model.config)
+    # Everything but each row's last token is prefilled. Padded on the right, a causal model needs no
+    # mask for that, which the attention kernels reward; later steps mask the padding in the cache.
+    # Sliding windows count places in the cache, and recurrent layers run through the padding: there it
+    # must come first.
+    right = all(type(layer) is DynamicLayer for layer in cache.layers)
+    ids, mask = pad([row[:-1] for row in prompts], pad_id, device, right=right)
+    position = mask.sum(-1, keepdim=True)  # of the next token to feed
+    tokens = torch.tensor([row[-1] for row in prompts], device=device)
+    if ids.shape[1]:
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        _last_logits(model, ids, None if right else mask, positions, cache)
+    if samples > 1:
+        cache.batch_repeat_interleave(samples)
+        tokens, mask, position = (t.repeat_interleave(samples, 0) for t in (tokens, mask, position))
+    rows = len(prompts) * samples
+    alive = torch.arange(rows, device=device)  # which answer each row of the batch continues
+    answers: list[list[int]] = [[] for _ in range(rows)]
+    ends = torch.tensor(sorted(end_ids), device=device)
+
+    for step in range(max_new_tokens):
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        logits = _last_logits(model, tokens[:, None], mask, position, cache)
+        tokens = _choose(logits, temperature, None if uniforms is None else uniforms[alive.cpu(), step])
+        position = position + 1
+        ended = torch.isin(tokens, ends) | (alive < 0)
+        for row, token, end in zip(alive.tolist(), tokens.tolist(), ended.tolist(), strict=True):
+            if not end:
+                answers[row].append(token)
+        alive = torch.where(ended, -1, alive)
+        kept = (alive >= 0).nonzero().squeeze(1)
+        if len(kept) == 0:
+            break
+        if len(kept) <= (1 - _ENDED_SHARE) * len(alive):
+            cache.batch_select_indices(kept)
+            alive, tokens, mask, position = alive[kept], tokens[kept], mask[kept], position[kept]
+    return answers
+
+
+@torch.inference_mode()
+def log_likelihoods(
+    model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad_id: int
+) -> list[float]:
+    """Return the log-probability of each answer's tokens after its prompt, summed, in nats.
+
+    Padded on the right, so that a causal model needs no mask.
+    """
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
+    ids, mask = pad(rows, pad_id, model.device, right=True)
+    first = torch.tensor([len(prompt) for prompt in prompts], device=model.device)[:, None]
+    kept = ids.shape[1] - int(first.min()) + 1  # the logits at t are those of the token at t + 1
+    logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits[:, -kept:-1].float()
+    columns = torch.arange(ids.shape[1], device=model.device)[None]
+    answered = ((columns >= first) & mask.bool())[:, 1 - kept :]
+    chosen = logits.gather(-1, ids[:, 1 - kept :, None]).squeeze(-1) - logits.logsumexp(-1)
+    sums: list[float] = chosen.double().masked_fill(~answered, 0).sum(-1).tolist()
+    return sums
+
+
+def pad(
+    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, right: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (ids, mask), each rows x longest, padded on the right or on the left."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for index, row in enumerate(rows):
+        start = 0 if right else longest - len(row)
+        ids[index, start : start + len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[index, start : start + len(row)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def length_batches(lengths: Sequence[int], *, budget: int, max_rows: int) -> list[list[int]]:
+    """Cut row indices into batches of at most `max_rows` rows and `budget` padded tokens.
+
+    Longest first, so that rows of like length share a batch and memory runs out at once or never. A
+    row longer than the budget gets a batch of its own.
+    """
+    batches: list[list[int]] = []
+    widest = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batches and len(batches[-1]) < max_rows and (len(batches[-1]) + 1) * widest <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            widest = lengths[index]
+    return batches
+
+
+def _last_logits(
+    model: Any,
+    input_ids: torch.Tensor,
+    mask: torch.Tensor | None,
+    positions: torch.Tensor,
+    cache: Any,
+) -> torch.Tensor:
+    output = model(
+        input_ids=input_ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: torch.Tensor = output.logits[:, -1]
+    return logits
+
+
+def _choose(logits: torch.Tensor, temperature: float, draws: torch.Tensor | None) -> torch.Tensor:
+    if temperature == 0 or draws is None:
+        return logits.argmax(-1)
+    cumulated = torch.softmax(logits.float() / temperature, dim=-1).cumsum(-1)
+    # Scaled by the last entry, which rounding leaves a little off 1; `right` never picks probability 0.
+    targets = draws[:, None].to(cumulated) * cumulated[:, -1:]
+    chosen = torch.searchsorted(cumulated, targets, right=True).squeeze(1)
+    return chosen.clamp(max=logits.shape[-1] - 1)

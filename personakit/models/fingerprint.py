@@ -1,0 +1,47 @@
+"""What a model is, in one string: the answer cache must not answer for weights that have changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from personakit.files import cache_folder, write_text
+
+# What changes a model's answers. Checkpoint leftovers, cards and optimizer states do not.
+_PATTERNS = (
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "*.safetensors",
+    "*.bin",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "chat_template*",
+)
+_LARGE = 64 * 2**20
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """Return a digest of the weights, configuration and tokenizer files in `folder`."""
+    files = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(f"{path.name}\0{_file_digest(path)}\0".encode())
+    return total.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    """Digest of one file; for a large file remembered on disk under its path, size and time of change."""
+    stat = path.stat()
+    if stat.st_size < _LARGE:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    place = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    remembered = cache_folder() / "digests" / hashlib.sha256(place.encode()).hexdigest()
+    if remembered.is_file():
+        return remembered.read_text(encoding="utf-8")
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    write_text(remembered, digest)
+    return digest

@@ -1,0 +1,135 @@
+"""Sentence encoders by name: texts to vectors whose dot product says how near they are.
+
+A plain transformers model is read as contriever is in LaMP (contriever_retriever.py): the mean of
+the last hidden states over the tokens that are no padding, unscaled. A model that carries a
+sentence-transformers recipe (`modules.json`: its own pooling, scaling, prompts) is run by that
+library, so that no recipe is silently replaced by ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personakit.errors import UserError
+
+Vectors = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a text, shape [texts, width]."""
+        ...
+
+
+def open_encoder(name: str, *, device: str | None = None, batch_size: int = 32) -> Encoder:
+    """Return the encoder called `name`: a hub name or a folder.
+
+    `device` is torch's name for it; None takes the GPU where there is one.
+    Raises `UserError` where it cannot be loaded.
+    """
+    if device is None:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if _has_recipe(name):
+        return SentenceTransformersEncoder(name, device=device, batch_size=batch_size)
+    return MeanPoolingEncoder(name, device=device, batch_size=batch_size)
+
+
+class MeanPoolingEncoder:
+    """Any transformers encoder, its token vectors averaged."""
+
+    def __init__(self, name: str, *, device: str, batch_size: int) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(name)
+            self._model = AutoModel.from_pretrained(name).to(device).eval()
+        except (OSError, ValueError) as error:
+            raise _not_loaded(name, error) from error
+        # Some tokenizers name no limit (a huge number), some models have one all the same.
+        window = getattr(self._model.config, "max_position_embeddings", None)
+        self._max_length = min(self._tokenizer.model_max_length, window or self._tokenizer.model_max_length)
+        self._device = device
+        self._batch_size = batch_size
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return the mean of each text's token vectors, shape [texts, width]."""
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        # Texts of like length stand together, so that little is spent on padding.
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        rows: dict[int, Vectors] = {}
+        for start in range(0, len(order), self._batch_size):
+            places = order[start : start + self._batch_size]
+            rows.update(zip(places, self._encode_batch([texts[place] for place in places]), strict=True))
+        return (
+            np.stack([rows[place] for place in range(len(texts))]) if texts else np.zeros((0, 0), np.float32)
+        )
+
+    def _encode_batch(self, texts: list[str]) -> Vectors:
+        import torch
+
+        inputs = self._tokenizer(
+            texts, padding=True, truncation=True, max_length=self._max_length, return_tensors="pt"
+        ).to(self._device)
+        with torch.inference_mode():
+            hidden = self._model(**inputs).last_hidden_state.float()
+        mask = inputs["attention_mask"].unsqueeze(-1)
+        # An empty text may have no token at all: its vector is zero.
+        means = hidden.masked_fill(mask == 0, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        vectors: Vectors = means.cpu().numpy()
+        return vectors
+
+
+class SentenceTransformersEncoder:
+    """A model with a sentence-transformers recipe, run by that library."""
+
+    def __init__(self, name: str, *, device: str, batch_size: int) -> None:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f'the encoder "{name}" is a sentence-transformers model, and that library is not installed',
+                hint='install it by pip install "personakit[dense]"',
+            ) from error
+        try:
+            self._model: Any = SentenceTransformer(name, device=device)
+        except (OSError, ValueError) as error:
+            raise _not_loaded(name, error) from error
+        self._batch_size = batch_size
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return each text's vector, shape [texts, width]."""
+        vectors = self._model.encode(list(texts), batch_size=self._batch_size, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def _has_recipe(name: str) -> bool:
+    if Path(name).is_dir():
+        return (Path(name) / "modules.json").is_file()
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        hf_hub_download(name, "modules.json")
+    except (EntryNotFoundError, HFValidationError, RepositoryNotFoundError):
+        # No such file, or no such model: loading the model itself will say which.
+        return False
+    return True
+
+
+def _not_loaded(name: str, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(
+        f'the encoder "{name}" cannot be loaded: {reason}',
+        hint="name a folder with a transformers encoder, or a hub model that is in the local cache or can be "
+        "fetched; bm25 needs no model",
+    )

@@ -1,0 +1,110 @@
+"""From a training split to what the rewriter is tuned on: drafts, contexts, trajectories, texts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from personakit.contracts import ContextProvider, LanguageModel
+from personakit.records import Context, Example
+from personakit.rpo.filters import FilterCounts, TrajectoryFilter
+from personakit.rpo.prompts import rewriter_prompt
+from personakit.rpo.writer import TrajectoryWriter
+from personakit.tasks.base import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A training query with what the rewriter will see of it: the generic answer and the context."""
+
+    task: Task
+    example: Example
+    draft: str
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingText:
+    """One prompt with the completion to learn."""
+
+    prompt: str
+    completion: str
+
+
+def draft_all(
+    task: Task,
+    examples: Sequence[Example],
+    base: LanguageModel,
+    provider: ContextProvider,
+    *,
+    max_new_tokens: int,
+) -> list[Drafted]:
+    """Ask the base for the generic answers of one task and retrieve each query's context.
+
+    Examples without a gold answer are left out.
+    """
+    known = [example for example in examples if example.query.gold is not None]
+    answers = base.generate([task.prompt(each.query) for each in known], max_new_tokens=max_new_tokens)
+    contexts = provider.context([each.query for each in known], [each.profile for each in known])
+    return [
+        Drafted(task, example, draft_text(task, texts[0]), context)
+        for example, texts, context in zip(known, answers, contexts, strict=True)
+    ]
+
+
+def draft_text(task: Task, raw: str) -> str:
+    """The base's answer as the user would see it: what the task finds in it, else the bare text."""
+    parsed = task.parse(raw)
+    return raw.strip() if parsed is None else parsed
+
+
+def trajectories(
+    drafted: Sequence[Drafted],
+    writer: TrajectoryWriter,
+    keep: TrajectoryFilter,
+    *,
+    count_tokens: Callable[[str], int],
+    max_length: int,
+    no_history_share: float,
+    seed: int,
+) -> tuple[list[TrainingText], FilterCounts]:
+    """Write, filter and word the trajectories.
+
+    In a share of them the context is taken away and the draft kept, so that the rewriter learns what
+    to do for a user it knows nothing of.
+    """
+    counts = FilterCounts()
+    texts = []
+    for each in drafted:
+        query = each.example.query
+        assert query.gold is not None
+        draw = random.Random(f"{seed}/{query.task}/{query.id}").random()
+        context = Context() if draw < no_history_share else each.context
+        expected = each.draft if context.empty else query.gold
+        trajectory = writer.write(each.task, query, each.draft, context, query.gold)
+        reason = keep.reason_to_drop(each.task, trajectory, expected)
+        if reason is not None or trajectory is None:
+            counts.dropped[reason or ""] += 1
+            continue
+        counts.kept += 1
+        prompt = rewriter_prompt(
+            each.task, query, each.draft, context, count_tokens=count_tokens, max_length=max_length
+        )
+        texts.append(TrainingText(prompt, trajectory.text()))
+    return texts, counts
+
+
+def context_injection_texts(
+    drafted: Sequence[Drafted], *, count_tokens: Callable[[str], int], max_length: int
+) -> list[TrainingText]:
+    """The same queries, items and golds as context injection sees them: the control's training set."""
+    return [
+        TrainingText(
+            each.task.prompt_with_context(
+                each.example.query, each.context, count_tokens=count_tokens, max_length=max_length
+            ),
+            each.example.query.gold or "",
+        )
+        for each in drafted
+    ]

@@ -1,0 +1,1 @@
+"""The trainer core that all methods share: `Run`, precision, progress, and stages over TRL."""

@@ -1,0 +1,65 @@
+"""Device and number format are decided once, here, and the run records why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from personakit.errors import UserError
+
+_DTYPES = ("auto", "bfloat16", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Where and in what the model computes.
+
+    `dtype` is that of the forward and backward pass (autocast); weights that train, and the optimizer's
+    state, are float32 throughout.
+    """
+
+    device: str
+    dtype: str
+    reason: str
+
+    @property
+    def bf16(self) -> bool:
+        """Whether the pass runs under bfloat16 autocast."""
+        return self.dtype == "bfloat16"
+
+
+def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
+    """Choose "cuda" or "cpu" and "bfloat16" or "float32"; what the configuration names is obeyed.
+
+    Raises `UserError` for a device that is not there and for a dtype that is none of ours.
+    """
+    import torch
+
+    if dtype not in _DTYPES:
+        raise UserError(f'dtype is "{dtype}", expected one of {", ".join(_DTYPES)}', hint="leave it on auto")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f'device is "{device}", expected auto, cpu or cuda', hint="leave it on auto")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is cuda, and this torch sees no CUDA device", hint="use device=auto or cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype != "auto":
+        return Precision(device, dtype, "set by the configuration")
+    if device == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return Precision(device, "bfloat16", f"{torch.cuda.get_device_name()} computes in bfloat16")
+        return Precision(device, "float32", f"{torch.cuda.get_device_name()} has no bfloat16 units")
+    units = sorted(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
+    if units:
+        return Precision(device, "bfloat16", f"this CPU computes in bfloat16 ({', '.join(units)})")
+    return Precision(device, "float32", "this CPU has no bfloat16 units (avx512_bf16, amx_bf16)")
+
+
+def _cpu_flags() -> set[str]:
+    """The instruction sets of the first CPU; empty where the system does not list them (not Linux)."""
+    listing = Path("/proc/cpuinfo")
+    if not listing.is_file():
+        return set()
+    found = re.search(r"^flags\s*:\s*(.*)$", listing.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return set(found.group(1).split()) if found else set()

@@ -1,0 +1,85 @@
+"""Which example is seen in which step, fixed before training begins.
+
+The order is a list made from the seed, not drawn while training: so a resumed run skips to its place
+in it, a budget in tokens ends at a step known in advance, and the learning rate comes down exactly
+there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Batches per pool within which examples are sorted by length: more waste less, fewer mix better.
+_BATCHES_PER_POOL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`order[i]` is the example at place i; step s (from 0) sees places s*batch .. (s+1)*batch."""
+
+    order: list[int]
+    batch_size: int
+    tokens_by_step: list[int]
+    """Training tokens seen after each step: prompt and answer, without padding."""
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps."""
+        return len(self.tokens_by_step)
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens of the whole schedule."""
+        return self.tokens_by_step[-1] if self.tokens_by_step else 0
+
+
+def make_schedule(
+    lengths: Sequence[int],
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: float,
+    max_steps: int | None = None,
+    max_tokens: int | None = None,
+    group_by_length: bool = True,
+) -> Schedule:
+    """Order examples of these `lengths` (tokens) for training.
+
+    Every epoch is a new permutation. It ends with the first of: `epochs` (whole or part),
+    `max_steps`, and the step that reaches `max_tokens`. With `max_steps` or `max_tokens` given,
+    `epochs` does not bound: the examples come round as often as it takes.
+    """
+    import numpy
+
+    total = max(1, round(epochs * len(lengths)))
+    if max_tokens is not None:
+        # One epoch more than the mean says, since the last batch of each may fall short.
+        total = (math.ceil(max_tokens / max(1, sum(lengths))) + 1) * len(lengths)
+    if max_steps is not None:
+        total = min(total, max_steps * batch_size) if max_tokens is not None else max_steps * batch_size
+    generator = numpy.random.default_rng(seed)
+    rounds = math.ceil(total / len(lengths))
+    stream = [int(i) for _ in range(rounds) for i in generator.permutation(len(lengths))][:total]
+    batches: list[list[int]] = []
+    pool_size = _BATCHES_PER_POOL * batch_size if group_by_length else batch_size
+    for start in range(0, len(stream), pool_size):
+        pool = stream[start : start + pool_size]
+        if group_by_length:
+            pool.sort(key=lambda index: lengths[index])
+        cut = [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
+        # A batch that is not full can only be the last one: places are counted in whole batches.
+        full = [batch for batch in cut if len(batch) == batch_size]
+        batches += [full[i] for i in generator.permutation(len(full))]
+        batches += [batch for batch in cut if len(batch) < batch_size]
+    seen = 0
+    tokens_by_step: list[int] = []
+    order: list[int] = []
+    for batch in batches:
+        if max_tokens is not None and seen >= max_tokens:
+            break
+        order += batch
+        seen += sum(lengths[index] for index in batch)
+        tokens_by_step.append(seen)
+    return Schedule(order, batch_size, tokens_by_step)

@@ -1,0 +1,137 @@
+"""`personakit eval` and `report`: rows, files, resuming, seeds, looks at test, files made elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from personakit.cli import main
+
+from .conftest import Call
+from .tiny import make_run
+
+ALL_ROWS = [
+    "generic",
+    "copy the input",
+    "majority class",
+    "profile mode or mean",
+    "context injection",
+    "context injection, fine-tuned",
+    "RPO",
+    "RPO, empty history",
+    "RPO, another user's history",
+]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "eval"
+    assert main(["eval", "lamp", "--run", str(tiny_run), "--output", str(folder)]) == 0
+    return folder
+
+
+def test_every_row_that_the_data_allows_is_there(call: Call, tiny_run: Path, evaluated: Path) -> None:
+    done = call("eval", "lamp", "--run", tiny_run, "--json")
+    assert done.status == 0, done.err
+    rows = done.document["rows"]
+    assert rows == json.loads((evaluated / "results.json").read_text())["rows"]
+    assert list(dict.fromkeys(row["method"] for row in rows)) == ALL_ROWS
+    asked = {"method", "task", "metric", "value", "low", "high", "users", "examples", "context_tokens"}
+    assert asked <= rows[0].keys()
+    compared = {"method", "against", "task", "metric", "difference", "low", "high"}
+    assert compared <= done.document["comparisons"][0].keys()
+    context = {row["method"]: row["context_tokens"] for row in rows if row["task"] == "LaMP_7"}
+    assert context["generic"] == 0
+    assert context["context injection"] > 0
+    assert "no row for oracle" in done.err
+
+
+def test_its_folder_holds_samples_results_report_and_predictions_that_score_the_same(
+    call: Call, tiny_data: Path, evaluated: Path
+) -> None:
+    results = json.loads((evaluated / "results.json").read_text())
+    assert "<html" in (evaluated / "report.html").read_text()
+    scored = call(
+        *(
+            "eval",
+            "lamp",
+            "--json",
+            "--predictions",
+            evaluated / "predictions" / "copy-the-input" / "LaMP_7.json",
+        ),
+        *("--golds", tiny_data / "LaMP_7" / "dev_outputs.json"),
+    )
+    [report] = scored.document["scores"]
+    for metric in ("rouge-1", "rouge-L"):
+        [row] = [
+            row
+            for row in results["rows"]
+            if (row["method"], row["task"], row["metric"]) == ("copy the input", "LaMP_7", metric)
+        ]
+        assert report["metrics"][metric] == pytest.approx(row["value"], abs=1e-6)
+
+
+def test_a_stopped_evaluation_resumes_to_the_same_results(
+    call: Call, tiny_run: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    whole = (evaluated / "samples.jsonl").read_bytes()
+    (stopped / "samples.jsonl").write_bytes(whole[: len(whole) // 2])
+    resumed = call("eval", "lamp", "--run", tiny_run, "--output", stopped, "--resume")
+    assert resumed.status == 0, resumed.err
+    assert (stopped / "results.json").read_bytes() == (evaluated / "results.json").read_bytes()
+
+
+def test_runs_that_differ_in_their_seed_are_one_row(
+    call: Call, tiny_run: Path, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    other = make_run(tmp_path / "seed1", tiny_model, tiny_data, seed=1)
+    done = call(
+        *("eval", "lamp", "--run", tiny_run, "--run", other, "--json"),
+        *("--task", "LaMP_7", "--baseline", "generic", "--output", tmp_path / "out"),
+    )
+    assert {row["method"]: row["seeds"] for row in done.document["rows"]} == {"generic": 1, "RPO": 2}
+
+
+def test_runs_with_other_settings_are_not_one_row(
+    call: Call, tiny_run: Path, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    other = make_run(tmp_path / "other", tiny_model, tiny_data, seed=1)
+    text = (other / "config.yaml").read_text().replace("k: 4", "k: 2")
+    (other / "config.yaml").write_text(text)
+    refused = call("eval", "lamp", "--run", tiny_run, "--run", other)
+    assert refused.status == 2
+    assert "different settings" in refused.err
+
+
+def test_a_look_at_test_is_recorded_and_a_refused_one_is_not(
+    call: Call, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    look = ("eval", "lamp", "--run", run, "--split", "test", "--task", "LaMP_7", "--baseline", "copy")
+    assert call(*look, "--output", tmp_path / "one").status == 0
+    assert call(*look, "--output", tmp_path / "one").status == 2
+    assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
+
+
+def test_baselines_alone_need_no_run(call: Call, tiny_model: Path, tiny_data: Path) -> None:
+    done = call(
+        *("eval", "lamp", "--no-run", "--base", tiny_model, "--data", tiny_data, "--limit", "2", "--json"),
+        *("--baseline", "copy", "--baseline", "profile"),
+    )
+    assert done.status == 0, done.err
+    assert {row["method"] for row in done.document["rows"]} == {"copy the input", "profile mode or mean"}
+    assert {row["examples"] for row in done.document["rows"] if row["task"] == "LaMP_3"} == {2}
+
+
+def test_report_writes_the_page_again(call: Call, evaluated: Path) -> None:
+    page = evaluated / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert call("report", evaluated).out == f"{page}\n"
+    assert page.read_bytes() == before

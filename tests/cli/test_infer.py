@@ -1,0 +1,97 @@
+"""`personakit infer`: one query, a user of the data, a history of one's own, batches, the trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Call
+
+QUERY = "Paraphrase the following tweet without any explanation before or after it: off to the lake"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"text": "hey, what a day [/] \\u001b[31m"}\n{"text": "hey, we are out"}\n')
+    return path
+
+
+def test_without_arguments_it_answers_a_sample_query_of_the_run_s_data(call: Call, tiny_run: Path) -> None:
+    done = call("infer", "--run", tiny_run, "--json")
+    assert done.status == 0, done.err
+    assert done.document["user"] == "dan"
+    assert done.document["profile_items"] == 3
+
+
+def test_a_bare_text_and_the_full_wording_are_the_same_query(call: Call, tiny_run: Path, mine: Path) -> None:
+    common = ("--run", tiny_run, "--profile", mine, "--json")
+    bare = call("infer", "off to the lake", *common).document
+    full = call("infer", QUERY, *common).document
+    piped = call("infer", "-", *common, stdin="off to the lake\n").document
+    for one in (bare, full, piped):
+        one.pop("seconds")
+    assert bare == full == piped
+    assert bare["query"] == QUERY
+    assert [item["text"] for item in bare["context"]["items"]][1] == "hey, we are out"
+
+
+def test_stdout_is_the_answer_alone_and_no_history_is_told_on_stderr(call: Call, tiny_run: Path) -> None:
+    done = call("infer", "off to the lake", "--run", tiny_run)
+    document = call("infer", "off to the lake", "--run", tiny_run, "--json").document
+    assert done.out == document["answer"] + "\n"
+    assert "no history" in done.err
+    assert document["answer"] == document["generic"]
+
+
+def test_the_trace_shows_what_was_retrieved_and_no_escape_of_the_history(
+    call: Call, tiny_run: Path, mine: Path
+) -> None:
+    done = call("infer", "off to the lake", "--run", tiny_run, "--profile", mine, "--trace")
+    assert "retrieved  1. " in done.out
+    assert "hey, what a day [/] \\x1b[31m" in done.out
+    assert "\x1b" not in done.out
+    assert "tokens over all calls" in done.out
+
+
+def test_a_batch_answers_every_line_as_it_would_alone(
+    call: Call, tiny_run: Path, mine: Path, tmp_path: Path
+) -> None:
+    batch = tmp_path / "batch.jsonl"
+    lines = [
+        {"id": "a", "query": "off to the lake", "user": "dan"},
+        {"id": "b", "query": "off to the lake", "profile": str(mine)},
+        {"id": "c", "query": "off to the lake", "profile": [{"text": "hey, we are out"}]},
+        {"id": "d", "query": "off to the lake"},
+    ]
+    batch.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    output = tmp_path / "out.jsonl"
+    done = call("infer", "--batch", batch, "--run", tiny_run, "--output", output)
+    assert done.status == 0, done.err
+    answers = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [answer["id"] for answer in answers] == ["a", "b", "c", "d"]
+    assert [answer["profile_items"] for answer in answers] == [3, 2, 1, 0]
+    alone = call("infer", "off to the lake", "--run", tiny_run, "--profile", mine, "--json").document
+    assert answers[1]["answer"] == alone["answer"]
+    assert answers[1]["context"] == alone["context"]
+
+
+def test_a_stopped_batch_resumes_to_the_same_lines(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+    batch, output = tmp_path / "batch.jsonl", tmp_path / "out.jsonl"
+    batch.write_text("".join(json.dumps({"id": str(n), "query": f"day {n}"}) + "\n" for n in range(5)))
+    assert call("infer", "--batch", batch, "--run", tiny_run, "--output", output).status == 0
+    whole = output.read_text().splitlines(keepends=True)
+    output.unlink()
+    part = tmp_path / "out.jsonl.part"
+    part.write_text("".join(whole[:2]) + whole[2][:20])
+    refused = call("infer", "--batch", batch, "--run", tiny_run, "--output", output)
+    assert refused.status == 2
+    assert "--resume" in refused.err
+    resumed = call("infer", "--batch", batch, "--run", tiny_run, "--output", output, "--resume", "--json")
+    assert resumed.document["resumed_after"] == 2
+    assert not part.exists()
+    assert [json.loads(line)["answer"] for line in output.read_text().splitlines()] == [
+        json.loads(line)["answer"] for line in whole
+    ]

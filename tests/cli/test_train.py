@@ -1,0 +1,74 @@
+"""`personakit train rpo`: a run from its options to its folder, stopped and taken up again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from personakit.training.progress import Silent
+
+from .conftest import Call, Called
+
+
+@pytest.fixture
+def train(call: Call, tiny_model: Path, tiny_data: Path) -> Call:
+    """Return `train("--output", ...)`, four steps on a tiny model and tiny data."""
+    settings = (
+        *(f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_7]"),
+        *("sft.steps=4", "sft.batch_size=2", "sft.checkpoint_every=1", "lora.rank=0"),
+        *("decoding.max_new_tokens=8", "controls.fine_tuned_context_injection=false"),
+    )
+
+    def run(*arguments: str | Path) -> Called:
+        return call("train", "rpo", *settings, *arguments)
+
+    return run
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(train: Call, tmp_path: Path) -> None:
+    done = train("--dry-run", "--json", "data.limit=2")
+    assert done.status == 0, done.err
+    assert done.document["queries"] == {"LaMP_7": 2}
+    assert done.document["config"]["sft"]["steps"] == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_weights(
+    train: Call, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train("--output", tmp_path / "whole").status == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("personakit.training.progress.choose_progress", lambda **_: _InterruptsAt("sft", 2))
+        stopped = train("--output", tmp_path / "stopped")
+    assert stopped.status == 130
+    resume = f"personakit train rpo --output {tmp_path / 'stopped'} --resume"
+    assert stopped.err.splitlines()[-2:] == ["interrupted", f"hint: `{resume}` goes on from here"]
+    assert json.loads((tmp_path / "stopped" / "run.json").read_text())["status"] == "interrupted"
+    resumed = call(*resume.split()[1:])
+    assert resumed.status == 0, resumed.err
+    one, other = (tmp_path / name / "model" / "model.safetensors" for name in ("whole", "stopped"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_newest_run_is_what_other_commands_take(train: Call, call: Call) -> None:
+    trained = train("--json").document
+    assert Path(trained["run"]).parent == Path("runs")
+    [listed] = call("runs", "--json").document
+    assert (listed["folder"], listed["status"]) == (trained["run"], "finished")
+    assert call("infer").status == 0
+
+
+class _InterruptsAt(Silent):
+    """Ctrl-C at one step of one stage."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        self._stage, self._step, self._now = stage, step, ""
+
+    def start(self, title: str, total: int, done: int = 0) -> None:
+        self._now = title
+
+    def update(self, done: int, **facts: float) -> None:
+        if self._now == self._stage and done >= self._step:
+            raise KeyboardInterrupt

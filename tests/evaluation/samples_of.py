@@ -1,0 +1,56 @@
+"""Builds small logs for the statistics tests, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from personakit.evaluation.measurements import Measurements, TaskFacts
+from personakit.evaluation.samples import Sample
+
+ACCURACY = TaskFacts(("accuracy",), labels=("a", "b"))
+RATING = TaskFacts(("MAE", "RMSE"), lower_is_better=True, offset=1, slope=-0.25)
+LABELS = TaskFacts(("accuracy", "f1"), labels=("a", "b", "c", "d"))
+
+
+def sample(
+    method: str,
+    task: str,
+    query: int | str,
+    *,
+    user: str | None = None,
+    seed: int | None = None,
+    error: str | None = None,
+    prediction: str = "",
+    gold: str = "",
+    **scores: float,
+) -> Sample:
+    """One line of a log; its user is one per query unless named."""
+    return Sample(
+        method=method,
+        seed=seed,
+        task=task,
+        query_id=str(query),
+        user_id=user or f"{task}-u{query}",
+        profile_of=None,
+        profile_items=0,
+        query="",
+        gold=gold,
+        generic=None,
+        prediction=prediction,
+        scores=None if error else scores,
+        utility=None,
+        context={"items": [], "summary": None, "prompts": []},
+        error=error,
+    )
+
+
+def accuracies(
+    values: Mapping[tuple[str, str, int | None], Iterable[float]], facts: TaskFacts = ACCURACY
+) -> Measurements:
+    """Measurements from {(method, task, seed): accuracy of each user}."""
+    samples = [
+        sample(method, task, place, seed=seed, accuracy=float(value))
+        for (method, task, seed), some in values.items()
+        for place, value in enumerate(some)
+    ]
+    return Measurements(samples, {task: facts for _, task, _ in values})

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from personakit.evaluation.bootstrap import Bootstrap, Estimate, holm, ratio
+from personakit.evaluation.statistics import Statistics
+
+from .samples_of import accuracies
+
+
+def test_holm_equals_the_values_computed_by_hand():
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    # sorted: d .005 x4 = .02, a .01 x3 = .03, c .03 x2 = .06, b .04 x1 -> not below c's
+    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert list(adjusted) == ["a", "b", "c", "d"]
+
+
+def test_holm_never_exceeds_one():
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def test_p_value_of_no_difference_is_one_and_of_a_clear_one_is_the_smallest_possible():
+    assert Estimate(0.0, np.zeros(999)).p == 1.0
+    assert Estimate(1.0, np.ones(999)).p == pytest.approx(2 / 1000)
+    assert Estimate(-1.0, -np.ones(999)).p == pytest.approx(2 / 1000)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        values = generator.normal(0.3, 1.0, size=60)
+        statistics = Statistics(accuracies({("m", "t", None): values}), resamples=400)
+        estimate = statistics.estimate("m", "t", "accuracy")
+        covered += estimate.low <= 0.3 <= estimate.high
+    assert 0.90 <= covered / 200 <= 0.985
+
+
+def test_an_interval_over_a_mean_has_the_width_theory_gives():
+    values = np.random.default_rng(1).normal(size=400)
+    estimate = Statistics(accuracies({("m", "t", None): values})).estimate("m", "t", "accuracy")
+    assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+
+
+def test_samples_of_one_user_are_drawn_together():
+    """Ten copies of each user's sample carry no more information than one."""
+    values = np.random.default_rng(2).normal(size=50)
+    once = Statistics(accuracies({("m", "t", None): values})).estimate("m", "t", "accuracy")
+    from personakit.evaluation.measurements import Measurements
+
+    from .samples_of import ACCURACY, sample
+
+    copies = Measurements(
+        (
+            sample("m", "t", f"{user}-{copy}", user=str(user), accuracy=value)
+            for user, value in enumerate(values)
+            for copy in range(10)
+        ),
+        {"t": ACCURACY},
+    )
+    many = Statistics(copies).estimate("m", "t", "accuracy")
+    assert len(copies.users["t"]) == 50
+    assert many.high - many.low == pytest.approx(once.high - once.low, rel=0.1)
+
+
+def test_differences_between_seeds_widen_the_interval():
+    same = {("m", "t", seed): [0.5] * 20 for seed in range(5)}
+    spread = {("m", "t", seed): [0.3 + 0.1 * seed] * 20 for seed in range(5)}
+    still = Statistics(accuracies(same)).estimate("m", "t", "accuracy")
+    moving = Statistics(accuracies(spread)).estimate("m", "t", "accuracy")
+    assert still.low == still.high == pytest.approx(0.5)
+    assert moving.value == pytest.approx(0.5)
+    assert moving.low < 0.42
+    assert moving.high > 0.58
+
+
+def test_pairing_cancels_what_users_share():
+    difficulty = np.random.default_rng(3).normal(size=100)
+    measurements = accuracies({("a", "t", None): difficulty + 0.1, ("b", "t", None): difficulty})
+    difference = Statistics(measurements).difference("a", "b", "t", "accuracy")
+    assert difference.low == pytest.approx(0.1)
+    assert difference.high == pytest.approx(0.1)
+
+
+def test_a_task_keeps_its_interval_when_another_is_added():
+    values = np.random.default_rng(4).normal(size=40)
+    alone = Statistics(accuracies({("m", "t", None): values}))
+    beside = Statistics(accuracies({("m", "t", None): values, ("m", "s", None): values[::-1]}))
+    assert alone.estimate("m", "t", "accuracy").low == beside.estimate("m", "t", "accuracy").low
+
+
+def test_users_of_several_tasks_are_drawn_in_all_of_them_at_once():
+    joint = Bootstrap({"s": ["x", "y", "z"], "t": ["z", "y", "x"]}, resamples=50)
+    apart = Bootstrap({"s": ["x", "y"], "t": ["v", "w"]})
+    assert joint.shared
+    assert not apart.shared
+    assert (joint._user_weights("s") == joint._user_weights("t")[:, ::-1]).all()
+
+
+def test_a_ratio_has_an_interval_of_its_own_and_none_where_the_whole_may_be_nothing():
+    generator = np.random.default_rng(5)
+    whole = Estimate(1.0, generator.normal(1.0, 0.1, 2000))
+    half = Estimate(0.5, 0.5 * whole.draws)
+    share = ratio(half, whole)
+    assert (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
+    nothing = ratio(half, Estimate(0.05, generator.normal(0.05, 0.1, 2000)))
+    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from personakit.errors import UserError
+from personakit.evaluation.candidates import other_user_examples
+
+from .people import Examples, rating
+
+
+def test_the_other_user_is_another_one_and_the_draw_is_repeatable():
+    examples = [rating(number // 2) for number in range(12)]
+    examples = [
+        type(one)(type(one.query)(f"q{place}", "LaMP_3", one.query.text, "", one.query.user_id), one.profile)
+        for place, one in enumerate(examples)
+    ]
+    chosen = other_user_examples(examples, seed=3)
+    assert all(
+        examples[other].query.user_id != one.query.user_id
+        for one, other in zip(examples, chosen, strict=True)
+    )
+    assert chosen == other_user_examples(examples, seed=3)
+    assert chosen != other_user_examples(examples, seed=4)
+    assert len(set(chosen)) > 3
+
+
+def test_an_empty_history_stands_in_only_where_there_is_no_other():
+    examples = [rating(0), rating(1, scores=()), rating(2, scores=()), rating(3)]
+    chosen = other_user_examples(examples)
+    assert chosen[0] == 3
+    assert chosen[3] == 0
+    assert {chosen[1], chosen[2]} <= {0, 3}
+    assert other_user_examples([rating(0), rating(1, scores=())])[0] == 1
+
+
+def test_other_traits_are_preferred_and_all_of_them_other_most():
+    def severity(travel: int, food: int) -> dict[str, object]:
+        return {"traits": {"severity": {"travel": travel, "food": food}}}
+
+    traits = {
+        "3000": severity(1, 1),
+        "3001": severity(1, 1),
+        "3002": severity(1, 0),
+        "3003": severity(0, 0),
+    }
+    everyone = Examples([rating(number) for number in range(4)], traits)
+    for seed in range(20):
+        assert other_user_examples(everyone, seed=seed)[0] == 3
+        assert other_user_examples(Examples(everyone[:3], traits), seed=seed)[0] == 2
+    assert other_user_examples(Examples(everyone[:2], traits))[0] == 1
+
+
+def test_one_user_alone_has_no_other():
+    with pytest.raises(UserError, match="at least 2 users, found 1"):
+        other_user_examples([rating(1), rating(1)])

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personakit.errors import UserError
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.charts import Axis
+from personakit.evaluation.report import training_charts, write_report
+from personakit.evaluation.results import Claims, compute_results
+from personakit.evaluation.runner import evaluate
+from personakit.evaluation.showcase import choose_samples, word_changes
+from personakit.records import Answer, Profile, Query
+
+from .people import Imitator
+from .test_runner import FACTS, TASKS, people
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too' \x1b[31m"
+
+
+class Evil(Imitator):
+    """Writes what would hurt a page that trusted it."""
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        return [Answer(EVIL, generic="<b>plain</b>", trace={"plan": EVIL}) for _ in queries]
+
+
+class Page(HTMLParser):
+    """Collects a page's tags, attributes and script texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self._in_script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+            self._in_script = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script:
+            self.scripts[-1] += data
+
+    def data(self) -> list[dict[str, object]]:
+        samples: list[dict[str, object]] = json.loads(self.scripts[0])
+        return samples
+
+
+def report(folder: Path, label: str = "evil", **options: object) -> str:
+    candidates = [Candidate("generic", Imitator(), "empty"), Candidate(label, Evil())]
+    log = evaluate(candidates, people(), TASKS, folder)
+    results = compute_results(log, FACTS, Claims([(label, "generic")]), made_by={"command": EVIL})
+    path = write_report(folder / "report.html", results, log, title=EVIL, **options)  # type: ignore[arg-type]
+    return path.read_text(encoding="utf-8")
+
+
+def test_nothing_a_user_or_a_model_wrote_becomes_markup(tmp_path: Path):
+    page = Page(report(tmp_path, label="<i>evil</i>"))
+    assert [tag for tag, _ in page.tags if tag in ("img", "b", "i")] == []
+    assert len(page.scripts) == 2
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert {sample["prediction"] for sample in page.data()} == {EVIL}
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_its_own_script_only(tmp_path: Path):
+    text = report(tmp_path)
+    page = Page(text)
+    assert not any("src" in attributes or "href" in attributes for _, attributes in page.tags)
+    assert not re.search(r"https?://|url\(|@import|fetch\(|innerHTML", text)
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode() in policy
+
+
+def test_the_same_log_gives_the_same_page(tmp_path: Path):
+    assert report(tmp_path / "a") == report(tmp_path / "b")
+
+
+def test_samples_are_capped_and_the_page_says_of_how_many(tmp_path: Path):
+    text = report(tmp_path, most_samples=6)
+    assert len(Page(text).data()) == 6
+    assert "6 of 40 answers" in text
+    assert {sample["task"] for sample in Page(text).data()} == {"LaMP_3", "LaMP_4"}
+
+
+def test_looks_at_test_are_printed(tmp_path: Path):
+    assert "looked at 3 times" in report(tmp_path, test_looks=3)
+
+
+def test_a_sample_is_won_or_lost_against_the_baseline(tmp_path: Path):
+    log = evaluate(
+        [Candidate("generic", Imitator(), "empty"), Candidate("own", Imitator())], people(), TASKS, tmp_path
+    )
+    shown = choose_samples(log, baseline="generic").samples
+    outcomes = {(sample["task"], sample["query_id"]): sample["outcome"] for sample in shown}
+    assert outcomes["LaMP_4", "4001"] == "won"
+    assert outcomes["LaMP_3", "3000"] == "lost"  # the gold is 4, the user's habit 2, nobody's 3
+    assert outcomes["LaMP_3", "3001"] == "won"
+
+
+def test_every_method_shows_the_same_queries_in_the_order_asked_for(tmp_path: Path):
+    candidates = [Candidate(name, Imitator(), seed=seed) for name in "abc" for seed in (1, 2)]
+    log = evaluate(candidates, people(), TASKS, tmp_path)
+    shown = choose_samples(log, baseline="a", methods=["c", "b", "nobody"], most=8)
+    assert shown.total == 120
+    assert [sample["method"] for sample in shown.samples] == ["c"] * 4 + ["b"] * 4
+    ids = [sample["query_id"] for sample in shown.samples]
+    assert ids[:4] == ids[4:]
+
+
+def test_word_changes_mark_words():
+    assert word_changes("the cat sat", "the black cat") == [
+        ("same", "the "),
+        ("new", "black "),
+        ("same", "cat"),
+        ("gone", " sat"),
+    ]
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_changes_hold_both_texts_whole(before: str, after: str):
+    changes = word_changes(before, after)
+    assert "".join(text for kind, text in changes if kind != "new") == before
+    assert "".join(text for kind, text in changes if kind != "gone") == after
+
+
+def test_training_curves_are_drawn_a_line_a_stage_and_a_cut_last_line_is_passed_over(tmp_path: Path):
+    metrics = tmp_path / "metrics.jsonl"
+    lines = [{"stage": stage, "step": step, "loss": 3.0 - step} for stage in ("a", "b") for step in (0, 1, 2)]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 3, "lo')
+    (chart,) = training_charts({"rpo": metrics})
+    assert chart.title == "loss"
+    assert [curve.label for curve in chart.curves] == ["rpo, a", "rpo, b"]
+    assert chart.curves[0].points == "0.00,0.00 50.00,50.00 100.00,100.00"
+    assert (chart.low, chart.high, chart.curves[0].last) == ("1", "3", "1")
+
+
+def test_a_broken_metrics_file_is_named_with_its_line(tmp_path: Path):
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"step": 0}\nnot json\n{"step": 1}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
+        training_charts({"rpo": metrics})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0.0, 1.0, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (0.61, 0.68, ["0.62", "0.64", "0.66", "0.68"]),
+        (-30.0, 20.0, ["-30", "-20", "-10", "0", "10", "20"]),
+    ],
+)
+def test_ticks_stand_at_round_values(low: float, high: float, labels: list[str]):
+    axis = Axis(low, high)
+    assert [tick.label for tick in axis.ticks()] == labels
+    assert all(axis.at(float(tick.label)) == pytest.approx(tick.at, abs=1e-3) for tick in axis.ticks())

@@ -1,0 +1,185 @@
+"""The seven tasks: users, histories, queries, golds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from personakit.data import available, open_examples
+from personakit.data.lamp_formats import FORMATS, LAMP_TASKS, item_output, parse_input
+from personakit.data.lamp_mini import Knobs
+from personakit.data.lamp_mini.traits import draw_traits
+from personakit.data.lamp_mini.users import make_example
+from personakit.data.lamp_mini.words import content_words, methods, style_words
+from personakit.data.store import ExampleStore
+from personakit.tasks import get_task
+
+from .conftest import SMALL
+from .reading import follows, subject_of
+
+
+def opened(folder: Path, task: str, split: str = "test") -> ExampleStore:
+    return open_examples(folder, task, split)
+
+
+def sidecar(store: ExampleStore, query_id: str) -> dict[str, Any]:
+    traits = store.traits(query_id)
+    assert traits is not None
+    return dict(traits)
+
+
+def test_every_task_and_split_opens_as_lamp_with_users_from_the_sidecar(benchmark_folder: Path) -> None:
+    assert set(available(benchmark_folder)) == {(task, split) for task in LAMP_TASKS for split in SMALL}
+    for task in LAMP_TASKS:
+        for split, users in SMALL.items():
+            store = opened(benchmark_folder, task, split)
+            assert store.user_ids == [f"{split}-{number:04d}" for number in range(users)]
+            assert not store.made_user_ids
+            assert all(gold is not None and get_task(task).valid_gold(gold) for gold in store.golds)
+            assert 10 <= min(store.profile_sizes) < max(store.profile_sizes) <= 18
+
+
+def test_no_user_is_in_two_splits_by_name_or_by_traits(benchmark_folder: Path) -> None:
+    names: Counter[str] = Counter()
+    ways: Counter[str] = Counter()
+    for split in SMALL:
+        store = opened(benchmark_folder, "LaMP_7", split)
+        names.update(store.user_ids)
+        ways.update(json.dumps(sidecar(store, id)["traits"], sort_keys=True) for id in store.query_ids)
+    assert set(names.values()) == set(ways.values()) == {1}
+    assert len(names) == sum(SMALL.values())
+
+
+def test_a_user_is_the_same_in_all_tasks(benchmark_folder: Path) -> None:
+    topics = {}
+    for task in ("LaMP_1", "LaMP_3", "LaMP_7"):
+        for each in opened(benchmark_folder, task):
+            found = {subject_of(task, item.document) for item in each.profile.items}
+            topics.setdefault(each.query.user_id, set()).update(found)
+    assert {len(found) for found in topics.values()} <= set(range(1, 7))
+
+
+@pytest.mark.parametrize("task", LAMP_TASKS)
+def test_the_oracle_is_right_but_for_noise(task: str, benchmark_folder: Path) -> None:
+    store = opened(benchmark_folder, task)
+    oracles = [sidecar(store, id)["oracle"] for id in store.query_ids]
+    golds = [gold or "" for gold in store.golds]
+    known = get_task(task)
+    assert 0.95 < known.figure(known.score(oracles, golds)) <= 1.0
+    if task != "LaMP_1":
+        generics = [sidecar(store, id)["generic"] for id in store.query_ids]
+        assert known.figure(known.score(generics, golds)) < 0.85
+
+
+@pytest.mark.parametrize("task", LAMP_TASKS[3:])
+def test_no_answer_stands_word_for_word_in_the_users_own_history(task: str, benchmark_folder: Path) -> None:
+    store = opened(benchmark_folder, task)
+    for each in store:
+        answers = {each.query.gold, sidecar(store, each.query.id)["oracle"]}
+        assert not answers & {item_output(task, item) for item in each.profile.items}
+        assert not any(answer in item.document for answer in answers for item in each.profile.items)
+
+
+@pytest.mark.parametrize("task", LAMP_TASKS)
+def test_two_items_at_least_are_about_what_is_asked(task: str, benchmark_folder: Path) -> None:
+    for each in opened(benchmark_folder, task):
+        about = subject_of(task, each.query.search_text)
+        assert sum(subject_of(task, item.document) == about for item in each.profile.items) >= 2
+
+
+def test_either_reference_is_as_often_the_right_one(benchmark_folder: Path) -> None:
+    golds = Counter(opened(benchmark_folder, "LaMP_1").golds)
+    assert set(golds) == {"[1]", "[2]"}
+    assert golds["[1]"] == pytest.approx(SMALL["test"] / 2, abs=2 * SMALL["test"] ** 0.5)
+
+
+def test_the_right_reference_is_of_the_users_school_on_that_topic(benchmark_folder: Path) -> None:
+    store = opened(benchmark_folder, "LaMP_1")
+    elsewhere = 0
+    for each in store:
+        made = sidecar(store, each.query.id)
+        parts = parse_input("LaMP_1", each.query.text)
+        right, wrong = (parts["ref1"], parts["ref2"])[:: 1 if made["oracle"] == "[1]" else -1]
+        own = made["traits"]["methods"]
+        assert right.split()[0] == own[subject_of("LaMP_1", right)]
+        assert wrong.split()[0] != right.split()[0]
+        elsewhere += wrong.split()[0] in own.values()
+    assert elsewhere > len(store) / 2  # the other one is no stranger either
+
+
+def examples(task: str, knobs: Knobs, count: int = 15) -> list[tuple[list[dict[str, str]], dict[str, Any]]]:
+    """Histories without ids, with their users' traits."""
+    found = []
+    for number in range(count):
+        traits = draw_traits(Random(f"user {number}"), "town", knobs)
+        made = make_example(task, Random(f"history {number}"), traits, "town", knobs)
+        plain = [{key: item[key] for key in FORMATS[task].item_keys} for item in made.profile]
+        found.append((plain, traits.relevant(task)))
+    return found
+
+
+@pytest.mark.parametrize("task", LAMP_TASKS)
+def test_noise_is_the_share_of_items_written_in_somebody_elses_way(task: str) -> None:
+    def share(noise: float) -> float:
+        judged = [
+            follows(task, item, traits)
+            for history, traits in examples(task, Knobs(noise=noise))
+            for item in history
+        ]
+        return sum(judged) / len(judged)
+
+    by_chance = share(1.0)
+    assert share(0.0) == 1.0
+    assert by_chance < 0.6
+    assert share(0.5) == pytest.approx((1 + by_chance) / 2, abs=0.12)
+
+
+def test_gold_noise_is_the_share_of_answers_in_somebody_elses_way() -> None:
+    def wrong(task: str, knobs: Knobs) -> int:
+        count = 0
+        for number in range(40):
+            traits = draw_traits(Random(f"user {number}"), "town", knobs)
+            made = make_example(task, Random(f"query {number}"), traits, "town", knobs)
+            count += made.gold != made.oracle
+        return count
+
+    for task in LAMP_TASKS:
+        assert wrong(task, Knobs(gold_noise=0.0, rating_noise=0.0)) == 0
+    assert wrong("LaMP_7", Knobs(gold_noise=1.0)) == 40
+    assert wrong("LaMP_1", Knobs(gold_noise=1.0)) == 40
+    assert wrong("LaMP_3", Knobs(gold_noise=1.0, rating_noise=0.0)) == 0
+
+
+def test_conditional_traits_change_with_the_topic_and_others_do_not() -> None:
+    bound = ("methods", "severity", "rubrics", "genres", "codes", "sign_offs")
+
+    def values(conditional: bool) -> dict[str, int]:
+        users = [draw_traits(Random(number), "town", Knobs(conditional=conditional)) for number in range(30)]
+        return {name: max(len(set(getattr(user, name).values())) for user in users) for name in bound}
+
+    assert set(values(False).values()) == {1}
+    assert min(values(True).values()) >= 3
+
+
+def test_the_two_banks_share_no_word_with_each_other_or_with_the_contents() -> None:
+    school = {*style_words("school"), *methods("school")}
+    town = {*style_words("town"), *methods("town")}
+    assert not school & town
+    assert not (school | town) & set(content_words())
+    for bank in ("school", "town"):
+        assert len(set(style_words(bank))) == len(style_words(bank)) >= 40
+
+
+def test_the_benchmark_is_written_in_the_town_bank(benchmark_folder: Path) -> None:
+    written = " ".join(
+        f"{each.query.text} {each.query.gold} {' '.join(item.document for item in each.profile.items)}"
+        for task in LAMP_TASKS
+        for each in opened(benchmark_folder, task, "dev")
+    ).split()
+    assert set(written) & set(style_words("town"))
+    assert not set(written) & {*style_words("school"), *methods("school")}

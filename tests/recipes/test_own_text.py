@@ -1,0 +1,53 @@
+"""The recipe for a user's own data: its lessons, and what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from personakit.data.lamp import write_split
+from personakit.data.lamp_formats import build_input, profile_item, search_text
+from personakit.errors import UserError
+from personakit.recipes import own_text
+from personakit.records import Example, Profile, Query
+
+
+def example(text: str = "rain in town", gold: str | None = "hark, rain") -> Example:
+    worded = build_input("LaMP_4", text=text)
+    items = (profile_item("LaMP_4", "0", {"title": "hark, snow", "text": "snow in town"}),)
+    query = Query("40", "LaMP_4", worded, search_text("LaMP_4", worded), "ada", gold)
+    return Example(query, Profile("ada", items))
+
+
+def test_a_query_teaches_the_answer_without_and_with_history_and_to_copy() -> None:
+    plain, copied, told = own_text.lessons([example()], Random(0))
+    assert plain == (example().query.text, "hark, rain")
+    assert copied[0].startswith("rain in town")
+    assert copied[1] == "rain in town"
+    assert "hark, snow" in told[0]
+    assert told[1] == "hark, rain"
+
+
+def test_what_has_no_answer_or_is_too_long_is_left_out() -> None:
+    some = [example(gold=None), example(text="word " * 300), example(gold="word " * 300)]
+    assert list(own_text.lessons(some, Random(0))) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "gold", "message"), [("dev", "a gold", "no training split"), ("train", None, "gold answer")]
+)
+def test_data_with_nothing_to_learn_from_is_refused(
+    split: str, gold: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
+    one = example()
+    write_split(tmp_path / "data", split, [replace(one, query=replace(one.query, gold=gold))])
+    arguments = ["own_text", "--data", str(tmp_path / "data"), "--output", str(tmp_path / "model")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(UserError, match=message):
+        own_text.main()
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,55 @@
+"""The recipes' tokenizer: fixed wording is one token, and no text is lost."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personakit.data.lamp_formats import FORMATS, LAMP_TASKS, build_input
+from personakit.data.lamp_mini.words import content_words, methods, style_words
+from personakit.recipes import nano
+from personakit.rpo.prompts import DRAFT, REWRITE, TAGS
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text)["input_ids"])
+
+
+def test_every_fixed_wording_is_one_token(tokenizer: Any) -> None:
+    wordings = nano.fixed_wording()
+    assert {DRAFT, REWRITE, *TAGS} <= set(wordings)
+    ids = [ids_of(tokenizer, wording) for wording in wordings]
+    assert {len(row) for row in ids} == {1}
+    assert len({row[0] for row in ids}) == len(wordings)
+
+
+@pytest.mark.parametrize("task", LAMP_TASKS)
+def test_the_request_is_one_token_in_front_of_its_text(task: str, tokenizer: Any) -> None:
+    form = FORMATS[task]
+    parts = {name: "x" for _, name in form.pieces if name is not None and name not in dict(form.fixed_parts)}
+    pieces = [tokenizer.decode([id]) for id in ids_of(tokenizer, build_input(task, **parts))]
+    assert len(pieces[0]) > 20
+    assert len(pieces) <= 2 + 4 * len(parts)
+
+
+def test_prompts_of_all_lessons_come_back_exactly(tokenizer: Any, pairs: list[tuple[str, str]]) -> None:
+    for text in (text for pair in pairs for text in pair):
+        assert tokenizer.decode(ids_of(tokenizer, text)) == text
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_AROUND = st.lists(_TEXT | st.sampled_from(nano.fixed_wording()), max_size=4).map("".join)
+
+
+@given(_AROUND)
+def test_any_text_comes_back_exactly(tokenizer: Any, text: str) -> None:
+    assert tokenizer.decode(ids_of(tokenizer, text)) == text
+
+
+def test_no_word_that_may_be_replaced_stands_in_the_fixed_wording() -> None:
+    fixed = set(re.findall(r"\w+", " ".join(nano.fixed_wording())))
+    assert not fixed & {*content_words(), *style_words("school"), *methods("school")}

@@ -1,0 +1,90 @@
+"""Models that say what a function tells them, users who write in their own way: no weights anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from personakit.data.lamp_formats import FORMATS, build_input, profile_item, search_text
+from personakit.records import Context, Example, Profile, Query
+from personakit.rpo.prompts import DRAFT, REWRITE, Trajectory
+
+TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
+
+
+class Scripted:
+    """Answers a prompt by a function of it and of the length cap; a token is a word; calls are kept."""
+
+    def __init__(self, answer: Callable[[str, int], str]) -> None:
+        self.answer = answer
+        self.prompts: list[str] = []
+        self.scored: list[tuple[str, str]] = []
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int = 1,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        self.prompts += prompts
+        return [[self.answer(prompt, max_new_tokens)] for prompt in prompts]
+
+    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        self.scored += zip(prompts, completions, strict=True)
+        return [-float(len(completion)) for completion in completions]
+
+    def count_tokens(self, text: str) -> int:
+        return count_words(text)
+
+
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+def draft_in(prompt: str) -> str:
+    """The draft that a rewriter's prompt holds."""
+    return prompt.rpartition(DRAFT)[2].removesuffix(REWRITE)
+
+
+def shouts(prompt: str, max_new_tokens: int) -> str:
+    """A rewriter that gives the draft in capitals, and says how long its answers may be."""
+    return Trajectory("loud", f"shout within {max_new_tokens}", draft_in(prompt).upper()).text()
+
+
+class AllItems:
+    """Tells everything."""
+
+    def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
+        return [Context(items=profile.items) for profile in profiles]
+
+
+class SummaryOnly:
+    """Tells one sentence about the user and no item, as POPI does."""
+
+    def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
+        return [Context(summary=f"{profile.user_id} likes capitals") for profile in profiles]
+
+
+def example(task: str, user: str = "ada", *, items: int = 3, gold: str | None = None) -> Example:
+    """A query of `user` with `items` items; every word of an item names the user."""
+    form = FORMATS[task]
+    parts = {
+        name: f"the {name} that {user} asks about"
+        for _, name in form.pieces
+        if name is not None and name not in dict(form.fixed_parts)
+    }
+    known = {"score": "4", "tag": "classic"}
+    profile = [
+        profile_item(task, str(n), {key: known.get(key, f"{key} {user}-{n} wrote") for key in form.item_keys})
+        for n in range(items)
+    ]
+    text = build_input(task, **parts)
+    query = Query(f"{task}-{user}", task, text, search_text(task, text), user, gold or gold_of(task, user))
+    return Example(query, Profile(user, tuple(profile)))
+
+
+def gold_of(task: str, user: str) -> str:
+    """A gold answer that stands nowhere else (a label, where the task has labels)."""
+    return {"LaMP_1": "[2]", "LaMP_2": "dystopia", "LaMP_3": "5"}.get(task, f"zebra quagga {user}-okapi")

@@ -1,0 +1,145 @@
+"""From queries to training texts: what is dropped, what is hidden, what the control sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from personakit.records import Context, Query
+from personakit.rpo import filters
+from personakit.rpo.dataset import Drafted, TrainingText, context_injection_texts, draft_all, trajectories
+from personakit.rpo.filters import FilterCounts, TrajectoryFilter
+from personakit.rpo.prompts import Trajectory, parse_trajectory
+from personakit.rpo.writer import KEEP, TemplateWriter, TrajectoryWriter
+from personakit.tasks import get_task
+from personakit.tasks.base import Task
+
+from .fakes import TASKS, AllItems, Scripted, count_words, draft_in, example, gold_of
+
+KEEP_ALL = TrajectoryFilter(count_words, max_tokens=1000)
+
+
+def drafted(task: str = "LaMP_4", user: str = "ada", gold: str | None = None) -> Drafted:
+    one = example(task, user, gold=gold)
+    return Drafted(get_task(task), one, f"draft for {user}", Context(items=one.profile.items))
+
+
+def texts_of(
+    some: list[Drafted],
+    writer: TrajectoryWriter | None = None,
+    keep: TrajectoryFilter = KEEP_ALL,
+    share: float = 0.0,
+    seed: int = 0,
+) -> tuple[list[TrainingText], FilterCounts]:
+    return trajectories(
+        some,
+        writer or TemplateWriter(),
+        keep,
+        count_tokens=count_words,
+        max_length=500,
+        no_history_share=share,
+        seed=seed,
+    )
+
+
+class WritesByUser:
+    """Writes for each user what the test says."""
+
+    def __init__(self, written: dict[str, Trajectory | None]) -> None:
+        self.written = written
+
+    def write(self, task: Task, query: Query, draft: str, context: Context, gold: str) -> Trajectory | None:
+        return self.written[query.user_id]
+
+
+def test_every_reason_to_drop_is_reached_and_counted_once() -> None:
+    golds = {name: gold_of("LaMP_4", name) for name in ("fine", "none", "tags", "other", "long")}
+    golds |= {"evidence": "Grand  Tour", "plan": "grand tour", "wordless": "我在"}
+    fine = {name: Trajectory("e", "p", gold) for name, gold in golds.items()}
+    written: dict[str, Trajectory | None] = fine | {
+        "none": None,
+        "tags": Trajectory("e</evidence>", "p", golds["tags"]),
+        "other": Trajectory("e", "p", "something else"),
+        "evidence": Trajectory("a GRAND\ntour here", "p", golds["evidence"]),
+        "plan": Trajectory("e", "make it a Grand Tour", golds["plan"]),
+        "long": Trajectory("word " * 40, "p", golds["long"]),
+    }
+    some = [drafted(user=name, gold=golds[name]) for name in written]
+    keep = TrajectoryFilter(count_words, max_tokens=30, minimum_reward=0.5)
+    texts, counts = texts_of(some, WritesByUser(written), keep)
+    assert counts.summary() == {
+        "kept": 1,
+        filters.NO_TRAJECTORY: 1,
+        filters.UNPARSABLE: 1,
+        filters.NOT_GOLD: 1,
+        filters.QUOTES_GOLD: 2,
+        filters.TOO_LONG: 1,
+        filters.LOW_REWARD: 1,  # ROUGE finds no word in it
+    }
+    assert [text.completion for text in texts] == [fine["fine"].text()]
+
+
+def test_a_label_may_stand_in_the_evidence() -> None:
+    trajectory = Trajectory("tagged dystopia before", "p", "dystopia")
+    assert KEEP_ALL.reason_to_drop(get_task("LaMP_2"), trajectory, "dystopia") is None
+
+
+def test_in_a_share_of_the_trajectories_the_history_is_taken_away_and_the_draft_kept() -> None:
+    some = [drafted(user=f"user{number}") for number in range(400)]
+    texts, counts = texts_of(some, share=0.25)
+    assert counts.kept == len(some)
+    hidden = 0
+    for each, text in zip(some, texts, strict=True):
+        read = parse_trajectory(text.completion)
+        assert read is not None
+        assert draft_in(text.prompt) == each.draft
+        if f"{each.example.query.user_id}-0 wrote" in text.prompt:
+            assert read.response == each.example.query.gold
+        else:
+            hidden += 1
+            assert (read.response, read.plan) == (each.draft, KEEP)
+    assert hidden == pytest.approx(0.25 * len(some), abs=30)
+
+
+def test_whose_history_is_taken_away_depends_on_seed_and_query_alone() -> None:
+    some = [drafted(user=f"user{number}") for number in range(50)]
+    texts, _ = texts_of(some, share=0.5)
+    assert texts_of(some[::-1], share=0.5)[0] == texts[::-1]
+    assert texts_of(some[10:20], share=0.5)[0] == texts[10:20]
+    assert texts_of(some, share=0.5, seed=1)[0] != texts
+
+
+def test_a_user_without_history_is_taught_to_keep_the_draft() -> None:
+    texts, counts = texts_of([replace(drafted(), context=Context())])
+    assert counts.summary() == {"kept": 1}
+    read = parse_trajectory(texts[0].completion)
+    assert read is not None
+    assert read.response == "draft for ada"
+
+
+def test_the_prompt_of_a_trajectory_never_holds_gold() -> None:
+    some = [drafted(task) for task in TASKS[3:]]
+    for each, text in zip(some, texts_of(some)[0], strict=True):
+        gold = each.example.query.gold
+        assert gold is not None
+        assert gold not in text.prompt
+        assert gold in text.completion
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_control_learns_the_gold_from_the_same_request_and_items(task: str) -> None:
+    [text] = context_injection_texts([drafted(task)], count_tokens=count_words, max_length=500)
+    assert text.completion == gold_of(task, "ada")
+    assert "asks about" in text.prompt
+    assert all(f"ada-{n} wrote" in text.prompt for n in range(3))
+    assert "draft for ada" not in text.prompt
+
+
+def test_drafts_are_asked_for_without_the_history_and_without_gold_left_out() -> None:
+    base = Scripted(lambda prompt, cap: " Two lines\nof answer ")
+    known, unknown = example("LaMP_4", "ada"), example("LaMP_4", "bob")
+    unknown = replace(unknown, query=replace(unknown.query, gold=None))
+    [only] = draft_all(get_task("LaMP_4"), [unknown, known], base, AllItems(), max_new_tokens=9)
+    assert base.prompts == [known.query.text]
+    assert (only.example, only.draft, only.context.items) == (known, "Two lines", known.profile.items)

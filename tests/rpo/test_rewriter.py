@@ -1,0 +1,177 @@
+"""The Rewriter: drafts, rewrites, and what it does when there is nothing to rewrite with."""
+
+from __future__ import annotations
+
+import random
+
+from personakit.contracts import Personalizer
+from personakit.records import Answer, Example
+from personakit.retrieval import open_retriever
+from personakit.rpo.prompts import parse_trajectory
+from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE, Rewriter
+
+from .fakes import AllItems, Scripted, SummaryOnly, count_words, draft_in, example, shouts
+
+
+def drafts(prompt: str, max_new_tokens: int) -> str:
+    """A base that can be told from everything else."""
+    if prompt.startswith("What is the score"):
+        return "I would give it 3."
+    return f"draft {max_new_tokens} {prompt.split()[-3]}"
+
+
+def rewriter(**changed: object) -> Rewriter:
+    settings = {"base": Scripted(drafts), "model": Scripted(shouts), "provider": AllItems()}
+    return Rewriter(**settings | changed)  # type: ignore[arg-type]
+
+
+def respond(method: Rewriter, *examples: Example) -> list[Answer]:
+    return method.respond([each.query for each in examples], [each.profile for each in examples])
+
+
+def lasting(answer: Answer) -> tuple[object, ...]:
+    """An answer without its time."""
+    return (
+        *(answer.text, answer.generic, answer.context, dict(answer.trace)),
+        *(answer.tokens, answer.context_tokens, answer.error, answer.degraded),
+    )
+
+
+def test_an_answer_is_the_rewritten_draft_and_shows_how_it_came_about() -> None:
+    method = rewriter()
+    assert isinstance(method, Personalizer)
+    one = example("LaMP_4")
+    [answer] = respond(method, one)
+    assert answer.generic == "draft 128 ada"
+    assert answer.text == "DRAFT 128 ADA"
+    assert answer.trace == {"evidence": "loud", "plan": "shout within 384"}
+    assert answer.context.items == one.profile.items
+    assert (answer.error, answer.degraded) == (None, None)
+
+
+def test_tokens_count_every_call_and_context_tokens_the_items() -> None:
+    method = rewriter()
+    one, without = example("LaMP_4"), example("LaMP_4", items=0)
+    [answer] = respond(method, one)
+    [asked], [prompt] = method.base.prompts, method.model.prompts  # type: ignore[attr-defined]
+    calls = [asked, drafts(asked, 128), prompt, shouts(prompt, 384)]
+    assert answer.tokens == sum(map(count_words, calls))
+    respond(bare := rewriter(rewrite_without_history=True), without)
+    [shorter] = bare.model.prompts  # type: ignore[attr-defined]
+    assert answer.context_tokens == count_words(prompt) - count_words(shorter) > 0
+
+
+def test_a_user_without_history_gets_the_generic_answer_and_the_rewriter_is_not_called() -> None:
+    method = rewriter()
+    [answer] = respond(method, example("LaMP_4", items=0))
+    [asked] = method.base.prompts  # type: ignore[attr-defined]
+    assert method.model.prompts == []  # type: ignore[attr-defined]
+    assert answer.text == answer.generic == drafts(asked, 128)
+    assert answer.degraded == NO_HISTORY
+    assert (answer.tokens, answer.context_tokens) == (count_words(asked) + 3, 0)
+
+
+def test_the_control_rewrites_without_history_all_the_same() -> None:
+    method = rewriter(rewrite_without_history=True)
+    [answer] = respond(method, example("LaMP_4", items=0))
+    assert len(method.model.prompts) == 1  # type: ignore[attr-defined]
+    assert answer.text == "DRAFT 128 ADA"
+    assert answer.degraded is None
+
+
+def test_an_output_that_cannot_be_read_falls_back_to_the_generic_answer() -> None:
+    method = rewriter(model=Scripted(lambda prompt, cap: "<response>no trace</response>"))
+    [answer] = respond(method, example("LaMP_4"))
+    assert answer.text == answer.generic == "draft 128 ada"
+    assert answer.degraded == UNREADABLE
+    assert answer.trace == {}
+    [asked], [prompt] = method.base.prompts, method.model.prompts  # type: ignore[attr-defined]
+    # The useless call was paid for as well.
+    assert answer.tokens == count_words(asked) + 3 + count_words(prompt) + 2
+    assert answer.context_tokens > 0
+
+
+def test_the_answer_is_read_out_of_the_response_as_the_task_reads_it() -> None:
+    says = Scripted(lambda prompt, cap: "<evidence>e</evidence><plan>p</plan><response>It is a 5.</response>")
+    [answer] = respond(rewriter(model=says), example("LaMP_3"))
+    assert (answer.generic, answer.text) == ("3", "5")
+
+
+PEOPLE = [
+    example(task, user, items=items)
+    for task in ("LaMP_3", "LaMP_4", "LaMP_7", "LaMP_2")
+    for user, items in (("ada", 3), ("bob", 0), ("cyd", 1))
+]
+
+
+def test_answers_do_not_depend_on_the_others_in_the_batch() -> None:
+    alone = [lasting(respond(rewriter(), each)[0]) for each in PEOPLE]
+    assert list(map(lasting, respond(rewriter(), *PEOPLE))) == alone
+    order = random.Random(0).sample(range(len(PEOPLE)), len(PEOPLE))
+    shuffled = respond(rewriter(), *(PEOPLE[place] for place in order))
+    assert list(map(lasting, shuffled)) == [alone[place] for place in order]
+
+
+def test_nothing_is_carried_from_one_call_to_the_next() -> None:
+    method = rewriter(provider=open_retriever("bm25", 2))
+    fresh = [lasting(respond(rewriter(provider=open_retriever("bm25", 2)), each)[0]) for each in PEOPLE]
+    for _ in range(2):
+        assert [lasting(respond(method, each)[0]) for each in PEOPLE] == fresh
+
+
+def test_no_prompt_holds_anything_of_another_user() -> None:
+    method = rewriter()
+    respond(method, *PEOPLE)
+    for prompt in method.model.prompts:  # type: ignore[attr-defined]
+        assert len({name for name in ("ada", "bob", "cyd") if f"{name}-" in prompt}) == 1
+
+
+def test_one_call_may_hold_several_tasks_each_with_its_own_length() -> None:
+    answers = respond(rewriter(), *PEOPLE)
+    for each, answer in zip(PEOPLE, answers, strict=True):
+        if each.query.task == "LaMP_3":
+            assert answer.generic == "3"
+        else:
+            cap = {"LaMP_2": 32}.get(each.query.task, 128)
+            assert answer.generic == f"draft {cap} {each.query.text.split()[-3]}"
+    assert [answer.degraded for answer in answers] == [None, NO_HISTORY, None] * 4
+
+
+def test_a_draft_may_be_capped() -> None:
+    [answer] = respond(rewriter(max_draft_tokens=5), example("LaMP_4"))
+    assert answer.generic == "draft 5 ada"
+
+
+def test_a_provider_that_only_gives_a_summary_will_do() -> None:
+    method = rewriter(provider=SummaryOnly())
+    [answer] = respond(method, example("LaMP_4", items=0))
+    [prompt] = method.model.prompts  # type: ignore[attr-defined]
+    assert "ada likes capitals" in prompt
+    assert answer.text == "DRAFT 128 ADA"
+    assert answer.context_tokens == len(["ada", "likes", "capitals"])
+
+
+def test_no_queries_no_calls() -> None:
+    method = rewriter()
+    assert method.respond([], []) == []
+    assert method.base.prompts == []  # type: ignore[attr-defined]
+
+
+def test_a_text_is_scored_after_the_prompt_and_the_trace() -> None:
+    method = rewriter()
+    one, without = example("LaMP_4"), example("LaMP_4", "bob", items=0)
+    examples = [without, one]
+    scores = method.score(
+        [each.query for each in examples], [each.profile for each in examples], ["a text", "another"]
+    )
+    base, model = method.base, method.model
+    assert base.scored == [(without.query.text, "a text")]  # type: ignore[attr-defined]
+    [(prompt, completion)] = model.scored  # type: ignore[attr-defined]
+    [asked] = model.prompts  # type: ignore[attr-defined]
+    assert prompt == asked + "<evidence>loud</evidence><plan>shout within 384</plan>"
+    assert completion == "<response>another</response>"
+    read = parse_trajectory(prompt.removeprefix(asked) + completion)
+    assert read is not None
+    assert read.response == "another"
+    assert draft_in(asked) == drafts(one.query.text, 128)
+    assert scores == [-float(len("a text")), -float(len(completion))]

@@ -1,0 +1,94 @@
+"""`train_rpo`: what it leaves in the run, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personakit.config import TrainRPO, load
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.rpo.train import CONTROL, CONTROL_FOLDER, REWRITER, train_rpo
+from personakit.training.progress import Silent
+from personakit.training.run import Run
+from personakit.training.supervised import Finetuned
+
+
+def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
+    settings = [f"model={model}", f"base={model}", f"data.path={data}", "decoding.max_new_tokens=4"]
+    settings += ["sft.steps=3", "sft.batch_size=2", "lora.rank=0", "trajectories.no_history_share=0"]
+    return load(TrainRPO, None, [*settings, *overrides])
+
+
+def train(folder: Path, settings: TrainRPO, *, resume: bool = False) -> Finetuned:
+    with Run.create(folder, "rpo", asdict(settings), settings.seed, resume=resume) as run:
+        return train_rpo(settings, run, Silent())
+
+
+@pytest.mark.slow
+def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trl
+    from transformers import AutoModelForCausalLM
+
+    settings, folder = config(tiny_model, tiny_data), tmp_path / "run"
+    tuned = train(folder, settings)
+    facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    assert facts["status"] == "finished"
+    assert list(facts["stages"]) == [REWRITER, CONTROL]
+    # Two tasks of three users, one of whom has no history.
+    assert facts["trajectories"] == {"kept": 6, "users without history": 2}
+    assert (tuned.model, tuned.steps, tuned.examples) == (folder / "model", 3, 6)
+    sft, control = facts["stages"][REWRITER], facts["stages"][CONTROL]
+    assert control["examples"] == sft["examples"]
+    # It stops at the step that reaches the same number of training tokens.
+    assert 0 <= control["tokens"] - sft["tokens"] < control["tokens"] / control["steps"] * 1.5
+    weights = [folder / "model", folder / CONTROL_FOLDER]
+    for each in weights:
+        AutoModelForCausalLM.from_pretrained(each)
+    kept = [(each / "model.safetensors").read_bytes() for each in weights]
+    assert len({*kept, (tiny_model / "model.safetensors").read_bytes()}) == 3
+
+    def must_not_be_called(*args: object, **kwargs: object) -> None:
+        raise AssertionError("called again")
+
+    monkeypatch.setattr(LocalModel, "generate", must_not_be_called)
+    monkeypatch.setattr(trl.SFTTrainer, "train", must_not_be_called)
+    assert train(folder, settings, resume=True) == tuned
+    assert [(each / "model.safetensors").read_bytes() for each in weights] == kept
+
+
+def test_data_without_a_training_split_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    for path in data.rglob("train_*"):
+        path.unlink()
+    with pytest.raises(UserError, match="has no training split") as caught:
+        train(tmp_path / "run", config(tiny_model, data))
+    assert str(data) in caught.value.message
+    with pytest.raises(UserError, match='no split "train"'):
+        train(tmp_path / "named", config(tiny_model, data, "data.tasks=[LaMP_3]"))
+
+
+def test_data_without_gold_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    for path in data.rglob("train_outputs.json"):
+        path.unlink()
+    with pytest.raises(UserError, match="no training query has a gold answer"):
+        train(tmp_path / "run", config(tiny_model, data))
+
+
+def test_a_run_whose_trajectories_are_all_dropped_says_why(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    settings = config(tiny_model, tiny_data, "trajectories.max_tokens=16")
+    with pytest.raises(UserError, match=r"no trajectory of 6 was kept.*'too long': 6") as caught:
+        train(tmp_path / "run", settings)
+    assert "trajectories.max_tokens" in caught.value.hint
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["trajectories"]["too long"] == 6

@@ -1,0 +1,128 @@
+"""What is read from a model's text, and what an answer earns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from personakit.errors import UserError
+from personakit.tasks import get_task, task_names
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer"),
+    [
+        ("LaMP_1", " [1]\n", "[1]"),
+        ("LaMP_1", "The answer is [2].", "[2]"),
+        ("LaMP_1", "[1] or [2]", None),
+        ("LaMP_1", "1", None),
+        ("LaMP_2", "comedy", "comedy"),
+        ("LaMP_2", "Tag: Comedy.", "comedy"),
+        ("LaMP_2", "It is a Dark Comedy", "dark comedy"),
+        ("LaMP_2", "comedy, surely a comedy", "comedy"),
+        ("LaMP_2", "comedy and action", None),
+        ("LaMP_2", "comedy, a dark comedy", None),
+        ("LaMP_2", "reaction", None),
+        ("LaMP_2", "", None),
+        ("LaMP_2N", "Science & Technology!", "science & technology"),
+        ("LaMP_3", "4", "4"),
+        ("LaMP_3", "[4]", "4"),
+        ("LaMP_3", "4/5 stars", "4"),
+        ("LaMP_3", "I rate it 10, or 5", "5"),
+        ("LaMP_3", "4.5", None),
+        ("LaMP_3", "7", None),
+        ("LaMP_3", "five", None),
+        ("LaMP_4", "\n  A Headline \nand more", "A Headline"),
+        ("LaMP_4", " \n ", None),
+        ("LaMP_7", " two\nlines \n", "two\nlines"),
+        ("rewriting", "Dear all,\n\nCome.\n", "Dear all,\n\nCome."),
+        ("rewriting", "", None),
+    ],
+)
+def test_the_answer_is_found_in_the_text(name, text, answer):
+    assert get_task(name).parse(text) == answer
+
+
+@pytest.mark.parametrize("name", [name for name in task_names() if get_task(name).labels])
+def test_every_label_is_read_as_itself(name):
+    task = get_task(name)
+    assert [task.parse(f" {label} ") for label in task.labels] == list(task.labels)
+    assert [task.parse(f"I say {label}.") for label in task.labels] == list(task.labels)
+
+
+def test_of_two_labels_that_begin_alike_the_longer_one_is_read():
+    task = dataclasses.replace(get_task("LaMP_2"), labels=("war", "war film"))
+    assert (task.parse("A war film!"), task.parse("It is war.")) == ("war film", "war")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "gold", "reward"),
+    [
+        ("LaMP_1", " [1] ", "[1]", 1.0),
+        ("LaMP_1", "[2]", "[1]", 0.0),
+        ("LaMP_2", "Comedy", "comedy", 0.0),
+        ("LaMP_3", "5", "5", 1.0),
+        ("LaMP_3", "4", "5", 3 / 4),
+        ("LaMP_3", "1", "5", 0.0),
+        ("LaMP_3", "5", "3", 0.0),
+        ("LaMP_3", "2", "3", 1 / 2),
+        ("LaMP_3", "4", "2", 1 / 3),
+        ("LaMP_3", "9", "3", 0.0),
+        ("LaMP_3", "nan", "3", 0.0),
+        ("LaMP_3", "[4]", "4", 0.0),
+        ("LaMP_3", "", "1", 0.0),
+        ("LaMP_4", "a b c d", "A, B!", 2 * 0.5 * 1 / 1.5),
+        ("LaMP_7", "", "a", 0.0),
+        ("rewriting", "b a", "a b", 0.5),
+    ],
+)
+def test_rewards(name, text, gold, reward):
+    assert get_task(name).reward(text, gold) == pytest.approx(reward)
+
+
+def test_the_reward_of_a_text_may_be_the_mean_of_both_rouges():
+    task = dataclasses.replace(get_task("LaMP_5"), reward_metrics=("rouge-1", "rouge-L"))
+    assert task.reward("b a", "a b") == pytest.approx((1.0 + 0.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "prediction", "gold", "utility"),
+    [
+        ("LaMP_2", "comedy ", "comedy", 1.0),
+        ("LaMP_2", "none", "comedy", 0.0),
+        ("LaMP_3", "4", "5", 0.75),
+        ("LaMP_3", "4.5", "5", 0.875),
+        ("LaMP_3", "no", "3", 0.5),
+        ("LaMP_3", "no", "1", 0.0),
+        ("LaMP_3", "99", "1", 0.0),
+        ("LaMP_6", "Re: lunch", "lunch", 2 / 3),
+        ("rewriting", "b a", "a b", 0.5),
+    ],
+)
+def test_utilities_are_higher_better_in_the_unit_interval(name, prediction, gold, utility):
+    assert get_task(name).utility(prediction, gold) == pytest.approx(utility)
+
+
+@pytest.mark.parametrize("spelling", ["LaMP_3", "LaMP-3", "lamp_3", "lamp-3"])
+def test_a_task_is_found_under_the_spellings_in_use(spelling):
+    assert get_task(spelling).name == "LaMP_3"
+
+
+def test_an_unknown_task_is_told_with_the_nearest():
+    with pytest.raises(UserError, match='unknown task "LaMP_33"') as caught:
+        get_task("LaMP_33")
+    assert "LaMP_3" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "metrics", "lower"),
+    [
+        ("LaMP_1", "label", ("accuracy", "f1"), False),
+        ("LaMP_3", "ordinal", ("MAE", "RMSE"), True),
+        ("LaMP_7", "generation", ("rouge-1", "rouge-L"), False),
+    ],
+)
+def test_metrics_have_upstreams_names(name, kind, metrics, lower):
+    task = get_task(name)
+    assert (task.kind, task.metrics, task.primary, task.lower_is_better) == (kind, metrics, metrics[0], lower)

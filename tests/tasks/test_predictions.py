@@ -1,0 +1,168 @@
+"""Prediction files made anywhere, scored by upstream's rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from personakit.errors import UserError
+from personakit.tasks.predictions import score_files, score_folders, write_predictions
+
+GOLDS = {
+    "LaMP_1": ["[1]", "[2]"],
+    "LaMP_2": ["comedy", "action"],
+    "LaMP_3": ["5", "1"],
+    "LaMP_4": ["A headline", "Another one"],
+    "LaMP_5": ["A title", "On titles"],
+    "LaMP_6": ["Lunch", "Re: lunch"],
+    "LaMP_7": ["so tired", "very tired"],
+}
+
+
+def write(path: Path, task: str, outputs: list[str], ids: list[str] | None = None) -> Path:
+    entries = [
+        {"id": id, "output": output}
+        for id, output in zip(ids or [f"{number}0" for number in range(len(outputs))], outputs, strict=True)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"task": task, "golds": entries}))
+    return path
+
+
+def pair(folder: Path, task: str, predictions: list[str], golds: list[str]) -> tuple[Path, Path]:
+    return write(folder / "p.json", task, predictions), write(folder / "g.json", task, golds)
+
+
+def test_a_file_is_scored_by_id_and_not_by_order(tmp_path):
+    golds = write(tmp_path / "g.json", "LaMP_3", ["5", "1", "3"], ["a", "b", "c"])
+    predictions = write(tmp_path / "p.json", "LaMP_3", ["3", "4", "1"], ["c", "a", "b"])
+    report = score_files(predictions, golds)
+    assert (report.task, report.examples) == ("LaMP_3", 3)
+    assert report.metrics == pytest.approx({"MAE": 1 / 3, "RMSE": (1 / 3) ** 0.5})
+    assert report.figure == pytest.approx(1 - 1 / 12)
+    assert report.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "prediction", "gold", "unparsable"),
+    [
+        ("LaMP_3", "[4]", "4", 1),
+        ("LaMP_3", "nan", "4", 1),
+        ("LaMP_3", "inf", "4", 1),
+        ("LaMP_3", "", "4", 1),
+        ("LaMP_3", "4.0", "4", 0),
+        ("LaMP_2", "Comedy", "comedy", 1),
+        ("LaMP_2", "", "comedy", 1),
+        ("LaMP_1", "[4]", "[1]", 1),
+        ("LaMP_5", "", "A title", 1),
+    ],
+)
+def test_what_cannot_be_read_is_counted_and_told(tmp_path, task, prediction, gold, unparsable):
+    report = score_files(*pair(tmp_path, task, [prediction, gold], [gold, gold]))
+    assert report.unparsable == unparsable
+    assert any("1 predictions could not be read" in warning for warning in report.warnings) == bool(
+        unparsable
+    )
+
+
+def test_an_id_given_twice_counts_once_with_its_last_output(tmp_path):
+    golds = write(tmp_path / "g.json", "LaMP_1", ["[2]", "[1]", "[2]"], ["a", "a", "b"])
+    predictions = write(tmp_path / "p.json", "LaMP_1", ["[2]", "[2]", "[1]", "[1]"], ["a", "b", "a", "a"])
+    report = score_files(predictions, golds)
+    assert (report.examples, report.metrics["accuracy"]) == (2, 1.0)
+    assert (report.duplicate_predictions, report.duplicate_golds) == (1, 1)
+    assert len(report.warnings) == 2
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a"], 'lacks id "b"'),
+        (["a", "b", "c"], 'has id "c" without a gold'),
+        (["a", "x", "y"], 'lacks id "b" and has ids "x", "y" without a gold'),
+        ([*map(str, range(9))], '"0", "1", "2" and 6 more without a gold'),
+    ],
+)
+def test_the_ids_must_be_the_same(tmp_path, ids, message):
+    golds = write(tmp_path / "g.json", "LaMP_1", ["[1]", "[1]"], ["a", "b"])
+    predictions = write(tmp_path / "p.json", "LaMP_1", ["[1]"] * len(ids), ids)
+    with pytest.raises(UserError) as caught:
+        score_files(predictions, golds)
+    assert message in caught.value.message
+    assert str(predictions) in caught.value.message
+    assert str(golds) in caught.value.message
+
+
+def test_the_tasks_must_be_the_same(tmp_path):
+    predictions = write(tmp_path / "p.json", "LaMP_5", ["a"])
+    with pytest.raises(UserError, match='"task" is "LaMP_5", expected "LaMP_4"'):
+        score_files(predictions, write(tmp_path / "g.json", "LaMP_4", ["a"]))
+
+
+@pytest.mark.parametrize(
+    ("task", "golds", "message"),
+    [
+        ("LaMP_3", ["5", "7"], 'id "10": "output" is "7", expected one of 1, 2, 3, 4, 5'),
+        ("LaMP_3", ["nan"], '"output" is "nan"'),
+        ("LaMP_2", ["comedy", "drama"], 'id "10": "output" is "drama", expected one of sci-fi'),
+        ("LaMP_1", ["[3]"], "expected one of [1], [2]"),
+        ("LaMP-3", ["5"], '"task" is "LaMP-3", expected one of LaMP_1'),
+        ("LaMP_4", [], '"golds" is empty'),
+    ],
+)
+def test_golds_that_cannot_be_are_refused(tmp_path, task, golds, message):
+    with pytest.raises(UserError) as caught:
+        score_files(*pair(tmp_path, task, golds, golds))
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"task": "LaMP_3"}', '{"task": "LaMP_3", "golds": [{"id": 1}]}'])
+def test_a_file_of_another_shape_is_refused_by_name(tmp_path, text):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(UserError, match=r"p\.json"):
+        score_files(tmp_path / "p.json", write(tmp_path / "g.json", "LaMP_3", ["5"]))
+
+
+def test_the_old_news_task_is_known_by_its_golds(tmp_path):
+    report = score_files(*pair(tmp_path, "LaMP_2", ["sports", "comedy"], ["sports", "crime"]))
+    assert report.task == "LaMP_2N"
+    assert (report.metrics["accuracy"], report.unparsable) == (0.5, 1)
+
+
+def test_written_predictions_read_back_and_say_the_task_as_lamp_does(tmp_path):
+    write_predictions(tmp_path / "p.json", "LaMP_2N", {"0": "sports", "1": "crème"})
+    document = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
+    assert document == {
+        "task": "LaMP_2",
+        "golds": [{"id": "0", "output": "sports"}, {"id": "1", "output": "crème"}],
+    }
+
+
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for task, golds in GOLDS.items():
+        write(tmp_path / "golds" / f"{task}.json", task, golds)
+        write(tmp_path / "predictions" / "any" / f"{task}-x.json", task, [golds[0], golds[0]])
+    return tmp_path / "predictions", tmp_path / "golds"
+
+
+def test_seven_files_give_seven_scores_and_the_primary_figure(tmp_path):
+    report = score_folders(*folders(tmp_path))
+    assert list(report.reports) == list(GOLDS)
+    figures = {task: one.figure for task, one in report.reports.items()}
+    assert figures["LaMP_1"] == 0.5
+    assert figures["LaMP_3"] == 1 - (4 / 2) / 4
+    assert figures["LaMP_6"] == pytest.approx((1 + 2 / 3) / 2)
+    assert report.primary == pytest.approx(sum(figures.values()) / 7)
+
+
+def test_seven_are_scored_only_where_all_seven_are_given_once(tmp_path):
+    predictions, golds = folders(tmp_path)
+    (golds / "again.json").write_text((golds / "LaMP_4.json").read_text())
+    with pytest.raises(UserError, match=r'"task" is "LaMP_4", which .*LaMP_4\.json|again\.json'):
+        score_folders(predictions, golds)
+    (golds / "again.json").unlink()
+    (predictions / "any" / "LaMP_7-x.json").unlink()
+    with pytest.raises(UserError, match="has no file of LaMP_7"):
+        score_folders(predictions, golds)

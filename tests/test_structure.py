@@ -1,0 +1,154 @@
+"""The shape of the project: which room imports which, every shipped config, and what help costs."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from personakit.config import SCHEMAS, config_files, load, walk
+
+ROOT = Path(__file__).parent.parent
+HEAVY = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "omegaconf",
+)
+
+
+def command_paths() -> list[tuple[str, ...]]:
+    """Every command and group, as the words after `personakit`."""
+    import typer
+
+    from personakit.cli.app import app
+
+    def below(command: object, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        found = [path]
+        for name, child in getattr(command, "commands", {}).items():
+            found += below(child, (*path, name))
+        return found
+
+    return below(typer.main.get_command(app), ())
+
+
+def test_a_room_imports_only_from_floors_below_it() -> None:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(config_files()))
+def test_every_shipped_config_is_loaded_and_says_how_to_launch_it(name: str) -> None:
+    method, _, short = name.partition("/")
+    path = config_files()[name]
+    load(SCHEMAS[method], path)
+    header = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert f"train {method}" in header
+    assert short == "lamp-mini" or f"--config {short}" in header
+
+
+@pytest.mark.parametrize("method", sorted(SCHEMAS))
+def test_every_setting_has_a_help_text_and_a_provenance(method: str) -> None:
+    for known in walk(SCHEMAS[method]):
+        assert known.help, known.key
+        assert known.provenance.startswith(("stated by the paper", "borrowed from ", "our choice")), known.key
+
+
+@pytest.mark.parametrize("path", command_paths(), ids=" ".join)
+def test_every_option_is_documented(path: tuple[str, ...]) -> None:
+    import typer
+
+    from personakit.cli.app import app
+
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    assert command.help
+    for parameter in command.params:
+        assert parameter.help, f"{' '.join(path)}: {parameter.name}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """All commands' help in one process: it would import everything that any single one does."""
+    program = f"""
+import sys
+from personakit.cli import main
+for path in {command_paths()!r}:
+    assert main([*path, "--help"]) == 0
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+sys.exit(f"imported: {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_answers_at_once() -> None:
+    """Under 0.4 s: of processor time, because a test shares its cores; the best of three calls."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "personakit", "train", "rpo", "--help"]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.4
+
+
+def test_the_reference_page_is_current() -> None:
+    from personakit.cli.reference import reference
+
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page == reference(), "run `make docs`"
+
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_pages_exist_with_their_options(page: Path) -> None:
+    known = {path: options_of(path) for path in command_paths()}
+    text = page.read_text(encoding="utf-8")
+    for line in re.findall(r"(?:^|-m |`|\| )(personakit (?!-)[a-z].*?)(?:`|$)", text, flags=re.MULTILINE):
+        words = line.split("  #")[0].split()[1:]
+        if "|" in words or any(word.startswith("[") for word in words):
+            continue  # a synopsis, not a call
+        path = next((p for p in (tuple(words[:2]), tuple(words[:1])) if p in known), None)
+        assert path is not None, line
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in known[path], line
+
+
+def options_of(path: tuple[str, ...]) -> set[str]:
+    """The options of one command."""
+    import typer
+
+    from personakit.cli.app import app
+
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    return {"--help", *(option for parameter in command.params for option in parameter.opts)}

@@ -1,0 +1,100 @@
+"""Killed by SIGKILL and resumed, a run ends as if it had been left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Training is imported once and then forked: importing it costs far more than training does.
+SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from models.tiny import WORDS, sentences
+import trl, peft
+from personakit.training import supervised, watch
+from personakit.training.run import Run
+
+base, root, shared = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+examples = [supervised.PromptCompletion(text, WORDS[n % 30]) for n, text in enumerate(sentences(40))]
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_after_line(step):
+    log = Run.log_metrics
+    def log_metrics(self, stage, now, **values):
+        log(self, stage, now, **values)
+        if now == step:
+            with (self.folder / "metrics.jsonl").open("a") as handle:
+                handle.write('{"stage": "sf')  # the next line, cut off
+            die()
+    Run.log_metrics = log_metrics
+
+def die_before_marker(step):
+    mark = watch.mark_complete
+    watch.mark_complete = lambda folder: die() if folder.name == f"checkpoint-{step}" else mark(folder)
+
+def die_before_stage_is_marked(step):
+    Run.mark_stage = die
+
+def attempt(kind, name, resume=False, death=None, step=None):
+    # Random numbers (LoRA's dropout) must be taken up where they were.
+    settings = shared | ({"lora_rank": 4, "lora_dropout": 0.1} if kind == "lora" else {})
+    child = os.fork()
+    if child == 0:
+        if death is not None:
+            death(step)
+        with Run.create(root / kind / name, "rpo", settings, 1, resume=resume) as run:
+            supervised.finetune(base, examples, supervised.SupervisedSettings(**settings), run, "sft")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (kind, name, status)
+
+for kind in ("full", "lora"):
+    attempt(kind, "alone")
+    attempt(kind, "killed", death=die_after_line, step=6)
+    attempt(kind, "killed", resume=True, death=die_before_marker, step=16)
+    attempt(kind, "killed", resume=True, death=die_before_stage_is_marked)
+    attempt(kind, "killed", resume=True)
+"""
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_and_resumed_weights_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = {
+        "epochs": 2.3,  # 23 steps: the kills fall in both epochs
+        "batch_size": 4,
+        "log_every": 2,
+        "checkpoint_every": 4,
+        "device": "cpu",
+    }
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for kind, file in (("full", "model.safetensors"), ("lora", "adapter_model.safetensors")):
+        alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
+        assert (alone / "model" / file).read_bytes() == (killed / "model" / file).read_bytes()
+        assert metrics(alone) == metrics(killed)
+        assert len(metrics(alone)) == 11
+        assert json.loads((killed / "run.json").read_text())["status"] == "finished"

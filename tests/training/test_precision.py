@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from personakit.errors import UserError
+from personakit.training import precision
+from personakit.training.allocator import tuned_environment
+from personakit.training.precision import decide_precision
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype", "reason"),
+    [
+        ({"avx2", "avx512_bf16"}, "bfloat16", "avx512_bf16"),
+        ({"amx_bf16"}, "bfloat16", "amx_bf16"),
+        ({"avx2", "avx512f"}, "float32", "no bfloat16 units"),
+        (set(), "float32", "no bfloat16 units"),
+    ],
+)
+def test_a_cpu_computes_in_what_it_has_units_for(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str, reason: str
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_flags", lambda: flags)
+    decided = decide_precision("cpu")
+    assert (decided.device, decided.dtype) == ("cpu", dtype)
+    assert reason in decided.reason
+
+
+def test_the_configuration_is_obeyed() -> None:
+    decided = decide_precision("cpu", "float32")
+    assert not decided.bf16
+    assert "configuration" in decided.reason
+
+
+def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="sees no CUDA device"):
+        decide_precision("cuda")
+    with pytest.raises(UserError, match='dtype is "fp8"'):
+        decide_precision("cpu", "fp8")
+    with pytest.raises(UserError, match='device is "tpu"'):
+        decide_precision("tpu")
+
+
+def test_malloc_is_tuned_unless_the_user_has_chosen() -> None:
+    tuned = tuned_environment({})
+    assert all(name.startswith("MALLOC_") and int(value) > 0 for name, value in tuned.items())
+    assert tuned_environment(tuned) == {}
+    name = next(iter(tuned))
+    assert name not in tuned_environment({name: "1"})
+    assert tuned_environment({"LD_PRELOAD": "libjemalloc.so"}) == {}
