@@ -74,7 +74,8 @@ def main() -> None:
         *(["--resume"] if begun else []),
     )
     print(table)
-    write_text(RESULTS / f"rpo-{options.data_seed}.txt", table)
+    # The last line is the evaluation's folder, which is nobody else's.
+    write_text(RESULTS / f"rpo-{options.data_seed}.txt", "\n".join(table.splitlines()[:-1]) + "\n")
 
 
 if __name__ == "__main__":

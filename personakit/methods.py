@@ -85,6 +85,7 @@ def open_run(folder: Path, *, base: str | None = None, rewrite_without_history: 
         provider=open_provider(run.settings),
         max_length=run.settings.prompt_tokens,
         max_draft_tokens=run.settings.decoding.max_new_tokens,
+        max_trajectory_tokens=run.settings.trajectories.max_tokens,
         rewrite_without_history=rewrite_without_history,
     )
 

@@ -175,7 +175,14 @@ def _keep_whole_lines(part: Path, asked: Sequence[Asked]) -> int:
         for line, one in zip(file, asked, strict=False):
             if not line.endswith(b"\n"):
                 break
-            if json.loads(line)["id"] != one.query.id:
+            try:
+                answered = json.loads(line)["id"]
+            except (ValueError, TypeError, LookupError) as error:
+                raise UserError(
+                    f"{part}, line {kept + 1}: no answer of a batch",
+                    hint="remove the unfinished output, or choose another --output",
+                ) from error
+            if answered != one.query.id:
                 raise UserError(
                     f"{part}, line {kept + 1}: the answer to another query than line {kept + 1} of the batch",
                     hint="resume with the same batch file, or remove the unfinished output",

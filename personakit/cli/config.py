@@ -52,8 +52,9 @@ def show(name: Name = _DEFAULT, overrides: Overrides = None, method: Method = No
     """
     from personakit.config import load, walk
 
+    name, overrides = _settings_first(name, overrides)
     schema, path = _resolve(name, method)
-    values = asdict(load(schema, path, overrides or []))
+    values = asdict(load(schema, path, overrides))
     known = list(walk(schema))
     document = [
         {
@@ -98,10 +99,18 @@ def check(name: Name = _DEFAULT, overrides: Overrides = None, method: Method = N
     """
     from personakit.config import load, to_yaml
 
+    name, overrides = _settings_first(name, overrides)
     schema, path = _resolve(name, method)
-    config = load(schema, path, overrides or [])
+    config = load(schema, path, overrides)
     note(f"{path}: every key is known and every value fits")
     return Result(asdict(config), lambda out: out.print(to_yaml(config), end=""))
+
+
+def _settings_first(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:
+    """Take a first word written KEY=VALUE for a setting of the default config, as `train` does."""
+    if "=" in name and not Path(name).exists():
+        return _DEFAULT, [name, *(overrides or [])]
+    return name, overrides or []
 
 
 def _resolve(name: str, method: str | None) -> tuple[type[Any], Path]:

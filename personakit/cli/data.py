@@ -35,7 +35,8 @@ def make(
         typer.Option(
             "--knob",
             metavar="NAME=VALUE",
-            help="How hard it is; repeatable: noise, gold_noise, rating_noise, history (A,B), interests",
+            help="How hard it is; repeatable: noise, gold_noise, rating_noise, history (A,B), "
+            "interests, usual",
         ),
     ] = None,
 ) -> Result:
@@ -98,6 +99,11 @@ def import_(
         user_column=user_column,
         date_column=date_column,
     )
+    if (
+        report.format == "history"
+        and sum(each.users for each in next(iter(report.tasks.values())).values()) == 1
+    ):
+        note("all rows are one user's, so only one split has queries (--user-column names whose a row is)")
     rows = [
         (name, split, each.queries, each.users, each.empty_profiles, each.items)
         for name, splits in report.tasks.items()

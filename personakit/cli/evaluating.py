@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from personakit.methods import FinishedRun, Surroundings
 
 ROOT = Path("runs")
+PLAN_FILE = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def evaluate_request(request: Request) -> Result:
     from personakit.evaluation.measurements import facts_of
     from personakit.evaluation.report import REPORT_FILE
     from personakit.evaluation.results import compute_results, write_results
-    from personakit.evaluation.runner import evaluate, write_prediction_files
+    from personakit.evaluation.runner import check_candidates, evaluate, write_prediction_files
     from personakit.evaluation.table import print_results
     from personakit.tasks import get_task
 
@@ -60,7 +62,10 @@ def evaluate_request(request: Request) -> Result:
     around = _surroundings(request, runs, data, examples)
     rows = choose_rows(request.rows, runs, examples, around)
     comparison = make_comparison(rows, runs, around)
-    looks = _record_looks(request, runs, examples, comparison)
+    made_by = _made_by(request, data, runs, around, examples)
+    check_candidates(comparison.candidates, examples)
+    _keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
+    looks = _record_looks(request, folder, runs, examples, comparison)
     tasks = {task: get_task(task) for task in examples}
     with resumable(_again(folder)), _told() as progress:
         log = evaluate(
@@ -73,8 +78,10 @@ def evaluate_request(request: Request) -> Result:
             progress=progress,
         )
     facts = {task: facts_of(each) for task, each in tasks.items()}
-    made_by = _made_by(request, data, runs, around, examples)
-    results = compute_results(log, facts, comparison.claims(), made_by=made_by, seed=request.seed)
+    grouped = any(store.made_user_ids for store in examples.values())
+    results = compute_results(
+        log, facts, comparison.claims(), made_by=made_by, grouped=grouped, seed=request.seed
+    )
     write_results(folder, results)
     write_prediction_files(log, folder / "predictions")
     write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)
@@ -173,7 +180,7 @@ def _folder(request: Request) -> Path:
         stopped = [
             path
             for path in sorted(ROOT.glob(f"{name}-*"), reverse=True)
-            if not (path / "results.json").exists()
+            if not (path / "report.html").exists()  # written last of all
         ]
         if not stopped:
             raise UserError(
@@ -183,14 +190,41 @@ def _folder(request: Request) -> Path:
     return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _record_looks(
-    request: Request, runs: list[FinishedRun], examples: Examples, comparison: Comparison
-) -> int:
-    """Note a look at test in every run, and return the most that one of them has had."""
-    from personakit.evaluation.results import record_test_look
+def _keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
+    """Write down what the answers rest on, or refuse to go on with answers that rest on something else.
 
-    if request.split != "test" or request.resume:
+    The log's own check knows methods, seeds and queries; not which run, base or data they came from.
+    """
+    from personakit.files import write_json
+
+    path = folder / PLAN_FILE
+    if not (folder / "samples.jsonl").exists() or not path.exists():
+        write_json(path, made_by)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(made_by))
+    for key in now:
+        if before.get(key) != now[key]:
+            raise UserError(
+                f"{folder} was begun with {key} {json.dumps(before.get(key))}, "
+                f"now it is {json.dumps(now[key])}",
+                hint="resume with what it was begun with, or evaluate into another folder",
+            )
+
+
+def _record_looks(
+    request: Request, folder: Path, runs: list[FinishedRun], examples: Examples, comparison: Comparison
+) -> int:
+    """Note a look at test in every run, and return the most that one of them has had.
+
+    An evaluation that goes on was noted when it began.
+    """
+    from personakit.evaluation.results import count_test_looks, record_test_look
+
+    if request.split != "test":
         return 0
+    if (folder / "samples.jsonl").exists():
+        return max((count_test_looks(run.folder) for run in runs), default=0)
     command = f"personakit eval {request.suite}"
     counts = [
         record_test_look(run.folder, command=command, tasks=list(examples), methods=comparison.labels)

@@ -59,9 +59,8 @@ def _results(folder: Path) -> dict[str, Any]:
 
 
 def _looks(results: dict[str, Any], runs: dict[str, Path]) -> int:
-    from personakit.evaluation.results import TEST_LOOKS_FILE
+    from personakit.evaluation.results import count_test_looks
 
     if results["made_by"]["split"] != "test":
         return 0
-    logs = [run / TEST_LOOKS_FILE for run in runs.values()]
-    return max((len(log.read_text().splitlines()) for log in logs if log.is_file()), default=0)
+    return max(map(count_test_looks, runs.values()), default=0)

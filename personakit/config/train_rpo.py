@@ -43,7 +43,9 @@ class DecodingSettings:
 class TrajectorySettings:
     """Which of the structured rewriting trajectories are dropped (and counted)."""
 
-    max_tokens: int = setting(512, "longer trajectories are dropped (tokens)", minimum=16)
+    max_tokens: int = setting(
+        512, "longer trajectories are dropped, and the rewriter writes no longer ones (tokens)", minimum=16
+    )
     no_history_share: float = setting(
         0.1,
         "share of the trajectories whose history is taken away and whose draft is kept: what the rewriter "
@@ -119,7 +121,11 @@ class TrainRPO:
     )
     seed: int = setting(0, "the seed of everything random in training", minimum=0)
     prompt_tokens: int = setting(
-        768, "the rewriter's prompt: history items are cut to fit, request and draft never", minimum=32
+        512,
+        "the rewriter's prompt, draft included: history items are cut to fit, request and draft never; "
+        "the same as controls.context_tokens, so that both see the same items",
+        provenance=LAMP,
+        minimum=32,
     )
     data: DataSettings = field(default_factory=DataSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)

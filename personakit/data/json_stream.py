@@ -229,8 +229,8 @@ class ListReader:
                 continue
             except RecursionError as error:
                 raise self._bad("fewer nested brackets") from error
-            if characters == len(text) and not isinstance(value, (dict, list, str)):
-                window *= 2  # a number may go on
+            if not isinstance(value, (dict, list, str)) and not text[characters:].strip("0123456789.eE+-"):
+                window *= 2  # a number cut anywhere ("0.", "1e") may go on
                 if not whole or self._fill():
                     continue
             element = text[:characters].encode()

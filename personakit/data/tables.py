@@ -43,6 +43,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises `UserError` naming file and line for anything that cannot be read.
     """
     suffix = path.suffix.casefold()
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, expected a data file", hint="give a file inside it")
     try:
         if suffix == ".csv":
             yield from _csv_rows(path)

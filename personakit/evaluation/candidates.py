@@ -50,14 +50,24 @@ class KnowsTraits(Protocol):
 
 
 def profile_for(candidate: Candidate, example: Example, other: Example | None) -> Profile:
-    """Return the history `candidate` is given for `example`, `other` being the one drawn for it."""
+    """Return the history `candidate` is given for `example`, `other` being the one drawn for it.
+
+    What another user made of the very text that is asked about stays out, as it does of the user's own
+    history (people are often given the same originals to rewrite): it would all but give the answer.
+    """
     if candidate.profiles == "own":
         return example.profile
     if candidate.profiles == "empty":
         return Profile(example.query.user_id, ())
     if other is None:
         raise ValueError("a wrong-user candidate needs the other user's example")
-    return other.profile
+    asked = _plain(example.query.search_text)
+    items = tuple(item for item in other.profile.items if _plain(item.document) != asked)
+    return Profile(other.profile.user_id, items)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def other_user_examples(

@@ -120,6 +120,14 @@ def record_test_look(run_folder: Path, *, command: str, tasks: Sequence[str], me
             f"{path}: the look at the test split could not be recorded: {error.strerror}",
             hint="make the run's folder writable, or evaluate on dev",
         ) from error
+    return count_test_looks(run_folder)
+
+
+def count_test_looks(run_folder: Path) -> int:
+    """Return how many looks at its test split a run has had."""
+    path = run_folder / TEST_LOOKS_FILE
+    if not path.is_file():
+        return 0
     with path.open("rb") as looks:
         return sum(1 for _ in looks)
 

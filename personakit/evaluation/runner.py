@@ -59,7 +59,7 @@ def evaluate(
     Raises `UserError` where the folder holds an evaluation that `resume` was not asked to go on with,
     or one of another plan.
     """
-    _check(candidates, examples)
+    check_candidates(candidates, examples)
     log = folder / SAMPLES_FILE
     if log.exists() and not resume:
         raise UserError(
@@ -143,7 +143,8 @@ def _keys(
         yield [(*head, query_id) for query_id in ids[batch.task][batch.start : batch.stop]]
 
 
-def _check(candidates: Sequence[Candidate], examples: Mapping[str, Sequence[Example]]) -> None:
+def check_candidates(candidates: Sequence[Candidate], examples: Mapping[str, Sequence[Example]]) -> None:
+    """Raise `UserError` where two rows are the same one, or a task has no examples."""
     seen = set()
     for candidate in candidates:
         key = candidate.method, candidate.seed

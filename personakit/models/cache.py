@@ -118,15 +118,19 @@ class CachedModel:
         model: KnownModel,
         cache: AnswerCache | None = None,
         *,
-        chunk: int = 512,
+        chunk: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Wrap `model`. `chunk` prompts are asked at a time; `on_progress(done, total)` counts prompts."""
+        """Wrap `model`. `on_progress(done, total)` counts prompts.
+
+        `chunk` prompts are asked at a time, and where one of them fails the answers to all are lost:
+        by default the model's own `chunk` (small for an endpoint), else 512.
+        """
         self.model = model
-        self.cache = cache or AnswerCache()
+        self.cache = AnswerCache() if cache is None else cache  # an empty one is false
         self.hits = 0
         self.misses = 0
-        self._chunk = chunk
+        self._chunk = chunk or int(getattr(model, "chunk", 512))
         self._on_progress = on_progress
 
     @property

@@ -69,6 +69,11 @@ class EndpointModel:
         return cls(model, base_url=base_url, key=key)
 
     @property
+    def chunk(self) -> int:
+        """Prompts that the answer cache asks for at a time: what a kill or a failure loses at most."""
+        return 4 * self._concurrency
+
+    @property
     def fingerprint(self) -> str:
         """Digest of address and model name: all that can be known of a black box."""
         return hashlib.sha256(f"{self.base_url}\0{self.name}".encode()).hexdigest()

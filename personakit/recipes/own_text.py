@@ -5,6 +5,9 @@ about five million parameters on a data folder's training split, so that the who
 real text without a model hub. It has read a few hundred pages: it is no language model to judge a
 method by, and its tables say so by the row that copies the input.
 
+Its drafts for the training queries are better than for others, because it has seen their answers: a
+rewriter trained on them learns to trust drafts too much. A real base model has no such flaw.
+
 Lessons: the task's prompt and the user's answer; the same with history items in the prompt; a text
 repeated (a rewriter must first be able to copy); random words said twice.
 

@@ -15,7 +15,6 @@ from personakit.tasks.registry import get_task
 
 NO_HISTORY = "no history: the generic answer stands"
 UNREADABLE = "the rewriter gave no answer in its tags: the generic answer stands"
-_TRAJECTORY_TOKENS = 256
 
 
 @dataclass
@@ -33,6 +32,7 @@ class Rewriter:
     provider: ContextProvider
     max_length: int = 768
     max_draft_tokens: int | None = None
+    max_trajectory_tokens: int = 512
     rewrite_without_history: bool = False
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
@@ -47,13 +47,11 @@ class Rewriter:
             for place, context in enumerate(contexts)
             if self.rewrite_without_history or not context.empty
         ]
-        rewrites: dict[int, tuple[str, str]] = {}
-        for task, some in _by_task(queries, places):
-            prompts = [self._prompt(queries[place], drafts[place], contexts[place]) for place in some]
-            cap = _TRAJECTORY_TOKENS + task.max_new_tokens
-            written = self.model.generate(prompts, max_new_tokens=cap)
-            for place, prompt, texts in zip(some, prompts, written, strict=True):
-                rewrites[place] = (prompt, texts[0])
+        prompts = [self._prompt(queries[place], drafts[place], contexts[place]) for place in places]
+        written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
+        rewrites = {
+            place: (prompt, texts[0]) for place, prompt, texts in zip(places, prompts, written, strict=True)
+        }
         seconds = (time.perf_counter() - start) / len(queries)
         return [
             self._answer(query, draft, context, tokens, rewrites.get(place), seconds)

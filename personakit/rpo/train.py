@@ -44,7 +44,13 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     Raises `UserError` where the data has nothing to train on.
     """
     stores = training_stores(config)
-    run.record(data_fingerprint=_fingerprint(stores))
+    fingerprint = _fingerprint(stores)
+    if run.facts.get("data_fingerprint", fingerprint) != fingerprint:
+        raise UserError(
+            f"{config.data.path} is not the data that {run.folder} began with",
+            hint="put it back as it was, or start a new run",
+        )
+    run.record(data_fingerprint=fingerprint)
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, progress)
     rewriter = open_language_model(config.model)

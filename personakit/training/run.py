@@ -30,6 +30,8 @@ from personakit import __version__
 from personakit.errors import UserError
 from personakit.files import whole_file, write_json, write_text
 
+#: A start that was killed before run.json was written leaves no more than these.
+_LEFT_BY_A_KILL = (".lock", "config.yaml")
 _DISTRIBUTIONS = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -78,7 +80,11 @@ class Run:
                 f'"{folder}" already holds a run ({status})',
                 hint="add --resume to go on with it, or choose another --output",
             )
-        if not resume and folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
+        if (
+            not resume
+            and folder.is_dir()
+            and any(path.name not in _LEFT_BY_A_KILL for path in folder.iterdir())
+        ):
             raise UserError(
                 f'"{folder}" is not empty and holds no run', hint="choose another --output, or empty it"
             )
@@ -121,11 +127,6 @@ class Run:
     def facts(self) -> Mapping[str, Any]:
         """What run.json says."""
         return self._facts
-
-    @property
-    def model_folder(self) -> Path:
-        """Where the run's model is, or will be."""
-        return self.folder / "model"
 
     def checkpoints(self, stage: str) -> Path:
         """Where `stage` keeps its checkpoints."""

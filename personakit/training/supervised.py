@@ -112,6 +112,7 @@ def finetune(
     """
     done = run.stage_done(stage)
     if done is not None:
+        shutil.rmtree(run.checkpoints(stage), ignore_errors=True)  # a kill may have left them
         return _finetuned(run, done)
     if not examples:
         raise UserError(f'stage "{stage}" has no examples', hint="check what the filters left over")

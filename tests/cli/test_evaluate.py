@@ -86,6 +86,19 @@ def test_a_stopped_evaluation_resumes_to_the_same_results(
     assert (stopped / "results.json").read_bytes() == (evaluated / "results.json").read_bytes()
 
 
+def test_an_evaluation_is_not_gone_on_with_over_other_answers(
+    call: Call, tiny_run: Path, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "eval", tmp_path / "other"
+    shutil.copytree(tiny_run, other)  # the same method, seed and queries, but another run
+    rest = ("--task", "LaMP_7", "--baseline", "copy", "--limit", "2", "--output", folder)
+    assert call("eval", "lamp", "--run", tiny_run, *rest).status == 0
+    refused = call("eval", "lamp", "--run", other, *rest, "--resume")
+    assert refused.status == 2
+    assert "runs" in refused.err
+    assert str(other) in refused.err
+
+
 def test_runs_that_differ_in_their_seed_are_one_row(
     call: Call, tiny_run: Path, tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +129,15 @@ def test_a_look_at_test_is_recorded_and_a_refused_one_is_not(
     look = ("eval", "lamp", "--run", run, "--split", "test", "--task", "LaMP_7", "--baseline", "copy")
     assert call(*look, "--output", tmp_path / "one").status == 0
     assert call(*look, "--output", tmp_path / "one").status == 2
+    assert call(*look, "--run", run, "--output", tmp_path / "twice").status == 2
+    assert not (tmp_path / "twice").exists()
+    assert call(*look, "--output", tmp_path / "one", "--resume").status == 0
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
+    assert (
+        call(*look, "--output", tmp_path / "two", "--resume").status == 0
+    )  # there was nothing to go on with
+    assert len((run / "test_looks.jsonl").read_text().splitlines()) == 2
+    assert "looked at 2 times" in (tmp_path / "two" / "report.html").read_text()
 
 
 def test_baselines_alone_need_no_run(call: Call, tiny_model: Path, tiny_data: Path) -> None:

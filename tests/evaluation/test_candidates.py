@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from personakit.data.lamp_formats import profile_item
 from personakit.errors import UserError
-from personakit.evaluation.candidates import other_user_examples
+from personakit.evaluation.candidates import Candidate, other_user_examples, profile_for
+from personakit.records import Example, Profile, Query
 
-from .people import Examples, rating
+from .people import Examples, Imitator, rating
 
 
 def test_the_other_user_is_another_one_and_the_draw_is_repeatable():
@@ -53,3 +55,16 @@ def test_other_traits_are_preferred_and_all_of_them_other_most():
 def test_one_user_alone_has_no_other():
     with pytest.raises(UserError, match="at least 2 users, found 1"):
         other_user_examples([rating(1), rating(1)])
+
+
+def test_another_users_rewrite_of_the_very_text_that_is_asked_stays_out():
+    items = [
+        profile_item("rewriting", str(place), {"original": original, "revised": f"{original}!"})
+        for place, original in enumerate(("Dear  team, hello", "something else"))
+    ]
+    query = Query("q", "rewriting", "rewrite: dear team, hello", "dear team, hello", "ada", "dear team, hi")
+    other = Example(Query("o", "rewriting", "", "", "bob"), Profile("bob", tuple(items)))
+    given = profile_for(
+        Candidate("m", Imitator(), profiles="other"), Example(query, Profile("ada", ())), other
+    )
+    assert given == Profile("bob", (items[1],))

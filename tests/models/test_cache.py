@@ -171,3 +171,12 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match=r"answers\.sqlite.*cannot be opened"):
         AnswerCache(path)
+
+
+def test_a_model_that_is_paid_for_is_asked_for_little_at_a_time(cache: AnswerCache) -> None:
+    class Paid(Counting):
+        chunk = 2
+
+    with pytest.raises(ConnectionError):
+        CachedModel(Paid(fail_at="p5"), cache).generate([f"p{n}" for n in range(10)], max_new_tokens=5)
+    assert len(cache) == 4

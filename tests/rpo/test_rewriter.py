@@ -44,7 +44,7 @@ def test_an_answer_is_the_rewritten_draft_and_shows_how_it_came_about() -> None:
     [answer] = respond(method, one)
     assert answer.generic == "draft 128 ada"
     assert answer.text == "DRAFT 128 ADA"
-    assert answer.trace == {"evidence": "loud", "plan": "shout within 384"}
+    assert answer.trace == {"evidence": "loud", "plan": "shout within 512"}
     assert answer.context.items == one.profile.items
     assert (answer.error, answer.degraded) == (None, None)
 
@@ -54,7 +54,7 @@ def test_tokens_count_every_call_and_context_tokens_the_items() -> None:
     one, without = example("LaMP_4"), example("LaMP_4", items=0)
     [answer] = respond(method, one)
     [asked], [prompt] = method.base.prompts, method.model.prompts  # type: ignore[attr-defined]
-    calls = [asked, drafts(asked, 128), prompt, shouts(prompt, 384)]
+    calls = [asked, drafts(asked, 128), prompt, shouts(prompt, 512)]
     assert answer.tokens == sum(map(count_words, calls))
     respond(bare := rewriter(rewrite_without_history=True), without)
     [shorter] = bare.model.prompts  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ def test_a_text_is_scored_after_the_prompt_and_the_trace() -> None:
     assert base.scored == [(without.query.text, "a text")]  # type: ignore[attr-defined]
     [(prompt, completion)] = model.scored  # type: ignore[attr-defined]
     [asked] = model.prompts  # type: ignore[attr-defined]
-    assert prompt == asked + "<evidence>loud</evidence><plan>shout within 384</plan>"
+    assert prompt == asked + "<evidence>loud</evidence><plan>shout within 512</plan>"
     assert completion == "<response>another</response>"
     read = parse_trajectory(prompt.removeprefix(asked) + completion)
     assert read is not None

@@ -83,6 +83,16 @@ def test_data_without_gold_is_refused(tiny_model: Path, tiny_data: Path, tmp_pat
         train(tmp_path / "run", config(tiny_model, data))
 
 
+def test_a_run_does_not_go_on_with_other_data(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    settings = config(tiny_model, data, "trajectories.max_tokens=16")
+    with pytest.raises(UserError, match="no trajectory"):
+        train(tmp_path / "run", settings)
+    shutil.rmtree(data / "LaMP_3")
+    with pytest.raises(UserError, match="is not the data that"):
+        train(tmp_path / "run", settings, resume=True)
+
+
 def test_a_run_whose_trajectories_are_all_dropped_says_why(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
