@@ -24,7 +24,7 @@ from personakit.data.lamp_mini.instructions import instruction_prompt
 from personakit.evaluation.candidates import other_user_examples
 from personakit.files import write_text
 from personakit.methods import open_base, open_run
-from personakit.models.open import NANO_FOLDER
+from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.records import Context, Example, Instruction
 from personakit.retrieval import open_retriever
 from personakit.retrieval.encoders import open_encoder

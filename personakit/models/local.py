@@ -13,6 +13,7 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.environment import hide_loading_bars, keep_quiet
 from personakit.models.fingerprint import fingerprint_folder
+from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 
 # Padded tokens held in one KV cache, and rows in one batch. On a CPU larger batches no longer help.
@@ -310,9 +311,8 @@ def _base_of(adapter: Path) -> str:
             f'adapter folder "{adapter}" does not name its base model',
             hint='set "base_model_name_or_path" in its adapter_config.json',
         )
-    built_in = Path(__file__).parent / "nano" / "weights"
-    if not Path(base).is_dir() and Path(base).parts[-3:] == built_in.parts[-3:]:
-        return str(built_in)
+    if not Path(base).is_dir() and Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
+        return str(NANO_FOLDER)
     return base
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personakit.errors import UserError
+from personakit.models.nano import FOLDER as NANO_FOLDER
 
 if TYPE_CHECKING:
     from personakit.models.cache import KnownModel
 
-NANO_FOLDER = Path(__file__).parent / "nano" / "weights"
 _ENDPOINT = "openai:"
 
 

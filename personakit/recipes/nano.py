@@ -39,7 +39,7 @@ from personakit.data.lamp_mini.words import (
     methods,
     style_words,
 )
-from personakit.models.open import NANO_FOLDER
+from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.recipes.pretraining import Schooling, Shape, new_model, save, school, train_tokenizer
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever

@@ -14,13 +14,10 @@ from personakit.data.lamp_mini.texts import generic
 from personakit.data.lamp_mini.traits import draw_traits
 from personakit.data.lamp_mini.users import MadeExample, make_example
 from personakit.models.local import LocalModel
-from personakit.models.open import NANO_FOLDER
+from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.recipes import nano
 from personakit.tasks import get_task
 
-pytestmark = pytest.mark.skipif(
-    not (NANO_FOLDER / "config.json").is_file(), reason="nano's weights are not made yet"
-)
 QUERIES = 6
 
 
