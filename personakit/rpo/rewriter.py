@@ -30,7 +30,7 @@ class Rewriter:
     base: LanguageModel
     model: LanguageModel
     provider: ContextProvider
-    max_length: int = 768
+    max_length: int = 512
     max_draft_tokens: int | None = None
     max_trajectory_tokens: int = 512
     rewrite_without_history: bool = False
