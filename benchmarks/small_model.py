@@ -102,13 +102,10 @@ def training_rows(base: Path, folder: Path, steps: int) -> list[str]:
         for prompt, answer in zip(texts(count, 140, 200, 0), texts(count, 20, 40, 1), strict=True)
     ]
     rows = []
-    with_ours = supervised.score_answers_only
     for dtype in ("float32", "bfloat16") if decide_precision("cpu").bf16 else ("float32",):
         bare = bare_loop(base, examples, dtype)
-        supervised.score_answers_only = lambda model: None
-        stock = through_finetune(base, folder / f"stock-{dtype}", examples, dtype)
-        supervised.score_answers_only = with_ours
-        ours = through_finetune(base, folder / f"ours-{dtype}", examples, dtype)
+        stock = through_finetune(base, folder / f"stock-{dtype}", examples, dtype, shared=False)
+        ours = through_finetune(base, folder / f"ours-{dtype}", examples, dtype, shared=True)
         for how, speed in (("bare loop", bare), ("SFTTrainer", stock), ("finetune", ours)):
             rows.append(f"| training tokens, {dtype} | {how} | {speed:,.0f} | {speed / bare:.2f} |")
     return rows
@@ -144,7 +141,7 @@ def bare_loop(base: Path, examples: list[Any], dtype: str) -> float:
     return speed_after_first(schedule.tokens_by_step, stamps)
 
 
-def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str) -> float:
+def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str, *, shared: bool) -> float:
     """Tokens per CPU second through TRL's trainer, after its first step."""
     from personakit.training.progress import Silent
     from personakit.training.run import Run
@@ -160,7 +157,7 @@ def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str) 
 
     lengths = [len(e.prompt.split()) + len(e.completion.split()) + 1 for e in examples]
     tokens = make_schedule(lengths, batch_size=BATCH, seed=0, epochs=1).tokens_by_step
-    settings = SupervisedSettings(batch_size=BATCH, dtype=dtype, device="cpu")
+    settings = SupervisedSettings(batch_size=BATCH, dtype=dtype, device="cpu", shared_prefix=shared)
     with Run.create(folder, "rpo", {}, 0) as run:
         finetune(str(base), examples, settings, run, "sft", progress=Clock())
     return speed_after_first(tokens, stamps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,12 +31,12 @@ _DEFAULT = "rpo/lamp-mini"
 
 @command(app, "list")
 def list_configs() -> Result:
-    """Name the shipped configs."""
-    from personakit.config import config_files
+    """Name the shipped configs, and the files for `accelerate launch`."""
+    from personakit.config import config_files, launch_files
 
     found = {
         name: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
-        for name, path in config_files().items()
+        for name, path in sorted((config_files() | launch_files()).items())
     }
     return Result(
         [{"name": name, "about": about} for name, about in found.items()],
@@ -133,13 +134,16 @@ def _value(values: dict[str, Any], key: str) -> Any:
 def _commented(settings: list[Setting], values: dict[str, Any]) -> str:
     """YAML with a comment above each key."""
     lines: list[str] = []
-    section = ""
+    open_groups: list[str] = []
     for one in settings:
-        inside, _, name = one.key.rpartition(".")
-        if inside != section:
-            lines += ["", f"{inside}:"]
-            section = inside
-        margin = "  " if inside else ""
+        *groups, name = one.key.split(".")
+        if groups != open_groups:
+            pairs = zip(groups, open_groups, strict=False)
+            kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            lines += [] if kept else [""]
+            lines += [f"{'  ' * depth}{groups[depth]}:" for depth in range(kept, len(groups))]
+            open_groups = groups
+        margin = "  " * len(groups)
         default = json.dumps(one.default)
         lines.append(f"{margin}# {one.help} [{one.type}, default {default}, {one.provenance}]")
         lines.append(f"{margin}{name}: {json.dumps(_value(values, one.key))}")

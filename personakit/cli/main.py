@@ -2,12 +2,16 @@
 
 0 done · 1 the run failed · 2 wrong use or bad input · 130 interrupted. An error is one sentence with
 the value and its place, then `hint: ...`; the traceback only with `--debug`.
+
+Under `accelerate launch` the first process speaks for all: what the others print is dropped (kept with
+`--debug`), and one of them names its own error only where the first has none.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 
@@ -18,6 +22,11 @@ from personakit.cli.errors import Ending, ending_of, usage_ending
 from personakit.cli.output import print_error
 from personakit.models.environment import keep_quiet
 from personakit.training.allocator import tuned_environment
+from personakit.training.processes import is_first, process_count, process_rank
+
+# Seconds until a process that fails under a launcher says so. When one ends the launcher ends the others:
+# so the first speaks for an error that all have, and nobody tells of a connection that another's end cut.
+_UNSURE, _NOT_FIRST = 3.0, 6.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = sys.argv[1:]
         _restart_with_tuned_allocator(arguments)
     debug = "--debug" in arguments
+    if not is_first() and not debug:
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     try:
         status = app(args=list(arguments), prog_name="personakit", standalone_mode=False)
     except TyperException as error:
@@ -34,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last stop: told below, never lost
         if debug:
             traceback.print_exception(error)
+        if process_count() > 1:
+            _wait_for_the_first(error)
         return _end(ending_of(error))
     if status == 130:  # typer turns an interruption that no command caught into this status
         return _end(ending_of(KeyboardInterrupt()))
@@ -49,6 +62,16 @@ def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
     computes = arguments[:1] and arguments[0] in ("train", "eval", "infer")
     if missing and computes and sys.platform == "linux" and not {"-h", "--help"} & set(arguments):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **missing})
+
+
+def _wait_for_the_first(error: BaseException) -> None:
+    """Under a launcher: give the process whose error this is the time to say it and to end."""
+    if not is_first():
+        time.sleep(_NOT_FIRST)
+        sys.stderr = sys.__stderr__
+        print(f"process {process_rank()} of {process_count()}:", file=sys.stderr)
+    elif isinstance(error, RuntimeError):  # as a connection cut by another process's end is
+        time.sleep(_UNSURE)
 
 
 def _end(ending: Ending) -> int:

@@ -54,8 +54,10 @@ def rpo(
     trajectories from them to the users' own answers, fine-tunes the rewriter on these, and trains
     context injection on the same data as a control.
     """
+    from personakit.training.processes import from_first, is_first
+
     if resume and output is None:
-        output = _newest_stopped("rpo")
+        output = from_first(lambda: _newest_stopped("rpo"))
     settings = _settings(config, overrides or [], output if resume else None)
     if dry_run:
         return _plan(settings, output)
@@ -66,7 +68,7 @@ def rpo(
 
     run = Run.create(output, "rpo", asdict(settings), settings.seed, resume=resume)
     with resumable(f"personakit train rpo --output {run.folder} --resume"), run:
-        train_rpo(settings, run, choose_progress(quiet=quiet))
+        train_rpo(settings, run, choose_progress(quiet=quiet or not is_first()))
     note(f"next: personakit eval lamp --run {run.folder}")
     document = {"run": str(run.folder), **run.facts}
     return Result(document, lambda out: out.print(harmless(str(run.folder))))

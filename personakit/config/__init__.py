@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from personakit.config.loading import config_files, find_config, load, to_yaml
+from personakit.config.loading import config_files, find_config, launch_files, load, to_yaml
 from personakit.config.schema import Setting, walk
 from personakit.config.train_rpo import TrainRPO
 
 SCHEMAS: dict[str, type[Any]] = {"rpo": TrainRPO}
 """A config's folder under `configs/` names its method, and the method its schema."""
 
-__all__ = ["SCHEMAS", "Setting", "TrainRPO", "config_files", "find_config", "load", "to_yaml", "walk"]
+__all__ = [
+    "SCHEMAS",
+    "Setting",
+    "TrainRPO",
+    "config_files",
+    "find_config",
+    "launch_files",
+    "load",
+    "to_yaml",
+    "walk",
+]

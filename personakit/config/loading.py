@@ -16,6 +16,7 @@ from personakit.errors import UserError
 
 Schema = TypeVar("Schema")
 
+_LAUNCH = "accelerate/"
 _SHOW = "personakit config show prints every key with its type and default"
 
 
@@ -30,6 +31,15 @@ def config_folder() -> Path:
 
 def config_files() -> dict[str, Path]:
     """The shipped configs by name, such as `rpo/lamp-mini`."""
+    return {name: path for name, path in _shipped().items() if not name.startswith(_LAUNCH)}
+
+
+def launch_files() -> dict[str, Path]:
+    """The files shipped for `accelerate launch` by name, such as `accelerate/ddp` (docs/scale.md)."""
+    return {name: path for name, path in _shipped().items() if name.startswith(_LAUNCH)}
+
+
+def _shipped() -> dict[str, Path]:
     folder = config_folder()
     return {
         path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))
@@ -43,6 +53,8 @@ def find_config(name: str, method: str | None = None) -> Path:
         UserError: there is neither; the hint names the nearest shipped one.
     """
     shipped = config_files()
+    if name in (files := launch_files()):
+        return files[name]
     for candidate in (name, f"{method}/{name}"):
         if candidate in shipped:
             return shipped[candidate]

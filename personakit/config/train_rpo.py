@@ -15,6 +15,9 @@ class DataSettings:
     path: str = setting("lamp-mini", "the built-in benchmark, or a folder of LaMP's files")
     tasks: list[str] = setting([], "tasks to train on, such as LaMP_3; empty: every task in the data")
     limit: int | None = setting(None, "at most this many training queries a task; null: all", minimum=1)
+    held_out: int = setting(
+        0, "training queries of each task that are not trained on: `eval_loss` is measured on them", minimum=0
+    )
 
 
 @dataclass
@@ -71,6 +74,18 @@ class LoraSettings:
 
 
 @dataclass
+class EarlyStopSettings:
+    """When to stop before the last step; the weights kept are then those of the best checkpoint."""
+
+    metric: str | None = setting(
+        None, "stop on this metric of metrics.jsonl, such as loss or eval_loss; null: never"
+    )
+    patience: int = setting(3, "stop after so many measurements in a row without an improvement", minimum=1)
+    minimum_change: float = setting(0.0, "a smaller change is no improvement", minimum=0.0)
+    mode: Literal["min", "max"] = setting("min", "whether lower or higher is better")
+
+
+@dataclass
 class SftSettings:
     """Supervised fine-tuning on trajectories, the first of RPO's training stages."""
 
@@ -90,6 +105,8 @@ class SftSettings:
     weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
     max_length: int = setting(1024, "prompt and trajectory together are cut here (tokens)", minimum=32)
     gradient_checkpointing: bool = setting(False, "less memory, about a third slower")
+    shared_prefix: bool = setting(True, "compute what the rows of a batch have in common once")
+    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
     checkpoint_every: int = setting(
         100, "steps between checkpoints: what a killed run loses at most", minimum=1
     )

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from personakit.models.shared_prefix import share_prefixes
+
 # Rows leave the batch when at least this share of it has ended: selecting copies the whole cache.
 _ENDED_SHARE = 0.25
 
@@ -32,8 +34,8 @@ def decode(
     """Return the new tokens of each row, without the end token: `len(prompts) * samples` rows.
 
     Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1))
-    are the draws of inverse-CDF sampling; with temperature 0 they are not looked at. The prompt is
-    run once and its cache repeated for its samples.
+    are the draws of inverse-CDF sampling; with temperature 0 they are not looked at. What prompts share is
+    run once, and a prompt's samples are decoded over one copy of its cache (`shared_prefix`).
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -48,10 +50,19 @@ def decode(
     ids, mask = pad([row[:-1] for row in prompts], pad_id, device, right=right)
     position = mask.sum(-1, keepdim=True)  # of the next token to feed
     tokens = torch.tensor([row[-1] for row in prompts], device=device)
+    sharing = share_prefixes(model)
+    # Equal rows are run once, and decoded over one copy of their prompt.
+    early = samples > 1 and right and sharing.reason is None
+    if early:
+        ids, tokens, mask, position = (t.repeat_interleave(samples, 0) for t in (ids, tokens, mask, position))
     if ids.shape[1]:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        _last_logits(model, ids, None if right else mask, positions, cache)
-    if samples > 1:
+        if sharing.reason is None and right:
+            # The cache is all that is wanted of it, but a model returns something.
+            sharing.wanted = torch.zeros_like(mask, dtype=torch.bool)
+            sharing.wanted[0, 0] = True
+        _last_logits(model, ids, None if right and sharing.reason is not None else mask, positions, cache)
+    if samples > 1 and not early:
         cache.batch_repeat_interleave(samples)
         tokens, mask, position = (t.repeat_interleave(samples, 0) for t in (tokens, mask, position))
     rows = len(prompts) * samples
@@ -78,26 +89,6 @@ def decode(
     return answers
 
 
-@torch.inference_mode()
-def log_likelihoods(
-    model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad_id: int
-) -> list[float]:
-    """Return the log-probability of each answer's tokens after its prompt, summed, in nats.
-
-    Padded on the right, so that a causal model needs no mask.
-    """
-    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
-    ids, mask = pad(rows, pad_id, model.device, right=True)
-    first = torch.tensor([len(prompt) for prompt in prompts], device=model.device)[:, None]
-    kept = ids.shape[1] - int(first.min()) + 1  # the logits at t are those of the token at t + 1
-    logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits[:, -kept:-1].float()
-    columns = torch.arange(ids.shape[1], device=model.device)[None]
-    answered = ((columns >= first) & mask.bool())[:, 1 - kept :]
-    chosen = logits.gather(-1, ids[:, 1 - kept :, None]).squeeze(-1) - logits.logsumexp(-1)
-    sums: list[float] = chosen.double().masked_fill(~answered, 0).sum(-1).tolist()
-    return sums
-
-
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, right: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,23 +101,6 @@ def pad(
         ids[index, start : start + len(row)] = torch.tensor(row, dtype=torch.long)
         mask[index, start : start + len(row)] = 1
     return ids.to(device), mask.to(device)
-
-
-def length_batches(lengths: Sequence[int], *, budget: int, max_rows: int) -> list[list[int]]:
-    """Cut row indices into batches of at most `max_rows` rows and `budget` padded tokens.
-
-    Longest first, so that rows of like length share a batch and memory runs out at once or never. A
-    row longer than the budget gets a batch of its own.
-    """
-    batches: list[list[int]] = []
-    widest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batches and len(batches[-1]) < max_rows and (len(batches[-1]) + 1) * widest <= budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-            widest = lengths[index]
-    return batches
 
 
 def _last_logits(

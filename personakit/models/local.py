@@ -19,8 +19,6 @@ from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 # Padded tokens held in one KV cache, and rows in one batch. On a CPU larger batches no longer help.
 _BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
-# Bounds rows x answer tokens x vocabulary while scoring: 2**28 float32 logits are 1 GB.
-_SCORED_LOGITS = 2**28
 
 
 class LocalModel:
@@ -123,16 +121,21 @@ class LocalModel:
         Raises `UserError` naming the prompt and its number of tokens where it does not fit the
         context window beside `max_new_tokens` (unless `truncate`).
         """
-        from personakit.models.decoding import decode, length_batches
+        from personakit.models.batching import length_batches, prefix_batches
+        from personakit.models.decoding import decode
 
         _check_decoding(samples=samples, max_new_tokens=max_new_tokens, temperature=temperature)
         ids = self._prompt_ids(prompts, room=max_new_tokens)
         drawn = samples if temperature > 0 else 1  # greedy samples are all the same: decode one
-        costs = [(len(row) + max_new_tokens) * drawn for row in ids]
+        max_rows = max(1, self._batch_rows // drawn)
+        batches = prefix_batches(
+            ids, [max_new_tokens * drawn] * len(ids), budget=self._batch_tokens, max_rows=max_rows
+        )
+        if batches is None:
+            costs = [(len(row) + max_new_tokens) * drawn for row in ids]
+            batches = length_batches(costs, budget=self._batch_tokens, max_rows=max_rows)
         answers: list[list[str]] = [[] for _ in prompts]
-        for batch in length_batches(
-            costs, budget=self._batch_tokens, max_rows=max(1, self._batch_rows // drawn)
-        ):
+        for batch in batches:
             rows = decode(
                 self.model,
                 [ids[index] for index in batch],
@@ -158,27 +161,20 @@ class LocalModel:
 
         The end-of-sequence token counts, as in DPO: it is the probability of saying exactly this.
         """
-        from personakit.models.decoding import length_batches, log_likelihoods
+        from personakit.models.scoring import score_rows
 
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
         answers = encode_answers(self.tokenizer, completions)
         ids = self._prompt_ids(prompts, room=max((len(row) for row in answers), default=0))
-        vocabulary = self.model.config.get_text_config().vocab_size
-        lengths = [len(a) + len(b) for a, b in zip(ids, answers, strict=True)]
-        scores = [0.0] * len(prompts)
-        for batch in length_batches(lengths, budget=self._batch_tokens, max_rows=self._batch_rows):
-            # Logits are wanted from the last token of the shortest prompt on.
-            kept = lengths[batch[0]] - min(len(ids[index]) for index in batch) + 1
-            rows = max(1, _SCORED_LOGITS // (kept * vocabulary))
-            for start in range(0, len(batch), rows):
-                piece = batch[start : start + rows]
-                sums = log_likelihoods(
-                    self.model, [ids[i] for i in piece], [answers[i] for i in piece], self._pad_id
-                )
-                for index, value in zip(piece, sums, strict=True):
-                    scores[index] = value
-        return scores
+        return score_rows(
+            self.model,
+            ids,
+            answers,
+            pad_id=self._pad_id,
+            budget=self._batch_tokens,
+            max_rows=self._batch_rows,
+        )
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of `text`, without special tokens or chat template."""

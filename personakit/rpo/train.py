@@ -3,16 +3,20 @@
 Each stage leaves what it made in the run and is passed over when the run is resumed: the answers in
 the answer cache (kept by content, so a stopped job asks only for the rest), the trained weights in
 `model/` and `controls/`. Trajectories are written again on resume: they follow from the answers.
+
+Under `accelerate launch` the processes deal the prompts out among them, and then all hold all answers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from personakit.config import TrainRPO
-from personakit.contracts import ContextProvider
+from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data import available, open_examples
 from personakit.data.store import ExampleStore
 from personakit.errors import UserError
@@ -29,6 +33,8 @@ from personakit.rpo.dataset import (
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.writer import TemplateWriter
 from personakit.tasks import get_task
+from personakit.training.early_stop import EarlyStop
+from personakit.training.processes import first_on_this_machine, in_shares, process_count
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
 from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
@@ -43,7 +49,8 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
 
     Raises `UserError` where the data has nothing to train on.
     """
-    stores = training_stores(config)
+    with first_on_this_machine():  # it converts the data, or makes it
+        stores = training_stores(config)
     fingerprint = _fingerprint(stores)
     if run.facts.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(
@@ -54,10 +61,11 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, progress)
     rewriter = open_language_model(config.model)
-    texts, counts = trajectories(
-        drafted,
-        TemplateWriter(),
-        TrajectoryFilter(
+    drafted, held_out = _hold_out(drafted, config.data.held_out)
+    write = partial(
+        trajectories,
+        writer=TemplateWriter(),
+        keep=TrajectoryFilter(
             rewriter.count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
         ),
         count_tokens=rewriter.count_tokens,
@@ -65,6 +73,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
         no_history_share=config.trajectories.no_history_share,
         seed=config.seed,
     )
+    texts, counts = write(drafted)
     without_history = sum(each.context.empty for each in drafted)
     run.record(trajectories=counts.summary() | {"users without history": without_history})
     if not texts:
@@ -72,7 +81,15 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
             f"no trajectory of {len(drafted)} was kept ({counts.summary()})",
             hint="raise trajectories.max_tokens, or look at the data with personakit data check",
         )
-    tuned = finetune(config.model, _examples(texts), _settings(config), run, REWRITER, progress=progress)
+    tuned = finetune(
+        config.model,
+        _examples(texts),
+        _settings(config),
+        run,
+        REWRITER,
+        evaluation=_examples(write(held_out)[0]),
+        progress=progress,
+    )
     if config.controls.fine_tuned_context_injection:
         control = context_injection_texts(
             drafted, count_tokens=rewriter.count_tokens, max_length=config.controls.context_tokens
@@ -83,6 +100,22 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
             config.model, _examples(control), settings, run, CONTROL, progress=progress, output=CONTROL_FOLDER
         )
     return tuned
+
+
+def _hold_out(drafted: Sequence[Drafted], count: int) -> tuple[list[Drafted], list[Drafted]]:
+    """Take the last `count` of each task out."""
+    trained: list[Drafted] = []
+    held_out: list[Drafted] = []
+    for task in dict.fromkeys(each.example.query.task for each in drafted):
+        own = [each for each in drafted if each.example.query.task == task]
+        if count >= len(own):
+            raise UserError(
+                f"data.held_out is {count}, and {task} has {len(own)} training queries",
+                hint="hold out fewer, or train on more",
+            )
+        trained += own[: len(own) - count]
+        held_out += own[len(own) - count :]
+    return trained, held_out
 
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:
@@ -106,17 +139,48 @@ def _draft(
     with Staged(progress, "generic answers", total) as reporter:
         base = CachedModel(
             open_language_model(config.base, truncate=True),
-            on_progress=lambda done, of: reporter.update(len(drafted) + done),
+            # The other processes are about as far with their shares as this one is.
+            on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
         )
         for store in stores:
             task = get_task(store.task)
             cap = config.decoding.max_new_tokens or task.max_new_tokens
-            drafted += draft_all(task, list(store), base, provider, max_new_tokens=cap)
+            drafted += draft_all(task, list(store), _DealtOut(base), provider, max_new_tokens=cap)
     if not drafted:
         raise UserError(
             "no training query has a gold answer", hint="put the train_outputs.json beside the questions"
         )
     return drafted
+
+
+class _DealtOut:
+    """A language model asked by all processes together, each for its share of the prompts."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self.score = model.score
+        self.count_tokens = model.count_tokens
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int = 1,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """As the model would; a prompt that is there twice is asked for once."""
+        ask = partial(
+            self._model.generate,
+            samples=samples,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        distinct = list(dict.fromkeys(prompts))
+        answers = dict(zip(distinct, in_shares(distinct, ask), strict=True))
+        return [answers[prompt] for prompt in prompts]
 
 
 def _settings(config: TrainRPO, max_tokens: int | None = None) -> SupervisedSettings:
@@ -128,7 +192,7 @@ def _settings(config: TrainRPO, max_tokens: int | None = None) -> SupervisedSett
         epochs=sft.epochs,
         max_steps=None if max_tokens else sft.steps,
         max_tokens=max_tokens,
-        batch_size=sft.batch_size * sft.accumulation,
+        batch_size=sft.batch_size * sft.accumulation * process_count(),
         micro_batch_size=sft.batch_size,
         lora_rank=lora.rank,
         lora_alpha=lora.alpha,
@@ -139,6 +203,9 @@ def _settings(config: TrainRPO, max_tokens: int | None = None) -> SupervisedSett
         too_long="cut",
         checkpoint_every=sft.checkpoint_every,
         gradient_checkpointing=sft.gradient_checkpointing,
+        shared_prefix=sft.shared_prefix,
+        # A control trained for given tokens must see them all.
+        early_stop=EarlyStop(**asdict(sft.early_stop)) if sft.early_stop.metric and not max_tokens else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,9 @@ class Precision:
 def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
     """Choose "cuda" or "cpu" and "bfloat16" or "float32"; what the configuration names is obeyed.
 
-    Raises `UserError` for a device that is not there and for a dtype that is none of ours.
+    Under `accelerate launch` so is the launcher's mixed_precision, which the trainer would follow behind our
+    back. Raises `UserError` for a device that is not there, for a dtype that is none of ours, and for a
+    launcher that says another one.
     """
     import torch
 
@@ -44,6 +47,14 @@ def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
         raise UserError("device is cuda, and this torch sees no CUDA device", hint="use device=auto or cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", "bf16") or (launched == "bf16" and dtype == "float32"):
+        raise UserError(
+            f"accelerate launches with mixed_precision {launched}, and dtype is {dtype}",
+            hint="leave mixed_precision out of the file for accelerate: personakit decides",
+        )
+    if launched == "bf16":
+        return Precision(device, "bfloat16", "set by accelerate's mixed_precision")
     if dtype != "auto":
         return Precision(device, dtype, "set by the configuration")
     if device == "cuda":

@@ -7,6 +7,9 @@
     model/          what the run made: plain transformers and PEFT load it
 
 A stage that is done is named in run.json with its result, so a resumed run passes over it.
+
+Under a launcher (`accelerate launch`) every process holds the same `Run`, and the first one writes it:
+on the others `record`, `log_metrics` and the like change what is in memory, and no file.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from filelock import FileLock, Timeout
 from personakit import __version__
 from personakit.errors import UserError
 from personakit.files import whole_file, write_json, write_text
+from personakit.training.processes import from_first, process_count
 
 #: A start that was killed before run.json was written leaves no more than these.
 _LEFT_BY_A_KILL = (".lock", "config.yaml")
@@ -39,11 +43,12 @@ class Run:
     """One run's directory, open for writing; `create` is the way in.
 
     Use it as a context manager: leaving it records how the run ended (finished, failed, interrupted). A
-    run killed outright stays "running" in run.json, and is resumed like the others.
+    run killed outright stays "running" in run.json (`find_runs` calls it "killed"), and is resumed like
+    the others.
     """
 
-    def __init__(self, folder: Path, facts: dict[str, Any], lock: FileLock) -> None:
-        """Take a directory that `create` has prepared."""
+    def __init__(self, folder: Path, facts: dict[str, Any], lock: FileLock | None) -> None:
+        """Take a directory that `create` has prepared; without a lock nothing is written."""
         self.folder = folder
         self._facts = facts
         self._lock = lock
@@ -63,10 +68,31 @@ class Run:
     ) -> Run:
         """Make a run's directory, or take up the one that is there (`resume`).
 
-        Without `folder` it is `root/<method>-<date-time>`. Raises `UserError` where the directory
-        holds a run already and `resume` was not asked for, where it was and there is none, where the
-        configuration differs from the one the run began with, and where another process has it open.
+        Without `folder` it is `root/<method>-<date-time>`. Under a launcher the first process does it, and
+        the others are told which folder it is. Raises `UserError` where the directory holds a run already
+        and `resume` was not asked for, where it was and there is none, where the configuration or the
+        number of processes differs from what the run began with, and where another process has it open.
         """
+        opened: list[Run] = []
+
+        def open_here() -> tuple[Path, dict[str, Any]]:
+            opened.append(cls._open(folder, method, config, seed, resume=resume, root=root))
+            return opened[0].folder, opened[0]._facts
+
+        found, facts = from_first(open_here)
+        return opened[0] if opened else cls(found, facts, lock=None)
+
+    @classmethod
+    def _open(
+        cls,
+        folder: Path | None,
+        method: str,
+        config: Mapping[str, Any],
+        seed: int,
+        *,
+        resume: bool,
+        root: Path,
+    ) -> Run:
         folder = folder or root / f"{method}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         document = folder / "run.json"
         if resume and not document.is_file():
@@ -101,6 +127,7 @@ class Run:
         if resume:
             facts = _read(document)
             _check_same(folder, facts["method"], method, facts["config"], plain)
+            _check_processes(folder, int(facts.get("processes", 1)))
             run = cls(folder, facts, lock)
         else:
             run = cls(folder, _first_facts(method, plain, seed), lock)
@@ -124,6 +151,11 @@ class Run:
         return str(self._facts["status"])
 
     @property
+    def writes(self) -> bool:
+        """Whether this process writes into the folder: of several, the first."""
+        return self._lock is not None
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What run.json says."""
         return self._facts
@@ -136,7 +168,8 @@ class Run:
         """Put `facts` into run.json (data fingerprint, device, counts), with the seconds so far."""
         self._facts |= facts
         self._facts["seconds"] = round(self._seconds_before + time.monotonic() - self._opened, 3)
-        write_json(self.folder / "run.json", self._facts)
+        if self.writes:
+            write_json(self.folder / "run.json", self._facts)
 
     def stage_done(self, stage: str) -> dict[str, Any] | None:
         """Return what `stage` left behind, or None while it is not done."""
@@ -149,6 +182,8 @@ class Run:
 
     def log_metrics(self, stage: str, step: int, **values: float | int | str | None) -> None:
         """Append one whole line to metrics.jsonl."""
+        if not self.writes:
+            return
         line = json.dumps({"stage": stage, "step": step, **values}, ensure_ascii=False)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
@@ -160,7 +195,7 @@ class Run:
         alone (but for times).
         """
         path = self.folder / "metrics.jsonl"
-        if not path.is_file():
+        if not self.writes or not path.is_file():
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]
@@ -182,7 +217,8 @@ class Run:
         try:
             self.record(status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"}))
         finally:
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +233,10 @@ class RunSummary:
 
 
 def find_runs(root: Path = Path("runs")) -> list[RunSummary]:
-    """Return the runs directly under `root`, newest first; none where `root` is not there."""
+    """Return the runs directly under `root`, newest first; none where `root` is not there.
+
+    A run that was killed could not write so: it is the one that says "running" and that nobody has open.
+    """
     summaries = []
     for document in root.glob("*/run.json"):
         facts = _read(document)
@@ -205,7 +244,7 @@ def find_runs(root: Path = Path("runs")) -> list[RunSummary]:
             RunSummary(
                 folder=document.parent,
                 method=str(facts["method"]),
-                status=str(facts["status"]),
+                status=_status(document.parent, str(facts["status"])),
                 created=str(facts["created"]),
                 seconds=float(facts["seconds"]),
             )
@@ -218,14 +257,29 @@ def newest_run(
 ) -> Path | None:
     """Return the newest run's folder, or None.
 
-    `finished` True: only finished runs (to evaluate); False: only unfinished ones (to resume); None: any.
+    `finished` True: only finished runs (to evaluate); False: only those that stopped before (to resume);
+    None: any.
     """
     for run in find_runs(root):
         right_method = method is None or run.method == method
-        right_status = finished is None or (run.status == "finished") == finished
+        right_status = finished is None or (
+            run.status == "finished" if finished else run.status not in ("finished", "running")
+        )
         if right_method and right_status:
             return run.folder
     return None
+
+
+def _status(folder: Path, recorded: str) -> str:
+    if recorded != "running" or not (folder / ".lock").is_file():
+        return "killed" if recorded == "running" else recorded
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except OSError:  # filelock's Timeout, or a file of another user's, of which one cannot tell
+        return recorded
+    lock.release()
+    return "killed"
 
 
 def _first_facts(method: str, config: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -235,6 +289,7 @@ def _first_facts(method: str, config: dict[str, Any], seed: int) -> dict[str, An
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
         "seed": seed,
         "seconds": 0.0,
+        "processes": process_count(),
         "stages": {},
         "versions": _versions(),
         "git_commit": _git_commit(),
@@ -298,6 +353,15 @@ def _check_same(folder: Path, old_method: str, method: str, old: dict[str, Any],
                 f"and {key} is now {now.get(key, '(not set)')}",
                 hint="resume with the configuration it began with, or start a new run",
             )
+
+
+def _check_processes(folder: Path, before: int) -> None:
+    # The batch is so much a device: another number of devices is another training.
+    if before != process_count():
+        raise UserError(
+            f'"{folder}" began on {before} processes, and there are now {process_count()}',
+            hint="launch as many as it began with, or start a new run",
+        )
 
 
 class _Absent:

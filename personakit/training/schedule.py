@@ -32,7 +32,11 @@ class Schedule:
     @property
     def tokens(self) -> int:
         """Training tokens of the whole schedule."""
-        return self.tokens_by_step[-1] if self.tokens_by_step else 0
+        return self.tokens_after(self.steps)
+
+    def tokens_after(self, step: int) -> int:
+        """Training tokens that the first `step` steps see."""
+        return self.tokens_by_step[step - 1] if step else 0
 
 
 def make_schedule(
@@ -44,12 +48,14 @@ def make_schedule(
     max_steps: int | None = None,
     max_tokens: int | None = None,
     group_by_length: bool = True,
+    whole_batches: bool = False,
 ) -> Schedule:
     """Order examples of these `lengths` (tokens) for training.
 
     Every epoch is a new permutation. It ends with the first of: `epochs` (whole or part),
     `max_steps`, and the step that reaches `max_tokens`. With `max_steps` or `max_tokens` given,
-    `epochs` does not bound: the examples come round as often as it takes.
+    `epochs` does not bound: the examples come round as often as it takes. The last batch may be short;
+    `whole_batches` fills it with examples of the next round.
     """
     import numpy
 
@@ -59,6 +65,8 @@ def make_schedule(
         total = (math.ceil(max_tokens / max(1, sum(lengths))) + 1) * len(lengths)
     if max_steps is not None:
         total = min(total, max_steps * batch_size) if max_tokens is not None else max_steps * batch_size
+    if whole_batches:
+        total = math.ceil(total / batch_size) * batch_size
     generator = numpy.random.default_rng(seed)
     rounds = math.ceil(total / len(lengths))
     stream = [int(i) for _ in range(rounds) for i in generator.permutation(len(lengths))][:total]

@@ -3,64 +3,89 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
+from personakit.training.early_stop import Patience
+from personakit.training.fitting import Meter
+from personakit.training.processes import wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
 
-# The trainer's names on the left, ours on the right; what is not here is not logged.
-_LOGGED = {
-    "loss": "loss",
-    "learning_rate": "learning_rate",
-    "grad_norm": "grad_norm",
-    "entropy": "entropy",
-    "mean_token_accuracy": "token_accuracy",
-}
+_EVALUATED = "eval_"
+#: What the bar shows of a line of metrics, where the stage has it.
+_SHOWN = ("loss", "reward")
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Writes metrics.jsonl and the checkpoints' markers, and tells the progress reporter."""
+    """Writes metrics.jsonl and the checkpoints' markers, stops early, and tells the progress reporter."""
 
-    def __init__(self, run: Run, stage: str, tokens_by_step: Sequence[int], progress: Progress) -> None:
-        """`tokens_by_step[s]` is how many training tokens the first s + 1 steps see."""
+    def __init__(
+        self, run: Run, stage: str, meter: Meter, progress: Progress, patience: Patience | None = None
+    ) -> None:
+        """`patience` has taken in what an earlier attempt logged."""
         self._run = run
         self._stage = stage
-        self._tokens_by_step = tokens_by_step
+        self._meter = meter
         self._progress = progress
-        self._last: tuple[float, int] = (time.monotonic(), 0)  # when the last line was logged, and its step
+        self._patience = patience
+        self._last: tuple[float, int] = (time.monotonic(), 0)  # when the last line was logged, and its tokens
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock at the step the stage begins or goes on from."""
-        self._last = (time.monotonic(), state.global_step)
+        self._last = (time.monotonic(), self._meter.tokens(state.global_step, state))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar."""
         self._progress.update(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Append a line to metrics.jsonl."""
-        if not state.is_world_process_zero or "loss" not in (logs or {}):
+        """Append a line to metrics.jsonl, and see whether it is the best so far, or time to stop."""
+        logs = logs or {}
+        if "loss" in logs:
+            line = self._trained(state, logs)
+        elif f"{_EVALUATED}loss" in logs:
+            line = {
+                _EVALUATED + name: value
+                for key, value in logs.items()
+                if key.startswith(_EVALUATED)
+                and (name := self._meter.rename(key.removeprefix(_EVALUATED))) is not None
+            }
+        else:
             return
-        now, step = time.monotonic(), state.global_step
-        then, earlier = self._last
-        speed = (self._tokens(step) - self._tokens(earlier)) / max(now - then, 1e-9)
-        self._last = (now, step)
-        values = {ours: logs[theirs] for theirs, ours in _LOGGED.items() if theirs in logs}
-        self._run.log_metrics(
-            self._stage, step, **values, tokens=self._tokens(step), tokens_per_second=round(speed)
-        )
-        self._progress.update(step, loss=float(logs["loss"]), tokens_per_second=speed)
+        self._run.log_metrics(self._stage, state.global_step, **line)
+        if self._patience is not None:
+            self._judge({"step": state.global_step, **line}, self._patience, state, control)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint whole, and note the seconds so far: after a kill they are known to here."""
-        if state.is_world_process_zero:
+        wait_for_all()  # each process writes the state of its own random numbers
+        if self._run.writes:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             self._run.record()
 
-    def _tokens(self, step: int) -> int:
-        return self._tokens_by_step[step - 1] if step else 0
+    def _trained(self, state: Any, logs: Any) -> dict[str, Any]:
+        step, now = state.global_step, time.monotonic()
+        tokens = self._meter.tokens(step, state)
+        then, earlier = self._last
+        speed = (tokens - earlier) / max(now - then, 1e-9)
+        self._last = (now, tokens)
+        values = {name: value for key, value in logs.items() if (name := self._meter.rename(key)) is not None}
+        shown = {name: float(values[name]) for name in _SHOWN if values.get(name) is not None}
+        self._progress.update(step, **shown, tokens_per_second=speed)
+        return values | {"tokens": tokens, "tokens_per_second": round(speed)}
+
+    def _judge(self, line: dict[str, Any], patience: Patience, state: Any, control: Any) -> None:
+        patience.check_metric(line)
+        if patience.observe_line(line):
+            # The trainer keeps this checkpoint while others come and go, and ends with its weights.
+            state.best_global_step = state.global_step
+            state.best_metric = patience.best_value
+            control.should_save = True
+        elif patience.exhausted:
+            # No checkpoint where training stops: a run resumed from one would make another step.
+            control.should_save = False
+            control.should_training_stop = True

@@ -100,7 +100,7 @@ def test_score_is_the_sum_of_token_log_probabilities_and_the_end(tmp_path: Path,
 def test_score_in_pieces_equals_score_at_once(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, answers = sentences(8, seed=5), sentences(8, seed=6)
     whole = model.score(prompts, answers)
-    monkeypatch.setattr("personakit.models.local._SCORED_LOGITS", 1)
+    monkeypatch.setattr("personakit.models.scoring._LOGITS", 1)
     assert model.score(prompts, answers) == pytest.approx(whole, abs=1e-3)
 
 

@@ -64,6 +64,26 @@ def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
     assert [(each / "model.safetensors").read_bytes() for each in weights] == kept
 
 
+def test_an_early_stop_on_held_out_queries_keeps_the_best_weights_and_gives_the_control_their_tokens(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    stop = [f"sft.early_stop.{each}" for each in ("metric=eval_loss", "patience=1", "minimum_change=100")]
+    settings = config(
+        tiny_model, tiny_data, "data.held_out=1", *stop, "sft.checkpoint_every=1", "sft.steps=60"
+    )
+    tuned = train(tmp_path / "run", settings)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    measured = [line for line in lines if line["stage"] == REWRITER and "eval_loss" in line]
+    # No change is large enough: it stops at the second measurement and returns the first one's weights.
+    assert [line["step"] for line in measured] == [10, 20]
+    assert (tuned.examples, tuned.steps, tuned.best_step) == (4, 20, 10)
+    assert tuned.best_value == measured[0]["eval_loss"]
+    facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["stages"][CONTROL]["tokens"] >= tuned.tokens
+    with pytest.raises(UserError, match=r"data.held_out is 3, and LaMP_\d has 3 training queries"):
+        train(tmp_path / "all", config(tiny_model, tiny_data, "data.held_out=3"))
+
+
 def test_data_without_a_training_split_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data")
     for path in data.rglob("train_*"):

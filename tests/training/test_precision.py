@@ -49,3 +49,15 @@ def test_malloc_is_tuned_unless_the_user_has_chosen() -> None:
     name = next(iter(tuned))
     assert name not in tuned_environment({name: "1"})
     assert tuned_environment({"LD_PRELOAD": "libjemalloc.so"}) == {}
+
+
+def test_what_the_launcher_says_is_obeyed_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert decide_precision("cpu", "float32").dtype == "float32"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert decide_precision("cpu").reason == "set by accelerate's mixed_precision"
+    with pytest.raises(UserError, match="mixed_precision bf16, and dtype is float32"):
+        decide_precision("cpu", "float32")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(UserError, match="mixed_precision fp16"):
+        decide_precision("cpu")

@@ -1,0 +1,105 @@
+"""Stop when a metric has not improved for a while, and keep the weights that were best.
+
+The decision is a function of the lines of metrics.jsonl alone: a resumed stage reads them again and
+stands where it stood, with no state of its own to save.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from personakit.errors import UserError
+
+_EVALUATED = "eval_"
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStop:
+    """When to stop before the last step. The result is the best checkpoint's weights, not the last's."""
+
+    metric: str = "eval_loss"
+    """A name from metrics.jsonl: `loss`, `reward`, ...; of the evaluation set with `eval_` before it."""
+    patience: int = 3
+    """Stop after so many measurements in a row (logging steps, or evaluations) without an improvement."""
+    minimum_change: float = 0.0
+    """A change counts as an improvement if it is larger than this, in the metric's own unit."""
+    mode: Literal["min", "max"] = "min"
+    """Whether lower or higher is better."""
+
+    @property
+    def on_evaluation(self) -> bool:
+        """Whether the metric is one of the evaluation set's."""
+        return self.metric.startswith(_EVALUATED)
+
+    def check(self) -> None:
+        """Raise `UserError` for values that mean nothing."""
+        if self.patience < 1:
+            raise UserError(
+                f"early_stop.patience is {self.patience}, expected at least 1", hint="set it to 1 or more"
+            )
+        if self.minimum_change < 0:
+            raise UserError(
+                f"early_stop.minimum_change is {self.minimum_change}, expected 0 or more",
+                hint="set it to the smallest improvement worth waiting for",
+            )
+        if self.mode not in ("min", "max"):
+            raise UserError(
+                f'early_stop.mode is "{self.mode}", expected min or max',
+                hint="min where lower is better (a loss), max where higher is (a reward)",
+            )
+
+
+class Patience:
+    """The best value so far, and for how many measurements there has been no better one."""
+
+    def __init__(self, settings: EarlyStop) -> None:
+        """Nothing measured yet."""
+        self._settings = settings
+        self.best_value: float | None = None
+        self.best_step: int | None = None
+        self._waited = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is time to stop."""
+        return self._waited >= self._settings.patience
+
+    def observe(self, step: int, value: float) -> bool:
+        """Take in the metric at `step`; return whether it is the best so far (NaN never is)."""
+        if self.best_value is None:
+            better = value == value
+        else:
+            gain = value - self.best_value if self._settings.mode == "max" else self.best_value - value
+            better = gain > self._settings.minimum_change
+        if better:
+            self.best_value, self.best_step, self._waited = value, step, 0
+        else:
+            self._waited += 1
+        return better
+
+    def observe_line(self, line: Mapping[str, Any]) -> bool:
+        """Take in a line of metrics.jsonl if it holds the metric; return whether it is the best so far."""
+        value = line.get(self._settings.metric)
+        return value is not None and self.observe(int(line["step"]), float(value))
+
+    def check_metric(self, line: Mapping[str, Any]) -> None:
+        """Raise `UserError` where a line that should hold the metric does not."""
+        evaluated = any(name.startswith(_EVALUATED) for name in line)
+        if evaluated == self._settings.on_evaluation and self._settings.metric not in line:
+            names = ", ".join(sorted(set(line) - {"step"}))
+            raise UserError(
+                f'early_stop.metric is "{self._settings.metric}", expected one of {names}',
+                hint="name a metric as metrics.jsonl does",
+            )
+
+    def replay(self, metrics: Path, stage: str) -> None:
+        """Take in what an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
+        if metrics.is_file():
+            lines: Iterable[str] = metrics.read_text(encoding="utf-8").splitlines()
+            for line in map(json.loads, lines):
+                if line["stage"] == stage:
+                    self.observe_line(line)

@@ -1,0 +1,277 @@
+"""One stage over an unmodified TRL trainer: the arguments they share, and training from start to result.
+
+What is ours stands around the trainer: an order of rows fixed beforehand (`schedule`), checkpoints that a
+kill cannot spoil (`checkpoints`), metrics, early stop and progress (`watch`), the forward that computes
+shared prefixes once (`sharing`). Killed at any moment and resumed, a stage on one process and the same
+number of threads ends with the same weights, bit for bit, as if it had been left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from personakit.training.checkpoints import newest_complete
+from personakit.training.early_stop import Patience
+from personakit.training.memory import Workload, plan_memory, sharding_of_launch, shared_fraction
+from personakit.training.out_of_memory import out_of_memory
+from personakit.training.precision import Precision, decide_precision
+from personakit.training.processes import from_first, process_count, wait_for_all
+from personakit.training.progress import Progress, Silent, Staged
+from personakit.training.run import Run
+from personakit.training.settings import StageSettings
+from personakit.training.sharing import share
+from personakit.training.weights import Trainable, is_adapted, remove_checkpoints, save_result
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuned:
+    """What a stage leaves behind."""
+
+    model: Path
+    """A folder that transformers (all weights) or PEFT (LoRA) loads."""
+    steps: int
+    """Optimizer steps that were made; with an early stop fewer than were planned."""
+    tokens: int
+    """Training tokens of these steps, without padding. Give a control the same as `max_tokens`."""
+    examples: int
+    """Different examples, pairs or prompts."""
+    cut: int
+    """Examples whose prompt was cut to fit `max_length`."""
+    best_step: int | None = None
+    """With an early stop: the step whose weights these are."""
+    best_value: float | None = None
+    """With an early stop: its metric at that step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """How a stage is measured: which metrics go where, and how tokens are counted."""
+
+    rename: Callable[[str], str | None]
+    """From the trainer's name of a metric to ours; None leaves it out."""
+    tokens: Callable[[int, Any], int]
+    """Tokens trained on after a step, given the trainer's state."""
+
+
+def stage_result(run: Run, stage: str) -> Finetuned | None:
+    """Return what a stage that is done has left, or None while it is not."""
+    done = run.stage_done(stage)
+    if done is None:
+        return None
+    remove_checkpoints(run, stage)  # a kill may have left them
+    kept: dict[str, Any] = {name: done.get(name) for name in Finetuned.__dataclass_fields__}
+    return Finetuned(**kept | {"model": run.folder / done["model"]})
+
+
+def decide_and_record(settings: StageSettings, run: Run) -> Precision:
+    """Decide device and dtype, and write them into run.json with the reason."""
+    precision = decide_precision(settings.device, settings.dtype)
+    run.record(device=precision.device, dtype=precision.dtype, precision_reason=precision.reason)
+    return precision
+
+
+def common_arguments(
+    settings: StageSettings,
+    precision: Precision,
+    run: Run,
+    stage: str,
+    *,
+    steps: int,
+    block: int = 1,
+    evaluates: bool = False,
+) -> dict[str, Any]:
+    """Return the keyword arguments that every TRL configuration of ours is made with.
+
+    `block`: logs, evaluations and checkpoints fall on multiples of so many steps.
+    """
+    on_cpu = precision.device == "cpu"
+    log_every = _rounded_up(min(settings.log_every, steps), block)
+    arguments: dict[str, Any] = {
+        "output_dir": str(run.checkpoints(stage)),
+        "seed": run.seed,
+        "max_steps": steps,
+        "per_device_train_batch_size": settings.rows_at_a_time,
+        "gradient_accumulation_steps": settings.accumulation,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.lr_schedule,
+        "warmup_steps": round(settings.warmup_ratio * steps),
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "bf16": precision.bf16,
+        "use_cpu": on_cpu,
+        "activation_checkpointing": _recomputes(
+            settings, precision
+        ),  # the new name of gradient_checkpointing
+        "ddp_find_unused_parameters": False,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": not on_cpu,
+        "logging_steps": log_every,
+        "save_steps": _rounded_up(settings.checkpoint_every, log_every),
+        # A checkpoint counts from its marker on: one that is whole must stay while the next is written.
+        "save_total_limit": 2 if settings.early_stop is None else 3,
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+    if evaluates:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": _rounded_up(settings.evaluate_every or settings.checkpoint_every, log_every),
+            "per_device_eval_batch_size": settings.rows_at_a_time,
+            "prediction_loss_only": True,
+        }
+    return arguments
+
+
+def plan(
+    start: Trainable,
+    settings: StageSettings,
+    precision: Precision,
+    run: Run,
+    stage: str,
+    *,
+    rows: int,
+    prompt: int,
+    answer: int,
+    sharing: int = 1,
+    reference: bool = False,
+    decoded_rows: int = 0,
+) -> Workload:
+    """Estimate the stage's memory before it starts (run.json, a warning on stderr); see `memory.Workload`.
+
+    `prompt` and `answer` are the longest, in tokens; `sharing` rows of a pass have the same prompt.
+    """
+    from personakit.models.shared_prefix.check import obstacle
+
+    causal = start.network.get_base_model() if is_adapted(start.network) else start.network
+    shared = settings.shared_prefix and obstacle(causal) is None
+    targets = settings.lora_targets
+    work = Workload(
+        rows=rows,
+        length=prompt + answer,
+        scored=answer + 1,
+        lora_rank=settings.lora_rank,
+        lora_targets=targets if isinstance(targets, str) else tuple(targets),
+        dtype=precision.dtype,
+        gradient_checkpointing=_recomputes(settings, precision),
+        reference=reference,
+        decoded_rows=decoded_rows,
+        prefix_factor=shared_fraction(prompt, answer, sharing) if shared else 1.0,
+        device=precision.device,
+        devices=process_count(),
+        sharding=sharding_of_launch(),
+    )
+    plan_memory(start.network.config, work, run, stage)
+    return work
+
+
+def fit(
+    trainer: Any,
+    tokenizer: Any,
+    settings: StageSettings,
+    run: Run,
+    stage: str,
+    *,
+    base: str,
+    output: str,
+    meter: Meter,
+    work: Workload,
+    examples: int,
+    cut: int,
+    facts: Mapping[str, Any],
+    progress: Progress | None,
+    on_resume: Callable[[int], None] = lambda step: None,
+) -> Finetuned:
+    """Train a trainer that is ready, from the newest checkpoint if there is one, and save what it made.
+
+    `facts` go into the model card and into the stage's entry in run.json; `on_resume` is told the step
+    that the stage begins at.
+    """
+    from transformers import PrinterCallback
+
+    from personakit.training.watch import Watch  # imports transformers
+
+    trainer.remove_callback(PrinterCallback)  # prints metrics on stdout, which is for data
+    if settings.shared_prefix:
+        share(trainer)
+    checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage)))
+    began = checkpoint[1] if checkpoint else 0
+    run.rewind_metrics(stage, began)
+    on_resume(began)
+    wait_for_all()
+    patience = _patience(settings, run, stage)
+    if patience is not None:
+        # The trainer itself loads the step that `Watch` names, under whatever engine it trains.
+        trainer.args.load_best_model_at_end = True
+    with Staged(progress or Silent(), stage, trainer.args.max_steps, began) as reporter:
+        trainer.add_callback(Watch(run, stage, meter, reporter, patience))
+        with out_of_memory(work, stage), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TRL's use of old names in transformers
+            trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
+
+    steps = trainer.state.global_step
+    result = Finetuned(
+        model=run.folder / output,
+        steps=steps,
+        tokens=meter.tokens(steps, trainer.state),
+        examples=examples,
+        cut=cut,
+        best_step=patience.best_step if patience else None,
+        best_value=patience.best_value if patience else None,
+    )
+    shown = {"examples": examples} | dict(facts) | {"tokens": result.tokens, "steps": steps}
+    if result.best_step is not None:
+        shown["weights of step"] = result.best_step
+    save_result(
+        trainer, tokenizer, run, output, stage=stage, base=base, facts=shown, settings=asdict(settings)
+    )
+    run.mark_stage(stage, asdict(result) | dict(facts) | {"model": output, "base": base})
+    remove_checkpoints(run, stage)
+    trainer.accelerator.wait_for_everyone()
+    return result
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Silence what `datasets` and TRL say while a trainer is built: bars, and old names in transformers."""
+    from datasets import disable_progress_bars, enable_progress_bars
+    from datasets.utils import are_progress_bars_disabled
+
+    before, drawn = os.environ.get("TQDM_DISABLE"), not are_progress_bars_disabled()
+    os.environ["TQDM_DISABLE"] = "1"
+    disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        if before is None:
+            del os.environ["TQDM_DISABLE"]
+        else:
+            os.environ["TQDM_DISABLE"] = before
+        if drawn:
+            enable_progress_bars()
+
+
+def _patience(settings: StageSettings, run: Run, stage: str) -> Patience | None:
+    if settings.early_stop is None:
+        return None
+    patience = Patience(settings.early_stop)
+    patience.replay(run.folder / "metrics.jsonl", stage)
+    return patience
+
+
+def _recomputes(settings: StageSettings, precision: Precision) -> bool:
+    """Whether the backward pass computes activations again, instead of having kept them."""
+    if settings.gradient_checkpointing is None:
+        return precision.device != "cpu"
+    return settings.gradient_checkpointing
+
+
+def _rounded_up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit

@@ -1,0 +1,196 @@
+"""What the reward functions see, and the sample of rollouts that a run keeps.
+
+TRL hands a reward function conversations where the tokenizer has a chat template, and columns that must
+fit into an Arrow table. Ours get plain texts and whatever objects the prompts carry. Since every reward of
+a batch of completions passes here, this is also where some of them are written down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from personakit.errors import UserError
+from personakit.files import whole_file
+
+#: What a reward function is called with beside the columns of its prompts.
+_GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+_RESERVED = {*_GIVEN, "prompt", "completion", "row", "image", "images", "tools", "environment"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt to roll out, and what its rewards need to know: any objects, by name."""
+
+    text: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A reward function and its weight in the sum; with weight 0 it is only logged.
+
+    `function` is called with keywords: `prompts` and `completions` (lists of str), `completion_ids` (lists
+    of token ids), every column of the prompts (a list, repeated per completion), `trainer_state`, and
+    `log_metric(name, value)`, whose values appear in metrics.jsonl under their names. It returns a number
+    per completion, or None where it does not apply.
+    """
+
+    function: Callable[..., Sequence[float | None]]
+    weight: float = 1.0
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name it is logged under: `reward/<title>`."""
+        return self.name or str(getattr(self.function, "__name__", type(self.function).__name__))
+
+
+class RolloutLog:
+    """rollouts.jsonl: one line a completion, of some prompts of some generations.
+
+    Texts are as they are: whoever shows them escapes them.
+    """
+
+    def __init__(self, path: Path, stage: str, *, every: int, prompts: int, group: int, writes: bool) -> None:
+        """Keep the first `prompts` groups of `group` rows of the first batch at every `every`th step."""
+        self.training: Callable[[], bool] = lambda: True
+        self._path = path
+        self._stage = stage
+        self._every = every
+        self._rows = prompts * group
+        self._writes = writes and prompts > 0
+        self._step = -1
+
+    def rewind(self, step: int) -> None:
+        """Drop this stage's rollouts of step `step` and later: they will be made again."""
+        self._step = -1
+        if not self._writes or not self._path.is_file():
+            return
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if not _is_later(json.loads(line), self._stage, step)]
+        if kept != lines:
+            with whole_file(self._path) as temporary:
+                temporary.write_text("".join(kept), encoding="utf-8")
+
+    def write(
+        self,
+        step: int,
+        prompts: Sequence[str],
+        completions: Sequence[str],
+        lengths: Sequence[int],
+        rewards: Mapping[str, Sequence[float | None]],
+        totals: Sequence[float | None],
+    ) -> None:
+        """Write the completions that the weights of `step` made, if it is their turn."""
+        if not self._writes or not self.training() or step % self._every or step == self._step:
+            return
+        self._step = step
+        with self._path.open("a", encoding="utf-8") as handle:
+            for place in range(min(self._rows, len(prompts))):
+                line = {
+                    "stage": self._stage,
+                    "step": step,
+                    "prompt": prompts[place],
+                    "completion": completions[place],
+                    "tokens": lengths[place],
+                    "reward": totals[place],
+                    "rewards": {name: values[place] for name, values in rewards.items()},
+                }
+                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class RewardDesk:
+    """Stands between the trainer and the reward functions."""
+
+    def __init__(
+        self, rewards: Sequence[Reward], prompts: Sequence[Prompt], tokenizer: Any, log: RolloutLog
+    ) -> None:
+        """Rows of the trainer's dataset name a place in `prompts`. Raises `UserError` for bad names."""
+        self._tokenizer = tokenizer
+        self._rewards = list(rewards)
+        self._prompts = prompts
+        self._log = log
+        self._batch: dict[str, list[float | None]] = {}
+        self.metrics: set[str] = set()
+        """Names that reward functions have logged values under."""
+        titles = [reward.title for reward in rewards]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise UserError(f'two rewards are called "{twice[0]}"', hint="give each Reward a name of its own")
+        self._columns = list(prompts[0].columns) if prompts else []
+        for number, prompt in enumerate(prompts, start=1):
+            if set(prompt.columns) != set(self._columns):
+                raise UserError(
+                    f"prompt {number} has the columns {sorted(prompt.columns)}, the first "
+                    f"{sorted(self._columns)}",
+                    hint="give every prompt the same columns; a value may be None",
+                )
+        taken = sorted(_RESERVED & set(self._columns))
+        if taken:
+            raise UserError(f'a column of the prompts is called "{taken[0]}"', hint="call it something else")
+
+    def functions(self) -> list[Callable[..., list[float | None]]]:
+        """Return the functions to hand to the trainer, in the order of the rewards."""
+        return [self._wrapped(reward) for reward in self._rewards]
+
+    def _wrapped(self, reward: Reward) -> Callable[..., list[float | None]]:
+        def function(
+            *,
+            completion_ids: Sequence[Sequence[int]],
+            row: Sequence[int],
+            trainer_state: Any,
+            log_metric: Callable[[str, float], None],
+            **_: Any,
+        ) -> list[float | None]:
+            def log(name: str, value: float) -> None:
+                self.metrics.add(name)
+                log_metric(name, float(value))
+
+            # As `LocalModel.generate` reads them; TRL may parse a chat's answer into parts.
+            texts = self._tokenizer.batch_decode(
+                completion_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            shown = [self._prompts[place] for place in row]
+            values = list(
+                reward.function(
+                    prompts=[prompt.text for prompt in shown],
+                    completions=texts,
+                    completion_ids=completion_ids,
+                    trainer_state=trainer_state,
+                    log_metric=log,
+                    **{name: [prompt.columns[name] for prompt in shown] for name in self._columns},
+                )
+            )
+            if len(values) != len(texts):
+                raise ValueError(
+                    f"reward {reward.title} gave {len(values)} values for {len(texts)} completions"
+                )
+            self._batch[reward.title] = values
+            if len(self._batch) == len(self._rewards):
+                self._finish(trainer_state.global_step, [p.text for p in shown], texts, completion_ids)
+            return values
+
+        function.__name__ = reward.title
+        return function
+
+    def _finish(
+        self, step: int, prompts: list[str], texts: list[str], completion_ids: Sequence[Sequence[int]]
+    ) -> None:
+        totals = [self._total(place) for place in range(len(texts))]
+        self._log.write(step, prompts, texts, [len(ids) for ids in completion_ids], self._batch, totals)
+        self._batch = {}
+
+    def _total(self, place: int) -> float | None:
+        """The weighted sum of what applied to a completion; None where nothing did."""
+        parts = [(reward.weight, self._batch[reward.title][place]) for reward in self._rewards]
+        applied = [weight * value for weight, value in parts if value is not None]
+        return sum(applied) if applied else None
+
+
+def _is_later(line: Mapping[str, Any], stage: str, step: int) -> bool:
+    return bool(line["stage"] == stage and line["step"] >= step)

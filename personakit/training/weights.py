@@ -1,0 +1,142 @@
+"""Weights into a stage and out of it: what is loaded to be trained, and what is saved of it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from personakit.errors import UserError
+from personakit.files import whole_folder
+from personakit.models.fingerprint import fingerprint_folder
+from personakit.models.local import load_pretrained
+from personakit.models.open import resolve_model
+from personakit.training.card import write_card
+from personakit.training.precision import Precision
+from personakit.training.processes import wait_for_all
+from personakit.training.run import Run
+from personakit.training.settings import StageSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """A model about to be trained."""
+
+    network: Any
+    """A causal language model on the CPU; a `PeftModel` where an adapter is gone on with."""
+    tokenizer: Any
+    adapter: Any
+    """PEFT's configuration of the adapter still to be put on, or None."""
+    fingerprint: str
+    """Digest of the weights as they are now, which are the reference of a preference or RL stage."""
+    merged: bool
+    """Whether an adapter was merged, so that no folder holds these weights yet."""
+
+
+def load_trainable(model: str, settings: StageSettings, precision: Precision) -> Trainable:
+    """Load a folder, a hub name or `nano` for training.
+
+    A folder that holds an adapter is gone on with under the same rank, and merged into its base where all
+    weights are to train. Raises `UserError` for another rank, and as `load_pretrained`.
+    """
+    source = resolve_model(model)
+    # Weights that train are kept in float32; under a LoRA adapter the frozen ones need no more than the pass.
+    frozen = settings.lora_rank > 0 and precision.device == "cuda" and precision.bf16
+    network, tokenizer, folders, revision = load_pretrained(
+        source, device="cpu", dtype="bfloat16" if frozen else "float32"
+    )
+    parts = [revision or "", *map(fingerprint_folder, folders)]
+    fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    new, merged = settings.lora(), False
+    if is_adapted(network):
+        if settings.lora_rank == 0:
+            network, merged = network.merge_and_unload().requires_grad_(True), True
+        else:
+            _check_rank(source, network, settings)
+            network, new = _trainable_adapter(network, source), None
+    return Trainable(network, tokenizer, new, fingerprint, merged)
+
+
+def is_adapted(network: Any) -> bool:
+    """Whether `network` is a `PeftModel`."""
+    from peft import PeftModel
+
+    return isinstance(network, PeftModel)
+
+
+def save_result(
+    trainer: Any,
+    tokenizer: Any,
+    run: Run,
+    output: str,
+    *,
+    stage: str,
+    base: str,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Path:
+    """Write the trained weights, the tokenizer and a card to `run.folder/output`, whole or not at all.
+
+    To be called by every process: where the weights are sharded, each holds a part.
+    """
+    network = trainer.accelerator.unwrap_model(trainer.model)
+    adapter = is_adapted(network)
+    kept: dict[str, Any] = {}
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        sharded = trainer.deepspeed if trainer.is_deepspeed_enabled else trainer.model
+        kept["state_dict"] = trainer.accelerator.get_state_dict(sharded)
+    if adapter:
+        kept["selected_adapters"] = ["default"]  # TRL keeps a frozen copy beside it, as the reference
+    target = run.folder / output
+    if run.writes:
+        with whole_folder(target) as temporary:
+            network.save_pretrained(temporary, **kept)
+            tokenizer.save_pretrained(temporary)
+            write_card(
+                temporary,
+                title=f"{run.method} {stage}",
+                base=base,
+                facts=facts,
+                settings=dict(settings) | {"seed": run.seed},
+                adapter=adapter,
+            )
+    return target
+
+
+def save_start(network: Any, tokenizer: Any, run: Run, stage: str) -> None:
+    """Write weights that no folder holds beside the stage's checkpoints, and let them say so.
+
+    TRL reloads the reference model from the path that the policy's configuration names: weights that
+    were changed in memory would silently be compared with those they came from.
+    """
+    folder = run.checkpoints(stage) / "start"
+    if run.writes and not folder.is_dir():
+        with whole_folder(folder) as temporary:
+            network.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+    wait_for_all()
+    network.config._name_or_path = str(folder)
+
+
+def remove_checkpoints(run: Run, stage: str) -> None:
+    """Remove what a stage that is done no longer needs."""
+    if run.writes:
+        shutil.rmtree(run.checkpoints(stage), ignore_errors=True)
+
+
+def _check_rank(source: str, network: Any, settings: StageSettings) -> None:
+    rank = network.peft_config["default"].r
+    if rank != settings.lora_rank:
+        raise UserError(
+            f'"{source}" holds a LoRA adapter of rank {rank}, and lora_rank is {settings.lora_rank}',
+            hint=f"set lora_rank to {rank} to go on with it, or to 0 to merge it and train all weights",
+        )
+
+
+def _trainable_adapter(network: Any, folder: str) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network.unload(), str(Path(folder).expanduser()), is_trainable=True)

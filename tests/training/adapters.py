@@ -1,0 +1,19 @@
+"""A LoRA adapter that does something, for stages that begin where another one ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def make_adapter(base: Path, folder: Path, *, rank: int = 4) -> Path:
+    """Write an adapter with random weights on `base`, and its tokenizer, as a stage leaves them."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    config = LoraConfig(r=rank, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models.tiny import WORDS, make_tiny, sentences
+
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.training.fitting import Finetuned
+from personakit.training.group_batches import GroupBatches
+from personakit.training.group_rl import GroupRLSettings, Prompt, Reward, group_arguments, train
+from personakit.training.precision import Precision
+from personakit.training.run import Run
+from personakit.training.vllm import Vllm
+from training.adapters import make_adapter
+
+QUICK = GroupRLSettings(
+    batch_size=16,
+    num_generations=4,
+    max_completion_length=6,
+    max_steps=2,
+    learning_rate=1e-3,
+    device="cpu",
+    dtype="float32",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """Something that no table could hold."""
+
+    word: str
+
+
+PROMPTS = [Prompt(text, {"wish": Wish(WORDS[n])}) for n, text in enumerate(sentences(12, longest=10))]
+
+
+def granted(completions: Sequence[str], wish: Sequence[Wish], **_: Any) -> list[float]:
+    return [text.split().count(each.word) / 6 for text, each in zip(completions, wish, strict=True)]
+
+
+def red(completions: Sequence[str], log_metric: Any, **_: Any) -> list[float]:
+    log_metric("words", sum(len(text.split()) for text in completions) / len(completions))
+    return [text.split().count("red") / 6 for text in completions]
+
+
+def short(completions: Sequence[str], **_: Any) -> list[float]:
+    return [-float(len(text)) for text in completions]
+
+
+def run_rl(
+    base: Path, folder: Path, rewards: list[Reward] | None = None, prompts: Any = PROMPTS, **changes: Any
+) -> Finetuned:
+    settings = dataclasses.replace(QUICK, **changes)
+    with Run.create(folder, "rpo", {}, 3) as run:
+        return train(str(base), prompts, rewards or [Reward(red)], settings, run, "rl")
+
+
+def lines(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("change", [{}, {"lora_rank": 8}, {"algorithm": "rloo"}, {"num_iterations": 2}])
+def test_it_learns_to_earn(tiny_folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    settings = {"max_steps": 40, "learning_rate": 5e-3, "batch_size": 32, "num_generations": 8} | change
+    done = run_rl(tiny_folder, tmp_path / "run", **settings)
+    earned = [line["reward"] for line in lines(tmp_path / "run")]
+    assert sum(earned[:3]) / 3 < 0.1
+    assert sum(earned[-3:]) / 3 > 0.5
+    model = LocalModel.load(str(done.model), device="cpu")
+    (answer,) = model.generate(["the old dog"], max_new_tokens=6)[0]
+    assert "red" in answer
+
+
+@pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with", "adapter merged"])
+def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
+    """TRL would take the base that the configuration names: then the divergence would not begin at 0."""
+    start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
+    rank = 0 if kind in ("full", "adapter merged") else 4
+    done = run_rl(start, tmp_path / "run", [Reward(short)], beta=0.1, lora_rank=rank, learning_rate=1e-2)
+    first, second = lines(tmp_path / "run")
+    assert first["kl"] == pytest.approx(0, abs=1e-6)
+    assert second["kl"] > 1e-5
+    assert not (tmp_path / "run" / "checkpoints" / "rl").exists()
+    assert "ref" not in {path.name for path in done.model.iterdir()}
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_rewards_see_texts_and_objects(tmp_path: Path, chat: bool) -> None:
+    base = make_tiny(tmp_path / "tiny", chat=chat)
+    seen: list[dict[str, Any]] = []
+
+    def spy(**given: Any) -> list[float | None]:
+        seen.append(given)
+        return [None if place % 4 == 0 else float(place % 4) for place in range(len(given["completions"]))]
+
+    run_rl(base, tmp_path / "run", [Reward(spy, name="spy"), Reward(granted, weight=0.0)], log_prompts=2)
+    texts = {prompt.text: prompt.columns["wish"] for prompt in PROMPTS}
+    for given in seen:
+        assert len(given["prompts"]) == 16
+        assert all(isinstance(text, str) for text in given["prompts"] + given["completions"])
+        assert given["wish"] == [texts[text] for text in given["prompts"]]
+        assert given["prompts"][:4] == [given["prompts"][0]] * 4
+    rollouts = lines(tmp_path / "run", "rollouts.jsonl")
+    assert [row["step"] for row in rollouts] == [0] * 8 + [1] * 8
+    assert [row["prompt"] for row in rollouts[:8]] == seen[0]["prompts"][:8]
+    assert [row["completion"] for row in rollouts[:8]] == seen[0]["completions"][:8]
+    assert [row["rewards"]["spy"] for row in rollouts[:4]] == [None, 1.0, 2.0, 3.0]
+    assert [row["reward"] for row in rollouts[:4]] == [0.0, 1.0, 2.0, 3.0]  # `granted` counts nothing
+    assert all(row["tokens"] <= 6 for row in rollouts)
+    first = lines(tmp_path / "run")[0]
+    assert first["reward/spy"] == pytest.approx(2.0)
+    assert "reward/granted" in first
+
+
+def test_metrics(tiny_folder: Path, tmp_path: Path) -> None:
+    done = run_rl(tiny_folder, tmp_path / "run", beta=0.01)
+    line = lines(tmp_path / "run")[-1]
+    named = {"reward", "reward_std", "reward/red", "reward_std/red", "kl", "entropy", "completion_length"}
+    named |= {"completions_clipped", "groups_without_spread", "step_seconds", "tokens_per_second", "words"}
+    assert named <= line.keys()
+    assert line["tokens"] == done.tokens > 0
+    assert 0 < line["completion_length"] <= 6
+
+
+def test_a_batch_holds_whole_groups_of_like_lengths(tiny_folder: Path, tmp_path: Path) -> None:
+    batches: list[list[str]] = []
+
+    def spy(prompts: list[str], **_: Any) -> list[float]:
+        batches.append(prompts)
+        return [0.0] * len(prompts)
+
+    prompts = [Prompt("mat " * length) for length in (1, 9) for _ in range(8)]
+    run_rl(tiny_folder, tmp_path / "run", [Reward(spy)], prompts, micro_batch_size=8, max_steps=None)
+    assert len(batches) == 8  # two forward passes a step, each with rollouts of its own
+    for batch in batches:
+        assert len(batch) == 8
+        assert len(set(batch)) == 1  # two groups of four, prompts of one length
+    assert sorted(text for batch in batches for text in batch[::4]) == sorted(p.text for p in prompts)
+
+
+def test_logs_fall_between_generations(tiny_folder: Path, tmp_path: Path) -> None:
+    changes = {"num_iterations": 2, "steps_per_generation": 2, "max_steps": 10, "log_every": 3}
+    done = run_rl(tiny_folder, tmp_path / "run", **changes)
+    assert [line["step"] for line in lines(tmp_path / "run")] == [4, 8, 12]
+    assert done.steps == 12
+
+
+def plan(prompts: int = 100, processes: int = 1, **changes: Any) -> GroupBatches:
+    return GroupBatches.plan(dataclasses.replace(QUICK, max_steps=None, **changes), prompts, processes)
+
+
+def test_the_plan_of_batches() -> None:
+    # 16 completions a step are 4 prompts: 100 prompts are 25 steps, a generation each.
+    assert plan() == GroupBatches(4, 1, 25, 1, 25)
+    # Two passes a step: a generation for each.
+    assert plan(micro_batch_size=8) == GroupBatches(2, 1, 50, 1, 25)
+    # A generation of 32 completions serves two steps, three times: 13 generations, 6 steps each.
+    assert plan(steps_per_generation=2, num_iterations=3) == GroupBatches(8, 2, 13, 6, 78)
+    assert plan(steps_per_generation=2, micro_batch_size=8) == GroupBatches(8, 4, 13, 2, 26)
+    assert plan(steps_per_generation=2, epochs=0.01) == GroupBatches(8, 2, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"micro_batch_size": 2},
+            r"holds 2 completions at a time, expected a multiple of num_generations \(4\)",
+        ),
+        ({"num_generations": 1}, "num_generations is 1, expected at least 2"),
+        ({"batch_size": 10, "micro_batch_size": 4}, "batch_size is 10, expected a multiple"),
+        ({"steps_per_generation": 0}, "steps_per_generation is 0"),
+        ({"max_tokens": 5}, "max_tokens is set"),
+        ({"max_length": 10}, r"prompt \d+ has \d+ tokens, expected at most 4"),
+        ({"vllm": Vllm("colocate")}, "vllm.mode is colocate, and vLLM is not installed"),
+        ({"vllm": Vllm("elsewhere")}, 'vllm.mode is "elsewhere", expected off, colocate or server'),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_trained_with_is_named(
+    tiny_folder: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run_rl(tiny_folder, tmp_path / "run", **changes)
+
+
+def test_what_cannot_be_rewarded_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='two rewards are called "red"'):
+        run_rl(tiny_folder, tmp_path / "a", [Reward(red), Reward(red)])
+    with pytest.raises(UserError, match="prompt 2 has the columns"):
+        run_rl(tiny_folder, tmp_path / "b", prompts=[Prompt("a"), Prompt("b", {"x": 1})])
+    with pytest.raises(UserError, match='is called "completions"'):
+        run_rl(tiny_folder, tmp_path / "c", prompts=[Prompt("a", {"completions": 1})])
+
+
+def test_vllm_settings_reach_the_trainer(tmp_path: Path) -> None:
+    def arguments(algorithm: Any = "grpo", **changes: Any) -> Any:
+        settings = dataclasses.replace(QUICK, algorithm=algorithm, vllm=Vllm(**changes))
+        batches = GroupBatches.plan(settings, 12, 1)
+        precision = Precision("cpu", "float32", "a test")
+        with Run.create(tmp_path / f"{algorithm}{len(changes)}", "rpo", {}, 3) as run:
+            return group_arguments([Reward(red)], batches, settings, precision, run, "rl")
+
+    assert not arguments().use_vllm
+    for algorithm in ("grpo", "rloo"):
+        inside = arguments(algorithm, mode="colocate", memory_share=0.5, tensor_parallel=2, sleep=True)
+        assert (inside.use_vllm, inside.vllm_mode) == (True, "colocate")
+        assert (inside.vllm_gpu_memory_utilization, inside.vllm_tensor_parallel_size) == (0.5, 2)
+        assert inside.vllm_enable_sleep_mode
+        beside = arguments(algorithm, mode="server", server_url="http://h:1", group_port=7)
+        assert (beside.vllm_mode, beside.vllm_server_base_url) == ("server", "http://h:1")
+        assert beside.vllm_group_port == 7

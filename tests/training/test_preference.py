@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models.tiny import WORDS, sentences
+
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.training.fitting import Finetuned
+from personakit.training.preference import Pair, PreferenceSettings, optimise
+from personakit.training.run import Run
+from training.adapters import make_adapter
+
+PAIRS = [
+    Pair(text, WORDS[n], f"{WORDS[n + 5]} {WORDS[n + 6]}") for n, text in enumerate(sentences(10, longest=12))
+]
+QUICK = PreferenceSettings(
+    epochs=2, batch_size=5, learning_rate=1e-3, log_every=1, device="cpu", dtype="float32"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
+
+
+def train(base: Path | str, folder: Path, pairs: list[Pair] | None = None, **changes: Any) -> Finetuned:
+    settings = dataclasses.replace(QUICK, **changes)
+    with Run.create(folder, "popi", dataclasses.asdict(settings), 3) as run:
+        return optimise(str(base), PAIRS if pairs is None else pairs, settings, run, "dpo")
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("lora_rank", [0, 8])
+def test_it_learns_what_is_preferred(tiny_folder: Path, tmp_path: Path, lora_rank: int) -> None:
+    done = train(tiny_folder, tmp_path / "run", epochs=15, learning_rate=5e-3, lora_rank=lora_rank)
+    lines = metrics(tmp_path / "run")
+    assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # the policy is the reference
+    assert lines[-1]["loss"] < 0.3
+    assert lines[-1]["accuracy"] == 1.0
+    before, after = (LocalModel.load(str(model), device="cpu") for model in (tiny_folder, done.model))
+    for pair in PAIRS:
+        better, worse = ([pair.prompt, pair.prompt], [pair.chosen, pair.rejected])
+        chosen, rejected = (
+            new - old
+            for new, old in zip(after.score(better, worse), before.score(better, worse), strict=True)
+        )
+        assert chosen > rejected
+
+
+@pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with", "adapter merged"])
+def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
+    """Not the base that the model's configuration names, against which nothing would begin at 0."""
+    start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
+    rank = 0 if kind in ("full", "adapter merged") else 4
+    done = train(start, tmp_path / "run", lora_rank=rank, max_steps=2)
+    first, second = metrics(tmp_path / "run")
+    assert first["chosen_reward"] == pytest.approx(0, abs=1e-5)
+    assert first["rejected_reward"] == pytest.approx(0, abs=1e-5)
+    assert abs(second["margin"]) > 1e-4
+    saved = {path.name for path in done.model.iterdir()}
+    assert ("adapter_model.safetensors" in saved) == (rank > 0)
+    assert "ref" not in saved  # TRL's frozen copy of the adapter
+
+
+def test_tokens_are_those_of_inference(tmp_path: Path) -> None:
+    """In nano's byte-level BPE the end of the prompt and the beginning of the answer would merge."""
+    pairs = [Pair("Answer: th", "e answer", "at is it"), Pair("The film was goo", "d enough", "gly")]
+    train("nano", tmp_path / "run", pairs, batch_size=2, max_steps=1, learning_rate=1e-9)
+    (line,) = metrics(tmp_path / "run")
+    model = LocalModel.load(str(_nano()), device="cpu")
+    chosen = model.score([pair.prompt for pair in pairs], [pair.chosen for pair in pairs])
+    rejected = model.score([pair.prompt for pair in pairs], [pair.rejected for pair in pairs])
+    assert line["chosen_logp"] == pytest.approx(sum(chosen) / 2, rel=1e-5)
+    assert line["rejected_logp"] == pytest.approx(sum(rejected) / 2, rel=1e-5)
+
+
+def _nano() -> Path:
+    from personakit.models.nano import FOLDER
+
+    return FOLDER
+
+
+def test_accumulation_does_not_change_the_loss(tiny_folder: Path, tmp_path: Path) -> None:
+    train(tiny_folder, tmp_path / "a", batch_size=4, micro_batch_size=4)
+    train(tiny_folder, tmp_path / "b", batch_size=4, micro_batch_size=2)
+    for whole, parts in zip(metrics(tmp_path / "a"), metrics(tmp_path / "b"), strict=True):
+        assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-4)
+        assert parts["tokens"] == whole["tokens"]
+
+
+def test_the_run_says_what_was_done(tiny_folder: Path, tmp_path: Path) -> None:
+    done = train(tiny_folder, tmp_path / "run", batch_size=4)
+    stage = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["dpo"]
+    assert (done.steps, done.examples) == (5, 10)
+    assert stage["tokens"] == done.tokens == metrics(tmp_path / "run")[-1]["tokens"]
+    assert len(stage["reference"]) == 64
+    with Run.create(
+        tmp_path / "run", "popi", dataclasses.asdict(dataclasses.replace(QUICK, batch_size=4)), 3, resume=True
+    ) as run:
+        assert optimise("no/such-model", [], QUICK, run, "dpo") == done
+
+
+def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    same = [PAIRS[0], Pair("the cat", "sat", "sat")]
+    with pytest.raises(UserError, match="pair 2: chosen and rejected are the same"):
+        train(tiny_folder, tmp_path / "a", same)
+    long = [PAIRS[0], Pair("mat " * 50, "the cat", "the")]
+    with pytest.raises(UserError, match=r"pair 2 has 50 \+ 3 tokens.*expected at most 30"):
+        train(tiny_folder, tmp_path / "b", long, max_length=30)
+    assert train(tiny_folder, tmp_path / "c", long, max_length=30, too_long="cut").cut == 1
+    with pytest.raises(UserError, match="has no preference pairs"):
+        train(tiny_folder, tmp_path / "d", [])
+    adapter = make_adapter(tiny_folder, tmp_path / "adapter")
+    with pytest.raises(UserError, match="adapter of rank 4, and lora_rank is 8"):
+        train(adapter, tmp_path / "e", lora_rank=8)

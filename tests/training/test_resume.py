@@ -1,0 +1,128 @@
+"""Preference and RL stages, killed by SIGKILL at random points and resumed, end as if left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.adapters import make_adapter
+
+# Training is imported once and then forked: importing it costs far more than training does.
+SCRIPT = """
+import json, os, random, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from models.tiny import WORDS, sentences
+import trl, peft
+from personakit.training import group_rl, preference, supervised
+from personakit.training.checkpoints import newest_complete
+from personakit.training.run import Run
+
+base, root, adapter = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+texts = sentences(24)
+answers = [" ".join(WORDS[n % 20 : n % 20 + 2]) for n in range(24)]
+common = {"batch_size": 8, "micro_batch_size": 4, "log_every": 2, "checkpoint_every": 2, "device": "cpu",
+          "learning_rate": 5e-3, "evaluate_every": 4, "epochs": 3, "dtype": "float32"}
+rl = {"num_generations": 4, "max_completion_length": 6, "beta": 0.05}
+
+def wanted(completions, word, log_metric, **_):
+    log_metric("length", sum(map(len, completions)) / len(completions))
+    return [text.split().count(word_) - 0.1 * len(text.split()) for text, word_ in zip(completions, word)]
+
+def work(kind, run):
+    # The same random numbers must come again: dropout, sampling, the shuffling of rollouts.
+    lora = {"lora_rank": 4} if "lora" in kind else {}
+    start = adapter if "on" in kind else base
+    if "sft" in kind:
+        examples = [supervised.PromptCompletion(*row) for row in zip(texts, answers)]
+        settings = supervised.SupervisedSettings(**common | lora)
+        return supervised.finetune(start, examples, settings, run, "s", evaluation=examples[:4])
+    if "dpo" in kind:
+        pairs = [preference.Pair(t, a, b) for t, a, b in zip(texts, answers, answers[1:] + ["red"])]
+        settings = preference.PreferenceSettings(**common | lora)
+        return preference.optimise(start, pairs, settings, run, "s", evaluation=pairs[:4])
+    prompts = [group_rl.Prompt(text, {"word": word.split()[0]}) for text, word in zip(texts, answers)]
+    more = {"num_iterations": 2, "steps_per_generation": 2} if "iterated" in kind else {}
+    more |= {"algorithm": "rloo"} if "rloo" in kind else {}
+    settings = group_rl.GroupRLSettings(**common | rl | lora | more | {"epochs": 1.5})
+    return group_rl.train(start, prompts, [group_rl.Reward(wanted)], settings, run, "s",
+                          evaluation=prompts[:2])
+
+def attempt(kind, name, resume=False, at=None):
+    child = os.fork()
+    if child == 0:
+        if at is not None:
+            log = Run.log_metrics
+            moment = random.Random(f"{kind}{at}").choice(["line", "step"])
+            from personakit.training import watch
+            if moment == "line":
+                def log_metrics(self, stage, now, **values):
+                    log(self, stage, now, **values)
+                    if now >= at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                Run.log_metrics = log_metrics
+            else:
+                def on_step_begin(self, args, state, control, **_):
+                    if state.global_step >= at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                watch.Watch.on_step_begin = on_step_begin
+        with Run.create(root / kind / name, "rpo", {}, 1, resume=resume) as run:
+            if resume:
+                found = newest_complete(run.checkpoints("s"))
+                with (root / "resumed").open("a") as handle:
+                    handle.write(f"{found[1] if found else 0} ")
+            work(kind, run)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if at is not None else status == 0, (kind, name, status)
+
+for kind in sys.argv[4].split(","):
+    attempt(kind, "alone")
+    steps = json.loads((root / kind / "alone" / "run.json").read_text())["stages"]["s"]["steps"]
+    attempt(kind, "killed", at=random.Random(kind).randrange(1, steps))
+    attempt(kind, "killed", resume=True)
+"""
+
+# All weights; all weights; an earlier stage's adapter gone on with; rollouts that serve several steps.
+KINDS = ("sft", "dpo", "grpo-lora-on", "grpo-iterated")
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    times = ("tokens_per_second", "step_seconds")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in times} for row in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_random_and_resumed_equals_left_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tiny_folder, tmp_path / "adapter")
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), str(adapter), ",".join(KINDS)],
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "PERSONAKIT_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for kind in KINDS:
+        alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
+        file = "adapter_model.safetensors" if "lora" in kind else "model.safetensors"
+        assert (alone / "model" / file).read_bytes() == (killed / "model" / file).read_bytes(), kind
+        assert lines(alone / "metrics.jsonl") == lines(killed / "metrics.jsonl"), kind
+        if kind.startswith(("grpo", "rloo")):
+            assert lines(alone / "rollouts.jsonl") == lines(killed / "rollouts.jsonl"), kind
+        assert json.loads((killed / "run.json").read_text())["status"] == "finished"
+    begun = [int(line) for line in (tmp_path / "resumed").read_text().split()]
+    assert len(begun) == len(KINDS)
+    assert sum(step > 0 for step in begun) > len(KINDS) / 2  # most did go on from a checkpoint

@@ -1,0 +1,190 @@
+"""Two processes of `accelerate launch` (gloo), under DDP and FSDP2, train as one does.
+
+The same global batches, on recorded rollouts for group RL: losses, gradient norms and weights to 1e-5.
+Under FSDP2 with gradient checkpointing. accelerate keeps FSDP from CPUs, though torch's runs there; the
+script lets it, in accelerate's state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENGINES = ("ddp", "fsdp2")
+STAGES = ("sft", "lora", "dpo", "grpo")
+
+# Importing the trainers costs far more than these trainings do: all stages run in one process (or two).
+SCRIPT = """
+import gc, json, sys
+from pathlib import Path
+import torch
+from torch.distributed.fsdp import FSDPModule
+torch.set_num_threads(1)
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
+from models.tiny import WORDS, sentences
+from trl import GRPOTrainer
+from personakit.training import group_rl, preference, supervised
+from personakit.training.processes import process_count
+from personakit.training.run import Run
+
+base, root, how = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+begin = AcceleratorState.__init__
+
+def with_fsdp(self, *args, fsdp_plugin=None, **kwargs):
+    begin(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+    if fsdp_plugin is not None:
+        self.fsdp_plugin = fsdp_plugin
+    if "fsdp_plugin" in self.__dict__:
+        self.distributed_type = DistributedType.FSDP
+
+if how == "fsdp2":
+    AcceleratorState.__init__ = with_fsdp
+tape_file = root / "rollouts.json"
+tape = json.loads(tape_file.read_text()) if process_count() > 1 else {}
+written = GRPOTrainer._generate_single_turn
+
+def recorded(self, prompt_ids, *rest):
+    # Asks the tape in two processes; makes it in one.
+    keys = [f"{self.state.global_step}:{ids}" for ids in prompt_ids]
+    if process_count() == 1:
+        completions, logps = written(self, prompt_ids, *rest)
+        for key, completion in zip(keys, completions, strict=True):
+            tape.setdefault(key, []).append(completion)
+        return completions, logps
+    seen = {}
+    for key in keys:
+        seen.setdefault(key, iter(tape[key]))
+    return [next(seen[key]) for key in keys], None
+
+GRPOTrainer._generate_single_turn = recorded
+texts, answers = sentences(19), sentences(38, seed=1, longest=6)
+examples = [supervised.PromptCompletion(text, answers[n]) for n, text in enumerate(texts)]
+pairs = [preference.Pair(text, answers[n], answers[-1 - n]) for n, text in enumerate(texts)]
+prompts = [group_rl.Prompt(text) for text in texts]
+rewards = [group_rl.Reward(lambda completions, **_: [len(set(c.split())) / 8 for c in completions])]
+
+def attempt(stage, train, settings):
+    with Run.create(root / how / stage, "rpo", {}, 1) as run:
+        train(run, settings, stage)
+
+common = {"log_every": 1, "learning_rate": 1e-3, "dtype": "float32", "device": "cpu"}
+common["gradient_checkpointing"] = how == "fsdp2"  # which must not change anything either
+two = 2 // process_count()  # passes of the same rows: one device twice, or two devices once
+# A last batch that is not full: 19 examples, 8 at a time, over two epochs.
+attempt("sft", lambda run, settings, stage: supervised.finetune(base, examples, settings, run, stage),
+    supervised.SupervisedSettings(**common, batch_size=8, micro_batch_size=2, epochs=2))
+attempt("lora", lambda run, settings, stage: supervised.finetune(base, examples, settings, run, stage),
+    supervised.SupervisedSettings(**common, batch_size=8, micro_batch_size=4, max_steps=4, lora_rank=4))
+attempt("dpo", lambda run, settings, stage: preference.optimise(base, pairs, settings, run, stage),
+    preference.PreferenceSettings(**common, batch_size=4, micro_batch_size=2, max_steps=6))
+attempt("grpo", lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, run, stage),
+    group_rl.GroupRLSettings(**common, batch_size=8, micro_batch_size=4 * two, num_generations=4,
+        num_iterations=2, beta=0.05, max_steps=8, max_completion_length=8))
+GRPOTrainer._generate_single_turn = written
+attempt("generated",
+    lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, run, stage),
+    group_rl.GroupRLSettings(**common, batch_size=8, micro_batch_size=4 * two, num_generations=4,
+        max_steps=2, max_completion_length=8))
+if how == "fsdp2":
+    assert any(isinstance(thing, FSDPModule) for thing in gc.get_objects())
+if process_count() == 1:
+    tape_file.write_text(json.dumps(tape))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every stage's run: one/STAGE on one process, ddp/STAGE and fsdp2/STAGE on two."""
+    root = tmp_path_factory.mktemp("two")
+    script = root / "script.py"
+    script.write_text(SCRIPT)
+    for how in ("one", *ENGINES):
+        done = subprocess.run(
+            [*launch(how), str(script), str(tiny_folder), str(root), how],
+            env=os.environ
+            | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+            | {"PERSONAKIT_CACHE": str(root / how / "cache")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-6000:]
+    return root
+
+
+def launch(how: str) -> list[str]:
+    """The words before the script."""
+    if how == "one":
+        return [sys.executable]
+    file = ROOT / "configs" / "accelerate" / f"{how}.yaml"
+    program = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+    return [*program, "--config_file", str(file), "--num_processes", "2"]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("stage", STAGES)
+def test_losses_and_gradients_are_those_of_one_process(trained: Path, stage: str, engine: str) -> None:
+    one, two = metrics(trained / "one" / stage), metrics(trained / engine / stage)
+    assert len(one) >= 4
+    assert [line["step"] for line in one] == [line["step"] for line in two]
+    for name in {"loss", "grad_norm", "learning_rate", "reward", "kl", "margin"} & one[0].keys():
+        assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=1e-5, abs=1e-5)
+    # Something was learnt, or equality would say little.
+    assert len({round(line["loss"], 3) for line in one}) > 2
+    assert all(line["grad_norm"] > 1e-3 for line in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_are_those_of_one_process(trained: Path, tiny_folder: Path, stage: str, engine: str) -> None:
+    one, two = weights(trained / "one" / stage / "model"), weights(trained / engine / stage / "model")
+    assert one.keys() == two.keys()
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-5
+    before = weights(tiny_folder)
+    assert max(float((one[name] - before[name]).abs().max()) for name in one if name in before) > 1e-3
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """What a user's transformers or PEFT makes of a folder."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoModelForCausalLM
+
+    if (folder / "adapter_config.json").is_file():
+        return dict(AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload().state_dict())
+    return dict(AutoModelForCausalLM.from_pretrained(folder).state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -> None:
+    lines = metrics(trained / engine / "generated")
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(1 <= line["completion_length"] <= 8 for line in lines)
+    assert all(line["grad_norm"] > 0 for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_the_first_process_wrote(trained: Path, engine: str) -> None:
+    for stage in STAGES:
+        facts = json.loads((trained / engine / stage / "run.json").read_text())
+        assert facts["status"] == "finished"
+        assert facts["processes"] == 2
+        assert facts["stages"].keys() == {stage}
+    rollouts = [(trained / how / "grpo" / "rollouts.jsonl").read_text() for how in ("one", engine)]
+    assert rollouts[0] == rollouts[1]
