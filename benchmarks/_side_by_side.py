@@ -27,14 +27,14 @@ from personakit.models.environment import keep_quiet
 from personakit.training.allocator import tuned_environment
 
 RESULTS = Path(__file__).parent / "results"
-VOCABULARY = 2048
 SIDES = ("stock", "shared")
 
-#: Width, layers, heads, key-value heads, width of the MLP; None: as many as heads.
+#: Width, layers, heads, their width, key-value heads, width of the MLP, vocabulary. The larger ones are
+#: Qwen3's (https://huggingface.co/Qwen/Qwen3-0.6B, config.json; Qwen3-1.7B likewise).
 SIZES = {
-    "5M": (256, 6, 4, None, 672),
-    "0.6B": (1024, 28, 16, 8, 3072),
-    "1.7B": (2048, 28, 16, 8, 6144),
+    "5M": (256, 6, 4, 64, 4, 672, 2048),
+    "0.6B": (1024, 28, 16, 128, 8, 3072, 151_936),
+    "1.7B": (2048, 28, 16, 128, 8, 6144, 151_936),
 }
 
 
@@ -83,21 +83,18 @@ def make_model(folder: Path, family: str, size: str, longest: int) -> Path:
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    width, layers, heads, groups, inner = SIZES[size]
+    width, layers, heads, head, groups, inner, vocabulary = SIZES[size]
     names = {"llama": "Llama", "qwen3": "Qwen3", "mistral": "Mistral", "phi": "Phi", "gemma": "Gemma"}
-    extra: dict[str, Any] = {
-        "qwen3": {"head_dim": width // heads},
-        "gemma": {"head_dim": width // heads},
-    }.get(family, {})
+    extra: dict[str, Any] = {} if family == "phi" else {"head_dim": head}
     if family == "mistral":
-        extra = {"sliding_window": None}
+        extra["sliding_window"] = None
     config = getattr(transformers, f"{names[family]}Config")(
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=groups or heads,
+        num_key_value_heads=groups,
         intermediate_size=inner,
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         tie_word_embeddings=True,
         max_position_embeddings=longest + 8,
         initializer_range=0.08 if size == "5M" else 0.02,
@@ -264,6 +261,33 @@ def ratio(taken: dict[str, list[dict[str, float]]], label: str) -> tuple[float, 
     stock, shared = ([each[label] for each in taken[side]] for side in SIDES)
     ratios = [a / b for a, b in zip(stock, shared, strict=True)]
     return statistics.median(stock), statistics.median(shared), statistics.median(ratios)
+
+
+def use_of_gpu(
+    options: argparse.Namespace, model: Path, row: int, dense: int, needed: int, seconds: tuple[float, float]
+) -> tuple[Any, ...]:
+    """On a GPU, for both sides: the padded batch's tokens a second, and the share of peak FLOP/s in use.
+
+    Stock runs all `dense` tokens, shared the `needed` ones; `row`: tokens of a row, for the attention's
+    FLOPs, counted as TRL does (every token sees the whole row).
+    """
+    if not on_cuda(options):
+        return ()
+    import torch
+    from transformers import AutoConfig
+    from trl.trainer.utils import compute_flops_per_token, get_peak_flops
+
+    peak = get_peak_flops(torch.cuda.get_device_name(), options.dtype)
+    per_token = compute_flops_per_token(AutoConfig.from_pretrained(model), row)
+    cells: list[Any] = []
+    for run, taken in zip((dense, needed), seconds, strict=True):
+        cells += [dense / taken, per_token * run / taken / peak if peak else "unknown"]
+    return tuple(cells)
+
+
+def gpu_header(options: argparse.Namespace) -> list[str]:
+    """The headings of `use_of_gpu`'s columns."""
+    return ["tokens/s stock", "share of peak", "tokens/s shared", "share of peak"] if on_cuda(options) else []
 
 
 class PeakMemory:

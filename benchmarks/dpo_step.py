@@ -20,6 +20,7 @@ from _side_by_side import (
     PeakMemory,
     TrainerSide,
     begin,
+    gpu_header,
     letters,
     make_model,
     parser,
@@ -28,6 +29,7 @@ from _side_by_side import (
     ratio,
     shapes,
     take_turns,
+    use_of_gpu,
 )
 
 SHAPES = ((16, 256), (256, 64), (1024, 64), (1024, 256), (4096, 64))
@@ -53,12 +55,14 @@ def main() -> None:
                 return
             sides = {side: dpo(side, model, shape, options) for side in SIDES}
             taken = take_turns({side: sides[side].step for side in SIDES}, options.turns)
+            step, row, pairs = ratio(taken, "step"), prompt + answer, pairs_of(options, prompt)
+            gpu = use_of_gpu(options, model, row, 2 * pairs * row, pairs * (row + answer), step[:2])
         off = max(abs(a - b) / b for a, b in zip(*(sides[side].losses for side in SIDES), strict=True))
         memory = [peak_in_child(side, shape) for side in SIDES] if options.memory else []
         limit = 2 * (prompt + answer) / (prompt + 2 * answer)
-        rows.append((*shape, limit, *ratio(taken, "step"), off, *memory, *(_share(memory))))
+        rows.append((*shape, limit, *step, off, *gpu, *memory, *(_share(memory))))
         print(*(f"{value:.3g}" for value in rows[-1]), flush=True)
-    header = ["P", "C", "limit", "step stock s", "shared s", "faster", "losses differ"]
+    header = ["P", "C", "limit", "step stock s", "shared s", "faster", "losses differ", *gpu_header(options)]
     header += ["peak GB stock", "shared", "share"] if options.memory else []
     print_table(options, "DPO step", header, rows)
 
@@ -84,12 +88,17 @@ def dpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> Trainer
         DPOConfig,
         Dataset.from_dict(pairs),
         {
-            "per_device_train_batch_size": options.pairs or (8 if prompt < 4096 else 2),
+            "per_device_train_batch_size": pairs_of(options, prompt),
             "beta": 0.1,
             "max_length": None,
             "learning_rate": 1e-4,
         },
     )
+
+
+def pairs_of(options: Any, prompt: int) -> int:
+    """Pairs a step."""
+    return int(options.pairs or (8 if prompt < 4096 else 2))
 
 
 def _share(memory: list[float]) -> tuple[float, ...]:

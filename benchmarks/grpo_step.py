@@ -20,6 +20,7 @@ from _side_by_side import (
     PeakMemory,
     TrainerSide,
     begin,
+    gpu_header,
     letters,
     make_model,
     parser,
@@ -28,6 +29,7 @@ from _side_by_side import (
     ratio,
     shapes,
     take_turns,
+    use_of_gpu,
 )
 
 SHAPES = (
@@ -62,12 +64,16 @@ def main() -> None:
                 return
             sides = {side: grpo(side, model, shape, options) for side in SIDES}
             taken = take_turns({side: sides[side].step for side in SIDES}, options.turns)
-        needed = prompt + group * answer
-        update, step = ratio(taken, "update"), ratio(taken, "step")
+            needed = prompt + group * answer
+            update, step = ratio(taken, "update"), ratio(taken, "step")
+            prompts, row = prompts_of(options, prompt), prompt + answer
+            runs = (prompts * group * row, prompts * needed)
+            gpu = use_of_gpu(options, model, row, *runs, update[:2])
         off = max(abs(a - b) / b for a, b in zip(*(sides[side].norms for side in SIDES), strict=True))
         memory = [peak_in_child(side, shape) for side in SIDES] if options.memory else [0.0, 0.0]
         rows.append(
             (*shape, group * (prompt + answer) / needed, *update, *step, off)
+            + gpu
             + ((*memory, memory[1] / memory[0]) if options.memory else ())
         )
         print(*(f"{value:.3g}" for value in rows[-1]), flush=True)
@@ -83,7 +89,9 @@ def main() -> None:
         "shared s",
         "faster",
     ]
-    header += ["gradient norms differ"] + (["peak GB stock", "shared", "share"] if options.memory else [])
+    header += ["gradient norms differ", *gpu_header(options)] + (
+        ["peak GB stock", "shared", "share"] if options.memory else []
+    )
     print_table(options, "GRPO step", header, rows)
 
 
@@ -102,7 +110,7 @@ def grpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> Traine
         GRPOConfig,
         Dataset.from_dict({"prompt": [letters(drawn, prompt) for _ in range(64)]}),
         {
-            "per_device_train_batch_size": (options.prompts or (2 if prompt < 4096 else 1)) * group,
+            "per_device_train_batch_size": prompts_of(options, prompt) * group,
             "num_generations": group,
             "max_completion_length": answer,
             # No answer ends early, so that every step has the same tokens.
@@ -112,6 +120,11 @@ def grpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> Traine
         },
         reward_funcs=lambda completion_ids, **_: [float(sum(ids) % 17) for ids in completion_ids],
     )
+
+
+def prompts_of(options: Any, prompt: int) -> int:
+    """Prompts a step."""
+    return int(options.prompts or (2 if prompt < 4096 else 1))
 
 
 if __name__ == "__main__":

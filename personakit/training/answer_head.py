@@ -18,6 +18,8 @@ from typing import Any
 
 from personakit.models.shared_prefix import Sharing, share_prefixes
 
+# Where a larger share of the positions is scored, TRL's own pass over all of them is as fast.
+_MOST_SCORED = 0.9
 # The per-token fields of TRL's FusedCausalLMOutput.
 _PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
@@ -45,7 +47,9 @@ def score_answers_only(model: Any) -> Sharing:
             return scored(self, *args, **kwargs)
         labelled = labels[:, 1:] != -100
         own = getattr(self.base_model, "shared_prefix", None)  # of this model, be it a deep copy
-        if own is None or not labelled.any():  # TRL's own zero keeps the graph whole
+        share = labelled.float().mean().item()
+        # With no position scored TRL's own zero keeps the graph whole; with nearly all nothing is left out.
+        if own is None or share == 0 or share > _MOST_SCORED:
             return scored(self, **kwargs)
         kwargs.pop("labels")
         own.wanted = labelled.new_zeros(labels.shape)

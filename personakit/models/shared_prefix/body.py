@@ -144,10 +144,10 @@ def _forward(
         return call.decode()
     output = None
     if call.servable(inputs_embeds):
-        if not sharing.checked:
+        if not sharing.checked and not call.obstructed():
             check.compare(self, sharing)
             sharing.checked = True
-        if sharing.reason is None and call.fits():
+        if sharing.checked and sharing.reason is None and call.fits():
             if cached and past_key_values is not None:
                 output = call.prefill(wanted)
             elif not cached and past_key_values is None:
@@ -177,19 +177,25 @@ class _Call:
         )
 
     def servable(self, inputs_embeds: torch.Tensor | None) -> bool:
-        """Whether this call can be packed at all; says once why not where that may surprise."""
+        """Whether this call's arguments can be packed at all."""
         if self.sharing.reason is not None or self.input_ids is None or inputs_embeds is not None:
             return False
+        if self.cache is not None and self.input_ids.shape[1] == 1:
+            return False  # a step of decoding: nothing to look at, and nothing to lose time over
         if self.attention_mask is not None and self.attention_mask.dim() != 2:
             return False
         if self.position_ids is not None and self._restarts(self.position_ids):
             return False
-        if self._asks_for_unserved() or any(isinstance(value, torch.Tensor) for value in self.rest.values()):
-            return False
+        return not self._asks_for_unserved() and not any(
+            isinstance(value, torch.Tensor) for value in self.rest.values()
+        )
+
+    def obstructed(self) -> bool:
+        """Whether the model is in a state in which it cannot be packed; says once why."""
         obstacle = check.passing_obstacle(self.body)
         if obstacle is not None:
             self.sharing.tell(obstacle)
-        return obstacle is None
+        return obstacle is not None
 
     def fits(self) -> bool:
         """Whether the rows lie within the model's sliding window, if it has one; says once why not."""
@@ -308,7 +314,8 @@ class _Call:
         if rows == 1 and (self.attention_mask is None or bool(self.attention_mask.all())):
             return None
         packing = pack(self.input_ids, self.attention_mask, self.position_ids)
-        return packing if 0 < packing.tokens <= (1 - self.sharing.least_share) * rows * columns else None
+        worth = 0 < packing.tokens <= (1 - self.sharing.least_share) * rows * columns
+        return packing if worth and not self.obstructed() else None
 
     def _run(
         self, how: Pass, input_ids: torch.Tensor, positions: torch.Tensor | None, cache: Any = None
