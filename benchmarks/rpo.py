@@ -20,6 +20,10 @@ from pathlib import Path
 from personakit.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
+#: Black boxes the rewriter never sees in training (personakit/models/stand_ins.py).
+UNSEEN = ("nano:terse", "nano:wordy", "nano:noisy")
+#: What RL is set against, and a plain `train rpo` leaves out.
+CONTROLS = ("controls.sft_continued=true", "controls.without_curriculum=true")
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
 
 
@@ -35,7 +39,7 @@ def personakit(*arguments: str) -> str:
 def train(folder: Path, seed: int, data: str, overrides: list[str]) -> Path:
     """Train one seed, or go on with it."""
     begun = (folder / "run.json").exists()
-    settings = [f"seed={seed}", f"data.path={data}", *overrides]
+    settings = [f"seed={seed}", f"data.path={data}", *CONTROLS, *overrides]
     personakit("train", "rpo", *settings, "--output", str(folder), *(["--resume"] if begun else []))
     return folder
 
@@ -67,6 +71,7 @@ def main() -> None:
         "eval",
         "lamp",
         *(part for run in runs for part in ("--run", str(run))),
+        *(part for base in UNSEEN for part in ("--base", base)),
         "--split",
         options.split,
         "--output",

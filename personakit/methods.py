@@ -10,12 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from personakit.config import SCHEMAS, TrainRPO, load
+from personakit.config.endpoint import EndpointSettings
 from personakit.contracts import ContextProvider, LanguageModel, Personalizer
 from personakit.errors import UserError
 from personakit.training import run as runs
 
 #: Where a run keeps the control that was trained beside its method.
 TUNED_CONTEXT = Path("controls") / "context_injection"
+#: Rewriters that a run keeps beside its model, by name: the one that RL began with, and the controls of RL.
+REWRITERS = {
+    "sft": Path("sft"),
+    "sft-continued": Path("controls") / "sft_continued",
+    "no-curriculum": Path("controls") / "without_curriculum",
+}
+_MADE_BY = {
+    "sft": "stages=all keeps the model that SFT left beside RL's",
+    "sft-continued": "train with controls.sft_continued=true",
+    "no-curriculum": "train with controls.without_curriculum=true",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,12 @@ class FinishedRun:
         """The fine-tuned context injection model's folder, None where none was trained."""
         place = self.folder / TUNED_CONTEXT
         return place if place.is_dir() else None
+
+    @property
+    def rewriters(self) -> dict[str, Path]:
+        """The rewriters beside the run's model by name (`REWRITERS`): those that were trained."""
+        places = {name: self.folder / place for name, place in REWRITERS.items()}
+        return {name: place for name, place in places.items() if place.is_dir()}
 
 
 def newest_run(method: str | None = None) -> Path:
@@ -70,18 +88,28 @@ def read_run(folder: Path) -> FinishedRun:
     return FinishedRun(folder, method, seed, load(SCHEMAS[method], folder / "config.yaml"))
 
 
-def open_run(folder: Path, *, base: str | None = None, rewrite_without_history: bool = False) -> Personalizer:
+def open_run(
+    folder: Path,
+    *,
+    base: str | None = None,
+    rewrite_without_history: bool = False,
+    rewriter: str | None = None,
+) -> Personalizer:
     """Open a finished run as the Personalizer it trained.
 
     `base` puts another black box in front of it than the one it was trained on;
-    `rewrite_without_history` is the control that rewrites even where the history is empty.
+    `rewrite_without_history` is the control that rewrites even where the history is empty; `rewriter` names
+    another rewriter of the run than its model (`REWRITERS`). Raises `UserError` where that was not trained.
     """
     from personakit.rpo.rewriter import Rewriter
 
     run = read_run(folder)
+    place = folder / "model" if rewriter is None else run.rewriters.get(rewriter)
+    if place is None:
+        raise UserError(f'{folder}: has no rewriter "{rewriter}"', hint=_MADE_BY[str(rewriter)])
     return Rewriter(
-        base=open_base(base or run.settings.base),
-        model=open_weights(folder / "model"),
+        base=open_base(base or run.settings.base, run.settings.endpoint),
+        model=open_weights(place),
         provider=open_provider(run.settings),
         max_length=run.settings.prompt_tokens,
         max_draft_tokens=run.settings.decoding.max_new_tokens,
@@ -91,12 +119,12 @@ def open_run(folder: Path, *, base: str | None = None, rewrite_without_history: 
 
 
 @cache
-def open_base(name: str) -> LanguageModel:
+def open_base(name: str, endpoint: EndpointSettings) -> LanguageModel:
     """Open a black box behind the answer cache: no answer of it is computed or paid for twice."""
     from personakit.models.cache import CachedModel
     from personakit.models.open import open_language_model
 
-    return CachedModel(open_language_model(name, truncate=True))
+    return CachedModel(open_language_model(name, truncate=True, endpoint=endpoint))
 
 
 @cache
@@ -154,7 +182,7 @@ def open_tuned_context(run: FinishedRun) -> Personalizer:
 def _generic(around: Surroundings) -> Personalizer:
     from personakit.baselines import Generic
 
-    return Generic(open_base(around.base), _decoding(around.settings))
+    return Generic(open_base(around.base, around.settings.endpoint), _decoding(around.settings))
 
 
 def _copy(around: Surroundings) -> Personalizer:
@@ -185,7 +213,7 @@ def _context(around: Surroundings) -> Personalizer:
 
     settings = around.settings
     return ContextInjection(
-        open_base(around.base),
+        open_base(around.base, settings.endpoint),
         open_provider(settings),
         settings.controls.context_tokens,
         _decoding(settings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from personakit.cli.output import note
 from personakit.errors import UserError
@@ -20,6 +20,10 @@ GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
 PROFILE, CONTEXT = "profile mode or mean", "context injection"
 TUNED, ORACLE = "context injection, fine-tuned", "oracle"
 METHOD, EMPTY, OTHER = "RPO", "RPO, empty history", "RPO, another user's history"
+SFT, CONTINUED, PLAIN = "RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"
+
+#: Other trainings of the same rewriter, by the names `methods.open_run` takes.
+REWRITERS = {"sft": SFT, "sft-continued": CONTINUED, "no-curriculum": PLAIN}
 
 #: The rows by the names `--baseline` takes, in the table's order; the method itself is always there.
 ROWS = {
@@ -29,6 +33,9 @@ ROWS = {
     "profile": PROFILE,
     "context": CONTEXT,
     "context-tuned": TUNED,
+    "sft": SFT,
+    "sft-continued": CONTINUED,
+    "no-curriculum": PLAIN,
     "empty": EMPTY,
     "other": OTHER,
     "oracle": ORACLE,
@@ -41,9 +48,10 @@ Examples = Mapping[str, "ExampleStore"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The candidates of one evaluation, in the table's order."""
+    """The candidates of one evaluation, in the table's order, and the bases the method never saw."""
 
     candidates: Sequence[Candidate]
+    unseen: Sequence[str] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -54,12 +62,19 @@ class Comparison:
         """What the table is asked beside its rows."""
         from personakit.evaluation.results import Claims
 
-        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, TUNED)
+        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, TUNED, *REWRITERS.values())
+        moved = {base: (behind(METHOD, base), behind(GENERIC, base)) for base in self.unseen}
         return Claims(
-            compared=[(METHOD, other) for other in against],
+            compared=[*((METHOD, other) for other in against), *moved.values()],
             wrong_user=[(METHOD, OTHER, EMPTY)],
-            gaps=[(method, GENERIC, ORACLE) for method in (CONTEXT, TUNED, METHOD)],
+            gaps=[(method, GENERIC, ORACLE) for method in (CONTEXT, TUNED, *REWRITERS.values(), METHOD)],
+            transfers={base: (*pair, METHOD, GENERIC) for base, pair in moved.items()},
         )
+
+
+def behind(label: str, base: str) -> str:
+    """Return the label of a row with another base than the run's."""
+    return f"{label}, {base}"
 
 
 def choose_rows(
@@ -86,12 +101,14 @@ def _why_not(name: str, runs: Sequence[FinishedRun], examples: Examples, around:
     from personakit.tasks import get_task
 
     labelled = [task for task in examples if get_task(task).labels]
-    if name in ("empty", "other", "context-tuned") and not runs:
+    if name in ("empty", "other", "context-tuned", *REWRITERS) and not runs:
         return "there is no run"
     if name == "other" and any(len(set(store.user_ids)) < 2 for store in examples.values()):
         return "there is only one user"
     if name == "context-tuned" and any(run.tuned_context is None for run in runs):
         return "none was trained beside the run (controls.fine_tuned_context_injection)"
+    if name in REWRITERS and any(name not in run.rewriters for run in runs):
+        return "none was trained beside the run (stages, controls)"
     if name == "majority" and not labelled:
         return "no task has classes"
     if name in ("majority", "profile") and not all(around.train_golds.get(task) for task in labelled):
@@ -101,19 +118,21 @@ def _why_not(name: str, runs: Sequence[FinishedRun], examples: Examples, around:
     return None
 
 
-def make_comparison(rows: Sequence[str], runs: Sequence[FinishedRun], around: Surroundings) -> Comparison:
-    """Open every row's Personalizer; several runs are one row with several seeds."""
-    from personakit.methods import BASELINES, open_baseline, open_run, open_tuned_context
+def make_comparison(
+    rows: Sequence[str], runs: Sequence[FinishedRun], around: Surroundings, unseen: Sequence[str] = ()
+) -> Comparison:
+    """Open every row's Personalizer; several runs are one row with several seeds.
+
+    Each base in `unseen` adds its generic row, and the method's behind it.
+    """
+    from personakit.methods import BASELINES, open_baseline, open_tuned_context
 
     _check_comparable(runs)
     candidates: list[Candidate] = []
     for name, label in ROWS.items():
-        if name == "empty":  # the method stands above its own controls
-            candidates += [
-                Candidate(METHOD, open_run(run.folder, base=around.base), seed=run.seed, run=str(run.folder))
-                for run in runs
-            ]
-        if name not in rows:
+        if name == "sft":  # the method stands above its own controls
+            candidates += _of_runs(METHOD, runs, base=around.base)
+        if name not in rows and not (name == "generic" and unseen):  # a share of a gain needs the gain
             continue
         if name in BASELINES:
             candidates.append(Candidate(label, open_baseline(name, around)))
@@ -121,26 +140,31 @@ def make_comparison(rows: Sequence[str], runs: Sequence[FinishedRun], around: Su
             candidates += [
                 Candidate(label, open_tuned_context(run), seed=run.seed, run=str(run.folder)) for run in runs
             ]
+        elif name in REWRITERS:
+            candidates += _of_runs(label, runs, base=around.base, rewriter=name)
         elif name == "empty":
-            candidates += [
-                Candidate(
-                    label,
-                    open_run(run.folder, base=around.base, rewrite_without_history=True),
-                    profiles="empty",
-                    seed=run.seed,
-                    run=str(run.folder),
-                )
-                for run in runs
-            ]
+            alone = _of_runs(label, runs, base=around.base, rewrite_without_history=True)
+            candidates += [replace(candidate, profiles="empty") for candidate in alone]
         else:
             candidates += [
                 replace(candidate, method=label, profiles="other")
                 for candidate in candidates
                 if candidate.method == METHOD
             ]
+    for base in unseen:
+        generic = open_baseline("generic", replace(around, base=base))
+        candidates.append(Candidate(behind(GENERIC, base), generic))
+        candidates += _of_runs(behind(METHOD, base), runs, base=base)
     if not candidates:
         raise UserError("nothing to evaluate: neither a run nor a baseline", hint="personakit train rpo")
-    return Comparison(candidates)
+    return Comparison(candidates, unseen)
+
+
+def _of_runs(label: str, runs: Sequence[FinishedRun], **how: Any) -> list[Candidate]:
+    """Open each run in one way: one candidate a seed, under one label."""
+    from personakit.methods import open_run
+
+    return [Candidate(label, open_run(run.folder, **how), seed=run.seed, run=str(run.folder)) for run in runs]
 
 
 def oracle_answers(examples: Examples) -> dict[str, str]:

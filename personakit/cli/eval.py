@@ -10,7 +10,7 @@ import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.evaluating import Request, evaluate_request
-from personakit.cli.options import Base, Limit, Resume, RunData, Runs, Seed, Split, Tasks
+from personakit.cli.options import Bases, Limit, Resume, RunData, Runs, Seed, Split, Tasks
 from personakit.cli.output import Result, harmless, table
 from personakit.errors import UserError
 
@@ -25,7 +25,14 @@ Rows = Annotated[
         "--baseline",
         metavar="NAME",
         help="Which rows stand beside the method, repeatable: generic, copy, majority, profile, context, "
-        "context-tuned, empty, other, oracle. By default all that data and run allow.",
+        "context-tuned, sft, sft-continued, no-curriculum, empty, other, oracle. By default all that data "
+        "and run allow.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Check names and data, and say what a base behind an API would cost; ask nothing."
     ),
 ]
 NoRun = Annotated[bool, typer.Option("--no-run", help="Baselines only, of --base.")]
@@ -43,7 +50,7 @@ Golds = Annotated[Path | None, typer.Option("--golds", metavar="FILE", help="The
 def lamp(
     run: Runs = None,
     no_run: NoRun = False,
-    base: Base = None,
+    base: Bases = None,
     baseline: Rows = None,
     data: RunData = None,
     task: Tasks = None,
@@ -52,6 +59,7 @@ def lamp(
     seed: Seed = 0,
     output: Output = None,
     resume: Resume = False,
+    dry_run: DryRun = False,
     predictions: Predictions = None,
     golds: Golds = None,
 ) -> Result:
@@ -64,7 +72,19 @@ def lamp(
     if predictions is not None or golds is not None:
         return _score(predictions, golds)
     request = Request(
-        "lamp", run or [], no_run, base, baseline, data, task, split, limit, seed, output, resume
+        "lamp",
+        run or [],
+        no_run,
+        base or [],
+        baseline,
+        data,
+        task,
+        split,
+        limit,
+        seed,
+        output,
+        resume,
+        dry_run,
     )
     return evaluate_request(request)
 
@@ -73,7 +93,7 @@ def lamp(
 def rewriting(
     run: Runs = None,
     no_run: NoRun = False,
-    base: Base = None,
+    base: Bases = None,
     baseline: Rows = None,
     data: RunData = None,
     split: Split = "dev",
@@ -81,6 +101,7 @@ def rewriting(
     seed: Seed = 0,
     output: Output = None,
     resume: Resume = False,
+    dry_run: DryRun = False,
 ) -> Result:
     """Evaluate on people's rewrites of texts.
 
@@ -88,7 +109,19 @@ def rewriting(
     """
     tasks = ["rewriting"]
     request = Request(
-        "rewriting", run or [], no_run, base, baseline, data, tasks, split, limit, seed, output, resume
+        "rewriting",
+        run or [],
+        no_run,
+        base or [],
+        baseline,
+        data,
+        tasks,
+        split,
+        limit,
+        seed,
+        output,
+        resume,
+        dry_run,
     )
     return evaluate_request(request)
 

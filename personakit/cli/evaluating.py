@@ -34,7 +34,7 @@ class Request:
     suite: str
     runs: list[Path]
     no_run: bool
-    base: str | None
+    bases: list[str]
     rows: list[str] | None
     data: str | None
     tasks: list[str] | None
@@ -43,12 +43,18 @@ class Request:
     seed: int
     output: Path | None
     resume: bool
+    dry_run: bool = False
 
 
 def evaluate_request(request: Request) -> Result:
     """Run one evaluation from its options to its report."""
     from personakit.cli.comparison import choose_rows, make_comparison
+    from personakit.cli.estimate import estimate_evaluation, planned_evaluation
+    from personakit.data.folders import data_folder
+    from personakit.data.lamp_mini import is_lamp_mini, known_facts
+    from personakit.evaluation.content import entities_and_numbers
     from personakit.evaluation.measurements import facts_of
+    from personakit.evaluation.price import seconds_of
     from personakit.evaluation.report import REPORT_FILE
     from personakit.evaluation.results import compute_results, write_results
     from personakit.evaluation.runner import check_candidates, evaluate, write_prediction_files
@@ -61,8 +67,13 @@ def evaluate_request(request: Request) -> Result:
     examples = _examples(request, data)
     around = _surroundings(request, runs, data, examples)
     rows = choose_rows(request.rows, runs, examples, around)
-    comparison = make_comparison(rows, runs, around)
-    made_by = _made_by(request, data, runs, around, examples)
+    unseen = _unseen(request, runs, around)
+    if request.dry_run:
+        queries = {task: len(store) for task, store in examples.items()}
+        plan = {"rows": rows, "queries": queries, "base": around.base, "unseen_bases": unseen}
+        return planned_evaluation(plan, estimate_evaluation(rows, runs, around, examples, unseen))
+    comparison = make_comparison(rows, runs, around, unseen)
+    made_by = _made_by(request, data, runs, around, unseen, examples)
     check_candidates(comparison.candidates, examples)
     _keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
     looks = _record_looks(request, folder, runs, examples, comparison)
@@ -77,7 +88,8 @@ def evaluate_request(request: Request) -> Result:
             resume=request.resume,
             progress=progress,
         )
-    facts = {task: facts_of(each) for task, each in tasks.items()}
+    find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
+    facts = {task: facts_of(each, find_facts) for task, each in tasks.items()}
     grouped = any(store.made_user_ids for store in examples.values())
     results = compute_results(
         log, facts, comparison.claims(), made_by=made_by, grouped=grouped, seed=request.seed
@@ -87,11 +99,13 @@ def evaluate_request(request: Request) -> Result:
     write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)
     note(f"report: {folder / REPORT_FILE}")
 
+    seconds = seconds_of(log)
+
     def show(out: Console) -> None:
-        print_results(results, out)
+        print_results(results, out, seconds=seconds)
         out.print(harmless(str(folder)))
 
-    return Result({**results, "folder": str(folder)}, show)
+    return Result({**results, "seconds_per_answer": seconds, "folder": str(folder)}, show)
 
 
 def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], looks: int) -> Path:
@@ -103,6 +117,7 @@ def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], 
 
     made_by = results["made_by"]
     hidden = {GENERIC, MAJORITY, ORACLE, EMPTY, OTHER}
+    hidden |= {one["generic"] for one in results.get("transfer", ())}
     shown = [label for label in methods(results) if label not in hidden]
     training = {
         name: run / "metrics.jsonl" for name, run in runs.items() if (run / "metrics.jsonl").is_file()
@@ -161,10 +176,24 @@ def _surroundings(request: Request, runs: list[FinishedRun], data: str, examples
     settings = runs[0].settings if runs else TrainRPO()
     return Surroundings(
         settings=settings,
-        base=request.base or settings.base,
+        base=settings.base if runs else _base_of_baselines(request, settings.base),
         train_golds=train_golds(data, list(examples)),
         oracle=oracle_answers(examples),
     )
+
+
+def _base_of_baselines(request: Request, otherwise: str) -> str:
+    if len(request.bases) > 1:
+        raise UserError(
+            f"--no-run with --base {' and --base '.join(request.bases)}: expected one base",
+            hint="evaluate each by itself, or name a --run to put it before all of them",
+        )
+    return request.bases[0] if request.bases else otherwise
+
+
+def _unseen(request: Request, runs: list[FinishedRun], around: Surroundings) -> list[str]:
+    """The bases asked for that the rewriter was not trained on, each once."""
+    return [base for base in dict.fromkeys(request.bases) if base != around.base] if runs else []
 
 
 def _folder(request: Request) -> Path:
@@ -234,7 +263,12 @@ def _record_looks(
 
 
 def _made_by(
-    request: Request, data: str, runs: list[FinishedRun], around: Surroundings, examples: Examples
+    request: Request,
+    data: str,
+    runs: list[FinishedRun],
+    around: Surroundings,
+    unseen: list[str],
+    examples: Examples,
 ) -> dict[str, Any]:
     """What the results rest on; no times, so that a resumed evaluation ends with the same file."""
     from personakit import __version__
@@ -246,6 +280,7 @@ def _made_by(
         "limit": request.limit,
         "seed": request.seed,
         "base": around.base,
+        "unseen_bases": unseen,
         "runs": [str(run.folder) for run in runs],
         "data": data,
         "fingerprints": {task: store.fingerprint for task, store in examples.items()},

@@ -31,6 +31,15 @@ Base = Annotated[
     str | None,
     typer.Option("--base", metavar="MODEL", help="The black box; by default the one the run was trained on."),
 ]
+Bases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="A base the rewriter never saw, repeatable: its generic row, the rewriter's behind it, and the "
+        "share of its gain that it keeps there. With --no-run: the base of the baselines.",
+    ),
+]
 RunData = Annotated[
     str | None,
     typer.Option(

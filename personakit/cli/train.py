@@ -51,8 +51,9 @@ def rpo(
     """Train RPO: a rewriter of generic answers.
 
     Asks the base model for its generic answers (each is kept, none is asked for twice), writes
-    trajectories from them to the users' own answers, fine-tunes the rewriter on these, and trains
-    context injection on the same data as a control.
+    trajectories from them to the users' own answers, fine-tunes the rewriter on these, goes on with
+    reinforcement learning (not with stages=sft), and trains context injection on the same data as a
+    control.
     """
     from personakit.training.processes import from_first, is_first
 
@@ -95,27 +96,35 @@ def _newest_stopped(method: str) -> Path:
 
 
 def _plan(settings: TrainRPO, output: Path | None) -> Result:
-    """Check data, retriever and model names, and say what training would read."""
+    """Check data, retriever and model names; say what training would read, and what it would pay for."""
+    from personakit.cli.estimate import in_json, show_estimates
     from personakit.config import to_yaml
-    from personakit.models.open import resolve_model
+    from personakit.models.open import check_model, resolve_model
     from personakit.retrieval import open_retriever
-    from personakit.rpo.train import training_stores
+    from personakit.rpo.estimate import estimate_requests
+    from personakit.rpo.teacher import teacher_name
+    from personakit.rpo.train import check_plan, training_stores
 
-    queries = {store.task: len(store) for store in training_stores(settings)}
-    weights = resolve_model(settings.model)
-    if Path(settings.model).is_absolute() and not Path(weights).is_dir():
-        raise UserError(f"model {settings.model}: no such folder", hint="give a folder, a hub name, or nano")
+    check_plan(settings)
+    check_model(resolve_model(settings.model))
+    check_model(settings.base)
+    if settings.trajectories.writer == "teacher":
+        check_model(teacher_name(settings))
     if not settings.retrieval.name.startswith("dense"):  # opening that one would load its encoder
         open_retriever(settings.retrieval.name, settings.retrieval.k)
+    queries = {store.task: len(store) for store in training_stores(settings)}
+    estimates = estimate_requests(settings)
     document = {
         "config": asdict(settings),
         "queries": queries,
+        "requests": in_json(estimates),
         "output": None if output is None else str(output),
     }
 
     def show(out: Console) -> None:
         out.print(to_yaml(settings), end="")
         table(out, ("task", "training queries"), queries.items())
+        show_estimates(out, estimates)
 
     note("dry run: nothing was trained or written")
     return Result(document, show)

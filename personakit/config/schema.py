@@ -16,9 +16,11 @@ from typing import Any, Literal, cast
 from personakit.errors import UserError
 
 STATED = "stated by the paper"
+SUMMARISED = "borrowed from a third party's summary of the paper"
 OURS = "our choice"
 LAMP = "borrowed from LaMP (arXiv 2304.11406)"
 PRLM = "borrowed from PrLM (ke-01/PrLM)"
+TRL = "borrowed from TRL (its default)"
 
 
 def setting(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from personakit.config.schema import LAMP, PRLM, STATED, setting
+from personakit.config.endpoint import EndpointSettings
+from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, TRL, setting
 
 
 @dataclass
@@ -44,8 +45,20 @@ class DecodingSettings:
 
 @dataclass
 class TrajectorySettings:
-    """Which of the structured rewriting trajectories are dropped (and counted)."""
+    """Who writes the structured rewriting trajectories, and which are dropped (and counted)."""
 
+    writer: Literal["template", "teacher"] = setting(
+        "template", "template: by code, offline; teacher: a language model explains gold from the evidence"
+    )
+    teacher: str | None = setting(
+        None,
+        "the teacher: a model as in `model`, or openai:MODEL; its answers are kept, none is paid for twice",
+    )
+    teacher_tokens: int | None = setting(
+        None,
+        "the teacher's reply is cut here (its own tokens); null: max_tokens; more for one that reasons first",
+        minimum=16,
+    )
     max_tokens: int = setting(
         512, "longer trajectories are dropped, and the rewriter writes no longer ones (tokens)", minimum=16
     )
@@ -113,13 +126,115 @@ class SftSettings:
 
 
 @dataclass
+class RewardStopSettings(EarlyStopSettings):
+    """As in SFT, on a metric such as reward or eval_reward; in every stage of the curriculum by itself."""
+
+    mode: Literal["min", "max"] = setting("max", "whether lower or higher is better")
+
+
+@dataclass
+class CurriculumSettings:
+    """RPO's progressive multi-context curriculum: RL in stages, each of which shows more of the history.
+
+    The steps are shared out evenly; what a stage leaves over goes to those after it.
+    """
+
+    enabled: bool = setting(True, "false: every prompt shows retrieval.k items", provenance=SUMMARISED)
+    items: list[int] = setting(
+        [], "retrieved items shown in each stage, the last retrieval.k; empty: 1, 2, 4, ... up to it"
+    )
+    distractors: list[int] = setting(
+        [0, 1],
+        "items of the same user that the retriever ranks lowest, mixed in among those of each stage; "
+        "stages beyond the list have none",
+    )
+    until_reward: list[float] = setting(
+        [],
+        "mean task reward (0 to 1) at which each stage ends before its steps are up; stages beyond the list "
+        "run to their end",
+    )
+    reward_window: int = setting(10, "optimizer steps over which that mean is taken", minimum=1)
+
+
+@dataclass
+class RlSettings:
+    """Reinforcement learning on rewrites (GRPO), the second of RPO's training stages.
+
+    The reward is the task's own plus one for the format. The paper does not say how it is done.
+    """
+
+    epochs: float = setting(
+        1.0, "passes over the training queries; no effect where `steps` is given", minimum=0.0
+    )
+    steps: int | None = setting(
+        None, "optimizer steps, all stages of the curriculum together; null: as `epochs` says", minimum=1
+    )
+    batch_size: int = setting(
+        8,
+        "queries in a batch, a device, each with all its rewrites: more is steadier",
+        minimum=1,
+    )
+    accumulation: int = setting(1, "batches added up before one optimizer step", minimum=1)
+    generations: int = setting(
+        4, "rewrites of a query that are compared with each other", provenance=PRLM, minimum=2
+    )
+    temperature: float = setting(
+        0.7, "of sampling: too low and all rewrites of a query are alike", provenance=PRLM, minimum=0.01
+    )
+    max_tokens: int | None = setting(
+        None, "a rewrite is cut here (tokens); null: trajectories.max_tokens", minimum=1
+    )
+    learning_rate: float = setting(
+        1e-6,
+        "the peak; ten times as much for an adapter, 1e-5 to 1e-4 for nano; too high and the answers fall "
+        "apart",
+        provenance=PRLM,
+        minimum=0.0,
+    )
+    schedule: Literal["cosine", "linear", "constant"] = setting(
+        "cosine", "how the rate falls after warm-up, in each stage of the curriculum", provenance=PRLM
+    )
+    warmup_share: float = setting(
+        0.05, "share of each stage's steps spent warming up", minimum=0.0, maximum=1.0
+    )
+    weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
+    format_weight: float = setting(
+        0.1, "what a rewrite in its tags earns beside the task reward", provenance=PRLM, minimum=0.0
+    )
+    beta: float = setting(
+        0.0,
+        "weight of the KL divergence from the model that SFT left; above 0 it takes a second forward pass",
+        provenance=TRL,
+        minimum=0.0,
+    )
+    gradient_checkpointing: bool = setting(False, "less memory, about a third slower")
+    shared_prefix: bool = setting(True, "compute the prompt of a query's rewrites once")
+    vllm: Literal["off", "colocate", "server"] = setting(
+        "off", "rewrites by vLLM: on the training GPUs, or by the server at `vllm_url`"
+    )
+    vllm_url: str | None = setting(None, "the vLLM server's address, such as http://localhost:8000")
+    early_stop: RewardStopSettings = field(default_factory=RewardStopSettings)
+    checkpoint_every: int = setting(
+        50, "steps between checkpoints: a killed run loses at most these", minimum=1
+    )
+    curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
+
+
+@dataclass
 class ControlSettings:
     """What is trained beside the method so that its table is an honest one."""
 
     fine_tuned_context_injection: bool = setting(
         True,
-        "train context injection on the same users, items and training tokens: only against it may one "
-        "say that decoupling helps; about doubles the training time",
+        "train context injection on the same users and items, for as many training tokens as all stages "
+        "together: only against it may one say that decoupling helps; about doubles the training time",
+    )
+    sft_continued: bool = setting(
+        False,
+        "go on with SFT for as many training tokens as RL: only against it may one say that RL helps",
+    )
+    without_curriculum: bool = setting(
+        False, "RL once more, the same steps and queries, with retrieval.k items from the first step on"
     )
     context_tokens: int = setting(
         512, "context injection cuts the history to fit a prompt of this length", provenance=LAMP, minimum=32
@@ -128,7 +243,7 @@ class ControlSettings:
 
 @dataclass
 class TrainRPO:
-    """Generic answers, trajectories, supervised fine-tuning of the rewriter."""
+    """Generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
 
     model: str = setting("nano", "the model that becomes the rewriter: nano, a hub name, or a folder")
     base: str = setting(
@@ -137,6 +252,9 @@ class TrainRPO:
         provenance=STATED,
     )
     seed: int = setting(0, "the seed of everything random in training", minimum=0)
+    stages: Literal["sft", "all"] = setting(
+        "all", "all: SFT, then RL; sft: the short way, which leaves RL out", provenance=STATED
+    )
     prompt_tokens: int = setting(
         512,
         "the rewriter's prompt, draft included: history items are cut to fit, request and draft never; "
@@ -147,7 +265,9 @@ class TrainRPO:
     data: DataSettings = field(default_factory=DataSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     decoding: DecodingSettings = field(default_factory=DecodingSettings)
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     trajectories: TrajectorySettings = field(default_factory=TrajectorySettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     sft: SftSettings = field(default_factory=SftSettings)
+    rl: RlSettings = field(default_factory=RlSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)

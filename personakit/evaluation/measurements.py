@@ -10,6 +10,7 @@ import numpy as np
 
 from personakit.errors import UserError
 from personakit.evaluation.bootstrap import Measured
+from personakit.evaluation.content import FactFinder, count_kept, entities_and_numbers
 from personakit.evaluation.metrics import Floats, Scored, make_metric
 from personakit.evaluation.samples import Sample
 from personakit.tasks import Task
@@ -20,6 +21,7 @@ class TaskFacts:
     """What statistics know of a task: its metrics (the primary one first) and their direction.
 
     The task's figure in the mean over tasks, in [0, 1] and higher better, is `offset + slope * primary`.
+    `find_facts` finds what an answer states, where answers are texts that can keep or lose it.
     """
 
     metrics: tuple[str, ...]
@@ -27,6 +29,7 @@ class TaskFacts:
     labels: tuple[str, ...] = ()
     offset: float = 0.0
     slope: float = 1.0
+    find_facts: FactFinder | None = None
 
     @property
     def primary(self) -> str:
@@ -38,12 +41,13 @@ class TaskFacts:
         return self.offset + self.slope * primary
 
 
-def facts_of(task: Task) -> TaskFacts:
-    """Read a task's metrics, direction, labels and figure."""
+def facts_of(task: Task, find_facts: FactFinder = entities_and_numbers) -> TaskFacts:
+    """Read a task's metrics, direction, labels and figure; `find_facts` serves tasks of free text."""
     others = tuple(metric for metric in task.metrics if metric != task.primary)
     offset = task.figure({task.primary: 0.0})
     slope = task.figure({task.primary: 1.0}) - offset
-    return TaskFacts((task.primary, *others), task.lower_is_better, task.labels, offset, slope)
+    finder = find_facts if task.kind == "generation" else None
+    return TaskFacts((task.primary, *others), task.lower_is_better, task.labels, offset, slope, finder)
 
 
 @dataclass(slots=True)
@@ -94,6 +98,8 @@ class Measurements:
         self._user_of: dict[str, list[str]] = defaultdict(list)
         self._scored: dict[tuple[str, int | None, str], dict[int, Scored]] = defaultdict(dict)
         self._costs: dict[tuple[str, str], Costs] = defaultdict(Costs)
+        self._rewriting: set[tuple[str, str]] = set()
+        self._facts = tasks
         for sample in samples:
             self._add(sample)
         for task in self._queries:
@@ -120,6 +126,10 @@ class Measurements:
     def has(self, method: str, task: str) -> bool:
         """Tell whether `method` was run on `task`."""
         return (method, task) in self._costs
+
+    def rewrites(self, method: str, task: str) -> bool:
+        """Tell whether `method` rewrote generic answers whose facts can be found."""
+        return (method, task) in self._rewriting
 
     def has_all(self, method: str) -> bool:
         """Tell whether `method` was run on every task of the log."""
@@ -161,5 +171,14 @@ class Measurements:
             self._user_of[sample.task].append(sample.user_id)
         scored = self._scored[sample.key]
         if sample.scores is not None and sample.gold is not None:
-            scored[queries[sample.query_id]] = Scored(sample.prediction, sample.gold, sample.scores)
+            scored[queries[sample.query_id]] = Scored(
+                sample.prediction, sample.gold, sample.scores, self._kept(sample)
+            )
         self._costs[sample.method, sample.task].add(sample)
+
+    def _kept(self, sample: Sample) -> tuple[int, int]:
+        find = self._facts[sample.task].find_facts
+        if find is None or sample.generic is None:
+            return 0, 0
+        self._rewriting.add((sample.method, sample.task))
+        return count_kept(sample.generic, sample.prediction, find)

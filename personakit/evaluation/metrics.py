@@ -1,9 +1,9 @@
 """How a metric is rebuilt from sums over samples, so that a resample costs one matrix product.
 
 Every metric here is a function of sums over samples: a mean needs (sum, count), RMSE the sum of
-squares, macro-F1 the counts of each label. A bootstrap then reweighs users, adds up, and finishes.
-The value on the unresampled data equals the task's own `score` (LaMP's eval/evaluation.py); a test
-holds the two together.
+squares, macro-F1 the counts of each label, content kept those of facts. A bootstrap then reweighs
+users, adds up, and finishes. The value on the unresampled data equals the task's own `score` (LaMP's
+eval/evaluation.py); a test holds the two together.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ from personakit.errors import UserError
 
 Floats = NDArray[np.float64]
 
+#: The measure beside the metrics that tells what rewriting keeps of the generic answer.
+CONTENT_KEPT = "content_kept"
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What statistics need to know of one sample: its texts and the metrics of it alone."""
+    """What statistics need to know of one sample: its texts and the metrics of it alone.
+
+    `kept`: how many facts of its generic answer it keeps, and how many that has (`content.py`).
+    """
 
     prediction: str
     gold: str
     scores: Mapping[str, float]
+    kept: tuple[int, int] = (0, 0)
 
 
 class Metric(Protocol):
@@ -79,6 +86,21 @@ class RootMeanSquare:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentKept:
+    """Facts kept over facts there were: a ratio of sums, so a sample without facts weighs nothing."""
+
+    width: int = 2
+
+    def parts(self, samples: Sequence[Scored]) -> Floats:
+        """Return [kept, there] for each sample."""
+        return np.array([sample.kept for sample in samples], dtype=np.float64).reshape(-1, 2)
+
+    def finish(self, sums: Floats) -> Floats:
+        """Divide the kept by all."""
+        return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
+
+
+@dataclass(frozen=True, slots=True)
 class MacroF1:
     """Macro-F1 over the whole label list; a label absent from both sides contributes 0 (LaMP)."""
 
@@ -113,6 +135,8 @@ class MacroF1:
 
 def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
     """Return the metric called `name` in LaMP's words; any other name is a mean over samples."""
+    if name == CONTENT_KEPT:
+        return ContentKept()
     if name == "RMSE":
         return RootMeanSquare(name)
     if name == "f1":

@@ -19,17 +19,20 @@ import orjson
 
 from personakit.errors import UserError
 from personakit.evaluation.charts import Axis, CurveChart, Dot, Plot, curve_chart
-from personakit.evaluation.measurements import Costs
+from personakit.evaluation.layout import interval, percent, percents
+from personakit.evaluation.price import costs_of
 from personakit.evaluation.results import ALL, PRIMARY
-from personakit.evaluation.samples import read_samples
 from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples
-from personakit.evaluation.table import interval, legend, methods, sentences
+from personakit.evaluation.table import legend, methods, sentences
 from personakit.files import write_text
 
 REPORT_FILE = "report.html"
 #: Measures of training drawn, these first.
-MOST_CURVES = 6
-_CURVES_FIRST = ("loss", "eval_loss", "reward")
+MOST_CURVES = 8
+_CURVES_FIRST = (
+    *("loss", "eval_loss", "reward", "reward/task"),
+    *("entropy", "completion_length", "unparsable"),
+)
 _NOT_MEASURES = frozenset(("step", "epoch", "time", "seconds", "tokens", "tokens_per_second"))
 
 
@@ -76,8 +79,9 @@ def write_report(
         overall=_plot(results, ALL, base),
         by_task=[_plot(results, task, base) for task in results["tasks"]],
         differences=_differences(results),
+        transfer=_transfer(results),
         curves=training_charts(training or {}),
-        costs=_costs(log),
+        costs=_costs(results, log),
         baseline=base,
         samples=showcase.samples,
         total=showcase.total,
@@ -156,6 +160,21 @@ def _differences(results: Mapping[str, Any]) -> Plot | None:
     )
 
 
+def _transfer(results: Mapping[str, Any]) -> Plot | None:
+    """Plot the share of its gain that a rewriter keeps behind each base it never saw."""
+    rows = [row for row in results.get("transfer", ()) if row["share"] is not None]
+    if not rows:
+        return None
+    axis = Axis.over([0.0, 1.0, *(row[end] for row in rows for end in ("share", "low", "high"))])
+    return Plot(
+        title="Behind bases it never saw",
+        note="share of the gain over the generic answers that is kept; 1 is all of it",
+        ticks=axis.ticks(),
+        dots=[_dot(row, "share", row["base"], f"{row['gain']['value']:+.3f}", axis, False) for row in rows],
+        line=axis.at(1.0),
+    )
+
+
 def _dot(row: Mapping[str, Any], name: str, label: str, detail: str, axis: Axis, marked: bool) -> Dot:
     value, signed = row[name], name == "difference"
     text = "-" if value is None else f"{value:+.3f}" if signed else f"{value:.3f}"
@@ -163,15 +182,14 @@ def _dot(row: Mapping[str, Any], name: str, label: str, detail: str, axis: Axis,
     return Dot(label, f"{text} {interval(row, signed=signed)}".strip(), detail, at, low, high, marked)
 
 
-def _costs(log: Path) -> list[dict[str, Any]]:
-    """Return what each method's answers took, over tasks and seeds."""
-    costs: dict[str, Costs] = defaultdict(Costs)
-    for sample in read_samples(log):
-        costs[sample.method].add(sample)
+def _costs(results: Mapping[str, Any], log: Path) -> list[dict[str, Any]]:
+    """Return what each method's answers took and kept, over tasks and seeds."""
+    last = {row["method"]: row for row in results["rows"]}  # the last of a method is that over all tasks
     return [
         {
             "method": method,
             "answers": cost.samples,
+            "kept": _kept(last.get(method, {})),
             "context": f"{cost.per_answer('context_tokens'):.0f}",
             "tokens": f"{cost.per_answer('tokens'):.0f}",
             "seconds": f"{cost.per_answer('seconds'):.3g}",
@@ -180,8 +198,15 @@ def _costs(log: Path) -> list[dict[str, Any]]:
             "unparsable": cost.unparsable,
             "empty_profiles": cost.empty_profiles,
         }
-        for method, cost in costs.items()
+        for method, cost in costs_of(log).items()
     ]
+
+
+def _kept(row: Mapping[str, Any]) -> str:
+    share = row.get("content_kept")
+    if share is None:
+        return "-"
+    return f"{percent(share)} {percents(row['content_kept_low'], row['content_kept_high'])}".strip()
 
 
 def _metric_lines(path: Path) -> list[dict[str, Any]]:

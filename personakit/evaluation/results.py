@@ -1,26 +1,28 @@
 """`results.json`: rows and comparisons, computed from the sample log alone, with the same bytes each time.
 
 `rows` and `comparisons` are the machine-readable table; the rows of task "all" carry the primary
-figure, the mean over tasks of accuracy, 1 - MAE/4 and ROUGE-1. No times are in it: how long answers
-took is in the log, and differs from run to run.
+figure, the mean over tasks of accuracy, 1 - MAE/4 and ROUGE-1. A row's `content_kept` (with its ends) is
+the share of the generic answers' facts that a rewriting method keeps (`content.py`), null elsewhere. No
+times are in it: how long answers took is in the log, and differs from run to run.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from personakit.errors import RunError
 from personakit.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate
 from personakit.evaluation.measurements import Measurements, TaskFacts
 from personakit.evaluation.samples import read_samples
-from personakit.evaluation.statistics import Beats, Statistics, WrongUser
+from personakit.evaluation.statistics import Beats, Statistics, Transfer, WrongUser
 from personakit.files import write_json
 
 #: The task name of rows and comparisons over all tasks, and the metric's name there.
@@ -29,6 +31,7 @@ RESULTS_FILE = "results.json"
 TEST_LOOKS_FILE = "test_looks.jsonl"
 #: Decimal places kept.
 DIGITS = 6
+_UNKNOWN = Estimate(math.nan, np.array([]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,15 @@ class Claims:
     """What the table is asked beside its rows: labels in, nothing known of what they stand for.
 
     `compared` are pairs (method, against) with differences and a verdict "beats"; `wrong_user`
-    triples (right, wrong, empty); `gaps` triples (method, low, high): the share of the gap closed.
-    Whatever names a label that was not run is left out.
+    triples (right, wrong, empty); `gaps` triples (method, low, high): the share of the gap closed;
+    `transfers` maps the name of a base to (method, generic) behind it and behind the method's own base:
+    the share of the gain that is kept. Whatever names a label that was not run is left out.
     """
 
     compared: Sequence[tuple[str, str]] = ()
     wrong_user: Sequence[tuple[str, str, str]] = ()
     gaps: Sequence[tuple[str, str, str]] = ()
+    transfers: Mapping[str, tuple[str, str, str, str]] = field(default_factory=dict)
 
 
 def compute_results(
@@ -76,6 +81,11 @@ def compute_results(
             | _interval("value", statistics.gap_closed(method, low, high))
             for method, low, high in claims.gaps
             if comparable(method, low, high)
+        ],
+        "transfer": [
+            _transfer(base, labels, statistics.transfer(*labels))
+            for base, labels in claims.transfers.items()
+            if comparable(*labels)
         ],
         "tasks": {
             task: {"primary": facts.primary, "lower_is_better": facts.lower_is_better}
@@ -160,7 +170,11 @@ def _rows(statistics: Statistics, method: str) -> list[dict[str, Any]]:
 
 def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[str, Any]:
     costs = statistics.measurements.costs(method, tasks)
+    kept = statistics.content_kept(method, tasks) or _UNKNOWN
     return {
+        "content_kept": _round(kept.value),
+        "content_kept_low": _round(kept.low),
+        "content_kept_high": _round(kept.high),
         "context_tokens": round(costs.per_answer("context_tokens"), DIGITS),
         "tokens": round(costs.per_answer("tokens"), DIGITS),
         "seeds": len(statistics.measurements.seeds[method]),
@@ -211,6 +225,19 @@ def _wrong_user(verdict: WrongUser) -> dict[str, Any]:
         "wrong_minus_empty": _interval("value", verdict.leak),
         "share": _interval("value", verdict.share),
     }
+
+
+def _transfer(base: str, labels: tuple[str, str, str, str], found: Transfer) -> dict[str, Any]:
+    method, generic, own, own_generic = labels
+    return {
+        "base": base,
+        "method": method,
+        "generic": generic,
+        "own": own,
+        "own_generic": own_generic,
+        "gain": _interval("value", found.gain),
+        "own_gain": _interval("value", found.own_gain),
+    } | _interval("share", found.share)
 
 
 def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:

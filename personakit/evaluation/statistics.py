@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from personakit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Measured, holm, mean, ratio
 from personakit.evaluation.measurements import Measurements
+from personakit.evaluation.metrics import CONTENT_KEPT
 
 #: Family-wise error rate for single tasks, after Holm.
 ALPHA = 0.05
@@ -52,6 +53,15 @@ class WrongUser:
     failed: tuple[str, ...]
     gain: Estimate
     leak: Estimate
+    share: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a method gains behind a base it never saw (`gain`), behind its own, and the ratio of the two."""
+
+    gain: Estimate
+    own_gain: Estimate
     share: Estimate
 
 
@@ -96,6 +106,29 @@ class Statistics:
         tasks = self._tasks(None, method, low, high)
         base = self.primary(low, tasks)
         return ratio(self.primary(method, tasks) - base, self.primary(high, tasks) - base)
+
+    def content_kept(self, method: str, tasks: Sequence[str] | None = None) -> Estimate | None:
+        """Return the share of the generic answers' facts that `method` keeps, averaged over `tasks`.
+
+        Tasks where it rewrote nothing, or where nothing rewritten had a fact, are left out; None where
+        none is left.
+        """
+        rewritten = [task for task in self._tasks(tasks, method) if self.measurements.rewrites(method, task)]
+        shares = [self.estimate(method, task, CONTENT_KEPT) for task in rewritten]
+        known = [share for share in shares if np.isfinite(share.value)]
+        return mean(known) if known else None
+
+    def transfer(self, method: str, generic: str, own: str, own_generic: str) -> Transfer:
+        """Return how much of the gain `own` - `own_generic` is left in `method` - `generic`.
+
+        All four share every resample of users, `method` and `own` those of training seeds too.
+        """
+        tasks = self._tasks(None, method, generic, own, own_generic)
+        gain, own_gain = (
+            mean([self._figure_difference(one, other, task) for task in tasks])
+            for one, other in ((method, generic), (own, own_generic))
+        )
+        return Transfer(gain, own_gain, ratio(gain, own_gain))
 
     def beats(self, method: str, against: str) -> Beats:
         """Judge "`method` beats `against`": all four conditions of METHODS.md must hold."""

@@ -5,10 +5,18 @@ Labels and task names go through `Text`, so that nothing in them is taken for ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from personakit.evaluation.layout import interval, make_table, number, percent, percents
+from personakit.evaluation.price import (
+    HOW_TO_READ_PRICE,
+    HOW_TO_READ_TRANSFER,
+    price_table,
+    transfer_table,
+)
 from personakit.evaluation.results import ALL, PRIMARY
+from personakit.evaluation.statistics import TASKS_NEEDED
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -17,6 +25,11 @@ if TYPE_CHECKING:
 HOW_TO_READ = (
     "Differences are of the means, positive is better; better and worse count the tasks where a "
     "difference is significant after Holm's correction."
+)
+
+HOW_TO_READ_GAIN = (
+    f' "Beats" needs {TASKS_NEEDED} tasks; with fewer, gain says whether the interval lies above 0 '
+    "(a loss: below it)."
 )
 
 #: Counts worth a line where they are not 0, and what to call them.
@@ -28,13 +41,20 @@ _TROUBLE = {
 }
 
 
-def print_results(results: Mapping[str, Any], console: Console) -> None:
-    """Print the score table, the comparisons and what must be known to read them."""
-    for part in renderables(results):
+def print_results(
+    results: Mapping[str, Any], console: Console, *, seconds: Mapping[str, float] | None = None
+) -> None:
+    """Print the scores, the comparisons, the price and what must be known to read them.
+
+    `seconds` is what an answer of each method took (`price.seconds_of` the log).
+    """
+    for part in renderables(results, seconds):
         console.print(part, soft_wrap=False)
 
 
-def renderables(results: Mapping[str, Any]) -> Iterable[RenderableType]:
+def renderables(
+    results: Mapping[str, Any], seconds: Mapping[str, float] | None = None
+) -> Iterable[RenderableType]:
     """Yield the tables and sentences of a results document, in reading order."""
     from rich.text import Text
 
@@ -42,7 +62,12 @@ def renderables(results: Mapping[str, Any]) -> Iterable[RenderableType]:
     yield Text(legend(results) + "\n")
     if results["comparisons"]:
         yield comparisons_table(results)
-        yield Text(HOW_TO_READ)
+        yield Text(HOW_TO_READ + (HOW_TO_READ_GAIN if _few_tasks(results) else "") + "\n")
+    if results.get("transfer"):
+        yield transfer_table(results)
+        yield Text(HOW_TO_READ_TRANSFER + "\n")
+    yield price_table(results, seconds)
+    yield Text(HOW_TO_READ_PRICE)
     for sentence in sentences(results):
         yield Text(f"- {sentence}")
 
@@ -57,14 +82,15 @@ def scores_table(results: Mapping[str, Any]) -> Table:
         shown = [cells.get((method, task, results["tasks"][task]["primary"])) for task in tasks]
         mean = cells.get((method, ALL, PRIMARY))
         context = [row["context_tokens"] for row in [*shown, mean] if row]
-        means = [_number(mean and mean["value"])] if several else []
-        rows.append([method, *(_number(row and row["value"]) for row in shown), *means, f"{context[-1]:.0f}"])
+        means = [number(mean and mean["value"])] if several else []
+        rows.append([method, *(number(row and row["value"]) for row in shown), *means, f"{context[-1]:.0f}"])
     names = [task.replace("_", "\n", 1) for task in tasks]
-    return _table(["method", *names, *(["mean"] if several else []), "context\ntokens"], rows)
+    return make_table(["method", *names, *(["mean"] if several else []), "context\ntokens"], rows)
 
 
 def comparisons_table(results: Mapping[str, Any]) -> Table:
     """Return one line a comparison: the difference of the means, its interval, and the verdict."""
+    few = _few_tasks(results)
     rows = []
     for verdict in results["beats"]:
         tasks = len(verdict["p_values_holm"])
@@ -72,14 +98,22 @@ def comparisons_table(results: Mapping[str, Any]) -> Table:
             [
                 verdict["method"],
                 verdict["against"],
-                _number(verdict["difference"], signed=True),
+                number(verdict["difference"], signed=True),
                 interval(verdict, signed=True),
                 f"{len(verdict['tasks_better'])}/{len(verdict['tasks_worse'])}/{tasks}",
-                "yes" if verdict["holds"] else "no",
+                _gain(verdict) if few else "yes" if verdict["holds"] else "no",
             ]
         )
-    return _table(
-        ["method", "against", "differ-\nence", "95 %\ninterval", "better/\nworse/of", "beats"], rows
+    return make_table(
+        [
+            "method",
+            "against",
+            "differ-\nence",
+            "95 %\ninterval",
+            "better/\nworse/of",
+            "gain" if few else "beats",
+        ],
+        rows,
     )
 
 
@@ -100,22 +134,19 @@ def legend(results: Mapping[str, Any]) -> str:
 def sentences(results: Mapping[str, Any]) -> Iterable[str]:
     """Yield what the tables cannot say: failed conditions, the wrong-user test, shares, counts."""
     for verdict in results["beats"]:
-        if verdict["failed"]:
+        if verdict["failed"] and len(results["tasks"]) > 1:  # of one task the gain column tells all
             yield (f"{verdict['method']} does not beat {verdict['against']}: {'; '.join(verdict['failed'])}.")
     for test in results["wrong_user"]:
         outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"
         gain = test["right_minus_wrong"]
         yield (
             f"wrong-user test of {test['right']} {outcome} "
-            f"(right - wrong {_number(gain['value'], signed=True)} {interval(gain, signed=True)}; "
-            f"wrong history's share of the gain {_percent(test['share']['value'])})."
+            f"(right - wrong {number(gain['value'], signed=True)} {interval(gain, signed=True)}; "
+            f"wrong history's share of the gain {percent(test['share']['value'])})."
         )
     for gap in results["gap_closed"]:
-        ends = f" [{_percent(gap['low'])}, {_percent(gap['high'])}]" if gap["low"] is not None else ""
-        yield (
-            f"{gap['method']} closes {_percent(gap['value'])}{ends} "
-            f"of the gap from {gap['from']} to {gap['to']}."
-        )
+        closed = f"{percent(gap['value'])} {percents(gap['low'], gap['high'])}".strip()
+        yield f"{gap['method']} closes {closed} of the gap from {gap['from']} to {gap['to']}."
     for method in methods(results):
         trouble = _trouble(results, method)
         if trouble:
@@ -125,13 +156,6 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
 def methods(results: Mapping[str, Any]) -> list[str]:
     """Return the labels in the order they were run."""
     return list(dict.fromkeys(row["method"] for row in results["rows"]))
-
-
-def interval(row: Mapping[str, Any], *, signed: bool = False) -> str:
-    """Return `[low, high]`, or nothing where it cannot be computed."""
-    if row["low"] is None:
-        return ""
-    return f"[{_number(row['low'], signed=signed)}, {_number(row['high'], signed=signed)}]"
 
 
 def _one_per_task(results: Mapping[str, Any], method: str) -> list[Mapping[str, Any]]:
@@ -153,26 +177,13 @@ def _trouble(results: Mapping[str, Any], method: str) -> list[str]:
     return [f"{count} of {samples} samples {_TROUBLE[name]}" for name, count in counts.items() if count]
 
 
-def _number(value: float | None, *, signed: bool = False) -> str:
-    if value is None:
+def _few_tasks(results: Mapping[str, Any]) -> bool:
+    """Tell whether there are too few tasks for anything to beat anything."""
+    return len(results["tasks"]) < TASKS_NEEDED
+
+
+def _gain(verdict: Mapping[str, Any]) -> str:
+    low, high = verdict["low"], verdict["high"]
+    if low is None:
         return "-"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "cannot be told" if value is None else f"{100 * value:.0f} %"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    texts = sum(column in ("method", "against") for column in columns)
-    for place, column in enumerate(columns):
-        left = place < texts
-        table.add_column(Text(column), justify="left" if left else "right", overflow="fold", no_wrap=not left)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return "yes" if low > 0 else "loss" if high < 0 else "no"

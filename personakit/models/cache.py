@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
+
+from filelock import FileLock
 
 from personakit.contracts import LanguageModel
 from personakit.errors import RunError, UserError
@@ -28,6 +31,18 @@ class KnownModel(LanguageModel, Protocol):
         ...
 
 
+def answer_keys(
+    fingerprint: str, prompt: str, *, samples: int, max_new_tokens: int, temperature: float, seed: int
+) -> list[bytes]:
+    """Return what the cache knows the answers to `prompt` by: one key, with temperature one a sample."""
+
+    def key(*stream: int) -> bytes:
+        parts = [fingerprint, prompt, max_new_tokens, float(temperature), *stream]
+        return hashlib.sha256(json.dumps(parts).encode()).digest()
+
+    return [key(seed, sample) for sample in range(samples)] if temperature > 0 else [key()]
+
+
 class AnswerCache:
     """A table from key to answer text in one SQLite file, safe for several processes at once.
 
@@ -44,10 +59,12 @@ class AnswerCache:
             self.path, timeout=60, isolation_level=None, check_same_thread=False
         )
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(_SCHEMA)
-        except sqlite3.DatabaseError as error:
+            # One at a time: of two that change a new file's journal at once SQLite refuses one, unwaited.
+            with FileLock(f"{self.path}.lock"):
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+                self._connection.execute(_SCHEMA)
+        except (sqlite3.DatabaseError, OSError) as error:
             self._connection.close()
             raise UserError(
                 f'answer cache "{self.path}" cannot be opened: {error}',
@@ -103,7 +120,10 @@ class AnswerCache:
 
 
 class CachedModel:
-    """Any model behind the cache: only what is not there is asked for, in chunks, each stored at once.
+    """Any model behind the cache: only what is not there is asked for, and stored.
+
+    A model whose `generate` takes `keep` (an endpoint) has each answer stored the moment it arrives;
+    others are asked in chunks, each stored at once.
 
     Keys are the model's fingerprint, the prompt and the decoding options; with temperature above 0
     also seed and sample number. `hits` and `misses` count samples since construction.
@@ -118,19 +138,19 @@ class CachedModel:
         model: KnownModel,
         cache: AnswerCache | None = None,
         *,
-        chunk: int | None = None,
+        chunk: int = 512,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Wrap `model`. `on_progress(done, total)` counts prompts.
 
-        `chunk` prompts are asked at a time, and where one of them fails the answers to all are lost:
-        by default the model's own `chunk` (small for an endpoint), else 512.
+        `chunk` prompts are asked at a time where the model cannot hand over answers one by one: what a
+        kill or a failure loses at most.
         """
         self.model = model
         self.cache = AnswerCache() if cache is None else cache  # an empty one is false
         self.hits = 0
         self.misses = 0
-        self._chunk = chunk or int(getattr(model, "chunk", 512))
+        self._chunk = chunk
         self._on_progress = on_progress
 
     @property
@@ -149,13 +169,11 @@ class CachedModel:
     ) -> list[list[str]]:
         """Return `samples` completions per prompt, as the wrapped model would, in input order."""
         drawn = samples if temperature > 0 else 1
-
-        def key(prompt: str, sample: int) -> bytes:
-            stream = [seed, sample] if temperature > 0 else []
-            parts = [self.fingerprint, prompt, max_new_tokens, float(temperature), *stream]
-            return hashlib.sha256(json.dumps(parts).encode()).digest()
-
-        keys = {prompt: [key(prompt, sample) for sample in range(drawn)] for prompt in prompts}
+        decoding: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        keys = {
+            prompt: answer_keys(self.fingerprint, prompt, samples=drawn, seed=seed, **decoding)
+            for prompt in prompts
+        }
         known = self.cache.get(key for row in keys.values() for key in row)
         missing: dict[int, list[str]] = {}  # by the number of samples that are there
         for prompt, row in keys.items():
@@ -166,27 +184,19 @@ class CachedModel:
         self.misses += new
         self.hits += len(keys) * drawn - new
 
-        total = len(keys)
-        done = total - sum(map(len, missing.values()))
+        done, total = len(keys) - sum(map(len, missing.values())), len(keys)
         self._report(done, total)
         for there, some in missing.items():
-            for start in range(0, len(some), self._chunk):
-                chunk = some[start : start + self._chunk]
-                rows = self.model.generate(
-                    chunk,
-                    samples=drawn - there,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    seed=_later_seed(seed, there),
-                )
-                answers: dict[bytes, str] = {}
-                for prompt, texts in zip(chunk, rows, strict=True):
-                    absent = [key for key in keys[prompt] if key not in known]
-                    answers.update(zip(absent, texts, strict=True))
-                self.cache.put(answers)
-                known.update(answers)
-                done += len(chunk)
-                self._report(done, total)
+            absent = {prompt: [key for key in keys[prompt] if key not in known] for prompt in some}
+            before = done
+
+            def tell(prompts_done: int, before: int = before) -> None:
+                self._report(before + prompts_done, total)
+
+            known.update(
+                self._ask(absent, tell, samples=drawn - there, seed=_later_seed(seed, there), **decoding)
+            )
+            done += len(some)
         return [
             [known[key] for key in keys[prompt]] * (1 if drawn == samples else samples) for prompt in prompts
         ]
@@ -198,6 +208,37 @@ class CachedModel:
     def count_tokens(self, text: str) -> int:
         """Return the wrapped model's count."""
         return self.model.count_tokens(text)
+
+    def _ask(
+        self, absent: Mapping[str, list[bytes]], tell: Callable[[int], None], **decoding: Any
+    ) -> dict[bytes, str]:
+        """Ask for the answers to the keys of each prompt, store them, and `tell` of prompts answered."""
+        prompts = list(absent)
+        answers: dict[bytes, str] = {}
+        if "keep" in inspect.signature(self.model.generate).parameters:
+            lock = threading.Lock()
+
+            def keep(index: int, sample: int, text: str) -> None:
+                answer = {absent[prompts[index]][sample]: text}
+                self.cache.put(answer)
+                with lock:
+                    answers.update(answer)
+                    tell(len(answers) // decoding["samples"])
+
+            self.model.generate(prompts, keep=keep, **decoding)  # type: ignore[call-arg]
+            return answers
+        for start in range(0, len(prompts), self._chunk):
+            chunk = prompts[start : start + self._chunk]
+            rows = self.model.generate(chunk, **decoding)
+            new = {
+                key: text
+                for prompt, texts in zip(chunk, rows, strict=True)
+                for key, text in zip(absent[prompt], texts, strict=True)
+            }
+            self.cache.put(new)
+            answers.update(new)
+            tell(start + len(chunk))
+        return answers
 
     def _report(self, done: int, total: int) -> None:
         if self._on_progress is not None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
-import random
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, UserError
+from personakit.models.patience import GaveUpError, Patience, StoppedError, ask_patiently
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-_LONGEST_WAIT = 60.0  # seconds; a server that asks for more gets this
 
 
 class EndpointModel:
     """A chat model behind `/v1/chat/completions`, one request a sample, several in flight.
 
     Answers are whatever the server gives: `seed` is sent, but a server need not honour it. Wrap it in
-    `CachedModel` so that no answer is paid for twice.
+    `CachedModel` so that no answer is paid for twice. Models that refuse `max_tokens` (OpenAI's
+    reasoning models) are told `max_completion_tokens` instead.
     """
 
     def __init__(
@@ -32,14 +34,11 @@ class EndpointModel:
         base_url: str = _DEFAULT_BASE,
         key: str | None = None,
         concurrency: int = 8,
-        timeout: float = 120.0,
-        attempts: int = 6,
-        first_wait: float = 1.0,
+        patience: Patience | None = None,
     ) -> None:
         """Take the model's name at `base_url` (which ends in /v1). The `key` is sent, never shown.
 
-        `timeout` is seconds for one request; after `attempts` of them, waiting `first_wait` seconds
-        and then twice as long each time, the endpoint counts as dead.
+        `concurrency` is the most requests in flight.
         """
         if not base_url.startswith(("http://", "https://")):
             raise UserError(
@@ -50,13 +49,13 @@ class EndpointModel:
         self.base_url = base_url.rstrip("/")
         self._key = key
         self._concurrency = concurrency
-        self._timeout = timeout
-        self._attempts = attempts
-        self._first_wait = first_wait
+        self._patience = patience or Patience()
+        self._length_option = "max_tokens"
 
     @classmethod
-    def from_environment(cls, model: str) -> EndpointModel:
+    def from_environment(cls, model: str, settings: EndpointSettings | None = None) -> EndpointModel:
         """Open `model` at `OPENAI_BASE_URL` (else OpenAI's own) with `OPENAI_API_KEY`."""
+        settings = settings or EndpointSettings()
         base_url = os.environ.get("OPENAI_BASE_URL") or _DEFAULT_BASE
         key = os.environ.get("OPENAI_API_KEY") or None
         if not model:
@@ -66,12 +65,19 @@ class EndpointModel:
                 f'model "openai:{model}" needs a key and OPENAI_API_KEY is not set',
                 hint="set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own",
             )
-        return cls(model, base_url=base_url, key=key)
+        return cls(
+            model,
+            base_url=base_url,
+            key=key,
+            concurrency=settings.requests_at_once,
+            patience=Patience(settings.timeout, settings.attempts, busy_attempts=5 * settings.attempts),
+        )
 
     @property
-    def chunk(self) -> int:
-        """Prompts that the answer cache asks for at a time: what a kill or a failure loses at most."""
-        return 4 * self._concurrency
+    def address(self) -> str:
+        """The address as it may be shown: without a user name or password that stands in it."""
+        parts = urlsplit(self.base_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     @property
     def fingerprint(self) -> str:
@@ -86,34 +92,52 @@ class EndpointModel:
         max_new_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
+        keep: Callable[[int, int, str], None] | None = None,
     ) -> list[list[str]]:
         """Return `samples` completions per prompt, in input order.
 
-        Raises `RunError` when the server stays away or refuses; requests not yet sent are dropped.
+        `keep(prompt's index, sample's number, text)` is called for each answer the moment it is there,
+        on the thread that received it, so that a failure or a kill loses no answer that has come.
+        Raises `RunError` when the server stays away or refuses; requests not yet sent are dropped, those
+        in flight are waited for once and kept.
         """
         import httpx2
 
         drawn = samples if temperature > 0 else 1
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        with httpx2.Client(headers=headers, timeout=self._timeout) as client:
+        rows = [[""] * drawn for _ in prompts]
+        stop = threading.Event()
+        with httpx2.Client(headers=headers, timeout=self._patience.timeout) as client:
 
-            def ask(prompt: str, sample: int) -> str:
+            def ask(index: int, sample: int) -> None:
+                if stop.is_set():
+                    raise StoppedError
                 body = {
                     "model": self.name,
-                    "messages": [{"role": "user", "content": prompt}],
-                    "max_tokens": max_new_tokens,
+                    "messages": [{"role": "user", "content": prompts[index]}],
                     "temperature": temperature,
                     "seed": seed + sample,
                 }
-                return self._text(self._post(client, body))
+                with contextlib.ExitStack() as failed:
+                    failed.callback(stop.set)
+                    text = self._text(self._post(client, body, max_new_tokens, stop))
+                    rows[index][sample] = text
+                    if keep is not None:
+                        keep(index, sample, text)
+                    failed.pop_all()
 
             pool = ThreadPoolExecutor(self._concurrency)
             try:
                 waiting = [
-                    [pool.submit(ask, prompt, sample) for sample in range(drawn)] for prompt in prompts
+                    pool.submit(ask, index, sample)
+                    for index in range(len(prompts))
+                    for sample in range(drawn)
                 ]
-                rows = [[future.result() for future in row] for row in waiting]
+                for future in as_completed(waiting):
+                    if not isinstance(future.exception(), StoppedError):  # another failed before it
+                        future.result()
             finally:
+                stop.set()
                 pool.shutdown(cancel_futures=True)
         return [row if drawn == samples else row * samples for row in rows]
 
@@ -128,39 +152,29 @@ class EndpointModel:
         """Return an *estimate*: a token for every four bytes of UTF-8, the usual rule for English."""
         return math.ceil(len(text.encode("utf-8")) / 4)
 
-    def _post(self, client: Any, body: dict[str, Any]) -> Any:
-        import httpx2
+    def _post(self, client: Any, body: dict[str, Any], max_new_tokens: int, stop: threading.Event) -> Any:
+        def send() -> Any:
+            return client.post(
+                f"{self.base_url}/chat/completions", json=body | {self._length_option: max_new_tokens}
+            )
 
-        wait, trouble = self._first_wait, ""
-        for attempt in range(1, self._attempts + 1):
-            asked: float | None = None
-            try:
-                response = client.post(f"{self.base_url}/chat/completions", json=body)
-            except httpx2.TransportError as error:  # refused, cut off, timed out
-                trouble = type(error).__name__
-            else:
-                if response.status_code == 200:
-                    return self._document(response)
-                trouble = f"status {response.status_code}"
-                if response.status_code not in _RETRIED:
-                    raise self._refused(response)
-                asked = _retry_after(response.headers.get("Retry-After"))
-            if attempt < self._attempts:
-                # Jitter, so that the requests in flight do not all come back at the same moment.
-                time.sleep(min(_LONGEST_WAIT, asked if asked is not None else wait * random.uniform(1, 1.5)))
-                wait *= 2
-        raise RunError(
-            f'endpoint {self.base_url} gave no answer for "{self.name}" in {self._attempts} attempts '
-            f"({trouble})",
-            hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command again",
-        )
-
-    def _document(self, response: Any) -> Any:
+        try:
+            response = ask_patiently(send, self._patience, stop)
+            if response.status_code == 400 and _wants_the_other_name(response):
+                self._length_option = "max_completion_tokens"
+                response = ask_patiently(send, self._patience, stop)
+        except GaveUpError as trouble:
+            raise RunError(
+                f'endpoint {self.address} gave no answer for "{self.name}" {trouble}',
+                hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command again",
+            ) from trouble
+        if response.status_code != 200:
+            raise self._refused(response)
         try:
             return response.json()
         except ValueError as error:
             raise RunError(
-                f"endpoint {self.base_url} answered with something that is not JSON",
+                f"endpoint {self.address} answered with something that is not JSON",
                 hint="check that OPENAI_BASE_URL ends in the path of an OpenAI-compatible API, usually /v1",
             ) from error
 
@@ -169,36 +183,34 @@ class EndpointModel:
             401: "check OPENAI_API_KEY",
             403: "check that the key may use this model",
             404: "check the model's name and OPENAI_BASE_URL",
+            429: "the account's budget is spent: answers so far are kept",
         }
         return RunError(
-            f'endpoint {self.base_url} refused "{self.name}" with status {response.status_code}: '
-            f"{_reason(response)}",
+            f'endpoint {self.address} refused "{self.name}" with status {response.status_code}: '
+            f"{self._reason(response)}",
             hint=hints.get(response.status_code, "see the server's own message"),
         )
+
+    def _reason(self, response: Any) -> str:
+        """The server's own words, in one line; some servers repeat the key they were given."""
+        try:
+            message = str(response.json()["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            message = response.text
+        if self._key:
+            message = message.replace(self._key, "[key]")
+        return " ".join(message.split())[:200]
 
     def _text(self, document: Any) -> str:
         try:
             content = document["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError) as error:
             raise RunError(
-                f"endpoint {self.base_url} answered without choices[0].message.content",
+                f"endpoint {self.address} answered without choices[0].message.content",
                 hint="check that the address is an OpenAI-compatible chat API",
             ) from error
         return content if isinstance(content, str) else ""
 
 
-def _reason(response: Any) -> str:
-    """The server's own words, in one line. A key is never part of them: it is only in our request."""
-    try:
-        message = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = response.text
-    return " ".join(str(message).split())[:200]
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, or None; the header's other form, a date, is left to the usual back-off."""
-    try:
-        return max(0.0, float(value)) if value is not None else None
-    except ValueError:
-        return None
+def _wants_the_other_name(response: Any) -> bool:
+    return b"max_completion_tokens" in response.content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from personakit.files import cache_folder, write_text
@@ -30,6 +31,12 @@ def fingerprint_folder(folder: Path) -> str:
     for path in sorted(files):
         total.update(f"{path.name}\0{_file_digest(path)}\0".encode())
     return total.hexdigest()
+
+
+def fingerprint_of(revision: str | None, folders: Sequence[Path]) -> str:
+    """Return a digest of a model: "name@commit" where it comes from the hub, and its folders in order."""
+    parts = [revision or "", *map(fingerprint_folder, folders)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.environment import hide_loading_bars, keep_quiet
-from personakit.models.fingerprint import fingerprint_folder
-from personakit.models.nano import FOLDER as NANO_FOLDER
+from personakit.models.fingerprint import fingerprint_of
+from personakit.models.location import locate, nowhere
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 
 # Padded tokens held in one KV cache, and rows in one batch. On a CPU larger batches no longer help.
@@ -93,13 +92,12 @@ class LocalModel:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of everything that decides the answers: weights, adapter, tokenizer, configuration."""
-        parts = [self._fingerprint or ""] + [fingerprint_folder(folder) for folder in self._folders]
-        if not any(parts):
+        if not self._fingerprint and not self._folders:
             raise UserError(
                 f'model "{self.name}" has no fingerprint: it was handed over in memory',
                 hint="pass fingerprint=... when its answers are to be cached",
             )
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return fingerprint_of(self._fingerprint, self._folders)
 
     @cached_property
     def context_window(self) -> int | None:
@@ -242,42 +240,30 @@ def load_pretrained(
     wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
         torch.bfloat16 if device.startswith("cuda") else torch.float32
     )
-    folder = Path(name).expanduser()
-    if adapter is None and (folder / "adapter_config.json").is_file():
-        adapter = folder
-        name = _base_of(folder)
-        folder = Path(name).expanduser()
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UserError(
-            f'model folder "{folder}" has no config.json',
-            hint="name the folder that transformers' save_pretrained wrote, for a run its model/",
-        )
-    source = str(folder) if folder.is_dir() else name
+    place = locate(name, adapter)
+    name, adapter, folders = place.source, place.adapter, list(place.folders)
+    is_folder = Path(name).is_dir()
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=wanted)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=wanted, local_files_only=place.offline)
         tokenizer = AutoTokenizer.from_pretrained(
-            adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else source
+            adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
+            local_files_only=place.offline,
         )
     except (OSError, ValueError, SafetensorError) as error:
-        if folder.is_dir():
+        if is_folder:
             raise UserError(
-                f'model folder "{folder}" cannot be loaded: {_first_line(error)}',
+                f'model folder "{name}" cannot be loaded: {_first_line(error)}',
                 hint="check that it is whole: config.json, *.safetensors and the tokenizer's files",
             ) from error
-        raise UserError(
-            f'model "{name}" is neither a folder nor available from the hub',
-            hint='name a folder, a hub model that can be reached from here, "nano", or "openai:MODEL"',
-        ) from error
+        raise nowhere(name) from error
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         raise UserError(
             f'model "{name}" ({type(model).__name__}) is not a plain causal language model of transformers',
             hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
         )
-    folders = [folder] if folder.is_dir() else []
-    revision = None if folder.is_dir() else f"{name}@{getattr(model.config, '_commit_hash', None)}"
+    revision = None if is_folder else f"{name}@{getattr(model.config, '_commit_hash', None)}"
     if adapter is not None:
         model = _with_adapter(model, adapter)
-        folders.append(adapter)
     return model.to(device), tokenizer, folders, revision
 
 
@@ -296,20 +282,6 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
             f'adapter "{adapter}" does not fit its base model: {_first_line(error)}',
             hint="load it with the base model it was trained on",
         ) from error
-
-
-def _base_of(adapter: Path) -> str:
-    """The base model an adapter names; the built-in one is found again wherever it is installed."""
-    document = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    base = str(document.get("base_model_name_or_path") or "")
-    if not base:
-        raise UserError(
-            f'adapter folder "{adapter}" does not name its base model',
-            hint='set "base_model_name_or_path" in its adapter_config.json',
-        )
-    if not Path(base).is_dir() and Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
-        return str(NANO_FOLDER)
-    return base
 
 
 def _check_decoding(*, samples: int, max_new_tokens: int, temperature: float) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
-from personakit.rpo.prompts import rewriter_prompt
-from personakit.rpo.writer import TrajectoryWriter
+from personakit.rpo.prompts import Trajectory, rewriter_prompt
+from personakit.rpo.writer import Assignment, TrajectoryWriter
 from personakit.tasks.base import Task
 
 
@@ -74,25 +74,28 @@ def trajectories(
     In a share of them the context is taken away and the draft kept, so that the rewriter learns what
     to do for a user it knows nothing of.
     """
+    assignments = [_assignment(each, no_history_share, seed) for each in drafted]
     counts = FilterCounts()
     texts = []
-    for each in drafted:
-        query = each.example.query
-        assert query.gold is not None
-        draw = random.Random(f"{seed}/{query.task}/{query.id}").random()
-        context = Context() if draw < no_history_share else each.context
-        expected = each.draft if context.empty else query.gold
-        trajectory = writer.write(each.task, query, each.draft, context, query.gold)
-        reason = keep.reason_to_drop(each.task, trajectory, expected)
-        if reason is not None or trajectory is None:
+    for each, trajectory in zip(assignments, writer.write_all(assignments), strict=True):
+        reason = keep.reason_to_drop(each.task, trajectory, each.expected)
+        if reason is not None or not isinstance(trajectory, Trajectory):
             counts.dropped[reason or ""] += 1
             continue
         counts.kept += 1
         prompt = rewriter_prompt(
-            each.task, query, each.draft, context, count_tokens=count_tokens, max_length=max_length
+            each.task, each.query, each.draft, each.context, count_tokens=count_tokens, max_length=max_length
         )
         texts.append(TrainingText(prompt, trajectory.text()))
     return texts, counts
+
+
+def _assignment(drafted: Drafted, no_history_share: float, seed: int) -> Assignment:
+    query = drafted.example.query
+    assert query.gold is not None
+    draw = random.Random(f"{seed}/{query.task}/{query.id}").random()
+    context = Context() if draw < no_history_share else drafted.context
+    return Assignment(drafted.task, query, drafted.draft, context, query.gold)
 
 
 def context_injection_texts(

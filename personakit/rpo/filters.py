@@ -45,10 +45,12 @@ class TrajectoryFilter:
     max_tokens: int
     minimum_reward: float = 0.0
 
-    def reason_to_drop(self, task: Task, trajectory: Trajectory | None, expected: str) -> str | None:
-        """Return why `trajectory` is dropped, or None where it is kept."""
-        if trajectory is None:
+    def reason_to_drop(self, task: Task, trajectory: Trajectory | str | None, expected: str) -> str | None:
+        """Return why `trajectory`, or a text that is none, is dropped; None where it is kept."""
+        if not trajectory:
             return NO_TRAJECTORY
+        if isinstance(trajectory, str):
+            return UNPARSABLE
         written = parse_trajectory(trajectory.text())
         if written is None or written.response != trajectory.response.strip():
             return UNPARSABLE

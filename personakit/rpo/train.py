@@ -1,8 +1,8 @@
-"""`personakit train rpo`: generic answers, trajectories, supervised fine-tuning, and the control.
+"""`personakit train rpo`: generic answers, trajectories, supervised fine-tuning, RL, and the controls.
 
 Each stage leaves what it made in the run and is passed over when the run is resumed: the answers in
 the answer cache (kept by content, so a stopped job asks only for the rest), the trained weights in
-`model/` and `controls/`. Trajectories are written again on resume: they follow from the answers.
+`sft/`, `model/` and `controls/`. Trajectories are written again on resume: they follow from the answers.
 
 Under `accelerate launch` the processes deal the prompts out among them, and then all hold all answers.
 """
@@ -23,6 +23,7 @@ from personakit.errors import UserError
 from personakit.models.cache import CachedModel
 from personakit.models.open import open_language_model
 from personakit.retrieval import open_retriever
+from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
     Drafted,
     TrainingText,
@@ -31,7 +32,8 @@ from personakit.rpo.dataset import (
     trajectories,
 )
 from personakit.rpo.filters import TrajectoryFilter
-from personakit.rpo.writer import TemplateWriter
+from personakit.rpo.reinforce import check_rl, reinforce
+from personakit.rpo.teacher import open_writer
 from personakit.tasks import get_task
 from personakit.training.early_stop import EarlyStop
 from personakit.training.processes import first_on_this_machine, in_shares, process_count
@@ -42,13 +44,21 @@ from personakit.training.supervised import Finetuned, PromptCompletion, Supervis
 REWRITER = "sft"
 CONTROL = "context-injection"
 CONTROL_FOLDER = str(Path("controls") / "context_injection")
+RL = "rl"
+SFT_FOLDER = "sft"
+"""Where the model that RL began with stays."""
+SFT_CONTINUED = "sft-continued"
+SFT_CONTINUED_FOLDER = str(Path("controls") / "sft_continued")
+WITHOUT_CURRICULUM = "without-curriculum"
+WITHOUT_CURRICULUM_FOLDER = str(Path("controls") / "without_curriculum")
 
 
 def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
-    """Train a rewriter (and, where wanted, fine-tuned context injection) into `run`.
+    """Train a rewriter, and the controls that are wanted, into `run`; return what its last stage left.
 
-    Raises `UserError` where the data has nothing to train on.
+    Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
     """
+    check_plan(config)
     with first_on_this_machine():  # it converts the data, or makes it
         stores = training_stores(config)
     fingerprint = _fingerprint(stores)
@@ -64,7 +74,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     drafted, held_out = _hold_out(drafted, config.data.held_out)
     write = partial(
         trajectories,
-        writer=TemplateWriter(),
+        writer=open_writer(config, progress, _DealtOut),
         keep=TrajectoryFilter(
             rewriter.count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
         ),
@@ -81,7 +91,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
             f"no trajectory of {len(drafted)} was kept ({counts.summary()})",
             hint="raise trajectories.max_tokens, or look at the data with personakit data check",
         )
-    tuned = finetune(
+    sft = finetune(
         config.model,
         _examples(texts),
         _settings(config),
@@ -89,17 +99,71 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
         REWRITER,
         evaluation=_examples(write(held_out)[0]),
         progress=progress,
+        output="model" if config.stages == "sft" else SFT_FOLDER,
     )
+    result, tokens = sft, sft.tokens
+    if config.stages == "all":
+        reinforced = partial(
+            reinforce,
+            config,
+            drafted,
+            sft.model,
+            run=run,
+            count_tokens=rewriter.count_tokens,
+            progress=progress,
+        )
+        stages = curriculum_stages(config.rl.curriculum, config.retrieval.k)
+        rl = reinforced(stages, name=RL, held_out=held_out)
+        result, tokens = rl.result, sft.tokens + rl.result.tokens
+        if config.controls.sft_continued:
+            finetune(
+                str(sft.model),
+                _examples(texts),
+                _settings(config, max_tokens=rl.result.tokens),
+                run,
+                SFT_CONTINUED,
+                progress=progress,
+                output=SFT_CONTINUED_FOLDER,
+            )
+        if config.controls.without_curriculum:
+            # The same steps, rates and queries stage by stage: only what the prompts show differs.
+            reinforced(
+                [ContextStage(config.retrieval.k)] * len(stages),
+                name=WITHOUT_CURRICULUM,
+                stage_steps=rl.stage_steps,
+                output=WITHOUT_CURRICULUM_FOLDER,
+            )
     if config.controls.fine_tuned_context_injection:
         control = context_injection_texts(
             drafted, count_tokens=rewriter.count_tokens, max_length=config.controls.context_tokens
         )
-        # The same users, items and number of training tokens, so that the two can be compared.
-        settings = _settings(config, max_tokens=tuned.tokens)
+        # The same users, items and number of training tokens as all stages, so that the two can be compared.
+        settings = _settings(config, max_tokens=tokens)
         finetune(
             config.model, _examples(control), settings, run, CONTROL, progress=progress, output=CONTROL_FOLDER
         )
-    return tuned
+    return result
+
+
+def check_plan(config: TrainRPO) -> None:
+    """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    controls = config.controls
+    if config.stages == "sft":
+        for name in ("sft_continued", "without_curriculum"):
+            if getattr(controls, name):
+                raise UserError(
+                    f"controls.{name} is true and stages is sft: it is set against RL",
+                    hint=f"set stages=all, or controls.{name}=false",
+                )
+        return
+    stages = curriculum_stages(config.rl.curriculum, config.retrieval.k)
+    if controls.without_curriculum and stages == [ContextStage(config.retrieval.k)]:
+        raise UserError(
+            "controls.without_curriculum is true, and there is no curriculum to be without "
+            f"(rl.curriculum.enabled {str(config.rl.curriculum.enabled).lower()}, {len(stages)} stage)",
+            hint="set rl.curriculum.enabled=true with a retrieval.k of 2 or more, or leave the control out",
+        )
+    check_rl(config)
 
 
 def _hold_out(drafted: Sequence[Drafted], count: int) -> tuple[list[Drafted], list[Drafted]]:
@@ -138,7 +202,7 @@ def _draft(
     drafted: list[Drafted] = []
     with Staged(progress, "generic answers", total) as reporter:
         base = CachedModel(
-            open_language_model(config.base, truncate=True),
+            open_language_model(config.base, truncate=True, endpoint=config.endpoint),
             # The other processes are about as far with their shares as this one is.
             on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
         )

@@ -1,4 +1,4 @@
-"""The `template` trajectory writer: evidence and plan by code, offline, the same every time.
+"""What a trajectory writer is, and the `template` one: by code, offline, the same every time.
 
 Evidence is worked out from the request, the draft and the items alone, never from the gold answer: it
 must be writable at test time. The plan is the difference between draft and gold in words that name no
@@ -8,6 +8,8 @@ content ("add words before"), so that it says what to do without saying the answ
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from personakit.records import Context, ProfileItem, Query
@@ -21,16 +23,38 @@ _QUOTED_ITEMS = 2
 _QUOTED_WORDS = 24
 
 
-class TrajectoryWriter(Protocol):
-    """Writes how one gets from the draft to the gold answer; None where it has no answer."""
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A training query to write a trajectory for: what the rewriter will see of it, and its gold answer."""
 
-    def write(self, task: Task, query: Query, draft: str, context: Context, gold: str) -> Trajectory | None:
-        """Return a trajectory for one training query."""
+    task: Task
+    query: Query
+    draft: str
+    context: Context
+    gold: str
+
+    @property
+    def expected(self) -> str:
+        """What the response has to be: gold; without any context, the draft."""
+        return self.draft if self.context.empty else self.gold
+
+
+class TrajectoryWriter(Protocol):
+    """Writes how one gets from the draft to the gold answer."""
+
+    def write_all(self, assignments: Sequence[Assignment]) -> Sequence[Trajectory | str | None]:
+        """Return for each assignment a trajectory, a text that is none, or None where nothing came."""
         ...
 
 
 class TemplateWriter:
     """Evidence: what the items ranked first show. Plan: how the draft has to change."""
+
+    def write_all(self, assignments: Sequence[Assignment]) -> list[Trajectory]:
+        """Return one trajectory each; see `write`."""
+        return [
+            self.write(each.task, each.query, each.draft, each.context, each.gold) for each in assignments
+        ]
 
     def write(self, task: Task, query: Query, draft: str, context: Context, gold: str) -> Trajectory:
         """Return a trajectory whose response is `gold`; without any context, the draft is kept."""

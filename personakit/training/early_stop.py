@@ -1,12 +1,13 @@
-"""Stop when a metric has not improved for a while, and keep the weights that were best.
+"""Stop when a metric has not improved for a while, and keep the weights that were best; or at a target.
 
-The decision is a function of the lines of metrics.jsonl alone: a resumed stage reads them again and
+Either decision is a function of the lines of metrics.jsonl alone: a resumed stage reads them again and
 stands where it stood, with no state of its own to save.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,44 @@ class EarlyStop:
                 f'early_stop.mode is "{self.mode}", expected min or max',
                 hint="min where lower is better (a loss), max where higher is (a reward)",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """When a stage has got far enough. Its result is the weights it has then."""
+
+    value: float
+    """Stop once the metric's mean over the last `window` logging steps is at least this."""
+    metric: str = "reward"
+    """A name from metrics.jsonl."""
+    window: int = 10
+    """Logging steps; the stage makes at least as many."""
+
+
+class TargetWatch:
+    """The last measurements of a target's metric."""
+
+    def __init__(self, settings: Target) -> None:
+        """Nothing measured yet."""
+        self._settings = settings
+        self._last: deque[float] = deque(maxlen=settings.window)
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is time to stop."""
+        full = len(self._last) == self._settings.window
+        return full and sum(self._last) / len(self._last) >= self._settings.value
+
+    def observe_line(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of metrics.jsonl if it holds the metric."""
+        value = line.get(self._settings.metric)
+        if value is not None:
+            self._last.append(float(value))
+
+    def replay(self, metrics: Path, stage: str) -> None:
+        """Take in what an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
+        for line in _logged(metrics, stage):
+            self.observe_line(line)
 
 
 class Patience:
@@ -98,8 +137,12 @@ class Patience:
 
     def replay(self, metrics: Path, stage: str) -> None:
         """Take in what an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
-        if metrics.is_file():
-            lines: Iterable[str] = metrics.read_text(encoding="utf-8").splitlines()
-            for line in map(json.loads, lines):
-                if line["stage"] == stage:
-                    self.observe_line(line)
+        for line in _logged(metrics, stage):
+            self.observe_line(line)
+
+
+def _logged(metrics: Path, stage: str) -> Iterable[Mapping[str, Any]]:
+    if not metrics.is_file():
+        return []
+    lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line["stage"] == stage]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.training.checkpoints import newest_complete
-from personakit.training.early_stop import Patience
+from personakit.training.early_stop import Patience, TargetWatch
 from personakit.training.memory import Workload, plan_memory, sharding_of_launch, shared_fraction
 from personakit.training.out_of_memory import out_of_memory
 from personakit.training.precision import Precision, decide_precision
@@ -209,7 +209,7 @@ def fit(
         # The trainer itself loads the step that `Watch` names, under whatever engine it trains.
         trainer.args.load_best_model_at_end = True
     with Staged(progress or Silent(), stage, trainer.args.max_steps, began) as reporter:
-        trainer.add_callback(Watch(run, stage, meter, reporter, patience))
+        trainer.add_callback(Watch(run, stage, meter, reporter, patience, _target(settings, run, stage)))
         with out_of_memory(work, stage), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TRL's use of old names in transformers
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
@@ -264,6 +264,14 @@ def _patience(settings: StageSettings, run: Run, stage: str) -> Patience | None:
     patience = Patience(settings.early_stop)
     patience.replay(run.folder / "metrics.jsonl", stage)
     return patience
+
+
+def _target(settings: StageSettings, run: Run, stage: str) -> TargetWatch | None:
+    if settings.target is None:
+        return None
+    target = TargetWatch(settings.target)
+    target.replay(run.folder / "metrics.jsonl", stage)
+    return target
 
 
 def _recomputes(settings: StageSettings, precision: Precision) -> bool:

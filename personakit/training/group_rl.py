@@ -13,10 +13,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from personakit.errors import UserError
 from personakit.models.environment import keep_quiet
+from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
     Finetuned,
@@ -37,7 +39,13 @@ from personakit.training.run import Run
 from personakit.training.schedule import make_schedule
 from personakit.training.settings import StageSettings, check_settings
 from personakit.training.vllm import Vllm, require_vllm, vllm_arguments
-from personakit.training.weights import Trainable, load_trainable, save_start
+from personakit.training.weights import (
+    Trainable,
+    is_adapted,
+    load_trainable,
+    save_start,
+    set_reference_adapter,
+)
 
 __all__ = ["GroupRLSettings", "Prompt", "Reward", "train"]
 
@@ -108,15 +116,18 @@ def train(
     stage: str,
     *,
     evaluation: Sequence[Prompt] = (),
+    reference: str | None = None,
     progress: Progress | None = None,
     output: str = "model",
 ) -> Finetuned:
     """Train `model` to earn more reward on `prompts`; leave the result in `run.folder/output`.
 
     `epochs` and `max_steps` are rounded up to whole generations, and bound where both are given by
-    `max_steps`. The reference is `model` as it is now. Resumes, and passes over a stage that is done, as
-    `supervised.finetune`. Rewards on `evaluation` are logged now and then. Raises `UserError` for
-    settings and prompts that cannot be trained on.
+    `max_steps`. The reference is `model` as it is now, or the folder `reference`, which holds the same kind
+    of weights (all of them, or an adapter of the same rank): so several stages in a row keep one reference,
+    and name it as what they are tuned from.
+    Resumes, and passes over a stage that is done, as `supervised.finetune`. Rewards on `evaluation` are
+    logged now and then. Raises `UserError` for settings and prompts that cannot be trained on.
     """
     done = stage_result(run, stage)
     if done is not None:
@@ -150,7 +161,9 @@ def train(
         max_steps=batches.generations,
         group_by_length=settings.group_by_length,
     ).order
-    if settings.beta and start.merged:
+    if settings.beta and reference is not None and settings.lora_rank == 0:
+        start.network.config._name_or_path = reference  # where TRL loads its reference model from
+    elif settings.beta and start.merged:
         save_start(start.network, start.tokenizer, run, stage)
     decoded = settings.rows_at_a_time * batches.passes_per_generation
     work = plan(
@@ -170,6 +183,8 @@ def train(
     trainer = _trainer(
         start, every, order, evaluated, desk, rewards, batches, settings, precision, run, stage
     )
+    if settings.beta and reference is not None and is_adapted(start.network):
+        set_reference_adapter(trainer.model, reference)
     log.training = lambda: bool(trainer.model.training)
     return fit(
         trainer,
@@ -177,7 +192,7 @@ def train(
         settings,
         run,
         stage,
-        base=model,
+        base=reference or model,
         output=output,
         meter=Meter(
             lambda name: _renamed(name, desk.metrics), lambda step, state: int(state.num_input_tokens_seen)
@@ -185,7 +200,10 @@ def train(
         work=work,
         examples=len(prompts),
         cut=0,
-        facts={"examples_fingerprint": _fingerprint(prompts), "reference": start.fingerprint},
+        facts={
+            "examples_fingerprint": _fingerprint(prompts),
+            "reference": start.fingerprint if reference is None else fingerprint_folder(Path(reference)),
+        },
         progress=progress,
         on_resume=log.rewind,
     )

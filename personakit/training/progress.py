@@ -54,6 +54,7 @@ class Lines:
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Remember where the stage begins."""
         self._title, self._total, self._first, self._done = title, total, done, done
+        self._facts = {}
         self._began = self._said = time.monotonic()
 
     def update(self, done: int, **facts: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from personakit.errors import UserError
-from personakit.training.early_stop import EarlyStop
+from personakit.training.early_stop import EarlyStop, Target
 from personakit.training.processes import process_count
 
 
@@ -54,6 +54,7 @@ class StageSettings:
     """Steps between evaluations where there is an evaluation set; rounded up to a multiple of `log_every`.
     None: as often as a checkpoint is written."""
     early_stop: EarlyStop | None = None
+    target: Target | None = None
     gradient_checkpointing: bool | None = None
     """None: on a GPU yes (less memory), on a CPU no."""
     device: str = "auto"

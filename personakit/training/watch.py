@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
-from personakit.training.early_stop import Patience
+from personakit.training.early_stop import Patience, TargetWatch
 from personakit.training.fitting import Meter
 from personakit.training.processes import wait_for_all
 from personakit.training.progress import Progress
@@ -24,14 +24,21 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     """Writes metrics.jsonl and the checkpoints' markers, stops early, and tells the progress reporter."""
 
     def __init__(
-        self, run: Run, stage: str, meter: Meter, progress: Progress, patience: Patience | None = None
+        self,
+        run: Run,
+        stage: str,
+        meter: Meter,
+        progress: Progress,
+        patience: Patience | None = None,
+        target: TargetWatch | None = None,
     ) -> None:
-        """`patience` has taken in what an earlier attempt logged."""
+        """`patience` and `target` have taken in what an earlier attempt logged."""
         self._run = run
         self._stage = stage
         self._meter = meter
         self._progress = progress
         self._patience = patience
+        self._target = target
         self._last: tuple[float, int] = (time.monotonic(), 0)  # when the last line was logged, and its tokens
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -59,6 +66,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self._run.log_metrics(self._stage, state.global_step, **line)
         if self._patience is not None:
             self._judge({"step": state.global_step, **line}, self._patience, state, control)
+        if self._target is not None:
+            self._target.observe_line(line)
+            if self._target.reached:
+                _stop(control)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint whole, and note the seconds so far: after a kill they are known to here."""
@@ -86,6 +97,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
             state.best_metric = patience.best_value
             control.should_save = True
         elif patience.exhausted:
-            # No checkpoint where training stops: a run resumed from one would make another step.
-            control.should_save = False
-            control.should_training_stop = True
+            _stop(control)
+
+
+def _stop(control: Any) -> None:
+    # No checkpoint where training stops: a run resumed from one would make another step.
+    control.should_save = False
+    control.should_training_stop = True

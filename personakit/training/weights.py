@@ -121,6 +121,17 @@ def save_start(network: Any, tokenizer: Any, run: Run, stage: str) -> None:
     network.config._name_or_path = str(folder)
 
 
+def set_reference_adapter(network: Any, folder: str) -> None:
+    """Let the frozen adapter that TRL made as a copy of the trained one be the adapter in `folder`.
+
+    Under FSDP or ZeRO-3 this has to happen before the weights are sharded, which is when training begins.
+    """
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    weights = load_peft_weights(str(Path(folder).expanduser()), device="cpu")
+    set_peft_model_state_dict(network, weights, adapter_name="ref")
+
+
 def remove_checkpoints(run: Run, stage: str) -> None:
     """Remove what a stage that is done no longer needs."""
     if run.writes:

@@ -140,6 +140,61 @@ def test_a_look_at_test_is_recorded_and_a_refused_one_is_not(
     assert "looked at 2 times" in (tmp_path / "two" / "report.html").read_text()
 
 
+def test_an_unseen_base_adds_its_rows_and_the_share_of_the_gain_kept_there(
+    call: Call, tiny_run: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    done = call(
+        *("eval", "lamp", "--run", tiny_run, "--json", "--task", "LaMP_7", "--output", tmp_path / "out"),
+        *("--base", f"{tiny_model}:terse", "--base", f"{tiny_model}:wordy", "--base", tiny_model),
+        *("--baseline", "copy"),
+    )
+    assert done.status == 0, done.err
+    own = ["generic", "copy the input", "RPO"]
+    added = [f"{row}, {tiny_model}:{kind}" for kind in ("terse", "wordy") for row in ("generic", "RPO")]
+    assert list(dict.fromkeys(row["method"] for row in done.document["rows"])) == own + added
+    assert list(done.document["seconds_per_answer"]) == own + added
+    assert [one["base"] for one in done.document["transfer"]] == [
+        f"{tiny_model}:terse",
+        f"{tiny_model}:wordy",
+    ]
+    for one in done.document["transfer"]:
+        assert (one["own"], one["own_generic"]) == ("RPO", "generic")
+        assert {"share", "low", "high", "gain", "own_gain"} <= one.keys()
+    value = {row["method"]: row["value"] for row in done.document["rows"] if row["metric"] == "primary"}
+    gain = value[f"RPO, {tiny_model}:wordy"] - value[f"generic, {tiny_model}:wordy"]
+    assert done.document["transfer"][1]["gain"]["value"] == pytest.approx(gain, abs=1e-5)
+    assert done.document["made_by"]["unseen_bases"] == [f"{tiny_model}:terse", f"{tiny_model}:wordy"]
+
+
+def test_other_trainings_of_the_rewriter_are_rows_where_the_run_has_them(
+    call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    from personakit.methods import REWRITERS
+
+    run = make_run(tmp_path / "run", tiny_model, tiny_data)
+    for place in REWRITERS.values():
+        shutil.copytree(tiny_model, run / place)
+    done = call("eval", "lamp", "--run", run, "--json", "--task", "LaMP_7", "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    rows = list(dict.fromkeys(row["method"] for row in done.document["rows"]))
+    assert [row for row in rows if row.startswith("RPO")] == [
+        "RPO",
+        "RPO, SFT only",
+        "RPO, SFT continued",
+        "RPO, no curriculum",
+        "RPO, empty history",
+        "RPO, another user's history",
+    ]
+    compared = {one["against"] for one in done.document["beats"] if one["method"] == "RPO"}
+    assert {"RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"} <= compared
+
+
+def test_only_one_base_stands_behind_baselines_alone(call: Call, tiny_model: Path, tiny_data: Path) -> None:
+    refused = call("eval", "lamp", "--no-run", "--data", tiny_data, "--base", tiny_model, "--base", "nano")
+    assert refused.status == 2
+    assert "expected one base" in refused.err
+
+
 def test_baselines_alone_need_no_run(call: Call, tiny_model: Path, tiny_data: Path) -> None:
     done = call(
         *("eval", "lamp", "--no-run", "--base", tiny_model, "--data", tiny_data, "--limit", "2", "--json"),

@@ -17,7 +17,7 @@ def train(call: Call, tiny_model: Path, tiny_data: Path) -> Call:
     """Return `train("--output", ...)`, four steps on a tiny model and tiny data."""
     settings = (
         *(f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_7]"),
-        *("sft.steps=4", "sft.batch_size=2", "sft.checkpoint_every=1", "lora.rank=0"),
+        *("sft.steps=4", "sft.batch_size=2", "sft.checkpoint_every=1", "lora.rank=0", "stages=sft"),
         *("decoding.max_new_tokens=8", "controls.fine_tuned_context_injection=false"),
     )
 

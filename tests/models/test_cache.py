@@ -5,9 +5,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,10 +174,26 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
         AnswerCache(path)
 
 
-def test_a_model_that_is_paid_for_is_asked_for_little_at_a_time(cache: AnswerCache) -> None:
+def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:
     class Paid(Counting):
-        chunk = 2
+        def generate(
+            self, prompts: Sequence[str], *, keep: Callable[[int, int, str], None], **decoding: Any
+        ) -> list[list[str]]:
+            rows = super().generate(prompts, **decoding)
+            for index, row in reversed(list(enumerate(rows))):  # they come in any order
+                for sample, text in enumerate(row):
+                    keep(index, sample, text)
+                    if len(cache) == 5:
+                        raise ConnectionError("gone")
+            return rows
 
+    prompts, seen = ["a", "b", "c", "d"], list[tuple[int, int]]()
+    model = CachedModel(Paid(), cache, on_progress=lambda done, of: seen.append((done, of)))
     with pytest.raises(ConnectionError):
-        CachedModel(Paid(fail_at="p5"), cache).generate([f"p{n}" for n in range(10)], max_new_tokens=5)
-    assert len(cache) == 4
+        model.generate(prompts, samples=2, max_new_tokens=5, temperature=1.0)
+    assert len(cache) == 5
+    assert seen[-1] == (2, 4)
+    rest = Counting()
+    rows = CachedModel(rest, cache).generate(prompts, samples=2, max_new_tokens=5, temperature=1.0)
+    assert rows[3] == ["d/5/1.0/0/0", "d/5/1.0/0/1"]
+    assert [(prompt, samples) for prompt, samples, _ in rest.asked] == [("a", 2), ("b", 1)]

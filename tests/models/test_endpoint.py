@@ -1,60 +1,20 @@
 from __future__ import annotations
 
-import json
+import email.utils
 import threading
+import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from personakit.errors import RunError, UserError
+from personakit.models.cache import AnswerCache, CachedModel
 from personakit.models.endpoint import EndpointModel
 from personakit.models.open import open_language_model
+from personakit.models.patience import Patience, retry_after
 
-Reply = tuple[int, dict[str, str], bytes]
-
-
-class Server:
-    """A local server that answers as `script(number of the request, its body)` says."""
-
-    def __init__(self, script: Callable[[int, dict[str, Any]], Reply]) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.paths: list[str] = []
-        self.most_at_once = self._now = 0
-        lock, server = threading.Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with lock:
-                    server._now += 1
-                    server.most_at_once = max(server.most_at_once, server._now)
-                    server.bodies.append(body)
-                    server.keys.append(self.headers.get("Authorization"))
-                    server.paths.append(self.path)
-                    number = len(server.bodies)
-                status, headers, content = script(number, body)
-                with lock:
-                    server._now -= 1
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+from .server import CUT, Reply, Server, echo, said
 
 
 @pytest.fixture
@@ -68,14 +28,6 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.stop()
-
-
-def said(text: str) -> Reply:
-    return 200, {}, json.dumps({"choices": [{"message": {"content": text}}]}).encode()
-
-
-def echo(number: int, body: dict[str, Any]) -> Reply:
-    return said(f"{body['messages'][0]['content']}:{body['seed']}")
 
 
 def test_answers_come_in_input_order_with_bounded_concurrency(serve: Callable[..., Server]) -> None:
@@ -104,7 +56,7 @@ def test_waits_as_asked_when_there_are_too_many_requests(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("personakit.models.endpoint.time.sleep", waits.append)
+    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
 
     def twice_busy(number: int, body: dict[str, Any]) -> Reply:
         return (429, {"Retry-After": str(number)}, b"{}") if number <= 2 else echo(number, body)
@@ -118,12 +70,16 @@ def test_a_server_that_dies_gives_one_sentence(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("personakit.models.endpoint.time.sleep", waits.append)
+    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
     server = serve(echo)
-    model = EndpointModel("m", base_url=server.url, key="sk-secret", attempts=4, first_wait=0.5)
+    model = EndpointModel(
+        "m", base_url=server.url, key="sk-secret", patience=Patience(attempts=4, first_wait=0.5)
+    )
     assert model.generate(["p"], max_new_tokens=7) == [["p:0"]]
     server.stop()
-    with pytest.raises(RunError, match=r'gave no answer for "m" in 4 attempts') as caught:
+    with pytest.raises(
+        RunError, match=r'gave no answer for "m" in 4 attempts \(it cannot be reached\)'
+    ) as caught:
         model.generate(["p"], max_new_tokens=7)
     assert "sk-secret" not in str(caught.value) + caught.value.hint
     assert len(waits) == 3
@@ -180,3 +136,115 @@ def test_the_fingerprint_tells_addresses_and_models_apart() -> None:
         EndpointModel("a", base_url="http://y/v1"),
     ]
     assert len({model.fingerprint for model in models}) == 3
+
+
+def test_a_busy_server_is_waited_for_longer_than_a_dead_one(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: None)
+    patience = Patience(attempts=2, busy_attempts=9)
+    server = serve(lambda number, body: (429, {}, b"{}") if number <= 8 else echo(number, body))
+    assert EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
+    server = serve(lambda number, body: (429, {}, b"{}"))
+    with pytest.raises(RunError, match=r"in 9 attempts \(status 429\)"):
+        EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
+
+
+def test_a_spent_budget_is_not_waited_for(serve: Callable[..., Server]) -> None:
+    reply = b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}'
+    server = serve(lambda number, body: (429, {}, reply))
+    with pytest.raises(RunError, match="exceeded your quota") as caught:
+        EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7)
+    assert "budget" in caught.value.hint
+    assert len(server.bodies) == 1
+
+
+def test_a_time_out_is_told(serve: Callable[..., Server]) -> None:
+    released = threading.Event()
+
+    def late(number: int, body: dict[str, Any]) -> Reply:
+        released.wait(5)
+        return CUT
+
+    server = serve(late)
+    model = EndpointModel("m", base_url=server.url, patience=Patience(timeout=0.2, attempts=1))
+    with pytest.raises(RunError, match=r"nothing came within 0\.2 seconds"):
+        model.generate(["p"], max_new_tokens=7)
+    released.set()
+
+
+def test_retry_after_is_read_in_both_its_forms() -> None:
+    assert retry_after("3") == 3.0
+    assert retry_after("-1") == 0.0
+    assert retry_after("soon") is retry_after(None) is None
+    assert 5 < (retry_after(email.utils.formatdate(time.time() + 10, usegmt=True)) or 0) <= 10
+    assert retry_after(email.utils.formatdate(time.time() - 10)) == 0.0
+
+
+def test_a_model_that_wants_another_name_for_the_length_is_told_it(serve: Callable[..., Server]) -> None:
+    def reasoning(number: int, body: dict[str, Any]) -> Reply:
+        if "max_tokens" in body:
+            return 400, {}, b'{"error": {"message": "Use \'max_completion_tokens\' instead."}}'
+        return said(str(body["max_completion_tokens"]))
+
+    server = serve(reasoning)
+    model = EndpointModel("m", base_url=server.url, concurrency=1)
+    assert model.generate(["p", "q"], max_new_tokens=7) == [["7"], ["7"]]
+    assert len(server.bodies) == 3
+
+
+def test_neither_key_nor_password_is_shown(serve: Callable[..., Server]) -> None:
+    server = serve(lambda number, body: (401, {}, b'{"error": {"message": "no such key: sk-secret"}}'))
+    url = server.url.replace("http://", "http://ada:hunter2@")
+    with pytest.raises(RunError) as caught:
+        EndpointModel("m", base_url=url, key="sk-secret").generate(["p"], max_new_tokens=7)
+    assert "no such key: [key]" in caught.value.message
+    assert "hunter2" not in caught.value.message
+    assert server.url in caught.value.message
+
+
+def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
+
+    def failing(number: int, body: dict[str, Any]) -> Reply:
+        if number <= 5:
+            return 429, {"Retry-After": "7"}, b"{}"
+        return CUT if number == 10 or number > 40 else echo(number, body)
+
+    server = serve(failing)
+    prompts = [f"p{n}" for n in range(60)]
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    model = EndpointModel("m", base_url=server.url, concurrency=4)
+    with pytest.raises(RunError, match=r"in \d+ attempts \(the connection was cut\)"):
+        CachedModel(model, cache).generate(prompts, max_new_tokens=7)
+    assert waits.count(7.0) == 5  # as the server asked
+    assert len(cache) == sum(server.answered.values()) == 34  # 40 less five refusals and a cut
+    asked = len(server.bodies)
+    server.script = echo
+    assert CachedModel(model, cache).generate(prompts, max_new_tokens=7) == [
+        [f"{each}:0"] for each in prompts
+    ]
+    assert set(server.answered.values()) == {1}
+    assert len(server.bodies) == asked + 60 - 34
+    assert server.most_at_once <= 4
+
+
+def test_answers_in_flight_are_kept_when_another_request_fails(serve: Callable[..., Server]) -> None:
+    begun = threading.Event()
+
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        if body["messages"][0]["content"] == "bad":
+            begun.wait(5)
+            return 404, {}, b"no"
+        begun.set()
+        time.sleep(0.3)  # the answer comes after the other has failed
+        return echo(number, body)
+
+    kept: list[tuple[int, int, str]] = []
+    model = EndpointModel("m", base_url=serve(script).url, concurrency=2)
+    with pytest.raises(RunError, match="status 404"):
+        model.generate(["bad", "good", "later"], max_new_tokens=7, keep=lambda *answer: kept.append(answer))
+    assert kept == [(1, 0, "good:0")]

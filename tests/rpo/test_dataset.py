@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from personakit.records import Context, Query
+from personakit.records import Context
 from personakit.rpo import filters
 from personakit.rpo.dataset import Drafted, TrainingText, context_injection_texts, draft_all, trajectories
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, parse_trajectory
-from personakit.rpo.writer import KEEP, TemplateWriter, TrajectoryWriter
+from personakit.rpo.writer import KEEP, Assignment, TemplateWriter, TrajectoryWriter
 from personakit.tasks import get_task
-from personakit.tasks.base import Task
 
 from .fakes import TASKS, AllItems, Scripted, count_words, draft_in, example, gold_of
 
@@ -49,8 +49,8 @@ class WritesByUser:
     def __init__(self, written: dict[str, Trajectory | None]) -> None:
         self.written = written
 
-    def write(self, task: Task, query: Query, draft: str, context: Context, gold: str) -> Trajectory | None:
-        return self.written[query.user_id]
+    def write_all(self, assignments: Sequence[Assignment]) -> list[Trajectory | None]:
+        return [self.written[each.query.user_id] for each in assignments]
 
 
 def test_every_reason_to_drop_is_reached_and_counted_once() -> None:

@@ -19,11 +19,19 @@ torch.set_num_threads(1)
 import trl, peft
 from personakit.cli import main
 from personakit.models.local import LocalModel
+from personakit.rpo import reinforce
 from personakit.training import supervised
+from personakit.training.group_rl import Reward
 from personakit.training.run import Run
 
 root, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
 generate = LocalModel.generate
+
+def letters(completions, **_):
+    return [len(set(text)) / 8 for text in completions]
+
+# Random weights never write a tag: what is paid here is many different letters.
+reinforce.rewards = lambda weight: [Reward(letters, name="task")]
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -37,13 +45,25 @@ def dies_in_the_second_request():
         return generate(self, prompts, **how)
     LocalModel.generate = counted
 
-def dies_after_a_line_of(wanted):
+def dies_after_a_line_of(wanted, last=20):
     log = Run.log_metrics
     def log_metrics(self, stage, step, **values):
         log(self, stage, step, **values)
-        if (stage, step) == (wanted, 20):
+        if (stage, step) == (wanted, last):
             die()
     Run.log_metrics = log_metrics
+
+def dies_when_this_is_done(stage):
+    mark = Run.mark_stage
+    def mark_stage(self, name, result):
+        mark(self, name, result)
+        if name == stage:
+            die()
+    Run.mark_stage = mark_stage
+
+def dies_before_this_is_marked(stage):
+    mark = Run.mark_stage
+    Run.mark_stage = lambda self, name, result: die() if name == stage else mark(self, name, result)
 
 def attempt(name, *options, death=None):
     child = os.fork()
@@ -68,6 +88,11 @@ def attempt(name, *options, death=None):
 attempt("alone", *settings)
 attempt("killed", *settings, death=dies_in_the_second_request)
 attempt("killed", "--resume", death=lambda: dies_after_a_line_of("sft"))
+attempt("killed", "--resume", death=lambda: dies_after_a_line_of("rl-1", 3))
+attempt("killed", "--resume", death=lambda: dies_when_this_is_done("rl-1"))
+attempt("killed", "--resume", death=lambda: dies_before_this_is_marked("rl-2"))
+attempt("killed", "--resume", death=lambda: dies_when_this_is_done("rl-2"))
+attempt("killed", "--resume", death=lambda: dies_after_a_line_of("without-curriculum-2", 3))
 attempt("killed", "--resume", death=lambda: dies_after_a_line_of("context-injection"))
 attempt("killed", "--resume")
 """
@@ -80,21 +105,38 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
 ) -> None:
     settings = [f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "lora.rank=0"]
     settings += ["sft.steps=25", "sft.batch_size=2", "sft.checkpoint_every=10", "decoding.max_new_tokens=4"]
+    settings += ["rl.steps=8", "rl.batch_size=2", "rl.generations=2", "rl.max_tokens=8", "rl.beta=0.05"]
+    settings += ["rl.checkpoint_every=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
+    settings += ["controls.without_curriculum=true"]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(settings)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    for file in ("model/model.safetensors", "controls/context_injection/model.safetensors"):
-        assert (alone / "run" / file).read_bytes() == (killed / "run" / file).read_bytes()
+    made = ("sft", "model", "controls/context_injection", "controls/without_curriculum")
+    for folder in made:
+        one, other = (each / "run" / folder / "model.safetensors" for each in (alone, killed))
+        assert one.read_bytes() == other.read_bytes()
+    assert len({(alone / "run" / folder / "model.safetensors").read_bytes() for folder in made}) == len(made)
     facts = [json.loads((each / "run" / "run.json").read_text()) for each in (alone, killed)]
+    for each in facts:
+        assert list(each["stages"])[:3] == ["sft", "rl-1", "rl-2"]
+        for stage in each["stages"].values():
+            del stage["base"]  # a path in the run's own folder
     assert facts[0]["stages"] == facts[1]["stages"]
+    assert facts[0]["rl_prompts"] == facts[1]["rl_prompts"]
+    lines = [(each / "run" / "metrics.jsonl").read_text().splitlines() for each in (alone, killed)]
+    timed = ("step_seconds", "tokens_per_second")
+    told = [
+        [{k: v for k, v in json.loads(line).items() if k not in timed} for line in some] for some in lines
+    ]
+    assert told[0] == told[1]
     assert facts[0]["trajectories"] == facts[1]["trajectories"]
     assert {each["status"] for each in facts} == {"finished"}
     # Six queries were asked when left alone; in the end all answers came from the cache.

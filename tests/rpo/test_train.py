@@ -22,6 +22,7 @@ from personakit.training.supervised import Finetuned
 def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
     settings = [f"model={model}", f"base={model}", f"data.path={data}", "decoding.max_new_tokens=4"]
     settings += ["sft.steps=3", "sft.batch_size=2", "lora.rank=0", "trajectories.no_history_share=0"]
+    settings += ["stages=sft"]  # the short way; RL is in test_reinforce.py
     return load(TrainRPO, None, [*settings, *overrides])
 
 

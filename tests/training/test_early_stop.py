@@ -9,7 +9,7 @@ from models.tiny import WORDS, sentences
 
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.training.early_stop import EarlyStop, Patience
+from personakit.training.early_stop import EarlyStop, Patience, Target, TargetWatch
 from personakit.training.run import Run
 from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
 
@@ -127,3 +127,18 @@ def test_what_cannot_be_stopped_on_is_named(tiny_folder: Path, tmp_path: Path) -
         pytest.raises(UserError, match="there is no evaluation set"),
     ):
         finetune(str(tiny_folder), EXAMPLES, settings, run, "sft")
+
+
+def test_a_target_is_reached_by_the_mean_over_its_window(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    values = [0.9, 0.2, 0.5, 0.6, 0.7]
+    rows = [{"stage": "rl", "step": n, "reward": value} for n, value in enumerate(values, start=1)]
+    rows.insert(2, {"stage": "rl", "step": 2, "eval_reward": 9.0})
+    rows.insert(0, {"stage": "sft", "step": 1, "reward": 9.0})
+    reached = []
+    for count in range(len(rows) + 1):
+        metrics.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
+        target = TargetWatch(Target(0.59, "reward", window=3))
+        target.replay(metrics, "rl")
+        reached.append(target.reached)
+    assert reached == [False] * len(rows) + [True]  # (0.5 + 0.6 + 0.7) / 3, and none before it

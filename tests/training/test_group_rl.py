@@ -90,6 +90,19 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
     assert "ref" not in {path.name for path in done.model.iterdir()}
 
 
+@pytest.mark.parametrize("kind", ["full", "adapter"])
+def test_a_reference_of_ones_own_stays_where_it_is(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
+    start = make_adapter(tiny_folder, tmp_path / "adapter") if kind == "adapter" else tiny_folder
+    changes: dict[str, Any] = {"beta": 0.1, "lora_rank": 4 if kind == "adapter" else 0, "learning_rate": 1e-2}
+    first = run_rl(start, tmp_path / "first", [Reward(short)], **changes)
+    again = dataclasses.replace(QUICK, **changes)
+    for name, reference in (("itself", None), ("start", str(start))):
+        with Run.create(tmp_path / name, "rpo", {}, 3) as run:
+            train(str(first.model), PROMPTS, [Reward(short)], again, run, "rl", reference=reference)
+    assert lines(tmp_path / "itself")[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert lines(tmp_path / "start")[0]["kl"] > 1e-5
+
+
 @pytest.mark.parametrize("chat", [False, True])
 def test_rewards_see_texts_and_objects(tmp_path: Path, chat: bool) -> None:
     base = make_tiny(tmp_path / "tiny", chat=chat)

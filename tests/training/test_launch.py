@@ -25,6 +25,7 @@ from personakit.training.run import Run, find_runs, newest_run
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
 LAUNCH += ["--config_file", str(launch_files()["accelerate/ddp"])]
 SETTINGS = ["lora.rank=0", "sft.batch_size=2", "sft.checkpoint_every=10", "decoding.max_new_tokens=4"]
+SETTINGS += ["stages=sft"]
 
 
 @pytest.fixture(scope="module")

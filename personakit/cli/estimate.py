@@ -1,0 +1,107 @@
+"""`--dry-run`: which models would be asked how often, and for how much, told before the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from personakit.cli.output import Result, note, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personakit.cli.comparison import Examples
+    from personakit.methods import FinishedRun, Surroundings
+    from personakit.models.cost import Estimate
+
+
+def estimate_evaluation(
+    rows: Sequence[str],
+    runs: Sequence[FinishedRun],
+    around: Surroundings,
+    examples: Examples,
+    unseen: Sequence[str],
+) -> list[Estimate]:
+    """Count the requests of an evaluation to endpoints; raises `UserError` for a base there is not.
+
+    Every row that rewrites starts from the generic answers, so two rows ask the base: generic, and
+    context injection.
+    """
+    from personakit.baselines import ContextInjection, Decoding, Generic
+    from personakit.methods import open_provider
+    from personakit.models.cost import Meter, foreign_counter
+    from personakit.models.open import check_model, is_endpoint
+
+    settings = around.settings
+    decoding = Decoding(settings.decoding.max_new_tokens)
+    estimates = []
+    for base in [around.base, *unseen]:
+        if not is_endpoint(base):
+            check_model(base)
+            continue
+        tokens = foreign_counter(str(runs[0].folder / "model")) if runs else None
+        meter = Meter(base, tokens=tokens)
+        if runs or "generic" in rows:
+            _ask(Generic(meter, decoding), examples)
+            estimates.append(meter.estimate("generic answers"))
+        if base == around.base and "context" in rows:
+            provider = open_provider(settings)
+            _ask(ContextInjection(meter, provider, settings.controls.context_tokens, decoding), examples)
+            estimates.append(meter.estimate("context injection"))
+    return estimates
+
+
+def _ask(personalizer: Any, examples: Examples) -> None:
+    for store in examples.values():
+        some = list(store)
+        personalizer.respond([each.query for each in some], [each.profile for each in some])
+
+
+def planned_evaluation(document: dict[str, Any], estimates: Sequence[Estimate]) -> Result:
+    """What `eval --dry-run` prints: the rows, the examples of each task, the requests."""
+
+    def show(out: Console) -> None:
+        out.print(f"rows: {', '.join(document['rows'])}")
+        table(out, ("task", "queries"), document["queries"].items())
+        show_estimates(out, estimates)
+
+    note("dry run: nothing was asked or written")
+    return Result({**document, "requests": in_json(estimates)}, show)
+
+
+def show_estimates(out: Console, estimates: Sequence[Estimate]) -> None:
+    """Print the table of requests, and what its figures are worth."""
+    from personakit.models.cost import PRICES
+
+    if not estimates:
+        out.print("no request to an API: every model is on this machine")
+        return
+    columns = ("model", "for", "requests", "in the cache", "prompt tokens", "answer tokens, at most", "money")
+    table(
+        out,
+        columns,
+        [
+            (
+                each.model,
+                each.purpose,
+                each.requests,
+                each.known,
+                each.prompt_tokens,
+                each.completion_tokens,
+                "?" if each.money is None else f"{each.money:.2f}",
+            )
+            for each in estimates
+        ],
+    )
+    known = [each.money for each in estimates if each.money is not None]
+    if len(known) == len(estimates):
+        out.print(f"at most {sum(known):.2f} in all, by the prices in {PRICES}")
+    else:
+        out.print(f'no price for "?": set {PRICES} to MODEL=INPUT/OUTPUT,... for a million tokens')
+    out.print("tokens are an estimate: the server's own tokenizer is not known")
+
+
+def in_json(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
+    """The same for `--json`."""
+    return [asdict(each) for each in estimates]

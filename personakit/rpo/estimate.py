@@ -1,0 +1,76 @@
+"""What `personakit train rpo` would ask of models behind an API: the generic answers and the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from personakit.config import TrainRPO
+from personakit.contracts import ContextProvider
+from personakit.models.cost import Estimate, Meter, foreign_counter
+from personakit.models.open import is_endpoint
+from personakit.records import Context, Profile, Query
+from personakit.retrieval import open_retriever
+from personakit.rpo.dataset import Drafted, draft_all, trajectories
+from personakit.rpo.filters import TrajectoryFilter
+from personakit.rpo.teacher import TeacherWriter, reply_tokens, teacher_name
+from personakit.rpo.train import training_stores
+from personakit.tasks import get_task
+
+
+def estimate_requests(config: TrainRPO) -> list[Estimate]:
+    """Count the requests to endpoints by doing all that is done before training, with nobody asked.
+
+    A generic answer that is not there yet is taken to be as long as the gold answer; where the teacher
+    would explain such a one, its request counts as not yet made.
+    """
+    teaches = config.trajectories.writer == "teacher"
+    paid_teacher = teaches and is_endpoint(teacher_name(config))
+    if not (is_endpoint(config.base) or paid_teacher):
+        return []
+    tokens = foreign_counter(config.model)
+    base = Meter(config.base, tokens=tokens)
+    provider = _provider(config) if paid_teacher else _NoItems()
+    drafted: list[Drafted] = []
+    for store in training_stores(config):
+        task = get_task(store.task)
+        cap = config.decoding.max_new_tokens or task.max_new_tokens
+        drafted += draft_all(task, list(store), base, provider, max_new_tokens=cap)
+    estimates = [base.estimate("generic answers")] if is_endpoint(config.base) else []
+    if paid_teacher:
+        teacher = Meter(teacher_name(config), tokens=tokens)
+        _write(config, teacher, [_with_some_draft(each) for each in drafted])
+        estimates.append(teacher.estimate("trajectories"))
+    return estimates
+
+
+def _write(config: TrainRPO, teacher: Meter, drafted: Sequence[Drafted]) -> None:
+    def ask(prompts: Sequence[str]) -> list[str]:
+        return [texts[0] for texts in teacher.generate(prompts, max_new_tokens=reply_tokens(config))]
+
+    trajectories(
+        drafted,
+        TeacherWriter(ask, count_tokens=teacher.count_tokens, max_length=config.prompt_tokens),
+        TrajectoryFilter(teacher.count_tokens, config.trajectories.max_tokens),
+        count_tokens=teacher.count_tokens,
+        max_length=config.prompt_tokens,
+        no_history_share=config.trajectories.no_history_share,
+        seed=config.seed,
+    )
+
+
+def _with_some_draft(each: Drafted) -> Drafted:
+    return each if each.draft else replace(each, draft=each.example.query.gold or "")
+
+
+def _provider(config: TrainRPO) -> ContextProvider:
+    """The retriever; recency for a dense one, whose encoder need not be loaded to count tokens."""
+    dense = config.retrieval.name.startswith("dense")
+    return open_retriever("recency" if dense else config.retrieval.name, config.retrieval.k)
+
+
+class _NoItems:
+    """Retrieves nothing: generic answers are asked for without the history."""
+
+    def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
+        return [Context() for _ in queries]

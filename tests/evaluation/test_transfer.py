@@ -1,0 +1,113 @@
+"""Transfer: which share of its gain a rewriter keeps behind a base it never saw."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.report import write_report
+from personakit.evaluation.results import Claims, compute_results
+from personakit.evaluation.runner import evaluate
+from personakit.evaluation.statistics import Statistics
+from personakit.evaluation.table import print_results
+
+from .people import Imitator
+from .samples_of import accuracies
+from .test_runner import FACTS, TASKS, people
+
+LABELS = ("rewriter, other", "generic, other", "rewriter", "generic")
+
+
+def levels(
+    moved: float, moved_generic: float, own: float, own_generic: float, noise: float = 0.1
+) -> Statistics:
+    """Four rows on two tasks whose users are hard or easy for all of them alike."""
+    hard = np.random.default_rng(3).normal(0, noise, 200)
+    values = dict(zip(LABELS, (moved, moved_generic, own, own_generic), strict=True))
+    return Statistics(
+        accuracies({(label, task, None): hard + level for label, level in values.items() for task in "ab"})
+    )
+
+
+def test_the_share_of_the_gain_that_is_kept():
+    found = levels(0.6, 0.3, 0.8, 0.4).transfer(*LABELS)
+    assert (found.gain.value, found.own_gain.value) == pytest.approx((0.3, 0.4))
+    # What makes a user hard is in all four rows, so it cancels in every resample.
+    assert (found.share.value, found.share.low, found.share.high) == pytest.approx((0.75, 0.75, 0.75))
+
+
+def test_its_interval_is_that_of_the_ratio():
+    """Against a plain loop over the same draws of users: a ratio of means, not a mean of ratios."""
+    generator = np.random.default_rng(4)
+    values = {
+        label: generator.normal(level, 0.2, 60)
+        for label, level in zip(LABELS, (0.6, 0.3, 0.8, 0.4), strict=True)
+    }
+    statistics = Statistics(
+        accuracies({(label, "a", None): row for label, row in values.items()}), resamples=50
+    )
+    share = statistics.transfer(*LABELS).share
+    for weights, value in zip(statistics.bootstrap._user_weights("a"), share.draws, strict=True):
+        mean = {label: float(weights @ row) / 60 for label, row in values.items()}
+        by_hand = (mean[LABELS[0]] - mean[LABELS[1]]) / (mean[LABELS[2]] - mean[LABELS[3]])
+        assert value == pytest.approx(by_hand)
+    assert share.low < share.value < share.high
+
+
+def test_where_there_was_no_gain_nothing_can_be_kept():
+    assert np.isnan(levels(0.6, 0.3, 0.4, 0.4).transfer(*LABELS).share.value)
+
+
+class Slow(Imitator):
+    """The imitator's answers, one word late."""
+
+    def respond(self, queries, profiles):  # type: ignore[no-untyped-def]
+        from dataclasses import replace
+
+        return [replace(answer, text=f"well {answer.text}") for answer in super().respond(queries, profiles)]
+
+
+def test_it_is_in_results_table_and_report(tmp_path: Path):
+    candidates = [
+        Candidate("generic", Imitator(), "empty"),
+        Candidate("rewriter", Imitator()),
+        Candidate("generic, other", Slow(), "empty"),
+        Candidate("rewriter, other", Slow()),
+    ]
+    examples = {"LaMP_4": people()["LaMP_4"]}
+    log = evaluate(candidates, examples, TASKS, tmp_path)
+    claims = Claims(
+        [("rewriter, other", "generic, other")],
+        transfers={"<other>": LABELS, "gone": ("x", "y", "z", "generic")},
+    )
+    results = compute_results(log, FACTS, claims, resamples=100)
+    (moved,) = results["transfer"]
+    value = {row["method"]: row["value"] for row in results["rows"] if row["metric"] == "primary"}
+    by_hand = (value["rewriter, other"] - value["generic, other"]) / (value["rewriter"] - value["generic"])
+    assert moved["share"] == pytest.approx(by_hand, abs=1e-4)
+    assert moved["low"] <= moved["share"] <= moved["high"]
+    assert (moved["base"], moved["generic"]) == ("<other>", "generic, other")
+    printed = io.StringIO()
+    print_results(results, Console(file=printed, width=120, no_color=True))
+    line = next(one for one in printed.getvalue().splitlines() if one.startswith("<other>"))
+    assert f"{100 * moved['share']:.0f} %" in line
+    page = write_report(tmp_path / "report.html", results, log, title="t").read_text(encoding="utf-8")
+    assert "Behind bases it never saw" in page
+    assert "&lt;other&gt;" in page
+
+
+def test_with_too_few_tasks_to_beat_anything_a_gain_is_told_by_its_interval(tmp_path: Path):
+    candidates = [Candidate("generic", Imitator(), "empty"), Candidate("own", Imitator())]
+    log = evaluate(candidates, {"LaMP_4": people()["LaMP_4"]}, TASKS, tmp_path)
+    results = compute_results(
+        log, FACTS, Claims([("own", "generic"), ("generic", "own"), ("own", "own")]), resamples=100
+    )
+    printed = io.StringIO()
+    print_results(results, Console(file=printed, width=120, no_color=True))
+    verdicts = [line.split()[-1] for line in printed.getvalue().splitlines() if "/1" in line]
+    assert verdicts == ["yes", "loss", "no"]

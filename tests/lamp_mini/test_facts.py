@@ -1,0 +1,48 @@
+"""What a text of the benchmark says is known, apart from how it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from personakit.data import open_examples
+from personakit.data.lamp_mini import is_lamp_mini, known_facts
+from personakit.data.lamp_mini.words import methods, style_words
+from personakit.errors import UserError
+
+
+def test_facts_are_the_content_words() -> None:
+    assert known_facts("nectar olive Alice opens comet lisbon velvet") == {
+        "alice",
+        "opens",
+        "comet",
+        "lisbon",
+    }
+    assert known_facts("saw comet with alice") == {"comet", "alice"}
+    for bank in ("school", "town"):
+        assert not known_facts(" ".join((*style_words(bank), *methods(bank))))
+
+
+@pytest.mark.parametrize("task", ["LaMP_4", "LaMP_5", "LaMP_6", "LaMP_7"])
+def test_whoever_knows_the_user_keeps_every_fact_of_the_generic_answer(
+    benchmark_folder: Path, task: str
+) -> None:
+    store = open_examples(benchmark_folder, task, "test")
+    for query_id in store.query_ids:
+        record = store.traits(query_id)
+        assert record is not None
+        facts = known_facts(record["generic"])
+        assert len(facts) >= 2
+        assert facts <= known_facts(record["oracle"])
+
+
+def test_the_benchmark_is_told_by_its_own_account(benchmark_folder: Path, tmp_path: Path) -> None:
+    assert is_lamp_mini(benchmark_folder)
+    assert not is_lamp_mini(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps({"made_by": "personakit data import"}))
+    assert not is_lamp_mini(tmp_path)
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(UserError, match=r"dataset\.json"):
+        is_lamp_mini(tmp_path)
