@@ -16,14 +16,16 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from personakit.files import write_text
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import hide_loading_bars
 from personakit.training.allocator import tuned_environment
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,38 +45,57 @@ def begin() -> None:
     missing = tuned_environment()
     if missing:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | missing)
-    keep_quiet()
+    hide_loading_bars()
     import logging
     import warnings
 
+    import datasets
+
+    datasets.disable_progress_bars()
     warnings.filterwarnings("ignore")
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
-def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
-    """The options that every comparison has."""
+def parser(description: str | None, *, trains: bool) -> argparse.ArgumentParser:
+    """The options that every comparison has, and those of the ones that train."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--family", default="llama", choices=("llama", "qwen3", "mistral", "phi", "gemma"))
     options.add_argument("--size", default="5M", choices=tuple(SIZES))
     options.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    options.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    options.add_argument("--turns", type=int, default=9, help="pairs of measured steps (default 9)")
-    options.add_argument("--shapes", nargs="+", metavar="P,C,G", help="instead of the default shapes")
+    options.add_argument("--turns", type=_positive, default=9, help="pairs of measured steps (default 9)")
+    options.add_argument(
+        "--shapes", nargs="+", type=_shape, metavar="P,C,G", help="instead of the default ones"
+    )
     options.add_argument("--memory", action="store_true", help="peak memory of each side too")
-    options.add_argument("--lora", action="store_true")
-    options.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     options.add_argument("--output", type=Path, help="write the table there too")
     options.add_argument("--only", choices=SIDES, help=argparse.SUPPRESS)  # a child measuring memory
-    options.set_defaults(**defaults)
+    if trains:
+        options.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+        options.add_argument("--lora", action="store_true")
+        options.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     return options
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}", expected a whole number of at least 1')
+    return int(text)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(_positive(number) for number in text.split(","))
+
+
 def on_cuda(options: argparse.Namespace) -> bool:
+    return options.device == "cuda" or (options.device == "auto" and _has_cuda())
+
+
+def _has_cuda() -> bool:
     import torch
 
-    return options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
+    return torch.cuda.is_available()
 
 
 def make_model(folder: Path, family: str, size: str, longest: int) -> Path:
@@ -189,9 +210,11 @@ class TrainerSide:
         from personakit.training.sharing import share
 
         clock = self.clock = Clock()
-        norms, losses = self.norms, self.losses = [], []  # type: list[float], list[float]
+        norms: list[float] = []
+        losses: list[float] = []
+        self.norms, self.losses = norms, losses
 
-        class Watch(TrainerCallback):  # type: ignore[misc]
+        class Watch(TrainerCallback):
             def on_step_begin(self, *_: Any, **__: Any) -> None:
                 clock.take()
                 self.whole = clock.timing("step")
@@ -263,6 +286,11 @@ def ratio(taken: dict[str, list[dict[str, float]]], label: str) -> tuple[float, 
     return statistics.median(stock), statistics.median(shared), statistics.median(ratios)
 
 
+def largest_difference(values: dict[str, Sequence[float]]) -> float:
+    """The largest relative difference between the two sides' numbers."""
+    return max(abs(a - b) / abs(b) for a, b in zip(*(values[side] for side in SIDES), strict=True))
+
+
 def use_of_gpu(
     options: argparse.Namespace, model: Path, row: int, dense: int, needed: int, seconds: tuple[float, float]
 ) -> tuple[Any, ...]:
@@ -290,38 +318,80 @@ def gpu_header(options: argparse.Namespace) -> list[str]:
     return ["tokens/s stock", "share of peak", "tokens/s shared", "share of peak"] if on_cuda(options) else []
 
 
-class PeakMemory:
-    """The highest resident set of this process (or CUDA memory) since `begin`, in GB."""
+@dataclass(frozen=True)
+class Comparison:
+    """What one script compares."""
 
-    def __init__(self) -> None:
-        import torch
+    title: str
+    header: Sequence[str]
+    """The headings before those of GPU and memory; the first ones name the shape's numbers."""
+    longest: Callable[[tuple[int, ...]], int]
+    """Tokens of the longest row of a shape."""
+    build: Callable[[str, Path, tuple[int, ...]], Any]
+    """A side, from its name, the model's folder and the shape; its `step()` returns seconds by label."""
+    row: Callable[[tuple[int, ...], Path, dict[str, Any], dict[str, list[dict[str, float]]]], tuple[Any, ...]]
+    """The cells behind the shape's, from shape, model's folder, the two sides and what `take_turns` gave."""
 
-        self._cuda = torch.cuda.is_available()
-        self._before = 0
 
-    def begin(self) -> None:
-        import torch
+def compare(
+    comparison: Comparison,
+    options: argparse.ArgumentParser,
+    chosen: argparse.Namespace,
+    default: Sequence[tuple[int, ...]],
+) -> None:
+    """Measure every shape, printing each as it is done, and then the table."""
+    numbers = len(default[0])
+    for shape in chosen.shapes or ():
+        if len(shape) != numbers:
+            names = ",".join(comparison.header[:numbers])
+            options.error(f"--shapes {','.join(map(str, shape))}: expected {names}, such as {default[-1]}")
+    if chosen.device == "cuda" and not _has_cuda():
+        options.error("--device cuda: this torch sees no CUDA device")
+    if not hasattr(chosen, "dtype"):  # LocalModel decides
+        chosen.dtype = "bfloat16" if on_cuda(chosen) else "float32"
+    rows = []
+    for shape in chosen.shapes or default:
+        with tempfile.TemporaryDirectory() as folder:
+            longest = comparison.longest(shape)
+            model = make_model(Path(folder) / "model", chosen.family, chosen.size, longest)
+            if chosen.only:
+                print(json.dumps({"peak": _peak(comparison.build(chosen.only, model, shape).step)}))
+                return
+            sides = {side: comparison.build(side, model, shape) for side in SIDES}
+            taken = take_turns({side: sides[side].step for side in SIDES}, chosen.turns)
+            row = (*shape, *comparison.row(shape, model, sides, taken))
+        if chosen.memory:
+            stock, shared = (_peak_in_child(side, shape) for side in SIDES)
+            row = (*row, stock, shared, shared / stock)
+        rows.append(row)
+        print(*map(_cell, row), flush=True)
+    memory = ["peak GB stock", "shared", "share"] if chosen.memory else []
+    _print_table(chosen, comparison.title, [*comparison.header, *memory], rows)
 
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            self._before = _resident()
-            self._highest, self._stop = self._before, threading.Event()
-            self._thread = threading.Thread(target=self._watch, daemon=True)
-            self._thread.start()
 
-    def end(self) -> float:
-        import torch
+def _peak(step: Callable[[], Any]) -> float:
+    """The highest memory of two steps, in GB: on a CPU the resident set above what it was before them."""
+    import torch
 
-        if self._cuda:
-            return torch.cuda.max_memory_allocated() / 2**30
-        self._stop.set()
-        self._thread.join()
-        return (self._highest - self._before) / 2**30
+    if torch.cuda.is_available():
+        step()
+        step()
+        return torch.cuda.max_memory_allocated() / 2**30
+    before = highest = _resident()
+    done = threading.Event()
 
-    def _watch(self) -> None:
-        while not self._stop.wait(0.002):
-            self._highest = max(self._highest, _resident())
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.002):
+            highest = max(highest, _resident())
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    step()
+    step()
+    done.set()
+    watching.join()
+    return (highest - before) / 2**30
 
 
 def _resident() -> int:
@@ -329,7 +399,7 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def peak_in_child(side: str, shape: Sequence[int]) -> float:
+def _peak_in_child(side: str, shape: Sequence[int]) -> float:
     """Run this script again for one side and one shape, measuring memory only; GB."""
     arguments = [a for a in sys.argv[1:] if a != "--memory"]
     command = [sys.executable, sys.argv[0], *arguments, "--only", side, "--shapes", ",".join(map(str, shape))]
@@ -337,14 +407,7 @@ def peak_in_child(side: str, shape: Sequence[int]) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["peak"])
 
 
-def shapes(options: argparse.Namespace, default: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The shapes asked for."""
-    if not options.shapes:
-        return list(default)
-    return [tuple(int(number) for number in shape.split(",")) for shape in options.shapes]
-
-
-def print_table(
+def _print_table(
     options: argparse.Namespace, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """Print a table with what it was measured on; write it to `--output` too."""
@@ -359,8 +422,8 @@ def print_table(
     )
     lines = [
         f"{title}: {options.family} {options.size}, {options.dtype}"
-        + (", LoRA" if options.lora else "")
-        + (", gradient checkpointing" if options.checkpointing else "")
+        + (", LoRA" if getattr(options, "lora", False) else "")
+        + (", gradient checkpointing" if getattr(options, "checkpointing", False) else "")
         + f"; {where}; {options.turns} turns",
         f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}, "
         f"trl {trl.__version__}",

@@ -9,26 +9,20 @@ reference is a second model, as TRL has it; with `--lora` it is the base with it
 
 from __future__ import annotations
 
-import json
 import random
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from _side_by_side import (
-    SIDES,
-    PeakMemory,
+    Comparison,
     TrainerSide,
     begin,
+    compare,
     gpu_header,
+    largest_difference,
     letters,
-    make_model,
     parser,
-    peak_in_child,
-    print_table,
     ratio,
-    shapes,
-    take_turns,
     use_of_gpu,
 )
 
@@ -36,35 +30,28 @@ SHAPES = ((16, 256), (256, 64), (1024, 64), (1024, 256), (4096, 64))
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, trains=True)
     options.add_argument("--pairs", type=int, help="pairs a step (default 8; 2 from P = 4096 on)")
-    options = options.parse_args()
+    chosen = options.parse_args()
     begin()
-    rows = []
-    for shape in shapes(options, SHAPES):
+
+    def row(shape: Any, model: Path, sides: Any, taken: Any) -> tuple[Any, ...]:
         prompt, answer = shape
-        with tempfile.TemporaryDirectory() as folder:
-            model = make_model(Path(folder) / "model", options.family, options.size, prompt + answer + 1)
-            if options.only:
-                peak = PeakMemory()
-                side = dpo(options.only, model, shape, options)
-                peak.begin()
-                side.step()
-                side.step()
-                print(json.dumps({"peak": peak.end()}))
-                return
-            sides = {side: dpo(side, model, shape, options) for side in SIDES}
-            taken = take_turns({side: sides[side].step for side in SIDES}, options.turns)
-            step, row, pairs = ratio(taken, "step"), prompt + answer, pairs_of(options, prompt)
-            gpu = use_of_gpu(options, model, row, 2 * pairs * row, pairs * (row + answer), step[:2])
-        off = max(abs(a - b) / b for a, b in zip(*(sides[side].losses for side in SIDES), strict=True))
-        memory = [peak_in_child(side, shape) for side in SIDES] if options.memory else []
-        limit = 2 * (prompt + answer) / (prompt + 2 * answer)
-        rows.append((*shape, limit, *step, off, *gpu, *memory, *(_share(memory))))
-        print(*(f"{value:.3g}" for value in rows[-1]), flush=True)
-    header = ["P", "C", "limit", "step stock s", "shared s", "faster", "losses differ", *gpu_header(options)]
-    header += ["peak GB stock", "shared", "share"] if options.memory else []
-    print_table(options, "DPO step", header, rows)
+        dense, needed = 2 * (prompt + answer), prompt + 2 * answer
+        step, pairs = ratio(taken, "step"), pairs_of(chosen, prompt)
+        off = largest_difference({side: sides[side].losses for side in sides})
+        gpu = use_of_gpu(chosen, model, prompt + answer, pairs * dense, pairs * needed, step[:2])
+        return (dense / needed, *step, off, *gpu)
+
+    header = ["P", "C", "limit", "step stock s", "shared s", "faster", "losses differ"]
+    comparison = Comparison(
+        title="DPO step",
+        header=[*header, *gpu_header(chosen)],
+        longest=lambda shape: shape[0] + shape[1] + 1,
+        build=lambda side, model, shape: dpo(side, model, shape, chosen),
+        row=row,
+    )
+    compare(comparison, options, chosen, SHAPES)
 
 
 def dpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> TrainerSide:
@@ -99,10 +86,6 @@ def dpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> Trainer
 def pairs_of(options: Any, prompt: int) -> int:
     """Pairs a step."""
     return int(options.pairs or (8 if prompt < 4096 else 2))
-
-
-def _share(memory: list[float]) -> tuple[float, ...]:
-    return (memory[1] / memory[0],) if memory else ()
 
 
 if __name__ == "__main__":

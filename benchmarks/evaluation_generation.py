@@ -1,6 +1,6 @@
 """Answering many questions of users with long histories, as an evaluation does.
 
-    python benchmarks/evaluation_generation.py [--shapes 1024,64,8 ...] [--users 4] [--question 32]
+    python benchmarks/evaluation_generation.py [--shapes 1024,64,8 ...] [--users 2] [--question 32]
 
 Shapes are P,C,G: tokens of a user's history, of an answer, and questions a user; the history stands
 before the question in the prompt. Greedy decoding, all prompts in one batch on both sides: stock is
@@ -10,27 +10,11 @@ over those needed (decoding reads less, too).
 
 from __future__ import annotations
 
-import json
 import random
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from _side_by_side import (
-    SIDES,
-    PeakMemory,
-    begin,
-    letters,
-    make_model,
-    on_cuda,
-    parser,
-    peak_in_child,
-    print_table,
-    ratio,
-    shapes,
-    take_turns,
-)
+from _side_by_side import Clock, Comparison, begin, compare, letters, on_cuda, parser, ratio
 
 from personakit.models.local import LocalModel
 
@@ -46,41 +30,37 @@ SHAPES = (
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, trains=False)
     options.add_argument("--users", type=int, default=2, help="users in the batch (default 2)")
     options.add_argument("--question", type=int, default=32, help="tokens of a question (default 32)")
-    options = options.parse_args()
+    chosen = options.parse_args()
     begin()
-    rows = []
-    for shape in shapes(options, SHAPES):
+
+    def build(side: str, model: Path, shape: tuple[int, ...]) -> Answerer:
         prompt, answer, group = shape
-        longest = prompt + options.question + answer
-        with tempfile.TemporaryDirectory() as folder:
-            model = make_model(Path(folder) / "model", options.family, options.size, longest)
-            drawn = random.Random(0)
-            prompts = [
-                history + letters(drawn, options.question)
-                for history in (letters(drawn, prompt) for _ in range(options.users))
-                for _ in range(group)
-            ]
-            step = {side: Answerer(side, model, prompts, answer, options) for side in SIDES}
-            if options.only:
-                peak = PeakMemory()
-                peak.begin()
-                step[options.only]()
-                print(json.dumps({"peak": peak.end()}))
-                return
-            taken = take_turns(step, options.turns)
-        limit = group * (prompt + options.question) / (prompt + group * options.question)
-        same = sum(a == b for a, b in zip(*(step[side].answers for side in SIDES), strict=True)) / len(
-            prompts
-        )
-        memory = [peak_in_child(side, shape) for side in SIDES] if options.memory else []
-        rows.append((*shape, limit, *ratio(taken, "step"), same, *memory))
-        print(*(f"{value:.3g}" for value in rows[-1]), flush=True)
-    header = ["P", "C", "G", "limit", "stock s", "shared s", "faster", "equal answers"]
-    header += ["peak GB stock", "shared"] if options.memory else []
-    print_table(options, f"Evaluation generation, {options.users} users", header, rows)
+        drawn = random.Random(0)
+        prompts = [
+            history + letters(drawn, chosen.question)
+            for history in (letters(drawn, prompt) for _ in range(chosen.users))
+            for _ in range(group)
+        ]
+        return Answerer(side, model, prompts, answer, chosen)
+
+    def row(shape: Any, model: Path, sides: Any, taken: Any) -> tuple[Any, ...]:
+        prompt, _, group = shape
+        limit = group * (prompt + chosen.question) / (prompt + group * chosen.question)
+        stock, shared = (side.answers for side in sides.values())
+        same = sum(a == b for a, b in zip(stock, shared, strict=True)) / len(stock)
+        return (limit, *ratio(taken, "step"), same)
+
+    comparison = Comparison(
+        title=f"Evaluation generation, {chosen.users} users",
+        header=["P", "C", "G", "limit", "stock s", "shared s", "faster", "equal answers"],
+        longest=lambda shape: shape[0] + chosen.question + shape[1],
+        build=build,
+        row=row,
+    )
+    compare(comparison, options, chosen, SHAPES)
 
 
 class Answerer:
@@ -92,16 +72,16 @@ class Answerer:
         self._side, self._prompts, self._new_tokens = side, prompts, new_tokens
         self.answers: list[str] = []
 
-    def __call__(self) -> dict[str, float]:
+    def step(self) -> dict[str, float]:
         """Do it once; its seconds."""
-        began = time.perf_counter()
-        if self._side == "shared":
-            self.answers = [
-                row[0] for row in self._model.generate(self._prompts, max_new_tokens=self._new_tokens)
-            ]
-        else:
-            self.answers = self._stock()
-        return {"step": time.perf_counter() - began}
+        clock = Clock()
+        with clock.timing("step"):
+            if self._side == "shared":
+                rows = self._model.generate(self._prompts, max_new_tokens=self._new_tokens)
+                self.answers = [row[0] for row in rows]
+            else:
+                self.answers = self._stock()
+        return clock.take()
 
     def _stock(self) -> list[str]:
         import torch

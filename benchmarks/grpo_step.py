@@ -9,26 +9,20 @@ faster each is; "limit" is the tokens of the padded batch over those that are ne
 
 from __future__ import annotations
 
-import json
 import random
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from _side_by_side import (
-    SIDES,
-    PeakMemory,
+    Comparison,
     TrainerSide,
     begin,
+    compare,
     gpu_header,
+    largest_difference,
     letters,
-    make_model,
     parser,
-    peak_in_child,
-    print_table,
     ratio,
-    shapes,
-    take_turns,
     use_of_gpu,
 )
 
@@ -45,54 +39,29 @@ SHAPES = (
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, trains=True)
     options.add_argument("--prompts", type=int, help="prompts a step (default 2; 1 from P = 4096 on)")
-    options = options.parse_args()
+    chosen = options.parse_args()
     begin()
-    rows = []
-    for shape in shapes(options, SHAPES):
+
+    def row(shape: Any, model: Path, sides: Any, taken: Any) -> tuple[Any, ...]:
         prompt, answer, group = shape
-        with tempfile.TemporaryDirectory() as folder:
-            model = make_model(Path(folder) / "model", options.family, options.size, prompt + answer)
-            if options.only:
-                peak = PeakMemory()
-                side = grpo(options.only, model, shape, options)
-                peak.begin()
-                side.step()
-                side.step()
-                print(json.dumps({"peak": peak.end()}))
-                return
-            sides = {side: grpo(side, model, shape, options) for side in SIDES}
-            taken = take_turns({side: sides[side].step for side in SIDES}, options.turns)
-            needed = prompt + group * answer
-            update, step = ratio(taken, "update"), ratio(taken, "step")
-            prompts, row = prompts_of(options, prompt), prompt + answer
-            runs = (prompts * group * row, prompts * needed)
-            gpu = use_of_gpu(options, model, row, *runs, update[:2])
-        off = max(abs(a - b) / b for a, b in zip(*(sides[side].norms for side in SIDES), strict=True))
-        memory = [peak_in_child(side, shape) for side in SIDES] if options.memory else [0.0, 0.0]
-        rows.append(
-            (*shape, group * (prompt + answer) / needed, *update, *step, off)
-            + gpu
-            + ((*memory, memory[1] / memory[0]) if options.memory else ())
-        )
-        print(*(f"{value:.3g}" for value in rows[-1]), flush=True)
-    header = [
-        "P",
-        "C",
-        "G",
-        "limit",
-        "update stock s",
-        "shared s",
-        "faster",
-        "step stock s",
-        "shared s",
-        "faster",
-    ]
-    header += ["gradient norms differ", *gpu_header(options)] + (
-        ["peak GB stock", "shared", "share"] if options.memory else []
+        dense, needed = group * (prompt + answer), prompt + group * answer
+        update, prompts = ratio(taken, "update"), prompts_of(chosen, prompt)
+        off = largest_difference({side: sides[side].norms for side in sides})
+        gpu = use_of_gpu(chosen, model, prompt + answer, prompts * dense, prompts * needed, update[:2])
+        return (dense / needed, *update, *ratio(taken, "step"), off, *gpu)
+
+    three = ["stock s", "shared s", "faster"]
+    header = ["P", "C", "G", "limit", f"update {three[0]}", *three[1:], f"step {three[0]}", *three[1:]]
+    comparison = Comparison(
+        title="GRPO step",
+        header=[*header, "gradient norms differ", *gpu_header(chosen)],
+        longest=lambda shape: shape[0] + shape[1],
+        build=lambda side, model, shape: grpo(side, model, shape, chosen),
+        row=row,
     )
-    print_table(options, "GRPO step", header, rows)
+    compare(comparison, options, chosen, SHAPES)
 
 
 def grpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> TrainerSide:

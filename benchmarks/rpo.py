@@ -1,11 +1,12 @@
 """RPO against its controls on lamp-mini's test users, several training seeds: the table of docs/rpo.md.
 
-    python benchmarks/rpo.py [--seeds 5] [--data-seed 2026] [--jobs 2] [--output runs/benchmark]
+    python benchmarks/rpo.py [--seeds 5] [--data-seed 2026] [--jobs 2] [--unseen] [--output DIR] [KEY=VALUE]
 
 Trains one run a seed, `--jobs` at a time on one thread each (two trainings that share two cores with
 two threads each are many times slower), then evaluates all of them as one row. A stopped benchmark
-goes on where it was. `--data-seed` makes the benchmark from another seed. The evaluation's table goes
-to stdout and to benchmarks/results/rpo-DATASEED.txt.
+goes on where it was. `--data-seed` makes the benchmark from another seed, `--unseen` adds bases that the
+rewriter never saw. With `stages=all` the controls of RL are trained too, which makes it several times
+longer. The evaluation's table goes to stdout and to benchmarks/results/rpo-DATASEED.txt.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from personakit.files import write_text
 RESULTS = Path(__file__).parent / "results"
 #: Black boxes the rewriter never sees in training (personakit/models/stand_ins.py).
 UNSEEN = ("nano:terse", "nano:wordy", "nano:noisy")
-#: What RL is set against, and a plain `train rpo` leaves out.
+#: What RL is set against, where there is RL; a plain `train rpo` leaves them out.
 CONTROLS = ("controls.sft_continued=true", "controls.without_curriculum=true")
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
 
@@ -39,7 +40,8 @@ def personakit(*arguments: str) -> str:
 def train(folder: Path, seed: int, data: str, overrides: list[str]) -> Path:
     """Train one seed, or go on with it."""
     begun = (folder / "run.json").exists()
-    settings = [f"seed={seed}", f"data.path={data}", *CONTROLS, *overrides]
+    controls = CONTROLS if "stages=all" in overrides else ()
+    settings = [f"seed={seed}", f"data.path={data}", *controls, *overrides]
     personakit("train", "rpo", *settings, "--output", str(folder), *(["--resume"] if begun else []))
     return folder
 
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--data-seed", type=int, default=2026)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--split", default="test")
+    parser.add_argument("--unseen", action="store_true", help=f"behind {', '.join(UNSEEN)} too")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train rpo")
     options = parser.parse_args()
@@ -71,7 +74,7 @@ def main() -> None:
         "eval",
         "lamp",
         *(part for run in runs for part in ("--run", str(run))),
-        *(part for base in UNSEEN for part in ("--base", base)),
+        *(part for base in (UNSEEN if options.unseen else ()) for part in ("--base", base)),
         "--split",
         options.split,
         "--output",

@@ -10,26 +10,20 @@ answers. Both take 32 rows or as many tokens at a time. "limit" is the padded to
 
 from __future__ import annotations
 
-import json
 import random
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from _side_by_side import (
-    SIDES,
-    PeakMemory,
+    Clock,
+    Comparison,
     begin,
+    compare,
+    largest_difference,
     letters,
-    make_model,
     on_cuda,
     parser,
-    peak_in_child,
-    print_table,
     ratio,
-    shapes,
-    take_turns,
 )
 
 from personakit.models.local import LocalModel
@@ -47,37 +41,32 @@ ROWS = 32
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, trains=False)
     options.add_argument("--pairs", type=int, default=8, help="pairs a summary is scored on (default 8)")
     options.add_argument("--question", type=int, default=32, help="tokens of a pair's question (default 32)")
-    options = options.parse_args()
+    chosen = options.parse_args()
     begin()
-    rows = []
-    for shape in shapes(options, SHAPES):
+
+    def longest(shape: tuple[int, ...]) -> int:
+        return shape[0] + chosen.question + shape[1] + 1
+
+    def row(shape: Any, model: Path, sides: Any, taken: Any) -> tuple[Any, ...]:
         prompt, answer, group = shape
-        longest = prompt + options.question + answer + 1
-        with tempfile.TemporaryDirectory() as folder:
-            model = make_model(Path(folder) / "model", options.family, options.size, longest)
-            prompts, answers = summaries(shape, options)
-            step = {side: Scorer(side, model, longest, prompts, answers, options) for side in SIDES}
-            if options.only:
-                peak = PeakMemory()
-                peak.begin()
-                step[options.only]()
-                print(json.dumps({"peak": peak.end()}))
-                return
-            taken = take_turns(step, options.turns)
-        needed = group * (prompt + options.pairs * (options.question + 2 * (answer + 1)))
-        limit = len(prompts) * longest / needed
-        scores = {side: step[side].scores for side in SIDES}
-        off = max(abs(a - b) / abs(b) for a, b in zip(*scores.values(), strict=True))
-        memory = [peak_in_child(side, shape) for side in SIDES] if options.memory else []
-        rows.append((*shape, limit, *ratio(taken, "step"), off, *memory))
-        print(*(f"{value:.3g}" for value in rows[-1]), flush=True)
-    header = ["P", "C", "G", "limit", "stock s", "shared s", "faster", "scores differ"]
-    header += ["peak GB stock", "shared"] if options.memory else []
-    title = f"Summary scoring, {options.pairs} pairs with questions of {options.question}"
-    print_table(options, title, header, rows)
+        needed = group * (prompt + chosen.pairs * (chosen.question + 2 * (answer + 1)))
+        dense = group * chosen.pairs * 2 * longest(shape)
+        off = largest_difference({side: sides[side].scores for side in sides})
+        return (dense / needed, *ratio(taken, "step"), off)
+
+    comparison = Comparison(
+        title=f"Summary scoring, {chosen.pairs} pairs with questions of {chosen.question}",
+        header=["P", "C", "G", "limit", "stock s", "shared s", "faster", "scores differ"],
+        longest=longest,
+        build=lambda side, model, shape: Scorer(
+            side, model, longest(shape), *summaries(shape, chosen), chosen
+        ),
+        row=row,
+    )
+    compare(comparison, options, chosen, SHAPES)
 
 
 def summaries(shape: tuple[int, ...], options: Any) -> tuple[list[str], list[str]]:
@@ -114,14 +103,15 @@ class Scorer:
         self._side, self._prompts, self._answers = side, prompts, answers
         self.scores: list[float] = []
 
-    def __call__(self) -> dict[str, float]:
+    def step(self) -> dict[str, float]:
         """Do it once; its seconds."""
-        began = time.perf_counter()
-        if self._side == "shared":
-            self.scores = self._model.score(self._prompts, self._answers)
-        else:
-            self.scores = self._stock()
-        return {"step": time.perf_counter() - began}
+        clock = Clock()
+        with clock.timing("step"):
+            if self._side == "shared":
+                self.scores = self._model.score(self._prompts, self._answers)
+            else:
+                self.scores = self._stock()
+        return clock.take()
 
     def _stock(self) -> list[float]:
         import torch
