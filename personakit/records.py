@@ -68,6 +68,39 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Signals:
+    """What a user has shown of their taste, of any kind: what a summary is inferred from (POPI).
+
+    `comments` are the user's own words about what they like; `about` is what is known of them in words
+    (demographics, a self-description); `items` is a history. Any kind may be missing.
+    """
+
+    pairs: tuple[PreferencePair, ...] = ()
+    comments: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    items: tuple[ProfileItem, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True where the user has shown nothing."""
+        return not (self.pairs or self.comments or self.about or self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceUser:
+    """A user as preference data has them: signals to infer from, and held-out pairs to be judged on.
+
+    No held-out pair, and no answer of one, stands among the signals. `persona` says in words what the user
+    wants, where the data knows (an oracle reads it; no method does).
+    """
+
+    user_id: str
+    signals: Signals
+    pairs: tuple[PreferencePair, ...]
+    persona: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
     """One instruction with its reference answer (Alpaca's three fields)."""
 

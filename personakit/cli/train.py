@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.config import TrainRPO
+    from personakit.rpo.memory import StageMemory
 
 app = group("train", "Train a method.")
 
@@ -114,10 +116,12 @@ def _plan(settings: TrainRPO, output: Path | None) -> Result:
         open_retriever(settings.retrieval.name, settings.retrieval.k)
     queries = {store.task: len(store) for store in training_stores(settings)}
     estimates = estimate_requests(settings)
+    memory = _memory(settings)
     document = {
         "config": asdict(settings),
         "queries": queries,
         "requests": in_json(estimates),
+        "memory": [asdict(each) | {"bytes": each.estimate.total} for each in memory],
         "output": None if output is None else str(output),
     }
 
@@ -125,6 +129,27 @@ def _plan(settings: TrainRPO, output: Path | None) -> Result:
         out.print(to_yaml(settings), end="")
         table(out, ("task", "training queries"), queries.items())
         show_estimates(out, estimates)
+        _show_memory(out, memory)
 
     note("dry run: nothing was trained or written")
     return Result(document, show)
+
+
+def _memory(settings: TrainRPO) -> list[StageMemory]:
+    """What each stage takes on this machine, and, where that has no GPU, on one that has."""
+    from personakit.rpo.memory import estimate_stages
+    from personakit.training.precision import decide_precision
+
+    here = decide_precision()
+    found = estimate_stages(settings, here.device, here.dtype)
+    return found if here.device == "cuda" else found + estimate_stages(settings, "cuda", "bfloat16")
+
+
+def _show_memory(out: Console, memory: Sequence[StageMemory]) -> None:
+    """Print the table of memory, and what its figures are worth."""
+    from personakit.training.memory import in_gb
+
+    columns = ("stage", "model", "device", "memory, estimated")
+    rows = [(each.stage, each.model, each.device, in_gb(each.estimate.total)) for each in memory]
+    table(out, columns, rows)
+    out.print("memory of one device, with the longest rows that the settings allow; not calibrated on GPUs")

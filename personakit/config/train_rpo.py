@@ -84,6 +84,11 @@ class LoraSettings:
     targets: str = setting(
         "all-linear", "which modules get an adapter: all-linear, or a regular expression of names"
     )
+    four_bit: bool = setting(
+        False,
+        "QLoRA: the weights under the adapter are held in 4 bits while it trains: a quarter of the memory, "
+        "slower, a little less exact; needs bitsandbytes",
+    )
 
 
 @dataclass
@@ -198,6 +203,19 @@ class RlSettings:
         0.05, "share of each stage's steps spent warming up", minimum=0.0, maximum=1.0
     )
     weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
+    algorithm: Literal["grpo", "rloo"] = setting(
+        "grpo",
+        "grpo: a rewrite is measured by its group's mean and spread; rloo: by the other rewrites' mean",
+    )
+    scale_rewards: Literal["group", "batch", "none"] = setting(
+        "group",
+        "what GRPO divides a rewrite's advantage by: the spread of its group's rewards, which makes the "
+        "smallest difference count as much as the largest; the batch's; or nothing",
+        provenance=TRL,
+    )
+    loss_type: str = setting(
+        "dapo", "how GRPO averages over tokens: dapo, grpo, dr_grpo, bnpo, as in TRL", provenance=TRL
+    )
     format_weight: float = setting(
         0.1, "what a rewrite in its tags earns beside the task reward", provenance=PRLM, minimum=0.0
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from personakit.records import Example
 
 SPLITS = ("train", "dev", "test")
 DEV_SHARE = TEST_SHARE = 0.15
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +39,4 @@ def split_users(user_ids: Iterable[str], seed: int) -> dict[str, str]:
 
 def same_text(text: str) -> str:
     """Return what two near-identical texts have in common: their words without case, space or punctuation."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split()) or text.strip()
+    return _BETWEEN_WORDS.sub(" ", text.casefold()).strip() or text.strip()

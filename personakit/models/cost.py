@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from personakit.errors import UserError
 from personakit.models.cache import AnswerCache, answer_keys
+from personakit.models.environment import keep_quiet
 from personakit.models.location import locate
 from personakit.models.open import check_model, is_endpoint, open_language_model, resolve_model
 from personakit.models.stand_ins import split_name
@@ -120,9 +121,17 @@ def token_counter(name: str) -> Callable[[str], int]:
         return open_language_model(name).count_tokens
     from transformers import AutoTokenizer
 
+    keep_quiet()
     stand_in = split_name(name)
     place = locate(resolve_model(stand_in[0] if stand_in else name))
-    tokenizer = AutoTokenizer.from_pretrained(place.source, local_files_only=place.offline)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place.source, local_files_only=place.offline)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().split("\n", 1)[0][:200]
+        raise UserError(
+            f'model "{place.source}" has no tokenizer that can be loaded: {first}',
+            hint="check that it is whole: the tokenizer's files lie beside config.json",
+        ) from error
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -6,6 +6,7 @@ transformers and datasets draw progress bars over our own output. This is the on
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -28,6 +29,8 @@ def keep_quiet() -> None:
     os.environ.update(_NO_TELEMETRY)
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
+    # PEFT imports bitsandbytes where it is installed, which misses kernels on a CPU that it does without.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # huggingface_hub reads its variables once, at import: if something imported it first, tell it directly.
     constants = sys.modules.get("huggingface_hub.constants")
     if constants is not None:

@@ -15,8 +15,8 @@ from personakit.models.fingerprint import fingerprint_of
 from personakit.models.location import locate, nowhere
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 
-# Padded tokens held in one KV cache, and rows in one batch. On a CPU larger batches no longer help.
-_BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
+#: Padded tokens held in one KV cache. On a CPU larger batches no longer help, as for rows in one batch.
+BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
 
 
@@ -56,7 +56,7 @@ class LocalModel:
         self.tokenizer = tokenizer
         self.truncate = truncate
         device = "cuda" if model.device.type == "cuda" else "cpu"
-        self._batch_tokens = batch_tokens or _BATCH_TOKENS[device]
+        self._batch_tokens = batch_tokens or BATCH_TOKENS[device]
         self._batch_rows = batch_rows or _BATCH_ROWS[device]
         self._fingerprint = fingerprint
         self._folders = tuple(folders)
@@ -223,11 +223,17 @@ class LocalModel:
 
 
 def load_pretrained(
-    name: str, *, adapter: Path | None = None, device: str = "auto", dtype: str = "auto"
+    name: str,
+    *,
+    adapter: Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantization: Any = None,
 ) -> tuple[Any, Any, list[Path], str | None]:
     """Load (model, tokenizer, the folders it came from, "name@commit" if from the hub).
 
-    `dtype` "auto" is bfloat16 on CUDA and float32 elsewhere. Raises `UserError` as `LocalModel.load`.
+    `dtype` "auto" is bfloat16 on CUDA and float32 elsewhere. `quantization` is transformers' configuration
+    of weights in fewer bits, which are made on `device`. Raises `UserError` as `LocalModel.load`.
     """
     keep_quiet()
     import torch
@@ -244,7 +250,12 @@ def load_pretrained(
     name, adapter, folders = place.source, place.adapter, list(place.folders)
     is_folder = Path(name).is_dir()
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=wanted, local_files_only=place.offline)
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=wanted,
+            local_files_only=place.offline,
+            **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
+        )
         tokenizer = AutoTokenizer.from_pretrained(
             adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
             local_files_only=place.offline,

@@ -144,10 +144,14 @@ def _settings(config: TrainRPO, *, exact: bool) -> GroupRLSettings:
     rl, lora = config.rl, config.lora
     rows = rl.batch_size * rl.generations
     return GroupRLSettings(
+        algorithm=rl.algorithm,
+        scale_rewards=rl.scale_rewards,
+        loss_type=rl.loss_type,
         learning_rate=rl.learning_rate,
         lr_schedule=rl.schedule,
         warmup_ratio=rl.warmup_share,
         weight_decay=rl.weight_decay,
+        group_by_length=False,  # prompts of like lengths are mostly of one task: a step would pull to that
         batch_size=rows * rl.accumulation * process_count(),
         micro_batch_size=rows,
         num_generations=rl.generations,
@@ -159,6 +163,7 @@ def _settings(config: TrainRPO, *, exact: bool) -> GroupRLSettings:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         lora_targets=lora.targets,
+        four_bit=lora.four_bit,
         gradient_checkpointing=rl.gradient_checkpointing,
         shared_prefix=rl.shared_prefix,
         checkpoint_every=rl.checkpoint_every,

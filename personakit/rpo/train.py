@@ -21,7 +21,8 @@ from personakit.data import available, open_examples
 from personakit.data.store import ExampleStore
 from personakit.errors import UserError
 from personakit.models.cache import CachedModel
-from personakit.models.open import open_language_model
+from personakit.models.cost import token_counter
+from personakit.models.open import open_language_model, resolve_model
 from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
@@ -36,6 +37,7 @@ from personakit.rpo.reinforce import check_rl, reinforce
 from personakit.rpo.teacher import open_writer
 from personakit.tasks import get_task
 from personakit.training.early_stop import EarlyStop
+from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, in_shares, process_count
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
@@ -70,15 +72,16 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     run.record(data_fingerprint=fingerprint)
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, progress)
-    rewriter = open_language_model(config.model)
+    # Its tokenizer alone: weights that are only asked for the length of texts would lie in memory all along.
+    count_tokens = token_counter(config.model)
     drafted, held_out = _hold_out(drafted, config.data.held_out)
     write = partial(
         trajectories,
         writer=open_writer(config, progress, _DealtOut),
         keep=TrajectoryFilter(
-            rewriter.count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
+            count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
         ),
-        count_tokens=rewriter.count_tokens,
+        count_tokens=count_tokens,
         max_length=config.prompt_tokens,
         no_history_share=config.trajectories.no_history_share,
         seed=config.seed,
@@ -109,7 +112,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
             drafted,
             sft.model,
             run=run,
-            count_tokens=rewriter.count_tokens,
+            count_tokens=count_tokens,
             progress=progress,
         )
         stages = curriculum_stages(config.rl.curriculum, config.retrieval.k)
@@ -135,7 +138,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
             )
     if config.controls.fine_tuned_context_injection:
         control = context_injection_texts(
-            drafted, count_tokens=rewriter.count_tokens, max_length=config.controls.context_tokens
+            drafted, count_tokens=count_tokens, max_length=config.controls.context_tokens
         )
         # The same users, items and number of training tokens as all stages, so that the two can be compared.
         settings = _settings(config, max_tokens=tokens)
@@ -147,6 +150,14 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
 
 def check_plan(config: TrainRPO) -> None:
     """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    resolve_model(config.model)
+    if config.lora.four_bit:
+        if config.lora.rank == 0:
+            raise UserError(
+                "lora.four_bit is true and lora.rank is 0: weights in four bits cannot train",
+                hint="set lora.rank=16, whose adapter trains above them, or lora.four_bit=false",
+            )
+        require_four_bit()
     controls = config.controls
     if config.stages == "sft":
         for name in ("sft_continued", "without_curriculum"):
@@ -262,6 +273,7 @@ def _settings(config: TrainRPO, max_tokens: int | None = None) -> SupervisedSett
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         lora_targets=lora.targets,
+        four_bit=lora.four_bit,
         weight_decay=sft.weight_decay,
         max_length=sft.max_length,
         too_long="cut",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
 _LOAD_ADAPTER = """from peft import AutoPeftModelForCausalLM
 from transformers import AutoTokenizer
 
-model = AutoPeftModelForCausalLM.from_pretrained("path/to/this/folder")
+{name} = AutoPeftModelForCausalLM.from_pretrained("path/to/this/folder{place}")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
 
 
@@ -25,19 +25,24 @@ def write_card(
     base: str,
     facts: Mapping[str, Any],
     settings: Mapping[str, Any],
-    adapter: bool,
+    adapters: Sequence[str] = (),
 ) -> None:
-    """Write README.md into `folder`, in place of the template that PEFT leaves there."""
+    """Write README.md into `folder`, in place of the template that PEFT leaves there.
+
+    `adapters` names the LoRA adapters in it; there are none where all weights were trained.
+    """
+    loading = "\n\n".join(map(_loading, adapters)) if adapters else _LOAD_FULL
+    kind = f"LoRA adapter{'s' if len(adapters) > 1 else ''} on" if adapters else "Fine-tuned from"
     lines = [
         "---",
-        f"library_name: {'peft' if adapter else 'transformers'}",
+        f"library_name: {'peft' if adapters else 'transformers'}",
         "pipeline_tag: text-generation",
         "tags: [personakit]",
         "---",
         "",
         f"# {title}",
         "",
-        f"{'LoRA adapter on' if adapter else 'Fine-tuned from'} `{base}` with personakit.",
+        f"{kind} `{base}` with personakit.",
         "",
         "Trained on user text: handle the weights with the care that the data deserves.",
         "",
@@ -50,8 +55,15 @@ def write_card(
         *(f"| {name} | {value} |" for name, value in settings.items()),
         "",
         "```python",
-        _LOAD_ADAPTER if adapter else _LOAD_FULL,
+        loading,
         "```",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _loading(adapter: str) -> str:
+    # PEFT keeps an adapter of another name than "default" in a folder of that name.
+    if adapter == "default":
+        return _LOAD_ADAPTER.format(name="model", place="")
+    return _LOAD_ADAPTER.format(name=adapter, place=f"/{adapter}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,7 @@ def plan(
         scored=answer + 1,
         lora_rank=settings.lora_rank,
         lora_targets=targets if isinstance(targets, str) else tuple(targets),
+        four_bit=settings.four_bit,
         dtype=precision.dtype,
         gradient_checkpointing=_recomputes(settings, precision),
         reference=reference,
@@ -186,11 +187,12 @@ def fit(
     facts: Mapping[str, Any],
     progress: Progress | None,
     on_resume: Callable[[int], None] = lambda step: None,
+    adapters: Sequence[str] = ("default",),
 ) -> Finetuned:
     """Train a trainer that is ready, from the newest checkpoint if there is one, and save what it made.
 
     `facts` go into the model card and into the stage's entry in run.json; `on_resume` is told the step
-    that the stage begins at.
+    that the stage begins at. Of a `PeftModel` these `adapters` are the result (`save_result`).
     """
     from transformers import PrinterCallback
 
@@ -228,7 +230,15 @@ def fit(
     if result.best_step is not None:
         shown["weights of step"] = result.best_step
     save_result(
-        trainer, tokenizer, run, output, stage=stage, base=base, facts=shown, settings=asdict(settings)
+        trainer,
+        tokenizer,
+        run,
+        output,
+        stage=stage,
+        base=base,
+        facts=shown,
+        settings=asdict(settings),
+        adapters=adapters,
     )
     run.mark_stage(stage, asdict(result) | dict(facts) | {"model": output, "base": base})
     remove_checkpoints(run, stage)

@@ -30,6 +30,7 @@ from personakit.training.fitting import (
     quietly,
     stage_result,
 )
+from personakit.training.four_bit import adapter_in_float32
 from personakit.training.group_batches import GroupBatches
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
@@ -139,7 +140,7 @@ def train(
     check_settings(settings, evaluates=bool(evaluation))
     batches = GroupBatches.plan(settings, len(prompts), process_count())
     keep_quiet()
-    require_vllm(settings.vllm)
+    require_vllm(settings.vllm, four_bit=settings.four_bit)
     precision = decide_and_record(settings, run)
     start = load_trainable(model, settings, precision)
     every = [*prompts, *evaluation]
@@ -270,7 +271,7 @@ def _trainer(
         return Dataset.from_dict({"prompt": shown, "row": list(places)})
 
     kind = RLOOTrainer if settings.algorithm == "rloo" else GRPOTrainer
-    with quietly():
+    with quietly(), adapter_in_float32(start.network):
         return kind(
             model=start.network,
             reward_funcs=desk.functions(),

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ Sharding = Literal["none", "fsdp", "zero3"]
 
 # AdamW keeps two float32 moments of each trained weight.
 _OPTIMIZER_BYTES = 8
+# NF4: half a byte a weight, a scale of one byte for 64 of them, and a float32 scale for 256 of those.
+_FOUR_BIT_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # Layers' worth of activations that the backward pass holds beside what was saved: the gradients of the layer
 # it is in. Where a layer is computed again, glibc's heap is left in pieces by it (the first number).
 _WORKING_LAYERS = {("cpu", True): 4.0, ("cpu", False): 1.0, ("cuda", True): 2.0, ("cuda", False): 1.0}
@@ -40,6 +43,8 @@ class Workload:
     """Positions of a row whose logits are computed; None: all of them."""
     lora_rank: int = 0
     lora_targets: str | tuple[str, ...] = "all-linear"
+    four_bit: bool = False
+    """Whether the linear layers under the adapter, but the head, are held in four bits (QLoRA)."""
     dtype: str = "float32"
     """Of the pass (autocast); weights that train are float32, those under an adapter on CUDA as the pass."""
     gradient_checkpointing: bool = False
@@ -69,7 +74,7 @@ class MemoryEstimate:
     """Saved for the backward pass, and held by it."""
     logits: int
     cache: int
-    """Keys and values while completions are written."""
+    """Keys and values while completions are written; where nothing trains, the layer at work with them."""
 
     @property
     def total(self) -> int:
@@ -90,6 +95,10 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     pieces = work.devices if sharded else 1
     frozen = counted.parameters - counted.trained
     weights = counted.trained * 4 + frozen * frozen_bytes
+    if work.four_bit:
+        # A pass multiplies by one layer at a time, whose weights it writes out for the moment.
+        weights += counted.largest * (2 if work.dtype == "bfloat16" else 4)
+        weights -= int(counted.linear * (frozen_bytes - _FOUR_BIT_BYTES))
     weights += counted.parameters * frozen_bytes if work.reference and not work.lora_rank else 0
     gradients = counted.trained * 4
     if sharded:  # two layers whole (the next is fetched while one computes), and what stands outside of them
@@ -119,6 +128,28 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     )
 
 
+def estimate_answering(config: Any, *, tokens: int, device: str) -> MemoryEstimate:
+    """Estimate a model that answers prompts of so many tokens at once and does not train.
+
+    Held are the weights, in bfloat16 on CUDA and float32 on a CPU, keys and values, and what one layer makes
+    of the prompts: its widest part three times (gate, up and their product), its states as often.
+    """
+    dtype = "bfloat16" if device == "cuda" else "float32"
+    work = Workload(rows=1, length=tokens, scored=1, dtype=dtype, device=device, decoded_rows=1)
+    size = 2 if dtype == "bfloat16" else 4
+    counted = _fake_pass(config, replace(work, length=1), size)
+    return MemoryEstimate(
+        parameters=counted.parameters,
+        trained=0,
+        weights=counted.parameters * size,
+        gradients=0,
+        optimizer=0,
+        activations=0,
+        logits=0,
+        cache=_cache_bytes(config, work) + 3 * (counted.widest + counted.width) * size * tokens,
+    )
+
+
 def shared_fraction(prompt: int, answer: int, group: int) -> float:
     """Return needed/dense tokens where `group` answers of so many tokens share a prompt of so many."""
     return (prompt + group * answer) / (group * (prompt + answer))
@@ -129,7 +160,9 @@ def available_memory(device: str) -> int:
     if device == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info()[0])
+        # What torch has taken and does not use counts as free: the next stage is given it.
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + unused
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -185,6 +218,11 @@ class _Counted:
     layers: int
     layer_parameters: int
     outer_parameters: int
+    linear: int
+    """Weights that `four_bit` would hold in four bits, and those of the largest such layer."""
+    largest: int
+    widest: int
+    """Outputs of the widest such layer."""
     width: int
     activations: int
     logits: int
@@ -204,6 +242,8 @@ def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
         layer_parameters = _size(blocks) // len(blocks)
         outer_parameters = _size(model) - _size(blocks)
         head, body, width = model.get_output_embeddings(), model.base_model, model.config.hidden_size
+        # As bitsandbytes is told by transformers: every linear layer but the head.
+        linear = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
         if work.lora_rank:
             model = _with_adapter(model, work)
         # Counted before `to_empty`, which unties what is tied.
@@ -242,6 +282,9 @@ def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
             layers=len(blocks),
             layer_parameters=layer_parameters,
             outer_parameters=outer_parameters,
+            linear=sum(weight.numel() for weight in linear),
+            largest=max((weight.numel() for weight in linear), default=0),
+            widest=max((weight.shape[0] for weight in linear), default=0),
             width=width,
             activations=activations,
             logits=saved_bytes() - activations,
@@ -257,7 +300,9 @@ def _with_adapter(model: Any, work: Workload) -> Any:
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT's use of old names in transformers
+        return get_peft_model(model, config)
 
 
 def _size(module: Any) -> int:

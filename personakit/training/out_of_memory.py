@@ -17,6 +17,7 @@ _NAMES = {
     "gradient_checkpointing": "gradient_checkpointing",
     "group": "num_generations",
     "lora_rank": "lora_rank",
+    "four_bit": "four_bit",
 }
 
 
@@ -60,6 +61,10 @@ def _levers(work: Workload, names: Mapping[str, str]) -> list[str]:
     levers.append(f"lower {name['length']} (now {work.length} tokens)")
     if not work.lora_rank:
         levers.append(f"set {name['lora_rank']}=16 (an adapter needs no optimizer state for the rest)")
+    elif work.device == "cuda" and not work.four_bit and work.sharding == "none":
+        levers.append(
+            f"set {name['four_bit']}=true (the weights under the adapter in a quarter of the memory)"
+        )
     if work.devices > 1 and work.sharding == "none":
         levers.append("launch with configs/accelerate/fsdp2.yaml, which cuts the model into pieces")
     if len(levers) == 1:

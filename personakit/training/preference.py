@@ -27,6 +27,7 @@ from personakit.training.fitting import (
     quietly,
     stage_result,
 )
+from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
 from personakit.training.processes import from_first
 from personakit.training.progress import Progress, Silent, Staged
@@ -247,14 +248,15 @@ def _trainer(
     with quietly():
         from_first(lambda: folder.is_dir() or letters.save_to_disk(str(folder)))
         letters = load_from_disk(str(folder))
-        trainer = DPOTrainer(
-            start.network,
-            args=arguments,
-            train_dataset=letters,
-            eval_dataset=letters if judged else None,
-            processing_class=start.tokenizer,
-            peft_config=start.adapter,
-        )
+        with adapter_in_float32(start.network):
+            trainer = DPOTrainer(
+                start.network,
+                args=arguments,
+                train_dataset=letters,
+                eval_dataset=letters if judged else None,
+                processing_class=start.tokenizer,
+                peft_config=start.adapter,
+            )
     trainer.train_dataset = Dataset.from_list(trained)
     if judged:
         trainer.eval_dataset = Dataset.from_list(judged)

@@ -60,7 +60,7 @@ def reference_logps(
         return found
 
     values = [value for shard in in_shares(shards, compute) for value in shard]
-    if process_count() > 1:
+    if process_count() > 1 and not getattr(network, "is_quantized", False):
         network.to("cpu")  # the trainer shards and places it
     return values
 

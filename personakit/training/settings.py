@@ -38,6 +38,8 @@ class StageSettings:
     lora_dropout: float = 0.0
     lora_targets: str | Sequence[str] = "all-linear"
     """PEFT's `target_modules`: names of layers, or "all-linear", which is all of them but the head."""
+    four_bit: bool = False
+    """QLoRA: the weights under the adapter are held in four bits (`four_bit`); needs `lora_rank`."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     max_length: int = 1024
@@ -105,6 +107,11 @@ def check_settings(settings: StageSettings, *, evaluates: bool = False) -> None:
             raise UserError(f"{name} is {value}, expected at least 1", hint=f"set {name} to 1 or more")
     if settings.epochs <= 0:
         raise UserError(f"epochs is {settings.epochs}, expected more than 0", hint="set epochs to 1 or so")
+    if settings.four_bit and settings.lora_rank == 0:
+        raise UserError(
+            "four_bit is true and lora_rank is 0: weights in four bits cannot train",
+            hint="set lora_rank=16, whose adapter trains above them, or four_bit=false",
+        )
     if settings.early_stop is not None:
         settings.early_stop.check()
         if settings.early_stop.on_evaluation and not evaluates:

@@ -24,6 +24,7 @@ from personakit.training.fitting import (
     quietly,
     stage_result,
 )
+from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
 from personakit.training.progress import Progress
@@ -179,7 +180,7 @@ def _trainer(
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
-    with quietly():
+    with quietly(), adapter_in_float32(start.network):
         return SFTTrainer(
             start.network,
             args=arguments,

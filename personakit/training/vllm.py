@@ -70,10 +70,18 @@ def vllm_arguments(settings: Vllm) -> dict[str, Any]:
     }
 
 
-def require_vllm(settings: Vllm) -> None:
-    """Raise `UserError` where vLLM is asked for and is not there, in a version that TRL works with."""
+def require_vllm(settings: Vllm, *, four_bit: bool = False) -> None:
+    """Raise `UserError` where vLLM is asked for and is not there, in a version that TRL works with.
+
+    And where it would be sent weights in four bits: TRL merges the adapter into them first.
+    """
     if not vllm_arguments(settings):
         return
+    if four_bit:
+        raise UserError(
+            f"vllm.mode is {settings.mode} and four_bit is true: weights in 4 bits cannot be sent to vLLM",
+            hint="set vllm.mode=off or four_bit=false",
+        )
     from trl.import_utils import is_vllm_available
 
     if not is_vllm_available():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.local import load_pretrained
 from personakit.models.open import resolve_model
 from personakit.training.card import write_card
+from personakit.training.four_bit import load_in_four_bit
 from personakit.training.precision import Precision
 from personakit.training.processes import wait_for_all
 from personakit.training.run import Run
@@ -26,7 +27,8 @@ class Trainable:
     """A model about to be trained."""
 
     network: Any
-    """A causal language model on the CPU; a `PeftModel` where an adapter is gone on with."""
+    """A causal language model on the CPU; a `PeftModel` where an adapter is gone on with. Weights in four
+    bits are on the device they were made on."""
     tokenizer: Any
     adapter: Any
     """PEFT's configuration of the adapter still to be put on, or None."""
@@ -40,15 +42,24 @@ def load_trainable(model: str, settings: StageSettings, precision: Precision) ->
     """Load a folder, a hub name or `nano` for training.
 
     A folder that holds an adapter is gone on with under the same rank, and merged into its base where all
-    weights are to train. Raises `UserError` for another rank, and as `load_pretrained`.
+    weights are to train: never into weights in four bits, which take an adapter only. Raises `UserError`
+    for another rank, for quantised weights that are to train, and as `load_pretrained`.
     """
     source = resolve_model(model)
     # Weights that train are kept in float32; under a LoRA adapter the frozen ones need no more than the pass.
     frozen = settings.lora_rank > 0 and precision.device == "cuda" and precision.bf16
-    network, tokenizer, folders, revision = load_pretrained(
-        source, device="cpu", dtype="bfloat16" if frozen else "float32"
-    )
-    parts = [revision or "", *map(fingerprint_folder, folders)]
+    dtype = "bfloat16" if frozen else "float32"
+    if settings.four_bit:
+        network, tokenizer, folders, revision = load_in_four_bit(source, precision, dtype)
+    else:
+        network, tokenizer, folders, revision = load_pretrained(source, device="cpu", dtype=dtype)
+    if settings.lora_rank == 0 and getattr(network, "is_quantized", False):
+        raise UserError(
+            f'the weights of "{model}" are quantised, which cannot train, nor take in an adapter exactly',
+            hint="set lora_rank=16, or name the model that they were quantised from",
+        )
+    # Quantised weights are other weights: what is filed under the fingerprint must not be mixed up.
+    parts = [revision or "", *map(fingerprint_folder, folders), *(["nf4"] if settings.four_bit else [])]
     fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     new, merged = settings.lora(), False
     if is_adapted(network):
@@ -77,9 +88,11 @@ def save_result(
     base: str,
     facts: Mapping[str, Any],
     settings: Mapping[str, Any],
+    adapters: Sequence[str] = ("default",),
 ) -> Path:
     """Write the trained weights, the tokenizer and a card to `run.folder/output`, whole or not at all.
 
+    Of a `PeftModel` these `adapters`: PEFT puts one that is not called "default" into a folder of its name.
     To be called by every process: where the weights are sharded, each holds a part.
     """
     network = trainer.accelerator.unwrap_model(trainer.model)
@@ -89,7 +102,7 @@ def save_result(
         sharded = trainer.deepspeed if trainer.is_deepspeed_enabled else trainer.model
         kept["state_dict"] = trainer.accelerator.get_state_dict(sharded)
     if adapter:
-        kept["selected_adapters"] = ["default"]  # TRL keeps a frozen copy beside it, as the reference
+        kept["selected_adapters"] = list(adapters)  # not the frozen copy that TRL keeps as the reference
     target = run.folder / output
     if run.writes:
         with whole_folder(target) as temporary:
@@ -101,7 +114,7 @@ def save_result(
                 base=base,
                 facts=facts,
                 settings=dict(settings) | {"seed": run.seed},
-                adapter=adapter,
+                adapters=adapters if adapter else (),
             )
     return target
 

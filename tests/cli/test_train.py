@@ -32,6 +32,12 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(train: Call, tmp_p
     assert done.status == 0, done.err
     assert done.document["queries"] == {"LaMP_7": 2}
     assert done.document["config"]["sft"]["steps"] == 4
+    # Without a GPU there are two devices: this machine, and one of a kind that it has not.
+    planned = [(each["stage"], each["device"]) for each in done.document["memory"]]
+    assert planned[-2:] == [("generic answers", "cuda"), ("SFT", "cuda")]
+    assert all(each["bytes"] > 0 for each in done.document["memory"])
+    with_rl = train("--dry-run", "stages=all", "sft.max_length=2048", "rl.max_tokens=64")
+    assert [line.split()[0] for line in with_rl.out.splitlines()[-4:-1]] == ["generic", "SFT", "RL"]
     assert list(tmp_path.iterdir()) == []
 
 

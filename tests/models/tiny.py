@@ -18,7 +18,13 @@ TEMPLATE = (
 
 
 def make_tiny(
-    folder: Path, *, seed: int = 0, window: int = 256, chat: bool = False, kind: str = "llama"
+    folder: Path,
+    *,
+    seed: int = 0,
+    window: int = 256,
+    width: int = 32,
+    chat: bool = False,
+    kind: str = "llama",
 ) -> Path:
     """Write a random model and its tokenizer (a token a word), its logits spread: no ties."""
     import torch
@@ -43,11 +49,11 @@ def make_tiny(
     if chat:
         fast.chat_template = TEMPLATE
     shape = {
-        "hidden_size": 32,
+        "hidden_size": width,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "intermediate_size": 64,
+        "intermediate_size": 2 * width,
         "vocab_size": len(fast),
         "max_position_embeddings": window,
         "tie_word_embeddings": True,

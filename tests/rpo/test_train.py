@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from personakit.config import TrainRPO, load
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.rpo.train import CONTROL, CONTROL_FOLDER, REWRITER, train_rpo
+from personakit.rpo.train import CONTROL, CONTROL_FOLDER, REWRITER, check_plan, train_rpo
 from personakit.training.progress import Silent
 from personakit.training.run import Run
 from personakit.training.supervised import Finetuned
@@ -94,6 +95,34 @@ def test_data_without_a_training_split_is_refused(tiny_model: Path, tiny_data: P
     assert str(data) in caught.value.message
     with pytest.raises(UserError, match='no split "train"'):
         train(tmp_path / "named", config(tiny_model, data, "data.tasks=[LaMP_3]"))
+
+
+def test_four_bits_without_an_adapter_are_refused(tiny_model: Path, tiny_data: Path) -> None:
+    with pytest.raises(UserError, match=r"lora\.four_bit is true and lora\.rank is 0"):
+        check_plan(config(tiny_model, tiny_data, "lora.four_bit=true"))
+
+
+@pytest.mark.slow
+def test_the_base_is_the_only_model_that_is_opened_to_answer(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that are held beside those that train would take their memory."""
+    loaded: list[weakref.ref[Any]] = []
+    load_model = LocalModel.load.__func__  # type: ignore[attr-defined]
+
+    def watched(cls: type[LocalModel], *args: Any, **kwargs: Any) -> LocalModel:
+        model: LocalModel = load_model(cls, *args, **kwargs)
+        loaded.append(weakref.ref(model.model))
+        return model
+
+    def finetuned(*args: Any, **kwargs: Any) -> Finetuned:
+        raise KeyError([model() for model in loaded])
+
+    monkeypatch.setattr(LocalModel, "load", classmethod(watched))
+    monkeypatch.setattr("personakit.rpo.train.finetune", finetuned)
+    with pytest.raises(KeyError) as caught:
+        train(tmp_path / "run", config(tiny_model, tiny_data))
+    assert caught.value.args[0] == [None]  # opened once, and gone when training begins
 
 
 def test_data_without_gold_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:

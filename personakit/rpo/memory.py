@@ -1,0 +1,134 @@
+"""What `personakit train rpo` would need of a device's memory, said before a weight is loaded.
+
+From the model's configuration alone: the longest rows that the settings allow stand for the data's, so the
+figures are upper bounds of what each stage will estimate for itself (`training.memory`) - and like those
+uncalibrated on GPUs.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.config import TrainRPO
+from personakit.errors import UserError
+from personakit.models.environment import keep_quiet
+from personakit.models.local import BATCH_TOKENS
+from personakit.models.location import locate
+from personakit.models.open import is_endpoint, resolve_model
+from personakit.models.stand_ins import split_name
+from personakit.rpo.rl_prompts import rewrite_tokens
+from personakit.training.memory import (
+    MemoryEstimate,
+    Workload,
+    estimate_answering,
+    estimate_memory,
+    shared_fraction,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """One stage on one device."""
+
+    stage: str
+    model: str
+    device: str
+    estimate: MemoryEstimate
+
+
+def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemory]:
+    """Estimate each stage that loads a model, as it would run on one "cuda" or "cpu" in `dtype`.
+
+    A stage has the device to itself. Left out are models whose configuration is not at hand: endpoints,
+    and hub names that the hub did not answer for. Raises `UserError` for a name that leads nowhere.
+    """
+    found: list[StageMemory] = []
+
+    def add(stage: str, model: str, estimate: MemoryEstimate) -> None:
+        found.append(StageMemory(stage, model, device, estimate))
+
+    stand_in = split_name(config.base)
+    base = stand_in[0] if stand_in else config.base
+    if not is_endpoint(base) and (shape := _shape(base)) is not None:
+        answering = estimate_answering(shape, tokens=BATCH_TOKENS[device], device=device)
+        add("generic answers", config.base, answering)
+    shape = _shape(config.model)
+    if shape is not None:
+        add("SFT", config.model, estimate_memory(shape, _sft(config, device, dtype)))
+        if config.stages == "all":
+            work = _rl(config, device, dtype, shares=_shares(shape))
+            add("RL", config.model, estimate_memory(shape, work))
+    return found
+
+
+def _sft(config: TrainRPO, device: str, dtype: str) -> Workload:
+    sft = config.sft
+    return Workload(
+        rows=sft.batch_size,
+        length=sft.max_length,
+        scored=min(config.trajectories.max_tokens, sft.max_length) + 1,
+        gradient_checkpointing=sft.gradient_checkpointing,
+        **_common(config, device, dtype),
+    )
+
+
+def _rl(config: TrainRPO, device: str, dtype: str, *, shares: bool) -> Workload:
+    rl, answer = config.rl, rewrite_tokens(config)
+    rows, prompt = rl.batch_size * rl.generations, max(1, config.sft.max_length - answer)
+    return Workload(
+        rows=rows,
+        length=prompt + answer,
+        scored=answer + 1,
+        gradient_checkpointing=rl.gradient_checkpointing,
+        reference=bool(rl.beta) and config.lora.rank == 0,
+        decoded_rows=rows if rl.vllm == "off" else 0,
+        prefix_factor=shared_fraction(prompt, answer, rl.generations) if rl.shared_prefix and shares else 1.0,
+        **_common(config, device, dtype),
+    )
+
+
+def _common(config: TrainRPO, device: str, dtype: str) -> dict[str, Any]:
+    lora = config.lora
+    return {
+        "lora_rank": lora.rank,
+        "lora_targets": lora.targets,
+        "four_bit": lora.four_bit,
+        "device": device,
+        "dtype": dtype,
+    }
+
+
+def _shape(name: str) -> Any:
+    """The model's configuration; None where it would have to be waited for."""
+    keep_quiet()
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    place = locate(resolve_model(name))
+    if not place.fingerprint:
+        return None
+    try:
+        config = AutoConfig.from_pretrained(place.source, local_files_only=place.offline)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'model "{place.source}" has a config.json that transformers does not read',
+            hint="check that it is whole, and that this version of transformers knows the model",
+        ) from error
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(
+            f'model "{place.source}" ({config.model_type}) is not a causal language model of transformers',
+            hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
+        )
+    return config
+
+
+def _shares(config: Any) -> bool:
+    """Whether rewrites of one prompt will have it computed once."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from personakit.models.shared_prefix.check import obstacle
+
+    with torch.device("meta"):
+        return obstacle(AutoModelForCausalLM.from_config(copy.deepcopy(config))) is None

@@ -1,0 +1,144 @@
+"""Every file in configs/rpo: read, planned, and trained with on a tiny random model of its architecture.
+
+Overridden are paths, numbers of steps, batches and lengths, and nothing else. A new file is found by itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models.server import Server, said
+
+from personakit.config import TrainRPO, load
+from personakit.config.loading import config_folder
+from personakit.data.imports import import_data
+from personakit.data.lamp_mini import generate
+from personakit.models.local import LocalModel
+from personakit.models.open import is_endpoint
+from personakit.rpo.memory import estimate_stages
+from personakit.rpo.train import check_plan
+
+from .architectures import make_stand_in, real_config
+from .test_train import train
+
+FILES = sorted((config_folder() / "rpo").glob("*.yaml"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+SHORT = ["data.limit=2", "sft.steps=2", "rl.steps=2", "stages=all"]
+SHORT += ["prompt_tokens=512", "controls.context_tokens=512", "sft.max_length=1024", "sft.batch_size=2"]
+SHORT += ["sft.accumulation=1", "rl.accumulation=1", "rl.batch_size=2", "rl.max_tokens=8"]
+SHORT += ["trajectories.max_tokens=512", "decoding.max_new_tokens=8", "retrieval.k=2"]
+"""Sizes and lengths."""
+
+
+@pytest.fixture(scope="module")
+def rewrites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few rewritten e-mails, imported as the header of configs/rpo/email.yaml says."""
+    folder = tmp_path_factory.mktemp("rewrites")
+    with (folder / "mails.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["user_id", "original", "revised"])
+        for user in range(12):
+            for number in range(4):
+                text = f"please send mail {user} {number}"
+                writer.writerow([user, text, f"Dear all, {text}. Best, {user}"])
+    import_data(folder / "mails.csv", folder / "out", seed=0)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def lamp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All tasks of LaMP, three users of the built-in benchmark."""
+    folder = tmp_path_factory.mktemp("lamp") / "made"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "USERS", {"train": 3, "dev": 1, "test": 1})
+        patch.setattr(generate, "INSTRUCTIONS", {"lora": 2, "train": 2, "dev": 2, "test": 2})
+        generate.make(folder)
+    return folder
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server(lambda number, body: said("good"))
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    yield server
+    server.stop()
+
+
+@each_file
+def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
+    config = load(TrainRPO, path)
+    if config.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    check_plan(config)
+    header = path.read_text(encoding="utf-8").split("\n\nmodel:")[0]
+    assert f"personakit train rpo{'' if path.stem == 'lamp-mini' else f' --config {path.stem}'}" in header
+    # What is left to the user to name is a data folder.
+    for line in header.splitlines():
+        if "personakit train rpo" in line and path.stem != "lamp-mini":
+            assert "data.path=" in line
+
+
+@each_file
+@pytest.mark.slow
+def test_it_trains_a_model_of_its_architecture(
+    path: Path, lamp: Path, rewrites: Path, api: Server, tmp_path: Path
+) -> None:
+    shipped = load(TrainRPO, path)
+    if shipped.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    model = make_stand_in(shipped.model, tmp_path / "model")
+    places = [f"model={model}", f"data.path={rewrites if shipped.data.tasks == ['rewriting'] else lamp}"]
+    if not is_endpoint(shipped.base):
+        base = model if shipped.base == shipped.model else make_stand_in(shipped.base, tmp_path / "base")
+        places.append(f"base={base}")
+    config = load(TrainRPO, path, [*places, *SHORT])
+    train(tmp_path / "run", config)
+
+    facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
+    made = {name: stage["steps"] for name, stage in facts["stages"].items()}
+    rl = {"rl-1": 1, "rl-2": 1} if config.rl.curriculum.enabled else {"rl": 2}
+    control = ["context-injection"] * config.controls.fine_tuned_context_injection
+    assert list(made) == ["sft", *rl, *control]
+    assert made.items() >= ({"sft": 2} | rl).items()
+    adapted = (tmp_path / "run" / "model" / "adapter_config.json").is_file()
+    assert adapted == bool(config.lora.rank)
+    assert bool(api.bodies) == is_endpoint(shipped.base)
+    assert len(LocalModel.load(str(tmp_path / "run" / "model")).generate(["hello"], max_new_tokens=4)) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if "Memory, estimated" in path.read_text(encoding="utf-8")],
+    ids=lambda path: path.stem,
+)
+def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
+    """For one GPU in bfloat16, on the published configuration."""
+    config = load(TrainRPO, path)
+    if config.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    published = real_config(config.model)
+    assert published is not None, f"add the configuration of {config.model} to tests/rpo/architectures.py"
+    published.save_pretrained(tmp_path / "shape")
+    here = load(TrainRPO, path, [f"model={tmp_path / 'shape'}", f"base={tmp_path / 'shape'}"])
+    told = " ".join(
+        line.lstrip("# ") for line in path.read_text(encoding="utf-8").split("\n\nmodel:")[0].splitlines()
+    )
+    for stage in estimate_stages(here, "cuda", "bfloat16"):
+        pattern = r"([\d.]+) GB when it answers" if stage.stage == "generic answers" else None
+        found = re.search(rf"{stage.stage} ([\d.]+) GB", told) or (pattern and re.search(pattern, told))
+        assert found, f"{path}: nothing on {stage.stage}"
+        assert float(found[1]) == pytest.approx(stage.estimate.total / 1e9, rel=0.02, abs=0.06), stage.stage
+
+
+def test_every_config_for_a_real_model_says_its_memory() -> None:
+    for path in FILES:
+        if "/" in load(TrainRPO, path).model and not load(TrainRPO, path).model.startswith("imported/"):
+            assert "Memory, estimated" in path.read_text(encoding="utf-8"), path

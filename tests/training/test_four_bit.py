@@ -1,0 +1,207 @@
+"""QLoRA on a CPU, with bitsandbytes itself: the stages, one after the other, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from models.tiny import WORDS, make_tiny, sentences
+
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.training import group_rl, preference, supervised
+from personakit.training.four_bit import load_in_four_bit
+from personakit.training.memory import Workload, estimate_memory
+from personakit.training.precision import Precision
+from personakit.training.progress import Silent
+from personakit.training.run import Run
+from personakit.training.settings import StageSettings, check_settings
+from personakit.training.vllm import Vllm
+from personakit.training.weights import load_trainable
+
+pytest.importorskip("bitsandbytes")
+
+CPU = Precision("cpu", "float32", "a test")
+COMMON: dict[str, Any] = {"lora_rank": 4, "four_bit": True, "batch_size": 4, "log_every": 1}
+COMMON |= {"device": "cpu", "dtype": "float32", "learning_rate": 1e-2, "gradient_checkpointing": True}
+EXAMPLES = [supervised.PromptCompletion(text, f"{text.split()[0]} cat") for text in sentences(12)]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("wide"), width=64)  # a scale is that of 64 weights
+
+
+@pytest.fixture(scope="module")
+def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a supervised stage."""
+    folder = tmp_path_factory.mktemp("runs") / "tuned"
+    finetune(base, folder)
+    return folder
+
+
+def finetune(
+    base: Path, folder: Path, *, resume: bool = False, progress: Silent | None = None
+) -> supervised.Finetuned:
+    settings = supervised.SupervisedSettings(**COMMON, epochs=2, checkpoint_every=1)
+    with Run.create(folder, "rpo", {}, 1, resume=resume) as run:
+        return supervised.finetune(str(base), EXAMPLES, settings, run, "sft", progress=progress)
+
+
+def metrics(folder: Path, stage: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["stage"] == stage]
+
+
+def adapter(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def test_the_linear_layers_are_in_four_bits_and_all_else_is_not(base: Path) -> None:
+    network = load_in_four_bit(str(base), CPU, "float32")[0]
+    kinds = {type(module).__name__ for module in network.model.layers.modules()}
+    assert "Linear4bit" in kinds
+    assert "Linear" not in kinds
+    query = network.model.layers[0].self_attn.q_proj.weight
+    assert (query.quant_state.quant_type, query.quant_state.nested) == ("nf4", True)
+    assert network.lm_head.weight.dtype == network.model.norm.weight.dtype == torch.float32
+    ids = torch.arange(8)[None]
+
+    def gradient() -> torch.Tensor:
+        embedded = network.get_input_embeddings()(ids).detach().requires_grad_(True)
+        network(inputs_embeds=embedded).logits.square().sum().backward()
+        assert embedded.grad is not None
+        return embedded.grad
+
+    # A pass without gradients, such as a rollout, leaves the layers as they are for those with them.
+    expected = gradient()
+    with torch.no_grad():
+        before = network.eval()(ids).logits
+    torch.testing.assert_close(gradient(), expected)
+    whole = LocalModel.load(str(base), device="cpu").model
+    distance = (before - whole(ids).logits).norm() / before.norm()
+    assert 0.01 < distance < 0.7  # four bits are few, and these weights are noise
+
+
+def test_a_supervised_stage_learns_and_its_adapter_loads_on_the_base_in_full_precision(
+    base: Path, tuned: Path
+) -> None:
+    lines = metrics(tuned, "sft")
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    weights = adapter(tuned / "model")
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert all(value.any() for value in weights.values())
+    assert sorted(path.name for path in (tuned / "model").glob("*.safetensors")) == [
+        "adapter_model.safetensors"
+    ]
+    model = LocalModel.load(str(tuned / "model"), device="cpu")
+    assert {type(each).__name__ for each in model.model.modules()}.isdisjoint({"Linear4bit"})
+    assert model.model.dtype == torch.float32
+    asked = [example.prompt for example in EXAMPLES]
+    gold = [example.completion for example in EXAMPLES]
+    assert sum(model.score(asked, gold)) > sum(LocalModel.load(str(base), device="cpu").score(asked, gold))
+
+
+def test_stopped_and_resumed_it_ends_with_the_same_weights(base: Path, tuned: Path, tmp_path: Path) -> None:
+    class StopsAt(Silent):
+        def update(self, done: int, **facts: float) -> None:
+            if done >= 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(base, tmp_path / "run", progress=StopsAt())
+    assert not (tmp_path / "run" / "model").exists()
+    assert finetune(base, tmp_path / "run", resume=True).steps == 6
+    file = Path("model") / "adapter_model.safetensors"
+    assert (tmp_path / "run" / file).read_bytes() == (tuned / file).read_bytes()
+
+
+def test_rl_goes_on_with_the_adapter_as_it_was_and_keeps_steps_that_bfloat16_would_lose(
+    tuned: Path, tmp_path: Path
+) -> None:
+    def letters(completions: Sequence[str], **_: Any) -> list[float]:
+        return [len(set(text)) / 8 for text in completions]
+
+    settings = group_rl.GroupRLSettings(
+        **COMMON | {"learning_rate": 1e-6, "lr_schedule": "constant", "warmup_ratio": 0.0},
+        num_generations=4,
+        max_completion_length=6,
+        max_steps=2,
+        beta=0.05,
+    )
+    prompts = [group_rl.Prompt(example.prompt, {}) for example in EXAMPLES]
+    with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
+        start = str(tuned / "model")
+        group_rl.train(start, prompts, [group_rl.Reward(letters)], settings, run, "rl", reference=start)
+    first = metrics(tmp_path / "run", "rl")[0]
+    assert first["kl"] == pytest.approx(0, abs=1e-6)  # from the adapter as SFT left it
+    assert first["reward_std"] > 0
+    old, new = adapter(tuned / "model"), adapter(tmp_path / "run" / "model")
+    steps = torch.cat([(new[name] - old[name]).flatten().abs() for name in old])
+    assert 1e-7 < steps.max() < 3e-6  # AdamW: about a learning rate a step
+
+
+def test_a_preference_stage_compares_with_the_model_in_four_bits(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
+    pairs = [preference.Pair(each.prompt, each.completion, "old old dog") for each in EXAMPLES]
+    settings = preference.PreferenceSettings(**COMMON | {"learning_rate": 1e-3}, max_steps=4)
+    with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
+        preference.optimise(str(tuned / "model"), pairs, settings, run, "dpo")
+    lines = metrics(tmp_path / "run", "dpo")
+    assert lines[0]["margin"] == pytest.approx(0, abs=1e-4)
+    assert lines[-1]["margin"] > 0
+    # Its log-probabilities are not those of the same weights in full precision.
+    prints = {
+        load_trainable(str(tuned / "model"), StageSettings(lora_rank=4, four_bit=four_bit), CPU).fingerprint
+        for four_bit in (True, False)
+    }
+    assert len(prints) == 2
+
+
+def test_nothing_is_merged_into_quantised_weights(base: Path, tmp_path: Path) -> None:
+    network, tokenizer, *_ = load_in_four_bit(str(base), CPU, "float32")
+    network.save_pretrained(tmp_path / "quantised")
+    tokenizer.save_pretrained(tmp_path / "quantised")
+    with pytest.raises(UserError, match="are quantised, which cannot train"):
+        load_trainable(str(tmp_path / "quantised"), StageSettings(lora_rank=0), CPU)
+
+
+def test_what_four_bits_need_is_told(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="four_bit is true and lora_rank is 0"):
+        check_settings(StageSettings(four_bit=True))
+    rl = group_rl.GroupRLSettings(**COMMON, num_generations=4, vllm=Vllm("colocate"))
+    prompts = [group_rl.Prompt(WORDS[0], {})]
+    with Run.create(tmp_path / "run", "rpo", {}, 1) as run, pytest.raises(UserError, match="sent to vLLM"):
+        group_rl.train(str(base), prompts, [group_rl.Reward(lambda **_: [])], rl, run, "rl")
+    with monkeypatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_FSDP", "true")
+        with pytest.raises(UserError, match="cuts the weights into pieces"):
+            load_in_four_bit(str(base), CPU, "float32")
+    monkeypatch.setattr("transformers.utils.import_utils.is_bitsandbytes_available", lambda: False)
+    with pytest.raises(UserError, match="bitsandbytes is not installed") as caught:
+        load_in_four_bit(str(base), CPU, "float32")
+    assert "personakit[four-bit]" in caught.value.hint
+
+
+def test_the_estimate_counts_four_bits_as_they_lie_in_memory(base: Path) -> None:
+    network = load_in_four_bit(str(base), CPU, "float32")[0]
+    held = sum(weight.nbytes for weight in network.parameters())
+    for weight in network.parameters():
+        state = getattr(weight, "quant_state", None)
+        if state is not None:
+            held += state.absmax.nbytes + state.state2.absmax.nbytes
+    work = Workload(rows=1, length=8, lora_rank=4, four_bit=True)
+    estimate = estimate_memory(network.config, work)
+    largest = 64 * 128 * 4
+    assert estimate.weights - 4 * estimate.trained - largest == pytest.approx(held, rel=0.01)
+    plain = estimate_memory(network.config, Workload(rows=1, length=8, lora_rank=4))
+    assert estimate.parameters == plain.parameters
+    assert estimate.optimizer == plain.optimizer
