@@ -1,12 +1,12 @@
 """RPO against its controls on lamp-mini's test users, several training seeds: the table of docs/rpo.md.
 
-    python benchmarks/rpo.py [--seeds 5] [--data-seed 2026] [--jobs 2] [--unseen] [--output DIR] [KEY=VALUE]
+    python benchmarks/rpo.py [--seeds 5] [--data-seed 2026] [--jobs 2] [--unseen] [--name rpo] [KEY=VALUE]
 
 Trains one run a seed, `--jobs` at a time on one thread each (two trainings that share two cores with
 two threads each are many times slower), then evaluates all of them as one row. A stopped benchmark
 goes on where it was. `--data-seed` makes the benchmark from another seed, `--unseen` adds bases that the
-rewriter never saw. With `stages=all` the controls of RL are trained too, which makes it several times
-longer. The evaluation's table goes to stdout and to benchmarks/results/rpo-DATASEED.txt.
+rewriter never saw. The controls of RL are trained too, which `stages=sft` leaves out with it. The evaluation's
+table goes to stdout and to benchmarks/results/NAME-DATASEED.txt.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def personakit(*arguments: str) -> str:
 def train(folder: Path, seed: int, data: str, overrides: list[str]) -> Path:
     """Train one seed, or go on with it."""
     begun = (folder / "run.json").exists()
-    controls = CONTROLS if "stages=all" in overrides else ()
+    controls = () if "stages=sft" in overrides else CONTROLS
     settings = [f"seed={seed}", f"data.path={data}", *controls, *overrides]
     personakit("train", "rpo", *settings, "--output", str(folder), *(["--resume"] if begun else []))
     return folder
@@ -55,9 +55,11 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--unseen", action="store_true", help=f"behind {', '.join(UNSEEN)} too")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--name", default="rpo", help="of the file with the table")
+    parser.add_argument("--limit", type=int, help="at most this many users a task")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train rpo")
     options = parser.parse_args()
-    folder = options.output / f"data-{options.data_seed}"
+    folder = options.output / options.name / f"data-{options.data_seed}"
     data = folder / "lamp-mini"
     if not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
@@ -75,6 +77,7 @@ def main() -> None:
         "lamp",
         *(part for run in runs for part in ("--run", str(run))),
         *(part for base in (UNSEEN if options.unseen else ()) for part in ("--base", base)),
+        *(("--limit", str(options.limit)) if options.limit else ()),
         "--split",
         options.split,
         "--output",
@@ -83,7 +86,7 @@ def main() -> None:
     )
     print(table)
     # The last line is the evaluation's folder, which is nobody else's.
-    write_text(RESULTS / f"rpo-{options.data_seed}.txt", "\n".join(table.splitlines()[:-1]) + "\n")
+    write_text(RESULTS / f"{options.name}-{options.data_seed}.txt", "\n".join(table.splitlines()[:-1]) + "\n")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,11 @@ class Comparison:
         against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, TUNED, *REWRITERS.values())
         moved = {base: (behind(METHOD, base), behind(GENERIC, base)) for base in self.unseen}
         return Claims(
-            compared=[*((METHOD, other) for other in against), *moved.values()],
+            compared=[
+                *((METHOD, other) for other in against),
+                *((PLAIN, other) for other in (SFT, CONTINUED)),  # what RL is worth without the curriculum
+                *moved.values(),
+            ],
             wrong_user=[(METHOD, OTHER, EMPTY)],
             gaps=[(method, GENERIC, ORACLE) for method in (CONTEXT, TUNED, *REWRITERS.values(), METHOD)],
             transfers={base: (*pair, METHOD, GENERIC) for base, pair in moved.items()},

@@ -59,6 +59,12 @@ class TrajectorySettings:
         "the teacher's reply is cut here (its own tokens); null: max_tokens; more for one that reasons first",
         minimum=16,
     )
+    limit: int | None = setting(
+        None,
+        "trajectories for at most this many training queries of a task: each costs a teacher's request; RL, "
+        "which needs the gold answer alone, trains on all queries; null: for all",
+        minimum=1,
+    )
     max_tokens: int = setting(
         512, "longer trajectories are dropped, and the rewriter writes no longer ones (tokens)", minimum=16
     )

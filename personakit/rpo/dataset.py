@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,17 @@ def draft_text(task: Task, raw: str) -> str:
     """The base's answer as the user would see it: what the task finds in it, else the bare text."""
     parsed = task.parse(raw)
     return raw.strip() if parsed is None else parsed
+
+
+def first_of_each_task(drafted: Sequence[Drafted], limit: int | None) -> list[Drafted]:
+    """The first `limit` queries of each task, or all, in the order they have."""
+    met: Counter[str] = Counter()
+    kept = []
+    for each in drafted:
+        met[each.task.name] += 1
+        if limit is None or met[each.task.name] <= limit:
+            kept.append(each)
+    return kept
 
 
 def trajectories(

@@ -40,7 +40,8 @@ def task_reward(
 
     Logs beside it: `unparsable`, the share of rewrites without an answer; `invalid_answers`, the share of
     answers that official scoring cannot read; `answer_words`, the mean length of an answer; and where the
-    curriculum stands: `items` and `distractors`, the mean number of either in the prompts.
+    curriculum stands: `items` and `distractors`, the mean number of either in the prompts; and each task's
+    own mean reward, `task_reward/LaMP_4` and so on.
     """
     answers = [answer_in(one, text) for one, text in zip(task, completions, strict=True)]
     read = [(one, answer) for one, answer in zip(task, answers, strict=True) if answer is not None]
@@ -50,10 +51,16 @@ def task_reward(
         log_metric("answer_words", fmean(len(answer.split()) for _, answer in read))
     log_metric("items", fmean(items))
     log_metric("distractors", fmean(distractors))
-    return [
+    earned = [
         0.0 if answer is None else one.reward(answer, wanted)
         for one, answer, wanted in zip(task, answers, gold, strict=True)
     ]
+    for name in sorted({one.name for one in task}):
+        log_metric(
+            f"task_reward/{name}",
+            fmean(value for one, value in zip(task, earned, strict=True) if one.name == name),
+        )
+    return earned
 
 
 def format_reward(*, completions: Sequence[str], task: Sequence[Task], **_: Any) -> list[float]:

@@ -30,6 +30,7 @@ from personakit.rpo.dataset import (
     TrainingText,
     context_injection_texts,
     draft_all,
+    first_of_each_task,
     trajectories,
 )
 from personakit.rpo.filters import TrajectoryFilter
@@ -86,7 +87,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
         no_history_share=config.trajectories.no_history_share,
         seed=config.seed,
     )
-    texts, counts = write(drafted)
+    texts, counts = write(first_of_each_task(drafted, config.trajectories.limit))
     without_history = sum(each.context.empty for each in drafted)
     run.record(trajectories=counts.summary() | {"users without history": without_history})
     if not texts:

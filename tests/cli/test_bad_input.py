@@ -168,6 +168,40 @@ CASES = [
         {"r.json": json.dumps([{"id": "u", "profile": [{"rating": 7, "title": "t", "text": "x"}]}])},
     ),
     Bad(
+        "preferences without a user",
+        "data import p.jsonl new",
+        ("p.jsonl, line 1", "whose"),
+        {"p.jsonl": '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'},
+    ),
+    Bad(
+        "preferences in two formats",
+        "data import p.jsonl new",
+        ("p.jsonl, line 2", "fspo", "trl"),
+        {
+            "p.jsonl": '{"user": "u", "prompt": "a", "chosen": "b", "rejected": "c"}\n'
+            '{"x": "a", "yw": "b", "yl": "c", "level": "u"}\n'
+        },
+    ),
+    Bad(
+        "preferences of which none can be used",
+        "data import p.jsonl new",
+        ("p.jsonl", "none is left", "chosen answer equals"),
+        {"p.jsonl": '{"user": "u", "prompt": "a", "chosen": "b", "rejected": "b"}\n'},
+    ),
+    Bad(
+        "a split that is neither by user nor by prompt",
+        "data import p.jsonl new --split-by item",
+        ("item", "user, prompt"),
+        {"p.jsonl": '{"user": "u", "prompt": "a", "chosen": "b", "rejected": "c"}\n'},
+    ),
+    Bad("preferences that are not there", "data show {data} --task preferences", ("no preferences",)),
+    Bad(
+        "a preference file of another shape",
+        CHECK,
+        ("dev.jsonl, line 1", "user_id"),
+        {"d/preferences/dev.jsonl": '{"a": 1}\n'},
+    ),
+    Bad(
         "a history without a task",
         "data import h.jsonl new",
         ("h.jsonl", "task"),

@@ -83,6 +83,7 @@ def test_shares_lengths_and_the_place_in_the_curriculum_are_logged() -> None:
         "answer_words": pytest.approx((1 + 5 + 1) / 3),
         "items": 1.5,
         "distractors": 0.5,
+        "task_reward/LaMP_2": 0.25,
     }
 
 

@@ -161,6 +161,8 @@ def test_the_cost_is_told_before_the_first_request(
     assert (generic["model"], generic["requests"], generic["known"]) == ("openai:plain", 6, 0)
     assert (taught["model"], taught["requests"], taught["known"]) == ("openai:wise", 4, 0)
     assert (generic["completion_tokens"], taught["completion_tokens"]) == (6 * 4, 4 * 50)
+    assert main([*train, "trajectories.limit=1", "--dry-run", "--json"]) == 0
+    assert [each["requests"] for each in json.loads(capsys.readouterr().out)["requests"]] == [6, 2]
     assert generic["money"] == pytest.approx((generic["prompt_tokens"] + 10 * 24) / 1e6)
 
     assert main(train) == 0, capsys.readouterr().err

@@ -66,6 +66,16 @@ def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
     assert [(each / "model.safetensors").read_bytes() for each in weights] == kept
 
 
+def test_trajectories_are_for_so_many_queries_of_a_task_and_the_control_sees_all(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    train(tmp_path / "run", config(tiny_model, tiny_data, "trajectories.limit=1"))
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    # Two tasks of three users, one of whom has no history.
+    assert facts["trajectories"] == {"kept": 2, "users without history": 2}
+    assert (facts["stages"][REWRITER]["examples"], facts["stages"][CONTROL]["examples"]) == (2, 6)
+
+
 def test_an_early_stop_on_held_out_queries_keeps_the_best_weights_and_gives_the_control_their_tokens(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
