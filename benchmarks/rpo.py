@@ -5,8 +5,8 @@
 Trains one run a seed, `--jobs` at a time on one thread each (two trainings that share two cores with
 two threads each are many times slower), then evaluates all of them as one row. A stopped benchmark
 goes on where it was. `--data-seed` makes the benchmark from another seed, `--unseen` adds bases that the
-rewriter never saw. The controls of RL are trained too, which `stages=sft` leaves out with it. The evaluation's
-table goes to stdout and to benchmarks/results/NAME-DATASEED.txt.
+rewriter never saw. The controls of RL are trained too; `stages=sft` leaves RL and them out. The table goes to
+stdout and to benchmarks/results/NAME-DATASEED.txt.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ from personakit.cli.output import Result, harmless, note, shortened, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.data.preferences import PreferenceReport
     from personakit.records import Example
 
 app = group("data", "Make, import, check and show data.")
 
-Folder = Annotated[str, typer.Argument(metavar="PATH", help="lamp-mini, or a folder of LaMP's files.")]
+Folder = Annotated[str, typer.Argument(metavar="PATH", help="lamp-mini, or a data folder.")]
 
 
 @command(app, "make")
@@ -70,7 +71,11 @@ def import_(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="lamp, reviews, rewriting or history; by default read off the file."),
+        typer.Option(
+            "--format",
+            help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme or trl; by "
+            "default read off the file.",
+        ),
     ] = None,
     task: Task = None,
     seed: Seed = 0,
@@ -81,8 +86,17 @@ def import_(
     date_column: Annotated[
         str | None, typer.Option("--date-column", metavar="COLUMN", help="Which column holds dates.")
     ] = None,
+    split_by: Annotated[
+        str | None,
+        typer.Option(
+            "--split-by",
+            metavar="WHAT",
+            help="What of preferences is split: user, or prompt where the users are a few personas; by "
+            "default read off the file.",
+        ),
+    ] = None,
 ) -> Result:
-    """Bring reviews, rewrites, a history or LaMP's own files into a data folder.
+    """Bring reviews, rewrites, a history, preferences or LaMP's own files into a data folder.
 
     Users are split, not items: a test user is new. What is dropped is counted.
     """
@@ -98,7 +112,11 @@ def import_(
         columns=parse_columns(column) or None,
         user_column=user_column,
         date_column=date_column,
+        split_by=split_by,
     )
+    if report.preferences is not None:
+        preferences = report.preferences
+        return Result(asdict(report), lambda out: _show_import(out, preferences, report.output))
     if (
         report.format == "history"
         and sum(each.users for each in next(iter(report.tasks.values())).values()) == 1
@@ -124,7 +142,7 @@ def import_(
 def check(path: Folder = "lamp-mini") -> Result:
     """Read all of a data folder and say what would spoil an experiment.
 
-    What is not in LaMP's format is an error; what is allowed and still suspicious is a warning.
+    What is not in its format is an error; what is allowed and still suspicious is a warning.
     """
     from personakit.data.check import check_data
 
@@ -136,7 +154,12 @@ def check(path: Folder = "lamp-mini") -> Result:
 
     def show(out: Console) -> None:
         columns = ("task", "split", "queries", "users", "golds", "empty profiles", "median items")
-        table(out, columns, rows)
+        if rows:
+            table(out, columns, rows)
+        if report.preferences:
+            names = ("split", "users", "pairs", "signal_pairs", "comments", "about", "items", "personas")
+            held = [[getattr(one, name) for name in names] for one in report.preferences]
+            table(out, ["preferences", *(name.replace("_", " ") for name in names[1:])], held)
         for warning in report.warnings:
             out.print(f"warning: {harmless(warning)}")
 
@@ -151,14 +174,30 @@ def show(
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="By default the first.")] = None,
     limit: Limit = None,
 ) -> Result:
-    """Show one user's history and queries."""
+    """Show one user's history and queries, or with `--task preferences` their signals and held-out pairs."""
     from personakit.cli.histories import Histories
+    from personakit.cli.preferences import show_preferences, wants_preferences
+
+    if wants_preferences(path, task):
+        return show_preferences(path, split, user=user, limit=limit)
 
     examples = Histories(path, split, user=user).examples_of_user(task)
     shown = examples[:limit]
     first = shown[0]
     note(f"{path}, {first.query.task}, {split}: {len(examples)} queries of this user")
     return Result(_document(shown), lambda out: _show(out, shown))
+
+
+def _show_import(out: Console, report: PreferenceReport, output: Path) -> None:
+    counts = [
+        (split, each.users, each.pairs, each.signal_pairs, each.other_signals)
+        for split, each in report.splits.items()
+    ]
+    table(out, (report.format, "users", "held-out pairs", "signal pairs", "other signals"), counts)
+    for reason, skip in report.skipped.items():
+        out.print(harmless(f"skipped {skip.count} {reason} (first: {skip.first})"))
+    out.print(f"kept {report.kept} of {report.pairs} pairs in {report.rows} rows, split by {report.split_by}")
+    out.print(harmless(str(output)))
 
 
 def _document(examples: list[Example]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Looks a data folder over: what it holds, and what would spoil an experiment with it.
 
-Anything that is not LaMP's format is an error (`UserError`, from the readers); what is allowed and
-still suspicious is a warning here.
+Anything that is not in LaMP's format, or in that of preferences, is an error (`UserError`, from the
+readers); what is allowed and still suspicious is a warning here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.data.folders import available, open_examples
+from personakit.data.folders import available, data_folder, holds_questions, open_examples
 from personakit.data.lamp_formats import task_format
+from personakit.data.preferences.check import PreferenceCheck, check_preferences
+from personakit.data.preferences.store import preference_files
 from personakit.data.splitting import same_text
 from personakit.records import Example
 
@@ -53,23 +55,26 @@ class SplitCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The splits of a data folder, and warnings, each one sentence."""
+    """The splits of a data folder, its preferences, and warnings, each one sentence."""
 
     path: str
     splits: Sequence[SplitCheck]
     warnings: Sequence[str]
+    preferences: Sequence[PreferenceCheck] = ()
 
 
 def check_data(path: str | Path) -> CheckReport:
     """Read every split of a data folder and report on it.
 
-    Raises `UserError` at the first thing that is not LaMP's format.
+    Raises `UserError` at the first thing that is not in its format.
     """
     splits: list[SplitCheck] = []
     warnings: list[str] = []
     inputs: dict[str, dict[str, set[int]]] = {}
     users: dict[str, dict[str, set[str]]] = {}
-    for task, split in available(path):
+    folder = data_folder(path)
+    files = preference_files(folder)
+    for task, split in available(path) if holds_questions(folder) or not files else ():
         store = open_examples(path, task, split)
         check, texts = _check_split(store)
         splits.append(check)
@@ -85,7 +90,8 @@ def check_data(path: str | Path) -> CheckReport:
                 )
         inputs.setdefault(task, {})[split] = texts
         users.setdefault(task, {})[split] = set(store.user_ids)
-    return CheckReport(str(path), splits, warnings)
+    preferences, about_preferences = check_preferences(files)
+    return CheckReport(str(path), splits, [*warnings, *about_preferences], preferences)
 
 
 def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:

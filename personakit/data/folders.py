@@ -73,6 +73,11 @@ def data_folder(path: str | Path) -> Path:
     return chosen
 
 
+def holds_questions(folder: Path) -> bool:
+    """Tell whether a data folder holds any of LaMP's files (one of preferences alone does not)."""
+    return any(folder.glob(f"?*{QUESTIONS}")) or any(folder.glob(f"*/?*{QUESTIONS}"))
+
+
 def task_folders(folder: Path) -> dict[str, Path]:
     """Return the folder of each task in a data folder, by task name.
 

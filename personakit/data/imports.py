@@ -1,7 +1,8 @@
-"""Brings what people have into LaMP's files: LaMP itself, reviews, rewrites, histories.
+"""Brings what people have into a data folder: LaMP itself, reviews, rewrites, histories, preferences.
 
 The result is a data folder like any other (`folders.py`): one sub-folder a task, beside a
-`dataset.json` that says how it was made. It is written whole or not at all.
+`dataset.json` that says how it was made. Preferences lie in `preferences/`. It is written whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from personakit.data.holdout import hold_out
 from personakit.data.json_stream import stream_list
 from personakit.data.lamp import QUESTIONS, write_split
 from personakit.data.lamp_formats import task_format
+from personakit.data.preferences.detect import PREFERENCE_FORMATS, detect
+from personakit.data.preferences.importing import PreferenceReport, SplitBy, import_preferences
 from personakit.data.reviews import read_reviews
 from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrites
 from personakit.data.splitting import SplitExamples
@@ -26,7 +29,7 @@ from personakit.errors import UserError
 from personakit.files import whole_folder, write_json
 from personakit.records import Example
 
-FORMATS = ("lamp", "reviews", "rewriting", "history")
+FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS)
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
 
@@ -43,13 +46,17 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import wrote: counts by task and split, what was dropped by task and reason."""
+    """What an import wrote: counts by task and split, what was dropped by task and reason.
+
+    `preferences` is None unless it was a file of preferences, and then all there is.
+    """
 
     output: Path
     format: str
     tasks: Mapping[str, Mapping[str, SplitCounts]]
     dropped: Mapping[str, Mapping[str, int]]
     fingerprint: str
+    preferences: PreferenceReport | None = None
 
 
 def import_data(
@@ -62,12 +69,14 @@ def import_data(
     columns: Mapping[str, str] | None = None,
     user_column: str | None = None,
     date_column: str | None = None,
+    split_by: SplitBy | None = None,
 ) -> ImportReport:
     """Write `source` as a data folder `output`, which must not exist yet.
 
     `format` is one of `FORMATS`, found from the file unless given. `task` is needed for a history
-    and chooses one of several otherwise; `columns` names columns of rewrites and histories,
-    `user_column` and `date_column` those of a history. `seed` fixes the split and what is held out.
+    and chooses one of several otherwise; `columns` names columns of rewrites, histories and
+    preferences, `user_column` those of the latter two, `date_column` that of a history. `seed` fixes the
+    split and what is held out; `split_by` says what of preferences is split (`import_preferences`).
 
     Raises `UserError` naming the place of anything wrong in `source`; `output` is then not made.
     """
@@ -80,13 +89,29 @@ def import_data(
             f'unknown format "{format}", expected one of {", ".join(FORMATS)}', hint="name one of these"
         )
     format = format or detect_format(source, columns)
+    if split_by is not None and format not in PREFERENCE_FORMATS:
+        raise UserError(
+            f'{source} ({format}) was to be split by "{split_by}", which only preferences can be',
+            hint="leave it out",
+        )
     task = None if task is None else task_format(task).task
     if output.exists():
         output.rmdir()  # empty: `whole_folder` renames onto its name
     with whole_folder(output) as temporary:
         counts: dict[str, dict[str, SplitCounts]] = {}
         dropped: dict[str, Mapping[str, int]] = {}
-        if format == "lamp":
+        preferences: PreferenceReport | None = None
+        if format in PREFERENCE_FORMATS:
+            preferences = import_preferences(
+                source,
+                temporary,
+                format=format,
+                seed=seed,
+                columns=columns,
+                user_column=user_column,
+                split_by=split_by,
+            )
+        elif format == "lamp":
             counts = _copy_lamp(source, task, temporary)
         else:
             made = _made_tasks(source, format, task, seed, columns, user_column, date_column)
@@ -104,10 +129,11 @@ def import_data(
                     name: {split: asdict(each) for split, each in by.items()} for name, by in counts.items()
                 },
                 "dropped": dropped,
+                **({} if preferences is None else {"preferences": asdict(preferences)}),
                 "fingerprint": fingerprint,
             },
         )
-    return ImportReport(output, format, counts, dropped, fingerprint)
+    return ImportReport(output, format, counts, dropped, fingerprint, preferences)
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:
@@ -116,10 +142,18 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
         return "lamp"
     if source.suffix.casefold() in SUFFIXES:
         first = next(iter(read_rows(source)), None)
-        names = {name.casefold() for name in (first.values if first else ())} | set(columns or {})
+        given = set(first.values if first else ()) | set(columns or {})
+        preference = None if first is None else detect(given, first.place)
+        if preference is not None:
+            return preference
+        names = {name.casefold() for name in given}
         return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
     if source.suffix.casefold() == ".json":
         element = next(iter(stream_list(source)), None)
+        if isinstance(element, dict):
+            preference = detect(element.keys() | set(columns or {}), f"{source}, item 1")
+            if preference is not None:
+                return preference
         if isinstance(element, dict) and "input" in element:
             raise UserError(
                 f"{source} holds LaMP questions, expected a name that tells the split",
@@ -225,7 +259,7 @@ class _Counter:
 
 def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jsonl")]):
         digest.update(path.relative_to(folder).as_posix().encode())
         with path.open("rb") as handle:
             digest.update(hashlib.file_digest(handle, "sha256").digest())

@@ -22,7 +22,7 @@ class SplitExamples:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-def split_users(user_ids: Iterable[str], seed: int) -> dict[str, str]:
+def split_users(user_ids: Iterable[str], seed: int | str) -> dict[str, str]:
     """Return the split of each user: 15 % test, 15 % dev, the rest train; the same for equal ids and seed.
 
     From three users on every split has at least one.

@@ -1,0 +1,132 @@
+"""personakit's own preference files: a user a line, as lamp-mini writes them.
+
+    {"user_id": "u1",
+     "signals": {"pairs": [{"prompt", "chosen", "rejected"}], "comments": [...], "about": [...],
+                 "items": [{"id", "fields": {...}, "document", "date"}]},
+     "pairs": [{"prompt", "chosen", "rejected"}],
+     "persona": "..."}
+
+`signals` are what a summary is inferred from, oldest first, and `pairs` what it is judged on. Every kind
+of signal and the persona may be missing. lamp-mini's `comment` and `demographics` are one comment and one
+line about the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from personakit.data.preferences.rows import (
+    PreferenceRow,
+    Skips,
+    known_user,
+    nested,
+    several,
+    text,
+    texts,
+)
+from personakit.data.tables import Row
+from personakit.errors import UserError
+from personakit.files import whole_file
+from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
+
+NAME = "preferences"
+DIVIDED = True
+FOLDER = "preferences"
+
+
+def matches(columns: Set[str]) -> bool:
+    """Tell whether a row with these columns is personakit's own."""
+    return {"signals", "pairs"} <= columns
+
+
+def read(row: Row, skips: Skips, user_column: str | None) -> PreferenceRow | None:
+    """Return the row's user, unchecked but for its shape."""
+    signals = nested(row.values.get("signals"), f'{row.place}, "signals"')
+    return PreferenceRow(
+        row.place,
+        known_user(row, user_column),
+        pairs=[texts(each) for each in several(row, "pairs")],
+        signal_pairs=[texts(each) for each in several(signals, "pairs")],
+        comments=[*_lines(signals, "comment"), *_lines(signals, "comments")],
+        about=[*_lines(signals, "demographics"), *_lines(signals, "about")],
+        items=[_item(each, number) for number, each in enumerate(several(signals, "items"), start=1)],
+        persona=(text(row, "persona").strip() or None) if "persona" in row.values else None,
+    )
+
+
+def user_of_row(row: PreferenceRow) -> PreferenceUser:
+    """Return a row whose pairs have been divided as the user it describes."""
+    user = row.user or ""
+    return PreferenceUser(
+        user,
+        Signals(
+            pairs=tuple(PreferencePair(user, *each) for each in row.signal_pairs),
+            comments=tuple(row.comments),
+            about=tuple(row.about),
+            items=tuple(
+                ProfileItem(each["id"], each["fields"], each["document"], each.get("date"))
+                for each in row.items
+            ),
+        ),
+        tuple(PreferencePair(user, *each) for each in row.pairs),
+        row.persona,
+    )
+
+
+def record(user: PreferenceUser) -> dict[str, Any]:
+    """Return a user as one line of a file holds them."""
+    signals: dict[str, Any] = {"pairs": _pairs(user.signals.pairs)}
+    for name in ("comments", "about"):
+        if lines := getattr(user.signals, name):
+            signals[name] = list(lines)
+    if user.signals.items:
+        signals["items"] = [
+            {"id": item.id, "fields": dict(item.fields), "document": item.document}
+            | ({} if item.date is None else {"date": item.date})
+            for item in user.signals.items
+        ]
+    persona = {} if user.persona is None else {"persona": user.persona}
+    return {"user_id": user.user_id, "signals": signals, "pairs": _pairs(user.pairs), **persona}
+
+
+def write_users(path: Path, users: Iterable[PreferenceUser]) -> None:
+    """Write users a line each, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        for user in users:
+            file.write(orjson.dumps(record(user), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _pairs(pairs: Sequence[PreferencePair]) -> list[dict[str, str]]:
+    return [{"prompt": each.prompt, "chosen": each.chosen, "rejected": each.rejected} for each in pairs]
+
+
+def _lines(row: Row, column: str) -> list[str]:
+    """A column of one text or a list of texts; empty ones are nothing."""
+    value = row.values.get(column)
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    for each in values:
+        if not isinstance(each, str):
+            raise UserError(
+                f'{row.place}: "{column}" holds {each!r:.60}, expected a text',
+                hint="write it as a text, or as a list of texts",
+            )
+    return [each for each in values if each.strip()]
+
+
+def _item(row: Row, number: int) -> dict[str, Any]:
+    fields = row.values.get("fields")
+    if not isinstance(fields, Mapping) or not all(isinstance(value, str) for value in fields.values()):
+        raise UserError(
+            f'{row.place}: "fields" is {fields!r:.60}, expected an object of texts',
+            hint='an item is {"id": "1", "fields": {"text": "..."}}',
+        )
+    item: dict[str, Any] = {"id": str(row.values.get("id", number)), "fields": dict(fields)}
+    document = row.values.get("document")
+    item["document"] = " ".join(fields.values()) if document is None else row.text("document")
+    if row.values.get("date") is not None:
+        item["date"] = row.text("date")
+    return item
