@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock
 
@@ -28,6 +27,24 @@ class KnownModel(LanguageModel, Protocol):
     @property
     def fingerprint(self) -> str:
         """Digest of weights, tokenizer and configuration, or of an endpoint's address and model."""
+        ...
+
+
+@runtime_checkable
+class OneByOne(Protocol):
+    """A model that hands over each answer the moment it is there (an endpoint), not all at the end."""
+
+    def generate_and_keep(
+        self,
+        prompts: Sequence[str],
+        keep: Callable[[int, int, str], None],
+        *,
+        samples: int = 1,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """As `LanguageModel.generate`; `keep` is given the prompt's index, the sample's number, the text."""
         ...
 
 
@@ -122,8 +139,8 @@ class AnswerCache:
 class CachedModel:
     """Any model behind the cache: only what is not there is asked for, and stored.
 
-    A model whose `generate` takes `keep` (an endpoint) has each answer stored the moment it arrives;
-    others are asked in chunks, each stored at once.
+    A model that hands its answers over `OneByOne` has each stored the moment it arrives; others are asked
+    in chunks, each stored at once.
 
     Keys are the model's fingerprint, the prompt and the decoding options; with temperature above 0
     also seed and sample number. `hits` and `misses` count samples since construction.
@@ -215,7 +232,7 @@ class CachedModel:
         """Ask for the answers to the keys of each prompt, store them, and `tell` of prompts answered."""
         prompts = list(absent)
         answers: dict[bytes, str] = {}
-        if "keep" in inspect.signature(self.model.generate).parameters:
+        if isinstance(self.model, OneByOne):
             lock = threading.Lock()
 
             def keep(index: int, sample: int, text: str) -> None:
@@ -225,7 +242,7 @@ class CachedModel:
                     answers.update(answer)
                     tell(len(answers) // decoding["samples"])
 
-            self.model.generate(prompts, keep=keep, **decoding)  # type: ignore[call-arg]
+            self.model.generate_and_keep(prompts, keep, **decoding)
             return answers
         for start in range(0, len(prompts), self._chunk):
             chunk = prompts[start : start + self._chunk]

@@ -92,14 +92,35 @@ class EndpointModel:
         max_new_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
-        keep: Callable[[int, int, str], None] | None = None,
     ) -> list[list[str]]:
         """Return `samples` completions per prompt, in input order.
 
-        `keep(prompt's index, sample's number, text)` is called for each answer the moment it is there,
-        on the thread that received it, so that a failure or a kill loses no answer that has come.
         Raises `RunError` when the server stays away or refuses; requests not yet sent are dropped, those
-        in flight are waited for once and kept.
+        in flight are waited for once.
+        """
+        return self.generate_and_keep(
+            prompts,
+            lambda index, sample, text: None,
+            samples=samples,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+
+    def generate_and_keep(
+        self,
+        prompts: Sequence[str],
+        keep: Callable[[int, int, str], None],
+        *,
+        samples: int = 1,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """As `generate`, and hand over each answer the moment it is there.
+
+        `keep(prompt's index, sample's number, text)` is called on the thread that received the answer, so
+        that a failure or a kill loses none that has come.
         """
         import httpx2
 
@@ -122,8 +143,7 @@ class EndpointModel:
                     failed.callback(stop.set)
                     text = self._text(self._post(client, body, max_new_tokens, stop))
                     rows[index][sample] = text
-                    if keep is not None:
-                        keep(index, sample, text)
+                    keep(index, sample, text)
                     failed.pop_all()
 
             pool = ThreadPoolExecutor(self._concurrency)

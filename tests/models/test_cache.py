@@ -176,10 +176,10 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
 
 def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:
     class Paid(Counting):
-        def generate(
-            self, prompts: Sequence[str], *, keep: Callable[[int, int, str], None], **decoding: Any
+        def generate_and_keep(
+            self, prompts: Sequence[str], keep: Callable[[int, int, str], None], **decoding: Any
         ) -> list[list[str]]:
-            rows = super().generate(prompts, **decoding)
+            rows = self.generate(prompts, **decoding)
             for index, row in reversed(list(enumerate(rows))):  # they come in any order
                 for sample, text in enumerate(row):
                     keep(index, sample, text)

@@ -246,5 +246,7 @@ def test_answers_in_flight_are_kept_when_another_request_fails(serve: Callable[.
     kept: list[tuple[int, int, str]] = []
     model = EndpointModel("m", base_url=serve(script).url, concurrency=2)
     with pytest.raises(RunError, match="status 404"):
-        model.generate(["bad", "good", "later"], max_new_tokens=7, keep=lambda *answer: kept.append(answer))
+        model.generate_and_keep(
+            ["bad", "good", "later"], lambda *answer: kept.append(answer), max_new_tokens=7
+        )
     assert kept == [(1, 0, "good:0")]
