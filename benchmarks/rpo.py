@@ -37,11 +37,11 @@ def personakit(*arguments: str) -> str:
     return done.stdout
 
 
-def train(folder: Path, seed: int, data: str, overrides: list[str]) -> Path:
+def train(folder: Path, seed: int, data: str, config: list[str], overrides: list[str]) -> Path:
     """Train one seed, or go on with it."""
     begun = (folder / "run.json").exists()
     controls = () if "stages=sft" in overrides else CONTROLS
-    settings = [f"seed={seed}", f"data.path={data}", *controls, *overrides]
+    settings = [*config, f"seed={seed}", f"data.path={data}", *controls, *overrides]
     personakit("train", "rpo", *settings, "--output", str(folder), *(["--resume"] if begun else []))
     return folder
 
@@ -55,18 +55,20 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--unseen", action="store_true", help=f"behind {', '.join(UNSEEN)} too")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--config", help="as in personakit train rpo")
     parser.add_argument("--name", default="rpo", help="of the file with the table")
     parser.add_argument("--limit", type=int, help="at most this many users a task")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train rpo")
     options = parser.parse_args()
     folder = options.output / options.name / f"data-{options.data_seed}"
     data = folder / "lamp-mini"
+    config = ["--config", options.config] if options.config else []
     if not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(
             pool.map(
-                lambda seed: train(folder / f"seed-{seed}", seed, str(data), options.overrides),
+                lambda seed: train(folder / f"seed-{seed}", seed, str(data), config, options.overrides),
                 range(options.seeds),
             )
         )

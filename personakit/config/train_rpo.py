@@ -61,8 +61,8 @@ class TrajectorySettings:
     )
     limit: int | None = setting(
         None,
-        "trajectories for at most this many training queries of a task: each costs a teacher's request; RL, "
-        "which needs the gold answer alone, trains on all queries; null: for all",
+        "trajectories for at most this many training queries of a task, and for those held out: each costs a "
+        "teacher's request; RL, which needs the gold answer alone, trains on all queries; null: for all",
         minimum=1,
     )
     max_tokens: int = setting(
@@ -219,8 +219,8 @@ class RlSettings:
         "smallest difference count as much as the largest; the batch's; or nothing",
         provenance=TRL,
     )
-    loss_type: str = setting(
-        "dapo", "how GRPO averages over tokens: dapo, grpo, dr_grpo, bnpo, as in TRL", provenance=TRL
+    loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = setting(
+        "dapo", "how GRPO averages over tokens, by TRL's names", provenance=TRL
     )
     format_weight: float = setting(
         0.1, "what a rewrite in its tags earns beside the task reward", provenance=PRLM, minimum=0.0
@@ -255,7 +255,8 @@ class ControlSettings:
     )
     sft_continued: bool = setting(
         False,
-        "go on with SFT for as many training tokens as RL: only against it may one say that RL helps",
+        "go on with SFT on the same trajectories for as many training tokens as RL: only against it may one "
+        "say that RL helps, and where trajectories.limit is set, no more than that it makes up for them",
     )
     without_curriculum: bool = setting(
         False, "RL once more, the same steps and queries, with retrieval.k items from the first step on"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from personakit.contracts import ContextProvider, LanguageModel
+from personakit.errors import UserError
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
@@ -58,6 +59,22 @@ def draft_text(task: Task, raw: str) -> str:
     """The base's answer as the user would see it: what the task finds in it, else the bare text."""
     parsed = task.parse(raw)
     return raw.strip() if parsed is None else parsed
+
+
+def hold_out(drafted: Sequence[Drafted], count: int) -> tuple[list[Drafted], list[Drafted]]:
+    """Take the last `count` of each task out. Raises `UserError` where a task has no more than that."""
+    trained: list[Drafted] = []
+    held_out: list[Drafted] = []
+    for task in dict.fromkeys(each.task.name for each in drafted):
+        own = [each for each in drafted if each.task.name == task]
+        if count >= len(own):
+            raise UserError(
+                f"data.held_out is {count}, and {task} has {len(own)} training queries",
+                hint="hold out fewer, or train on more",
+            )
+        trained += own[: len(own) - count]
+        held_out += own[len(own) - count :]
+    return trained, held_out
 
 
 def first_of_each_task(drafted: Sequence[Drafted], limit: int | None) -> list[Drafted]:

@@ -11,7 +11,7 @@ from personakit.models.cost import Estimate, Meter, foreign_counter
 from personakit.models.open import is_endpoint
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
-from personakit.rpo.dataset import Drafted, draft_all, first_of_each_task, trajectories
+from personakit.rpo.dataset import Drafted, draft_all, first_of_each_task, hold_out, trajectories
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.teacher import TeacherWriter, reply_tokens, teacher_name
 from personakit.rpo.train import training_stores
@@ -39,7 +39,8 @@ def estimate_requests(config: TrainRPO) -> list[Estimate]:
     estimates = [base.estimate("generic answers")] if is_endpoint(config.base) else []
     if paid_teacher:
         teacher = Meter(teacher_name(config), tokens=tokens)
-        explained = first_of_each_task(drafted, config.trajectories.limit)
+        trained, held_out = hold_out(drafted, config.data.held_out)
+        explained = [*first_of_each_task(trained, config.trajectories.limit), *held_out]
         _write(config, teacher, [_with_some_draft(each) for each in explained])
         estimates.append(teacher.estimate("trajectories"))
     return estimates

@@ -24,11 +24,13 @@ from personakit.rpo.rewards import TASK, rewards
 from personakit.rpo.rl_prompts import PromptMaker, open_tokenizer, rewrite_tokens
 from personakit.training.early_stop import EarlyStop, Target
 from personakit.training.fitting import Finetuned
+from personakit.training.group_batches import GroupBatches
 from personakit.training.group_rl import GroupRLSettings, train
 from personakit.training.processes import process_count
 from personakit.training.progress import Progress
 from personakit.training.run import Run
-from personakit.training.vllm import Vllm
+from personakit.training.settings import check_settings
+from personakit.training.vllm import Vllm, require_vllm
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ def reinforce(
             f"none of {len(drafted)} training queries has a history, which RL needs",
             hint="train with stages=sft, or give data with profiles",
         )
-    evaluation = maker.make(held_out, stages[-1], hide=False)
+    # As at test, where a user without history is given the draft.
+    evaluation = maker.make([each for each in held_out if not each.context.empty], stages[-1], hide=False)
+    maker.counts.clear()  # they count what is trained on
     settings = _settings(config, exact=stage_steps is not None)
     prompts_per_step = settings.batch_size // settings.num_generations
     left = sum(stage_steps) if stage_steps else _steps(config, len(queries), prompts_per_step)
@@ -122,6 +126,10 @@ def check_rl(config: TrainRPO) -> None:
             f"{config.sft.max_length} for prompt and rewrite together",
             hint="raise sft.max_length, or lower rl.max_tokens",
         )
+    settings = _settings(config, exact=False)
+    check_settings(settings, evaluates=config.data.held_out > 0)
+    GroupBatches.plan(settings, 1, process_count())
+    require_vllm(settings.vllm, four_bit=settings.four_bit)
 
 
 def _steps(config: TrainRPO, queries: int, prompts_per_step: int) -> int:

@@ -10,7 +10,7 @@ Under `accelerate launch` the processes deal the prompts out among them, and the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,17 +31,19 @@ from personakit.rpo.dataset import (
     context_injection_texts,
     draft_all,
     first_of_each_task,
+    hold_out,
     trajectories,
 )
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.reinforce import check_rl, reinforce
-from personakit.rpo.teacher import open_writer
+from personakit.rpo.teacher import open_writer, teacher_name
 from personakit.tasks import get_task
 from personakit.training.early_stop import EarlyStop
 from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, in_shares, process_count
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
+from personakit.training.settings import check_settings
 from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
 
 REWRITER = "sft"
@@ -75,33 +77,15 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     drafted = _draft(config, stores, provider, progress)
     # Its tokenizer alone: weights that are only asked for the length of texts would lie in memory all along.
     count_tokens = token_counter(config.model)
-    drafted, held_out = _hold_out(drafted, config.data.held_out)
-    write = partial(
-        trajectories,
-        writer=open_writer(config, progress, _DealtOut),
-        keep=TrajectoryFilter(
-            count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
-        ),
-        count_tokens=count_tokens,
-        max_length=config.prompt_tokens,
-        no_history_share=config.trajectories.no_history_share,
-        seed=config.seed,
-    )
-    texts, counts = write(first_of_each_task(drafted, config.trajectories.limit))
-    without_history = sum(each.context.empty for each in drafted)
-    run.record(trajectories=counts.summary() | {"users without history": without_history})
-    if not texts:
-        raise UserError(
-            f"no trajectory of {len(drafted)} was kept ({counts.summary()})",
-            hint="raise trajectories.max_tokens, or look at the data with personakit data check",
-        )
+    drafted, held_out = hold_out(drafted, config.data.held_out)
+    texts, evaluation = _write_trajectories(config, drafted, held_out, count_tokens, run, progress)
     sft = finetune(
         config.model,
         _examples(texts),
         _settings(config),
         run,
         REWRITER,
-        evaluation=_examples(write(held_out)[0]),
+        evaluation=_examples(evaluation),
         progress=progress,
         output="model" if config.stages == "sft" else SFT_FOLDER,
     )
@@ -149,6 +133,37 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     return result
 
 
+def _write_trajectories(
+    config: TrainRPO,
+    drafted: Sequence[Drafted],
+    held_out: Sequence[Drafted],
+    count_tokens: Callable[[str], int],
+    run: Run,
+    progress: Progress,
+) -> tuple[list[TrainingText], list[TrainingText]]:
+    """The texts to train on and those to measure `eval_loss` on. A local teacher is let go at the end."""
+    write = partial(
+        trajectories,
+        writer=open_writer(config, progress, _DealtOut),
+        keep=TrajectoryFilter(
+            count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
+        ),
+        count_tokens=count_tokens,
+        max_length=config.prompt_tokens,
+        no_history_share=config.trajectories.no_history_share,
+        seed=config.seed,
+    )
+    texts, counts = write(first_of_each_task(drafted, config.trajectories.limit))
+    without_history = sum(each.context.empty for each in drafted)
+    run.record(trajectories=counts.summary() | {"users without history": without_history})
+    if not texts:
+        raise UserError(
+            f"no trajectory of {len(drafted)} was kept ({counts.summary()})",
+            hint="raise trajectories.max_tokens, or look at the data with personakit data check",
+        )
+    return texts, write(held_out)[0]
+
+
 def check_plan(config: TrainRPO) -> None:
     """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
     resolve_model(config.model)
@@ -159,6 +174,9 @@ def check_plan(config: TrainRPO) -> None:
                 hint="set lora.rank=16, whose adapter trains above them, or lora.four_bit=false",
             )
         require_four_bit()
+    if config.trajectories.writer == "teacher":
+        teacher_name(config)
+    check_settings(_settings(config), evaluates=config.data.held_out > 0)
     controls = config.controls
     if config.stages == "sft":
         for name in ("sft_continued", "without_curriculum"):
@@ -176,22 +194,6 @@ def check_plan(config: TrainRPO) -> None:
             hint="set rl.curriculum.enabled=true with a retrieval.k of 2 or more, or leave the control out",
         )
     check_rl(config)
-
-
-def _hold_out(drafted: Sequence[Drafted], count: int) -> tuple[list[Drafted], list[Drafted]]:
-    """Take the last `count` of each task out."""
-    trained: list[Drafted] = []
-    held_out: list[Drafted] = []
-    for task in dict.fromkeys(each.example.query.task for each in drafted):
-        own = [each for each in drafted if each.example.query.task == task]
-        if count >= len(own):
-            raise UserError(
-                f"data.held_out is {count}, and {task} has {len(own)} training queries",
-                hint="hold out fewer, or train on more",
-            )
-        trained += own[: len(own) - count]
-        held_out += own[len(own) - count :]
-    return trained, held_out
 
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:

@@ -142,6 +142,11 @@ def test_the_real_rewards_pay_nothing_for_noise_and_say_so(
             ["rl.max_tokens=null", "trajectories.max_tokens=512", "sft.max_length=512"],
             "has up to 512 tokens in RL",
         ),
+        # Before anything is paid for, or trained.
+        (["trajectories.writer=teacher"], "trajectories.teacher names no model"),
+        (["rl.vllm=server"], "vllm"),
+        (["rl.early_stop.metric=eval_reward"], "eval_reward"),
+        (["sft.early_stop.metric=eval_loss"], "eval_loss"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_sentence(overrides: list[str], message: str) -> None:

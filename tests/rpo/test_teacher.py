@@ -163,6 +163,9 @@ def test_the_cost_is_told_before_the_first_request(
     assert (generic["completion_tokens"], taught["completion_tokens"]) == (6 * 4, 4 * 50)
     assert main([*train, "trajectories.limit=1", "--dry-run", "--json"]) == 0
     assert [each["requests"] for each in json.loads(capsys.readouterr().out)["requests"]] == [6, 2]
+    assert main([*train, "trajectories.limit=1", "data.held_out=2", "--dry-run", "--json"]) == 0
+    # Those held out are explained too: of each task two users, one of whom has no history.
+    assert [each["requests"] for each in json.loads(capsys.readouterr().out)["requests"]] == [6, 4]
     assert generic["money"] == pytest.approx((generic["prompt_tokens"] + 10 * 24) / 1e6)
 
     assert main(train) == 0, capsys.readouterr().err
