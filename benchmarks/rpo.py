@@ -1,6 +1,6 @@
 """RPO against its controls on lamp-mini's test users, several training seeds: the table of docs/rpo.md.
 
-    python benchmarks/rpo.py [--seeds 5] [--data-seed 2026] [--jobs 2] [--unseen] [--name rpo] [KEY=VALUE]
+    python benchmarks/rpo.py [--config NAME] [--data-seed 2026] [--unseen] [--name rpo] [KEY=VALUE]
 
 Trains one run a seed, `--jobs` at a time on one thread each (two trainings that share two cores with
 two threads each are many times slower), then evaluates all of them as one row. A stopped benchmark

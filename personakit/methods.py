@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from personakit.config import SCHEMAS, TrainRPO, load
 from personakit.config.endpoint import EndpointSettings
@@ -118,8 +119,31 @@ def open_run(
     )
 
 
-@cache
-def open_base(name: str, endpoint: EndpointSettings) -> LanguageModel:
+_Named = ParamSpec("_Named")
+
+
+def _one_at_a_time(load: Callable[_Named, LanguageModel]) -> Callable[_Named, LanguageModel]:
+    """Keep the model opened last for calls that ask for it again; another one takes its place.
+
+    Unlike with `lru_cache(1)` it is let go before the next is loaded: both may not fit into memory.
+    Whoever still holds it keeps it there.
+    """
+    held: dict[Any, LanguageModel] = {}
+
+    @functools.wraps(load)
+    def opened(*args: _Named.args, **kwargs: _Named.kwargs) -> LanguageModel:
+        key = (args, *sorted(kwargs.items()))
+        if key not in held:
+            held.clear()
+            gc.collect()  # modules may point at each other, which counting references does not free
+            held[key] = load(*args, **kwargs)
+        return held[key]
+
+    return opened
+
+
+@_one_at_a_time
+def open_base(name: str, endpoint: EndpointSettings | None = None) -> LanguageModel:
     """Open a black box behind the answer cache: no answer of it is computed or paid for twice."""
     from personakit.models.cache import CachedModel
     from personakit.models.open import open_language_model
@@ -127,7 +151,7 @@ def open_base(name: str, endpoint: EndpointSettings) -> LanguageModel:
     return CachedModel(open_language_model(name, truncate=True, endpoint=endpoint))
 
 
-@cache
+@_one_at_a_time
 def open_weights(folder: Path) -> LanguageModel:
     """Open a model that a run has trained."""
     from personakit.models.open import open_language_model

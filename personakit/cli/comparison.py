@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,13 +126,15 @@ def _why_not(name: str, runs: Sequence[FinishedRun], examples: Examples, around:
 def make_comparison(
     rows: Sequence[str], runs: Sequence[FinishedRun], around: Surroundings, unseen: Sequence[str] = ()
 ) -> Comparison:
-    """Open every row's Personalizer; several runs are one row with several seeds.
+    """Say how each row's Personalizer is opened; several runs are one row with several seeds.
 
-    Each base in `unseen` adds its generic row, and the method's behind it.
+    Each base in `unseen` adds its generic row, and the method's behind it. Nothing is loaded yet; raises
+    `UserError` where a model that a row asks is not there.
     """
     from personakit.methods import BASELINES, open_baseline, open_tuned_context
 
     _check_comparable(runs)
+    _check_models(rows, runs, around, unseen)
     candidates: list[Candidate] = []
     for name, label in ROWS.items():
         if name == "sft":  # the method stands above its own controls
@@ -139,10 +142,11 @@ def make_comparison(
         if name not in rows and not (name == "generic" and unseen):  # a share of a gain needs the gain
             continue
         if name in BASELINES:
-            candidates.append(Candidate(label, open_baseline(name, around)))
+            candidates.append(Candidate(label, partial(open_baseline, name, around)))
         elif name == "context-tuned":
             candidates += [
-                Candidate(label, open_tuned_context(run), seed=run.seed, run=str(run.folder)) for run in runs
+                Candidate(label, partial(open_tuned_context, run), seed=run.seed, run=str(run.folder))
+                for run in runs
             ]
         elif name in REWRITERS:
             candidates += _of_runs(label, runs, base=around.base, rewriter=name)
@@ -156,7 +160,7 @@ def make_comparison(
                 if candidate.method == METHOD
             ]
     for base in unseen:
-        generic = open_baseline("generic", replace(around, base=base))
+        generic = partial(open_baseline, "generic", replace(around, base=base))
         candidates.append(Candidate(behind(GENERIC, base), generic))
         candidates += _of_runs(behind(METHOD, base), runs, base=base)
     if not candidates:
@@ -165,10 +169,29 @@ def make_comparison(
 
 
 def _of_runs(label: str, runs: Sequence[FinishedRun], **how: Any) -> list[Candidate]:
-    """Open each run in one way: one candidate a seed, under one label."""
+    """Each run opened in one way: one candidate a seed, under one label."""
     from personakit.methods import open_run
 
-    return [Candidate(label, open_run(run.folder, **how), seed=run.seed, run=str(run.folder)) for run in runs]
+    return [
+        Candidate(label, partial(open_run, run.folder, **how), seed=run.seed, run=str(run.folder))
+        for run in runs
+    ]
+
+
+def _check_models(
+    rows: Sequence[str], runs: Sequence[FinishedRun], around: Surroundings, unseen: Sequence[str]
+) -> None:
+    """Raise `UserError` now where a row would ask a model that is not there, hours before its turn."""
+    from personakit.models.open import check_model
+
+    names = [around.base, *unseen] if runs or {"generic", "context"} & set(rows) else []
+    for run in runs:
+        places = [run.folder / "model", *(run.rewriters[name] for name in REWRITERS if name in rows)]
+        if "context-tuned" in rows and run.tuned_context is not None:
+            places.append(run.tuned_context)
+        names += map(str, places)
+    for name in dict.fromkeys(names):
+        check_model(name)
 
 
 def oracle_answers(examples: Examples) -> dict[str, str]:

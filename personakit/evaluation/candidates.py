@@ -29,12 +29,13 @@ Profiles = Literal["own", "empty", "other"]
 class Candidate:
     """One pass over the examples: a label, a Personalizer and the histories it gets.
 
+    `open` makes the Personalizer ready when the pass begins: all at once might not fit into memory.
     Candidates with one `method` and different `seed`s are the same row trained several times. `seed`
     is None for what is not trained; `run` names the run's directory it came from.
     """
 
     method: str
-    personalizer: Personalizer
+    open: Callable[[], Personalizer]
     profiles: Profiles = "own"
     seed: int | None = None
     run: str | None = None

@@ -7,12 +7,14 @@ composition as one left alone, and ends with the same results.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate, other_user_examples, profile_for
 from personakit.evaluation.samples import (
@@ -55,7 +57,8 @@ def evaluate(
 
     `examples` and `tasks` are keyed by task name. `seed` draws the other user of wrong-user
     candidates; examples that know their users' traits (`KnowsTraits`) give users with other traits.
-    `progress` is called with samples done and in all.
+    `progress` is called with samples done and in all. A candidate is opened for its first batch that is
+    not done, and let go before the next one is opened.
     Raises `UserError` where the folder holds an evaluation that `resume` was not asked to go on with,
     or one of another plan.
     """
@@ -82,11 +85,15 @@ def evaluate(
     finished = sum(batch.stop - batch.start for batch in batches[:done])
     if progress:
         progress(finished, total)
-    for batch in batches[done:]:
-        append_batch(log, _answer(batch, examples[batch.task], tasks[batch.task], others.get(batch.task)))
-        finished += batch.stop - batch.start
-        if progress:
-            progress(finished, total)
+    for candidate, its_batches in itertools.groupby(batches[done:], key=lambda batch: batch.candidate):
+        personalizer = candidate.open()
+        for batch in its_batches:
+            task = batch.task
+            append_batch(log, _answer(batch, personalizer, examples[task], tasks[task], others.get(task)))
+            finished += batch.stop - batch.start
+            if progress:
+                progress(finished, total)
+        del personalizer  # or it would be there while the next one is opened
     return log
 
 
@@ -117,14 +124,18 @@ def slug(method: str) -> str:
 
 
 def _answer(
-    batch: Batch, examples: Sequence[Example], task: Task, others: Sequence[int] | None
+    batch: Batch,
+    personalizer: Personalizer,
+    examples: Sequence[Example],
+    task: Task,
+    others: Sequence[int] | None,
 ) -> list[Sample]:
     chosen = [examples[index] for index in range(batch.start, batch.stop)]
     profiles = [
         profile_for(batch.candidate, example, examples[others[batch.start + offset]] if others else None)
         for offset, example in enumerate(chosen)
     ]
-    answers = batch.candidate.personalizer.respond([example.query for example in chosen], profiles)
+    answers = personalizer.respond([example.query for example in chosen], profiles)
     if len(answers) != len(chosen):
         raise ValueError(f"{batch.candidate.method}: {len(answers)} answers to {len(chosen)} queries")
     return [

@@ -136,6 +136,12 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
     for verdict in results["beats"]:
         if verdict["failed"] and len(results["tasks"]) > 1:  # of one task the gain column tells all
             yield (f"{verdict['method']} does not beat {verdict['against']}: {'; '.join(verdict['failed'])}.")
+        below = _below(results, verdict["method"], verdict["against"])
+        if below and len(results["tasks"]) > 1:
+            yield (
+                f"{verdict['method']} against {verdict['against']}: the interval of the difference, of each "
+                f"task by itself, lies wholly below 0 on {', '.join(below)}."
+            )
     for test in results["wrong_user"]:
         outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"
         gain = test["right_minus_wrong"]
@@ -175,6 +181,18 @@ def _trouble(results: Mapping[str, Any], method: str) -> list[str]:
     if counts["empty_profiles"] == samples:
         del counts["empty_profiles"]
     return [f"{count} of {samples} samples {_TROUBLE[name]}" for name, count in counts.items() if count]
+
+
+def _below(results: Mapping[str, Any], method: str, against: str) -> list[str]:
+    """The tasks on which `method` is worse, without Holm's correction, which is lenient to losses."""
+    return [
+        row["task"]
+        for row in results["comparisons"]
+        if (row["method"], row["against"]) == (method, against)
+        and row["metric"] == results["tasks"].get(row["task"], {}).get("primary")
+        and row["high"] is not None
+        and row["high"] < 0
+    ]
 
 
 def _few_tasks(results: Mapping[str, Any]) -> bool:

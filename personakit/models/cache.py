@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -44,7 +45,10 @@ class OneByOne(Protocol):
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """As `LanguageModel.generate`; `keep` is given the prompt's index, the sample's number, the text."""
+        """As `LanguageModel.generate`; `keep` is given the prompt's index, the sample's number, the text.
+
+        An answer that should not be kept is in the result alone.
+        """
         ...
 
 
@@ -70,23 +74,25 @@ class AnswerCache:
     def __init__(self, path: Path | None = None) -> None:
         """Open or make the file; by default `answers/answers.sqlite` in the cache folder."""
         self.path = path or cache_folder() / "answers" / "answers.sqlite"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            self.path, timeout=60, isolation_level=None, check_same_thread=False
-        )
-        try:
-            # One at a time: of two that change a new file's journal at once SQLite refuses one, unwaited.
-            with FileLock(f"{self.path}.lock"):
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-                self._connection.execute(_SCHEMA)
-        except (sqlite3.DatabaseError, OSError) as error:
-            self._connection.close()
-            raise UserError(
-                f'answer cache "{self.path}" cannot be opened: {error}',
-                hint="delete the file (answers are then asked for again), or set PERSONAKIT_CACHE elsewhere",
-            ) from error
+        with contextlib.ExitStack() as failed:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = sqlite3.connect(
+                    self.path, timeout=60, isolation_level=None, check_same_thread=False
+                )
+                failed.callback(self._connection.close)
+                # One at a time: of two that change a new file's journal at once SQLite refuses one, unwaited.
+                with FileLock(f"{self.path}.lock"):
+                    self._connection.execute("PRAGMA journal_mode=WAL")
+                    self._connection.execute("PRAGMA synchronous=NORMAL")
+                    self._connection.execute(_SCHEMA)
+            except (sqlite3.DatabaseError, OSError) as error:
+                raise UserError(
+                    f'answer cache "{self.path}" cannot be opened: {error}',
+                    hint="delete it (answers are then asked for again), or set PERSONAKIT_CACHE elsewhere",
+                ) from error
+            failed.pop_all()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """Return the answers that are there; a key that is not there is not in the result."""
@@ -95,10 +101,12 @@ class AnswerCache:
         for start in range(0, len(wanted), _KEYS_PER_QUERY):
             some = wanted[start : start + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(some))
+            query = f"SELECT key, text FROM answers WHERE key IN ({marks})"
             with self._lock:
-                found.update(
-                    self._connection.execute(f"SELECT key, text FROM answers WHERE key IN ({marks})", some)
-                )
+                try:
+                    found.update(self._connection.execute(query, some))
+                except sqlite3.DatabaseError as error:
+                    raise self._broken("read", error) from error
         return found
 
     def put(self, answers: Mapping[bytes, str]) -> None:
@@ -108,13 +116,17 @@ class AnswerCache:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", answers.items())
                 self._connection.execute("COMMIT")
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                raise RunError(
-                    f'answer cache "{self.path}" cannot be written: {error}',
-                    hint="free space on its disk, or set PERSONAKIT_CACHE to another folder",
-                ) from error
+                raise self._broken("written", error) from error
+
+    def _broken(self, verb: str, error: sqlite3.DatabaseError) -> RunError:
+        return RunError(
+            f'answer cache "{self.path}" cannot be {verb}: {error}',
+            hint="free space on its disk, delete it where it is damaged (answers are then asked for again), "
+            "or set PERSONAKIT_CACHE to another folder",
+        )
 
     def __len__(self) -> int:
         with self._lock:
@@ -242,7 +254,10 @@ class CachedModel:
                     answers.update(answer)
                     tell(len(answers) // decoding["samples"])
 
-            self.model.generate_and_keep(prompts, keep, **decoding)
+            rows = self.model.generate_and_keep(prompts, keep, **decoding)
+            for prompt, texts in zip(prompts, rows, strict=True):
+                for key, text in zip(absent[prompt], texts, strict=True):
+                    answers.setdefault(key, text)  # one that was not to be kept
             return answers
         for start in range(0, len(prompts), self._chunk):
             chunk = prompts[start : start + self._chunk]

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import math
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, UserError
+from personakit.models.address import check_address, check_key, shown_address
 from personakit.models.patience import GaveUpError, Patience, StoppedError, ask_patiently
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
+_BAD_REQUEST = frozenset({400, 422})
+
+_log = logging.getLogger(__name__)
 
 
 class EndpointModel:
     """A chat model behind `/v1/chat/completions`, one request a sample, several in flight.
 
     Answers are whatever the server gives: `seed` is sent, but a server need not honour it. Wrap it in
-    `CachedModel` so that no answer is paid for twice. Models that refuse `max_tokens` (OpenAI's
-    reasoning models) are told `max_completion_tokens` instead.
+    `CachedModel` so that no answer is paid for twice. An option that the server refuses by its name is
+    left out from then on, which is said once: OpenAI's reasoning models refuse temperatures other than 1,
+    some servers refuse `seed`. Models that refuse `max_tokens` are told `max_completion_tokens` instead.
     """
 
     def __init__(
@@ -38,19 +45,18 @@ class EndpointModel:
     ) -> None:
         """Take the model's name at `base_url` (which ends in /v1). The `key` is sent, never shown.
 
-        `concurrency` is the most requests in flight.
+        `concurrency` is the most requests in flight. Raises `UserError` for an address that leads nowhere,
+        and for a key that cannot be sent.
         """
-        if not base_url.startswith(("http://", "https://")):
-            raise UserError(
-                f'endpoint address "{base_url}" is not a web address, expected http://... or https://...',
-                hint="set OPENAI_BASE_URL, for example to http://localhost:8000/v1",
-            )
         self.name = model
-        self.base_url = base_url.rstrip("/")
-        self._key = key
+        self.base_url = check_address(base_url)
+        self.unanswered = 0
+        """Requests that were answered without a text (a refusal), since construction."""
+        self._key = check_key(key)
         self._concurrency = concurrency
         self._patience = patience or Patience()
-        self._length_option = "max_tokens"
+        self._refused_options: set[str] = set()
+        self._learning = threading.Lock()
 
     @classmethod
     def from_environment(cls, model: str, settings: EndpointSettings | None = None) -> EndpointModel:
@@ -75,9 +81,8 @@ class EndpointModel:
 
     @property
     def address(self) -> str:
-        """The address as it may be shown: without a user name or password that stands in it."""
-        parts = urlsplit(self.base_url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        """The address as it may be shown: without a user name, password or query that stands in it."""
+        return shown_address(self.base_url)
 
     @property
     def fingerprint(self) -> str:
@@ -120,7 +125,8 @@ class EndpointModel:
         """As `generate`, and hand over each answer the moment it is there.
 
         `keep(prompt's index, sample's number, text)` is called on the thread that received the answer, so
-        that a failure or a kill loses none that has come.
+        that a failure or a kill loses none that has come. Where the model gave no text (a refusal) the
+        answer is "" and is not handed over.
         """
         import httpx2
 
@@ -128,6 +134,7 @@ class EndpointModel:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         rows = [[""] * drawn for _ in prompts]
         stop = threading.Event()
+        silent: list[int] = []
         with httpx2.Client(headers=headers, timeout=self._patience.timeout) as client:
 
             def ask(index: int, sample: int) -> None:
@@ -141,9 +148,12 @@ class EndpointModel:
                 }
                 with contextlib.ExitStack() as failed:
                     failed.callback(stop.set)
-                    text = self._text(self._post(client, body, max_new_tokens, stop))
-                    rows[index][sample] = text
-                    keep(index, sample, text)
+                    text = self._text(self._post(client, body, max_new_tokens, stop), max_new_tokens)
+                    if text is None:
+                        silent.append(index)
+                    else:
+                        rows[index][sample] = text
+                        keep(index, sample, text)
                     failed.pop_all()
 
             pool = ThreadPoolExecutor(self._concurrency)
@@ -159,6 +169,10 @@ class EndpointModel:
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
+        if silent:
+            self.unanswered += len(silent)
+            told = 'endpoint %s gave no text for %d of %d requests to "%s": empty answers, which are not kept'
+            _log.warning(told, self.address, len(silent), len(prompts) * drawn, self.name)
         return [row if drawn == samples else row * samples for row in rows]
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
@@ -173,20 +187,18 @@ class EndpointModel:
         return math.ceil(len(text.encode("utf-8")) / 4)
 
     def _post(self, client: Any, body: dict[str, Any], max_new_tokens: int, stop: threading.Event) -> Any:
-        def send() -> Any:
-            return client.post(
-                f"{self.base_url}/chat/completions", json=body | {self._length_option: max_new_tokens}
-            )
-
         try:
-            response = ask_patiently(send, self._patience, stop)
-            if response.status_code == 400 and _wants_the_other_name(response):
-                self._length_option = "max_completion_tokens"
+            while True:
+                sent = self._without_refused(body | {"max_tokens": max_new_tokens})
+                send = partial(client.post, f"{self.base_url}/chat/completions", json=sent)
                 response = ask_patiently(send, self._patience, stop)
+                if response.status_code not in _BAD_REQUEST or not self._refuses_option(response, sent):
+                    break
         except GaveUpError as trouble:
             raise RunError(
                 f'endpoint {self.address} gave no answer for "{self.name}" {trouble}',
-                hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command again",
+                hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command "
+                "again, with --resume where it has an output folder",
             ) from trouble
         if response.status_code != 200:
             raise self._refused(response)
@@ -197,6 +209,25 @@ class EndpointModel:
                 f"endpoint {self.address} answered with something that is not JSON",
                 hint="check that OPENAI_BASE_URL ends in the path of an OpenAI-compatible API, usually /v1",
             ) from error
+
+    def _without_refused(self, body: dict[str, Any]) -> dict[str, Any]:
+        sent = {option: value for option, value in body.items() if option not in self._refused_options}
+        if "max_tokens" in self._refused_options:
+            sent["max_completion_tokens"] = body["max_tokens"]
+        return sent
+
+    def _refuses_option(self, response: Any, sent: dict[str, Any]) -> bool:
+        """Whether an option of `sent` was refused that a request can do without; none has it from now on."""
+        words = {"max_tokens": "max_completion_tokens", "temperature": "temperature", "seed": "seed"}
+        for option, word in words.items():
+            if option in sent and re.search(rf"\b{word}\b", response.text):
+                with self._learning:
+                    if option == word and option not in self._refused_options:
+                        told = 'endpoint %s refuses the option "%s" for "%s": it is asked without'
+                        _log.warning(told, self.address, option, self.name)
+                    self._refused_options.add(option)
+                return True
+        return False
 
     def _refused(self, response: Any) -> RunError:
         hints = {
@@ -221,16 +252,20 @@ class EndpointModel:
             message = message.replace(self._key, "[key]")
         return " ".join(message.split())[:200]
 
-    def _text(self, document: Any) -> str:
+    def _text(self, document: Any, max_new_tokens: int) -> str | None:
+        """The answer, None where the model gave none (a refusal)."""
         try:
-            content = document["choices"][0]["message"]["content"]
+            choice = document["choices"][0]
+            content = choice["message"]["content"]
         except (KeyError, IndexError, TypeError) as error:
             raise RunError(
                 f"endpoint {self.address} answered without choices[0].message.content",
                 hint="check that the address is an OpenAI-compatible chat API",
             ) from error
-        return content if isinstance(content, str) else ""
-
-
-def _wants_the_other_name(response: Any) -> bool:
-    return b"max_completion_tokens" in response.content
+        if not content and choice.get("finish_reason") == "length":
+            raise RunError(
+                f'model "{self.name}" at {self.address} spent all {max_new_tokens} tokens before it answered',
+                hint="raise decoding.max_new_tokens (a teacher's: trajectories.teacher_tokens), or have it "
+                "think less",
+            )
+        return content if isinstance(content, str) else None

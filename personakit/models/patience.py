@@ -1,7 +1,8 @@
 """Asking a server that may be busy, cut off or dead: what is waited out, for how long, and how it is told.
 
 A server that says 429 is alive, so it gets more time than one that does not answer: `busy_attempts`
-against `attempts`. Its own Retry-After is honoured; without one the wait doubles from time to time.
+against `attempts`. Its own Retry-After is honoured; without one, or with one of 0, the wait doubles from
+time to time.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ def ask_patiently(send: Callable[[], Any], patience: Patience, stop: threading.E
             asked = retry_after(response.headers.get("Retry-After"))
         if failed >= patience.attempts or busy >= patience.busy_attempts:
             raise GaveUpError(f"in {failed + busy} attempts ({trouble})")
-        # Jitter, so that the requests in flight do not all come back at the same moment.
-        pause(min(_LONGEST_WAIT, asked if asked is not None else wait * random.uniform(1, 1.5)), stop)
+        # Jitter, so that the requests in flight do not all come back at the same moment. Asked to wait no
+        # time at all, it waits as if not asked: the attempts would be gone at once.
+        pause(min(_LONGEST_WAIT, (asked or wait) * random.uniform(1, 1.5)), stop)
         if stop.is_set():
             raise StoppedError
         wait = min(_LONGEST_WAIT, wait * 2)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from personakit.config import TrainRPO
+from personakit.config.endpoint import EndpointSettings
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data import available, open_examples
 from personakit.data.store import ExampleStore
@@ -64,6 +65,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
     """
     check_plan(config)
+    config = replace(config, endpoint=share_of(config.endpoint))
     with first_on_this_machine():  # it converts the data, or makes it
         stores = training_stores(config)
     fingerprint = _fingerprint(stores)
@@ -194,6 +196,14 @@ def check_plan(config: TrainRPO) -> None:
             hint="set rl.curriculum.enabled=true with a retrieval.k of 2 or more, or leave the control out",
         )
     check_rl(config)
+
+
+def share_of(endpoint: EndpointSettings) -> EndpointSettings:
+    """Return how one process may ask: all of them together have `requests_at_once` in flight.
+
+    Each has at least one.
+    """
+    return replace(endpoint, requests_at_once=max(1, endpoint.requests_at_once // process_count()))
 
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:

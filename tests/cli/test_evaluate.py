@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from personakit.cli import main
+from personakit.models.local import LocalModel
 
 from .conftest import Call
 from .tiny import make_run
@@ -187,6 +190,53 @@ def test_other_trainings_of_the_rewriter_are_rows_where_the_run_has_them(
     ]
     compared = {one["against"] for one in done.document["beats"] if one["method"] == "RPO"}
     assert {"RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"} <= compared
+
+
+def test_the_base_and_one_rewriter_are_all_that_is_ever_held(
+    call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real weights would not all fit into memory; what rows in a row ask is loaded once."""
+    base, unseen = (shutil.copytree(tiny_model, tmp_path / name) for name in ("base", "unseen"))
+    run = make_run(tmp_path / "run", base, tiny_data)
+    shutil.copytree(tiny_model, run / "sft")
+    loaded: list[tuple[str, weakref.ref[Any]]] = []
+    most = 0
+    load = LocalModel.load.__func__  # type: ignore[attr-defined]
+
+    def watched(cls: type[LocalModel], name: str, **kwargs: Any) -> LocalModel:
+        nonlocal most
+        model: LocalModel = load(cls, name, **kwargs)
+        loaded.append((name, weakref.ref(model.model)))
+        most = max(most, sum(weights() is not None for _, weights in loaded))
+        return model
+
+    monkeypatch.setattr(LocalModel, "load", classmethod(watched))
+    asked = ("eval", "lamp", "--run", run, "--base", unseen, "--task", "LaMP_7", "--output", tmp_path / "out")
+    assert call(*asked).status == 0
+    method = run / "model"
+    assert [Path(name) for name, _ in loaded] == [
+        *(base, run / "controls" / "context_injection", method, run / "sft"),
+        *(method, unseen),  # the controls of the history, and the method behind the unseen base
+    ]
+    assert most == 2
+
+    loaded.clear()
+    (tmp_path / "out" / "report.html").unlink()
+    assert call(*asked, "--resume").status == 0
+    assert loaded == []
+
+
+def test_a_model_that_is_not_there_is_told_before_the_look_at_test_is_recorded(
+    call: Call, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    shutil.rmtree(run / "controls" / "context_injection")
+    (run / "controls" / "context_injection").mkdir()
+    refused = call("eval", "lamp", "--run", run, "--split", "test", "--output", tmp_path / "out")
+    assert refused.status == 2
+    assert "context_injection" in refused.err
+    assert not (run / "test_looks.jsonl").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_one_base_stands_behind_baselines_alone(call: Call, tiny_model: Path, tiny_data: Path) -> None:

@@ -64,7 +64,5 @@ def test_another_users_rewrite_of_the_very_text_that_is_asked_stays_out():
     ]
     query = Query("q", "rewriting", "rewrite: dear team, hello", "dear team, hello", "ada", "dear team, hi")
     other = Example(Query("o", "rewriting", "", "", "bob"), Profile("bob", tuple(items)))
-    given = profile_for(
-        Candidate("m", Imitator(), profiles="other"), Example(query, Profile("ada", ())), other
-    )
+    given = profile_for(Candidate("m", Imitator, profiles="other"), Example(query, Profile("ada", ())), other)
     assert given == Profile("bob", (items[1],))

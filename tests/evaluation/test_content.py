@@ -111,7 +111,7 @@ def test_only_free_text_has_facts_to_keep():
 def test_it_is_a_column_of_results_table_and_report(tmp_path: Path):
     """The imitator's drafts say "rain" and it keeps that; by a finder that also sees "snow", one of two."""
     tasks = {"LaMP_3": FACTS["LaMP_3"], "LaMP_4": facts_of(TASKS["LaMP_4"], lambda text: {"rain", "snow"})}
-    log = evaluate([Candidate("imitator", Imitator())], people(), TASKS, tmp_path)
+    log = evaluate([Candidate("imitator", Imitator)], people(), TASKS, tmp_path)
     results = compute_results(log, tasks, resamples=50)
     shares = {(row["task"], row["metric"]): row["content_kept"] for row in results["rows"]}
     assert shares["LaMP_3", "MAE"] is None
@@ -128,7 +128,7 @@ def test_it_is_a_column_of_results_table_and_report(tmp_path: Path):
 
 
 def test_results_of_an_older_version_are_still_printed(tmp_path: Path):
-    results = compute_results(evaluate([Candidate("m", Imitator())], people(), TASKS, tmp_path), FACTS)
+    results = compute_results(evaluate([Candidate("m", Imitator)], people(), TASKS, tmp_path), FACTS)
     del results["transfer"]
     for row in results["rows"]:
         for name in ("content_kept", "content_kept_low", "content_kept_high"):

@@ -63,7 +63,7 @@ class Page(HTMLParser):
 
 
 def report(folder: Path, label: str = "evil", **options: object) -> str:
-    candidates = [Candidate("generic", Imitator(), "empty"), Candidate(label, Evil())]
+    candidates = [Candidate("generic", Imitator, "empty"), Candidate(label, Evil)]
     log = evaluate(candidates, people(), TASKS, folder)
     results = compute_results(log, FACTS, Claims([(label, "generic")]), made_by={"command": EVIL})
     path = write_report(folder / "report.html", results, log, title=EVIL, **options)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_looks_at_test_are_printed(tmp_path: Path):
 
 def test_a_sample_is_won_or_lost_against_the_baseline(tmp_path: Path):
     log = evaluate(
-        [Candidate("generic", Imitator(), "empty"), Candidate("own", Imitator())], people(), TASKS, tmp_path
+        [Candidate("generic", Imitator, "empty"), Candidate("own", Imitator)], people(), TASKS, tmp_path
     )
     shown = choose_samples(log, baseline="generic").samples
     outcomes = {(sample["task"], sample["query_id"]): sample["outcome"] for sample in shown}
@@ -120,7 +120,7 @@ def test_a_sample_is_won_or_lost_against_the_baseline(tmp_path: Path):
 
 
 def test_every_method_shows_the_same_queries_in_the_order_asked_for(tmp_path: Path):
-    candidates = [Candidate(name, Imitator(), seed=seed) for name in "abc" for seed in (1, 2)]
+    candidates = [Candidate(name, Imitator, seed=seed) for name in "abc" for seed in (1, 2)]
     log = evaluate(candidates, people(), TASKS, tmp_path)
     shown = choose_samples(log, baseline="a", methods=["c", "b", "nobody"], most=8)
     assert shown.total == 120

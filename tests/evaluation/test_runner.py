@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,10 +28,10 @@ from .people import Imitator, headline, rating
 TASKS = {name: get_task(name) for name in ("LaMP_3", "LaMP_4")}
 FACTS = {name: facts_of(task) for name, task in TASKS.items()}
 CANDIDATES = [
-    Candidate("imitator", Imitator(), seed=0),
-    Candidate("imitator", Imitator(), seed=1),
-    Candidate("imitator, empty history", Imitator(), profiles="empty"),
-    Candidate("imitator, another user", Imitator(), profiles="other"),
+    Candidate("imitator", Imitator, seed=0),
+    Candidate("imitator", Imitator, seed=1),
+    Candidate("imitator, empty history", Imitator, profiles="empty"),
+    Candidate("imitator, another user", Imitator, profiles="other"),
 ]
 CLAIMS = Claims(
     compared=[("imitator", "imitator, empty history")],
@@ -133,7 +134,7 @@ class Unsteady(Imitator):
 
 
 def test_failed_answers_are_counted_and_not_scored(tmp_path: Path):
-    log = evaluate([Candidate("unsteady", Unsteady())], people(), TASKS, tmp_path)
+    log = evaluate([Candidate("unsteady", Unsteady)], people(), TASKS, tmp_path)
     rows = {row["task"]: row for row in compute_results(log, FACTS)["rows"]}
     assert rows["LaMP_3"]["errors"] == 4
     assert all(sample.scores is None for sample in read_samples(log) if sample.error)
@@ -151,19 +152,19 @@ def test_half_a_surrogate_pair_in_an_answer_stops_nothing(tmp_path: Path):
         def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
             return [Answer("rain \ud83c", generic="\udf27", trace={"plan": "\ud83c"}) for _ in queries]
 
-    log = evaluate([Candidate("m", Broken())], people(2), TASKS, tmp_path)
+    log = evaluate([Candidate("m", Broken)], people(2), TASKS, tmp_path)
     assert {sample.prediction for sample in read_samples(log)} == {"rain ?"}
 
 
 def test_empty_profiles_are_counted(tmp_path: Path):
     examples = {"LaMP_3": [rating(0, scores=()), rating(1), rating(2)]}
-    log = evaluate([Candidate("m", Imitator())], examples, TASKS, tmp_path)
+    log = evaluate([Candidate("m", Imitator)], examples, TASKS, tmp_path)
     assert compute_results(log, FACTS)["rows"][0]["empty_profiles"] == 1
 
 
 def test_a_split_without_golds_is_answered_but_not_scored(tmp_path: Path):
     examples = {"LaMP_3": [rating(number, gold=None) for number in range(3)]}
-    log = evaluate([Candidate("m", Imitator())], examples, TASKS, tmp_path)
+    log = evaluate([Candidate("m", Imitator)], examples, TASKS, tmp_path)
     assert len(list(read_samples(log))) == 3
     with pytest.raises(UserError, match="no sample"):
         compute_results(log, FACTS)
@@ -207,17 +208,29 @@ def test_resuming_a_log_cut_anywhere_ends_with_the_same_bytes(tmp_path: Path, ke
     assert calls[-1] == (80, 80)
 
 
-def test_a_finished_evaluation_is_resumed_without_a_single_answer_and_never_shortened(tmp_path: Path):
-    class Silent(Imitator):
-        def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-            raise AssertionError("asked again")
+def test_a_finished_evaluation_is_resumed_without_opening_a_candidate_and_never_shortened(tmp_path: Path):
+    def silent() -> Imitator:
+        raise AssertionError("opened again")
 
-    log = evaluate([Candidate("m", Imitator())], people(4), TASKS, tmp_path)
+    log = evaluate([Candidate("m", Imitator)], people(4), TASKS, tmp_path)
     before = log.read_bytes()
-    evaluate([Candidate("m", Silent())], people(4), TASKS, tmp_path, resume=True)
+    evaluate([Candidate("m", silent)], people(4), TASKS, tmp_path, resume=True)
     with pytest.raises(UserError, match="holds more"):
-        evaluate([Candidate("m", Silent())], {"LaMP_3": people(4)["LaMP_3"]}, TASKS, tmp_path, resume=True)
+        evaluate([Candidate("m", silent)], {"LaMP_3": people(4)["LaMP_3"]}, TASKS, tmp_path, resume=True)
     assert log.read_bytes() == before
+
+
+def test_a_candidate_is_let_go_before_the_next_is_opened(tmp_path: Path):
+    opened: list[weakref.ref[Imitator]] = []
+
+    def only() -> Imitator:
+        assert [one() for one in opened] == [None] * len(opened)
+        personalizer = Imitator()
+        opened.append(weakref.ref(personalizer))
+        return personalizer
+
+    evaluate([Candidate(name, only) for name in "abc"], people(), TASKS, tmp_path, batch_size=4)
+    assert len(opened) == 3  # each once, for all its batches
 
 
 SLOW = """
@@ -228,11 +241,11 @@ SLOW = """
         def respond(self, queries, profiles):
             time.sleep(0.02)
             return super().respond(queries, profiles)
-    t.finish(Path(sys.argv[1]), Slow(), resume=True)
+    t.finish(Path(sys.argv[1]), Slow, resume=True)
 """
 
 
-def finish(folder: Path, personalizer: Imitator, *, resume: bool) -> None:
+def finish(folder: Path, personalizer: type[Imitator], *, resume: bool) -> None:
     candidates = [
         Candidate(one.method, personalizer, one.profiles, one.seed) for one in CANDIDATES
     ]  # the same rows, another pace
@@ -241,7 +254,7 @@ def finish(folder: Path, personalizer: Imitator, *, resume: bool) -> None:
 
 
 def test_killed_at_any_moment_and_resumed_the_results_are_the_same(tmp_path: Path):
-    finish(tmp_path / "alone", Imitator(), resume=False)
+    finish(tmp_path / "alone", Imitator, resume=False)
     script = tmp_path / "slow.py"
     script.write_text(textwrap.dedent(SLOW))
     package = tmp_path / "tests_evaluation"
@@ -257,7 +270,7 @@ def test_killed_at_any_moment_and_resumed_the_results_are_the_same(tmp_path: Pat
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (log.parent / "results.json").exists()
-    finish(log.parent, Imitator(), resume=True)
+    finish(log.parent, Imitator, resume=True)
     alone = (tmp_path / "alone" / "results.json").read_bytes()
     assert (log.parent / "results.json").read_bytes() == alone
 
@@ -275,7 +288,7 @@ def test_prediction_files_are_lamps_own_and_score_the_same(tmp_path: Path):
 
 
 def test_a_failed_answer_is_missing_in_the_prediction_file(tmp_path: Path):
-    log = evaluate([Candidate("unsteady", Unsteady())], people(), TASKS, tmp_path)
+    log = evaluate([Candidate("unsteady", Unsteady)], people(), TASKS, tmp_path)
     document = json.loads(write_prediction_files(log, tmp_path)[0].read_text())
     assert [one["id"] for one in document["golds"]] == ["3001", "3002", "3004", "3005", "3007", "3008"]
 

@@ -21,9 +21,9 @@ NAMES = ("imitator", "imitator [/] of [red]nobody's[/red] history", "imitator, a
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     candidates = [
-        Candidate(NAMES[0], Imitator()),
-        Candidate(NAMES[1], Imitator(), "empty"),
-        Candidate(NAMES[2], Unsteady(), "other"),
+        Candidate(NAMES[0], Imitator),
+        Candidate(NAMES[1], Imitator, "empty"),
+        Candidate(NAMES[2], Unsteady, "other"),
     ]
     log = evaluate(candidates, people(), TASKS, tmp_path_factory.mktemp("run"))
     claims = Claims([NAMES[:2]], [(NAMES[0], NAMES[2], NAMES[1])], [(NAMES[0], NAMES[1], NAMES[0])])
@@ -65,11 +65,22 @@ def test_what_went_wrong_is_said_but_not_that_a_control_has_no_history(results: 
 
 
 def test_one_task_has_no_mean(tmp_path: Path):
-    log = evaluate([Candidate("m", Imitator())], {"LaMP_3": people()["LaMP_3"]}, TASKS, tmp_path)
+    log = evaluate([Candidate("m", Imitator)], {"LaMP_3": people()["LaMP_3"]}, TASKS, tmp_path)
     assert "mean" not in printed(compute_results(log, FACTS)).splitlines()[1]
 
 
 def test_groups_of_queries_are_not_called_users(tmp_path: Path):
-    log = evaluate([Candidate("m", Imitator())], people(), TASKS, tmp_path)
+    log = evaluate([Candidate("m", Imitator)], people(), TASKS, tmp_path)
     text = " ".join(printed(compute_results(log, FACTS, grouped=True)).split())
     assert "20 examples of 10 groups of queries whose profiles share items" in text
+
+
+def test_a_task_whose_interval_lies_below_0_is_named_before_holm_forgives_it(results: dict[str, Any]):
+    assert "lies wholly below 0" not in printed(results)
+    comparisons = [
+        row | {"low": -0.4, "high": -0.1} if (row["task"], row["metric"]) == ("LaMP_3", "MAE") else row
+        for row in results["comparisons"]
+    ]
+    text = " ".join(printed(results | {"comparisons": comparisons}).split())
+    assert f"{NAMES[0]} against {NAMES[1]}: the interval of the difference" in text
+    assert "lies wholly below 0 on LaMP_3." in text

@@ -74,10 +74,10 @@ class Slow(Imitator):
 
 def test_it_is_in_results_table_and_report(tmp_path: Path):
     candidates = [
-        Candidate("generic", Imitator(), "empty"),
-        Candidate("rewriter", Imitator()),
-        Candidate("generic, other", Slow(), "empty"),
-        Candidate("rewriter, other", Slow()),
+        Candidate("generic", Imitator, "empty"),
+        Candidate("rewriter", Imitator),
+        Candidate("generic, other", Slow, "empty"),
+        Candidate("rewriter, other", Slow),
     ]
     examples = {"LaMP_4": people()["LaMP_4"]}
     log = evaluate(candidates, examples, TASKS, tmp_path)
@@ -102,7 +102,7 @@ def test_it_is_in_results_table_and_report(tmp_path: Path):
 
 
 def test_with_too_few_tasks_to_beat_anything_a_gain_is_told_by_its_interval(tmp_path: Path):
-    candidates = [Candidate("generic", Imitator(), "empty"), Candidate("own", Imitator())]
+    candidates = [Candidate("generic", Imitator, "empty"), Candidate("own", Imitator)]
     log = evaluate(candidates, {"LaMP_4": people()["LaMP_4"]}, TASKS, tmp_path)
     results = compute_results(
         log, FACTS, Claims([("own", "generic"), ("generic", "own"), ("own", "own")]), resamples=100

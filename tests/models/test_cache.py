@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
 
 
@@ -172,6 +172,30 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match=r"answers\.sqlite.*cannot be opened"):
         AnswerCache(path)
+
+
+@pytest.mark.parametrize("place", ["answers.sqlite", "file/answers.sqlite"])
+def test_a_place_that_can_hold_no_cache_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "answers.sqlite").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"answers\.sqlite.*cannot be opened") as caught:
+        AnswerCache(tmp_path / place)
+    assert "PERSONAKIT_CACHE" in caught.value.hint
+
+
+def test_damage_that_shows_later_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    answers = {f"{n:04}".encode(): "x" * 100 for n in range(1000)}
+    with AnswerCache(path) as cache:
+        cache.put(answers)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))  # the first page holds the schema
+    damaged = AnswerCache(path)
+    with pytest.raises(RunError, match=r"answers\.sqlite.*cannot be read: .*malformed") as read:
+        damaged.get(answers)
+    with pytest.raises(RunError, match=r"answers\.sqlite.*cannot be written: .*malformed"):
+        damaged.put({b"new": "text"})
+    assert "delete it" in read.value.hint
 
 
 def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:

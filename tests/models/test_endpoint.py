@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,7 +65,20 @@ def test_waits_as_asked_when_there_are_too_many_requests(
 
     server = serve(twice_busy)
     assert EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7) == [["p:0"]]
-    assert waits == [1.0, 2.0]
+    assert all(asked <= wait <= 1.5 * asked for wait, asked in zip(waits, (1, 2), strict=True))
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "Thu, 01 Jan 2015 00:00:00 GMT"])
+def test_asked_to_wait_no_time_it_waits_as_if_not_asked(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
+    server = serve(
+        lambda number, body: (429, {"Retry-After": value}, b"{}") if number <= 3 else echo(number, body)
+    )
+    assert EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7) == [["p:0"]]
+    assert all(low <= wait <= 1.5 * low for wait, low in zip(waits, (1, 2, 4), strict=True))
 
 
 def test_a_server_that_dies_gives_one_sentence(
@@ -82,6 +97,7 @@ def test_a_server_that_dies_gives_one_sentence(
     ) as caught:
         model.generate(["p"], max_new_tokens=7)
     assert "sk-secret" not in str(caught.value) + caught.value.hint
+    assert "with --resume where it has an output folder" in caught.value.hint
     assert len(waits) == 3
     assert all(low <= wait <= 1.5 * low for wait, low in zip(waits, (0.5, 1.0, 2.0), strict=True))
 
@@ -127,6 +143,51 @@ def test_the_environment_names_the_address(
     monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8000")
     with pytest.raises(UserError, match='"localhost:8000" is not a web address'):
         open_language_model("openai:m")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:hunter2/x@host/v1", "host/v1"),
+        ("http://me:123/hunter2@host/v1", "host/v1"),  # "me" would be a host, 123 its port
+        ("http://me:hunter2#x@host/v1", "host/v1"),
+        ("http://me:hun@ter2@host/v1", "host/v1"),
+        ("me:hunter2@host/v1", "host/v1"),
+        ("ftp://me:hunter2@host/v1?key=hunter2", "host/v1"),
+        ("http://localhost:abc/v1", "http://localhost:abc/v1"),
+        ("http://localhost:99999/v1", "http://localhost:99999/v1"),
+        ("http://[::1/v1", "http://[::1/v1"),
+        ("http://1.2.3.999/v1", "http://1.2.3.999/v1"),
+        ("http://a..b/v1", "http://a..b/v1"),
+        ("http://", "http://"),
+        ("http://:80/v1", "http://:80/v1"),
+        ("http://h\n/v1", "http://h\n/v1"),
+    ],
+)
+def test_a_wrong_address_is_told_at_once_without_its_password(url: str, shown: str) -> None:
+    with pytest.raises(UserError) as caught:
+        EndpointModel("m", base_url=url)
+    assert caught.value.message.startswith(f'endpoint address "{shown}" is not a web address, expected')
+    assert "OPENAI_BASE_URL" in caught.value.hint
+    assert "hunter2" not in caught.value.message + caught.value.hint
+    assert caught.value.__suppress_context__  # the cause quotes what it could not read
+
+
+def test_the_address_is_shown_without_what_opens_it() -> None:
+    assert (
+        EndpointModel("m", base_url="https://me:hunter2@host:80/v1?key=k#f").address == "https://host:80/v1"
+    )
+    assert EndpointModel("m", base_url="http://[::1]:80/v1/").address == "http://[::1]:80/v1"
+
+
+@pytest.mark.parametrize("key", ["sk-\N{CYRILLIC SMALL LETTER ES}", "sk-a\nb", "sk-a ", "sk-\x7f"])
+def test_a_key_that_no_header_can_hold_is_told_and_not_shown(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match=r"^OPENAI_API_KEY has characters that no header can hold$") as caught:
+        open_language_model("openai:m")
+    assert "sk-" not in caught.value.hint
 
 
 def test_the_fingerprint_tells_addresses_and_models_apart() -> None:
@@ -193,6 +254,71 @@ def test_a_model_that_wants_another_name_for_the_length_is_told_it(serve: Callab
     assert len(server.bodies) == 3
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_options_that_are_refused_by_name_are_left_out_from_then_on(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    def choosy(number: int, body: dict[str, Any]) -> Reply:
+        for option in ("max_tokens", "temperature", "seed"):
+            if option in body:
+                words = "use max_completion_tokens" if option == "max_tokens" else f"no '{option}' here"
+                return status, {}, json.dumps({"error": {"message": words}}).encode()
+        return said("yes")
+
+    server = serve(choosy)
+    model = EndpointModel("m", base_url=server.url, concurrency=1)
+    assert model.generate(["p", "q"], max_new_tokens=7) == [["yes"], ["yes"]]
+    assert len(server.bodies) == 5  # three options are learnt, once
+    assert server.bodies[-1].keys() == {"model", "messages", "max_completion_tokens"}
+    told = [record.getMessage() for record in caplog.records]
+    assert [word for line in told for word in ("temperature", "seed") if f'"{word}"' in line] == [
+        "temperature",
+        "seed",
+    ]
+
+
+def test_a_bad_request_that_names_no_option_is_told_once(serve: Callable[..., Server]) -> None:
+    server = serve(lambda number, body: (400, {}, b'{"error": {"message": "the prompt is too long"}}'))
+    with pytest.raises(RunError, match="status 400: the prompt is too long"):
+        EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7)
+    assert len(server.bodies) == 1
+
+
+def unsaid(content: str | None, finish_reason: str) -> Reply:
+    choice = {"message": {"content": content}, "finish_reason": finish_reason}
+    return 200, {}, json.dumps({"choices": [choice]}).encode()
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_tokens_spent_before_the_answer_are_told_and_nothing_is_kept(
+    serve: Callable[..., Server], tmp_path: Path, content: str | None
+) -> None:
+    server = serve(lambda number, body: unsaid(content, "length"))
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    with pytest.raises(RunError, match=r'"m" at .* spent all 7 tokens before it answered') as caught:
+        CachedModel(EndpointModel("m", base_url=server.url), cache).generate(["p"], max_new_tokens=7)
+    assert "decoding.max_new_tokens" in caught.value.hint
+    assert len(cache) == 0
+
+
+def test_a_refusal_is_an_empty_answer_that_is_told_and_not_kept(
+    serve: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(number: int, body: dict[str, Any]) -> Reply:
+        return unsaid(None, "stop") if body["messages"][0]["content"] == "bad" else echo(number, body)
+
+    server = serve(refusing)
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    model = EndpointModel("m", base_url=server.url)
+    prompts = ["a", "bad", "b"]
+    assert CachedModel(model, cache).generate(prompts, max_new_tokens=7) == [["a:0"], [""], ["b:0"]]
+    assert (model.unanswered, len(cache)) == (1, 2)
+    assert "no text for 1 of 3 requests" in caplog.text
+    server.script = echo
+    assert CachedModel(model, cache).generate(prompts, max_new_tokens=7)[1] == ["bad:0"]
+    assert len(server.bodies) == 4
+
+
 def test_neither_key_nor_password_is_shown(serve: Callable[..., Server]) -> None:
     server = serve(lambda number, body: (401, {}, b'{"error": {"message": "no such key: sk-secret"}}'))
     url = server.url.replace("http://", "http://ada:hunter2@")
@@ -211,7 +337,7 @@ def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
 
     def failing(number: int, body: dict[str, Any]) -> Reply:
         if number <= 5:
-            return 429, {"Retry-After": "7"}, b"{}"
+            return 429, {"Retry-After": "50"}, b"{}"
         return CUT if number == 10 or number > 40 else echo(number, body)
 
     server = serve(failing)
@@ -220,7 +346,7 @@ def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
     model = EndpointModel("m", base_url=server.url, concurrency=4)
     with pytest.raises(RunError, match=r"in \d+ attempts \(the connection was cut\)"):
         CachedModel(model, cache).generate(prompts, max_new_tokens=7)
-    assert waits.count(7.0) == 5  # as the server asked
+    assert sum(wait >= 50 for wait in waits) == 5  # as the server asked
     assert len(cache) == sum(server.answered.values()) == 34  # 40 less five refusals and a cut
     asked = len(server.bodies)
     server.script = echo

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from personakit.config import TrainRPO, load
-from personakit.errors import UserError
+from personakit.config.endpoint import EndpointSettings
+from personakit.errors import RunError, UserError
 from personakit.models.local import LocalModel
 from personakit.rpo.train import CONTROL, CONTROL_FOLDER, REWRITER, check_plan, train_rpo
 from personakit.training.progress import Silent
@@ -64,6 +65,24 @@ def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
     monkeypatch.setattr(trl.SFTTrainer, "train", must_not_be_called)
     assert train(folder, settings, resume=True) == tuned
     assert [(each / "model.safetensors").read_bytes() for each in weights] == kept
+
+
+@pytest.mark.parametrize(("processes", "each"), [(1, 8), (3, 2), (16, 1)])
+def test_processes_share_the_requests_at_once(
+    tiny_model: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+    each: int,
+) -> None:
+    def opened(name: str, *, truncate: bool, endpoint: EndpointSettings) -> None:
+        raise RunError(f"{endpoint.requests_at_once} at once", hint="")
+
+    monkeypatch.setattr("personakit.rpo.train.process_count", lambda: processes)
+    monkeypatch.setattr("personakit.rpo.train.open_language_model", opened)
+    with pytest.raises(RunError, match=rf"^{each} at once$"):
+        train(tmp_path / "run", config(tiny_model, tiny_data))
 
 
 def test_trajectories_are_for_so_many_queries_of_a_task_and_the_control_sees_all(
