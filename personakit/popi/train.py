@@ -1,0 +1,233 @@
+"""`personakit train popi`: users' signals into prompts, warm starts of both models, the joint stage.
+
+Each stage leaves what it made in the run and is passed over when the run is resumed: the warm starts in
+`warm/`, the result in `model/inference` and `model/generator`. A summary is only ever judged on pairs that it
+was not inferred from: the data keeps them apart (`records.PreferenceUser`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from personakit.config.train_popi import TrainPOPI
+from personakit.data.preferences import open_preferences
+from personakit.errors import UserError
+from personakit.models.cost import token_counter
+from personakit.models.open import resolve_model
+from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary, train_jointly
+from personakit.popi.settings import check_joint
+from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
+from personakit.records import PreferenceUser
+from personakit.tasks.signals import Wording, prompt_with_summary, summary_prompt, wording_for
+from personakit.training.fitting import Finetuned
+from personakit.training.four_bit import require_four_bit
+from personakit.training.preference import Pair
+from personakit.training.processes import first_on_this_machine, process_count
+from personakit.training.progress import Progress
+from personakit.training.run import Run
+from personakit.training.supervised import PromptCompletion, SupervisedSettings, finetune
+
+JOINT = "joint"
+WARM_INFERENCE = "warm-inference"
+WARM_GENERATOR = "warm-generator"
+WARM_FOLDER = Path("warm")
+
+
+def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
+    """Train an inference model and a generator into `run`; return what the joint stage left.
+
+    Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
+    """
+    check_plan(config)
+    with first_on_this_machine():  # it makes the built-in data
+        store = open_preferences(config.data.path, "train")
+    if config.data.limit is not None:
+        store = store.subset(config.data.limit)
+    if run.facts.get("data_fingerprint", store.fingerprint) != store.fingerprint:
+        raise UserError(
+            f"{config.data.path} is not the data that {run.folder} began with",
+            hint="put it back as it was, or start a new run",
+        )
+    run.record(
+        data_fingerprint=store.fingerprint,
+        preferences_skipped={reason: skip.count for reason, skip in store.skipped.items()},
+    )
+    return train_on_users(config, list(store), wording_for(store.task), run, progress)
+
+
+def train_on_users(
+    config: TrainPOPI, people: Sequence[PreferenceUser], wording: Wording, run: Run, progress: Progress
+) -> Finetuned:
+    """The same on users in memory, whose prompts `wording` words."""
+    count_tokens = token_counter(config.model)
+    with_summary: WithSummary = partial(prompt_with_summary, wording=wording)
+    users, counts = summarised(config, people, wording, count_tokens)
+    run.record(users=dict(counts))
+    held_out = config.data.held_out
+    if held_out >= len(users):
+        raise UserError(
+            f"data.held_out is {held_out}, and there are {len(users)} users to train on ({dict(counts)})",
+            hint="hold out fewer, or raise max_length where users were left out for their length",
+        )
+    trained, judged = users[: len(users) - held_out], users[len(users) - held_out :]
+    warm: dict[str, Path] = {}
+    if config.warm_start.enabled:
+        by_id = {person.user_id: person for person in people}
+        summaries = [
+            template_summary(
+                by_id[user.user_id].signals,
+                count_tokens=count_tokens,
+                max_tokens=config.joint.summary_tokens - 1,  # one is the end's
+            )
+            for user in trained
+        ]
+        run.record(template_summaries_empty=sum(not summary for summary in summaries))
+        answers = generator_examples(
+            trained,
+            summaries,
+            with_summary,
+            without_share=config.warm_start.without_summary_share,
+            seed=config.seed,
+        )
+        warm["inference"] = _warm(
+            config, WARM_INFERENCE, "inference", inference_examples(trained, summaries), run, progress
+        )
+        warm["generator"] = _warm(config, WARM_GENERATOR, "generator", answers, run, progress)
+    return train_jointly(
+        config.model,
+        trained,
+        with_summary,
+        joint_settings(config),
+        run,
+        JOINT,
+        inference=warm.get("inference"),
+        generator=warm.get("generator"),
+        evaluation=judged,
+        progress=progress,
+    )
+
+
+def check_plan(config: TrainPOPI) -> None:
+    """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    resolve_model(config.model)
+    check_joint(joint_settings(config))
+    if config.lora.four_bit:
+        require_four_bit()
+    room = config.max_length - config.joint.summary_tokens
+    if config.data.signal_tokens > room:
+        raise UserError(
+            f"data.signal_tokens is {config.data.signal_tokens}, expected at most {room} (max_length "
+            f"{config.max_length} less {config.joint.summary_tokens} of a summary)",
+            hint="raise max_length, or lower data.signal_tokens or joint.summary_tokens",
+        )
+    if config.joint.reference == "generator" and not config.warm_start.enabled:
+        raise UserError(
+            "joint.reference is generator, and there is no warm-started generator",
+            hint="set warm_start.enabled=true, or joint.reference=base",
+        )
+
+
+def summarised(
+    config: TrainPOPI,
+    people: Sequence[PreferenceUser],
+    wording: Wording,
+    count_tokens: Callable[[str], int],
+) -> tuple[list[SummarisedUser], Counter[str]]:
+    """Return the users as texts, and what was counted on the way: what is left out, and of which kind."""
+    counts: Counter[str] = Counter(users=len(people))
+    users = []
+    for person in people:
+        prompt, dropped = summary_prompt(
+            person.signals, count_tokens=count_tokens, max_length=config.data.signal_tokens, wording=wording
+        )
+        for kind, count in dropped.items():
+            counts[f"signals dropped to fit: {kind}"] += count
+        pairs = []
+        for pair in person.pairs:
+            told = count_tokens(prompt_with_summary(pair.prompt, "a", wording=wording))
+            longest = max(count_tokens(pair.chosen), count_tokens(pair.rejected))
+            # A tokenizer's special tokens and chat template are not counted by it: room for them is left.
+            if told + config.joint.summary_tokens + longest + _UNCOUNTED > config.max_length:
+                counts["pairs: longer than max_length"] += 1
+            else:
+                pairs.append(Pair(pair.prompt, pair.chosen, pair.rejected))
+        if count_tokens(prompt) > config.data.signal_tokens:
+            counts["users left out: signals longer than data.signal_tokens"] += 1
+        elif not pairs:
+            counts["users left out: no pair is short enough"] += 1
+        else:
+            counts["pairs"] += len(pairs)
+            users.append(SummarisedUser(person.user_id, prompt, tuple(pairs)))
+    return users, counts
+
+
+def joint_settings(config: TrainPOPI) -> JointSettings:
+    """Return the joint stage's settings."""
+    joint, lora = config.joint, config.lora
+    return JointSettings(
+        learning_rate=joint.learning_rate,
+        generator_learning_rate=joint.generator_learning_rate,
+        lr_schedule=joint.schedule_of_rates,
+        warmup_ratio=joint.warmup_share,
+        weight_decay=joint.weight_decay,
+        epochs=joint.epochs,
+        max_steps=joint.steps,
+        batch_size=joint.batch_size * joint.accumulation * process_count(),
+        micro_batch_size=joint.batch_size,
+        max_length=config.max_length,
+        summaries=joint.summaries,
+        pairs=joint.pairs,
+        summary_tokens=joint.summary_tokens,
+        generator_summaries=joint.generator_summaries,
+        beta=joint.beta,
+        kl=joint.kl,
+        schedule=joint.schedule,
+        alternate_every=joint.alternate_every,
+        reference=joint.reference,
+        lora_rank=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        lora_targets=lora.targets,
+        four_bit=lora.four_bit,
+        gradient_checkpointing=joint.gradient_checkpointing,
+        shared_prefix=joint.shared_prefix,
+        checkpoint_every=joint.checkpoint_every,
+    )
+
+
+# A chat template's turns and a beginning of sequence.
+_UNCOUNTED = 32
+
+
+def _warm(
+    config: TrainPOPI,
+    stage: str,
+    role: str,
+    examples: Sequence[PromptCompletion],
+    run: Run,
+    progress: Progress,
+) -> Path:
+    warm, lora = config.warm_start, config.lora
+    settings = SupervisedSettings(
+        learning_rate=warm.learning_rate,
+        warmup_ratio=warm.warmup_share,
+        epochs=warm.epochs,
+        max_steps=warm.steps,
+        batch_size=warm.batch_size * process_count(),
+        micro_batch_size=warm.batch_size,
+        lora_rank=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        lora_targets=lora.targets,
+        four_bit=lora.four_bit,
+        max_length=config.max_length,
+        gradient_checkpointing=config.joint.gradient_checkpointing,
+        shared_prefix=config.joint.shared_prefix,
+        checkpoint_every=warm.checkpoint_every,
+    )
+    return finetune(
+        config.model, examples, settings, run, stage, progress=progress, output=str(WARM_FOLDER / role)
+    ).model

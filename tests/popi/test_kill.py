@@ -1,0 +1,110 @@
+"""Killed by SIGKILL and resumed, POPI's joint stage ends as if it had been left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Training is imported once and then forked: importing it costs far more than training does.
+SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from popi.codes import users, with_summary
+import trl, peft
+from personakit.popi import trainer
+from personakit.popi.joint import JointSettings, train_jointly
+from personakit.training import watch
+from personakit.training.run import Run
+
+base, root, shared = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_after_line(step):
+    log = Run.log_metrics
+    def log_metrics(self, stage, now, **values):
+        log(self, stage, now, **values)
+        if now == step:
+            die()
+    Run.log_metrics = log_metrics
+
+def die_before_marker(step):
+    mark = watch.mark_complete
+    watch.mark_complete = lambda folder: die() if folder.name == f"checkpoint-{step}" else mark(folder)
+
+def die_before_stage_is_marked(step):
+    Run.mark_stage = die
+
+def attempt(kind, name, resume=False, death=None, step=None):
+    settings = shared | {"schedule": kind}
+    child = os.fork()
+    if child == 0:
+        torch.manual_seed(os.getpid())  # as in processes that know nothing of each other
+        if death is not None:
+            death(step)
+        with Run.create(root / kind / name, "popi", settings, 1, resume=resume) as run:
+            train_jointly(base, users(), with_summary, JointSettings(**settings), run, "joint")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (kind, name, status)
+
+for kind in ("joint", "alternating", "generator-frozen"):
+    attempt(kind, "alone")
+    attempt(kind, "killed", death=die_after_line, step=5)
+    attempt(kind, "killed", resume=True, death=die_before_marker, step=8)
+    attempt(kind, "killed", resume=True, death=die_before_stage_is_marked)
+    attempt(kind, "killed", resume=True)
+"""
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_and_resumed_adapters_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = {
+        "max_steps": 10,
+        "batch_size": 4,
+        "micro_batch_size": 2,
+        "summaries": 3,
+        "pairs": 3,
+        "summary_tokens": 3,
+        "learning_rate": 1e-2,
+        "generator_learning_rate": 1e-2,
+        "lora_rank": 4,
+        "lora_dropout": 0.1,  # random numbers must be taken up where they were
+        "alternate_every": 3,  # a checkpoint falls amidst a turn of the generator's
+        "checkpoint_every": 4,
+        "max_length": 64,
+        "device": "cpu",
+    }
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for kind in ("joint", "alternating", "generator-frozen"):
+        alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
+        for role in ("inference", "generator"):
+            one, other = (each / "model" / role / "adapter_model.safetensors" for each in (alone, killed))
+            assert one.read_bytes() == other.read_bytes()
+        assert metrics(alone) == metrics(killed)
+        assert len(metrics(alone)) == 10
+        assert json.loads((killed / "run.json").read_text())["status"] == "finished"

@@ -1,0 +1,103 @@
+"""`train_popi` from users' data to two adapters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from models.tiny import WORDS
+
+from personakit.config.loading import load
+from personakit.config.schema import walk
+from personakit.config.train_popi import TrainPOPI
+from personakit.data.preferences import write_users
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.popi.train import check_plan, train_popi
+from personakit.records import PreferencePair, PreferenceUser, Signals
+from personakit.training.progress import Silent
+from personakit.training.run import Run
+
+SETTINGS = [
+    *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.rank=4"),
+    *("warm_start.steps=3", "warm_start.batch_size=4", "warm_start.learning_rate=0.01"),
+    *("joint.steps=2", "joint.batch_size=4", "joint.summary_tokens=6", "joint.summaries=2", "joint.pairs=2"),
+]
+
+
+def people(count: int, *, long: bool = False) -> list[PreferenceUser]:
+    made = []
+    for number in range(count):
+        name, taste = f"user-{number}", WORDS[10 + number]
+
+        def pair(request: str, name: str = name, taste: str = taste) -> PreferencePair:
+            return PreferencePair(name, request, f"{taste} {request}", f"the {request}")
+
+        signals = Signals(
+            tuple(pair(f"{WORDS[30 + at]} {WORDS[number]}") for at in range(2)), (f"on {taste}",)
+        )
+        held_out = [pair(f"{WORDS[40 + at]} {WORDS[number]}") for at in range(3)]
+        if long:
+            held_out.append(pair("cat " * 80))
+        made.append(PreferenceUser(name, signals, tuple(held_out)))
+    return made
+
+
+def data_of(folder: Path, users: list[PreferenceUser]) -> Path:
+    (folder / "preferences").mkdir(parents=True)
+    write_users(folder / "preferences" / "train.jsonl", users)
+    return folder
+
+
+def test_it_trains_from_signals_to_two_adapters_and_counts_what_it_leaves_out(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    data = data_of(tmp_path / "data", people(10, long=True))
+    config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS])
+    with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
+        made = train_popi(config, run, Silent())
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert list(facts["stages"]) == ["warm-inference", "warm-generator", "joint"]
+    assert facts["stages"]["warm-inference"]["examples"] == 8  # two are held out
+    assert facts["stages"]["warm-generator"]["examples"] == 24
+    assert facts["users"] == {"users": 10, "pairs: longer than max_length": 10, "pairs": 30}
+    assert facts["template_summaries_empty"] == 0
+    assert made.model == tmp_path / "run" / "model"
+    assert LocalModel.load(str(made.model / "inference")).generate(["the"], max_new_tokens=3)
+    with Run.create(tmp_path / "run", "popi", asdict(config), config.seed, resume=True) as run:
+        assert train_popi(config, run, Silent()) == made
+    (data / "preferences" / "train.jsonl").unlink()
+    write_users(data / "preferences" / "train.jsonl", people(9))
+    with (
+        Run.create(tmp_path / "run", "popi", asdict(config), config.seed, resume=True) as run,
+        pytest.raises(UserError) as told,
+    ):
+        train_popi(config, run, Silent())
+    assert "is not the data that" in told.value.message
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.signal_tokens=95", "data.signal_tokens is 95, expected at most 90 (max_length 96 less 6"),
+        ("joint.generator_summaries=3", "generator_summaries is 3, expected 1 to 2"),
+        ("warm_start.enabled=false", "joint.reference is generator, and there is no warm-started generator"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told_before_anything_is_loaded(
+    override: str, said: str
+) -> None:
+    config = load(TrainPOPI, None, [*SETTINGS, "joint.reference=generator", override])
+    with pytest.raises(UserError) as told:
+        check_plan(config)
+    assert said in told.value.message
+
+
+def test_every_setting_says_where_its_default_comes_from() -> None:
+    known = {each.key: each for each in walk(TrainPOPI)}
+    assert "PLUS" in known["joint.kl"].provenance
+    assert "AlignXplore" in known["joint.summaries"].provenance
+    assert known["joint.learning_rate"].provenance == "our choice"
+    check_plan(load(TrainPOPI))

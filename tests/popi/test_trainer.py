@@ -1,0 +1,376 @@
+"""The joint training step: its gradients, its schedules, and who is judged by what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training.adapters import make_adapter
+
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.popi import joint, trainer
+from personakit.popi.adapters import adapter_weights
+from personakit.popi.joint import JointSettings, SummarisedUser, train_jointly
+from personakit.popi.summaries import Summary
+from personakit.training.early_stop import EarlyStop
+from personakit.training.fitting import Finetuned
+from personakit.training.preference import Pair
+from personakit.training.run import Run
+from popi.codes import users, with_summary
+
+SETTINGS = JointSettings(
+    device="cpu",
+    dtype="float32",
+    max_steps=2,
+    batch_size=4,
+    summaries=3,
+    pairs=4,
+    summary_tokens=3,
+    learning_rate=5e-3,
+    generator_learning_rate=5e-3,
+    beta=0.5,
+    lora_rank=4,
+    max_length=64,
+    max_grad_norm=1e9,
+)
+
+
+def train(
+    folder: Path,
+    root: Path,
+    settings: JointSettings,
+    people: Sequence[SummarisedUser] | None = None,
+    **more: Any,
+) -> Finetuned:
+    with Run.create(root / "run", "popi", {}, 1) as run:
+        return train_jointly(str(folder), people or users(), with_summary, settings, run, "joint", **more)
+
+
+def lines(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def watch_steps(
+    monkeypatch: pytest.MonkeyPatch, after: Callable[[Any, list[Any], list[list[Summary]]], None]
+) -> None:
+    """Call `after(trainer, visits, summaries)` when a step's gradients are there, before they are used."""
+    made: list[list[list[Summary]]] = []
+    sample, step = trainer.sample_summaries, trainer.JointTrainer.training_step
+
+    def sampled(*args: Any, **kwargs: Any) -> list[list[Summary]]:
+        made.append(sample(*args, **kwargs))
+        return made[-1]
+
+    def stepped(self: Any, model: Any, inputs: Any, *rest: Any) -> Any:
+        loss = step(self, model, inputs, *rest)
+        after(self, [self._data.visits[place] for place in inputs["place"].tolist()], made[-1])
+        return loss
+
+    monkeypatch.setattr(trainer, "sample_summaries", sampled)
+    monkeypatch.setattr(trainer.JointTrainer, "training_step", stepped)
+
+
+def plain_logp(network: Any, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    """log p(answer | prompt) of one row, from its logits."""
+    logits = network.get_base_model()(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
+    picked = logits[len(prompt) - 1 : -1].log_softmax(-1)
+    return picked.gather(-1, torch.tensor(answer)[:, None]).sum()
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+@pytest.mark.parametrize("learnt", [None, 2])
+def test_the_gradients_are_those_of_the_objective_row_by_row(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recomputed: bool, learnt: int | None
+) -> None:
+    warm = {
+        "inference": make_adapter(tiny_folder, tmp_path / "a"),
+        "generator": make_adapter(tiny_folder, tmp_path / "b"),
+    }
+    settings = replace(
+        SETTINGS, gradient_checkpointing=recomputed, generator_summaries=learnt, kl=0.3, max_steps=1
+    )
+    people = [*users(3), replace(users(4)[3], pairs=users(4)[3].pairs[:2])]  # one has two pairs only
+    compared: list[str] = []
+
+    def compare(self: Any, visits: list[Any], groups: list[list[Summary]]) -> None:
+        network, tokenizer = self.accelerator.unwrap_model(self.model), self.processing_class
+        ours = {
+            role: [weight.grad.clone() for weight in adapter_weights(network, role)]
+            for role in ("inference", "generator")
+        }
+
+        def ids(text: str) -> list[int]:
+            return list(tokenizer(text)["input_ids"])
+
+        def on(role: str) -> None:
+            network.set_adapter(role)
+            network.eval()
+
+        everyone = {user.user_id: user for user in people}
+        total, paid = torch.zeros(()), []
+        for visit, group in zip(visits, groups, strict=True):
+            user = list(everyone.values())[visit.user]
+            for number, summary in enumerate(group):
+                losses = []
+                for place in visit.pairs:
+                    pair = user.pairs[place]
+                    told = ids(with_summary(pair.prompt, summary.text))
+                    gaps = []
+                    for answer in ([*ids(pair.chosen), 1], [*ids(pair.rejected), 1]):
+                        with torch.no_grad(), network.disable_adapter():
+                            reference = plain_logp(network, ids(pair.prompt), answer)
+                        on("generator")
+                        gaps.append(plain_logp(network, told, answer) - reference)
+                    losses.append(torch.log1p(torch.exp(-settings.beta * (gaps[0] - gaps[1]))))
+                loss = torch.stack(losses).mean()
+                paid.append(-loss.detach())
+                if number < (learnt or 3):
+                    total = total + loss / (len(visits) * (learnt or 3))
+        on("generator")
+        expected = {"generator": torch.autograd.grad(total, adapter_weights(network, "generator"))}
+
+        # The adapter is as it began, so the KL penalty is 0 here, whatever its weight.
+        on("inference")
+        surrogate = torch.zeros(())
+        for at, (visit, group) in enumerate(zip(visits, groups, strict=True)):
+            prompt = ids(people[visit.user].summary_prompt)
+            own = torch.stack(paid[3 * at : 3 * at + 3])
+            for number, summary in enumerate(group):
+                baseline = (own.sum() - own[number]) / 2
+                log_q = plain_logp(network, prompt, summary.tokens)
+                surrogate = surrogate - (own[number] - baseline) * log_q / (3 * len(visits))
+        expected["inference"] = torch.autograd.grad(surrogate, adapter_weights(network, "inference"))
+        for role, gradients in expected.items():
+            for one, other in zip(ours[role], gradients, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+            assert max(float(gradient.abs().max()) for gradient in gradients) > 1e-2
+        compared.append("all")
+
+    watch_steps(monkeypatch, compare)
+    train(tiny_folder, tmp_path, settings, people, inference=warm["inference"], generator=warm["generator"])
+    assert compared == ["all"]
+
+
+@pytest.mark.slow
+def test_the_inference_model_learns_to_say_what_tells(tiny_folder: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, max_steps=120, summaries=6, summary_tokens=1, lora_rank=8, log_every=20)
+    settings = replace(settings, learning_rate=2e-3, max_grad_norm=1.0)
+    made = train(tiny_folder, tmp_path, settings)
+    logged = lines(tmp_path)
+    assert logged[0]["reward"] < -0.5
+    assert logged[-1]["reward"] > -0.25  # knowing nothing of the user it could not pass -log 2
+    assert logged[-1]["accuracy"] > 0.93
+    assert logged[-1]["entropy"] < 0.5 * logged[0]["entropy"]
+    # Nobody is said to be what a user of another type is said to be.
+    model = LocalModel.load(str(made.model / "inference"))
+    said = [answer for (answer,) in model.generate([u.summary_prompt for u in users()], max_new_tokens=1)]
+    assert len({(code, number % 4) for number, code in enumerate(said)}) == len(set(said)) >= 4
+
+
+def test_alternating_alternates_and_a_frozen_generator_stays_as_it_was(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving: list[tuple[bool, bool]] = []
+
+    def note(self: Any, *_: Any) -> None:
+        network = self.accelerator.unwrap_model(self.model)
+        inference, generator = (
+            any(w.grad is not None for w in adapter_weights(network, role))
+            for role in ("inference", "generator")
+        )
+        moving.append((inference, generator))
+
+    watch_steps(monkeypatch, note)
+    settings = replace(SETTINGS, max_steps=6, lora_dropout=0.1)
+    train(tiny_folder, tmp_path / "a", replace(settings, schedule="alternating", alternate_every=2))
+    assert moving == 2 * [(True, False)] + 2 * [(False, True)] + 2 * [(True, False)]
+    assert [("kl" in line, "grad_norm_generator" in line) for line in lines(tmp_path / "a")] == moving
+    moving.clear()
+    warm = make_adapter(tiny_folder, tmp_path / "warm")
+    made = train(
+        tiny_folder,
+        tmp_path / "b",
+        replace(settings, schedule="generator-frozen"),
+        inference=warm,
+        generator=warm,
+    )
+    assert moving == 6 * [(True, False)]
+    before = load_file(warm / "adapter_model.safetensors")
+    generator = load_file(made.model / "generator" / "adapter_model.safetensors")
+    inference = load_file(made.model / "inference" / "adapter_model.safetensors")
+    assert all(torch.equal(generator[name], weight) for name, weight in before.items())
+    assert all(not torch.equal(inference[name], weight) for name, weight in before.items())
+
+
+def test_the_reference_knows_no_summary_and_no_pair_meets_anothers(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Everybody has requests of their own, so that a row's owner is seen from its tokens.
+    people = [
+        replace(
+            user,
+            pairs=tuple(
+                Pair(f"word{9 * number + at}", p.chosen, p.rejected) for at, p in enumerate(user.pairs)
+            ),
+        )
+        for number, user in enumerate(users(4))
+    ]
+    referred: list[Any] = []
+    inner, scored = joint.reference_logps, trainer.likelihood
+    rows: list[tuple[list[int], list[int]]] = []
+
+    def referring(network: Any, asked: Sequence[Any], **how: Any) -> list[float]:
+        referred.extend(asked)
+        return inner(network, asked, **how)
+
+    def scoring(model: Any, prompts: Any, answers: Any, **how: Any) -> Any:
+        rows.extend(zip(prompts, answers, strict=True))
+        return scored(model, prompts, answers, **how)
+
+    monkeypatch.setattr(joint, "reference_logps", referring)
+    monkeypatch.setattr(trainer, "likelihood", scoring)
+    steps = 0
+
+    def check(self: Any, visits: list[Any], groups: list[list[Summary]]) -> None:
+        nonlocal steps
+        tokenizer = self.processing_class
+        told = [(tokenizer.decode(prompt), tokenizer.decode(answer[:-1])) for prompt, answer in rows]
+        expected = set()
+        for visit, group in zip(visits, groups, strict=True):
+            asked = tokenizer.decode(self._data.users[visit.user].summary_prompt)
+            for summary in group:
+                for place in visit.pairs:  # the same for all summaries of a user
+                    pair = people[visit.user].pairs[place]
+                    prompt = tokenizer.decode(tokenizer(with_summary(pair.prompt, summary.text))["input_ids"])
+                    expected |= {(prompt, pair.chosen), (prompt, pair.rejected)}
+                assert len(summary.tokens) <= 3
+                assert summary.capped == (len(summary.tokens) == 3 and summary.tokens[-1] != 1)
+                ended = summary.tokens if summary.capped else summary.tokens[:-1]
+                assert 1 not in ended
+                expected.add((asked, tokenizer.decode(summary.tokens[:-1])))
+        assert set(told) == expected
+        rows.clear()
+        steps += 1
+
+    watch_steps(monkeypatch, check)
+    train(tiny_folder, tmp_path, SETTINGS, people)
+    assert steps == 2
+    model = LocalModel.load(str(tiny_folder))
+    own = [(p.prompt, answer) for user in people for p in user.pairs for answer in (p.chosen, p.rejected)]
+    told = [(model.tokenizer.decode(row.prompt), model.tokenizer.decode(row.answer[:-1])) for row in referred]
+    assert told == own
+
+
+def test_what_is_logged_counts_what_was_sampled(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red, nothing = Summary("red", [5, 1], capped=False), Summary("", [1], capped=False)
+    long = Summary("red cat on", [5, 6, 7], capped=True)
+    monkeypatch.setattr(trainer, "sample_summaries", lambda *_, **__: [[red, red, red], [red, nothing, long]])
+    train(tiny_folder, tmp_path, replace(SETTINGS, batch_size=2, max_steps=1))
+    (line,) = lines(tmp_path)
+    assert line["summaries_capped"] == pytest.approx(1 / 6)
+    assert line["summaries_empty"] == pytest.approx(1 / 6)
+    assert line["summaries_distinct"] == pytest.approx((1 / 3 + 1) / 2)
+    assert line["summary_tokens"] == pytest.approx((2 + 2 + 2 + 2 + 1 + 3) / 6)
+    assert line["groups_without_spread"] == 0.5
+    assert line["generator_loss"] == pytest.approx(-line["reward"])
+    assert line["kl"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_result_is_two_adapters_that_plain_peft_loads(tiny_folder: Path, tmp_path: Path) -> None:
+    made = train(tiny_folder, tmp_path, SETTINGS, evaluation=users(4))
+    answers = {
+        role: LocalModel.load(str(made.model / role)).score(["the"], ["red"])
+        for role in ("inference", "generator")
+    }
+    assert answers["inference"] != answers["generator"]
+    assert sorted(path.name for path in made.model.iterdir() if path.is_dir()) == ["generator", "inference"]
+    assert {line["eval_reward"] for line in lines(tmp_path) if "eval_reward" in line}
+    assert "/generator" in (made.model / "README.md").read_text()
+
+
+def test_an_early_stop_ends_with_the_best_steps_weights(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[dict[str, list[torch.Tensor]]] = []
+
+    def keep(self: Any, *_: Any) -> None:
+        network = self.accelerator.unwrap_model(self.model)
+        roles = ("inference", "generator")
+        before.append({role: [w.detach().clone() for w in adapter_weights(network, role)] for role in roles})
+
+    watch_steps(monkeypatch, keep)
+    settings = replace(SETTINGS, max_steps=8, early_stop=EarlyStop(metric="reward", mode="max", patience=2))
+    # Such steps wreck both models.
+    settings = replace(settings, learning_rate=3.0, generator_learning_rate=3.0, lr_schedule="constant")
+    made = train(tiny_folder, tmp_path, settings)
+    assert made.best_step is not None
+    assert made.best_step < made.steps
+    for role, weights in before[made.best_step].items():
+        saved = load_file(made.model / role / "adapter_model.safetensors")
+        assert len(saved) == len(weights)
+        assert {float(w.double().sum()) for w in saved.values()} == {float(w.double().sum()) for w in weights}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda user: replace(user, pairs=()), 'user "user 0" has no held-out pair'),
+        (
+            lambda user: replace(user, pairs=(Pair("word1", "red", "red"),)),
+            'user "user 0", held-out pair 1: chosen and rejected are the same ("red")',
+        ),
+        (
+            lambda user: replace(user, pairs=(user.pairs[0], Pair("word1", "red", " "))),
+            'user "user 0", held-out pair 2: rejected is empty',
+        ),
+        (
+            lambda user: replace(user, summary_prompt="the " * 62),
+            'the signals of user "user 0": 62 tokens, and up to 3',
+        ),
+        (
+            lambda user: replace(user, pairs=(Pair("the " * 59, "red", "blue"),)),
+            'user "user 0", held-out pair 1: 60 tokens, and up to 5',
+        ),
+    ],
+)
+def test_bad_users_are_named(
+    tiny_folder: Path, tmp_path: Path, change: Callable[[SummarisedUser], SummarisedUser], said: str
+) -> None:
+    people = [change(users(1)[0]), *users(4)[1:]]
+    with pytest.raises(UserError) as told:
+        train(tiny_folder, tmp_path, SETTINGS, people)
+    assert said in told.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"summaries": 1}, "summaries is 1, expected at least 2"),
+        ({"lora_rank": 0}, "lora_rank is 0, expected at least 1"),
+        ({"generator_summaries": 4}, "generator_summaries is 4, expected 1 to 3"),
+        ({"beta": 0.0}, "beta is 0.0, expected more than 0"),
+        ({"max_tokens": 10}, "max_tokens is set"),
+    ],
+)
+def test_bad_settings_are_named(
+    tiny_folder: Path, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as told:
+        train(tiny_folder, tmp_path, replace(SETTINGS, **settings))
+    assert said in told.value.message
+
+
+def test_a_warm_start_of_another_rank_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    warm = make_adapter(tiny_folder, tmp_path / "warm", rank=2)
+    with pytest.raises(UserError) as told:
+        train(tiny_folder, tmp_path, SETTINGS, generator=warm)
+    assert "has rank 2, and lora_rank is 4" in told.value.message
