@@ -268,4 +268,6 @@ class EndpointModel:
                 hint="raise decoding.max_new_tokens (a teacher's: trajectories.teacher_tokens), or have it "
                 "think less",
             )
-        return content if isinstance(content, str) else None
+        if not isinstance(content, str):
+            return None
+        return content.encode("utf-8", "replace").decode()  # half a character can be sent, but not stored

@@ -289,6 +289,14 @@ def unsaid(content: str | None, finish_reason: str) -> Reply:
     return 200, {}, json.dumps({"choices": [choice]}).encode()
 
 
+def test_half_a_character_does_not_lose_the_answer(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(lambda number, body: unsaid("so \ud83d long", "stop"))
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    model = CachedModel(EndpointModel("m", base_url=server.url), cache)
+    assert model.generate(["p"], max_new_tokens=7) == [["so ? long"]]
+    assert len(cache) == 1
+
+
 @pytest.mark.parametrize("content", [None, ""])
 def test_tokens_spent_before_the_answer_are_told_and_nothing_is_kept(
     serve: Callable[..., Server], tmp_path: Path, content: str | None
