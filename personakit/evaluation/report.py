@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from personakit.errors import UserError
-from personakit.evaluation.charts import Axis, CurveChart, Dot, Plot, curve_chart
+from personakit.evaluation.charts import Axis, Dot, Plot
+from personakit.evaluation.curves import training_charts
 from personakit.evaluation.layout import interval, percent, percents
 from personakit.evaluation.price import costs_of
 from personakit.evaluation.results import ALL, PRIMARY
@@ -27,13 +23,6 @@ from personakit.evaluation.table import legend, methods, sentences
 from personakit.files import write_text
 
 REPORT_FILE = "report.html"
-#: Measures of training drawn, these first.
-MOST_CURVES = 8
-_CURVES_FIRST = (
-    *("loss", "eval_loss", "reward", "reward/task"),
-    *("entropy", "completion_length", "unparsable"),
-)
-_NOT_MEASURES = frozenset(("step", "epoch", "time", "seconds", "tokens", "tokens_per_second"))
 
 
 def write_report(
@@ -90,27 +79,6 @@ def write_report(
     )
     write_text(path, page)
     return path
-
-
-def training_charts(training: Mapping[str, Path]) -> list[CurveChart]:
-    """Draw the measures in the runs' `metrics.jsonl` that have at least two points, a line a stage."""
-    series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(dict)
-    for label, path in training.items():
-        for number, line in enumerate(_metric_lines(path)):
-            step = float(line.get("step", number))
-            stage = f"{label}, {line['stage']}" if "stage" in line else label
-            for name, value in line.items():
-                if name not in _NOT_MEASURES and _is_number(value):
-                    series[name].setdefault(stage, []).append((step, float(value)))
-    drawable = {
-        name: [(label, points) for label, points in runs.items() if len(points) > 1]
-        for name, runs in series.items()
-    }
-    order = sorted(
-        (name for name, runs in drawable.items() if runs),
-        key=lambda name: _CURVES_FIRST.index(name) if name in _CURVES_FIRST else len(_CURVES_FIRST),
-    )
-    return [curve_chart(name, drawable[name]) for name in order[:MOST_CURVES]]
 
 
 def _plot(results: Mapping[str, Any], task: str, baseline: str) -> Plot | None:
@@ -207,28 +175,6 @@ def _kept(row: Mapping[str, Any]) -> str:
     if share is None:
         return "-"
     return f"{percent(share)} {percents(row['content_kept_low'], row['content_kept_high'])}".strip()
-
-
-def _metric_lines(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_bytes().splitlines()
-    parsed = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            if number == len(lines):  # a run killed while writing
-                break
-            raise UserError(
-                f"{path}, line {number}: not JSON ({error}), expected one object a line",
-                hint="take the line out, or make the report without this run",
-            ) from error
-        if isinstance(record, dict):
-            parsed.append(record)
-    return parsed
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _flat(record: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:

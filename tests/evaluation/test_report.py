@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.charts import Axis
-from personakit.evaluation.report import training_charts, write_report
+from personakit.evaluation.curves import training_charts
+from personakit.evaluation.report import write_report
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.showcase import choose_samples, word_changes
@@ -154,6 +155,21 @@ def test_training_curves_are_drawn_a_line_a_stage_and_a_cut_last_line_is_passed_
     assert [curve.label for curve in chart.curves] == ["rpo, a", "rpo, b"]
     assert chart.curves[0].points == "0.00,0.00 50.00,50.00 100.00,100.00"
     assert (chart.low, chart.high, chart.curves[0].last) == ("1", "3", "1")
+
+
+def test_the_parts_of_a_stage_follow_each_other_and_several_runs_are_one_line(tmp_path: Path):
+    runs = {}
+    for seed, rewards in enumerate(([0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0])):
+        parts = zip(("rl-1", "rl-1", "rl-2", "rl-2"), (1, 2, 1, 2), rewards, strict=True)
+        lines = [{"stage": stage, "step": step, "reward": reward} for stage, step, reward in parts]
+        runs[f"seed-{seed}"] = tmp_path / f"{seed}.jsonl"
+        runs[f"seed-{seed}"].write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (alone,) = training_charts({"seed-0": runs["seed-0"]})
+    assert [(curve.label, curve.last) for curve in alone.curves] == [("seed-0, rl", "3")]
+    assert alone.steps == "4"
+    (chart,) = training_charts(runs)
+    assert [(curve.label, curve.last) for curve in chart.curves] == [("rl, mean of 2 runs", "4")]
+    assert (chart.low, chart.high) == ("1", "4")
 
 
 def test_a_broken_metrics_file_is_named_with_its_line(tmp_path: Path):
