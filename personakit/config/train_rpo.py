@@ -151,8 +151,11 @@ class CurriculumSettings:
     """
 
     enabled: bool = setting(True, "false: every prompt shows retrieval.k items", provenance=SUMMARISED)
+    first: int = setting(
+        1, "items shown in the first stage, where `items` is empty; then twice as many, ...", minimum=1
+    )
     items: list[int] = setting(
-        [], "retrieved items shown in each stage, the last retrieval.k; empty: 1, 2, 4, ... up to it"
+        [], "retrieved items shown in each stage, the last retrieval.k; empty: `first`, doubled up to it"
     )
     distractors: list[int] = setting(
         [0, 1],

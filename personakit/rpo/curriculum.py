@@ -34,11 +34,11 @@ def curriculum_stages(settings: CurriculumSettings, k: int) -> list[ContextStage
     """
     if not settings.enabled:
         return [ContextStage(k)]
-    shown = settings.items or _doubling(k)
+    shown = settings.items or _doubling(settings.first, k)
     if shown != sorted(set(shown)) or shown[0] < 1 or shown[-1] != k:
         raise UserError(
             f"{_GROUP}.items is {shown}, expected numbers from 1 up that grow to retrieval.k, which is {k}",
-            hint=f"for example {_doubling(k)}, or [] for just that",
+            hint=f"for example {_doubling(1, k)}, or [] for just that",
         )
     if any(count < 0 for count in settings.distractors):
         raise UserError(
@@ -77,10 +77,10 @@ def staged_context(
     return replace(context, items=tuple(shown))
 
 
-def _doubling(k: int) -> list[int]:
-    """1, 2, 4, ... and `k`."""
+def _doubling(first: int, k: int) -> list[int]:
+    """`first`, twice that, ... and `k`."""
     counts = []
-    count = 1
+    count = first
     while count < k:
         counts.append(count)
         count *= 2

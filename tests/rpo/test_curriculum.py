@@ -29,6 +29,8 @@ USERS = ("ada", "bob", "cyd")
 )
 def test_by_default_the_items_double_up_to_what_is_shown_at_test(k: int, items: list[int]) -> None:
     assert [stage.items for stage in curriculum_stages(CurriculumSettings(), k)] == items
+    later = [stage.items for stage in curriculum_stages(CurriculumSettings(first=2), k)]
+    assert later == {1: [1], 2: [2], 3: [2, 3], 4: [2, 4], 6: [2, 4, 6]}[k]
 
 
 def test_stages_take_their_distractors_and_rewards_in_turn() -> None:

@@ -107,7 +107,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
     settings += ["sft.steps=25", "sft.batch_size=2", "sft.checkpoint_every=10", "decoding.max_new_tokens=4"]
     settings += ["rl.steps=8", "rl.batch_size=2", "rl.generations=2", "rl.max_tokens=8", "rl.beta=0.05"]
     settings += ["rl.checkpoint_every=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
-    settings += ["stages=all", "controls.without_curriculum=true"]
+    settings += ["stages=all", "rl.curriculum.first=1", "controls.without_curriculum=true"]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(settings)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -21,6 +21,7 @@ from personakit.data.imports import import_data
 from personakit.data.lamp_mini import generate
 from personakit.models.local import LocalModel
 from personakit.models.open import is_endpoint
+from personakit.rpo.curriculum import curriculum_stages
 from personakit.rpo.memory import estimate_stages
 from personakit.rpo.train import check_plan
 
@@ -82,7 +83,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     assert f"personakit train rpo{'' if path.stem == 'lamp-mini' else f' --config {path.stem}'}" in header
     # What is left to the user to name is a data folder.
     for line in header.splitlines():
-        if "personakit train rpo" in line and path.stem != "lamp-mini":
+        if "personakit train rpo" in line and config.data.path != "lamp-mini":
             assert "data.path=" in line
 
 
@@ -104,7 +105,8 @@ def test_it_trains_a_model_of_its_architecture(
 
     facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
     made = {name: stage["steps"] for name, stage in facts["stages"].items()}
-    rl = {"rl-1": 1, "rl-2": 1} if config.rl.curriculum.enabled else {"rl": 2}
+    stages = len(curriculum_stages(config.rl.curriculum, config.retrieval.k))
+    rl = {"rl": 2} if stages == 1 else {f"rl-{number + 1}": 2 // stages for number in range(stages)}
     control = ["context-injection"] * config.controls.fine_tuned_context_injection
     assert list(made) == ["sft", *rl, *control]
     assert made.items() >= ({"sft": 2} | rl).items()
