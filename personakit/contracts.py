@@ -1,11 +1,14 @@
-"""The three contracts that hold the house together (DESIGN: a new method needs no more than these)."""
+"""The contracts that hold the house together: a new method needs no more than these.
+
+`Selector` is one of instruction tuning alone (PILLOW and its controls); the other three are everyone's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from personakit.records import Answer, Context, Profile, Query
+from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
 
 @runtime_checkable
@@ -57,4 +60,26 @@ class LanguageModel(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens `text` has for this model (an estimate for a black box)."""
+        ...
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Picks prompts from a pool: PILLOW's matching network, random, cosine, MMR, a greedy oracle."""
+
+    def select(
+        self,
+        instructions: Sequence[Instruction],
+        pool: Pool,
+        m: int,
+        *,
+        kept_out: Sequence[frozenset[int]] | None = None,
+    ) -> list[tuple[int, ...]]:
+        """Return each instruction's picks: places in `pool.prompts`, in the order they were made.
+
+        At most `m` each, none twice; fewer where a selector learned to stop, or where fewer are allowed.
+        `kept_out` names, for each instruction, the places that it must not be shown (its own answer); None
+        keeps nothing out. The first pick is the best match and stands next to the instruction, last in the
+        prompt (`personakit.tasks.instructions`). Only an oracle may read an instruction's `output`.
+        """
         ...

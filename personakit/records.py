@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -108,6 +109,30 @@ class Instruction:
     instruction: str
     input: str
     output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The prompts that a `Selector` picks from: worked examples, in a fixed order (PILLOW).
+
+    `fingerprint` is a digest of their texts and order, not of their ids; `Pool.of` computes it.
+    """
+
+    prompts: tuple[Instruction, ...]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, prompts: Iterable[Instruction]) -> Pool:
+        """Return the pool of `prompts`."""
+        kept = tuple(prompts)
+        digest = hashlib.sha256()
+        for each in kept:
+            for text in (each.instruction, each.input, each.output):
+                digest.update(f"{len(text)}\0{text}\0".encode())
+        return cls(kept, digest.hexdigest())
+
+    def __len__(self) -> int:
+        return len(self.prompts)
 
 
 @dataclass(frozen=True, slots=True)
