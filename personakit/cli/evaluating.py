@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import json
-import shlex
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
+from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, told
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.cli.comparison import Comparison, Examples
+    from personakit.cli.comparison import Examples
     from personakit.data.store import ExampleStore
     from personakit.methods import FinishedRun, Surroundings
-
-ROOT = Path("runs")
-PLAN_FILE = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,8 @@ def evaluate_request(request: Request) -> Result:
     from personakit.evaluation.table import print_results
     from personakit.tasks import get_task
 
-    folder = _folder(request)  # first: a refused call must not load models, or count as a look at test
+    # First: a refused call must not load models, or count as a look at test.
+    folder = folder_for(request.suite, request.split, request.output, resume=request.resume)
     runs = _runs(request)
     data = request.data or (runs[0].settings.data.path if runs else "lamp-mini")
     examples = _examples(request, data)
@@ -75,10 +68,17 @@ def evaluate_request(request: Request) -> Result:
     comparison = make_comparison(rows, runs, around, unseen)
     made_by = _made_by(request, data, runs, around, unseen, examples)
     check_candidates(comparison.candidates, examples)
-    _keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
-    looks = _record_looks(request, folder, runs, examples, comparison)
+    keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
+    looks = record_looks(
+        f"eval {request.suite}",
+        request.split,
+        folder,
+        [run.folder for run in runs],
+        tasks=list(examples),
+        methods=comparison.labels,
+    )
     tasks = {task: get_task(task) for task in examples}
-    with resumable(_again(folder)), _told() as progress:
+    with resumable(again(folder)), told() as progress:
         log = evaluate(
             comparison.candidates,
             examples,
@@ -196,72 +196,6 @@ def _unseen(request: Request, runs: list[FinishedRun], around: Surroundings) -> 
     return [base for base in dict.fromkeys(request.bases) if base != around.base] if runs else []
 
 
-def _folder(request: Request) -> Path:
-    if request.output is not None:
-        if (request.output / "samples.jsonl").exists() and not request.resume:
-            raise UserError(
-                f"{request.output}: there is an evaluation already",
-                hint="--resume goes on with it; else choose another folder",
-            )
-        return request.output
-    name = f"eval-{request.suite}-{request.split}"
-    if request.resume:
-        stopped = [
-            path
-            for path in sorted(ROOT.glob(f"{name}-*"), reverse=True)
-            if not (path / "report.html").exists()  # written last of all
-        ]
-        if not stopped:
-            raise UserError(
-                f"--resume: no stopped evaluation {ROOT / name}-*", hint="name its folder with --output"
-            )
-        return stopped[0]
-    return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-
-
-def _keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
-    """Write down what the answers rest on, or refuse to go on with answers that rest on something else.
-
-    The log's own check knows methods, seeds and queries; not which run, base or data they came from.
-    """
-    from personakit.files import write_json
-
-    path = folder / PLAN_FILE
-    if not (folder / "samples.jsonl").exists() or not path.exists():
-        write_json(path, made_by)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(made_by))
-    for key in now:
-        if before.get(key) != now[key]:
-            raise UserError(
-                f"{folder} was begun with {key} {json.dumps(before.get(key))}, "
-                f"now it is {json.dumps(now[key])}",
-                hint="resume with what it was begun with, or evaluate into another folder",
-            )
-
-
-def _record_looks(
-    request: Request, folder: Path, runs: list[FinishedRun], examples: Examples, comparison: Comparison
-) -> int:
-    """Note a look at test in every run, and return the most that one of them has had.
-
-    An evaluation that goes on was noted when it began.
-    """
-    from personakit.evaluation.results import count_test_looks, record_test_look
-
-    if request.split != "test":
-        return 0
-    if (folder / "samples.jsonl").exists():
-        return max((count_test_looks(run.folder) for run in runs), default=0)
-    command = f"personakit eval {request.suite}"
-    counts = [
-        record_test_look(run.folder, command=command, tasks=list(examples), methods=comparison.labels)
-        for run in runs
-    ]
-    return max(counts, default=0)
-
-
 def _made_by(
     request: Request,
     data: str,
@@ -285,32 +219,3 @@ def _made_by(
         "data": data,
         "fingerprints": {task: store.fingerprint for task, store in examples.items()},
     }
-
-
-def _again(folder: Path) -> str:
-    """The command that goes on with this one."""
-    said = sys.argv[1:]
-    if "--output" not in said:
-        said = [*said, "--output", str(folder)]
-    return shlex.join(["personakit", *(word for word in said if word != "--resume"), "--resume"])
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[Callable[[int, int], None]]:
-    """Tell how far the answers are."""
-    from personakit.training.progress import choose_progress
-
-    progress = choose_progress()
-    begun = False
-
-    def tell(done: int, total: int) -> None:
-        nonlocal begun
-        if not begun:
-            progress.start("answers", total, done)
-            begun = True
-        progress.update(done)
-
-    try:
-        yield tell
-    finally:
-        progress.finish()

@@ -25,7 +25,8 @@ def register(app: typer.Typer) -> None:
 
 def report(folders: Folders = None) -> Result:
     """Write report.html of an evaluation again."""
-    from personakit.cli.evaluating import ROOT, write_page
+    from personakit.cli.evaluating import write_page
+    from personakit.cli.evaluation_folder import ROOT
 
     chosen = folders or sorted(ROOT.glob("eval-*/results.json"), key=lambda path: path.stat().st_mtime)[-1:]
     if not chosen:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
@@ -42,6 +43,10 @@ class Batch:
     stop: int
 
 
+Answering = Callable[[Batch, Any, Sequence[Example], Sequence[int] | None], list[Sample]]
+"""From a batch, what its candidate opened, the task's examples and the others drawn for them, to samples."""
+
+
 def evaluate(
     candidates: Sequence[Candidate],
     examples: Mapping[str, Sequence[Example]],
@@ -62,14 +67,43 @@ def evaluate(
     Raises `UserError` where the folder holds an evaluation that `resume` was not asked to go on with,
     or one of another plan.
     """
+
+    def answer(
+        batch: Batch, personalizer: Personalizer, some: Sequence[Example], others: Sequence[int] | None
+    ) -> list[Sample]:
+        return _answer(batch, personalizer, some, tasks[batch.task], others)
+
+    return run_passes(
+        candidates,
+        examples,
+        answer,
+        folder / SAMPLES_FILE,
+        batch_size=batch_size,
+        seed=seed,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def run_passes(
+    candidates: Sequence[Candidate],
+    examples: Mapping[str, Sequence[Example]],
+    answer: Answering,
+    log: Path,
+    *,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Log what `answer` makes of every batch of every candidate; for the rest see `evaluate`."""
     check_candidates(candidates, examples)
-    log = folder / SAMPLES_FILE
     if log.exists() and not resume:
         raise UserError(
             f"{log}: there is an evaluation already, expected none",
             hint="go on with it by --resume, or choose another folder",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     batches = [
         Batch(candidate, task, start, min(start + batch_size, len(examples[task])))
         for candidate in candidates
@@ -88,8 +122,7 @@ def evaluate(
     for candidate, its_batches in itertools.groupby(batches[done:], key=lambda batch: batch.candidate):
         personalizer = candidate.open()
         for batch in its_batches:
-            task = batch.task
-            append_batch(log, _answer(batch, personalizer, examples[task], tasks[task], others.get(task)))
+            append_batch(log, answer(batch, personalizer, examples[batch.task], others.get(batch.task)))
             finished += batch.stop - batch.start
             if progress:
                 progress(finished, total)

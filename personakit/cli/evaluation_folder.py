@@ -1,0 +1,120 @@
+"""The folder of an evaluation: where it is, what it was begun with, looks at test, how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from personakit.errors import UserError
+
+ROOT = Path("runs")
+PLAN_FILE = "plan.json"
+
+
+def folder_for(suite: str, split: str, output: Path | None, *, resume: bool) -> Path:
+    """Return the folder to evaluate into: `output`, else a new one in `runs/`, or the last one stopped.
+
+    Raises `UserError` where an evaluation is there that was not asked to go on, and the other way round.
+    """
+    if output is not None:
+        if (output / "samples.jsonl").exists() and not resume:
+            raise UserError(
+                f"{output}: there is an evaluation already",
+                hint="--resume goes on with it; else choose another folder",
+            )
+        return output
+    name = f"eval-{suite}-{split}"
+    if resume:
+        stopped = [
+            path
+            for path in sorted(ROOT.glob(f"{name}-*"), reverse=True)
+            if not (path / "report.html").exists()  # written last of all
+        ]
+        if not stopped:
+            raise UserError(
+                f"--resume: no stopped evaluation {ROOT / name}-*", hint="name its folder with --output"
+            )
+        return stopped[0]
+    return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
+    """Write down what the answers rest on, or refuse to go on with answers that rest on something else.
+
+    The log's own check knows methods, seeds and queries; not which run, base or data they came from.
+    """
+    from personakit.files import write_json
+
+    path = folder / PLAN_FILE
+    if not (folder / "samples.jsonl").exists() or not path.exists():
+        write_json(path, made_by)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(made_by))
+    for key in now:
+        if before.get(key) != now[key]:
+            raise UserError(
+                f"{folder} was begun with {key} {json.dumps(before.get(key))}, "
+                f"now it is {json.dumps(now[key])}",
+                hint="resume with what it was begun with, or evaluate into another folder",
+            )
+
+
+def record_looks(
+    command: str,
+    split: str,
+    folder: Path,
+    runs: Sequence[Path],
+    *,
+    tasks: Sequence[str],
+    methods: Sequence[str],
+) -> int:
+    """Note a look at test in every run's folder, and return the most that one of them has had.
+
+    An evaluation that goes on was noted when it began.
+    """
+    from personakit.evaluation.results import count_test_looks, record_test_look
+
+    if split != "test":
+        return 0
+    if (folder / "samples.jsonl").exists():
+        return max((count_test_looks(run) for run in runs), default=0)
+    counts = [
+        record_test_look(run, command=f"personakit {command}", tasks=tasks, methods=methods) for run in runs
+    ]
+    return max(counts, default=0)
+
+
+def again(folder: Path) -> str:
+    """Return the command that goes on with this one."""
+    said = sys.argv[1:]
+    if "--output" not in said:
+        said = [*said, "--output", str(folder)]
+    return shlex.join(["personakit", *(word for word in said if word != "--resume"), "--resume"])
+
+
+@contextlib.contextmanager
+def told() -> Iterator[Callable[[int, int], None]]:
+    """Tell how far the answers are."""
+    from personakit.training.progress import choose_progress
+
+    progress = choose_progress()
+    begun = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            progress.start("answers", total, done)
+            begun = True
+        progress.update(done)
+
+    try:
+        yield tell
+    finally:
+        progress.finish()
