@@ -103,12 +103,16 @@ class PreferenceUser:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction with its reference answer (Alpaca's three fields)."""
+    """One instruction with its reference answer (Alpaca's three fields).
+
+    `kind` says what sort of request it is, where that is known (Dolly's category).
+    """
 
     id: str
     instruction: str
     input: str
     output: str
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

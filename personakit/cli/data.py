@@ -73,8 +73,8 @@ def import_(
         str | None,
         typer.Option(
             "--format",
-            help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme or trl; by "
-            "default read off the file.",
+            help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme, trl, alpaca, "
+            "dolly or self-instruct; by default read off the file.",
         ),
     ] = None,
     task: Task = None,
@@ -96,7 +96,7 @@ def import_(
         ),
     ] = None,
 ) -> Result:
-    """Bring reviews, rewrites, a history, preferences or LaMP's own files into a data folder.
+    """Bring reviews, rewrites, a history, preferences, instructions or LaMP's own files into a data folder.
 
     Users are split, not items: a test user is new. What is dropped is counted.
     """
@@ -117,6 +117,11 @@ def import_(
     if report.preferences is not None:
         preferences = report.preferences
         return Result(asdict(report), lambda out: _show_import(out, preferences, report.output))
+    if report.instructions is not None:
+        from personakit.cli.instructions import show_import
+
+        instructions = report.instructions
+        return Result(asdict(report), lambda out: show_import(out, instructions, report.output))
     if (
         report.format == "history"
         and sum(each.users for each in next(iter(report.tasks.values())).values()) == 1
@@ -160,6 +165,10 @@ def check(path: Folder = "lamp-mini") -> Result:
             names = ("split", "users", "pairs", "signal_pairs", "comments", "about", "items", "personas")
             held = [[getattr(one, name) for name in names] for one in report.preferences]
             table(out, ["preferences", *(name.replace("_", " ") for name in names[1:])], held)
+        if report.instructions:
+            names = ("split", "instructions", "with_input", "kinds", "answer_words", "kept_out")
+            held = [[getattr(one, name) for name in names] for one in report.instructions]
+            table(out, ["instructions", *(name.replace("_", " ") for name in names[1:])], held)
         for warning in report.warnings:
             out.print(f"warning: {harmless(warning)}")
 
@@ -174,12 +183,20 @@ def show(
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="By default the first.")] = None,
     limit: Limit = None,
 ) -> Result:
-    """Show one user's history and queries, or with `--task preferences` their signals and held-out pairs."""
+    """Show one user's history and queries.
+
+    With `--task preferences` their signals and held-out pairs, with `--task instructions` instructions and
+    the pool of prompts.
+    """
     from personakit.cli.histories import Histories
+    from personakit.cli.instructions import show_instructions, wants_instructions
     from personakit.cli.preferences import show_preferences, wants_preferences
 
     if wants_preferences(path, task):
         return show_preferences(path, split, user=user, limit=limit)
+
+    if wants_instructions(path, task):
+        return show_instructions(path, split, limit=limit)
 
     examples = Histories(path, split, user=user).examples_of_user(task)
     shown = examples[:limit]

@@ -1,7 +1,7 @@
 """Looks a data folder over: what it holds, and what would spoil an experiment with it.
 
-Anything that is not in LaMP's format, or in that of preferences, is an error (`UserError`, from the
-readers); what is allowed and still suspicious is a warning here.
+Anything that is not in LaMP's format, or in that of preferences or instructions, is an error (`UserError`,
+from the readers); what is allowed and still suspicious is a warning here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personakit.data.folders import available, data_folder, holds_questions, open_examples
+from personakit.data.instructions.check import InstructionCheck, check_instructions
+from personakit.data.instructions.store import instruction_files
 from personakit.data.lamp_formats import task_format
 from personakit.data.preferences.check import PreferenceCheck, check_preferences
 from personakit.data.preferences.store import preference_files
@@ -55,12 +57,13 @@ class SplitCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The splits of a data folder, its preferences, and warnings, each one sentence."""
+    """The splits of a data folder, its preferences and instructions, and warnings, each one sentence."""
 
     path: str
     splits: Sequence[SplitCheck]
     warnings: Sequence[str]
     preferences: Sequence[PreferenceCheck] = ()
+    instructions: Sequence[InstructionCheck] = ()
 
 
 def check_data(path: str | Path) -> CheckReport:
@@ -74,7 +77,8 @@ def check_data(path: str | Path) -> CheckReport:
     users: dict[str, dict[str, set[str]]] = {}
     folder = data_folder(path)
     files = preference_files(folder)
-    for task, split in available(path) if holds_questions(folder) or not files else ():
+    asked = instruction_files(folder)
+    for task, split in available(path) if holds_questions(folder) or not (files or asked) else ():
         store = open_examples(path, task, split)
         check, texts = _check_split(store)
         splits.append(check)
@@ -91,7 +95,9 @@ def check_data(path: str | Path) -> CheckReport:
         inputs.setdefault(task, {})[split] = texts
         users.setdefault(task, {})[split] = set(store.user_ids)
     preferences, about_preferences = check_preferences(files)
-    return CheckReport(str(path), splits, [*warnings, *about_preferences], preferences)
+    instructions, about_instructions = check_instructions(folder)
+    warnings = [*warnings, *about_preferences, *about_instructions]
+    return CheckReport(str(path), splits, warnings, preferences, instructions)
 
 
 def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:

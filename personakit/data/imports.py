@@ -1,8 +1,8 @@
-"""Brings what people have into a data folder: LaMP itself, reviews, rewrites, histories, preferences.
+"""Brings what people have into a data folder: LaMP, reviews, rewrites, histories, preferences, instructions.
 
 The result is a data folder like any other (`folders.py`): one sub-folder a task, beside a
-`dataset.json` that says how it was made. Preferences lie in `preferences/`. It is written whole or not at
-all.
+`dataset.json` that says how it was made. Preferences lie in `preferences/`, instructions in
+`instructions/`. It is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 from personakit.data.folders import available, data_folder, task_folders
 from personakit.data.history import read_history
 from personakit.data.holdout import hold_out
+from personakit.data.instructions.detect import INSTRUCTION_FORMATS
+from personakit.data.instructions.detect import detect as detect_instructions
+from personakit.data.instructions.importing import InstructionReport, import_instructions
 from personakit.data.json_stream import stream_list
 from personakit.data.lamp import QUESTIONS, write_split
 from personakit.data.lamp_formats import task_format
@@ -29,7 +32,7 @@ from personakit.errors import UserError
 from personakit.files import whole_folder, write_json
 from personakit.records import Example
 
-FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS)
+FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
 
@@ -48,7 +51,7 @@ class SplitCounts:
 class ImportReport:
     """What an import wrote: counts by task and split, what was dropped by task and reason.
 
-    `preferences` is None unless it was a file of preferences, and then all there is.
+    `preferences` is None unless it was a file of preferences, and then all there is; so is `instructions`.
     """
 
     output: Path
@@ -57,6 +60,7 @@ class ImportReport:
     dropped: Mapping[str, Mapping[str, int]]
     fingerprint: str
     preferences: PreferenceReport | None = None
+    instructions: InstructionReport | None = None
 
 
 def import_data(
@@ -74,9 +78,10 @@ def import_data(
     """Write `source` as a data folder `output`, which must not exist yet.
 
     `format` is one of `FORMATS`, found from the file unless given. `task` is needed for a history
-    and chooses one of several otherwise; `columns` names columns of rewrites, histories and
-    preferences, `user_column` those of the latter two, `date_column` that of a history. `seed` fixes the
-    split and what is held out; `split_by` says what of preferences is split (`import_preferences`).
+    and chooses one of several otherwise; `columns` names columns of rewrites, histories, preferences and
+    instructions, `user_column` those of histories and preferences, `date_column` that of a history. `seed`
+    fixes the split and what is held out; `split_by` says what of preferences is split
+    (`import_preferences`).
 
     Raises `UserError` naming the place of anything wrong in `source`; `output` is then not made.
     """
@@ -101,6 +106,7 @@ def import_data(
         counts: dict[str, dict[str, SplitCounts]] = {}
         dropped: dict[str, Mapping[str, int]] = {}
         preferences: PreferenceReport | None = None
+        instructions: InstructionReport | None = None
         if format in PREFERENCE_FORMATS:
             preferences = import_preferences(
                 source,
@@ -111,6 +117,8 @@ def import_data(
                 user_column=user_column,
                 split_by=split_by,
             )
+        elif format in INSTRUCTION_FORMATS:
+            instructions = import_instructions(source, temporary, format=format, seed=seed, columns=columns)
         elif format == "lamp":
             counts = _copy_lamp(source, task, temporary)
         else:
@@ -130,10 +138,11 @@ def import_data(
                 },
                 "dropped": dropped,
                 **({} if preferences is None else {"preferences": asdict(preferences)}),
+                **({} if instructions is None else {"instructions": asdict(instructions)}),
                 "fingerprint": fingerprint,
             },
         )
-    return ImportReport(output, format, counts, dropped, fingerprint, preferences)
+    return ImportReport(output, format, counts, dropped, fingerprint, preferences, instructions)
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:
@@ -146,6 +155,9 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
         preference = None if first is None else detect(given, first.place)
         if preference is not None:
             return preference
+        instruction = None if first is None else detect_instructions(given, first.place)
+        if instruction is not None:
+            return instruction
         names = {name.casefold() for name in given}
         return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
     if source.suffix.casefold() == ".json":
@@ -154,6 +166,9 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
             preference = detect(element.keys() | set(columns or {}), f"{source}, item 1")
             if preference is not None:
                 return preference
+            instruction = detect_instructions(element.keys() | set(columns or {}), f"{source}, item 1")
+            if instruction is not None:
+                return instruction
         if isinstance(element, dict) and "input" in element:
             raise UserError(
                 f"{source} holds LaMP questions, expected a name that tells the split",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from personakit.data.instructions import kept_out, open_instructions, open_pool
 from personakit.data.lamp_mini.instructions import NOTICE, OCCASIONS, instruction_prompt
 from personakit.records import Instruction
 
@@ -79,3 +80,12 @@ def test_worked_examples_stand_before_the_instruction_and_the_answer_is_not_give
     assert prompt.endswith(instruction_prompt(asked))
     assert asked.output not in prompt
     assert prompt.index(shown[0].output) < prompt.index(shown[1].output) < prompt.index(asked.input)
+
+
+def test_they_open_as_any_instructions_do_and_the_desk_is_their_kind(benchmark_folder: Path) -> None:
+    store, pool = open_instructions(benchmark_folder, "dev"), open_pool("pool", benchmark_folder).pool
+    assert [one.id for one in store] == [one.id for one in read(benchmark_folder, "dev")]
+    assert len(store[:5]) == 5
+    assert {one.kind for one in store} == {one.kind for one in pool.prompts}
+    assert all(one.kind == f"{desk_and_occasion(one)[0]} desk" for one in store)
+    assert not any(kept_out(store, pool))

@@ -115,9 +115,14 @@ def _write_instructions(path: Path, seed: int) -> None:
         desks = house.lora_desks if split == "lora" else house.desks
         _write_lines(
             path / f"{split}.jsonl",
-            (asdict(_unshown(house, random, number, desks, shown)) for number in range(number_of)),
+            (_line(_unshown(house, random, number, desks, shown)) for number in range(number_of)),
         )
-    _write_lines(path / "pool.jsonl", map(asdict, pool))
+    _write_lines(path / "pool.jsonl", map(_line, pool))
+
+
+def _line(instruction: Instruction) -> dict[str, Any]:
+    """An instruction as the files of this version hold it: Alpaca's three fields and an id."""
+    return {name: value for name, value in asdict(instruction).items() if name != "kind"}
 
 
 def _unshown(

@@ -11,6 +11,7 @@ desks, so their beginnings can only come from a prompt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -20,12 +21,19 @@ from personakit.records import Instruction
 
 OCCASIONS = ("arrival", "farewell", "holiday", "delay", "victory", "repair", "visit", "sale")
 NOTICE = "Write the {desk} desk notice of a {occasion}."
+_DESK = re.compile(r"Write the (\w+) desk notice of a ")
 
 
 def instruction_prompt(instruction: Instruction, examples: Sequence[Instruction] = ()) -> str:
     """The instruction as a model is asked it, after worked examples (the best match stands last)."""
     shown = "".join(f'{each.instruction} {each.input} => "{each.output}"\n' for each in examples)
     return f"{shown}{instruction.instruction} {instruction.input} =>"
+
+
+def kind_of(instruction: Instruction) -> str | None:
+    """The desk that writes an instruction's notice, None where it is no notice."""
+    found = _DESK.match(instruction.instruction)
+    return f"{found[1]} desk" if found else None
 
 
 class House:
