@@ -7,7 +7,6 @@ over a fine-tuned model.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from statistics import fmean
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
+from personakit.models.clock import Clock
 from personakit.records import Answer, Context, Example, Profile, Query
 from personakit.tasks import get_task
 
@@ -217,9 +217,9 @@ def _answers(
     plain: Sequence[str],
 ) -> list[Answer]:
     """Generate one answer a prompt; what a prompt has beyond the plain one counts as context."""
-    started = time.perf_counter()
+    clock = Clock(model)
     texts = _generate(model, decoding, queries, prompts)
-    seconds = (time.perf_counter() - started) / max(1, len(prompts))
+    seconds = clock.seconds() / max(1, len(prompts))
     answers = []
     for query, text, prompt, bare, context in zip(queries, texts, prompts, plain, contexts, strict=True):
         prompt_tokens = model.count_tokens(prompt)

@@ -206,7 +206,9 @@ def _made_by(
 ) -> dict[str, Any]:
     """What the results rest on; no times, so that a resumed evaluation ends with the same file."""
     from personakit import __version__
+    from personakit.models.open import endpoint_addresses
 
+    addresses = endpoint_addresses([around.base, *unseen])
     return {
         "personakit": __version__,
         "suite": request.suite,
@@ -215,6 +217,7 @@ def _made_by(
         "seed": request.seed,
         "base": around.base,
         "unseen_bases": unseen,
+        **({"endpoints": addresses} if addresses else {}),
         "runs": [str(run.folder) for run in runs],
         "data": data,
         "fingerprints": {task: store.fingerprint for task, store in examples.items()},

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 HOW_TO_READ_PRICE = (
     "Content kept: the share of the generic answers' facts that the rewrites keep, on tasks of free text. "
-    "Tokens are those of all calls for an answer, the base's included. Seconds an answer, as measured here: "
-    "what the answer cache held took none."
+    "Tokens are those of all calls for an answer, the base's included. Seconds an answer, as measured here; "
+    "of answers found in the cache, those they took when they were made."
 )
 HOW_TO_READ_TRANSFER = (
     "The rewriter behind bases it was not trained on; gains are over the generic answers of the same base. "

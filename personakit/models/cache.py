@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +20,10 @@ from personakit.contracts import LanguageModel
 from personakit.errors import RunError, UserError
 from personakit.files import cache_folder
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS took (key BLOB PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
+"""
 _KEYS_PER_QUERY = 500  # SQLite allows a bounded number of parameters in one statement
 
 
@@ -86,7 +91,7 @@ class AnswerCache:
                 with FileLock(f"{self.path}.lock"):
                     self._connection.execute("PRAGMA journal_mode=WAL")
                     self._connection.execute("PRAGMA synchronous=NORMAL")
-                    self._connection.execute(_SCHEMA)
+                    self._connection.executescript(_SCHEMA)
             except (sqlite3.DatabaseError, OSError) as error:
                 raise UserError(
                     f'answer cache "{self.path}" cannot be opened: {error}',
@@ -96,25 +101,38 @@ class AnswerCache:
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """Return the answers that are there; a key that is not there is not in the result."""
+        return self._select("SELECT key, text FROM answers WHERE key IN", keys)
+
+    def _select(self, query: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
         wanted = list(dict.fromkeys(keys))
-        found: dict[bytes, str] = {}
+        found: dict[bytes, Any] = {}
         for start in range(0, len(wanted), _KEYS_PER_QUERY):
             some = wanted[start : start + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(some))
-            query = f"SELECT key, text FROM answers WHERE key IN ({marks})"
             with self._lock:
                 try:
-                    found.update(self._connection.execute(query, some))
+                    found.update(self._connection.execute(f"{query} ({marks})", some))
                 except sqlite3.DatabaseError as error:
                     raise self._broken("read", error) from error
         return found
 
-    def put(self, answers: Mapping[bytes, str]) -> None:
-        """Store `answers` in one transaction. An answer that is already there stays as it is."""
+    def seconds(self, keys: Iterable[bytes]) -> float:
+        """Return what the answers of `keys` took when they were made, together, as far as that is known."""
+        return math.fsum(self._select("SELECT key, seconds FROM took WHERE key IN", keys).values())
+
+    def put(self, answers: Mapping[bytes, str], *, seconds: float = 0.0) -> None:
+        """Store `answers`, which took `seconds` together, in one transaction.
+
+        An answer that is already there stays as it is.
+        """
+        each = seconds / max(1, len(answers))
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", answers.items())
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO took VALUES (?, ?)", ((key, each) for key in answers)
+                )
                 self._connection.execute("COMMIT")
             except sqlite3.DatabaseError as error:
                 if self._connection.in_transaction:
@@ -155,7 +173,8 @@ class CachedModel:
     in chunks, each stored at once.
 
     Keys are the model's fingerprint, the prompt and the decoding options; with temperature above 0
-    also seed and sample number. `hits` and `misses` count samples since construction.
+    also seed and sample number. `hits` and `misses` count samples since construction, `seconds_saved` what
+    the hits took when they were made: an answer's price in time does not depend on what was asked before.
 
     When a prompt's first samples are there and more are wanted, only the rest is asked for, under a
     seed derived from the given one: nothing is paid twice, the draws are independent, but they are not
@@ -179,6 +198,7 @@ class CachedModel:
         self.cache = AnswerCache() if cache is None else cache  # an empty one is false
         self.hits = 0
         self.misses = 0
+        self.seconds_saved = 0.0
         self._chunk = chunk
         self._on_progress = on_progress
 
@@ -212,6 +232,7 @@ class CachedModel:
         new = sum(len(some) * (drawn - there) for there, some in missing.items())
         self.misses += new
         self.hits += len(keys) * drawn - new
+        self.seconds_saved += self.cache.seconds(known)
 
         done, total = len(keys) - sum(map(len, missing.values())), len(keys)
         self._report(done, total)
@@ -246,10 +267,14 @@ class CachedModel:
         answers: dict[bytes, str] = {}
         if isinstance(self.model, OneByOne):
             lock = threading.Lock()
+            last = time.perf_counter()
 
             def keep(index: int, sample: int, text: str) -> None:
+                nonlocal last
                 answer = {absent[prompts[index]][sample]: text}
-                self.cache.put(answer)
+                with lock:  # several are in flight: from one to the next, so that all add up to the whole
+                    seconds, last = time.perf_counter() - last, time.perf_counter()
+                self.cache.put(answer, seconds=seconds)
                 with lock:
                     answers.update(answer)
                     tell(len(answers) // decoding["samples"])
@@ -261,13 +286,14 @@ class CachedModel:
             return answers
         for start in range(0, len(prompts), self._chunk):
             chunk = prompts[start : start + self._chunk]
+            began = time.perf_counter()
             rows = self.model.generate(chunk, **decoding)
             new = {
                 key: text
                 for prompt, texts in zip(chunk, rows, strict=True)
                 for key, text in zip(absent[prompt], texts, strict=True)
             }
-            self.cache.put(new)
+            self.cache.put(new, seconds=time.perf_counter() - began)
             answers.update(new)
             tell(start + len(chunk))
         return answers

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,20 @@ def resolve_model(name: str) -> str:
 def is_endpoint(name: str) -> bool:
     """Whether `name` is a model behind an API, whose answers may cost money."""
     return name.startswith(_ENDPOINT)
+
+
+def endpoint_addresses(names: Iterable[str]) -> dict[str, str]:
+    """Return where those of `names` that are endpoints are, without what opens them.
+
+    The same name at another address is another model. Raises `UserError` for one that cannot be asked.
+    """
+    from personakit.models.endpoint import EndpointModel
+
+    return {
+        name: EndpointModel.from_environment(name.removeprefix(_ENDPOINT)).address
+        for name in names
+        if is_endpoint(name)
+    }
 
 
 def check_model(name: str) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from personakit.contracts import ContextProvider, LanguageModel
+from personakit.models.clock import Clock
 from personakit.records import Answer, Context, Profile, Query
 from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
@@ -39,7 +39,7 @@ class Rewriter:
         """Return one personalised answer per query; `Answer.generic` is the draft, `trace` the rest."""
         if not queries:
             return []
-        start = time.perf_counter()
+        clock = Clock(self.base, self.model)
         drafts, base_tokens = self._drafts(queries)
         contexts = self.provider.context(queries, profiles)
         places = [
@@ -52,7 +52,7 @@ class Rewriter:
         rewrites = {
             place: (prompt, texts[0]) for place, prompt, texts in zip(places, prompts, written, strict=True)
         }
-        seconds = (time.perf_counter() - start) / len(queries)
+        seconds = clock.seconds() / len(queries)
         return [
             self._answer(query, draft, context, tokens, rewrites.get(place), seconds)
             for place, (query, draft, context, tokens) in enumerate(

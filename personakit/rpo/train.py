@@ -23,7 +23,7 @@ from personakit.data.store import ExampleStore
 from personakit.errors import UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
-from personakit.models.open import open_language_model, resolve_model
+from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
 from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
@@ -65,6 +65,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
     """
     check_plan(config)
+    _check_addresses(config, run)
     config = replace(config, endpoint=share_of(config.endpoint))
     with first_on_this_machine():  # it converts the data, or makes it
         stores = training_stores(config)
@@ -196,6 +197,20 @@ def check_plan(config: TrainRPO) -> None:
             hint="set rl.curriculum.enabled=true with a retrieval.k of 2 or more, or leave the control out",
         )
     check_rl(config)
+
+
+def _check_addresses(config: TrainRPO, run: Run) -> None:
+    """Record where the models behind an API are; another server's answers are not mixed into a run."""
+    teacher = teacher_name(config) if config.trajectories.writer == "teacher" else None
+    now = endpoint_addresses(name for name in (config.base, teacher) if name is not None)
+    for name, address in run.facts.get("endpoints", {}).items():
+        if now.get(name, address) != address:
+            raise UserError(
+                f"{run.folder} was begun with {name} at {address}, now it is at {now[name]}",
+                hint=f"set OPENAI_BASE_URL={address}, or start a new run",
+            )
+    if now:
+        run.record(endpoints=now)
 
 
 def share_of(endpoint: EndpointSettings) -> EndpointSettings:

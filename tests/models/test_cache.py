@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
+from personakit.models.clock import Clock
 
 
 class Counting:
@@ -221,3 +223,25 @@ def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:
     rows = CachedModel(rest, cache).generate(prompts, samples=2, max_new_tokens=5, temperature=1.0)
     assert rows[3] == ["d/5/1.0/0/0", "d/5/1.0/0/1"]
     assert [(prompt, samples) for prompt, samples, _ in rest.asked] == [("a", 2), ("b", 1)]
+
+
+def test_what_an_answer_took_is_counted_where_it_is_found(cache: AnswerCache) -> None:
+    class Slow(Counting):
+        def generate(self, prompts: Sequence[str], **how: Any) -> list[list[str]]:
+            time.sleep(0.05 * len(prompts))
+            return super().generate(prompts, **how)
+
+    asked = CachedModel(Slow(), cache)
+    clock = Clock(asked)
+    asked.generate(["a", "b"], max_new_tokens=5)
+    assert asked.seconds_saved == 0
+    took = clock.seconds()
+    assert took >= 0.1
+
+    found = CachedModel(Slow(), cache)
+    clock = Clock(found)
+    found.generate(["a"], max_new_tokens=5)
+    assert 0.05 <= found.seconds_saved <= took / 2
+    assert clock.seconds() >= found.seconds_saved
+    found.generate(["c"], max_new_tokens=5)
+    assert found.seconds_saved <= took / 2  # what is asked for now is not saved

@@ -211,7 +211,12 @@ def test_an_evaluation_tells_its_cost_too(
 
 
 def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
-    server: Server, tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server,
+    tiny_model: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def failing(number: int, body: dict[str, Any]) -> Reply:
         if number <= 5:
@@ -231,7 +236,14 @@ def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
     assert finished == 8  # fourteen less five refusals and a cut
 
     server.script = answers
-    assert main(["train", "rpo", "--output", str(run), "--resume"]) == 0, capsys.readouterr().err
+    resume = ["train", "rpo", "--output", str(run), "--resume"]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("OPENAI_BASE_URL", "http://me:secret@localhost:1/v1")
+        assert main(resume) == 2
+        told = capsys.readouterr().err
+        assert f"begun with openai:plain at {server.url}, now it is at http://localhost:1/v1" in told
+        assert "secret" not in told
+    assert main(resume) == 0, capsys.readouterr().err
     assert sum(server.answered.values()) == 10
     assert set(server.answered.values()) == {1}
     facts = json.loads((run / "run.json").read_text())
