@@ -1,25 +1,19 @@
-"""`personakit train`: one command a method."""
+"""`personakit train`: one command a method, one course for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.errors import resumable
 from personakit.cli.options import Overrides
-from personakit.cli.output import Result, harmless, note, table
+from personakit.cli.output import Result, harmless, note
 from personakit.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from personakit.config import TrainRPO
-    from personakit.rpo.memory import StageMemory
 
 app = group("train", "Train a method.")
 
@@ -57,33 +51,86 @@ def rpo(
     reinforcement learning (not with stages=sft), and trains context injection on the same data as a
     control.
     """
+    return _train(_Request("rpo", config, overrides or [], output, resume, dry_run, quiet))
+
+
+@command(app, "popi")
+def popi(
+    overrides: Overrides = None,
+    config: Config = None,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> Result:
+    """Train POPI: a model that writes a user's summary, and one that answers from it.
+
+    Fine-tunes both on plain summaries written by code (not with warm_start.enabled=false), trains them
+    together on what users prefer, and, where asked, trains what POPI is set against on the same pairs
+    (controls.population_dpo, controls.frozen_generator).
+    """
+    return _train(_Request("popi", config, overrides or [], output, resume, dry_run, quiet))
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One call; see the options for what each means."""
+
+    method: str
+    config: str | None
+    overrides: list[str]
+    output: Path | None
+    resume: bool
+    dry_run: bool
+    quiet: bool
+
+
+def _train(request: _Request) -> Result:
+    """Train one method from its options to its run's folder."""
     from personakit.training.processes import from_first, is_first
 
-    if resume and output is None:
-        output = from_first(lambda: _newest_stopped("rpo"))
-    settings = _settings(config, overrides or [], output if resume else None)
-    if dry_run:
-        return _plan(settings, output)
+    method, output = request.method, request.output
+    if request.resume and output is None:
+        output = from_first(lambda: _newest_stopped(method))
+    settings = _settings(request, output if request.resume else None)
+    if request.dry_run:
+        from personakit.cli.train_plans import PLANS
 
-    from personakit.rpo.train import train_rpo
+        plan = PLANS[method](settings, output)
+        note("dry run: nothing was trained or written")
+        return plan
+
+    train, then = _opened(method)
     from personakit.training.progress import choose_progress
     from personakit.training.run import Run
 
-    run = Run.create(output, "rpo", asdict(settings), settings.seed, resume=resume)
-    with resumable(f"personakit train rpo --output {run.folder} --resume"), run:
-        train_rpo(settings, run, choose_progress(quiet=quiet or not is_first()))
-    note(f"next: personakit eval lamp --run {run.folder}")
+    run = Run.create(output, method, asdict(settings), settings.seed, resume=request.resume)
+    with resumable(f"personakit train {method} --output {run.folder} --resume"), run:
+        train(settings, run, choose_progress(quiet=request.quiet or not is_first()))
+    note(f"next: {then} --run {run.folder}")
     document = {"run": str(run.folder), **run.facts}
     return Result(document, lambda out: out.print(harmless(str(run.folder))))
 
 
-def _settings(config: str | None, overrides: list[str], resumed: Path | None) -> TrainRPO:
-    """The named config, or, for a run that goes on and is told nothing else, the run's own."""
-    from personakit.config import TrainRPO, find_config, load
+def _opened(method: str) -> tuple[Callable[..., Any], str]:
+    """What trains a method, and the command that one goes on with."""
+    if method == "rpo":
+        from personakit.rpo.train import train_rpo
 
-    if resumed is not None and config is None and (resumed / "config.yaml").is_file():
-        return load(TrainRPO, resumed / "config.yaml", overrides)
-    return load(TrainRPO, find_config(config or "lamp-mini", "rpo"), overrides)
+        return train_rpo, "personakit eval lamp"
+    from personakit.popi.train import train_popi
+
+    return train_popi, "personakit eval preference"
+
+
+def _settings(request: _Request, resumed: Path | None) -> Any:
+    """The named config, or, for a run that goes on and is told nothing else, the run's own."""
+    from personakit.config import SCHEMAS, find_config, load
+
+    schema = SCHEMAS[request.method]
+    if resumed is not None and request.config is None and (resumed / "config.yaml").is_file():
+        return load(schema, resumed / "config.yaml", request.overrides)
+    return load(schema, find_config(request.config or "lamp-mini", request.method), request.overrides)
 
 
 def _newest_stopped(method: str) -> Path:
@@ -95,61 +142,3 @@ def _newest_stopped(method: str) -> Path:
             "--resume: no stopped run under runs/", hint="name the run's folder with --output, or start anew"
         )
     return folder
-
-
-def _plan(settings: TrainRPO, output: Path | None) -> Result:
-    """Check data, retriever and model names; say what training would read, and what it would pay for."""
-    from personakit.cli.estimate import in_json, show_estimates
-    from personakit.config import to_yaml
-    from personakit.models.open import check_model, resolve_model
-    from personakit.retrieval import open_retriever
-    from personakit.rpo.estimate import estimate_requests
-    from personakit.rpo.teacher import teacher_name
-    from personakit.rpo.train import check_plan, training_stores
-
-    check_plan(settings)
-    check_model(resolve_model(settings.model))
-    check_model(settings.base)
-    if settings.trajectories.writer == "teacher":
-        check_model(teacher_name(settings))
-    if not settings.retrieval.name.startswith("dense"):  # opening that one would load its encoder
-        open_retriever(settings.retrieval.name, settings.retrieval.k)
-    queries = {store.task: len(store) for store in training_stores(settings)}
-    estimates = estimate_requests(settings)
-    memory = _memory(settings)
-    document = {
-        "config": asdict(settings),
-        "queries": queries,
-        "requests": in_json(estimates),
-        "memory": [asdict(each) | {"bytes": each.estimate.total} for each in memory],
-        "output": None if output is None else str(output),
-    }
-
-    def show(out: Console) -> None:
-        out.print(to_yaml(settings), end="")
-        table(out, ("task", "training queries"), queries.items())
-        show_estimates(out, estimates)
-        _show_memory(out, memory)
-
-    note("dry run: nothing was trained or written")
-    return Result(document, show)
-
-
-def _memory(settings: TrainRPO) -> list[StageMemory]:
-    """What each stage takes on this machine, and, where that has no GPU, on one that has."""
-    from personakit.rpo.memory import estimate_stages
-    from personakit.training.precision import decide_precision
-
-    here = decide_precision()
-    found = estimate_stages(settings, here.device, here.dtype)
-    return found if here.device == "cuda" else found + estimate_stages(settings, "cuda", "bfloat16")
-
-
-def _show_memory(out: Console, memory: Sequence[StageMemory]) -> None:
-    """Print the table of memory, and what its figures are worth."""
-    from personakit.training.memory import in_gb
-
-    columns = ("stage", "model", "device", "memory, estimated")
-    rows = [(each.stage, each.model, each.device, in_gb(each.estimate.total)) for each in memory]
-    table(out, columns, rows)
-    out.print("memory of one device, with the longest rows that the settings allow; not calibrated on GPUs")

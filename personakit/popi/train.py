@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from personakit.config.train_popi import TrainPOPI
-from personakit.data.preferences import open_preferences
+from personakit.data.preferences import PreferenceStore, open_preferences
 from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.open import resolve_model
@@ -42,10 +42,7 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
     Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
     """
     check_plan(config)
-    with first_on_this_machine():  # it makes the built-in data
-        store = open_preferences(config.data.path, "train")
-    if config.data.limit is not None:
-        store = store.subset(config.data.limit)
+    store = _store(config)
     if run.facts.get("data_fingerprint", store.fingerprint) != store.fingerprint:
         raise UserError(
             f"{config.data.path} is not the data that {run.folder} began with",
@@ -56,6 +53,19 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
         preferences_skipped={reason: skip.count for reason, skip in store.skipped.items()},
     )
     return train_on_users(config, list(store), wording_for(store.task), run, progress)
+
+
+def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what would be trained on, and what the data's reader left out, by reason; nothing is trained."""
+    store = _store(config)
+    _, counts = summarised(config, list(store), wording_for(store.task), token_counter(config.model))
+    return dict(counts), {reason: skip.count for reason, skip in store.skipped.items()}
+
+
+def _store(config: TrainPOPI) -> PreferenceStore:
+    with first_on_this_machine():  # it makes the built-in data
+        store = open_preferences(config.data.path, "train")
+    return store if config.data.limit is None else store.subset(config.data.limit)
 
 
 def train_on_users(

@@ -1,22 +1,12 @@
-"""What `personakit train rpo` would need of a device's memory, said before a weight is loaded.
-
-From the model's configuration alone: the longest rows that the settings allow stand for the data's, so the
-figures are upper bounds of what each stage will estimate for itself (`training.memory`) - and like those
-uncalibrated on GPUs.
-"""
+"""What `personakit train rpo` would need of a device's memory, said before a weight is loaded."""
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
 from typing import Any
 
 from personakit.config import TrainRPO
-from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
 from personakit.models.local import BATCH_TOKENS
-from personakit.models.location import locate
-from personakit.models.open import is_endpoint, resolve_model
+from personakit.models.open import is_endpoint
 from personakit.models.stand_ins import split_name
 from personakit.rpo.rl_prompts import rewrite_tokens
 from personakit.training.memory import (
@@ -26,16 +16,7 @@ from personakit.training.memory import (
     estimate_memory,
     shared_fraction,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StageMemory:
-    """One stage on one device."""
-
-    stage: str
-    model: str
-    device: str
-    estimate: MemoryEstimate
+from personakit.training.planned import StageMemory, shape_of, shares_prefixes
 
 
 def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemory]:
@@ -51,14 +32,14 @@ def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemo
 
     stand_in = split_name(config.base)
     base = stand_in[0] if stand_in else config.base
-    if not is_endpoint(base) and (shape := _shape(base)) is not None:
+    if not is_endpoint(base) and (shape := shape_of(base)) is not None:
         answering = estimate_answering(shape, tokens=BATCH_TOKENS[device], device=device)
         add("generic answers", config.base, answering)
-    shape = _shape(config.model)
+    shape = shape_of(config.model)
     if shape is not None:
         add("SFT", config.model, estimate_memory(shape, _sft(config, device, dtype)))
         if config.stages == "all":
-            work = _rl(config, device, dtype, shares=_shares(shape))
+            work = _rl(config, device, dtype, shares=shares_prefixes(shape))
             add("RL", config.model, estimate_memory(shape, work))
     return found
 
@@ -98,37 +79,3 @@ def _common(config: TrainRPO, device: str, dtype: str) -> dict[str, Any]:
         "device": device,
         "dtype": dtype,
     }
-
-
-def _shape(name: str) -> Any:
-    """The model's configuration; None where it would have to be waited for."""
-    keep_quiet()
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
-
-    place = locate(resolve_model(name))
-    if not place.fingerprint:
-        return None
-    try:
-        config = AutoConfig.from_pretrained(place.source, local_files_only=place.offline)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'model "{place.source}" has a config.json that transformers does not read',
-            hint="check that it is whole, and that this version of transformers knows the model",
-        ) from error
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(
-            f'model "{place.source}" ({config.model_type}) is not a causal language model of transformers',
-            hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
-        )
-    return config
-
-
-def _shares(config: Any) -> bool:
-    """Whether rewrites of one prompt will have it computed once."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from personakit.models.shared_prefix.check import obstacle
-
-    with torch.device("meta"):
-        return obstacle(AutoModelForCausalLM.from_config(copy.deepcopy(config))) is None

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from personakit.training.progress import Silent
-
 from .conftest import Call, Called
+from .interrupting import InterruptsAt
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_weights(
 ) -> None:
     assert train("--output", tmp_path / "whole").status == 0
     with monkeypatch.context() as patch:
-        patch.setattr("personakit.training.progress.choose_progress", lambda **_: _InterruptsAt("sft", 2))
+        patch.setattr("personakit.training.progress.choose_progress", lambda **_: InterruptsAt("sft", 2))
         stopped = train("--output", tmp_path / "stopped")
     assert stopped.status == 130
     resume = f"personakit train rpo --output {tmp_path / 'stopped'} --resume"
@@ -64,17 +63,3 @@ def test_the_newest_run_is_what_other_commands_take(train: Call, call: Call) -> 
     [listed] = call("runs", "--json").document
     assert (listed["folder"], listed["status"]) == (trained["run"], "finished")
     assert call("infer").status == 0
-
-
-class _InterruptsAt(Silent):
-    """Ctrl-C at one step of one stage."""
-
-    def __init__(self, stage: str, step: int) -> None:
-        self._stage, self._step, self._now = stage, step, ""
-
-    def start(self, title: str, total: int, done: int = 0) -> None:
-        self._now = title
-
-    def update(self, done: int, **facts: float) -> None:
-        if self._now == self._stage and done >= self._step:
-            raise KeyboardInterrupt

@@ -1,0 +1,80 @@
+"""What `personakit train popi` would need of a device's memory, said before a weight is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from personakit.config.train_popi import TrainPOPI
+from personakit.training.memory import Workload, estimate_memory, shared_fraction
+from personakit.training.planned import StageMemory, shape_of, shares_prefixes
+
+
+def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMemory]:
+    """Estimate each stage as it would run on one "cuda" or "cpu" in `dtype`, with the device to itself.
+
+    How long requests and answers are the settings do not say: an answer is taken to be half of max_length.
+    Empty where the model's configuration is not at hand, a hub name that the hub did not answer for.
+    """
+    shape = shape_of(config.model)
+    if shape is None:
+        return []
+    works = {}
+    if config.warm_start.enabled:
+        works = {
+            "warm start, inference": _warm(config, device, dtype, _summary_row(config), _summary(config)),
+            "warm start, generator": _warm(config, device, dtype, config.max_length, _answer(config)),
+        }
+    works["joint"] = _joint(config, device, dtype, shares=shares_prefixes(shape))
+    return [
+        StageMemory(stage, config.model, device, estimate_memory(shape, work))
+        for stage, work in works.items()
+    ]
+
+
+def _warm(config: TrainPOPI, device: str, dtype: str, length: int, answer: int) -> Workload:
+    return Workload(
+        rows=config.warm_start.batch_size,
+        length=length,
+        scored=answer + 1,
+        **_common(config, device, dtype),
+    )
+
+
+def _joint(config: TrainPOPI, device: str, dtype: str, *, shares: bool) -> Workload:
+    """The generator's pass, the larger one: each summary of each user with all its pairs."""
+    joint, answer = config.joint, _answer(config)
+    summaries = joint.batch_size * (joint.generator_summaries or joint.summaries)
+    return Workload(
+        rows=2 * summaries * joint.pairs,
+        length=config.max_length,
+        scored=answer + 1,
+        decoded_rows=joint.batch_size * joint.summaries,
+        prefix_factor=(
+            shared_fraction(config.max_length - answer, answer, 2) if joint.shared_prefix and shares else 1.0
+        ),
+        **_common(config, device, dtype),
+    )
+
+
+def _common(config: TrainPOPI, device: str, dtype: str) -> dict[str, Any]:
+    lora = config.lora
+    return {
+        "gradient_checkpointing": config.joint.gradient_checkpointing,
+        "lora_rank": lora.rank,
+        "lora_targets": lora.targets,
+        "four_bit": lora.four_bit,
+        "device": device,
+        "dtype": dtype,
+    }
+
+
+def _summary(config: TrainPOPI) -> int:
+    return config.joint.summary_tokens
+
+
+def _summary_row(config: TrainPOPI) -> int:
+    return config.data.signal_tokens + config.joint.summary_tokens
+
+
+def _answer(config: TrainPOPI) -> int:
+    return config.max_length // 2
