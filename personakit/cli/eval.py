@@ -35,6 +35,14 @@ DryRun = Annotated[
         "--dry-run", help="Check names and data, and say what a base behind an API would cost; ask nothing."
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Stop before the first answer where a query leaks: its answer or its text is in the user's "
+        "history, the user is in the training split, or a run was trained on it. Else leaks are told.",
+    ),
+]
 NoRun = Annotated[bool, typer.Option("--no-run", help="Baselines only, of --base.")]
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="A new folder; by default one in runs/.")
@@ -60,6 +68,7 @@ def lamp(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    strict: Strict = False,
     predictions: Predictions = None,
     golds: Golds = None,
 ) -> Result:
@@ -85,6 +94,7 @@ def lamp(
         output,
         resume,
         dry_run,
+        strict,
     )
     return evaluate_request(request)
 
@@ -102,6 +112,7 @@ def rewriting(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    strict: Strict = False,
 ) -> Result:
     """Evaluate on people's rewrites of texts.
 
@@ -122,6 +133,7 @@ def rewriting(
         output,
         resume,
         dry_run,
+        strict,
     )
     return evaluate_request(request)
 

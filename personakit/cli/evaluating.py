@@ -36,10 +36,12 @@ class Request:
     output: Path | None
     resume: bool
     dry_run: bool = False
+    strict: bool = False
 
 
 def evaluate_request(request: Request) -> Result:
     """Run one evaluation from its options to its report."""
+    from personakit.cli.checking import look_for_leaks, write_leaks
     from personakit.cli.comparison import choose_rows, make_comparison
     from personakit.cli.estimate import estimate_evaluation, planned_evaluation
     from personakit.data.folders import data_folder
@@ -59,6 +61,7 @@ def evaluate_request(request: Request) -> Result:
     data = request.data or (runs[0].settings.data.path if runs else "lamp-mini")
     examples = _examples(request, data)
     around = _surroundings(request, runs, data, examples)
+    leaks = look_for_leaks(data, runs, examples, strict=request.strict)
     rows = choose_rows(request.rows, runs, examples, around)
     unseen = _unseen(request, runs, around)
     if request.dry_run:
@@ -93,7 +96,7 @@ def evaluate_request(request: Request) -> Result:
     grouped = any(store.made_user_ids for store in examples.values())
     results = compute_results(
         log, facts, comparison.claims(), made_by=made_by, grouped=grouped, seed=request.seed
-    )
+    ) | {"leaks": write_leaks(folder, *leaks)}
     write_results(folder, results)
     write_prediction_files(log, folder / "predictions")
     write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)

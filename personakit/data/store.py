@@ -13,16 +13,20 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from personakit.data.convert import ABOUT, PROFILES, QUERIES, convert
 from personakit.data.json_stream import unreadable
 from personakit.data.lamp import outputs_path, questions_path
 from personakit.data.lamp_formats import profile_item, search_text, task_format
 from personakit.data.sidecar import Sidecar
+from personakit.data.user_groups import item_digests
 from personakit.errors import UserError
 from personakit.files import cache_folder, whole_folder
 from personakit.records import Example, Profile, Query
+
+if TYPE_CHECKING:
+    import numpy as np
 
 READER_VERSION = "2"
 _CHUNK_BYTES = 1 << 20
@@ -108,6 +112,37 @@ class ExampleStore(Sequence[Example]):
     def profile_sizes(self) -> list[int]:
         """The number of profile items of each example."""
         return self._column("items")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The text of each example's query, in order, without a look at the profiles."""
+        batches = _open_batches(self._folder / PROFILES, mapped=False)
+        texts: list[str] = []
+        for number in range(len(self._starts) - 1):
+            texts += batches.get_batch(number).column("input").to_pylist()
+        return texts if self._indices is None else [texts[row] for row in self._indices]
+
+    def item_digests(self) -> tuple[np.ndarray[Any, Any], list[int]]:
+        """Return a digest of each profile item (uint64, end to end) and the items of each profile.
+
+        Equal items have equal digests (`user_groups.item_digests`), in other stores of the task too.
+        """
+        import numpy as np
+
+        keys = task_format(self.task).item_keys
+        batches = _open_batches(self._folder / PROFILES, mapped=False)
+        digests = []
+        for number in range(len(self._starts) - 1):
+            profiles = batches.get_batch(number).column("profile")
+            items = profiles.flatten()
+            digests.append(item_digests([items.field(key) for key in keys]))
+        whole = np.concatenate(digests) if digests else np.zeros(0, dtype=np.uint64)
+        sizes: list[int] = self._rows["items"]
+        if self._indices is None:
+            return whole, list(sizes)
+        starts = [0, *accumulate(sizes)]
+        parts = [whole[starts[row] : starts[row + 1]] for row in self._indices]
+        return np.concatenate([whole[:0], *parts]), [sizes[row] for row in self._indices]
 
     def traits(self, query_id: str) -> Mapping[str, Any] | None:
         """Return what the sidecar file tells of a query, None where there is none."""

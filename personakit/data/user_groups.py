@@ -72,6 +72,51 @@ class UserGroups:
         return leaders
 
 
+def with_a_shared_profile(
+    one: tuple[np.ndarray[Any, Any], Sequence[int]], other: tuple[np.ndarray[Any, Any], Sequence[int]]
+) -> list[int]:
+    """Return the profiles of `one` whose user is among those of `other`, by the rule for queries above.
+
+    Both are items' digests, end to end, and how many each profile has.
+    """
+    import numpy as np
+    from scipy.sparse import coo_array
+
+    common = np.intersect1d(one[0], other[0])
+    if not len(common):
+        return []
+
+    def holders(digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> Any:
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        place = np.minimum(np.searchsorted(common, digests), len(common) - 1)
+        shared = common[place] == digests
+        shape = (len(sizes), len(common))
+        matrix = coo_array((np.ones(shared.sum()), (rows[shared], place[shared])), shape=shape).tocsr()
+        matrix.data[:] = 1  # an item twice in a profile counts once
+        return matrix
+
+    mine, theirs = holders(*one), holders(*other)
+    sizes, their_sizes = (_distinct(*side) for side in (one, other))
+    found: list[int] = []
+    for start in range(0, len(sizes), _ROWS_AT_ONCE):
+        both = (mine[start : start + _ROWS_AT_ONCE] @ theirs.T).tocoo()
+        row = both.row + start
+        joined = both.data >= MIN_SHARED * np.minimum(sizes[row], their_sizes[both.col])
+        found += np.unique(row[joined]).tolist()
+    return found
+
+
+def _distinct(digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> np.ndarray[Any, Any]:
+    """The number of distinct items of each profile."""
+    import numpy as np
+
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((digests, rows))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(rows[order]) != 0) | (digests[order][1:] != digests[order][:-1])
+    return np.bincount(rows[order][first], minlength=len(sizes))
+
+
 def item_digests(fields: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Return a 64-bit digest of each item from its fields, given as Arrow string arrays without nulls.
 

@@ -13,7 +13,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from personakit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Measured, holm, mean, ratio
+from personakit.evaluation.bootstrap import (
+    RESAMPLES,
+    Bootstrap,
+    Estimate,
+    Measured,
+    combine,
+    holm,
+    mean,
+    ratio,
+)
 from personakit.evaluation.measurements import Measurements
 from personakit.evaluation.metrics import CONTENT_KEPT
 
@@ -92,7 +101,7 @@ class Statistics:
         one, other = self._paired(method, against, task, metric)
         difference = one - other
         if self.measurements.tasks[task].lower_is_better:
-            return Estimate(-difference.value, -difference.draws)
+            return combine(np.negative, [difference])
         return difference
 
     def primary_difference(self, method: str, against: str) -> Estimate:
@@ -192,7 +201,7 @@ class Statistics:
     def _figure(self, task: str, estimate: Estimate) -> Estimate:
         """Map a task's primary metric to its share in the mean over tasks."""
         figure = self.measurements.tasks[task].figure
-        return Estimate(float(figure(np.array(estimate.value))), figure(estimate.draws))
+        return combine(figure, [estimate])
 
     def _figure_difference(self, method: str, against: str, task: str) -> Estimate:
         one, other = self._paired(method, against, task, self.measurements.tasks[task].primary)

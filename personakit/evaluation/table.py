@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from personakit.evaluation.layout import interval, make_table, number, percent, percents
+from personakit.evaluation.leaks import leak_sentences
 from personakit.evaluation.price import (
     HOW_TO_READ_PRICE,
     HOW_TO_READ_TRANSFER,
@@ -142,6 +143,8 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
                 f"{verdict['method']} against {verdict['against']}: the interval of the difference, of each "
                 f"task by itself, lies wholly below 0 on {', '.join(below)}."
             )
+    if "leaks" in results:
+        yield from leak_sentences(results["leaks"])
     for test in results["wrong_user"]:
         outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"
         gain = test["right_minus_wrong"]

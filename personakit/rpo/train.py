@@ -44,6 +44,7 @@ from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, in_shares, process_count
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
+from personakit.training.seen import record_trained_on, store_digests
 from personakit.training.settings import check_settings
 from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
 
@@ -76,6 +77,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
             hint="put it back as it was, or start a new run",
         )
     run.record(data_fingerprint=fingerprint)
+    record_trained_on(run, (digest for store in stores for digest in store_digests(store)))
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, progress)
     # Its tokenizer alone: weights that are only asked for the length of texts would lie in memory all along.

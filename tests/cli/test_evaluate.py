@@ -261,3 +261,25 @@ def test_report_writes_the_page_again(call: Call, evaluated: Path) -> None:
     page.unlink()
     assert call("report", evaluated).out == f"{page}\n"
     assert page.read_bytes() == before
+
+
+def test_strict_stops_before_anything_is_asked_or_written_where_a_query_leaks(
+    call: Call, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(tiny_data, tmp_path / "leaky")
+    questions = json.loads((data / "LaMP_7" / "dev_questions.json").read_text())
+    golds = json.loads((data / "LaMP_7" / "dev_outputs.json").read_text())["golds"]
+    questions[0]["profile"][0]["text"] = golds[0]["output"]
+    (data / "LaMP_7" / "dev_questions.json").write_text(json.dumps(questions))
+    asked = ("eval", "lamp", "--no-run", "--data", data, "--task", "LaMP_7", "--baseline", "copy")
+    refused = call(*asked, "--strict", "--output", tmp_path / "strict")
+    assert refused.status == 2
+    assert f"LaMP_7 {questions[0]['id']}" in refused.err
+    assert not (tmp_path / "strict").exists()
+    told = call(*asked, "--json", "--output", tmp_path / "told")
+    assert told.status == 0, told.err
+    assert told.document["leaks"]["counts"]["answer_in_profile"] == 1
+    assert "1 queries whose gold answer" in told.err
+    (line,) = (tmp_path / "told" / "leaks.jsonl").read_text().splitlines()
+    assert json.loads(line)["query_id"] == questions[0]["id"]
+    assert call(*asked, "--strict", "--data", tiny_data, "--output", tmp_path / "clean").status == 0

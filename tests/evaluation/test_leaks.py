@@ -1,0 +1,160 @@
+"""Planted leaks of each kind are found, with the query they spoil; clean data has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from personakit.data import open_examples
+from personakit.data.lamp import write_split
+from personakit.data.lamp_formats import profile_item
+from personakit.evaluation.leaks import KINDS, Leak, Wanted, find_leaks, leak_sentences, leaks_document
+from personakit.records import Example
+from personakit.training.run import Run
+from personakit.training.seen import read_trained_on, record_trained_on, seen_digest, store_digests
+
+from .people import headline, rating
+
+
+def stored(folder: Path, split: str, examples: Sequence[Example], *, user_ids: bool = True):
+    write_split(folder, split, examples, user_ids=user_ids)
+    return open_examples(folder, split=split)
+
+
+def found(leaks: Sequence[Leak]) -> list[tuple[str, str]]:
+    return [(leak.kind, leak.query_id) for leak in leaks]
+
+
+def with_item(example: Example, **fields: str) -> Example:
+    item = profile_item(example.query.task, "planted", fields)
+    profile = dataclasses.replace(example.profile, items=(*example.profile.items, item))
+    return dataclasses.replace(example, profile=profile)
+
+
+def test_people_who_share_nothing_leak_nothing(tmp_path: Path):
+    dev = stored(tmp_path, "dev", [headline(number) for number in range(4)])
+    train = stored(tmp_path, "train", [headline(number) for number in range(10, 14)])
+    seen = {"run": frozenset(store_digests(train))}
+    assert find_leaks({"LaMP_4": dev}, {"LaMP_4": train}, seen) == []
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "user1 reports rain on town 1",
+        "USER1 reports: rain on Town 1!",
+        "user1 reports rain on towns 1",
+        "today user1 reports rain on town 1",
+    ],
+)
+def test_the_answer_in_the_own_history_is_found_though_it_looks_otherwise(tmp_path: Path, title: str):
+    people = [headline(0), with_item(headline(1), title=title, text="a story"), headline(2)]
+    leaks = find_leaks({"LaMP_4": stored(tmp_path, "dev", people)}, {}, {})
+    assert found(leaks) == [("answer_in_profile", "4001")]
+    assert leaks[0].where == "item planted"
+
+
+def test_the_answer_anywhere_in_an_item_is_found(tmp_path: Path):
+    text = "as we wrote: user1 reports rain on town 1, and more of it"
+    people = [with_item(headline(1), title="an old one", text=text), headline(2)]
+    assert found(find_leaks({"LaMP_4": stored(tmp_path, "dev", people)}, {}, {})) == [
+        ("answer_in_profile", "4001")
+    ]
+
+
+def test_the_question_itself_in_the_own_history_is_found_where_answers_are_labels(tmp_path: Path):
+    people = [rating(0), with_item(rating(1), text="The kettle number 1 is fine.", score="4")]
+    assert found(find_leaks({"LaMP_3": stored(tmp_path, "dev", people)}, {}, {})) == [
+        ("query_in_profile", "3001")
+    ]
+
+
+def test_users_of_training_are_found_by_their_ids_and_without_ids_by_their_items(tmp_path: Path):
+    for named in (True, False):
+        folder = tmp_path / str(named)
+        dev = stored(folder, "dev", [_of_many_items(number) for number in range(3)], user_ids=named)
+        others = [_of_many_items(number, query=f"train{number}") for number in (2, 7)]
+        train = stored(folder, "train", others, user_ids=named)
+        assert found(find_leaks({"LaMP_4": dev}, {"LaMP_4": train}, {})) == [("user_in_training", "4002")]
+
+
+def test_in_a_time_based_split_users_are_in_training_by_design(tmp_path: Path):
+    people = [headline(number, dates=("2020-01-01", "2021-01-01")) for number in range(3)]
+    dev = stored(tmp_path, "dev", people)
+    later = [dataclasses.replace(one, query=dataclasses.replace(one.query, id="x")) for one in people[:1]]
+    assert find_leaks({"LaMP_4": dev}, {"LaMP_4": stored(tmp_path, "train", later)}, {}) == []
+
+
+def test_a_query_that_a_run_was_trained_on_is_found_and_told_with_the_run(tmp_path: Path):
+    dev = stored(tmp_path / "data", "dev", [headline(number) for number in range(4)])
+    train = stored(tmp_path / "other", "train", [headline(number) for number in (3, 8)])
+    with Run.create(tmp_path / "run", "rpo", {}, 0) as run:
+        record_trained_on(run, store_digests(train))
+    seen = read_trained_on(tmp_path / "run")
+    assert seen is not None
+    assert len(seen) == 2
+    (leak,) = find_leaks({"LaMP_4": dev}, {}, {"run": seen})
+    assert (leak.kind, leak.query_id, leak.where) == ("trained_on", "4003", "run")
+    assert read_trained_on(tmp_path) is None
+
+
+def test_what_was_trained_on_is_kept_as_digests_alone(tmp_path: Path):
+    with Run.create(tmp_path / "run", "rpo", {}, 0) as run:
+        record_trained_on(run, [seen_digest("A secret, in words", "an answer", "user")])
+    assert (tmp_path / "run" / "trained_on.txt").read_text() == seen_digest(
+        "a secret in words", "An answer!", "user"
+    ) + "\n"
+
+
+def test_leaks_are_counted_named_and_told():
+    leaks = [Leak("trained_on", "LaMP_4", str(number), "u", "run") for number in range(50)]
+    document = leaks_document(leaks, unknown=["runs/old"])
+    assert document["counts"] == dict.fromkeys(KINDS, 0) | {"trained_on": 50}
+    assert len(document["listed"]) == 20
+    told = list(leak_sentences(document))
+    assert "50 queries that a run was trained on (LaMP_4 0, LaMP_4 1, LaMP_4 2, ...)" in told[0]
+    assert "runs/old" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("other", "near"),
+    [
+        ("rocket shadow louis opens harbor friday", False),  # another word: another headline
+        ("rocket shadow louis opens harbour sunday sparrow puzzle", False),
+        ("rocket shadow louis opens harbor friday sparrow puzzles", True),
+        ("rocket, shadow: LOUIS opens harbor friday sparrow puzzle.", True),
+        ("", False),
+    ],
+)
+def test_short_texts_are_near_where_a_letter_differs_and_not_where_a_word_does(other: str, near: bool):
+    assert Wanted("rocket shadow louis opens harbor friday sparrow puzzle").near(other) is near
+
+
+def test_long_texts_are_near_though_a_word_differs():
+    words = [f"word{number}" for number in range(40)]
+    other = [*words[:20], "changed", *words[21:]]
+    assert Wanted(" ".join(words)).near(" ".join(other))
+    assert not Wanted(" ".join(words)).near(" ".join(reversed(words)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["LaMP_4", "LaMP_6"])
+def test_the_built_in_benchmark_is_clean(task: str):
+    dev, train = (open_examples("lamp-mini", task, split) for split in ("dev", "train"))
+    seen = {"run": frozenset(store_digests(train))}
+    assert find_leaks({task: dev}, {task: train}, seen) == []
+
+
+def _of_many_items(number: int, query: str | None = None) -> Example:
+    example = headline(number)
+    items = tuple(
+        profile_item("LaMP_4", str(place), {"title": f"of {number} no {place}", "text": f"{number} {place}"})
+        for place in range(4)
+    )
+    changed = dataclasses.replace(example.query, id=query or example.query.id)
+    return dataclasses.replace(
+        example, query=changed, profile=dataclasses.replace(example.profile, items=items)
+    )
