@@ -72,6 +72,24 @@ def popi(
     return _train(_Request("popi", config, overrides or [], output, resume, dry_run, quiet))
 
 
+@command(app, "pillow")
+def pillow(
+    overrides: Overrides = None,
+    config: Config = None,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> Result:
+    """Train PILLOW: a matching network that picks prompts from a pool.
+
+    Fine-tunes the model on instructions with LoRA (and, as a yardstick, all its weights), then trains the
+    matching network by reinforcement learning on other instructions: what it picks is paid by how well the
+    tuned model answers with it.
+    """
+    return _train(_Request("pillow", config, overrides or [], output, resume, dry_run, quiet))
+
+
 @dataclass(frozen=True)
 class _Request:
     """One call; see the options for what each means."""
@@ -118,9 +136,13 @@ def _opened(method: str) -> tuple[Callable[..., Any], str]:
         from personakit.rpo.train import train_rpo
 
         return train_rpo, "personakit eval lamp"
-    from personakit.popi.train import train_popi
+    if method == "popi":
+        from personakit.popi.train import train_popi
 
-    return train_popi, "personakit eval preference"
+        return train_popi, "personakit eval preference"
+    from personakit.pillow.train import train_pillow
+
+    return train_pillow, "personakit eval instruction"
 
 
 def _settings(request: _Request, resumed: Path | None) -> Any:

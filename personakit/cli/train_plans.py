@@ -13,7 +13,7 @@ from personakit.cli.output import Result, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.config import TrainPOPI, TrainRPO
+    from personakit.config import TrainPILLOW, TrainPOPI, TrainRPO
     from personakit.training.planned import StageMemory
 
 
@@ -76,6 +76,26 @@ def plan_popi(settings: TrainPOPI, output: Path | None) -> Result:
     )
 
 
+def plan_pillow(settings: TrainPILLOW, output: Path | None) -> Result:
+    """Check data, pool and model name; count instructions and prompts."""
+    from personakit.models.open import check_model, resolve_model
+    from personakit.pillow.data import open_data
+    from personakit.pillow.memory import estimate_stages
+    from personakit.pillow.train import check_plan
+    from personakit.training.planned import here_and_on_a_gpu
+
+    check_plan(settings)
+    check_model(resolve_model(settings.model))
+    counts = open_data(settings).counts()
+    return _plan(
+        settings,
+        {"instructions": counts},
+        lambda out: table(out, ("instructions and prompts", ""), counts.items()),
+        here_and_on_a_gpu(partial(estimate_stages, settings)),
+        output,
+    )
+
+
 def _plan(
     settings: Any,
     counted: dict[str, Any],
@@ -111,4 +131,8 @@ def _show_memory(out: Console, memory: Sequence[StageMemory]) -> None:
     out.print("memory of one device, with the longest rows that the settings allow; not calibrated on GPUs")
 
 
-PLANS: dict[str, Callable[[Any, Path | None], Result]] = {"rpo": plan_rpo, "popi": plan_popi}
+PLANS: dict[str, Callable[[Any, Path | None], Result]] = {
+    "rpo": plan_rpo,
+    "popi": plan_popi,
+    "pillow": plan_pillow,
+}

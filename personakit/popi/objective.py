@@ -17,6 +17,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import logsigmoid
 
+from personakit.training.leave_one_out import leave_one_out as leave_one_out
+
 
 def margins(
     chosen: torch.Tensor,
@@ -46,17 +48,6 @@ def rewards(margins: torch.Tensor, present: torch.Tensor | None = None) -> torch
 def generator_loss(margins: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
     """Return DPO's loss at the sampled summaries, a scalar: a mean over users, summaries and pairs."""
     return -rewards(margins, present).mean()
-
-
-def leave_one_out(rewards: torch.Tensor) -> torch.Tensor:
-    """Return advantages, (B, G): each reward less the mean of the other summaries' of its user (G > 1).
-
-    The mean of the others does not depend on the summary it is taken from, so the gradient stays unbiased; a
-    mean over all of the group would scale it by (G - 1) / G. Not divided by the group's standard deviation,
-    which would weigh users by how alike their summaries are.
-    """
-    group = rewards.shape[-1]
-    return (rewards - rewards.mean(-1, keepdim=True)) * (group / (group - 1))
 
 
 def inference_loss(log_q: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,182 @@
+"""What `personakit train pillow` reads: instructions to tune on, others to learn matching from, prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from personakit.config import TrainPILLOW
+from personakit.data import open_examples
+from personakit.data.instructions import kept_out, open_instructions, open_pool
+from personakit.data.instructions.pools import check_pool
+from personakit.errors import UserError
+from personakit.pillow.encoding import KnownEncoder, question
+from personakit.pillow.episodes import Episodes
+from personakit.pillow.wording import LampWording, Templated, Wording
+from personakit.records import Instruction, Pool, ProfileItem, Query
+from personakit.retrieval.bm25 import BM25Index
+from personakit.training.supervised import PromptCompletion
+
+LORA, TRAIN = "lora", "train"
+
+
+@dataclass(frozen=True)
+class PillowData:
+    """Instructions of both stages, and the prompts.
+
+    `tuning` is for the LoRA, `matching` for RL: no instruction is in both. `pool` is one for all, or None
+    where each instruction's user has their own (`tuning_pools`, `matching_pools`). `kept_out` names, for each
+    instruction of RL, the prompts that would give its answer away.
+    """
+
+    tuning: Sequence[Instruction]
+    matching: Sequence[Instruction]
+    pool: Pool | None
+    tuning_pools: Sequence[Pool]
+    matching_pools: Sequence[Pool]
+    kept_out: Sequence[frozenset[int]]
+    queries: dict[str, Query]
+    items: dict[tuple[str, str], ProfileItem]
+    held_out: int
+    """RL's last instructions are measured on, and not trained on."""
+    fingerprint: str
+
+    def counts(self) -> dict[str, int]:
+        """Return how many there are of what; `kept_out` counts pairs of an instruction and a prompt."""
+        return {
+            "tuning": len(self.tuning),
+            "matching": len(self.matching) - self.held_out,
+            "held_out": self.held_out,
+            "prompts": len(self.pool) if self.pool is not None else sum(map(len, self.matching_pools)),
+            "kept_out": sum(map(len, self.kept_out)),
+        }
+
+    def wording(self, config: TrainPILLOW, count_tokens: Callable[[str], int]) -> Wording:
+        """Return how prompts are worded."""
+        if self.pool is not None:
+            return Templated(config.data.template)
+        return LampWording(
+            self.queries, self.items, count_tokens=count_tokens, max_length=config.prompt_tokens
+        )
+
+    def episodes(self, encoder: KnownEncoder, which: slice) -> Episodes:
+        """Return some of RL's instructions as episodes."""
+        asked, out = self.matching[which], self.kept_out[which]
+        if self.pool is not None:
+            return Episodes.of_one_pool(asked, self.pool.prompts, out, encoder)
+        return Episodes.of_own_pools(
+            asked, [pool.prompts for pool in self.matching_pools[which]], out, encoder
+        )
+
+
+def open_data(config: TrainPILLOW) -> PillowData:
+    """Open what the settings name.
+
+    Raises `UserError` for a pool that is empty, too small, or holds a prompt twice.
+    """
+    opened = _of_tasks(config) if config.data.tasks else _of_instructions(config)
+    if len(opened.matching) <= opened.held_out:
+        raise UserError(
+            f"data.held_out is {opened.held_out}, and RL has {len(opened.matching)} instructions",
+            hint="hold out fewer of them",
+        )
+    return opened
+
+
+def _of_instructions(config: TrainPILLOW) -> PillowData:
+    data = config.data
+    opened = open_pool(data.pool, data.path, limit=data.pool_limit)
+    check_pool(opened.pool, opened.name, config.matcher.m)
+    tuning, matching = open_instructions(data.path, LORA), open_instructions(data.path, TRAIN)
+    if data.limit is not None:
+        tuning, matching = tuning.subset(data.limit), matching.subset(data.limit)
+    if data.pool == TRAIN:
+        raise UserError(
+            "data.pool is train: the matching network would learn to show instructions their own answers",
+            hint=f"take prompts from {LORA}, or from a pool of their own",
+        )
+    return PillowData(
+        tuning=tuning,
+        matching=matching,
+        pool=opened.pool,
+        tuning_pools=(),
+        matching_pools=(),
+        kept_out=kept_out(matching, opened.pool),
+        queries={},
+        items={},
+        held_out=data.held_out,
+        fingerprint=_digest(tuning.fingerprint, matching.fingerprint, opened.pool.fingerprint),
+    )
+
+
+def _of_tasks(config: TrainPILLOW) -> PillowData:
+    """The training queries of LaMP tasks: the first half of each tunes, the other is matched."""
+    data = config.data
+    halves: tuple[list[tuple[Instruction, Pool]], list[tuple[Instruction, Pool]]] = ([], [])
+    queries: dict[str, Query] = {}
+    items: dict[tuple[str, str], ProfileItem] = {}
+    digests = []
+    for task in data.tasks:
+        store = open_instructions(data.path, TRAIN, task=task)
+        examples = open_examples(data.path, task, TRAIN)
+        count = len(store) if data.limit is None else min(data.limit, len(store))
+        half = count // 2 if config.tuning.enabled else 0
+        for place in range(count):
+            example = examples[place]
+            queries[example.query.id] = example.query
+            items |= {(example.query.id, item.id): item for item in example.profile.items}
+            pool = (store.pools or ())[place]
+            # RL compares selections: where there is one prompt or none, there is nothing to choose.
+            if place < half or len(pool) > 1:
+                halves[place >= half].append((store[place], pool))
+        digests.append(store.fingerprint)
+    tuning, matching = halves
+    if not matching:
+        raise UserError(
+            f"{data.path}: no query of {', '.join(data.tasks)} has a history to choose from",
+            hint="look at the data with personakit data check",
+        )
+    order = Random(f"pillow tasks {config.seed}")
+    order.shuffle(matching)
+    return PillowData(
+        tuning=[one for one, _ in tuning],
+        matching=[one for one, _ in matching],
+        pool=None,
+        tuning_pools=[pool for _, pool in tuning],
+        matching_pools=[pool for _, pool in matching],
+        kept_out=[kept_out([one], pool)[0] for one, pool in matching],
+        queries=queries,
+        items=items,
+        held_out=data.held_out,
+        fingerprint=_digest(*digests),
+    )
+
+
+def tuning_examples(data: PillowData, wording: Wording, config: TrainPILLOW) -> list[PromptCompletion]:
+    """Return what the LoRA is tuned on: instructions, a share of them after worked examples.
+
+    Those are the ones that BM25 finds most alike among some drawn at random, the best next to the
+    instruction; none has its answer. They come from the instructions of the same stage, for LaMP's tasks from
+    the user's own history. Shown at random ones alone, a small model learns to pass over them.
+    """
+    random = Random(f"pillow shown {config.seed}")
+    tuning = config.tuning
+    made = []
+    for place, asked in enumerate(data.tuning):
+        examples: Sequence[Instruction] = (
+            data.tuning_pools[place].prompts if data.pool is None else data.tuning
+        )
+        shown: list[Instruction] = []
+        if tuning.shown and random.random() < tuning.shown_share:
+            drawn = random.sample(range(len(examples)), min(tuning.shown_from, len(examples)))
+            others = [examples[at] for at in drawn if examples[at].output != asked.output]
+            scores = BM25Index([question(each) for each in others]).scores(question(asked))
+            shown = [others[at] for at in (-scores).argsort(kind="stable")[: tuning.shown]]
+        made.append(PromptCompletion(wording.prompt(asked, shown), asked.output))
+    return made
+
+
+def _digest(*fingerprints: str) -> str:
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()

@@ -1,0 +1,133 @@
+"""What a selection earns: the reference's likelihood under the tuned model, or how its own answer scores.
+
+Every reward here is deterministic (answers are written greedily), so each is paid for once: it is kept on
+disk under the model, the wording, the instruction, the prompts in their order, the reference and the reward.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from personakit.files import cache_folder
+from personakit.models.cache import AnswerCache, KnownModel
+from personakit.models.local import LocalModel
+from personakit.pillow.encoding import KnownEncoder
+from personakit.pillow.wording import Wording
+from personakit.records import Instruction
+from personakit.tasks.scoring import text_metric
+
+LIKELIHOOD, COSINE = "likelihood", "cosine"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An instruction with the prompts picked for it, in the order they were picked."""
+
+    instruction: Instruction
+    prompts: tuple[Instruction, ...]
+
+
+class Reward(Protocol):
+    """What selections earn."""
+
+    def __call__(self, rows: Sequence[Shown]) -> list[float]:
+        """Return what each row earns; higher is better."""
+        ...
+
+
+class TextReward:
+    """A weighted sum of rewards by name, each paid for once.
+
+    `likelihood` is the reference's probability as a geometric mean over its tokens, in [0, 1] (RetICL's
+    "confidence"). `cosine`, in the encoder's vectors, and those of `text_metric` compare the answer that the
+    model writes with the reference. `hits` and `misses`
+    count rewards by row and name.
+    """
+
+    def __init__(
+        self,
+        model: LocalModel,
+        wording: Wording,
+        weights: Mapping[str, float],
+        *,
+        max_new_tokens: int,
+        prompt_cost: float = 0.0,
+        encoder: KnownEncoder | None = None,
+        cache: AnswerCache | None = None,
+    ) -> None:
+        """Take the tuned model. Each prompt shown takes `prompt_cost` off; `encoder` is for `cosine`.
+
+        By default rewards are kept in `rewards/rewards.sqlite` in the cache folder.
+        """
+        self._model, self._wording, self._encoder = model, wording, encoder
+        self._weights = {name: weight for name, weight in weights.items() if weight}
+        self._max_new_tokens, self._prompt_cost = max_new_tokens, prompt_cost
+        self._cache = AnswerCache(cache_folder() / "rewards" / "rewards.sqlite") if cache is None else cache
+        self.hits = 0
+        self.misses = 0
+
+    def __call__(self, rows: Sequence[Shown]) -> list[float]:
+        """Return the weighted sums, less what the prompts cost."""
+        totals = [-self._prompt_cost * len(row.prompts) for row in rows]
+        for name, weight in self._weights.items():
+            for place, value in enumerate(self._of(name, rows)):
+                totals[place] += weight * value
+        return totals
+
+    def _of(self, name: str, rows: Sequence[Shown]) -> list[float]:
+        keys = [self._key(name, row) for row in rows]
+        known = self._cache.get(keys)
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
+        self.hits += len(rows) - len(missing)
+        self.misses += len(missing)
+        if missing:
+            values = self._computed(name, list(missing.values()))
+            new = {key: repr(value) for key, value in zip(missing, values, strict=True)}
+            self._cache.put(new)
+            known |= new
+        return [float(known[key]) for key in keys]
+
+    def _computed(self, name: str, rows: Sequence[Shown]) -> list[float]:
+        golds = [row.instruction.output for row in rows]
+        prompts = [self._wording.prompt(row.instruction, row.prompts) for row in rows]
+        if name == LIKELIHOOD:
+            # Rows whose prompts begin alike are run together, and what they share once (`models.scoring`).
+            scores = self._model.score(prompts, golds)
+            lengths = [self._model.count_tokens(gold) + 1 for gold in golds]
+            return [math.exp(score / length) for score, length in zip(scores, lengths, strict=True)]
+        texts = self._model.generate(prompts, max_new_tokens=self._max_new_tokens)
+        answers = [
+            self._wording.read(row.instruction, text[0]) for row, text in zip(rows, texts, strict=True)
+        ]
+        if name == COSINE:
+            return self._cosines(answers, golds)
+        return [text_metric(name, answer, gold) for answer, gold in zip(answers, golds, strict=True)]
+
+    def _cosines(self, answers: Sequence[str], golds: Sequence[str]) -> list[float]:
+        import numpy as np
+
+        assert self._encoder is not None
+        one, other = self._encoder.encode(answers), self._encoder.encode(golds)
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        return [float(value) for value in (one * other).sum(1) / np.maximum(lengths, 1e-12)]
+
+    def _key(self, name: str, row: Shown) -> bytes:
+        decided: list[Any] = [name]
+        if name != LIKELIHOOD:
+            decided.append(self._max_new_tokens)
+        if name == COSINE and self._encoder is not None:
+            decided.append(self._encoder.fingerprint)
+        return reward_key(self._model, self._wording, row, decided)
+
+
+def reward_key(model: KnownModel, wording: Wording, row: Shown, reward: Sequence[Any]) -> bytes:
+    """Return what a reward is kept under: all that decides it, and nothing else."""
+    one = row.instruction
+    asked, shown = (one.instruction, one.input), [(p.instruction, p.input, p.output) for p in row.prompts]
+    parts = [model.fingerprint, wording.name, asked, shown, one.output, *reward]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()

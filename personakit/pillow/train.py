@@ -1,0 +1,204 @@
+"""`personakit train pillow`: LoRA on instructions, its yardstick, and the matching network by RL.
+
+Each stage leaves what it made in the run and is passed over when the run is resumed: the adapter in
+`model/`, the fully fine-tuned model in `controls/full_fine_tuning/`, the network in `matcher/`, and beside
+them the pool that it picks from, `pool.jsonl`. Rewards are kept by content: none is paid for twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from personakit.config import TrainPILLOW
+from personakit.config.train_pillow import RewardSettings
+from personakit.errors import UserError
+from personakit.models.cost import token_counter
+from personakit.models.local import LocalModel
+from personakit.models.open import resolve_model
+from personakit.pillow.data import PillowData, open_data, tuning_examples
+from personakit.pillow.encoding import layers_of, open_text_encoder
+from personakit.pillow.matcher import MatcherFacts, save_matcher
+from personakit.pillow.network import MatchingNetwork, Shape
+from personakit.pillow.pool import FILE, save_pool
+from personakit.pillow.reinforce import evaluate, reinforce
+from personakit.pillow.rewards import TextReward
+from personakit.pillow.settings import MatchSettings
+from personakit.training.compute import measured
+from personakit.training.four_bit import require_four_bit
+from personakit.training.processes import first_on_this_machine, from_first, process_count, wait_for_all
+from personakit.training.progress import Progress
+from personakit.training.run import Run
+from personakit.training.settings import check_settings
+from personakit.training.supervised import Finetuned, SupervisedSettings, finetune
+from personakit.training.weights import remove_checkpoints
+
+LORA = "lora"
+FULL = "full-fine-tuning"
+FULL_FOLDER = str(Path("controls") / "full_fine_tuning")
+MATCHING = "matching"
+MATCHER_FOLDER = "matcher"
+
+
+def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
+    """Train into `run`; return the folder of the matching network.
+
+    Raises `UserError` for settings that do not go together, for data with nothing to train on, and for data
+    or a pool that changed since a resumed run began.
+    """
+    check_plan(config)
+    with first_on_this_machine():  # it makes the data
+        data = open_data(config)
+    _record_data(data, config, run)
+    folder = run.folder / MATCHER_FOLDER
+    tuned = _tune(config, data, run, progress)
+    if run.stage_done(MATCHING) is not None:
+        return folder
+    model = LocalModel.load(str(tuned.model) if tuned else resolve_model(config.model), truncate=True)
+    encoder = open_text_encoder(config.matcher.encoder, model)
+    wording = data.wording(config, model.count_tokens)
+    learnt = len(data.matching) - config.data.held_out
+    with first_on_this_machine():  # it encodes, and files the vectors
+        episodes = data.episodes(encoder, slice(0, learnt))
+        held_out = data.episodes(encoder, slice(learnt, None)) if config.data.held_out else None
+    shape = _shape(config, episodes.vectors.shape[1])
+    network = MatchingNetwork(shape, seed=run.seed)
+    network.settle(torch.from_numpy(episodes.vectors))
+    reward = TextReward(
+        model,
+        wording,
+        _weights(config.rl.reward),
+        max_new_tokens=config.rl.reward.max_new_tokens,
+        prompt_cost=config.rl.prompt_cost,
+        encoder=encoder,
+    )
+    with measured(run, MATCHING):
+        facts = reinforce(
+            network, episodes, reward, match_settings(config, learnt), run, MATCHING, progress, held_out
+        )
+    if held_out is not None:
+        facts["eval_reward"], facts["eval_coverage"] = evaluate(network, held_out, reward)
+    if run.writes and not folder.is_dir():
+        pool = None if data.pool is None else data.pool.fingerprint
+        save_matcher(network, MatcherFacts(config.matcher.encoder, encoder.fingerprint, pool, shape), folder)
+    wait_for_all()
+    run.mark_stage(MATCHING, facts | {"instructions": learnt, "prompts": len(episodes.prompts)})
+    remove_checkpoints(run, MATCHING)
+    return folder
+
+
+def check_plan(config: TrainPILLOW) -> None:
+    """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    resolve_model(config.model)
+    if config.lora.four_bit:
+        require_four_bit()
+    if config.tuning.enabled:
+        check_settings(tuning_settings(config))
+    layers_of(config.matcher.encoder)
+    if not any(_weights(config.rl.reward).values()):
+        raise UserError(
+            "every weight of rl.reward is 0, expected one above it", hint="set rl.reward.likelihood=1"
+        )
+    if config.controls.full_fine_tuning and not config.tuning.enabled:
+        raise UserError(
+            "controls.full_fine_tuning is true and tuning.enabled is false: it is the yardstick of LoRA",
+            hint="set controls.full_fine_tuning=false, or tuning.enabled=true",
+        )
+
+
+def tuning_settings(config: TrainPILLOW, *, full: bool = False) -> SupervisedSettings:
+    """Return how the LoRA is trained, or, with as many steps, all weights."""
+    tuning, lora = config.tuning, config.lora
+    return SupervisedSettings(
+        learning_rate=config.controls.full_learning_rate if full else tuning.learning_rate,
+        lr_schedule=tuning.schedule,
+        warmup_ratio=tuning.warmup_share,
+        epochs=tuning.epochs,
+        max_steps=tuning.steps,
+        batch_size=tuning.batch_size * tuning.accumulation * process_count(),
+        micro_batch_size=tuning.batch_size,
+        lora_rank=0 if full else lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        lora_targets=lora.targets,
+        four_bit=lora.four_bit and not full,
+        weight_decay=tuning.weight_decay,
+        max_length=tuning.max_length,
+        too_long="cut",
+        checkpoint_every=tuning.checkpoint_every,
+        gradient_checkpointing=tuning.gradient_checkpointing,
+        shared_prefix=tuning.shared_prefix,
+    )
+
+
+def match_settings(config: TrainPILLOW, instructions: int) -> MatchSettings:
+    """Return how the matching network is trained on so many instructions."""
+    rl = config.rl
+    steps = rl.steps or max(1, round(rl.epochs * instructions / rl.batch_size))
+    return MatchSettings(
+        algorithm=rl.algorithm,
+        steps=steps,
+        batch_size=rl.batch_size,
+        selections=rl.selections,
+        learning_rate=rl.learning_rate,
+        warmup_steps=rl.warmup_steps,
+        max_grad_norm=rl.clip,
+        entropy_bonus=rl.entropy_bonus,
+        ppo_epochs=rl.ppo_epochs,
+        ppo_clip=rl.ppo_clip,
+        checkpoint_every=rl.checkpoint_every,
+    )
+
+
+def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -> Finetuned | None:
+    """The LoRA, and all weights on the same examples for as many steps; None: the model stays as it is."""
+    if not config.tuning.enabled:
+        return None
+    wording = data.wording(config, token_counter(config.model))
+    examples = tuning_examples(data, wording, config)
+    with measured(run, LORA):
+        tuned = finetune(config.model, examples, tuning_settings(config), run, LORA, progress=progress)
+    if config.controls.full_fine_tuning:
+        settings = tuning_settings(config, full=True)
+        with measured(run, FULL):
+            finetune(config.model, examples, settings, run, FULL, progress=progress, output=FULL_FOLDER)
+    return tuned
+
+
+def _record_data(data: PillowData, config: TrainPILLOW, run: Run) -> None:
+    """Write into run.json what is trained on, and the pool beside it; refuse what changed since."""
+    pool = data.pool and data.pool.fingerprint
+    if "pool_fingerprint" in run.facts and run.facts["pool_fingerprint"] != pool:
+        raise UserError(
+            f"the pool that {config.data.pool} names is not the one that {run.folder} began with",
+            hint="put it back as it was, or start a new run",
+        )
+    if run.facts.get("data_fingerprint", data.fingerprint) != data.fingerprint:
+        raise UserError(
+            f"{config.data.path} is not the data that {run.folder} began with",
+            hint="put it back as it was, or start a new run",
+        )
+    run.record(data_fingerprint=data.fingerprint, pool_fingerprint=pool, instructions=data.counts())
+    if data.pool is not None:
+        kept = data.pool
+
+        def save() -> None:
+            if not (run.folder / FILE).is_file():
+                save_pool(kept, run.folder)
+
+        from_first(save)
+
+
+def _shape(config: TrainPILLOW, width: int) -> Shape:
+    matcher = config.matcher
+    return Shape(width=width, m=matcher.m, size=matcher.size, hidden=matcher.hidden, stop=matcher.stop)
+
+
+def _weights(reward: RewardSettings) -> dict[str, float]:
+    return {
+        "likelihood": reward.likelihood,
+        "rouge-L": reward.rouge_l,
+        "exact": reward.exact,
+        "cosine": reward.cosine,
+    }
