@@ -119,7 +119,7 @@ def _step(
         return likelihood(network, batch.asked, network.pool(batch.vectors), batch.allowed, picks)
 
     made = now()
-    entropy = float(made.entropies.sum() / made.chose.sum().clamp(min=1))
+    entropy = float((made.entropies.sum() / made.chose.sum().clamp(min=1)).detach())
     before = made.log_probabilities.sum(1).detach()
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * min(1.0, step / max(1, settings.warmup_steps))
