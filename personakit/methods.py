@@ -8,13 +8,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from personakit.config import SCHEMAS, TrainRPO, load
 from personakit.config.endpoint import EndpointSettings
 from personakit.contracts import ContextProvider, LanguageModel, Personalizer
 from personakit.errors import UserError
 from personakit.training import run as runs
+
+if TYPE_CHECKING:
+    from personakit.popi.opening import OpenRun
 
 #: Where a run keeps the control that was trained beside its method.
 TUNED_CONTEXT = Path("controls") / "context_injection"
@@ -38,7 +41,8 @@ class FinishedRun:
     folder: Path
     method: str
     seed: int
-    settings: TrainRPO
+    settings: Any
+    """The method's own: `config.SCHEMAS`."""
 
     @property
     def tuned_context(self) -> Path | None:
@@ -101,10 +105,20 @@ def open_run(
     `base` puts another black box in front of it than the one it was trained on;
     `rewrite_without_history` is the control that rewrites even where the history is empty; `rewriter` names
     another rewriter of the run than its model (`REWRITERS`). Raises `UserError` where that was not trained.
+    Behind POPI's summaries `base` answers in the place of the run's generator.
     """
+    run = read_run(folder)
+    if run.method == "popi":
+        return open_popi(folder).personalizer(None if base is None else open_base(base))
+    return _open_rewriter(run, base, rewrite_without_history, rewriter)
+
+
+def _open_rewriter(
+    run: FinishedRun, base: str | None, rewrite_without_history: bool, rewriter: str | None
+) -> Personalizer:
     from personakit.rpo.rewriter import Rewriter
 
-    run = read_run(folder)
+    folder = run.folder
     place = folder / "model" if rewriter is None else run.rewriters.get(rewriter)
     if place is None:
         raise UserError(f'{folder}: has no rewriter "{rewriter}"', hint=_MADE_BY[str(rewriter)])
@@ -120,18 +134,19 @@ def open_run(
 
 
 _Named = ParamSpec("_Named")
+_Opened = TypeVar("_Opened")
 
 
-def _one_at_a_time(load: Callable[_Named, LanguageModel]) -> Callable[_Named, LanguageModel]:
-    """Keep the model opened last for calls that ask for it again; another one takes its place.
+def _one_at_a_time(load: Callable[_Named, _Opened]) -> Callable[_Named, _Opened]:
+    """Keep what was opened last for calls that ask for it again; another one takes its place.
 
     Unlike with `lru_cache(1)` it is let go before the next is loaded: both may not fit into memory.
     Whoever still holds it keeps it there.
     """
-    held: dict[Any, LanguageModel] = {}
+    held: dict[Any, _Opened] = {}
 
     @functools.wraps(load)
-    def opened(*args: _Named.args, **kwargs: _Named.kwargs) -> LanguageModel:
+    def opened(*args: _Named.args, **kwargs: _Named.kwargs) -> _Opened:
         key = (args, *sorted(kwargs.items()))
         if key not in held:
             held.clear()
@@ -157,6 +172,31 @@ def open_weights(folder: Path) -> LanguageModel:
     from personakit.models.open import open_language_model
 
     return open_language_model(str(folder), truncate=True)
+
+
+@_one_at_a_time
+def open_popi(folder: Path) -> OpenRun:
+    """Open a run of POPI: its base and all its adapters, in memory once for all that ask for it in a row."""
+    from personakit.popi.opening import OpenRun
+
+    run = read_run(folder)
+    if run.method != "popi":
+        raise UserError(
+            f"{folder}: a run of {run.method}, which has no summaries", hint="name a run of `train popi`"
+        )
+    return OpenRun.load(folder, run.settings)
+
+
+def popi_lacks(run: FinishedRun, row: str) -> str | None:
+    """Say why a run of POPI cannot give a row of `eval preference`; None where it can."""
+    from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of
+
+    needed = {"population": POPULATION, "frozen-generator": FROZEN_GENERATOR}.get(row)
+    if row == "lora-per-user":
+        return "none was trained beside the run"
+    if needed is None or needed in adapters_of(run.folder):
+        return None
+    return f"no {needed} was trained beside the run (controls)"
 
 
 def open_provider(settings: TrainRPO) -> ContextProvider:

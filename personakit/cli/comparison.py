@@ -133,7 +133,7 @@ def make_comparison(
     """
     from personakit.methods import BASELINES, open_baseline, open_tuned_context
 
-    _check_comparable(runs)
+    check_comparable(runs)
     _check_models(rows, runs, around, unseen)
     candidates: list[Candidate] = []
     for name, label in ROWS.items():
@@ -216,7 +216,8 @@ def train_golds(data: str | Path, tasks: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
-def _check_comparable(runs: Sequence[FinishedRun]) -> None:
+def check_comparable(runs: Sequence[FinishedRun]) -> None:
+    """Raise `UserError` where runs differ in more than their seed: they are no row together."""
     for run in runs[1:]:
         one, other = replace(runs[0].settings, seed=0), replace(run.settings, seed=0)
         if one != other:

@@ -10,8 +10,9 @@ import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.evaluating import Request, evaluate_request
-from personakit.cli.options import Bases, Limit, Resume, RunData, Runs, Seed, Split, Tasks
+from personakit.cli.options import Bases, Limit, Resume, RunData, Runs, Seed, Split, Tasks, at_least_one
 from personakit.cli.output import Result, harmless, table
+from personakit.cli.preference_evaluating import PreferenceRequest, evaluate_preferences
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,36 @@ Strict = Annotated[
     ),
 ]
 NoRun = Annotated[bool, typer.Option("--no-run", help="Baselines only, of --base.")]
+PreferenceRows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline",
+        metavar="NAME",
+        help="Which rows stand beside POPI, repeatable: base, population, lora-per-user, history, "
+        "history-recent, history-bm25, prompted, frozen-generator, other, oracle. By default all that data "
+        "and run allow.",
+    ),
+]
+Frozen = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="A frozen model that never saw a summary, repeatable: what it prefers with and without POPI's, "
+        "and the share of POPI's gain that it keeps.",
+    ),
+]
+PreferenceData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="lamp-mini, or a folder of imported preferences; by default the run's own data.",
+    ),
+]
+UserLimit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N users.")
+]
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="A new folder; by default one in runs/.")
 ]
@@ -136,6 +167,30 @@ def rewriting(
         strict,
     )
     return evaluate_request(request)
+
+
+@command(app, "preference")
+def preference(
+    run: Runs = None,
+    base: Frozen = None,
+    baseline: PreferenceRows = None,
+    data: PreferenceData = None,
+    split: Split = "dev",
+    limit: UserLimit = None,
+    seed: Seed = 0,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> Result:
+    """Evaluate on held-out pairs: is what this user preferred favoured, and what does knowing them cost?
+
+    Several --run that differ in their seed are one row, with intervals over users and seeds. Writes
+    results.json, every pair's margin and report.html. Work on dev: a look at test is recorded in the run.
+    """
+    request = PreferenceRequest(
+        run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run
+    )
+    return evaluate_preferences(request)
 
 
 def _score(predictions: Path | None, golds: Path | None) -> Result:

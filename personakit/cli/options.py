@@ -10,7 +10,8 @@ import typer
 from personakit.errors import UserError
 
 
-def _at_least_one(value: int | None) -> int | None:
+def at_least_one(value: int | None) -> int | None:
+    """Refuse a --limit that leaves nothing."""
     if value is not None and value < 1:
         raise UserError(f"--limit {value}: expected at least 1", hint="leave it out for all")
     return value
@@ -57,7 +58,7 @@ Tasks = Annotated[
 Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="A task, such as LaMP_3.")]
 Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="train, dev or test.")]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", callback=_at_least_one, help="At most N queries a task.")
+    int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N queries a task.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an earlier, stopped call left.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of everything random here.")]

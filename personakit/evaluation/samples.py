@@ -90,7 +90,7 @@ def make_sample(
         scores=None if gold is None else task.sample_scores(answer.text, gold),
         utility=None if gold is None else task.utility(answer.text, gold),
         unparsable=answer.error is None and task.unparsable(answer.text),
-        context=_readable(answer.context),
+        context=readable_context(answer.context),
         trace={name: _writable(text) for name, text in answer.trace.items()},
         tokens=answer.tokens,
         context_tokens=answer.context_tokens,
@@ -173,7 +173,8 @@ def _key_of(line: bytes) -> tuple[str, int | None, str, str] | None:
         return None
 
 
-def _readable(context: Context) -> dict[str, Any]:
+def readable_context(context: Context) -> dict[str, Any]:
+    """Return a context as the log has it, its items cut short."""
     items = [{"id": item.id, "text": _clip(" · ".join(item.fields.values()))} for item in context.items]
     return {"items": items, "summary": context.summary, "prompts": list(context.prompts)}
 

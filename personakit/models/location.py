@@ -70,6 +70,15 @@ def locate(name: str, adapter: Path | None = None) -> Location:
     return Location(name, adapter, commit, offline)
 
 
+def context_window(place: Location) -> int | None:
+    """Return the largest number of positions of the model there, None where it does not say."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(place.source, local_files_only=place.offline)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions else None
+
+
 def nowhere(name: str) -> UserError:
     """What is said of a name that neither this machine nor the hub knows."""
     return UserError(

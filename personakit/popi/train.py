@@ -50,6 +50,7 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
         )
     run.record(
         data_fingerprint=store.fingerprint,
+        preference_task=store.task,
         preferences_skipped={reason: skip.count for reason, skip in store.skipped.items()},
     )
     return train_on_users(config, list(store), wording_for(store.task), run, progress)

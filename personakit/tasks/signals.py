@@ -158,7 +158,11 @@ def summary_prompt(
 
 def prompt_with_summary(prompt: str, summary: str | None, *, wording: Wording = PLAIN) -> str:
     """Return the generator's prompt: the request, below a summary unless it is None or blank."""
-    request = wording.request(prompt)
+    return below_summary(wording.request(prompt), summary, wording=wording)
+
+
+def below_summary(request: str, summary: str | None, *, wording: Wording = PLAIN) -> str:
+    """Return a request that is worded already below a summary, unless it is None or blank."""
     if summary is None or not summary.strip():
         return request
     return wording.summary.format(summary=summary.strip()) + request
@@ -177,7 +181,26 @@ def prompt_with_signals(
 
     The request is never cut; where no signal fits beside it, it stands alone.
     """
-    request = wording.request(prompt)
+    return below_signals(
+        wording.request(prompt),
+        signals,
+        count_tokens=count_tokens,
+        max_length=max_length,
+        newest_last=newest_last,
+        wording=wording,
+    )
+
+
+def below_signals(
+    request: str,
+    signals: Signals,
+    *,
+    count_tokens: CountTokens,
+    max_length: int,
+    newest_last: bool = True,
+    wording: Wording = PLAIN,
+) -> tuple[str, Dropped]:
+    """Do the same for a request that is worded already."""
     return _fitted(signals, wording.to_request, request, count_tokens, max_length, newest_last, wording)
 
 

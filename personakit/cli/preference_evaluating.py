@@ -1,0 +1,236 @@
+"""What `personakit eval preference` does: held-out pairs and rows, margins into the log, results, report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.cli.errors import resumable
+from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, told
+from personakit.cli.output import Result, harmless, note, table
+from personakit.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personakit.data.preferences import PreferenceStore
+    from personakit.evaluation.preferences import PreferencePairs
+    from personakit.methods import FinishedRun
+
+SUITE = "preference"
+_UNCOUNTED = 32
+"""Tokens that a chat template adds to a prompt, and a tokenizer's own beginning and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRequest:
+    """One call of `personakit eval preference`; see the options for what each means."""
+
+    runs: list[Path]
+    bases: list[str]
+    rows: list[str] | None
+    data: str | None
+    split: str
+    limit: int | None
+    seed: int
+    output: Path | None
+    resume: bool
+    dry_run: bool = False
+
+
+def evaluate_preferences(request: PreferenceRequest) -> Result:
+    """Run one evaluation from its options to its report."""
+    from personakit.cli.preference_rows import choose_rows, make_comparison
+    from personakit.evaluation.preference_results import preference_results
+    from personakit.evaluation.preference_table import print_preferences
+    from personakit.evaluation.preferences import TASK, weighing
+    from personakit.evaluation.results import write_results
+    from personakit.evaluation.runner import check_candidates, run_passes
+    from personakit.evaluation.samples import SAMPLES_FILE
+
+    # First: a refused call must not load models, or count as a look at test.
+    folder = folder_for(SUITE, request.split, request.output, resume=request.resume)
+    runs = _runs(request.runs)
+    bases = _bases(request.bases)
+    store = _users(request, runs)
+    personas = {user.user_id: user.persona for user in store if user.persona is not None}
+    rows = choose_rows(request.rows, runs, users=len(store), personas=bool(personas))
+    pairs, skipped = _pairs(store, runs[0], bases, rows)
+    comparison = make_comparison(rows, runs, personas, bases)
+    made_by = _made_by(request, runs, store, comparison.zero, bases)
+    if request.dry_run:
+        return _planned({"rows": comparison.labels, "users": len(store), "pairs": len(pairs), **made_by})
+    examples = {TASK: pairs}
+    check_candidates(comparison.candidates, examples)
+    keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
+    looks = record_looks(
+        f"eval {SUITE}",
+        request.split,
+        folder,
+        [run.folder for run in runs],
+        tasks=[TASK],
+        methods=comparison.labels,
+    )
+    with resumable(again(folder)), told() as progress:
+        log = run_passes(
+            comparison.candidates,
+            examples,
+            weighing(pairs),
+            folder / SAMPLES_FILE,
+            seed=request.seed,
+            resume=request.resume,
+            progress=progress,
+        )
+    results = preference_results(
+        log, comparison.claims(), made_by=made_by, skipped=skipped, seed=request.seed
+    )
+    write_results(folder, results)
+    _write_page(folder, results, runs, looks)
+
+    def show(out: Console) -> None:
+        print_preferences(results, out)
+        out.print(harmless(str(folder)))
+
+    return Result({**results, "folder": str(folder)}, show)
+
+
+def _write_page(folder: Path, results: dict[str, Any], runs: Sequence[FinishedRun], looks: int) -> None:
+    from personakit.cli.evaluating import write_page
+    from personakit.evaluation.report import REPORT_FILE
+
+    write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)
+    note(f"report: {folder / REPORT_FILE}")
+
+
+def _runs(folders: Sequence[Path]) -> list[FinishedRun]:
+    from personakit.methods import newest_run, read_run
+
+    runs = [read_run(folder) for folder in folders or [newest_run("popi")]]
+    for run in runs:
+        if run.method != "popi":
+            raise UserError(
+                f"{run.folder}: a run of {run.method}, expected one of popi",
+                hint="`personakit eval lamp` takes runs of every method",
+            )
+    return runs
+
+
+def _bases(names: Sequence[str]) -> list[str]:
+    """The frozen models asked for, each once; `UserError` for one not there or that cannot score."""
+    from personakit.models.open import check_model, is_endpoint
+
+    bases = list(dict.fromkeys(names))
+    for base in bases:
+        check_model(base)
+        if is_endpoint(base):
+            raise UserError(
+                f"--base {base}: a black box cannot score given texts, so that its preferences are not known",
+                hint="name a model on this machine",
+            )
+    return bases
+
+
+def _users(request: PreferenceRequest, runs: Sequence[FinishedRun]) -> PreferenceStore:
+    from personakit.data.preferences import open_preferences
+
+    store = open_preferences(request.data or runs[0].settings.data.path, request.split)
+    for reason, skip in store.skipped.items():
+        note(f"left out of {request.split}: {skip.count} {reason} (first: {skip.first})")
+    if request.limit is None or request.limit >= len(store):
+        return store
+    return store.subset([place * len(store) // request.limit for place in range(request.limit)])
+
+
+def _pairs(
+    store: PreferenceStore, run: FinishedRun, bases: Sequence[str], rows: Sequence[str]
+) -> tuple[PreferencePairs, dict[str, int]]:
+    """The held-out pairs that fit every model, and what was left out, by reason."""
+    from personakit.data.preferences.profiles import as_profile
+    from personakit.evaluation.preferences import PreferencePairs, query_id
+    from personakit.models.cost import token_counter
+    from personakit.records import Query
+    from personakit.tasks.signals import wording_for
+
+    settings = run.settings
+    count = token_counter(settings.model)
+    room = _room([settings.model, *bases])
+    told = settings.data.signal_tokens if "history" in rows else settings.joint.summary_tokens
+    wording = wording_for(store.task)
+    skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
+    users = []
+    for user in store:
+        asked = []
+        for number, pair in enumerate(user.pairs, start=1):
+            text = wording.request(pair.prompt)
+            longest = max(count(pair.chosen), count(pair.rejected))
+            if room is not None and count(text) + told + longest + _UNCOUNTED > room:
+                skipped["pairs longer than the models' context window"] += 1
+                continue
+            query = Query(
+                query_id(pair, number),
+                store.task or SUITE,
+                text,
+                pair.prompt,
+                user.user_id,
+                pair.chosen,
+            )
+            asked.append((query, pair.rejected))
+        if asked:
+            users.append((user, as_profile(user.user_id, user.signals), asked))
+    if not users:
+        raise UserError(
+            f"{store.path}: no held-out pair fits the {room} tokens of the models' context window",
+            hint="evaluate with models of a longer one",
+        )
+    return PreferencePairs(users), dict(skipped)
+
+
+def _room(models: Sequence[str]) -> int | None:
+    """The shortest context window of these models; None where none of them says."""
+    from personakit.models.location import context_window, locate
+    from personakit.models.open import resolve_model
+    from personakit.models.stand_ins import split_name
+
+    names = [(split_name(name) or (name,))[0] for name in models]
+    windows = [context_window(locate(resolve_model(name))) for name in names]
+    return min((window for window in windows if window is not None), default=None)
+
+
+def _made_by(
+    request: PreferenceRequest,
+    runs: Sequence[FinishedRun],
+    store: PreferenceStore,
+    zero: str,
+    bases: Sequence[str],
+) -> dict[str, Any]:
+    """What the results rest on; no times, so that a resumed evaluation ends with the same file."""
+    from personakit import __version__
+
+    return {
+        "personakit": __version__,
+        "suite": SUITE,
+        "split": request.split,
+        "limit": request.limit,
+        "seed": request.seed,
+        "base": runs[0].settings.model,
+        "unseen_bases": list(bases),
+        "runs": [str(run.folder) for run in runs],
+        "data": request.data or runs[0].settings.data.path,
+        "fingerprints": {SUITE: store.fingerprint},
+        "beta": runs[0].settings.joint.beta,
+        "zero": zero,
+    }
+
+
+def _planned(document: dict[str, Any]) -> Result:
+    """What `--dry-run` prints."""
+
+    def show(out: Console) -> None:
+        table(out, ("row",), [(label,) for label in document["rows"]])
+        out.print(f"{document['pairs']} held-out pairs of {document['users']} users")
+
+    note("dry run: nothing was scored or written")
+    return Result(document, show)

@@ -1,0 +1,159 @@
+"""A finished run of POPI: its Personalizer, its summariser, and the rows it is judged by.
+
+A run keeps `model/inference` and `model/generator`, and what was trained beside them as controls. All of
+them are adapters on one base, which is loaded once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from personakit.config.train_popi import TrainPOPI
+from personakit.contracts import LanguageModel, Personalizer
+from personakit.data.folders import data_folder
+from personakit.data.lamp_mini.facts import is_lamp_mini
+from personakit.errors import UserError
+from personakit.models.cache import CachedModel, KnownModel
+from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
+from personakit.popi.controls import Order, RawSignals, Unpersonalised
+from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
+from personakit.popi.models import BASE, AdaptedModel, open_adapters
+from personakit.popi.personalizer import Summarised
+from personakit.tasks.signals import Wording, wording_for
+
+INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
+POPULATION = "population DPO"
+FROZEN_INFERENCE, FROZEN_GENERATOR = "inference, frozen generator", "frozen generator"
+ORACLE_GENERATOR = "generator, personas"
+
+PLACES = {
+    INFERENCE: Path("model") / "inference",
+    GENERATOR: Path("model") / "generator",
+    WARM: Path("warm") / "generator",
+    POPULATION: Path("controls") / "population_dpo",
+    FROZEN_INFERENCE: Path("controls") / "frozen_generator" / "inference",
+    FROZEN_GENERATOR: Path("controls") / "frozen_generator" / "generator",
+    ORACLE_GENERATOR: Path("controls") / "oracle_generator",
+}
+"""Where a run keeps its adapters, by what they are called here. Only the first two are always there."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Who is judged, and the two references of its margin; `start` is `policy` where nothing was trained."""
+
+    policy: FromPrompts
+    reference: Personalizer
+    start: Personalizer
+    beta: float
+
+
+def adapters_of(folder: Path) -> dict[str, Path]:
+    """Return the adapters that a run has, by name (`PLACES`)."""
+    places = {name: folder / place for name, place in PLACES.items()}
+    return {name: place for name, place in places.items() if (place / "adapter_config.json").is_file()}
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run of POPI, its base and its adapters in memory."""
+
+    folder: Path
+    settings: TrainPOPI
+    models: Mapping[str, AdaptedModel]
+
+    @classmethod
+    def load(cls, folder: Path, settings: TrainPOPI) -> OpenRun:
+        """Load the run's base with all of its adapters on it; raises `UserError` where one is missing."""
+        adapters = adapters_of(folder)
+        for name in (INFERENCE, GENERATOR):
+            if name not in adapters:
+                raise UserError(
+                    f"{folder / PLACES[name]}: no adapter is there",
+                    hint="train the run again, or --resume it",
+                )
+        return cls(folder, settings, open_adapters(settings.model, adapters))
+
+    @cached_property
+    def wording(self) -> Wording:
+        """How signals and requests were worded in training."""
+        return wording_of(self.folder, self.settings)
+
+    def summariser(self, model: str = INFERENCE) -> Summariser:
+        """Return what infers summaries, behind the answer cache; `BASE` is asked for one untrained."""
+        return self._summariser(self.models[model])
+
+    def personalizer(
+        self, generator: LanguageModel | None = None, summaries: Summaries | None = None
+    ) -> Summarised:
+        """Return the run's Personalizer, or one with another generator or other summaries than its own."""
+        return Summarised(
+            generator or self.models[GENERATOR],
+            summaries or self.summariser(),
+            self.wording,
+            max_new_tokens=min(ANSWER_TOKENS, self.settings.max_length // 2),
+        )
+
+    def judged(self, name: str, personas: Mapping[str, str]) -> Judged:
+        """Return a row of `eval preference` by its name (`ROWS`)."""
+        base = self.models[BASE]
+        if name == "base":
+            return self._frozen(Unpersonalised(base), base)
+        if name == "population":
+            return self._trained(Unpersonalised(self.models[POPULATION]), Unpersonalised(self._reference))
+        if name in ("history", "history-recent", "history-bm25"):
+            order: Order = "bm25" if name == "history-bm25" else "recent"
+            return self._frozen(RawSignals(base, self.wording, self._budget(name), order), base)
+        if name == "prompted":
+            return self._frozen(self.personalizer(base, self.summariser(BASE)), base)
+        if name == "frozen-generator":
+            inference = self.summariser(FROZEN_INFERENCE)
+            model = self.models[FROZEN_GENERATOR]
+            return self._summarised(model, inference)
+        if name == "oracle":
+            model = self.models.get(ORACLE_GENERATOR, self.models[GENERATOR])
+            return self._summarised(model, GivenSummaries(personas))
+        return self._summarised(self.models[GENERATOR], self.summariser())
+
+    def judged_on(self, model: LanguageModel, *, told: bool) -> Judged:
+        """Return a frozen model that is given POPI's summaries, or nothing."""
+        return self._frozen(self.personalizer(model) if told else Unpersonalised(model), model)
+
+    @property
+    def _reference(self) -> AdaptedModel:
+        tuned = self.settings.joint.reference == "generator"
+        return self.models[WARM if tuned and WARM in self.models else BASE]
+
+    def _budget(self, name: str) -> int:
+        return self.settings.data.signal_tokens if name == "history" else self.settings.joint.summary_tokens
+
+    def _summarised(self, model: LanguageModel, summaries: Summaries) -> Judged:
+        return self._trained(
+            self.personalizer(model, summaries), self.personalizer(self._reference, summaries)
+        )
+
+    def _trained(self, policy: FromPrompts, start: Personalizer) -> Judged:
+        return Judged(policy, Unpersonalised(self._reference), start, self.settings.joint.beta)
+
+    def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
+        return Judged(policy, Unpersonalised(model), policy, self.settings.joint.beta)
+
+    def _summariser(self, model: KnownModel) -> Summariser:
+        return Summariser(
+            CachedModel(model),
+            self.wording,
+            self.settings.data.signal_tokens,
+            self.settings.joint.summary_tokens,
+        )
+
+
+def wording_of(folder: Path, settings: TrainPOPI) -> Wording:
+    """Return how a run's signals and requests are worded: as its data's are, which run.json remembers."""
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if "preference_task" in facts:
+        return wording_for(facts["preference_task"])
+    return wording_for("LaMP_7" if is_lamp_mini(data_folder(settings.data.path)) else None)

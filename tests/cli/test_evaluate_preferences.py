@@ -1,0 +1,129 @@
+"""`personakit eval preference`: rows, files, resuming, seeds, frozen models, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from popi.runs_of import make_preferences, make_run
+
+from personakit.cli import main
+
+from .conftest import Call
+
+ROWS = [
+    "base, no summary",
+    "population DPO",
+    "raw history",
+    "raw history, cut, newest",
+    "raw history, cut, BM25",
+    "prompted summary",
+    "POPI, frozen generator",
+    "POPI",
+    "POPI, another user's summary",
+    "oracle persona",
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, a model, and two runs of different seeds."""
+    from models.tiny import make_tiny
+
+    folder = tmp_path_factory.mktemp("world")
+    data = make_preferences(folder / "data")
+    model = make_tiny(folder)
+    for seed in (0, 1):
+        make_run(folder / f"run{seed}", model, data, seed=seed, controls=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(world: Path) -> Path:
+    folder = world / "eval"
+    asked = ["eval", "preference", "--run", str(world / "run0"), "--run", str(world / "run1")]
+    model = json.loads((world / "run0" / "run.json").read_text())["config"]["model"]
+    assert main([*asked, "--base", model, "--output", str(folder)]) == 0
+    return folder
+
+
+def test_every_row_is_there_with_both_references_context_and_shares(evaluated: Path) -> None:
+    results = json.loads((evaluated / "results.json").read_text())
+    labels = list(dict.fromkeys(row["method"] for row in results["rows"]))
+    assert labels[: len(ROWS)] == ROWS
+    assert len(labels) == len(ROWS) + 2  # the frozen model without and with a summary
+    metrics = {row["metric"] for row in results["rows"]}
+    assert {"accuracy", "accuracy, same context", "bits"} <= metrics
+    rows = {row["method"]: row for row in results["rows"] if row["metric"] == "accuracy"}
+    assert (rows["POPI"]["seeds"], rows["raw history"]["seeds"]) == (2, 1)
+    assert rows["base, no summary"]["value"] == 0.5
+    assert rows["population DPO"]["context_tokens"] == 0
+    assert rows["raw history"]["context_tokens"] > rows["POPI"]["context_tokens"] > 0
+    assert results["made_by"]["zero"] == "population DPO"
+    assert len(results["transfer"]) == 1
+    assert {gap["to"] for gap in results["gap_closed"]} == {"oracle persona"}
+    assert "<html" in (evaluated / "report.html").read_text()
+
+
+def test_a_stopped_evaluation_resumes_to_the_same_bytes(
+    call: Call, world: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    asked = ["eval", "preference", "--run", world / "run0", "--baseline", "population", "--baseline", "other"]
+    assert call(*asked, "--output", "whole").status == 0
+    assert call(*asked, "--output", "cut").status == 0
+    log = Path("cut/samples.jsonl")
+    os.truncate(log, log.stat().st_size * 2 // 3)
+    Path("cut/results.json").unlink()
+    again = call(*asked, "--output", "cut")
+    assert again.status == 2
+    assert "there is an evaluation already" in again.err
+    done = call(*asked, "--output", "cut", "--resume")
+    assert done.status == 0, done.err
+    assert Path("cut/results.json").read_bytes() == Path("whole/results.json").read_bytes()
+
+
+def test_a_dry_run_says_rows_and_pairs_and_writes_nothing(call: Call, world: Path) -> None:
+    done = call("eval", "preference", "--run", world / "run0", "--limit", "3", "--dry-run", "--json")
+    assert done.status == 0, done.err
+    assert (done.document["users"], done.document["pairs"]) == (3, 6)
+    assert done.document["rows"] == ROWS
+    assert not Path("runs").exists()
+
+
+def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
+    data = make_preferences(tmp_path / "long")
+    lines = (data / "preferences" / "dev.jsonl").read_text().splitlines()
+    user = json.loads(lines[0])
+    user["pairs"].append({"prompt": "cat " * 400, "chosen": "red", "rejected": "blue"})
+    (data / "preferences" / "dev.jsonl").write_text("\n".join([json.dumps(user), *lines[1:]]) + "\n")
+    done = call("eval", "preference", "--run", world / "run0", "--baseline", "base", "--data", data, "--json")
+    assert done.status == 0, done.err
+    assert done.document["skipped"] == {"pairs longer than the models' context window": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--baseline", "oracel"], 'unknown --baseline "oracel"'),
+        (["--baseline", "lora-per-user"], "--baseline lora-per-user: none was trained"),
+        (["--base", "openai:any"], "a black box cannot score given texts"),
+        (["--split", "nowhere"], 'no preferences of the split "nowhere"'),
+        (["--limit", "0"], "--limit 0: expected at least 1"),
+    ],
+)
+def test_wrong_use_is_one_sentence(
+    call: Call, world: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:9/v1")
+    done = call("eval", "preference", "--run", world / "run0", *options)
+    assert done.status == 2
+    assert said in done.err
+    assert not Path("runs").exists()
+
+
+def test_a_run_of_another_method_is_refused(call: Call, tiny_run: Path) -> None:
+    done = call("eval", "preference", "--run", tiny_run)
+    assert done.status == 2
+    assert "a run of rpo, expected one of popi" in done.err

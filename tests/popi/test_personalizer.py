@@ -1,0 +1,180 @@
+"""A run of POPI as a Personalizer and as a ContextProvider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from personakit.contracts import ContextProvider, Personalizer
+from personakit.data.preferences import open_preferences
+from personakit.data.preferences.profiles import as_profile, as_signals
+from personakit.methods import open_popi, open_run
+from personakit.models.local import LocalModel
+from personakit.popi.controls import RawSignals
+from personakit.popi.inferring import GivenSummaries, Summariser
+from personakit.popi.opening import OpenRun
+from personakit.popi.personalizer import NO_HISTORY, Summarised
+from personakit.records import PreferencePair, Profile, ProfileItem, Query, Signals
+from personakit.tasks.signals import PLAIN, prompt_with_summary
+from popi.runs_of import make_preferences, make_run
+
+LONG = 10_000
+
+
+class Scribe:
+    """Writes the last words of what it is asked, and counts the times."""
+
+    fingerprint = "scribe"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def generate(
+        self,
+        prompts: list[str],
+        *,
+        samples: int = 1,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        self.asked += prompts
+        return [[f"say {[*prompt.split(), '', '', '', ''][3]}"] for prompt in prompts]
+
+    def score(self, prompts: list[str], completions: list[str]) -> list[float]:
+        return [-float(len(prompt)) for prompt in prompts]
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+def query(text: str, user: str) -> Query:
+    return Query(f"q-{text}", "preference", text, text, user)
+
+
+def signals(*comments: str) -> Signals:
+    return Signals(comments=comments)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from models.tiny import make_tiny
+
+    folder = tmp_path_factory.mktemp("popi")
+    data = make_preferences(folder / "data")
+    return make_run(folder / "run", make_tiny(folder), data, controls=True)
+
+
+def test_signals_are_a_profile_and_back() -> None:
+    item = ProfileItem("1", {"post": "a", "comment": "b"}, "a b")
+    pair = PreferencePair("u", "ask", "yes", "no")
+    given = Signals((pair,), ("short",), ("a cook",), (item,))
+    profile = as_profile("u", given)
+    assert as_signals(profile) == given
+    assert [each.document for each in profile.items if "prompt" in each.fields] == ["ask yes"]
+    lamp = Profile("u", (ProfileItem("1", {"text": "hi"}, "hi"),))
+    assert as_signals(lamp) == Signals(items=lamp.items)
+
+
+def test_a_summary_is_inferred_once_for_a_user_without_a_word_of_what_is_asked() -> None:
+    model = Scribe()
+    personalizer = Summarised(Scribe(), Summariser(model, PLAIN, LONG, 8), PLAIN)
+    ada, bob = as_profile("ada", signals("tea please")), as_profile("bob", signals("rum"))
+    asked = [query("about ships", "ada"), query("about cats", "ada"), query("about dogs", "bob")]
+    answers = personalizer.respond(asked, [ada, ada, bob])
+    assert len(model.asked) == 2
+    assert not any("ships" in prompt or "cats" in prompt for prompt in model.asked)
+    assert not any("tea" in prompt and "rum" in prompt for prompt in model.asked)
+    first, second, third = answers
+    assert first.context.summary == second.context.summary != third.context.summary
+    assert first.tokens > second.tokens, "the call for a summary counts with the first answer"
+    told = prompt_with_summary("about cats", second.context.summary, wording=PLAIN)
+    assert second.context_tokens == len(told.split()) - 2
+    assert personalizer.score(asked[1:2], [ada], ["x"]) == [-float(len(told))]
+
+
+def test_who_has_shown_nothing_gets_the_answer_without_a_summary() -> None:
+    model = Scribe()
+    personalizer = Summarised(Scribe(), Summariser(model, PLAIN, LONG, 8), PLAIN)
+    [answer] = personalizer.respond([query("about the ships", "x")], [Profile("x", ())])
+    assert model.asked == []
+    assert (answer.context.empty, answer.context_tokens, answer.degraded) == (True, 0, NO_HISTORY)
+
+
+def test_signals_that_do_not_fit_are_told_and_where_none_fits_there_is_no_summary() -> None:
+    model = Scribe()
+    ask = len(PLAIN.ask.split())
+    summariser = Summariser(model, PLAIN, ask + 6, 8)
+    short, long = as_profile("a", signals("tea", "many words " * 9)), as_profile("b", signals("word " * 30))
+    told = Summarised(Scribe(), summariser, PLAIN).told(
+        [query("q q q", "a"), query("q q q", "b")], [short, long]
+    )
+    assert [each.trace.get("left out") for each in told] == ["1 comments", "1 comments"]
+    assert [bool(each.context.summary) for each in told] == [True, False]
+
+
+def test_an_update_reads_the_old_summary_and_the_news_alone() -> None:
+    model = Scribe()
+    Summariser(model, PLAIN, LONG, 8).update("likes tea", signals("now coffee"))
+    [prompt] = model.asked
+    assert "likes tea" in prompt
+    assert "now coffee" in prompt
+
+
+def test_raw_signals_are_cut_whole_by_age_or_by_what_they_share_with_the_request() -> None:
+    topics = ("cats", "ships", "dogs")
+    pairs = tuple(PreferencePair("u", f"{topic} please", f"{topic} yes", "no") for topic in topics)
+    profile = as_profile("u", Signals(pairs))
+    one = PLAIN.pair.format(prompt="cats please", chosen="cats yes", rejected="no") + PLAIN.to_request
+    cost = len(one.split())
+
+    def shown(order: str) -> str:
+        control = RawSignals(Scribe(), PLAIN, cost + 2, order)  # type: ignore[arg-type]
+        [prepared] = control.prepare([query("more cats now", "u")], [profile])
+        assert prepared.trace == {"left out": "2 pairs"}
+        return prepared.prompt
+
+    assert "dogs yes" in shown("recent")
+    assert "cats yes" in shown("bm25")
+
+
+def test_a_run_opens_as_any_other_and_its_adapters_do_not_mix(run: Path) -> None:
+    opened = open_run(run)
+    assert isinstance(opened, Personalizer)
+    assert isinstance(opened.provider, ContextProvider)
+    user = open_preferences(Path(run.parent / "data"), "dev")[0]
+    asked = query(user.pairs[0].prompt, user.user_id)
+    profile = as_profile(user.user_id, user.signals)
+    [first], [again] = (opened.respond([asked], [profile]) for _ in range(2))
+    assert (first.text, first.context) == (again.text, again.context)
+    models = open_popi(run).models
+    plain = LocalModel.load(str(run / "model" / "generator"))
+    alone = LocalModel.load(str(run.parent / "tiny")) if (run.parent / "tiny").is_dir() else None
+    prompt, answer = asked.text, user.pairs[0].chosen
+    assert models["generator"].score([prompt], [answer]) == pytest.approx(
+        plain.score([prompt], [answer]), abs=1e-4
+    )
+    scores = {name: model.score([prompt], [answer])[0] for name, model in models.items()}
+    assert len(set(scores.values())) == len(scores), "every adapter, and the base, has a voice of its own"
+    assert alone is None or scores["base"] == pytest.approx(alone.score([prompt], [answer])[0], abs=1e-4)
+
+
+def test_another_model_answers_with_the_same_summary_and_an_oracle_with_the_persona(run: Path) -> None:
+    opened = open_popi(run)
+    user = open_preferences(Path(run.parent / "data"), "dev")[0]
+    profile = as_profile(user.user_id, user.signals)
+    asked = [query("the cat", user.user_id)]
+    (own,) = opened.personalizer().told(asked, [profile])
+    (foreign,) = opened.judged_on(Scribe(), told=True).policy.told(asked, [profile])
+    assert own.context == foreign.context
+    (oracle,) = opened.judged("oracle", {user.user_id: user.persona or ""}).policy.told(asked, [profile])
+    assert oracle.context.summary == user.persona
+    assert GivenSummaries({}).context(asked, [profile])[0].empty
+
+
+def test_a_run_without_its_adapters_says_which(run: Path, tmp_path: Path) -> None:
+    from personakit.errors import UserError
+
+    with pytest.raises(UserError, match="model/inference: no adapter is there"):
+        OpenRun.load(tmp_path, open_popi(run).settings)
