@@ -17,7 +17,10 @@ from personakit.errors import UserError
 from personakit.training import run as runs
 
 if TYPE_CHECKING:
+    from personakit.pillow.answering import Offer, Order
+    from personakit.pillow.opening import PillowRun
     from personakit.popi.opening import OpenRun
+    from personakit.records import Profile, Query
 
 #: Where a run keeps the control that was trained beside its method.
 TUNED_CONTEXT = Path("controls") / "context_injection"
@@ -32,6 +35,8 @@ _MADE_BY = {
     "sft-continued": "train with controls.sft_continued=true",
     "no-curriculum": "train with controls.without_curriculum=true",
 }
+#: The folder that a method's training leaves last, where that is not its model.
+_LAST_MADE = {"pillow": "matcher"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def read_run(folder: Path) -> FinishedRun:
         raise UserError(
             f'{document}: "method" is "{method}"', hint=f"this version knows {', '.join(SCHEMAS)}"
         )
-    if not (folder / "model").is_dir():
+    if not (folder / _LAST_MADE.get(method, "model")).is_dir():
         raise UserError(
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
             hint=f"personakit train {method} --output {folder} --resume goes on with it",
@@ -131,6 +136,48 @@ def _open_rewriter(
         max_trajectory_tokens=run.settings.trajectories.max_tokens,
         rewrite_without_history=rewrite_without_history,
     )
+
+
+def read_pillow_run(folder: Path) -> PillowRun:
+    """Read a run of PILLOW; raises `UserError` where it is none, or has no matching network yet."""
+    from personakit.pillow.opening import PillowRun
+
+    run = read_run(folder)
+    if run.method != "pillow":
+        raise UserError(
+            f"{folder}: a run of {run.method}, expected one of pillow",
+            hint="personakit train pillow makes one",
+        )
+    return PillowRun(folder, run.settings, run.seed)
+
+
+def open_prompted(
+    run: PillowRun,
+    name: str,
+    m: int,
+    offer: Callable[[Query, Profile], Offer],
+    *,
+    order: Order | None = None,
+) -> Personalizer:
+    """Open the run's model, shown `m` prompts that `name` picks.
+
+    `name` is one of `pillow.opening.SELECTORS`, `alone` for the tuned model without prompts, or `full` for
+    the fully tuned one; `order` turns the picks round.
+    """
+    from personakit.pillow.answering import Prompted, Reordered
+    from personakit.pillow.opening import FULL, SELECTORS, TUNED
+    from personakit.pillow.wording import Templated
+
+    place = run.model_folder(FULL if name == "full" else TUNED)
+    if place is None:
+        raise UserError(f"{run.folder}: no model was trained for {name}", hint="leave that row out")
+    model = open_weights(Path(place))
+    wording = Templated(run.settings.data.template)
+    selector = None if name in ("alone", "full") else SELECTORS[name](run, model, wording)
+    if selector is not None and order is not None:
+        selector = Reordered(selector, order)
+    limit = run.settings.rl.reward.max_new_tokens
+    return Prompted(model, wording, offer, selector=selector, m=m, max_new_tokens=limit)
 
 
 _Named = ParamSpec("_Named")
@@ -203,7 +250,30 @@ def open_provider(settings: TrainRPO) -> ContextProvider:
     """Open the retriever that the settings name."""
     from personakit.retrieval import open_retriever
 
+    offer_runs()
     return open_retriever(settings.retrieval.name, settings.retrieval.k)
+
+
+def offer_runs() -> None:
+    """Let what runs have learnt to choose stand where a retriever is named: `pillow:RUN`."""
+    from personakit.retrieval.open import offer_provider
+
+    offer_provider("pillow", _history_matcher)
+
+
+def _history_matcher(run: str, k: int) -> ContextProvider:
+    from personakit.models.local import LocalModel
+    from personakit.pillow.history import HistoryMatcher
+
+    opened = read_pillow_run(Path(run))
+    if opened.pool is not None:
+        raise UserError(
+            f"{run}: a run of PILLOW that picks from one pool of prompts, expected one on histories",
+            hint="train one with personakit train pillow --config history",
+        )
+    place = opened.model_folder()
+    assert place is not None
+    return HistoryMatcher(*opened.network(LocalModel.load(place, truncate=True)), k)
 
 
 @dataclass(frozen=True)

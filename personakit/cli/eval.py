@@ -83,6 +83,39 @@ Predictions = Annotated[
     typer.Option("--predictions", metavar="FILE", help="Score this file (or folder of seven) and exit."),
 ]
 Golds = Annotated[Path | None, typer.Option("--golds", metavar="FILE", help="The golds of --predictions.")]
+PillowRuns = Annotated[
+    list[Path] | None,
+    typer.Option("--run", metavar="DIR", help="A PILLOW run's folder; repeatable; by default the newest."),
+]
+InstructionRows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline",
+        metavar="NAME",
+        help="Which rows stand beside PILLOW, repeatable: alone, random, cosine, mmr, best-of, greedy, full. "
+        "By default all that the run allows.",
+    ),
+]
+InstructionData = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="PATH", help="lamp-mini, or a data folder; by default the run's own data."
+    ),
+]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="MODEL",
+        help="A model that sets every answer against that of the model alone, in both orders.",
+    ),
+]
+Variants = Annotated[
+    bool,
+    typer.Option(
+        "--variants/--no-variants", help="Also other numbers of prompts, and the picks in another order."
+    ),
+]
 
 
 @command(app, "lamp")
@@ -191,6 +224,34 @@ def preference(
         run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run
     )
     return evaluate_preferences(request)
+
+
+@command(app, "instruction")
+def instruction(
+    run: PillowRuns = None,
+    baseline: InstructionRows = None,
+    data: InstructionData = None,
+    split: Split = "dev",
+    limit: Limit = None,
+    judge: Judge = None,
+    variants: Variants = True,
+    seed: Seed = 0,
+    output: Output = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> Result:
+    """Evaluate what picks prompts for instructions (PILLOW) against what else could.
+
+    Several --run that differ in their seed are one row, with intervals over instructions and seeds. Beside
+    scores stand what training took, how many prompts pay, in which order, and which for what. Work on dev: a
+    look at test is recorded in the run.
+    """
+    from personakit.cli.instruction_evaluating import InstructionRequest, evaluate_instructions
+
+    request = InstructionRequest(
+        run or [], baseline, data, split, limit, seed, output, resume, dry_run, judge, variants
+    )
+    return evaluate_instructions(request)
 
 
 def _score(predictions: Path | None, golds: Path | None) -> Result:

@@ -27,6 +27,7 @@ def report(folders: Folders = None) -> Result:
     """Write report.html of an evaluation again."""
     from personakit.cli.evaluating import write_page
     from personakit.cli.evaluation_folder import ROOT
+    from personakit.cli.instruction_evaluating import SUITE, write_instruction_page
 
     chosen = folders or sorted(ROOT.glob("eval-*/results.json"), key=lambda path: path.stat().st_mtime)[-1:]
     if not chosen:
@@ -36,7 +37,8 @@ def report(folders: Folders = None) -> Result:
         folder = folder.parent if folder.name == "results.json" else folder
         results = _results(folder)
         runs = {name: Path(name) for name in results["made_by"]["runs"]}
-        pages.append(write_page(folder, results, runs=runs, looks=_looks(results, runs)))
+        write = write_instruction_page if results["made_by"]["suite"] == SUITE else write_page
+        pages.append(write(folder, results, runs=runs, looks=_looks(results, runs)))
     return Result(
         [{"report": str(page)} for page in pages],
         lambda out: out.print("\n".join(harmless(str(page)) for page in pages)),

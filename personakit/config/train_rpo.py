@@ -27,9 +27,10 @@ class RetrievalSettings:
 
     name: str = setting(
         "bm25",
-        "how items are ranked for a query: bm25, dense (LaMP's encoder), dense:ENCODER, recency, random",
+        "how items are ranked for a query: bm25, dense (LaMP's encoder), dense:ENCODER, recency, random, or "
+        "pillow:RUN, the matching network of a run of PILLOW on histories",
         provenance=LAMP,
-        pattern=r"bm25|dense(:.+)?|recency|random",
+        pattern=r"bm25|dense(:.+)?|recency|random|pillow:.+",
     )
     k: int = setting(4, "items shown for a query: more evidence, longer prompts", provenance=LAMP, minimum=1)
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 #: Columns of text; they stand first, and are folded where the terminal is narrow.
-_TEXTS = ("method", "against", "base")
+_TEXTS = ("method", "against", "base", "prompt")
 
 
 def number(value: float | None, *, signed: bool = False) -> str:

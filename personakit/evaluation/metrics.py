@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 #: The measure beside the metrics that tells what rewriting keeps of the generic answer.
 CONTENT_KEPT = "content_kept"
+#: A judge's verdict, which a sample lacks where the judge's words could not be read.
+JUDGE = "judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,23 @@ class Mean:
     def parts(self, samples: Sequence[Scored]) -> Floats:
         """Return [value, 1] for each sample."""
         return np.array([(sample.scores[self.name], 1.0) for sample in samples]).reshape(-1, 2)
+
+    def finish(self, sums: Floats) -> Floats:
+        """Divide the sum by the count."""
+        return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanOfSome:
+    """A mean over the samples that have the score; the others weigh nothing."""
+
+    name: str
+    width: int = 2
+
+    def parts(self, samples: Sequence[Scored]) -> Floats:
+        """Return [value, 1] for each sample, [0, 0] where there is no value."""
+        rows = [(s.scores[self.name], 1.0) if self.name in s.scores else (0.0, 0.0) for s in samples]
+        return np.array(rows).reshape(-1, 2)
 
     def finish(self, sums: Floats) -> Floats:
         """Divide the sum by the count."""
@@ -139,6 +158,8 @@ def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
         return ContentKept()
     if name == "RMSE":
         return RootMeanSquare(name)
+    if name == JUDGE:
+        return MeanOfSome(name)
     if name == "f1":
         if not labels:
             raise UserError(

@@ -19,6 +19,7 @@ from personakit.evaluation.layout import interval, percent, percents
 from personakit.evaluation.price import costs_of
 from personakit.evaluation.results import ALL, PRIMARY
 from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples
+from personakit.evaluation.shown_report import shown_section
 from personakit.evaluation.table import legend, methods, sentences
 from personakit.files import write_text
 
@@ -69,6 +70,7 @@ def write_report(
         by_task=[_plot(results, task, base) for task in results["tasks"]],
         differences=_differences(results),
         transfer=_transfer(results),
+        shown=shown_section(results),
         curves=training_charts(training or {}),
         costs=_costs(results, log),
         baseline=base,

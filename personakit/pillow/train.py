@@ -68,7 +68,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     reward = TextReward(
         model,
         wording,
-        _weights(config.rl.reward),
+        reward_weights(config.rl.reward),
         max_new_tokens=config.rl.reward.max_new_tokens,
         prompt_cost=config.rl.prompt_cost,
         encoder=encoder,
@@ -96,7 +96,7 @@ def check_plan(config: TrainPILLOW) -> None:
     if config.tuning.enabled:
         check_settings(tuning_settings(config))
     layers_of(config.matcher.encoder)
-    if not any(_weights(config.rl.reward).values()):
+    if not any(reward_weights(config.rl.reward).values()):
         raise UserError(
             "every weight of rl.reward is 0, expected one above it", hint="set rl.reward.likelihood=1"
         )
@@ -195,7 +195,8 @@ def _shape(config: TrainPILLOW, width: int) -> Shape:
     return Shape(width=width, m=matcher.m, size=matcher.size, hidden=matcher.hidden, stop=matcher.stop)
 
 
-def _weights(reward: RewardSettings) -> dict[str, float]:
+def reward_weights(reward: RewardSettings) -> dict[str, float]:
+    """Return the weight of each of `rewards.REWARDS` in what a selection earns."""
     return {
         "likelihood": reward.likelihood,
         "rouge-L": reward.rouge_l,

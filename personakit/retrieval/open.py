@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 from personakit.contracts import ContextProvider
@@ -23,12 +24,25 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
 }
 RETRIEVERS = tuple(_OPTIONS)
 
+OpenProvider = Callable[[str, int], ContextProvider]
+"""From what stands behind the colon, and how many items, to a `ContextProvider`."""
+_OF_RUNS: dict[str, OpenProvider] = {}
+
+
+def offer_provider(kind: str, open_: OpenProvider) -> None:
+    """Let `kind:RUN` name, wherever a retriever is named, what `open_` opens: how methods compose.
+
+    A method that chooses what a model is told is on a floor above; `personakit.methods` offers it here.
+    """
+    _OF_RUNS[kind] = open_
+
 
 def open_retriever(name: str, k: int, **options: Any) -> ContextProvider:
     """Return the retriever that gives each query the best `k` items of its profile, best first.
 
     `name` is `bm25`, `dense` (with LaMP's encoder), `dense:NAME` (any transformers or
-    sentence-transformers encoder, a hub name or a folder), `recency`, `random` or `none`. A profile
+    sentence-transformers encoder, a hub name or a folder), `recency`, `random` or `none`, or `METHOD:RUN`
+    where a method offers it (`offer_provider`). A profile
     of fewer than `k` items gives all of them, those that share no word with the query included, as
     in LaMP. `options` go to the retriever: `cached_profiles` (bm25), `device`, `batch_size`,
     `cached_items` (dense), `seed` (random).
@@ -37,6 +51,8 @@ def open_retriever(name: str, k: int, **options: Any) -> ContextProvider:
     where an encoder cannot be loaded.
     """
     kind, colon, encoder = name.partition(":")
+    if encoder and kind in _OF_RUNS and k > 0:
+        return _OF_RUNS[kind](encoder, k)
     if kind not in _OPTIONS or (colon and (kind != "dense" or not encoder)):
         raise _unknown("retriever", name, (*RETRIEVERS, "dense:NAME"))
     for option in options:

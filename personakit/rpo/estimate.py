@@ -66,9 +66,9 @@ def _with_some_draft(each: Drafted) -> Drafted:
 
 
 def _provider(config: TrainRPO) -> ContextProvider:
-    """The retriever; recency for a dense one, whose encoder need not be loaded to count tokens."""
-    dense = config.retrieval.name.startswith("dense")
-    return open_retriever("recency" if dense else config.retrieval.name, config.retrieval.k)
+    """The retriever; recency for one with a model behind it, which need not be loaded to count tokens."""
+    name = config.retrieval.name
+    return open_retriever("recency" if name.startswith(("dense", "pillow:")) else name, config.retrieval.k)
 
 
 class _NoItems:

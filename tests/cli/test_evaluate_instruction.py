@@ -1,0 +1,213 @@
+"""`personakit eval instruction`: rows, what was shown, files, resuming, seeds, a judge."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personakit.cli import main
+from personakit.evaluation.samples import read_samples
+
+from .conftest import Call
+from .tiny_pillow import SPLITS, make_instructions, make_pillow_run
+
+ROWS = [
+    "LoRA alone",
+    "random",
+    "cosine",
+    "MMR",
+    "PILLOW",
+    "best of 16, oracle",
+    "greedy oracle",
+    "full fine-tuning",
+]
+
+
+@pytest.fixture(scope="module")
+def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_instructions(tmp_path_factory.mktemp("instructions"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, instructions: Path) -> Path:
+    return make_pillow_run(tmp_path_factory.mktemp("pillow") / "run", tiny_model, instructions)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "eval"
+    assert main(["eval", "instruction", "--run", str(run), "--output", str(folder)]) == 0
+    return folder
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return document
+
+
+def test_every_row_has_every_metric_and_an_interval(evaluated: Path) -> None:
+    rows = [row for row in results_of(evaluated)["rows"] if row["task"] == "instruction"]
+    assert list(dict.fromkeys(row["method"] for row in rows)) == ROWS
+    for row in rows:
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["examples"] == SPLITS["dev"]
+    assert [row["metric"] for row in rows[:3]] == ["rouge-L", "exact", "likelihood"]
+    context = {row["method"]: row["context_tokens"] for row in rows}
+    assert context["LoRA alone"] == context["full fine-tuning"] == 0
+    assert all(context[name] > 0 for name in ROWS[1:7])
+
+
+def test_no_row_is_shown_an_answer_and_what_is_kept_out_is_counted(evaluated: Path) -> None:
+    assert results_of(evaluated)["kept_out"] == {"queries": 1, "prompts": 1}
+    shown = {
+        (sample.method, sample.query_id): sample.trace.get("picks", "").split()
+        for log in ("samples.jsonl", "variants.jsonl")
+        for sample in read_samples(evaluated / log)
+    }
+    assert not any("4" in picks for (_, query), picks in shown.items() if query == "dev-0")
+    assert any("4" in picks for (_, query), picks in shown.items() if query != "dev-0")
+    assert all(len(set(picks)) == len(picks) for picks in shown.values())
+    for query in (f"dev-{number}" for number in range(SPLITS["dev"])):
+        assert shown["PILLOW", query] == shown["PILLOW, reversed", query][::-1]
+        assert sorted(shown["PILLOW", query]) == sorted(shown["PILLOW, shuffled", query])
+        for one, more in (("PILLOW, m=1", "PILLOW"), ("PILLOW", "PILLOW, m=3")):
+            assert shown[more, query][: len(shown[one, query])] == shown[one, query]
+
+
+def test_an_oracle_finds_the_likeliest_answers(evaluated: Path) -> None:
+    rows = results_of(evaluated)["rows"]
+    likelihood = {row["method"]: row["value"] for row in rows if row["metric"] == "likelihood"}
+    one = {
+        sample.query_id: sample.scores or {}
+        for sample in read_samples(evaluated / "samples.jsonl")
+        if sample.method == "random"
+    }
+    assert likelihood["random"] == pytest.approx(sum(each["likelihood"] for each in one.values()) / len(one))
+    assert likelihood["greedy oracle"] >= max(likelihood[name] for name in ("random", "cosine", "MMR"))
+    assert likelihood["best of 16, oracle"] >= likelihood["random"]
+
+
+def test_it_says_what_training_took_and_what_was_shown(evaluated: Path) -> None:
+    results = results_of(evaluated)
+    training = {row["method"]: row for row in results["training"]}
+    assert training["PILLOW"]["flops"] == 200  # both stages
+    assert training["PILLOW"]["gradient_optimizer_bytes"] == 10
+    assert training["cosine"]["flops"] == 100
+    assert training["full fine-tuning"]["peak_bytes"] == 90
+    [price] = results["prices"]
+    assert (price["bytes"], price["flops"]) == (0.1, 1.0)
+    shown = results["matching"]
+    assert [one["m"] for one in shown["curve"] if one["method"] == "PILLOW"] == [0, 1, 2, 3, 4]
+    assert {one["order"] for one in shown["order"]} == {"reversed", "shuffled"}
+    spread = {one["method"]: one for one in shown["selections"]}
+    assert 0 < spread["PILLOW"]["coverage"] <= 1
+    assert spread["random"]["entropy"] <= spread["random"]["of_entropy"]
+    assert {gap["method"] for gap in results["gap_closed"]} == {"PILLOW"}
+
+
+def test_the_pay_of_all_prompts_is_the_gain_over_the_model_alone(evaluated: Path) -> None:
+    results = results_of(evaluated)
+    paid = sum(one["shown"] * one["likelihood"] for one in results["matching"]["paid"])
+    curve = {
+        one["m"]: one["likelihood"]["value"]
+        for one in results["matching"]["curve"]
+        if one["method"] == "PILLOW"
+    }
+    assert paid / SPLITS["dev"] == pytest.approx(curve[4] - curve[0], abs=1e-4)
+    kinds = {kind for one in results["matching"]["paid"] for kind in one["kinds"]}
+    assert kinds == {"ask", "tell"}
+
+
+def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run: Path) -> None:
+    page = (evaluated / "report.html").read_text()
+    for words in ("Which prompt paid how much", "What training took", "Prompts shown", "pool-1"):
+        assert words in page
+    (evaluated / "report.html").unlink()
+    assert call("report", evaluated).status == 0
+    assert (evaluated / "report.html").read_text() == page
+    done = call("eval", "instruction", "--run", run, "--no-variants", "--limit", "2")
+    assert done.status == 0, done.err
+    for words in ("rouge-L", "likelihood", "training", "greedy oracle", "kept out", "% of the pool"):
+        assert words in done.out
+
+
+@pytest.mark.parametrize("cut", [700, 20_000])
+def test_a_stopped_evaluation_ends_with_the_same_files(
+    cut: int, call: Call, evaluated: Path, run: Path
+) -> None:
+    stopped = Path("stopped")
+    shutil.copytree(evaluated, stopped)
+    for name in ("results.json", "report.html"):
+        (stopped / name).unlink()
+    logs = [stopped / "samples.jsonl", stopped / "variants.jsonl"]
+    if cut < 10_000:
+        logs[1].unlink()
+        logs[0].write_bytes(logs[0].read_bytes()[:cut])
+    else:
+        logs[1].write_bytes(logs[1].read_bytes()[: cut - 10_000])
+    done = call("eval", "instruction", "--run", run, "--output", stopped, "--resume")
+    assert done.status == 0, done.err
+    assert (stopped / "results.json").read_bytes() == (evaluated / "results.json").read_bytes()
+
+
+def test_runs_of_several_seeds_are_one_row(
+    call: Call, run: Path, tiny_model: Path, instructions: Path, tmp_path: Path
+) -> None:
+    other = make_pillow_run(tmp_path / "other", tiny_model, instructions, seed=1, full=False)
+    options = ("--no-variants", "--baseline", "alone", "--baseline", "random")
+    done = call("eval", "instruction", "--run", run, "--run", other, *options, "--json")
+    assert done.status == 0, done.err
+    assert {(row["method"], row["seeds"]) for row in done.document["rows"]} == {
+        ("LoRA alone", 2),
+        ("random", 2),
+        ("PILLOW", 2),
+    }
+    refused = call("eval", "instruction", "--run", run, "--run", other, "--baseline", "full")
+    assert refused.status == 2
+    assert "controls.full_fine_tuning" in refused.err
+
+
+def test_a_judge_sets_every_answer_against_the_model_alone(call: Call, run: Path, tiny_model: Path) -> None:
+    options = ("--no-variants", "--limit", "2", "--baseline", "alone", "--judge", tiny_model)
+    done = call("eval", "instruction", "--run", run, *options, "--json")
+    assert done.status == 0, done.err
+    judged = {row["method"]: row["value"] for row in done.document["rows"] if row["metric"] == "judge"}
+    assert judged["LoRA alone"] == 0.5
+    unread = done.document["unread_verdicts"].get("PILLOW", 0)
+    assert (judged["PILLOW"] is None) == (unread == 2)
+
+
+def test_a_dry_run_says_what_would_be_done(call: Call, run: Path) -> None:
+    done = call("eval", "instruction", "--run", run, "--dry-run", "--json")
+    assert done.status == 0, done.err
+    assert done.document["labels"] == ROWS
+    assert done.document["instructions"] == SPLITS["dev"]
+    assert not Path("runs").exists()
+
+
+def test_what_it_cannot_evaluate_is_one_sentence(
+    call: Call, run: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    done = call("eval", "instruction", "--run", tiny_run)
+    assert (done.status, "a run of rpo, expected one of pillow" in done.err) == (2, True)
+    done = call("eval", "instruction", "--run", run, "--baseline", "nearest")
+    assert (done.status, 'unknown --baseline "nearest"' in done.err) == (2, True)
+    changed = tmp_path / "changed"
+    shutil.copytree(run, changed)
+    lines = (changed / "pool.jsonl").read_text().splitlines(keepends=True)
+    (changed / "pool.jsonl").write_text("".join(lines[:-1]))
+    done = call("eval", "instruction", "--run", changed)
+    assert (done.status, "has changed since the matching network was trained" in done.err) == (2, True)
+
+
+def test_a_look_at_test_is_recorded(call: Call, run: Path) -> None:
+    for looks in (1, 2):
+        done = call(
+            "eval", "instruction", "--run", run, "--split", "test", "--no-variants", "--output", f"t{looks}"
+        )
+        assert done.status == 0, done.err
+        assert len((run / "test_looks.jsonl").read_text().splitlines()) == looks

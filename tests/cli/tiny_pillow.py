@@ -1,0 +1,78 @@
+"""A finished run of PILLOW, tiny and made in a second: its matching network has not learnt anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from personakit.config import TrainPILLOW, load, to_yaml
+from personakit.data.instructions import write_instructions
+from personakit.records import Instruction, Pool
+
+SPLITS = {"lora": 4, "train": 4, "dev": 6, "test": 4}
+
+
+def instruction(name: str, number: int) -> Instruction:
+    kind = ("ask", "tell")[number % 2]
+    return Instruction(
+        f"{name}-{number}", f"{kind} {name} {number}", f"of {number * 7}", f"{name} says {number}"
+    )
+
+
+def make_instructions(folder: Path) -> Path:
+    """Write four splits and a pool of five prompts, of which one answers the first instruction of dev."""
+    for split, count in SPLITS.items():
+        rows = [instruction(split, number) for number in range(count)]
+        write_instructions(folder / "instructions" / f"{split}.jsonl", rows)
+    prompts = [instruction("pool", number) for number in range(4)]
+    own = Instruction("leak", "say it", "", instruction("dev", 0).output)
+    write_instructions(folder / "instructions" / "pool.jsonl", [*prompts, own])
+    return folder
+
+
+def make_pillow_run(folder: Path, model: Path, data: Path, *, seed: int = 0, full: bool = True) -> Path:
+    """Write what `train pillow` leaves behind, with `model` as the tuned and the fully tuned one."""
+    from personakit.data.instructions import open_pool
+    from personakit.models.local import LocalModel
+    from personakit.pillow.encoding import open_text_encoder
+    from personakit.pillow.matcher import MatcherFacts, save_matcher
+    from personakit.pillow.network import MatchingNetwork, Shape
+    from personakit.pillow.pool import save_pool
+
+    overrides = [
+        f"model={model}",
+        f"data.path={data}",
+        "data.template=plain",
+        f"seed={seed}",
+        "rl.reward.max_new_tokens=6",
+    ]
+    settings = load(TrainPILLOW, None, overrides)
+    shutil.copytree(model, folder / "model")
+    if full:
+        shutil.copytree(model, folder / "controls" / "full_fine_tuning")
+    pool: Pool = open_pool("pool", data).pool
+    encoder = open_text_encoder(settings.matcher.encoder, LocalModel.load(str(folder / "model")))
+    shape = Shape(width=16, m=settings.matcher.m, size=8, hidden=8)
+    facts = MatcherFacts(settings.matcher.encoder, encoder.fingerprint, pool.fingerprint, shape)
+    save_matcher(MatchingNetwork(shape, seed=seed), facts, folder / "matcher")
+    save_pool(pool, folder)
+    (folder / "config.yaml").write_text(to_yaml(settings))
+    tuned = {"flops": 100, "gradient_bytes": 4, "optimizer_bytes": 6, "peak_bytes": 50, "seconds": 2.0}
+    whole = {"flops": 200, "gradient_bytes": 40, "optimizer_bytes": 60, "peak_bytes": 90, "seconds": 3.0}
+    (folder / "run.json").write_text(
+        json.dumps(
+            {
+                "method": "pillow",
+                "status": "finished",
+                "created": f"2026-01-02T00:00:{seed:02}+00:00",
+                "seed": seed,
+                "seconds": 1.0,
+                "stages": {},
+                "config": asdict(settings),
+                "compute": {"lora": tuned, "full-fine-tuning": whole, "matching": tuned},
+            }
+        )
+    )
+    return folder
