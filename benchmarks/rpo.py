@@ -12,11 +12,10 @@ stdout and to benchmarks/results/NAME-DATASEED.txt.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from _runs import personakit, train
 
 from personakit.files import write_text
 
@@ -25,25 +24,6 @@ RESULTS = Path(__file__).parent / "results"
 UNSEEN = ("nano:terse", "nano:wordy", "nano:noisy")
 #: What RL is set against, where there is RL; a plain `train rpo` leaves them out.
 CONTROLS = ("controls.sft_continued=true", "controls.without_curriculum=true")
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
-
-
-def personakit(*arguments: str) -> str:
-    """Run one command on one thread and return what it printed."""
-    command = [sys.executable, "-m", "personakit", *arguments]
-    done = subprocess.run(command, env=ALONE, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
-    return done.stdout
-
-
-def train(folder: Path, seed: int, data: str, config: list[str], overrides: list[str]) -> Path:
-    """Train one seed, or go on with it."""
-    begun = (folder / "run.json").exists()
-    controls = () if "stages=sft" in overrides else CONTROLS
-    settings = [*config, f"seed={seed}", f"data.path={data}", *controls, *overrides]
-    personakit("train", "rpo", *settings, "--output", str(folder), *(["--resume"] if begun else []))
-    return folder
 
 
 def main() -> None:
@@ -65,10 +45,12 @@ def main() -> None:
     config = ["--config", options.config] if options.config else []
     if not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
+    controls = () if "stages=sft" in options.overrides else CONTROLS
+    settings = [*config, f"data.path={data}", *controls, *options.overrides]
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(
             pool.map(
-                lambda seed: train(folder / f"seed-{seed}", seed, str(data), config, options.overrides),
+                lambda seed: train("rpo", folder / f"seed-{seed}", [*settings, f"seed={seed}"]),
                 range(options.seeds),
             )
         )

@@ -56,6 +56,13 @@ class WarmStartSettings:
     batch_size: int = setting(16, "examples in a batch, a device", minimum=1)
     learning_rate: float = setting(1e-3, "the peak; too high and the answers fall apart", minimum=0.0)
     warmup_share: float = setting(0.05, "share of the steps spent warming up", minimum=0.0, maximum=1.0)
+    bare_share: float = setting(
+        0.0,
+        "share of the template's summaries that give a user's phrases without their place in an answer "
+        "('begins with'): training can then choose between the two",
+        minimum=0.0,
+        maximum=1.0,
+    )
     without_summary_share: float = setting(
         0.1,
         "share of the generator's examples whose summary is left out: it must know requests without one too",
@@ -105,6 +112,13 @@ class JointSettings:
         provenance=PLUS,
         minimum=0.0,
     )
+    base_share: float = setting(
+        0.0,
+        "share of a summary's reward that the base pays, which is never trained to read summaries: they are "
+        "then worded for models that were not; costs a forward pass",
+        minimum=0.0,
+        maximum=1.0,
+    )
     reference: Literal["base", "generator"] = setting(
         "base",
         "whose answers without a summary the margin is measured against: the model's before any training, or "
@@ -132,6 +146,19 @@ class JointSettings:
 
 
 @dataclass
+class PopiControlSettings:
+    """What POPI is set against, trained beside it on the same pairs: needed for a fair comparison."""
+
+    population_dpo: bool = setting(
+        False, "the same warm start and DPO for all users alike, without summaries, for as many tokens"
+    )
+    frozen_generator: bool = setting(
+        False,
+        "an inference model trained as POPI's is, for a generator that stays the base as it came",
+    )
+
+
+@dataclass
 class TrainPOPI:
     """Warm starts of both models, then both under one preference objective."""
 
@@ -142,3 +169,4 @@ class TrainPOPI:
     lora: AdapterSettings = field(default_factory=AdapterSettings)
     warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     joint: JointSettings = field(default_factory=JointSettings)
+    controls: PopiControlSettings = field(default_factory=PopiControlSettings)

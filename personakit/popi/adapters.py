@@ -17,6 +17,8 @@ INFERENCE = "inference"
 GENERATOR = "generator"
 START = "start"
 """The inference model as it was when training began."""
+BASE = "base"
+"""No adapter at all."""
 
 Role = Literal["inference", "generator"]
 ROLES: tuple[Role, Role] = ("inference", "generator")
@@ -82,9 +84,9 @@ def adapter_weights(model: Any, name: str) -> list[Any]:
 def active(model: Any, name: str, *, trained: Sequence[str]) -> Iterator[None]:
     """Run the block with one adapter on; within it and after it, those in `trained` have gradients.
 
-    Without a `START` adapter its name stands for the base alone.
+    `BASE` turns all of them off, and so does `START` where there is no such adapter.
     """
-    alone = name == START and START not in model.peft_config
+    alone = name == BASE or (name == START and START not in model.peft_config)
     if not alone:
         model.set_adapter(name)
     try:

@@ -41,6 +41,8 @@ class JointSettings(StageSettings):
     """How dear it is for the generator to move away from the reference (per nat)."""
     kl: float = 0.01
     """Weight of KL(q || what q began as), per nat; 0: none, and one forward pass less."""
+    base_share: float = 0.0
+    """Share of a summary's reward that the base pays, to which summaries are as new as to any other model."""
     schedule: Schedule = "joint"
     alternate_every: int = 10
     """Alternating: steps of the inference model before as many of the generator."""
@@ -83,6 +85,17 @@ def check_joint(settings: JointSettings) -> None:
         raise UserError(
             f"{wrong} is {getattr(settings, wrong)}, expected {expected}",
             hint="0.1 and 0.01 are the defaults of beta and kl",
+        )
+    if not 0 <= settings.base_share <= 1:
+        raise UserError(
+            f"base_share is {settings.base_share}, expected 0 to 1",
+            hint="0.5 lets the generator and the base pay alike",
+        )
+    if settings.base_share and settings.reference != "base":
+        raise UserError(
+            f"base_share is {settings.base_share} and reference is {settings.reference}: what a summary is "
+            "worth to the base is measured against the base's own answers",
+            hint="set reference=base, or base_share=0",
         )
     if settings.max_tokens is not None:
         raise UserError(

@@ -1,14 +1,16 @@
 """`personakit train popi`: users' signals into prompts, warm starts of both models, the joint stage.
 
 Each stage leaves what it made in the run and is passed over when the run is resumed: the warm starts in
-`warm/`, the result in `model/inference` and `model/generator`. A summary is only ever judged on pairs that it
-was not inferred from: the data keeps them apart (`records.PreferenceUser`).
+`warm/`, the result in `model/inference` and `model/generator`, the controls in `controls/`. A summary is only
+ever judged on pairs that it was not inferred from: the data keeps them apart (`records.PreferenceUser`).
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,13 @@ from personakit.data.preferences import PreferenceStore, open_preferences
 from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.open import resolve_model
+from personakit.popi.adapters import Role
+from personakit.popi.trained_controls import (
+    FROZEN,
+    FROZEN_FOLDER,
+    WARM_POPULATION,
+    optimise_population,
+)
 from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary, train_jointly
 from personakit.popi.settings import check_joint
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
@@ -84,41 +93,62 @@ def train_on_users(
             hint="hold out fewer, or raise max_length where users were left out for their length",
         )
     trained, judged = users[: len(users) - held_out], users[len(users) - held_out :]
-    warm: dict[str, Path] = {}
+    warm: dict[Role, Path] = {}
     if config.warm_start.enabled:
-        by_id = {person.user_id: person for person in people}
-        summaries = [
-            template_summary(
-                by_id[user.user_id].signals,
-                count_tokens=count_tokens,
-                max_tokens=config.joint.summary_tokens - 1,  # one is the end's
-            )
-            for user in trained
-        ]
-        run.record(template_summaries_empty=sum(not summary for summary in summaries))
-        answers = generator_examples(
-            trained,
-            summaries,
-            with_summary,
-            without_share=config.warm_start.without_summary_share,
-            seed=config.seed,
-        )
-        warm["inference"] = _warm(
-            config, WARM_INFERENCE, "inference", inference_examples(trained, summaries), run, progress
-        )
-        warm["generator"] = _warm(config, WARM_GENERATOR, "generator", answers, run, progress)
-    return train_jointly(
-        config.model,
-        trained,
-        with_summary,
-        joint_settings(config),
-        run,
-        JOINT,
-        inference=warm.get("inference"),
-        generator=warm.get("generator"),
-        evaluation=judged,
-        progress=progress,
+        warm = _warm_starts(config, people, trained, with_summary, count_tokens, run, progress)
+    settings = joint_settings(config)
+    train = partial(
+        train_jointly, config.model, trained, with_summary, run=run, evaluation=judged, progress=progress
     )
+    result = train(settings, stage=JOINT, inference=warm.get("inference"), generator=warm.get("generator"))
+    if config.controls.frozen_generator:
+        train(
+            replace(settings, schedule="generator-frozen", reference="base", base_share=0.0),
+            stage=FROZEN,
+            inference=warm.get("inference"),
+            output=str(FROZEN_FOLDER),
+        )
+    if config.controls.population_dpo:
+        start = config.model
+        if config.warm_start.enabled:
+            none = [""] * len(trained)
+            answers = generator_examples(trained, none, with_summary, without_share=1.0, seed=config.seed)
+            start = str(_warm(config, WARM_POPULATION, "population", answers, run, progress))
+        optimise_population(config, trained, with_summary, settings, result.tokens, start, run, progress)
+    return result
+
+
+def _warm_starts(
+    config: TrainPOPI,
+    people: Sequence[PreferenceUser],
+    users: Sequence[SummarisedUser],
+    with_summary: WithSummary,
+    count_tokens: Callable[[str], int],
+    run: Run,
+    progress: Progress,
+) -> dict[Role, Path]:
+    """Fine-tune both models on summaries by the template."""
+    warm, drawn = config.warm_start, random.Random(f"{config.seed}/template")
+    signals = {person.user_id: person.signals for person in people}
+    summaries = [
+        template_summary(
+            signals[user.user_id],
+            count_tokens=count_tokens,
+            max_tokens=config.joint.summary_tokens - 1,  # one is the end's
+            bare=drawn.random() < warm.bare_share,
+        )
+        for user in users
+    ]
+    run.record(template_summaries_empty=sum(not summary for summary in summaries))
+    answers = generator_examples(
+        users, summaries, with_summary, without_share=warm.without_summary_share, seed=config.seed
+    )
+    return {
+        "inference": _warm(
+            config, WARM_INFERENCE, "inference", inference_examples(users, summaries), run, progress
+        ),
+        "generator": _warm(config, WARM_GENERATOR, "generator", answers, run, progress),
+    }
 
 
 def check_plan(config: TrainPOPI) -> None:
@@ -133,6 +163,11 @@ def check_plan(config: TrainPOPI) -> None:
             f"data.signal_tokens is {config.data.signal_tokens}, expected at most {room} (max_length "
             f"{config.max_length} less {config.joint.summary_tokens} of a summary)",
             hint="raise max_length, or lower data.signal_tokens or joint.summary_tokens",
+        )
+    if config.controls.frozen_generator and config.joint.schedule == "generator-frozen":
+        raise UserError(
+            "controls.frozen_generator is true and joint.schedule is generator-frozen: they are the same",
+            hint="set joint.schedule=joint, or controls.frozen_generator=false",
         )
     if config.joint.reference == "generator" and not config.warm_start.enabled:
         raise UserError(
@@ -195,6 +230,7 @@ def joint_settings(config: TrainPOPI) -> JointSettings:
         generator_summaries=joint.generator_summaries,
         beta=joint.beta,
         kl=joint.kl,
+        base_share=joint.base_share,
         schedule=joint.schedule,
         alternate_every=joint.alternate_every,
         reference=joint.reference,

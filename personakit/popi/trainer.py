@@ -11,6 +11,7 @@ far, and would scale the policy gradient down with their own.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,15 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from transformers import Trainer
 
 from personakit.models.tokens import encode_prompts
-from personakit.popi.adapters import GENERATOR, INFERENCE, START, active, adapter_weights, let_train
+from personakit.popi.adapters import (
+    BASE,
+    GENERATOR,
+    INFERENCE,
+    START,
+    active,
+    adapter_weights,
+    let_train,
+)
 from personakit.popi.likelihood import Likelihood, likelihood
 from personakit.popi.objective import (
     generator_loss,
@@ -38,7 +47,9 @@ from personakit.popi.summaries import Summary, sample_summaries
 #: What the bar and metrics.jsonl know beside transformers' own.
 METRICS = (
     *("reward", "reward_std", "margin", "accuracy", "generator_loss", "kl", "entropy", "summary_tokens"),
-    *("summaries_capped", "summaries_empty", "summaries_distinct", "groups_without_spread"),
+    *("summaries_capped", "summaries_empty", "summaries_distinct", "users_distinct"),
+    *("groups_without_spread", "base_reward"),
+    *("accuracy_none", "accuracy_another", "bits_over_none", "bits_over_another"),
     *("grad_norm_inference", "grad_norm_generator"),
 )
 
@@ -105,6 +116,10 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         present = self._present(visits)
         paid = rewards(judged, present)
         values = self._values(groups, paid, judged, present)
+        if self._settings.base_share and "inference" in turn:
+            by_base = rewards(self._margins(network, visits, groups, answering=BASE, trained=turn), present)
+            values["base_reward"] = float(by_base.mean())
+            paid = torch.lerp(paid, by_base, self._settings.base_share)
         if "inference" in turn:
             values |= self._inference_step(network, visits, groups, paid, turn)
         if self.accelerator.sync_gradients:
@@ -120,15 +135,23 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[torch.Tensor, None, None]:
-        """Judge sampled summaries of users who are not trained on."""
+        """Judge sampled summaries of users who are not trained on, beside none and another user's."""
         visits = [self._data.visits[place] for place in inputs["place"].tolist()]
         network = self.accelerator.unwrap_model(model)
         with active(network, INFERENCE, trained=()), self._evaluating(network):
             groups = self._sampled(network, visits)
-        judged = self._margins(network, visits, groups, gradients=False, trained=())
+        judged = self._margins(network, visits, groups, trained=())
         present = self._present(visits)
         paid = rewards(judged, present)
-        self._note(self._judged, self._values(groups, paid, judged, present))
+        values = self._values(groups, paid, judged, present)
+        for name, instead in (("none", self._none(visits)), ("another", self._others(network, visits))):
+            if instead:
+                told = self._margins(network, visits, instead, trained=())
+                values |= {
+                    f"accuracy_{name}": _accuracy(told, present),
+                    f"bits_over_{name}": float(paid.mean() - rewards(told, present).mean()) / math.log(2),
+                }
+        self._note(self._judged, values)
         return -paid.mean(), None, None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -143,13 +166,27 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         # weights where there is none. Ours are in folders of their names, which a resume does read.
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
-    def _sampled(self, network: Any, visits: Sequence[Visit]) -> list[list[Summary]]:
+    def _none(self, visits: Sequence[Visit]) -> list[list[Summary]]:
+        return [[Summary("", [], capped=False)] for _ in visits]
+
+    def _others(self, network: Any, visits: Sequence[Visit]) -> list[list[Summary]]:
+        """The first summary of the held-out user after each; none where there is one user alone."""
+        held_out = [self._data.visits[row["place"]] for row in self.eval_dataset]
+        if len(held_out) < 2:
+            return []
+        after = dict(zip(held_out, [*held_out[1:], *held_out[:1]], strict=True))
+        with active(network, INFERENCE, trained=()), self._evaluating(network):
+            return self._sampled(network, [after[each] for each in visits], group=1)
+
+    def _sampled(
+        self, network: Any, visits: Sequence[Visit], group: int | None = None
+    ) -> list[list[Summary]]:
         return sample_summaries(
             network,
             self.processing_class,
             [self._data.users[each.user].summary_prompt for each in visits],
             [each.place for each in visits],
-            group=self._settings.summaries,
+            group=group or self._settings.summaries,
             cap=self._settings.summary_tokens,
             seed=self.args.seed,
         )
@@ -172,7 +209,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             parts.append(own.detach())
         if learnt < self._settings.summaries:
             rest = [group[learnt:] for group in groups]
-            parts.append(self._margins(network, visits, rest, gradients=False, trained=turn))
+            parts.append(self._margins(network, visits, rest, trained=turn))
         return torch.cat(parts, dim=1)
 
     def _inference_step(
@@ -207,10 +244,11 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         visits: Sequence[Visit],
         groups: Sequence[Sequence[Summary]],
         *,
-        gradients: bool,
         trained: Sequence[str],
+        gradients: bool = False,
+        answering: str = GENERATOR,
     ) -> torch.Tensor:
-        """Return the margins, (B, summaries of a group, K), of the generator's answers.
+        """Return the margins, (B, summaries of a group, K), of the generator's answers, or of the base's.
 
         Summaries of a user that read the same are run once. Where a user has fewer than K pairs, the places
         that are left over repeat the first (`_present` tells them apart).
@@ -231,7 +269,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             wide = [rows[summary.text] for summary in group]
             first_row.append([row + row[:1] * (self._settings.pairs - len(row)) for row in wide])
         ids = encode_prompts(self.processing_class, prompts)
-        with active(network, GENERATOR, trained=trained):
+        with active(network, answering, trained=trained):
             if gradients:
                 log_p = self._scored(network, ids, answers).log_p
             else:
@@ -299,14 +337,13 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         """What is logged of one batch of summaries; `judged` are margins (B, G, K), `paid` rewards (B, G)."""
         every = [summary for group in groups for summary in group]
         weights = present.expand_as(judged)
-        hits = (judged > 0).float() + 0.5 * (judged == 0).float()
         spread = paid.amax(-1) - paid.amin(-1)
         learnt = self._settings.generator_summaries or self._settings.summaries
         return {
             "reward": float(paid.mean()),
             "reward_std": float(paid.std(-1).mean()),
             "margin": float((judged * weights).sum() / weights.sum()),
-            "accuracy": float((hits * weights).sum() / weights.sum()),
+            "accuracy": _accuracy(judged, present),
             "generator_loss": float(generator_loss(judged[:, :learnt], present)),
             "summary_tokens": sum(len(summary.tokens) for summary in every) / len(every),
             "summaries_capped": sum(summary.capped for summary in every) / len(every),
@@ -315,6 +352,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                 len({summary.text for summary in group}) / len(group) for group in groups
             )
             / len(groups),
+            "users_distinct": len({group[0].text for group in groups}) / len(groups),
             "groups_without_spread": float((spread == 0).float().mean()),
         }
 
@@ -324,6 +362,13 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         means = self.accelerator.gather(here).mean(0)
         for name, value in zip(values, means.tolist(), strict=True):
             held[name].append(value)
+
+
+def _accuracy(judged: torch.Tensor, present: torch.Tensor) -> float:
+    """The share of pairs with a margin above 0, of (B, summaries, K); a tie is half."""
+    weights = present.expand_as(judged)
+    hits = (judged > 0).float() + 0.5 * (judged == 0).float()
+    return float((hits * weights).sum() / weights.sum())
 
 
 def _collate(rows: Sequence[dict[str, int]]) -> dict[str, torch.Tensor]:

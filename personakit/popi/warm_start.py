@@ -19,13 +19,16 @@ from personakit.training.supervised import PromptCompletion
 _PUNCTUATION = ".,;:!?\"'()[]"
 
 
-def template_summary(signals: Signals, *, count_tokens: Callable[[str], int], max_tokens: int) -> str:
+def template_summary(
+    signals: Signals, *, count_tokens: Callable[[str], int], max_tokens: int, bare: bool = False
+) -> str:
     """Return a summary of at most `max_tokens` tokens, "" where the signals say nothing that fits.
 
     Of a pair it tells what the preferred answer says and neither the request nor the other answer does; what
-    several pairs show comes first, then the user's own words, then what is seen once.
+    several pairs show comes first, then the user's own words, then what is seen once. With `bare` a phrase
+    stands without its place in the answer.
     """
-    shown = Counter(phrase for pair in signals.pairs for phrase in dict.fromkeys(_phrases(pair)))
+    shown = Counter(phrase for pair in signals.pairs for phrase in dict.fromkeys(_phrases(pair, bare)))
     often = [phrase for phrase, count in shown.most_common() if count > 1]
     once = [phrase for phrase, count in shown.items() if count == 1]
     kept: list[str] = []
@@ -68,7 +71,7 @@ def generator_examples(
     ]
 
 
-def _phrases(pair: PreferencePair) -> Iterator[str]:
+def _phrases(pair: PreferencePair, bare: bool) -> Iterator[str]:
     """What only the preferred answer says, run of words by run of words, with its place where that tells."""
     elsewhere = {_plain(word) for text in (pair.prompt, pair.rejected) for word in text.split()}
     words = pair.chosen.split()
@@ -79,8 +82,8 @@ def _phrases(pair: PreferencePair) -> Iterator[str]:
         while end < len(words) and own[end]:
             end += 1
         if end > start:
-            place = "begins with" if start == 0 else "ends with" if end == len(words) else "says"
-            yield f"{place} {' '.join(words[start:end]).strip(_PUNCTUATION)}"
+            place = "begins with " if start == 0 else "ends with " if end == len(words) else "says "
+            yield f"{'' if bare else place}{' '.join(words[start:end]).strip(_PUNCTUATION)}"
         start = max(end, start + 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,13 @@ from personakit.models.local import LocalModel
 from personakit.popi import joint, trainer
 from personakit.popi.adapters import adapter_weights
 from personakit.popi.joint import JointSettings, SummarisedUser, train_jointly
+from personakit.popi.likelihood import Likelihood
 from personakit.popi.summaries import Summary
 from personakit.training.early_stop import EarlyStop
 from personakit.training.fitting import Finetuned
 from personakit.training.preference import Pair
 from personakit.training.run import Run
-from popi.codes import users, with_summary
+from popi.codes import ANSWERS, users, with_summary
 
 SETTINGS = JointSettings(
     device="cpu",
@@ -96,6 +98,7 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
     settings = replace(
         SETTINGS, gradient_checkpointing=recomputed, generator_summaries=learnt, kl=0.3, max_steps=1
     )
+    settings = replace(settings, base_share=0.4 if learnt else 0.0)
     people = [*users(3), replace(users(4)[3], pairs=users(4)[3].pairs[:2])]  # one has two pairs only
     compared: list[str] = []
 
@@ -118,19 +121,21 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
         for visit, group in zip(visits, groups, strict=True):
             user = list(everyone.values())[visit.user]
             for number, summary in enumerate(group):
-                losses = []
+                losses, by_base = [], []
                 for place in visit.pairs:
                     pair = user.pairs[place]
                     told = ids(with_summary(pair.prompt, summary.text))
-                    gaps = []
+                    gaps, base_gaps = [], []
                     for answer in ([*ids(pair.chosen), 1], [*ids(pair.rejected), 1]):
                         with torch.no_grad(), network.disable_adapter():
                             reference = plain_logp(network, ids(pair.prompt), answer)
+                            base_gaps.append(plain_logp(network, told, answer) - reference)
                         on("generator")
                         gaps.append(plain_logp(network, told, answer) - reference)
                     losses.append(torch.log1p(torch.exp(-settings.beta * (gaps[0] - gaps[1]))))
+                    by_base.append(torch.log1p(torch.exp(-settings.beta * (base_gaps[0] - base_gaps[1]))))
                 loss = torch.stack(losses).mean()
-                paid.append(-loss.detach())
+                paid.append(-torch.lerp(loss.detach(), torch.stack(by_base).mean(), settings.base_share))
                 if number < (learnt or 3):
                     total = total + loss / (len(visits) * (learnt or 3))
         on("generator")
@@ -285,6 +290,42 @@ def test_what_is_logged_counts_what_was_sampled(
     assert line["kl"] == pytest.approx(0, abs=1e-5)
 
 
+def test_held_out_users_are_judged_beside_no_summary_and_anothers(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the sampled summaries each user's own names their answer; another's names another's."""
+    signs = {tuple(ids): kind for kind, ids in _signs(tiny_folder).items()}
+
+    def sample(model: Any, tokenizer: Any, prompts: Any, places: Any, *, group: int, **_: Any) -> Any:
+        return [[Summary(ANSWERS[signs[tuple(prompt)]], [5, 1], False)] * group for prompt in prompts]
+
+    def score(model: Any, prompts: Any, answers: Any, **_: Any) -> Likelihood:
+        """An answer that stands in its prompt is a nat likelier."""
+        rows = zip(prompts, answers, strict=True)
+        log_p = torch.tensor([float(answer[0] in prompt) for prompt, answer in rows])
+        return Likelihood(log_p, torch.zeros(len(answers)))
+
+    monkeypatch.setattr(trainer, "sample_summaries", sample)
+    monkeypatch.setattr(trainer, "likelihood", score)
+    monkeypatch.setattr(joint, "reference_logps", lambda network, rows, **_: [0.0] * len(rows))
+    monkeypatch.setattr(trainer.JointTrainer, "training_step", lambda *_, **__: torch.zeros(()))
+    train(tiny_folder, tmp_path, replace(SETTINGS, max_steps=1, checkpoint_every=1), evaluation=users(4))
+    [line] = [each for each in lines(tmp_path) if "eval_reward" in each]
+    assert line["eval_accuracy"] == 1.0
+    assert line["eval_accuracy_none"] == 0.5
+    assert line["eval_accuracy_another"] < 0.5
+    gained = math.log2(2 / (1 + math.exp(-0.5)))  # beta is 0.5
+    assert line["eval_bits_over_none"] == pytest.approx(gained)
+    assert line["eval_bits_over_another"] > gained
+    assert line["eval_users_distinct"] == 1.0
+
+
+def _signs(folder: Path) -> dict[int, list[int]]:
+    """The tokens of what is asked of the inference model, by the kind of user."""
+    tokenizer = LocalModel.load(str(folder)).tokenizer
+    return {kind: tokenizer(user.summary_prompt)["input_ids"] for kind, user in enumerate(users(4))}
+
+
 def test_the_result_is_two_adapters_that_plain_peft_loads(tiny_folder: Path, tmp_path: Path) -> None:
     made = train(tiny_folder, tmp_path, SETTINGS, evaluation=users(4))
     answers = {
@@ -358,6 +399,8 @@ def test_bad_users_are_named(
         ({"lora_rank": 0}, "lora_rank is 0, expected at least 1"),
         ({"generator_summaries": 4}, "generator_summaries is 4, expected 1 to 3"),
         ({"beta": 0.0}, "beta is 0.0, expected more than 0"),
+        ({"base_share": 1.5}, "base_share is 1.5, expected 0 to 1"),
+        ({"base_share": 0.5, "reference": "generator"}, "base_share is 0.5 and reference is generator"),
         ({"max_tokens": 10}, "max_tokens is set"),
     ],
 )

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from models.architectures import make_stand_in
 from models.server import Server, said
+from models.shipped import (
+    check_launch_line,
+    check_memory,
+    of_the_hub,
+    published_shape,
+    says_memory,
+)
 
 from personakit.config import TrainRPO, load
 from personakit.config.loading import config_folder
@@ -25,7 +32,6 @@ from personakit.rpo.curriculum import curriculum_stages
 from personakit.rpo.memory import estimate_stages
 from personakit.rpo.train import check_plan
 
-from .architectures import make_stand_in, real_config
 from .test_train import train
 
 FILES = sorted((config_folder() / "rpo").glob("*.yaml"))
@@ -79,12 +85,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     if config.lora.four_bit:
         pytest.importorskip("bitsandbytes")
     check_plan(config)
-    header = path.read_text(encoding="utf-8").split("\n\nmodel:")[0]
-    assert f"personakit train rpo{'' if path.stem == 'lamp-mini' else f' --config {path.stem}'}" in header
-    # What is left to the user to name is a data folder.
-    for line in header.splitlines():
-        if "personakit train rpo" in line and config.data.path != "lamp-mini":
-            assert "data.path=" in line
+    check_launch_line(path, "rpo", config.data.path)
 
 
 @each_file
@@ -116,31 +117,17 @@ def test_it_trains_a_model_of_its_architecture(
     assert len(LocalModel.load(str(tmp_path / "run" / "model")).generate(["hello"], max_new_tokens=4)) == 1
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if "Memory, estimated" in path.read_text(encoding="utf-8")],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", [path for path in FILES if says_memory(path)], ids=lambda path: path.stem)
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainRPO, path)
     if config.lora.four_bit:
         pytest.importorskip("bitsandbytes")
-    published = real_config(config.model)
-    assert published is not None, f"add the configuration of {config.model} to tests/rpo/architectures.py"
-    published.save_pretrained(tmp_path / "shape")
-    here = load(TrainRPO, path, [f"model={tmp_path / 'shape'}", f"base={tmp_path / 'shape'}"])
-    told = " ".join(
-        line.lstrip("# ") for line in path.read_text(encoding="utf-8").split("\n\nmodel:")[0].splitlines()
-    )
-    for stage in estimate_stages(here, "cuda", "bfloat16"):
-        pattern = r"([\d.]+) GB when it answers" if stage.stage == "generic answers" else None
-        found = re.search(rf"{stage.stage} ([\d.]+) GB", told) or (pattern and re.search(pattern, told))
-        assert found, f"{path}: nothing on {stage.stage}"
-        assert float(found[1]) == pytest.approx(stage.estimate.total / 1e9, rel=0.02, abs=0.06), stage.stage
+    shape = published_shape(config.model, tmp_path / "shape")
+    here = load(TrainRPO, path, [f"model={shape}", f"base={shape}"])
+    check_memory(path, estimate_stages(here, "cuda", "bfloat16"), also={"generic answers": "when it answers"})
 
 
 def test_every_config_for_a_real_model_says_its_memory() -> None:
     for path in FILES:
-        if "/" in load(TrainRPO, path).model and not load(TrainRPO, path).model.startswith("imported/"):
-            assert "Memory, estimated" in path.read_text(encoding="utf-8"), path
+        assert says_memory(path) or not of_the_hub(load(TrainRPO, path).model), path

@@ -1,0 +1,138 @@
+"""One small LoRA adapter a user (OPPU, arXiv 2402.04401), the costly way to personalise: a control of POPI.
+
+Trained when it is evaluated, by DPO on the user's own signal pairs, with no summary and no other user in it.
+Its price is what POPI's summaries are set against: seconds and tokens for each user, and weights that
+somebody has to keep and to switch between. Rank, rate and steps are our choice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from personakit.errors import UserError
+from personakit.models.tokens import encode_answers, encode_prompts
+from personakit.popi.rows import WithSummary
+from personakit.records import PreferencePair
+from personakit.training.settings import StageSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PerUserSettings(StageSettings):
+    """How an adapter is trained on one user's pairs, all of them in every step."""
+
+    learning_rate: float = 1e-2
+    """Suits the built-in model; one of 8 B parameters wants about 1e-4."""
+    lora_rank: int = 4
+    lora_alpha: int = 8
+    steps: int = 8
+    beta: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class UserCost:
+    """What one user's adapter takes."""
+
+    seconds: float
+    tokens: int
+    """Training tokens: prompts and answers of all pairs, in every step."""
+    bytes: int
+    """Of the adapter's weights, as they are trained."""
+
+
+class PerUserLora:
+    """Trains an adapter on one user's pairs after another, on one base, and scores with the last one."""
+
+    def __init__(
+        self, model: str, with_summary: WithSummary, settings: PerUserSettings | None = None
+    ) -> None:
+        """Load `model`: a folder, a hub name or `nano`; an adapter is merged into its base.
+
+        Raises `UserError` where there is no such model.
+        """
+        import torch
+        from peft import get_peft_model
+        from trl.trainer.utils import add_fused_lm_head
+
+        from personakit.models.environment import keep_quiet
+        from personakit.models.local import LocalModel, load_pretrained
+        from personakit.models.open import resolve_model
+        from personakit.training.answer_head import score_answers_only
+        from personakit.training.precision import decide_precision
+        from personakit.training.weights import is_adapted
+
+        keep_quiet()
+        self._settings = settings or PerUserSettings()
+        self._with_summary = with_summary
+        self._precision = decide_precision(self._settings.device, self._settings.dtype)
+        network, self._tokenizer, _, _ = load_pretrained(
+            resolve_model(model), device=self._precision.device, dtype="float32"
+        )
+        if is_adapted(network):
+            network = network.merge_and_unload()
+        add_fused_lm_head(network, outputs=("log_probs", "entropy"))
+        network.requires_grad_(False)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self._network: Any = get_peft_model(network, self._settings.lora())
+        score_answers_only(self._network)
+        self._weights = [weight for weight in self._network.parameters() if weight.requires_grad]
+        self._start = [weight.detach().clone() for weight in self._weights]
+        self._model = LocalModel(self._network, self._tokenizer, name=model)
+        self._pad = int(self._tokenizer.pad_token_id or self._tokenizer.eos_token_id)
+
+    def fit(self, pairs: Sequence[PreferencePair]) -> UserCost:
+        """Train anew on one user's signal pairs; what was trained before is gone.
+
+        Raises `UserError` where there are none.
+        """
+        import torch
+
+        from personakit.popi.likelihood import likelihood
+        from personakit.popi.objective import generator_loss, margins
+
+        if not pairs:
+            raise UserError(
+                "a user has no signal pairs to train an adapter on", hint="leave the user out of this row"
+            )
+        began = time.monotonic()
+        prompts = encode_prompts(
+            self._tokenizer, [self._with_summary(pair.prompt, "") for pair in pairs for _ in range(2)]
+        )
+        answers = encode_answers(
+            self._tokenizer, [text for pair in pairs for text in (pair.chosen, pair.rejected)]
+        )
+        for weight, start in zip(self._weights, self._start, strict=True):
+            weight.data.copy_(start)
+        optimizer = torch.optim.AdamW(self._weights, self._settings.learning_rate, weight_decay=0.0)
+        reference: torch.Tensor | None = None
+        for _ in range(self._settings.steps):
+            with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._precision.bf16):
+                log_p = likelihood(self._network, prompts, answers, pad_id=self._pad).log_p
+            both = log_p.view(1, 1, -1, 2)
+            if reference is None:  # a new adapter does nothing: the first pass is the reference's
+                reference = both.detach()
+            judged = margins(
+                both[..., 0], both[..., 1], reference[..., 0], reference[..., 1], self._settings.beta
+            )
+            optimizer.zero_grad()
+            torch.autograd.backward(generator_loss(judged))
+            torch.nn.utils.clip_grad_norm_(self._weights, self._settings.max_grad_norm)
+            optimizer.step()
+        seen = sum(map(len, prompts)) + sum(map(len, answers))
+        return UserCost(
+            seconds=time.monotonic() - began,
+            tokens=self._settings.steps * seen,
+            bytes=sum(weight.numel() * weight.element_size() for weight in self._weights),
+        )
+
+    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """Return log p(completion | prompt) with the adapter trained last, as any `LanguageModel` does."""
+        return self._model.score(prompts, completions)
+
+    def reference(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """The same without the adapter."""
+        with self._network.disable_adapter():
+            return self._model.score(prompts, completions)

@@ -1,0 +1,44 @@
+"""One adapter a user: it learns that user's taste, and nothing of it stays for the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from personakit.errors import UserError
+from personakit.popi.per_user import PerUserLora, PerUserSettings
+from personakit.records import PreferencePair
+
+from .codes import REQUESTS, with_summary
+
+SETTINGS = PerUserSettings(device="cpu", dtype="float32", steps=6, learning_rate=0.02)
+
+
+def liking(chosen: str, rejected: str) -> list[PreferencePair]:
+    return [PreferencePair("u", request, chosen, rejected) for request in REQUESTS[:4]]
+
+
+def test_an_adapter_prefers_what_its_user_does_and_the_next_begins_anew(tiny_folder: Path) -> None:
+    tuner = PerUserLora(str(tiny_folder), with_summary, SETTINGS)
+    asked, told = [REQUESTS[9]] * 2, ["red", "blue"]
+    before = tuner.score(asked, told)
+    assert before == tuner.reference(asked, told)
+    cost = tuner.fit(liking("red", "blue"))
+    after = tuner.score(asked, told)
+    assert after[0] - before[0] > after[1] - before[1] + 0.5
+    assert tuner.reference(asked, told) == pytest.approx(before, abs=1e-5)
+    # Four prompts twice, of one token, with answers of one token and the end, in six steps.
+    assert cost.tokens == 6 * 4 * 2 * 3
+    assert cost.bytes > 0
+    assert cost.seconds > 0
+    tuner.fit(liking("blue", "red"))
+    other = tuner.score(asked, told)
+    assert other[1] - before[1] > other[0] - before[0] + 0.5
+    tuner.fit(liking("red", "blue"))
+    assert tuner.score(asked, told) == pytest.approx(after, abs=1e-5)
+
+
+def test_a_user_without_signal_pairs_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(UserError, match="no signal pairs"):
+        PerUserLora(str(tiny_folder), with_summary, SETTINGS).fit([])

@@ -1,0 +1,77 @@
+"""Every file in configs/popi: read, planned, and trained with on a tiny random model of its architecture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from models.architectures import make_stand_in
+from models.shipped import (
+    check_launch_line,
+    check_memory,
+    of_the_hub,
+    published_shape,
+    says_memory,
+)
+
+from personakit.config.loading import config_folder, load
+from personakit.config.train_popi import TrainPOPI
+from personakit.models.local import LocalModel
+from personakit.popi.memory import estimate_stages
+from personakit.popi.train import check_plan, train_popi
+from personakit.training.progress import Silent
+from personakit.training.run import Run
+
+from .test_train import data_of, people
+
+FILES = sorted((config_folder() / "popi").glob("*.yaml"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+SHORT = ["data.limit=6", "data.held_out=2", "max_length=384", "data.signal_tokens=256", "joint.steps=1"]
+SHORT += ["warm_start.steps=1", "warm_start.batch_size=2", "joint.batch_size=1", "joint.accumulation=1"]
+SHORT += ["joint.summary_tokens=12"]
+"""Sizes and lengths."""
+
+
+@each_file
+def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
+    config = load(TrainPOPI, path)
+    if config.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    check_plan(config)
+    check_launch_line(path, "popi", config.data.path)
+
+
+@each_file
+@pytest.mark.slow
+def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> None:
+    shipped = load(TrainPOPI, path)
+    if shipped.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    model = make_stand_in(shipped.model, tmp_path / "model")
+    data = data_of(tmp_path / "data", people(6))
+    config = load(TrainPOPI, path, [f"model={model}", f"data.path={data}", *SHORT])
+    with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
+        made = train_popi(config, run, Silent())
+    stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
+    assert {name: stage["steps"] for name, stage in stages.items()} == dict.fromkeys(
+        ["warm-inference", "warm-generator", "joint"], 1
+    )
+    for role in ("inference", "generator"):
+        assert LocalModel.load(str(made.model / role)).generate(["hello"], max_new_tokens=2)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if says_memory(path)], ids=lambda path: path.stem)
+def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
+    config = load(TrainPOPI, path)
+    if config.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    here = load(TrainPOPI, path, [f"model={published_shape(config.model, tmp_path / 'shape')}"])
+    check_memory(path, estimate_stages(here, "cuda", "bfloat16"))
+
+
+def test_every_config_for_a_real_model_says_its_memory() -> None:
+    for path in FILES:
+        assert says_memory(path) or not of_the_hub(load(TrainPOPI, path).model), path
