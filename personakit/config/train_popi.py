@@ -152,6 +152,9 @@ class PopiControlSettings:
     population_dpo: bool = setting(
         False, "the same warm start and DPO for all users alike, without summaries, for as many tokens"
     )
+    oracle_generator: bool = setting(
+        False, "the upper bound: a generator that learns from users' personas, where the data tells them"
+    )
     frozen_generator: bool = setting(
         False,
         "an inference model trained as POPI's is, for a generator that stays the base as it came",

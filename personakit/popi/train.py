@@ -20,14 +20,18 @@ from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.open import resolve_model
 from personakit.popi.adapters import Role
+from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary, train_jointly
+from personakit.popi.settings import check_joint
 from personakit.popi.trained_controls import (
     FROZEN,
     FROZEN_FOLDER,
+    ORACLE,
+    ORACLE_FOLDER,
+    POPULATION,
+    POPULATION_FOLDER,
     WARM_POPULATION,
-    optimise_population,
+    optimise_generator,
 )
-from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary, train_jointly
-from personakit.popi.settings import check_joint
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferenceUser
 from personakit.tasks.signals import Wording, prompt_with_summary, summary_prompt, wording_for
@@ -84,6 +88,11 @@ def train_on_users(
     """The same on users in memory, whose prompts `wording` words."""
     count_tokens = token_counter(config.model)
     with_summary: WithSummary = partial(prompt_with_summary, wording=wording)
+    if config.controls.oracle_generator and not any(person.persona for person in people):
+        raise UserError(
+            f"controls.oracle_generator is true, and {config.data.path} knows no user's persona",
+            hint="set controls.oracle_generator=false",
+        )
     users, counts = summarised(config, people, wording, count_tokens)
     run.record(users=dict(counts))
     held_out = config.data.held_out
@@ -108,13 +117,26 @@ def train_on_users(
             inference=warm.get("inference"),
             output=str(FROZEN_FOLDER),
         )
+    optimise = partial(
+        optimise_generator,
+        users=trained,
+        with_summary=with_summary,
+        joint=settings,
+        tokens=result.tokens,
+        run=run,
+        progress=progress,
+    )
     if config.controls.population_dpo:
         start = config.model
         if config.warm_start.enabled:
             none = [""] * len(trained)
             answers = generator_examples(trained, none, with_summary, without_share=1.0, seed=config.seed)
             start = str(_warm(config, WARM_POPULATION, "population", answers, run, progress))
-        optimise_population(config, trained, with_summary, settings, result.tokens, start, run, progress)
+        optimise(start, summaries={}, stage=POPULATION, output=POPULATION_FOLDER)
+    if config.controls.oracle_generator:
+        personas = {person.user_id: person.persona for person in people if person.persona}
+        start = str(warm.get("generator", config.model))
+        optimise(start, summaries=personas, stage=ORACLE, output=ORACLE_FOLDER)
     return result
 
 

@@ -3,15 +3,15 @@
 `controls/population_dpo` is one adapter for all users, which is what alignment does today: POPI's generator
 without a summary, before its joint stage and in it. `controls/frozen_generator` is POPI with a generator
 that stays the base as it came, so that the inference model alone learns; it holds both folders that POPI's
-own `model/` holds.
+own `model/` holds. `controls/oracle_generator` is the upper bound: a generator that learns from what the data
+says in words of each user (`PreferenceUser.persona`), which no method is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from personakit.config.train_popi import TrainPOPI
 from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary
 from personakit.training.fitting import Finetuned
 from personakit.training.preference import Pair, PreferenceSettings, optimise
@@ -21,21 +21,27 @@ from personakit.training.run import Run
 POPULATION = "population-dpo"
 WARM_POPULATION = "warm-population"
 POPULATION_FOLDER = Path("controls") / "population_dpo"
+ORACLE = "oracle-generator"
+ORACLE_FOLDER = Path("controls") / "oracle_generator"
 FROZEN = "frozen-generator"
 FROZEN_FOLDER = Path("controls") / "frozen_generator"
 
 
-def optimise_population(
-    config: TrainPOPI,
+def optimise_generator(
+    start: str,
     users: Sequence[SummarisedUser],
+    summaries: Mapping[str, str],
     with_summary: WithSummary,
     joint: JointSettings,
     tokens: int,
-    start: str,
     run: Run,
+    stage: str,
+    output: Path,
     progress: Progress,
 ) -> Finetuned:
-    """Train by DPO for all users alike, from `start`, for as many tokens as POPI's joint stage saw.
+    """Train a generator by DPO with fixed summaries, for as many tokens as POPI's joint stage saw.
+
+    A user without a summary is asked the request alone: with none at all it is one model for everybody.
 
     A step has as many pairs as one of that stage's, at the generator's learning rate; the reference is what
     it began with.
@@ -49,6 +55,7 @@ def optimise_population(
         batch_size=joint.batch_size * joint.pairs,
         micro_batch_size=joint.rows_at_a_time * joint.pairs,
         max_length=joint.max_length,
+        too_long="cut",
         beta=joint.beta,
         lora_rank=joint.lora_rank,
         lora_alpha=joint.lora_alpha,
@@ -60,8 +67,8 @@ def optimise_population(
         checkpoint_every=joint.checkpoint_every,
     )
     pairs = [
-        Pair(with_summary(pair.prompt, ""), pair.chosen, pair.rejected)
+        Pair(with_summary(pair.prompt, summaries.get(user.user_id, "")), pair.chosen, pair.rejected)
         for user in users
         for pair in user.pairs
     ]
-    return optimise(start, pairs, settings, run, POPULATION, progress=progress, output=str(POPULATION_FOLDER))
+    return optimise(start, pairs, settings, run, stage, progress=progress, output=str(output))

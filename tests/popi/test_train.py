@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -78,11 +78,40 @@ def test_it_trains_from_signals_to_two_adapters_and_counts_what_it_leaves_out(
     assert "is not the data that" in told.value.message
 
 
+def test_controls_are_trained_beside_it_on_the_same_users_and_tokens(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    told = [replace(person, persona=f"likes {person.user_id}") for person in people(10)]
+    data = data_of(tmp_path / "data", told)
+    controls = [
+        f"controls.{name}=true" for name in ("population_dpo", "frozen_generator", "oracle_generator")
+    ]
+    config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS, *controls])
+    with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
+        train_popi(config, run, Silent())
+    stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
+    joint, frozen = stages["joint"], stages["frozen-generator"]
+    assert frozen["steps"] == joint["steps"]
+    for name in ("population-dpo", "oracle-generator"):
+        assert stages[name]["examples"] == stages["warm-generator"]["examples"]
+        assert stages[name]["tokens"] >= joint["tokens"] > stages[name]["tokens"] / 2
+    assert stages["population-dpo"]["reference"] != stages["oracle-generator"]["reference"]
+    folder = tmp_path / "run" / "controls"
+    for place in ("population_dpo", "oracle_generator", "frozen_generator/inference"):
+        assert (folder / place / "adapter_config.json").is_file()
+    # The frozen generator's adapter still does nothing: it is the base.
+    plain, untouched = (
+        LocalModel.load(str(place)) for place in (tiny_folder, folder / "frozen_generator" / "generator")
+    )
+    assert untouched.score(["the"], ["cat"]) == plain.score(["the"], ["cat"])
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("data.signal_tokens=95", "data.signal_tokens is 95, expected at most 90 (max_length 96 less 6"),
         ("joint.generator_summaries=3", "generator_summaries is 3, expected 1 to 2"),
+        ("joint.base_share=0.5", "base_share is 0.5 and reference is generator"),
         ("warm_start.enabled=false", "joint.reference is generator, and there is no warm-started generator"),
     ],
 )
