@@ -8,8 +8,9 @@ method by, and its tables say so by the row that copies the input.
 Its drafts for the training queries are better than for others, because it has seen their answers: a
 rewriter trained on them learns to trust drafts too much. A real base model has no such flaw.
 
-Lessons: the task's prompt and the user's answer; the same with history items in the prompt; a text
-repeated (a rewriter must first be able to copy); random words said twice.
+Lessons on a task: its prompt and the user's answer; the same with history items in the prompt; a text
+repeated (a rewriter must first be able to copy); random words said twice. On preferences: a request with
+each of its two answers.
 
     python -m personakit.recipes.own_text --data FOLDER --output FOLDER-base
 """
@@ -18,14 +19,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 from personakit.data import available, open_examples
+from personakit.data.preferences import open_preferences, preference_files
 from personakit.errors import UserError
 from personakit.recipes.pretraining import Schooling, Shape, new_model, save, school, train_tokenizer
-from personakit.records import Example
+from personakit.records import Example, PreferenceUser
 from personakit.retrieval import open_retriever
 from personakit.rpo import prompts as rpo
 from personakit.tasks import get_task
@@ -50,6 +52,15 @@ def lessons(examples: Sequence[Example], random: Random) -> Iterator[tuple[str, 
         yield task.prompt_with_context(query, context, count_tokens=_length, max_length=2 * _WORDS), gold
 
 
+def preference_lessons(users: Iterable[PreferenceUser]) -> Iterator[tuple[str, str]]:
+    """Yield (prompt, answer) of all pairs: both answers, since which is liked is for POPI to learn."""
+    for user in users:
+        for pair in (*user.signals.pairs, *user.pairs):
+            for answer in (pair.chosen, pair.rejected):
+                if _length(pair.prompt) <= _WORDS and _length(answer) <= _WORDS:
+                    yield pair.prompt, answer
+
+
 def main() -> None:
     """Train the model and write its folder."""
     parser = argparse.ArgumentParser(description="Train a small base model on a data folder's training text.")
@@ -59,13 +70,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     tasks = [task for task, split in available(options.data) if split == "train"]
-    if not tasks:
+    preferences = "train" in preference_files(options.data)
+    if not tasks and not preferences:
         raise UserError(f"{options.data} has no training split", hint="personakit data import makes one")
     random = Random(options.seed)
     pairs = [pair for task in tasks for pair in lessons(open_examples(options.data, task, "train"), random)]
+    if preferences:
+        pairs += preference_lessons(open_preferences(options.data, "train"))
     if not pairs:
         raise UserError(
-            f"{options.data} has no training query with a gold answer of at most {_WORDS} words",
+            f"{options.data} has no training query with a gold answer of at most {_WORDS} words, and no pair",
             hint="put the train_outputs.json beside the questions",
         )
     tokenizer = train_tokenizer(

@@ -13,7 +13,7 @@ from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item, search_text
 from personakit.errors import UserError
 from personakit.recipes import own_text
-from personakit.records import Example, Profile, Query
+from personakit.records import Example, PreferencePair, PreferenceUser, Profile, Query, Signals
 
 
 def example(text: str = "rain in town", gold: str | None = "hark, rain") -> Example:
@@ -35,6 +35,13 @@ def test_a_query_teaches_the_answer_without_and_with_history_and_to_copy() -> No
 def test_what_has_no_answer_or_is_too_long_is_left_out() -> None:
     some = [example(gold=None), example(text="word " * 300), example(gold="word " * 300)]
     assert list(own_text.lessons(some, Random(0))) == []
+
+
+def test_both_answers_of_every_pair_are_lessons() -> None:
+    pair, long = PreferencePair("u", "ask", "yes", "no"), PreferencePair("u", "ask more", "yes", "no " * 300)
+    user = PreferenceUser("u", Signals((pair,)), (long,))
+    lessons = list(own_text.preference_lessons([user]))
+    assert lessons == [("ask", "yes"), ("ask", "no"), ("ask more", "yes")]
 
 
 @pytest.mark.parametrize(
