@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from personakit.pillow.answering import Offer, Order
     from personakit.pillow.opening import PillowRun
     from personakit.popi.opening import OpenRun
+    from personakit.popi.summary_files import WrittenSummary
     from personakit.records import Profile, Query
 
 #: Where a run keeps the control that was trained beside its method.
@@ -234,6 +235,17 @@ def open_popi(folder: Path) -> OpenRun:
     return OpenRun.load(folder, run.settings)
 
 
+def open_with_summary(folder: Path, written: WrittenSummary, *, base: str | None = None) -> Personalizer:
+    """Open a run of POPI that answers with a summary from elsewhere; `base` answers in its generator's place.
+
+    Whoever asks is told of by this summary: it is refused for a query of another user than it is about.
+    """
+    from personakit.popi.inferring import OneSummary
+
+    summaries = OneSummary(written.summary, written.user_id)
+    return open_popi(folder).personalizer(None if base is None else open_base(base), summaries)
+
+
 def popi_lacks(run: FinishedRun, row: str) -> str | None:
     """Say why a run of POPI cannot give a row of `eval preference`; None where it can."""
     from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of
@@ -255,10 +267,11 @@ def open_provider(settings: TrainRPO) -> ContextProvider:
 
 
 def offer_runs() -> None:
-    """Let what runs have learnt to choose stand where a retriever is named: `pillow:RUN`."""
+    """Let what runs have learnt stand where a retriever is named: `pillow:RUN` picks, `popi:RUN` sums up."""
     from personakit.retrieval.open import offer_provider
 
     offer_provider("pillow", _history_matcher)
+    offer_provider("popi", lambda run, k: open_popi(Path(run)).summariser())
 
 
 def _history_matcher(run: str, k: int) -> ContextProvider:

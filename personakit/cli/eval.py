@@ -72,6 +72,15 @@ PreferenceData = Annotated[
         help="lamp-mini, or a folder of imported preferences; by default the run's own data.",
     ),
 ]
+PreferenceJudge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="MODEL",
+        help="Also answer each user's first held-out request: a model that is told of the user sets every "
+        "answer against that of a row that is not, in both orders.",
+    ),
+]
 UserLimit = Annotated[
     int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N users.")
 ]
@@ -214,6 +223,7 @@ def preference(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    judge: PreferenceJudge = None,
 ) -> Result:
     """Evaluate on held-out pairs: is what this user preferred favoured, and what does knowing them cost?
 
@@ -221,7 +231,7 @@ def preference(
     results.json, every pair's margin and report.html. Work on dev: a look at test is recorded in the run.
     """
     request = PreferenceRequest(
-        run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run
+        run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run, judge
     )
     return evaluate_preferences(request)
 

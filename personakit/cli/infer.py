@@ -11,11 +11,13 @@ import typer
 from personakit.cli.command import command
 from personakit.cli.options import Base, Columns, Resume, Run, RunData, Split
 from personakit.cli.output import Result, harmless, note, shortened
+from personakit.cli.summaries import SummaryRequest
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.methods import FinishedRun
     from personakit.records import Answer, Profile, Query
 
 Text = Annotated[
@@ -47,6 +49,33 @@ Output = Annotated[
 ]
 
 
+Summary = Annotated[
+    bool, typer.Option("--summary", help="Print the user's summary (POPI) instead of answering a query.")
+]
+Export = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FILE", help="Write the summary too: FILE.json or FILE.md."),
+]
+Import = Annotated[
+    Path | None,
+    typer.Option(
+        "--import",
+        metavar="FILE",
+        help="A summary from a file, exported or edited by hand, in the place of the inferred one: a query "
+        "is answered with it; --summary shows what both do to the user's held-out pairs.",
+    ),
+]
+Update = Annotated[
+    Path | None,
+    typer.Option(
+        "--update",
+        metavar="FILE",
+        help="New signals (JSON, JSONL, CSV or Parquet): --summary infers the summary anew from the old one "
+        "and these, without reading older signals.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     command(app, "infer")(infer)
@@ -64,6 +93,10 @@ def infer(
     data: RunData = None,
     split: Split = "dev",
     trace: Trace = False,
+    summary: Summary = False,
+    export: Export = None,
+    import_: Import = None,
+    update: Update = None,
     output: Output = None,
     resume: Resume = False,
 ) -> Result:
@@ -73,6 +106,8 @@ def infer(
     answer is the generic one.
     """
     from personakit.cli.histories import Histories
+    from personakit.cli.preference_histories import PreferenceHistories
+    from personakit.cli.preferences import wants_preferences
     from personakit.methods import newest_run, read_run
 
     if user is not None and profile is not None:
@@ -80,9 +115,30 @@ def infer(
             f"--user {user} and --profile {profile} both name a history, expected one of them",
             hint="leave one out",
         )
-    opened = read_run(run or newest_run())
-    histories = Histories(
-        data or opened.settings.data.path, split, user=user, profile=profile, columns=column
+    if not summary:
+        _without_summary(export, update)
+    opened = read_run(run or newest_run("popi" if summary or import_ else None))
+    if summary:
+        return _summary(
+            opened,
+            SummaryRequest(
+                opened.folder,
+                data or opened.settings.data.path,
+                split,
+                user,
+                profile,
+                export,
+                import_,
+                update,
+                trace,
+            ),
+            refused={"a query": query, "--batch": batch, "--base": base, "--output": output},
+        )
+    path = data or opened.settings.data.path
+    histories = (
+        PreferenceHistories(path, split, user=user, profile=profile)
+        if opened.method == "popi" and wants_preferences(path, task)
+        else Histories(path, split, user=user, profile=profile, columns=column)
     )
     if batch is not None:
         from personakit.cli.batch import answer_batch
@@ -90,6 +146,11 @@ def infer(
         if query is not None:
             raise UserError(
                 f"{query[:40]!r} and --batch {batch} both ask, expected one of them", hint="leave one out"
+            )
+        if import_ is not None:
+            raise UserError(
+                f"--import {import_} holds one user's summary, and --batch {batch} has many queries",
+                hint="answer the queries of that user one by one",
             )
         return answer_batch(
             batch, histories, run=opened.folder, base=base, task=task, output=output, resume=resume
@@ -101,7 +162,7 @@ def infer(
         asked, history = histories.sample(task)
     else:
         asked, history = histories.ask(sys.stdin.read() if query == "-" else query, task)
-    answer = _answer(asked, history, opened.folder, base)
+    answer = _answer(asked, history, opened.folder, base, import_)
     return Result(
         document_of(asked, history, answer), lambda out: _show(out, asked, history, answer, trace=trace)
     )
@@ -131,12 +192,44 @@ def document_of(query: Query, profile: Profile, answer: Answer) -> dict[str, Any
     }
 
 
-def _answer(query: Query, profile: Profile, run: Path, base: str | None) -> Answer:
-    from personakit.methods import open_run
+def _without_summary(export: Path | None, update: Path | None) -> None:
+    """Refuse what only goes with --summary."""
+    for option, value in (("--export", export), ("--update", update)):
+        if value is not None:
+            raise UserError(
+                f"{option} {value} goes with --summary, which was not given", hint="add --summary"
+            )
 
-    if not profile.items:
-        note("no history: the answer is the generic one (--user or --profile names a history)")
-    [answer] = open_run(run, base=base).respond([query], [profile])
+
+def _summary(run: FinishedRun, request: SummaryRequest, *, refused: dict[str, object]) -> Result:
+    from personakit.cli.summaries import summarise
+
+    for name, value in refused.items():
+        if value is not None:
+            raise UserError(
+                f"--summary and {name} were both given: a summary is of a user, not of a query",
+                hint="leave one out; a query is answered with a summary from a file by --import",
+            )
+    if run.method != "popi":
+        raise UserError(
+            f"{run.folder}: a run of {run.method}, which has no summaries", hint="name a run of `train popi`"
+        )
+    return summarise(request)
+
+
+def _answer(
+    query: Query, profile: Profile, run: Path, base: str | None, summary: Path | None = None
+) -> Answer:
+    from personakit.methods import open_run, open_with_summary
+
+    if summary is not None:
+        from personakit.popi.summary_files import read_summary
+
+        [answer] = open_with_summary(run, read_summary(summary), base=base).respond([query], [profile])
+    else:
+        if not profile.items:
+            note("no history: the answer is the generic one (--user or --profile names a history)")
+        [answer] = open_run(run, base=base).respond([query], [profile])
     if answer.error is not None:
         raise RunError(f"no answer: {answer.error}", hint="--debug and the run's log may say more")
     if answer.degraded is not None:

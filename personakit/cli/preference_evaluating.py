@@ -16,6 +16,7 @@ from personakit.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.cli.preference_rows import PreferenceComparison
     from personakit.data.preferences import PreferenceStore
     from personakit.evaluation.preferences import PreferencePairs
     from personakit.methods import FinishedRun
@@ -39,11 +40,12 @@ class PreferenceRequest:
     output: Path | None
     resume: bool
     dry_run: bool = False
+    judge: str | None = None
 
 
 def evaluate_preferences(request: PreferenceRequest) -> Result:
     """Run one evaluation from its options to its report."""
-    from personakit.cli.preference_rows import choose_rows, make_comparison
+    from personakit.cli.preference_rows import choose_rows, make_comparison, with_black_boxes
     from personakit.evaluation.preference_results import preference_results
     from personakit.evaluation.preference_table import print_preferences
     from personakit.evaluation.preferences import TASK, weighing
@@ -54,15 +56,17 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     # First: a refused call must not load models, or count as a look at test.
     folder = folder_for(SUITE, request.split, request.output, resume=request.resume)
     runs = _runs(request.runs)
-    bases = _bases(request.bases)
+    bases, black_boxes = _bases(request.bases, request.judge)
     store = _users(request, runs)
     personas = {user.user_id: user.persona for user in store if user.persona is not None}
     rows = choose_rows(request.rows, runs, users=len(store), personas=bool(personas))
     pairs, skipped = _pairs(store, runs[0], bases, rows)
     comparison = make_comparison(rows, runs, personas, bases)
-    made_by = _made_by(request, runs, store, comparison.zero, bases)
+    made_by = _made_by(request, runs, store, comparison.zero, [*bases, *black_boxes])
     if request.dry_run:
-        return _planned({"rows": comparison.labels, "users": len(store), "pairs": len(pairs), **made_by})
+        plan = {"rows": comparison.labels, "users": len(store), "pairs": len(pairs), **made_by}
+        answered = with_black_boxes(comparison, runs, black_boxes) if request.judge else []
+        return _planned(plan, judged=len({candidate.method for candidate in answered}) * len(store))
     examples = {TASK: pairs}
     check_candidates(comparison.candidates, examples)
     keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
@@ -87,6 +91,8 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     results = preference_results(
         log, comparison.claims(), made_by=made_by, skipped=skipped, seed=request.seed
     )
+    if request.judge is not None:
+        results["judged"] = _judged(request, folder, comparison, runs, black_boxes, pairs, store)
     write_results(folder, results)
     _write_page(folder, results, runs, looks)
 
@@ -118,19 +124,69 @@ def _runs(folders: Sequence[Path]) -> list[FinishedRun]:
     return runs
 
 
-def _bases(names: Sequence[str]) -> list[str]:
-    """The frozen models asked for, each once; `UserError` for one not there or that cannot score."""
+def _bases(names: Sequence[str], judge: str | None) -> tuple[list[str], list[str]]:
+    """The frozen models asked for, each once: those that can score, and black boxes; all are there."""
     from personakit.models.open import check_model, is_endpoint
 
     bases = list(dict.fromkeys(names))
-    for base in bases:
-        check_model(base)
-        if is_endpoint(base):
-            raise UserError(
-                f"--base {base}: a black box cannot score given texts, so that its preferences are not known",
-                hint="name a model on this machine",
-            )
-    return bases
+    for name in [*bases, *([] if judge is None else [judge])]:
+        check_model(name)
+    black_boxes = [base for base in bases if is_endpoint(base)]
+    if black_boxes and judge is None:
+        raise UserError(
+            f"--base {black_boxes[0]}: a black box cannot score given texts: only a judge can say what a "
+            "summary does to its answers",
+            hint="add --judge MODEL, or name a model on this machine",
+        )
+    return [base for base in bases if base not in black_boxes], black_boxes
+
+
+def _judged(
+    request: PreferenceRequest,
+    folder: Path,
+    comparison: PreferenceComparison,
+    runs: Sequence[FinishedRun],
+    black_boxes: Sequence[str],
+    pairs: PreferencePairs,
+    store: PreferenceStore,
+) -> dict[str, Any]:
+    """Have every row answer each user's first request, and the judge compare the answers."""
+    from personakit.cli.preference_rows import opponents, with_black_boxes
+    from personakit.evaluation.preference_judging import ANSWERS_FILE, TASK, answering, judge_answers
+    from personakit.evaluation.runner import run_passes
+    from personakit.methods import open_base
+
+    asked = pairs.first_of_each_user()
+    candidates = with_black_boxes(comparison, runs, black_boxes)
+    with resumable(again(folder)), told() as progress:
+        run_passes(
+            candidates,
+            {TASK: asked},
+            answering(),
+            folder / ANSWERS_FILE,
+            seed=request.seed,
+            resume=True,
+            progress=progress,
+        )
+        known = _known(store)
+        return judge_answers(
+            folder,
+            open_base(str(request.judge)),
+            lambda user: known[user],
+            opponents(candidates, comparison.zero),
+            seed=request.seed,
+        )
+
+
+def _known(store: PreferenceStore) -> dict[str, str]:
+    """What a judge is told of each user: the persona, or the signals in words where there is none."""
+    from personakit.tasks.signals import render_signals
+
+    return {
+        user.user_id: user.persona
+        or render_signals(user.signals, count_tokens=lambda text: len(text.split()), max_length=2000)[0]
+        for user in store
+    }
 
 
 def _users(request: PreferenceRequest, runs: Sequence[FinishedRun]) -> PreferenceStore:
@@ -217,6 +273,7 @@ def _made_by(
         "seed": request.seed,
         "base": runs[0].settings.model,
         "unseen_bases": list(bases),
+        **({"judge": request.judge} if request.judge else {}),
         "runs": [str(run.folder) for run in runs],
         "data": request.data or runs[0].settings.data.path,
         "fingerprints": {SUITE: store.fingerprint},
@@ -225,12 +282,15 @@ def _made_by(
     }
 
 
-def _planned(document: dict[str, Any]) -> Result:
-    """What `--dry-run` prints."""
+def _planned(document: dict[str, Any], *, judged: int) -> Result:
+    """What `--dry-run` prints; a judge is asked twice about each answer it compares."""
+    document = {**document, "answers": judged, "judge_requests": 2 * judged}
 
     def show(out: Console) -> None:
         table(out, ("row",), [(label,) for label in document["rows"]])
         out.print(f"{document['pairs']} held-out pairs of {document['users']} users")
+        if judged:
+            out.print(f"{judged} answers a seed, at most {2 * judged} requests to the judge for them")
 
     note("dry run: nothing was scored or written")
     return Result(document, show)

@@ -22,6 +22,8 @@ HISTORY, RECENT, BM25 = "raw history", "raw history, cut, newest", "raw history,
 PROMPTED, FROZEN = "prompted summary", "POPI, frozen generator"
 OTHER, ORACLE = "POPI, another user's summary", "oracle persona"
 
+WITH_SUMMARY = ", POPI's summary"
+
 #: The rows by the names `--baseline` takes, in the table's order; POPI itself is always there.
 ROWS = {
     "base": BASE,
@@ -78,7 +80,7 @@ class PreferenceComparison:
 
 def with_summary(base: str) -> str:
     """Return the label of a frozen model that is given POPI's summaries."""
-    return f"{base}, POPI's summary"
+    return base + WITH_SUMMARY
 
 
 def without_summary(base: str) -> str:
@@ -145,8 +147,37 @@ def make_comparison(
             for run in some
         ]
     for base in bases:
-        candidates.append(Candidate(without_summary(base), partial(_open_base, runs[0], base, told=False)))
-        candidates += [
+        candidates += _behind(base, runs)
+    return PreferenceComparison(candidates, rows, bases)
+
+
+def with_black_boxes(
+    comparison: PreferenceComparison, runs: Sequence[FinishedRun], black_boxes: Sequence[str]
+) -> list[Candidate]:
+    """Return the candidates that answer: all that are scored, and models that only answer."""
+    return [
+        *comparison.candidates,
+        *(candidate for base in black_boxes for candidate in _behind(base, runs)),
+    ]
+
+
+def opponents(candidates: Sequence[Candidate], zero: str) -> dict[str, str]:
+    """Return the row that each row's answers are set against: the one that knows nothing of the user."""
+    labels = [candidate.method for candidate in candidates]
+    found = {label: zero for label in labels if label in ROWS.values() and label != zero}
+    for label in labels:
+        base = label.removesuffix(WITH_SUMMARY)
+        if base != label and without_summary(base) in labels:
+            found[label] = without_summary(base)
+    return found
+
+
+def _behind(base: str, runs: Sequence[FinishedRun]) -> list[Candidate]:
+    """A frozen model without and with POPI's summaries."""
+    alone = Candidate(without_summary(base), partial(_open_base, runs[0], base, told=False))
+    return [
+        alone,
+        *(
             Candidate(
                 with_summary(base),
                 partial(_open_base, run, base, told=True),
@@ -154,8 +185,8 @@ def make_comparison(
                 run=str(run.folder),
             )
             for run in runs
-        ]
-    return PreferenceComparison(candidates, rows, bases)
+        ),
+    ]
 
 
 def _open(run: FinishedRun, name: str, personas: Mapping[str, str]) -> Contender:

@@ -11,6 +11,7 @@ from personakit.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.data.preferences import PreferenceStore
     from personakit.records import PreferencePair, PreferenceUser
 
 TASKS = ("preferences", "preference")
@@ -34,6 +35,17 @@ def show_preferences(path: str, split: str, *, user: str | None, limit: int | No
     from personakit.data.preferences.native import record
 
     store = open_preferences(path, split)
+    shown = find_user(store, path, split, user)
+    note(f"{path}, preferences, {split}: {len(store)} users, {sum(store.pair_counts)} held-out pairs")
+    for reason, skip in store.skipped.items():
+        note(f"left out of {split}: {skip.count} {reason} (first: {skip.first})")
+    document: dict[str, Any] = record(shown)
+    document["pairs"] = document["pairs"][:limit]
+    return Result(document, lambda out: _show(out, shown, limit))
+
+
+def find_user(store: PreferenceStore, path: str, split: str, user: str | None) -> PreferenceUser:
+    """Return a user of a split by name, by default the first; raises `UserError` with the nearest name."""
     if user is not None and user not in store.user_ids:
         near = difflib.get_close_matches(user, store.user_ids, n=1)
         raise UserError(
@@ -42,13 +54,7 @@ def show_preferences(path: str, split: str, *, user: str | None, limit: int | No
             if near
             else f"there are {len(store)}, such as {store.user_ids[0]}",
         )
-    shown = store[0 if user is None else store.user_ids.index(user)]
-    note(f"{path}, preferences, {split}: {len(store)} users, {sum(store.pair_counts)} held-out pairs")
-    for reason, skip in store.skipped.items():
-        note(f"left out of {split}: {skip.count} {reason} (first: {skip.first})")
-    document: dict[str, Any] = record(shown)
-    document["pairs"] = document["pairs"][:limit]
-    return Result(document, lambda out: _show(out, shown, limit))
+    return store[0 if user is None else store.user_ids.index(user)]
 
 
 def _show(out: Console, user: PreferenceUser, limit: int | None) -> None:

@@ -105,8 +105,10 @@ class _Request:
 
 def _train(request: _Request) -> Result:
     """Train one method from its options to its run's folder."""
+    from personakit.methods import offer_runs
     from personakit.training.processes import from_first, is_first
 
+    offer_runs()  # runs may stand where a retriever is named
     method, output = request.method, request.output
     if request.resume and output is None:
         output = from_first(lambda: _newest_stopped(method))

@@ -27,10 +27,11 @@ class RetrievalSettings:
 
     name: str = setting(
         "bm25",
-        "how items are ranked for a query: bm25, dense (LaMP's encoder), dense:ENCODER, recency, random, or "
-        "pillow:RUN, the matching network of a run of PILLOW on histories",
+        "how items are ranked for a query: bm25, dense (LaMP's encoder), dense:ENCODER, recency, random, "
+        "pillow:RUN (the matching network of a run of PILLOW on histories), or popi:RUN (the summaries of a "
+        "run of POPI in the place of items)",
         provenance=LAMP,
-        pattern=r"bm25|dense(:.+)?|recency|random|pillow:.+",
+        pattern=r"bm25|dense(:.+)?|recency|random|(pillow|popi):.+",
     )
     k: int = setting(4, "items shown for a query: more evidence, longer prompts", provenance=LAMP, minimum=1)
 

@@ -28,6 +28,10 @@ HOW_TO_READ_TRANSFER = (
     "Frozen models that never saw a summary, given POPI's: the gain over what they prefer without one, and "
     "the share that it is of POPI's own gain."
 )
+HOW_TO_READ_JUDGED = (
+    "Wins: answers that a judge, who is told of the user and asked in both orders, prefers to those of the "
+    "row beside; ties half. Unread: verdicts that could not be read, left out of the share."
+)
 
 
 def print_preferences(results: Mapping[str, Any], console: Console) -> None:
@@ -48,6 +52,9 @@ def renderables(results: Mapping[str, Any]) -> Iterable[RenderableType]:
     if results["transfer"]:
         yield transfer_table(results)
         yield Text(HOW_TO_READ_TRANSFER + "\n")
+    if results.get("judged", {}).get("rows"):
+        yield judged_table(results["judged"])
+        yield Text(HOW_TO_READ_JUDGED + "\n")
     for sentence in (*sentences(results), *_counts(results), *_published(results)):
         yield Text(f"- {sentence}")
 
@@ -96,6 +103,21 @@ def comparisons_table(results: Mapping[str, Any]) -> Table:
     return make_table(["against", "differ-\nence", "95 %\ninterval", "p", "bits", "95 %\ninterval"], rows)
 
 
+def judged_table(judged: Mapping[str, Any]) -> Table:
+    """Return how often each row's answers are preferred to those of a row that knows nothing of the user."""
+    rows = [
+        [
+            row["method"],
+            judged["against"][row["method"]],
+            number(row["value"]),
+            interval(row),
+            f"{judged['unread'][row['method']]}/{judged['asked'][row['method']]}",
+        ]
+        for row in judged["rows"]
+    ]
+    return make_table(["method", "against", "wins", "95 %\ninterval", "un-\nread"], rows)
+
+
 def _published(results: Mapping[str, Any]) -> Iterable[str]:
     """Yield the published figures, marked as such."""
     for row in results["published"]:
@@ -107,6 +129,9 @@ def _counts(results: Mapping[str, Any]) -> Iterable[str]:
     """Yield what was left out, and where."""
     for reason, count in results["skipped"].items():
         yield f"left out: {count} {reason}."
+    for method, count in results.get("judged", {}).get("unread", {}).items():
+        if count and not results["judged"]["rows"]:
+            yield f"{method}: none of the judge's {count} verdicts could be read."
     for method, counts in results["left_out"].items():
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind != "users")
         yield f"{method}: of {counts['users']} users not all signals fit the prompt ({kinds} were left out)."

@@ -75,6 +75,17 @@ class PreferencePairs(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         return self._examples[index]
 
+    def first_of_each_user(self) -> PreferencePairs:
+        """Return the first pair of each user."""
+        first: dict[str, int] = {}
+        for place, example in enumerate(self._examples):
+            first.setdefault(example.query.user_id, place)
+        chosen = object.__new__(PreferencePairs)
+        chosen._examples = [self._examples[place] for place in first.values()]
+        chosen.rejected = [self.rejected[place] for place in first.values()]
+        chosen._personas = self._personas
+        return chosen
+
     def traits(self, query_id: str) -> Mapping[str, Any] | None:
         """Return what tells users' tastes apart."""
         persona = self._personas.get(query_id)

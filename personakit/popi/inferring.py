@@ -12,6 +12,7 @@ from typing import Protocol
 
 from personakit.contracts import LanguageModel
 from personakit.data.preferences.profiles import as_signals
+from personakit.errors import UserError
 from personakit.records import Context, Profile, Query, Signals
 from personakit.tasks.signals import KINDS, Dropped, Wording, summary_prompt
 
@@ -79,6 +80,11 @@ class Summariser(_Told):
             for prompt, dropped in asked
         ]
 
+    @property
+    def fingerprint(self) -> str:
+        """What the model is known by: summaries of other weights are others."""
+        return str(getattr(self.model, "fingerprint", ""))
+
     def update(self, summary: str, news: Signals) -> Inferred:
         """Return the summary after new signals: inferred from the old one and the news alone.
 
@@ -111,3 +117,21 @@ class GivenSummaries(_Told):
     def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
         """Return each user's."""
         return [Inferred(self.texts.get(profile.user_id, "")) for profile in profiles]
+
+
+@dataclass(frozen=True)
+class OneSummary(_Told):
+    """One user's summary, carried here; whose it is may be unknown ("")."""
+
+    text: str
+    user_id: str = ""
+
+    def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
+        """Return it for each profile of that user; raises `UserError` for another user's."""
+        for profile in profiles:
+            if profile.user_id and self.user_id and profile.user_id != self.user_id:
+                raise UserError(
+                    f'the summary is of user "{self.user_id}", and user "{profile.user_id}" asks',
+                    hint=f"ask as --user {self.user_id}, or import another summary",
+                )
+        return [Inferred(self.text)] * len(profiles)

@@ -95,19 +95,20 @@ class OpenRun:
             generator or self.models[GENERATOR],
             summaries or self.summariser(),
             self.wording,
-            max_new_tokens=min(ANSWER_TOKENS, self.settings.max_length // 2),
+            max_new_tokens=self._longest,
         )
 
     def judged(self, name: str, personas: Mapping[str, str]) -> Judged:
         """Return a row of `eval preference` by its name (`ROWS`)."""
         base = self.models[BASE]
         if name == "base":
-            return self._frozen(Unpersonalised(base), base)
+            return self._frozen(self._alone(base), base)
         if name == "population":
-            return self._trained(Unpersonalised(self.models[POPULATION]), Unpersonalised(self._reference))
+            return self._trained(self._alone(self.models[POPULATION]), self._alone(self._reference))
         if name in ("history", "history-recent", "history-bm25"):
             order: Order = "bm25" if name == "history-bm25" else "recent"
-            return self._frozen(RawSignals(base, self.wording, self._budget(name), order), base)
+            control = RawSignals(base, self.wording, self._budget(name), order, max_new_tokens=self._longest)
+            return self._frozen(control, base)
         if name == "prompted":
             return self._frozen(self.personalizer(base, self.summariser(BASE)), base)
         if name == "frozen-generator":
@@ -117,11 +118,23 @@ class OpenRun:
         if name == "oracle":
             model = self.models.get(ORACLE_GENERATOR, self.models[GENERATOR])
             return self._summarised(model, GivenSummaries(personas))
-        return self._summarised(self.models[GENERATOR], self.summariser())
+        return self.judged_with(self.summariser())
+
+    def judged_with(self, summaries: Summaries) -> Judged:
+        """Return the run's generator as it is judged, with other summaries than its own."""
+        return self._summarised(self.models[GENERATOR], summaries)
 
     def judged_on(self, model: LanguageModel, *, told: bool) -> Judged:
         """Return a frozen model that is given POPI's summaries, or nothing."""
-        return self._frozen(self.personalizer(model) if told else Unpersonalised(model), model)
+        return self._frozen(self.personalizer(model) if told else self._alone(model), model)
+
+    @property
+    def _longest(self) -> int:
+        """How long an answer may be: training has room for prompts and answers of `max_length` together."""
+        return min(ANSWER_TOKENS, self.settings.max_length // 2)
+
+    def _alone(self, model: LanguageModel) -> FromPrompts:
+        return Unpersonalised(model, max_new_tokens=self._longest)
 
     @property
     def _reference(self) -> AdaptedModel:
@@ -137,10 +150,10 @@ class OpenRun:
         )
 
     def _trained(self, policy: FromPrompts, start: Personalizer) -> Judged:
-        return Judged(policy, Unpersonalised(self._reference), start, self.settings.joint.beta)
+        return Judged(policy, self._alone(self._reference), start, self.settings.joint.beta)
 
     def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
-        return Judged(policy, Unpersonalised(model), policy, self.settings.joint.beta)
+        return Judged(policy, self._alone(model), policy, self.settings.joint.beta)
 
     def _summariser(self, model: KnownModel) -> Summariser:
         return Summariser(

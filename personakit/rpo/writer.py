@@ -64,12 +64,12 @@ class TemplateWriter:
 
 
 def evidence(task: Task, query: Query, draft: str, context: Context) -> str:
-    """Quote what the user made of each item; for free text, what they added in the first two.
+    """Quote a summary, and what the user made of each item; for free text, what they added in the first two.
 
     A word is *added* if it stands neither in what the item was made from nor in the request or draft.
     """
     items = context.items[:_QUOTED_ITEMS] if task.kind == "generation" else context.items
-    shown = [_shown(task, query, draft, item) for item in items]
+    shown = [context.summary or "", *(_shown(task, query, draft, item) for item in items)]
     return " ".join(f'"{text}"' for text in shown if text) or NOTHING
 
 

@@ -92,6 +92,22 @@ def test_a_dry_run_says_rows_and_pairs_and_writes_nothing(call: Call, world: Pat
     assert not Path("runs").exists()
 
 
+def test_a_judge_whose_words_cannot_be_read_is_reported_and_never_scored(
+    call: Call, world: Path, evaluated: Path
+) -> None:
+    model = json.loads((world / "run0" / "run.json").read_text())["config"]["model"]
+    asked = ["eval", "preference", "--run", world / "run0", "--baseline", "population", "--judge", model]
+    done = call(*asked, "--output", "judged", "--json")
+    assert done.status == 0, done.err
+    judged = done.document["judged"]
+    assert judged["against"] == {"POPI": "population DPO"}
+    assert judged["rows"] == [] or judged["unread"]["POPI"] < judged["asked"]["POPI"]
+    before = Path("judged/results.json").read_bytes()
+    Path("judged/results.json").unlink()
+    assert call(*asked, "--output", "judged", "--resume").status == 0
+    assert Path("judged/results.json").read_bytes() == before
+
+
 def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
     data = make_preferences(tmp_path / "long")
     lines = (data / "preferences" / "dev.jsonl").read_text().splitlines()
@@ -108,7 +124,7 @@ def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path:
     [
         (["--baseline", "oracel"], 'unknown --baseline "oracel"'),
         (["--baseline", "lora-per-user"], "--baseline lora-per-user: none was trained"),
-        (["--base", "openai:any"], "a black box cannot score given texts"),
+        (["--base", "openai:any"], "only a judge can say what a summary does"),
         (["--split", "nowhere"], 'no preferences of the split "nowhere"'),
         (["--limit", "0"], "--limit 0: expected at least 1"),
     ],

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.preference_judging import ANSWERS_FILE, answering, judge_answers
+from personakit.evaluation.preference_judging import TASK as ANSWERS
 from personakit.evaluation.preference_results import preference_results
 from personakit.evaluation.preference_table import renderables
 from personakit.evaluation.preferences import (
@@ -141,6 +143,49 @@ def test_p_values_are_corrected_over_the_rows_and_what_did_not_fit_is_counted_by
     said = " ".join(str(getattr(part, "plain", "")) for part in renderables(results))
     assert f"of {USERS} users not all signals fit the prompt (24 pairs, 12 comments were left out)" in said
     assert "published, accuracy in percent, POPI" in said
+
+
+class Writer(Speaker):
+    """Answers in its own words, with the user's name in them where it is worth something to it."""
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        return [Answer(f"by {profile.user_id if self.worth else 'somebody'}") for profile in profiles]
+
+
+class Reader:
+    """A judge who wants to see what is known of the person in the answer, and mumbles about one of them."""
+
+    def __init__(self, mumbles: str) -> None:
+        self.mumbles = mumbles
+
+    def generate(self, prompts: Sequence[str], **how: Any) -> list[list[str]]:
+        said = []
+        for prompt in prompts:
+            known = prompt.split("is known: ")[1].split("\n")[0]
+            first = prompt.split("Answer A: ")[1].split("\n")[0]
+            said.append(["both" if known == self.mumbles else "A" if known in first else "B"])
+        return said
+
+
+def test_a_judge_compares_answers_with_those_of_a_row_that_knows_nothing(tmp_path: Path) -> None:
+    rows = {"base": Row(Writer(), Writer(), Writer()), "good": Row(Writer(1.0), Writer(), Writer())}
+    rows["other"] = rows["good"]
+    asked = pairs().first_of_each_user()
+    assert len(asked) == USERS
+    candidates = [
+        Candidate(label, lambda row=row: row, profiles="other" if label == "other" else "own")  # type: ignore[misc]
+        for label, row in rows.items()
+    ]
+    run_passes(candidates, {ANSWERS: asked}, answering(), tmp_path / ANSWERS_FILE)
+    against = {"good": "base", "other": "base"}
+    judged = judge_answers(tmp_path, Reader("user03"), lambda user: user, against, resamples=20)  # type: ignore[arg-type]
+    values = {row["method"]: row["value"] for row in judged["rows"]}
+    # The judge says B of two answers without the name, whatever the order: no win.
+    assert values == {"good": 1.0, "other": 0.5}
+    assert judged["asked"] == {"good": USERS, "other": USERS}
+    assert judged["unread"] == {"good": 1, "other": 1}
+    silent = judge_answers(tmp_path, Reader(""), lambda user: "", against, resamples=20)  # type: ignore[arg-type]
+    assert (silent["rows"], silent["unread"]) == ([], {"good": USERS, "other": USERS})
 
 
 @pytest.mark.parametrize(("margin", "bits"), [(0.0, 0.0), (800.0, 1.0), (-800.0, 1 - 800 / math.log(2))])
