@@ -7,17 +7,20 @@ over a fine-tuned model.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
 from personakit.models.clock import Clock
-from personakit.records import Answer, Context, Example, Profile, Query
+from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
+from personakit.tasks.profile_prompt import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,133 @@ class ContextInjection:
             )
             for query, context in zip(queries, contexts, strict=True)
         ]
+
+
+#: Items shown to the base at once, facts it may note of them, tokens of its notes, facts pasted in.
+MEMORY_ITEMS, MEMORY_FACTS, MEMORY_TOKENS, MEMORY_TOLD = 16, 8, 256, 10
+_MEMORY_PROMPT = (
+    "Below is what one user wrote earlier. Note at most {facts} short facts about this user that would help "
+    "to answer for them: preferences, habits, tone, favourite words, how they judge. One fact a line, and "
+    "nothing else.\n\n{items}\n\nFacts:\n"
+)
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a memory layer does (mem0 and its like): facts noted once by the base, pasted into the prompt.
+
+    The base reads a user's items, some at a time, and notes facts; per query the facts nearest to it (BM25)
+    stand above the plain prompt. mem0 also merges notes with earlier ones by further calls and finds them by
+    embeddings: this is its idea without its upkeep. Notes are made once a user in each call, and their
+    tokens are counted with the first answer that needed them.
+    """
+
+    model: LanguageModel
+    max_length: int = 512
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Note what is new of the users, then answer all queries in one call of the model."""
+        clock = Clock(self.model)
+        noted, cost = self._notes(queries, profiles)
+        contexts = self._contexts(queries, profiles, noted)
+        seconds = clock.seconds() / max(1, len(queries))
+        plain = [get_task(query.task).prompt(query) for query in queries]
+        prompts = self._prompts(queries, contexts)
+        answers = _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        unpaid = dict(cost)
+        return [
+            replace(
+                answer,
+                tokens=answer.tokens + unpaid.pop(_told_by(query, profile), 0),
+                seconds=answer.seconds + seconds,
+            )
+            for query, profile, answer in zip(queries, profiles, answers, strict=True)
+        ]
+
+    def score(
+        self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
+    ) -> list[float]:
+        """Return log p(text | facts, query) in nats."""
+        noted, _ = self._notes(queries, profiles)
+        return self.model.score(self._prompts(queries, self._contexts(queries, profiles, noted)), texts)
+
+    def _notes(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> tuple[dict[str, list[str]], dict[str, int]]:
+        """The facts of each history, by its content, and the tokens that took."""
+        prompts: dict[str, list[str]] = {}
+        for query, profile in zip(queries, profiles, strict=True):
+            key = _told_by(query, profile)
+            if key not in prompts:
+                prompts[key] = list(self._questions(profile))
+        asked = [prompt for some in prompts.values() for prompt in some]
+        texts = (
+            self.model.generate(asked, max_new_tokens=MEMORY_TOKENS, seed=self.decoding.seed) if asked else []
+        )
+        replies = dict(zip(asked, (samples[0] for samples in texts), strict=True))
+        count = self.model.count_tokens
+        facts = {key: _facts(replies[prompt] for prompt in some) for key, some in prompts.items()}
+        cost = {
+            key: sum(count(prompt) + count(replies[prompt]) for prompt in some)
+            for key, some in prompts.items()
+        }
+        return facts, cost
+
+    def _questions(self, profile: Profile) -> Iterator[str]:
+        for start in range(0, len(profile.items), MEMORY_ITEMS):
+            some = profile.items[start : start + MEMORY_ITEMS]
+            room = max(16, self.max_length // len(some))
+            told = [
+                "- " + cut(" | ".join(item.fields.values()), room, self.model.count_tokens) for item in some
+            ]
+            yield _MEMORY_PROMPT.format(facts=MEMORY_FACTS, items="\n".join(told))
+
+    def _contexts(
+        self, queries: Sequence[Query], profiles: Sequence[Profile], noted: Mapping[str, list[str]]
+    ) -> list[Context]:
+        from personakit.retrieval import open_retriever
+
+        memories = [
+            Profile(
+                profile.user_id,
+                tuple(
+                    ProfileItem(str(place), {"fact": fact}, fact)
+                    for place, fact in enumerate(noted[_told_by(query, profile)])
+                ),
+            )
+            for query, profile in zip(queries, profiles, strict=True)
+        ]
+        chosen = open_retriever("bm25", MEMORY_TOLD).context(queries, memories)
+        return [
+            Context(
+                summary="What is known of this user:\n" + "\n".join(f"- {one.document}" for one in some.items)
+            )
+            if some.items
+            else Context()
+            for some in chosen
+        ]
+
+    def _prompts(self, queries: Sequence[Query], contexts: Sequence[Context]) -> list[str]:
+        return [
+            get_task(query.task).prompt_with_context(
+                query, context, count_tokens=self.model.count_tokens, max_length=self.max_length
+            )
+            for query, context in zip(queries, contexts, strict=True)
+        ]
+
+
+def _told_by(query: Query, profile: Profile) -> str:
+    """What a history is known by: its user and what it says."""
+    told = repr((profile.user_id, query.task, [tuple(item.fields.items()) for item in profile.items]))
+    return hashlib.blake2b(told.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def _facts(replies: Iterable[str]) -> list[str]:
+    """The facts in the base's notes, each once, without bullets and numbers."""
+    lines = (_BULLET.sub("", line).strip() for reply in replies for line in reply.splitlines()[:MEMORY_FACTS])
+    return list(dict.fromkeys(filter(None, lines)))
 
 
 def _answers(

@@ -20,3 +20,7 @@ class UserError(Exception):
 
 class RunError(UserError):
     """The input was fine and the run still failed (a full disk, a dead server, out of memory)."""
+
+
+class GoneError(RunError):
+    """Nobody answers any more: a server that stays away, or refuses whatever it is asked."""

@@ -100,7 +100,7 @@ def read_run(folder: Path) -> FinishedRun:
 
 
 def open_run(
-    folder: Path,
+    folder: Path | FinishedRun,
     *,
     base: str | None = None,
     rewrite_without_history: bool = False,
@@ -113,9 +113,9 @@ def open_run(
     another rewriter of the run than its model (`REWRITERS`). Raises `UserError` where that was not trained.
     Behind POPI's summaries `base` answers in the place of the run's generator.
     """
-    run = read_run(folder)
+    run = read_run(folder) if isinstance(folder, Path) else folder
     if run.method == "popi":
-        return open_popi(folder).personalizer(None if base is None else open_base(base))
+        return open_popi(run.folder).personalizer(None if base is None else open_base(base))
     return _open_rewriter(run, base, rewrite_without_history, rewriter)
 
 
@@ -124,10 +124,9 @@ def _open_rewriter(
 ) -> Personalizer:
     from personakit.rpo.rewriter import Rewriter
 
-    folder = run.folder
-    place = folder / "model" if rewriter is None else run.rewriters.get(rewriter)
+    place = run.folder / "model" if rewriter is None else run.rewriters.get(rewriter)
     if place is None:
-        raise UserError(f'{folder}: has no rewriter "{rewriter}"', hint=_MADE_BY[str(rewriter)])
+        raise UserError(f'{run.folder}: has no rewriter "{rewriter}"', hint=_MADE_BY[str(rewriter)])
     return Rewriter(
         base=open_base(base or run.settings.base, run.settings.endpoint),
         model=open_weights(place),
@@ -367,6 +366,14 @@ def _context(around: Surroundings) -> Personalizer:
     )
 
 
+def _memory(around: Surroundings) -> Personalizer:
+    from personakit.baselines import Memory
+
+    settings = around.settings
+    base = open_base(around.base, settings.endpoint)
+    return Memory(base, settings.controls.context_tokens, _decoding(settings))
+
+
 def _oracle(around: Surroundings) -> Personalizer:
     from personakit.baselines import Oracle
 
@@ -385,7 +392,9 @@ BASELINES: dict[str, Callable[[Surroundings], Personalizer]] = {
     "majority": _majority,
     "profile": _profile,
     "context": _context,
+    "memory": _memory,
     "oracle": _oracle,
 }
 """Untrained rows by name: the base alone, the input back, the most frequent label, the user's mode or
-mean, the history in the base's prompt, and the answer of one who knows the user's traits."""
+mean, the history in the base's prompt, facts drawn from it instead, and the answer of one who knows the
+user's traits."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
 PROFILE, CONTEXT = "profile mode or mean", "context injection"
+MEMORY = "memory (facts extracted once)"
 TUNED, ORACLE = "context injection, fine-tuned", "oracle"
 METHOD, EMPTY, OTHER = "RPO", "RPO, empty history", "RPO, another user's history"
 SFT, CONTINUED, PLAIN = "RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"
@@ -33,6 +34,7 @@ ROWS = {
     "majority": MAJORITY,
     "profile": PROFILE,
     "context": CONTEXT,
+    "memory": MEMORY,
     "context-tuned": TUNED,
     "sft": SFT,
     "sft-continued": CONTINUED,
@@ -42,6 +44,9 @@ ROWS = {
     "oracle": ORACLE,
 }
 
+
+#: Rows that are run only where `--baseline` names them, and why.
+ONLY_IF_ASKED = {"memory": "it asks the base several times a user: name it with --baseline"}
 
 Examples = Mapping[str, "ExampleStore"]
 """The examples of one evaluation by task."""
@@ -63,7 +68,7 @@ class Comparison:
         """What the table is asked beside its rows."""
         from personakit.evaluation.results import Claims
 
-        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, TUNED, *REWRITERS.values())
+        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, TUNED, *REWRITERS.values())
         moved = {base: (behind(METHOD, base), behind(GENERIC, base)) for base in self.unseen}
         return Claims(
             compared=[
@@ -72,7 +77,9 @@ class Comparison:
                 *moved.values(),
             ],
             wrong_user=[(METHOD, OTHER, EMPTY)],
-            gaps=[(method, GENERIC, ORACLE) for method in (CONTEXT, TUNED, *REWRITERS.values(), METHOD)],
+            gaps=[
+                (method, GENERIC, ORACLE) for method in (CONTEXT, MEMORY, TUNED, *REWRITERS.values(), METHOD)
+            ],
             transfers={base: (*pair, METHOD, GENERIC) for base, pair in moved.items()},
         )
 
@@ -86,12 +93,16 @@ def choose_rows(
     chosen: Sequence[str] | None, runs: Sequence[FinishedRun], examples: Examples, around: Surroundings
 ) -> list[str]:
     """Return the names of the rows to run: those asked for, or all that this data and these runs allow."""
+    if chosen is not None and "all" in chosen:
+        chosen = [*choose_rows(None, runs, examples, around), *(name for name in chosen if name != "all")]
     unknown = set(chosen or ()) - ROWS.keys()
     if unknown:
-        raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(ROWS)}")
+        raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(ROWS)}, and all")
     rows = []
     for name in ROWS if chosen is None else chosen:
         reason = _why_not(name, runs, examples, around)
+        if reason is None and chosen is None and name in ONLY_IF_ASKED:
+            reason = ONLY_IF_ASKED[name]
         if reason is None:
             rows.append(name)
         elif chosen is not None:
@@ -173,8 +184,7 @@ def _of_runs(label: str, runs: Sequence[FinishedRun], **how: Any) -> list[Candid
     from personakit.methods import open_run
 
     return [
-        Candidate(label, partial(open_run, run.folder, **how), seed=run.seed, run=str(run.folder))
-        for run in runs
+        Candidate(label, partial(open_run, run, **how), seed=run.seed, run=str(run.folder)) for run in runs
     ]
 
 
@@ -184,7 +194,7 @@ def _check_models(
     """Raise `UserError` now where a row would ask a model that is not there, hours before its turn."""
     from personakit.models.open import check_model
 
-    names = [around.base, *unseen] if runs or {"generic", "context"} & set(rows) else []
+    names = [around.base, *unseen] if runs or {"generic", "context", "memory"} & set(rows) else []
     for run in runs:
         places = [run.folder / "model", *(run.rewriters[name] for name in REWRITERS if name in rows)]
         if "context-tuned" in rows and run.tuned_context is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from personakit.cli.output import Result, note, table
+from personakit.cli.output import Result, console, note, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from personakit.cli.comparison import Examples
     from personakit.methods import FinishedRun, Surroundings
     from personakit.models.cost import Estimate
+
+
+#: What a request is taken to take: the progress bar knows better as soon as some are answered.
+SECONDS_A_REQUEST = 2.0
 
 
 def estimate_evaluation(
@@ -28,7 +33,7 @@ def estimate_evaluation(
     Every row that rewrites starts from the generic answers, so two rows ask the base: generic, and
     context injection.
     """
-    from personakit.baselines import ContextInjection, Decoding, Generic
+    from personakit.baselines import ContextInjection, Decoding, Generic, Memory
     from personakit.methods import open_provider
     from personakit.models.cost import Meter, foreign_counter
     from personakit.models.open import check_model, is_endpoint
@@ -49,6 +54,9 @@ def estimate_evaluation(
             provider = open_provider(settings)
             _ask(ContextInjection(meter, provider, settings.controls.context_tokens, decoding), examples)
             estimates.append(meter.estimate("context injection"))
+        if base == around.base and "memory" in rows:
+            _ask(Memory(meter, settings.controls.context_tokens, decoding), examples)
+            estimates.append(meter.estimate("memory (its notes; as many answers come on top)"))
     return estimates
 
 
@@ -70,8 +78,14 @@ def planned_evaluation(document: dict[str, Any], estimates: Sequence[Estimate]) 
     return Result({**document, "requests": in_json(estimates)}, show)
 
 
-def show_estimates(out: Console, estimates: Sequence[Estimate]) -> None:
-    """Print the table of requests, and what its figures are worth."""
+def tell_cost(estimates: Sequence[Estimate], *, at_once: int) -> None:
+    """Say on stderr what is about to be asked of APIs, and for how much; nothing where nothing is."""
+    if any(each.requests for each in estimates):
+        show_estimates(console(sys.stderr), estimates, at_once=at_once)
+
+
+def show_estimates(out: Console, estimates: Sequence[Estimate], *, at_once: int | None = None) -> None:
+    """Print the table of requests, and what its figures are worth; with the time where `at_once` is given."""
     from personakit.models.cost import PRICES
 
     if not estimates:
@@ -100,6 +114,12 @@ def show_estimates(out: Console, estimates: Sequence[Estimate]) -> None:
     else:
         out.print(f'no price for "?": set {PRICES} to MODEL=INPUT/OUTPUT,... for a million tokens')
     out.print("tokens are an estimate: the server's own tokenizer is not known")
+    if at_once is not None:
+        seconds = sum(each.requests for each in estimates) * SECONDS_A_REQUEST / at_once
+        out.print(
+            f"about {max(1, round(seconds / 60))} min, at {at_once} requests at once "
+            f"and {SECONDS_A_REQUEST:g} s each"
+        )
 
 
 def in_json(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:

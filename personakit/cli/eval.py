@@ -10,7 +10,19 @@ import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.evaluating import Request, evaluate_request
-from personakit.cli.options import Bases, Limit, Resume, RunData, Runs, Seed, Split, Tasks, at_least_one
+from personakit.cli.options import (
+    Bases,
+    Concurrency,
+    Limit,
+    Resume,
+    RunData,
+    Runs,
+    SampleIds,
+    Seed,
+    Split,
+    Tasks,
+    at_least_one,
+)
 from personakit.cli.output import Result, harmless, table
 from personakit.cli.preference_evaluating import PreferenceRequest, evaluate_preferences
 from personakit.errors import UserError
@@ -26,8 +38,8 @@ Rows = Annotated[
         "--baseline",
         metavar="NAME",
         help="Which rows stand beside the method, repeatable: generic, copy, majority, profile, context, "
-        "context-tuned, sft, sft-continued, no-curriculum, empty, other, oracle. By default all that data "
-        "and run allow.",
+        "memory, context-tuned, sft, sft-continued, no-curriculum, empty, other, oracle; all: all that data "
+        "and run allow, as by default (but memory, which asks the base several times a user).",
     ),
 ]
 DryRun = Annotated[
@@ -42,6 +54,23 @@ Strict = Annotated[
         "--strict",
         help="Stop before the first answer where a query leaks: its answer or its text is in the user's "
         "history, the user is in the training split, or a run was trained on it. Else leaks are told.",
+    ),
+]
+Curves = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--curve",
+        metavar="KIND",
+        help="Score against history: the newest 0, 1, 2, 4, 8, 16 items (cold start); or k: items retrieved; "
+        "repeatable. Every point is a pass of its own.",
+    ),
+]
+Published = Annotated[
+    str | None,
+    typer.Option(
+        "--published",
+        metavar="SPLIT",
+        help="Show LaMP's leaderboard too: user or time. By default where the data is LaMP's own.",
     ),
 ]
 NoRun = Annotated[bool, typer.Option("--no-run", help="Baselines only, of --base.")]
@@ -142,6 +171,10 @@ def lamp(
     resume: Resume = False,
     dry_run: DryRun = False,
     strict: Strict = False,
+    curve: Curves = None,
+    sample_id: SampleIds = None,
+    concurrency: Concurrency = None,
+    published: Published = None,
     predictions: Predictions = None,
     golds: Golds = None,
 ) -> Result:
@@ -168,6 +201,10 @@ def lamp(
         resume,
         dry_run,
         strict,
+        curve or (),
+        sample_id or (),
+        concurrency,
+        published,
     )
     return evaluate_request(request)
 
@@ -186,6 +223,9 @@ def rewriting(
     resume: Resume = False,
     dry_run: DryRun = False,
     strict: Strict = False,
+    curve: Curves = None,
+    sample_id: SampleIds = None,
+    concurrency: Concurrency = None,
 ) -> Result:
     """Evaluate on people's rewrites of texts.
 
@@ -207,6 +247,9 @@ def rewriting(
         resume,
         dry_run,
         strict,
+        curve or (),
+        sample_id or (),
+        concurrency,
     )
     return evaluate_request(request)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
 from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, told
 from personakit.cli.output import Result, harmless, note
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,13 +38,18 @@ class Request:
     resume: bool
     dry_run: bool = False
     strict: bool = False
+    curves: Sequence[str] = ()
+    sample_ids: Sequence[str] = ()
+    concurrency: int | None = None
+    published: str | None = None
 
 
 def evaluate_request(request: Request) -> Result:
     """Run one evaluation from its options to its report."""
+    from personakit.cli.beside import check_curves, measure_curves, published, warnings
     from personakit.cli.checking import look_for_leaks, write_leaks
     from personakit.cli.comparison import choose_rows, make_comparison
-    from personakit.cli.estimate import estimate_evaluation, planned_evaluation
+    from personakit.cli.estimate import estimate_evaluation, planned_evaluation, tell_cost
     from personakit.data.folders import data_folder
     from personakit.data.lamp_mini import is_lamp_mini, known_facts
     from personakit.evaluation.content import entities_and_numbers
@@ -52,15 +58,20 @@ def evaluate_request(request: Request) -> Result:
     from personakit.evaluation.report import REPORT_FILE
     from personakit.evaluation.results import compute_results, write_results
     from personakit.evaluation.runner import check_candidates, evaluate, write_prediction_files
+    from personakit.evaluation.samples import SAMPLES_FILE, count_answers
     from personakit.evaluation.table import print_results
+    from personakit.evaluation.users import USERS_FILE, user_gains, users_document, write_users
+    from personakit.models.open import is_endpoint
     from personakit.tasks import get_task
 
+    check_curves(request.curves)
     # First: a refused call must not load models, or count as a look at test.
     folder = folder_for(request.suite, request.split, request.output, resume=request.resume)
     runs = _runs(request)
     data = request.data or (runs[0].settings.data.path if runs else "lamp-mini")
     examples = _examples(request, data)
     around = _surroundings(request, runs, data, examples)
+    rows_published = published(request.published, data, examples)
     leaks = look_for_leaks(data, runs, examples, strict=request.strict)
     rows = choose_rows(request.rows, runs, examples, around)
     unseen = _unseen(request, runs, around)
@@ -71,6 +82,11 @@ def evaluate_request(request: Request) -> Result:
     comparison = make_comparison(rows, runs, around, unseen)
     made_by = _made_by(request, data, runs, around, unseen, examples)
     check_candidates(comparison.candidates, examples)
+    if any(map(is_endpoint, [around.base, *unseen])):
+        tell_cost(
+            estimate_evaluation(rows, runs, around, examples, unseen),
+            at_once=around.settings.endpoint.requests_at_once,
+        )
     keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
     looks = record_looks(
         f"eval {request.suite}",
@@ -81,27 +97,58 @@ def evaluate_request(request: Request) -> Result:
         methods=comparison.labels,
     )
     tasks = {task: get_task(task) for task in examples}
-    with resumable(again(folder)), told() as progress:
-        log = evaluate(
-            comparison.candidates,
-            examples,
-            tasks,
-            folder,
-            seed=request.seed,
-            resume=request.resume,
-            progress=progress,
-        )
     find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
     facts = {task: facts_of(each, find_facts) for task, each in tasks.items()}
-    grouped = any(store.made_user_ids for store in examples.values())
-    results = compute_results(
-        log, facts, comparison.claims(), made_by=made_by, grouped=grouped, seed=request.seed
-    ) | {"leaks": write_leaks(folder, *leaks)}
-    write_results(folder, results)
-    write_prediction_files(log, folder / "predictions")
-    write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)
-    note(f"report: {folder / REPORT_FILE}")
+    claims = comparison.claims()
 
+    def conclude(log: Path, **beside: Any) -> dict[str, Any]:
+        """Compute the results of what is in the log, and write everything that is made of them."""
+        grouped = any(store.made_user_ids for store in examples.values())
+        gains = user_gains(log, [pair for pair in claims.compared if pair[1] != pair[0]])
+        results = compute_results(log, facts, claims, made_by=made_by, grouped=grouped, seed=request.seed)
+        results |= {"leaks": write_leaks(folder, *leaks), "warnings": warnings(examples, tasks)}
+        results |= {"users": users_document(gains)} | beside
+        if rows_published:
+            results["published"] = rows_published
+        write_results(folder, results)
+        write_users(folder / USERS_FILE, gains)
+        write_prediction_files(log, folder / "predictions")
+        write_page(folder, results, runs={str(run.folder): run.folder for run in runs}, looks=looks)
+        note(f"report: {folder / REPORT_FILE}")
+        return results
+
+    try:
+        with resumable(again(folder)), told() as progress:
+            log = evaluate(
+                comparison.candidates,
+                examples,
+                tasks,
+                folder,
+                seed=request.seed,
+                resume=request.resume,
+                progress=progress,
+            )
+        curves = measure_curves(
+            request.curves,
+            comparison,
+            runs,
+            around,
+            examples,
+            tasks,
+            facts,
+            folder,
+            seed=request.seed,
+        )
+    except RunError as error:
+        total = len(comparison.candidates) * sum(map(len, examples.values()))
+        if answered := count_answers(folder):
+            conclude(
+                folder / SAMPLES_FILE,
+                partial={"answers": answered, "of": total, "reason": error.message},
+            )
+            note(f"partial results: {answered} of {total} answers in {folder}")
+        raise
+    results = conclude(log, **({"curves": curves} if curves else {}))
     seconds = seconds_of(log)
 
     def show(out: Console) -> None:
@@ -114,6 +161,7 @@ def evaluate_request(request: Request) -> Result:
 def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], looks: int) -> Path:
     """Write the report of an evaluation's folder."""
     from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, ORACLE, OTHER
+    from personakit.cli.evaluation_folder import begun_with, run_account
     from personakit.evaluation.report import REPORT_FILE, write_report
     from personakit.evaluation.samples import SAMPLES_FILE
     from personakit.evaluation.table import methods
@@ -134,6 +182,8 @@ def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], 
         shown=shown or None,
         training=training,
         test_looks=looks,
+        runs={name: account for name, run in runs.items() if (account := run_account(run))},
+        command=begun_with(folder),
     )
 
 
@@ -144,7 +194,15 @@ def _runs(request: Request) -> list[FinishedRun]:
         if request.runs:
             raise UserError(f"--no-run and --run {request.runs[0]} were both given", hint="leave one out")
         return []
-    return [read_run(folder) for folder in request.runs or [newest_run()]]
+    runs = [read_run(folder) for folder in request.runs or [newest_run()]]
+    return [replace(run, settings=_asked_at_once(run.settings, request)) for run in runs]
+
+
+def _asked_at_once(settings: Any, request: Request) -> Any:
+    """Return the settings with as many requests to an endpoint at once as was asked for."""
+    if request.concurrency is None:
+        return settings
+    return replace(settings, endpoint=replace(settings.endpoint, requests_at_once=request.concurrency))
 
 
 def _examples(request: Request, data: str) -> Examples:
@@ -162,7 +220,21 @@ def _examples(request: Request, data: str) -> Examples:
             hint=f"it has the splits {', '.join(found)}; rewrites are for `personakit eval rewriting`",
         )
     stores = [open_examples(data, task, request.split) for task in wanted]
+    if request.sample_ids:
+        return _chosen(stores, request.sample_ids)
     return {store.task: _spread(store, request.limit) for store in stores}
+
+
+def _chosen(stores: Sequence[ExampleStore], ids: Sequence[str]) -> Examples:
+    """The examples whose queries have these ids, of the tasks that have any."""
+    places = [[place for place, id in enumerate(store.query_ids) if id in set(ids)] for store in stores]
+    missing = set(ids) - {id for store in stores for id in store.query_ids}
+    if missing:
+        raise UserError(
+            f"--sample-id {min(missing)}: no query of {', '.join(store.task for store in stores)} has it",
+            hint="the ids stand in the questions file, and in an evaluation's samples.jsonl",
+        )
+    return {store.task: store.subset(some) for store, some in zip(stores, places, strict=True) if some}
 
 
 def _spread(store: ExampleStore, limit: int | None) -> ExampleStore:
@@ -176,7 +248,7 @@ def _surroundings(request: Request, runs: list[FinishedRun], data: str, examples
     from personakit.config import TrainRPO
     from personakit.methods import Surroundings
 
-    settings = runs[0].settings if runs else TrainRPO()
+    settings = runs[0].settings if runs else _asked_at_once(TrainRPO(), request)
     return Surroundings(
         settings=settings,
         base=settings.base if runs else _base_of_baselines(request, settings.base),
@@ -217,6 +289,7 @@ def _made_by(
         "suite": request.suite,
         "split": request.split,
         "limit": request.limit,
+        **({"sample_ids": list(request.sample_ids)} if request.sample_ids else {}),
         "seed": request.seed,
         "base": around.base,
         "unseen_bases": unseen,

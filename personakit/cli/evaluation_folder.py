@@ -34,7 +34,7 @@ def folder_for(suite: str, split: str, output: Path | None, *, resume: bool) -> 
         stopped = [
             path
             for path in sorted(ROOT.glob(f"{name}-*"), reverse=True)
-            if not (path / "report.html").exists()  # written last of all
+            if not (path / "report.html").exists() or _is_partial(path)  # the page is written last of all
         ]
         if not stopped:
             raise UserError(
@@ -42,6 +42,13 @@ def folder_for(suite: str, split: str, output: Path | None, *, resume: bool) -> 
             )
         return stopped[0]
     return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _is_partial(folder: Path) -> bool:
+    try:
+        return "partial" in json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
@@ -53,7 +60,8 @@ def keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
 
     path = folder / PLAN_FILE
     if not (folder / "samples.jsonl").exists() or not path.exists():
-        write_json(path, made_by)
+        # Beside what is compared: the command, which may differ when it is gone on with.
+        write_json(path, {**made_by, "command": shlex.join(["personakit", *sys.argv[1:]])})
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(made_by))
@@ -64,6 +72,30 @@ def keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
                 f"now it is {json.dumps(now[key])}",
                 hint="resume with what it was begun with, or evaluate into another folder",
             )
+
+
+def begun_with(folder: Path) -> str | None:
+    """Return the command that an evaluation was begun with, None where nobody knows."""
+    try:
+        plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(plan["command"]) if "command" in plan else None
+
+
+def run_account(run: Path) -> str:
+    """Return what a run says of itself, for a page: versions, commit, data, and its whole configuration."""
+    told = []
+    try:
+        facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        for name in ("status", "created", "seed", "seconds", "git_commit", "data_fingerprint", "device"):
+            if facts.get(name) is not None:
+                told.append(f"{name}: {facts[name]}")
+        told += [f"{name} {version}" for name, version in facts.get("versions", {}).items()]
+        told += ["", (run / "config.yaml").read_text(encoding="utf-8").strip()]
+    except (OSError, ValueError):
+        return "\n".join(told)
+    return "\n".join(told)
 
 
 def record_looks(

@@ -60,6 +60,19 @@ Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="train, dev
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N queries a task.")
 ]
+SampleIds = Annotated[
+    list[str] | None,
+    typer.Option("--sample-id", metavar="ID", help="Only the query with this id; repeatable."),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        metavar="N",
+        min=1,
+        help="Requests to an API at once; by default endpoint.requests_at_once of the run.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an earlier, stopped call left.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of everything random here.")]
 Columns = Annotated[

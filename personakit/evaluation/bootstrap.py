@@ -116,9 +116,8 @@ class Estimate:
             influence = known.mean() - known
             square = float((influence**2).sum())
             squares, cubes = squares + square, cubes + float((influence**3).sum())
-            part = (len(known) - 1) / len(known) * square
-            variance += part
-            uncertainty += part**2 / _freedom(influence, square, users=name.startswith(_USERS))
+            variance += square  # without the jackknife's (n - 1) / n: on the safe side of few
+            uncertainty += square**2 / _freedom(influence, square, users=name.startswith(_USERS))
         if squares == 0 or uncertainty == 0:
             return None
         share = ((draws < self.value).sum() + 0.5 * (draws == self.value).sum()) / draws.size
@@ -281,9 +280,13 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _freedom(influence: Floats, square: float, *, users: bool) -> float:
-    """Degrees of freedom of a variance estimated from `influence`; of users the tails count too."""
-    most = len(influence) - 1
-    spread = float((influence**4).sum()) - square**2 / len(influence)
-    if not users or spread <= 0:
-        return most
-    return float(np.clip(2 * square**2 / spread, min(2, most), most))
+    """Degrees of freedom of a variance estimated from `influence`: fewer where a few users are most of it.
+
+    From the variance of a variance, (excess kurtosis / n + 2 / (n - 1)) sigma^4, by the unbiased kurtosis.
+    """
+    count = len(influence)
+    if not users or count < 4 or square == 0:
+        return max(1, count - 1)
+    excess = count * float((influence**4).sum()) / square**2 - 3
+    excess = (count - 1) / ((count - 2) * (count - 3)) * ((count + 1) * excess + 6)
+    return 2 / (max(0.0, excess) / count + 2 / (count - 1))

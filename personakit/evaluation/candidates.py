@@ -31,7 +31,8 @@ class Candidate:
 
     `open` makes the Personalizer ready when the pass begins: all at once might not fit into memory.
     Candidates with one `method` and different `seed`s are the same row trained several times. `seed`
-    is None for what is not trained; `run` names the run's directory it came from.
+    is None for what is not trained; `run` names the run's directory it came from. `items` cuts the
+    history to its newest so many items (None: all of it).
     """
 
     method: str
@@ -39,6 +40,7 @@ class Candidate:
     profiles: Profiles = "own"
     seed: int | None = None
     run: str | None = None
+    items: int | None = None
 
 
 @runtime_checkable
@@ -57,7 +59,10 @@ def profile_for(candidate: Candidate, example: Example, other: Example | None) -
     history (people are often given the same originals to rewrite): it would all but give the answer.
     """
     if candidate.profiles == "own":
-        return example.profile
+        items = example.profile.items
+        if candidate.items is None or candidate.items >= len(items):
+            return example.profile
+        return Profile(example.profile.user_id, items[len(items) - candidate.items :])
     if candidate.profiles == "empty":
         return Profile(example.query.user_id, ())
     if other is None:

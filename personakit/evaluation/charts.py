@@ -7,8 +7,9 @@ any width without scaling its text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 #: Points kept of a curve; more cannot be seen.
 CURVE_POINTS = 400
@@ -94,6 +95,94 @@ class CurveChart:
     high: str
     steps: str
     curves: Sequence[Curve]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A figure with its interval in a chart of two axes; places in percent, y from the top."""
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Marks under one label, joined where they are several; `number` tells it from the others."""
+
+    number: int
+    label: str
+    marks: Sequence[Mark]
+
+    @property
+    def joins(self) -> list[tuple[Mark, Mark]]:
+        """Neighbouring marks."""
+        return list(zip(self.marks, self.marks[1:], strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class PointChart:
+    """Figures over a second quantity, a line a method."""
+
+    title: str
+    note: str
+    x_title: str
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    lines: Sequence[Line]
+
+
+def point_chart(
+    title: str,
+    note: str,
+    x_title: str,
+    series: Mapping[str, Sequence[Mapping[str, Any]]],
+    along: str,
+    *,
+    evenly: bool = False,
+) -> PointChart | None:
+    """Draw points {`along`, value, low, high} of each label; None where no point has a value.
+
+    `evenly`: each place of the axis stands as far from the next (0, 1, 2, 4, 8), else by its size.
+    """
+    known = {label: [one for one in some if one["value"] is not None] for label, some in series.items()}
+    points = [one for some in known.values() for one in some]
+    if not points:
+        return None
+    values = Axis.over(one[end] for one in points for end in ("value", "low", "high"))
+    places = sorted({one[along] for one in points})
+    across = Axis(-0.5, len(places) - 0.5) if evenly else Axis.over([0.0, *places])
+    index = {place: number for number, place in enumerate(places)}
+
+    def at(one: Mapping[str, Any]) -> float:
+        return across.at(index[one[along]] if evenly else one[along])
+
+    def down(value: float | None) -> float | None:
+        return None if value is None else round(100 - values.at(value), 3)
+
+    lines = [
+        Line(
+            number,
+            label,
+            [
+                Mark(
+                    at(one),
+                    round(100 - values.at(one["value"]), 3),
+                    down(one["low"]),
+                    down(one["high"]),
+                    f"{label}, {one[along]:.0f}: {one['value']:.3f}",
+                )
+                for one in some
+            ],
+        )
+        for number, (label, some) in enumerate(known.items())
+        if some
+    ]
+    ticks = [Tick(across.at(index[place]), str(place)) for place in places] if evenly else across.ticks()
+    rows = [Tick(round(100 - tick.at, 3), tick.label) for tick in values.ticks()]
+    return PointChart(title, note, x_title, ticks, rows, lines)
 
 
 def curve_chart(title: str, runs: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> CurveChart:

@@ -1,7 +1,7 @@
 """`report.html`: one file that explains an evaluation, readable without a network, by anybody.
 
-User text reaches the page in two ways only: through Jinja's autoescape, and as JSON (with `<`, `>`,
-`&` escaped) that the page's script puts in place as text, never as HTML. The page's content security
+User text reaches the page in two ways only: through Jinja's autoescape, and as compressed JSON (in
+base64) that the page's script puts in place as text, never as HTML. The page's content security
 policy allows its own script and nothing from outside.
 """
 
@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from personakit.evaluation.charts import Axis, Dot, Plot
+from personakit.evaluation.charts import Axis, Dot, Plot, PointChart, point_chart
 from personakit.evaluation.curves import training_charts
 from personakit.evaluation.layout import interval, percent, percents
+from personakit.evaluation.points import KINDS
 from personakit.evaluation.price import costs_of
+from personakit.evaluation.published import HOW_TO_READ as HOW_TO_READ_PUBLISHED
 from personakit.evaluation.results import ALL, PRIMARY
-from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples
+from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples, pack_samples
 from personakit.evaluation.shown_report import shown_section
-from personakit.evaluation.table import legend, methods, sentences
+from personakit.evaluation.table import legend, methods, partial_sentence, sentences
 from personakit.files import write_text
 
 REPORT_FILE = "report.html"
@@ -37,12 +39,15 @@ def write_report(
     training: Mapping[str, Path] | None = None,
     test_looks: int = 0,
     most_samples: int = MOST_SAMPLES,
+    runs: Mapping[str, str] | None = None,
+    command: str | None = None,
 ) -> Path:
     """Write the report of a results document and its sample log, whole or not at all.
 
     `baseline` is the row against which a sample is won or lost (default: the first); `shown` are the
     rows whose samples can be browsed (default: all others); `training` maps a label to the
-    `metrics.jsonl` of a run.
+    `metrics.jsonl` of a run; `runs` maps a run's name to what it says of itself (versions, configuration);
+    `command` is what the evaluation was begun with.
     """
     import jinja2
 
@@ -72,9 +77,16 @@ def write_report(
         transfer=_transfer(results),
         shown=shown_section(results),
         curves=training_charts(training or {}),
+        points=_point_charts(results),
+        partial=partial_sentence(results["partial"]) if results.get("partial") else None,
+        published=_published(results),
+        users=results.get("users", ()),
+        runs=runs or {},
+        command=command,
         costs=_costs(results, log),
         baseline=base,
-        samples=showcase.samples,
+        samples=pack_samples(showcase.samples),
+        shown_samples=len(showcase.samples),
         total=showcase.total,
         made_by=_flat(results["made_by"]) + _flat({"intervals": results["intervals"]}),
         test_looks=test_looks,
@@ -143,6 +155,62 @@ def _transfer(results: Mapping[str, Any]) -> Plot | None:
         dots=[_dot(row, "share", row["base"], f"{row['gain']['value']:+.3f}", axis, False) for row in rows],
         line=axis.at(1.0),
     )
+
+
+def _point_charts(results: Mapping[str, Any]) -> list[PointChart]:
+    """Draw the curves that were measured, and the price of every row and point in context tokens."""
+    charts = []
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for kind, points in results.get("curves", {}).items():
+        by_method = _grouped(points)
+        charts.append(
+            point_chart(
+                f"By {KINDS[kind]}",
+                "mean over tasks" + (": cold start" if kind == "history" else ""),
+                KINDS[kind],
+                by_method,
+                "at",
+                evenly=True,
+            )
+        )
+        lines = lines or {f"{method}, by {KINDS[kind]}": some for method, some in by_method.items()}
+    tasks = results["tasks"]
+    only = next(iter(tasks))
+    wanted = (ALL, PRIMARY) if len(tasks) > 1 else (only, tasks[only]["primary"])
+    rows = [row for row in results["rows"] if (row["task"], row["metric"]) == wanted]
+    if len(tasks) > 1 or not lines:  # of one task the curves are in [0, 1], the rows in its metric
+        lines |= {row["method"]: [row] for row in rows}
+    for label, some in lines.items():
+        lines[label] = sorted(some, key=lambda one: one["context_tokens"])
+    note = "what is told of the user, in tokens of the model that is told"
+    charts.append(point_chart("The price", note, "context tokens an answer", lines, "context_tokens"))
+    return [chart for chart in charts if chart is not None]
+
+
+def _grouped(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    by_method: dict[str, list[Mapping[str, Any]]] = {}
+    for one in points:
+        by_method.setdefault(one["method"], []).append(one)
+    return by_method
+
+
+def _published(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return LaMP's leaderboard as rows of text: a model, then its figures in each task."""
+    found = results.get("published")
+    if not found:
+        return None
+    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found["rows"]:
+        cells.setdefault((row["model"], row["task"]), []).append(f"{row['value']:.3f}")
+    models = dict.fromkeys(row["model"] for row in found["rows"])
+    return {
+        "note": HOW_TO_READ_PUBLISHED.format(split=found["split"]),
+        "tasks": tasks,
+        "rows": [
+            (model, [" / ".join(cells.get((model, task), ["-"])) for task in tasks]) for model in models
+        ],
+    }
 
 
 def _dot(row: Mapping[str, Any], name: str, label: str, detail: str, axis: Axis, marked: bool) -> Dot:

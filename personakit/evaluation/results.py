@@ -173,9 +173,9 @@ def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[st
     costs = statistics.measurements.costs(method, tasks)
     kept = statistics.content_kept(method, tasks) or _UNKNOWN
     return {
-        "content_kept": _round(kept.value),
-        "content_kept_low": _round(kept.low),
-        "content_kept_high": _round(kept.high),
+        "content_kept": round_or_none(kept.value),
+        "content_kept_low": round_or_none(kept.low),
+        "content_kept_high": round_or_none(kept.high),
         "context_tokens": round(costs.per_answer("context_tokens"), DIGITS),
         "tokens": round(costs.per_answer("tokens"), DIGITS),
         "seeds": len(statistics.measurements.seeds[method]),
@@ -211,7 +211,7 @@ def _beats(verdict: Beats) -> dict[str, Any]:
         "failed": list(verdict.failed),
         "tasks_better": list(verdict.better),
         "tasks_worse": list(verdict.worse),
-        "p_values_holm": {task: _round(p) for task, p in verdict.p_values.items()},
+        "p_values_holm": {task: round_or_none(p) for task, p in verdict.p_values.items()},
     } | _interval("difference", verdict.difference)
 
 
@@ -242,9 +242,13 @@ def _transfer(base: str, labels: tuple[str, str, str, str], found: Transfer) -> 
 
 
 def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:
-    return {name: _round(estimate.value), "low": _round(estimate.low), "high": _round(estimate.high)}
+    return {
+        name: round_or_none(estimate.value),
+        "low": round_or_none(estimate.low),
+        "high": round_or_none(estimate.high),
+    }
 
 
-def _round(value: float) -> float | None:
+def round_or_none(value: float) -> float | None:
     """Round to `DIGITS` places; JSON has no nan, so what cannot be computed is null; no minus zero."""
     return round(value, DIGITS) + 0.0 if math.isfinite(value) else None

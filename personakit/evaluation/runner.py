@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.contracts import Personalizer
-from personakit.errors import UserError
+from personakit.errors import GoneError, RunError, UserError
 from personakit.evaluation.candidates import Candidate, other_user_examples, profile_for
 from personakit.evaluation.samples import (
     SAMPLES_FILE,
@@ -26,11 +26,22 @@ from personakit.evaluation.samples import (
     make_sample,
     read_samples,
 )
-from personakit.records import Example
+from personakit.records import Answer, Example, Profile, Query
 from personakit.tasks import Task
 
+#: Queries in a row that an endpoint may refuse before nothing more is asked.
+REFUSED_IN_A_ROW = 4
 #: Queries answered in one call. Larger is faster until memory ends, and loses more to a kill.
 BATCH_SIZE = 256
+
+
+class CutShortError(Exception):
+    """A batch that nobody answers to its end: the error that ended it, and the samples before that."""
+
+    def __init__(self, error: RunError, answered: list[Sample]) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.answered = answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +75,20 @@ def evaluate(
     candidates; examples that know their users' traits (`KnowsTraits`) give users with other traits.
     `progress` is called with samples done and in all. A candidate is opened for its first batch that is
     not done, and let go before the next one is opened.
+
+    Where a batch cannot be answered as a whole, its halves are asked, and theirs: a query that is refused
+    by itself is logged as a sample with an error. Raises `RunError` where nobody answers any more; what was
+    answered until then is in the log, and what is not is asked again on `resume`.
     Raises `UserError` where the folder holds an evaluation that `resume` was not asked to go on with,
     or one of another plan.
     """
 
+    respond = _Respondent()
+
     def answer(
         batch: Batch, personalizer: Personalizer, some: Sequence[Example], others: Sequence[int] | None
     ) -> list[Sample]:
-        return _answer(batch, personalizer, some, tasks[batch.task], others)
+        return _answer(batch, personalizer, some, tasks[batch.task], others, respond)
 
     return run_passes(
         candidates,
@@ -122,7 +139,12 @@ def run_passes(
     for candidate, its_batches in itertools.groupby(batches[done:], key=lambda batch: batch.candidate):
         personalizer = candidate.open()
         for batch in its_batches:
-            append_batch(log, answer(batch, personalizer, examples[batch.task], others.get(batch.task)))
+            try:
+                samples = answer(batch, personalizer, examples[batch.task], others.get(batch.task))
+            except CutShortError as cut:
+                append_batch(log, cut.answered)  # no whole batch: `resume` makes it again
+                raise cut.error from cut
+            append_batch(log, samples)
             finished += batch.stop - batch.start
             if progress:
                 progress(finished, total)
@@ -162,19 +184,57 @@ def _answer(
     examples: Sequence[Example],
     task: Task,
     others: Sequence[int] | None,
+    respond: _Respondent,
 ) -> list[Sample]:
     chosen = [examples[index] for index in range(batch.start, batch.stop)]
     profiles = [
         profile_for(batch.candidate, example, examples[others[batch.start + offset]] if others else None)
         for offset, example in enumerate(chosen)
     ]
-    answers = personalizer.respond([example.query for example in chosen], profiles)
+    answers: list[Answer] = []
+
+    def samples() -> list[Sample]:
+        return [
+            make_sample(batch.candidate.method, batch.candidate.seed, task, example, profile, answer)
+            for example, profile, answer in zip(chosen, profiles, answers, strict=False)
+        ]
+
+    try:
+        respond(personalizer, [example.query for example in chosen], profiles, answers)
+    except RunError as error:
+        raise CutShortError(error, samples()) from error
     if len(answers) != len(chosen):
         raise ValueError(f"{batch.candidate.method}: {len(answers)} answers to {len(chosen)} queries")
-    return [
-        make_sample(batch.candidate.method, batch.candidate.seed, task, example, profile, answer)
-        for example, profile, answer in zip(chosen, profiles, answers, strict=True)
-    ]
+    return samples()
+
+
+class _Respondent:
+    """Asks for the answers of a batch, and finds the queries that spoil it for the others."""
+
+    def __init__(self) -> None:
+        self._refused = 0
+
+    def __call__(
+        self,
+        personalizer: Personalizer,
+        queries: Sequence[Query],
+        profiles: Sequence[Profile],
+        answers: list[Answer],
+    ) -> None:
+        """Append the answers, in order. Raises `RunError` where asking on is no use."""
+        try:
+            answers += personalizer.respond(queries, profiles)
+            self._refused = 0
+        except RunError as error:
+            if len(queries) > 1:  # what has been answered is in the answer cache
+                half = len(queries) // 2
+                self(personalizer, queries[:half], profiles[:half], answers)
+                self(personalizer, queries[half:], profiles[half:], answers)
+                return
+            self._refused += 1
+            if isinstance(error, GoneError) or self._refused >= REFUSED_IN_A_ROW:
+                raise
+            answers.append(Answer("", error=error.message))
 
 
 def _keys(

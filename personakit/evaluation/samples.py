@@ -136,6 +136,15 @@ def read_samples(path: Path) -> Iterator[Sample]:
                 ) from error
 
 
+def count_answers(folder: Path) -> int:
+    """Return how many samples the log in a folder holds; 0 where there is none."""
+    try:
+        with (folder / SAMPLES_FILE).open("rb") as log:
+            return sum(1 for _ in log)
+    except FileNotFoundError:
+        return 0
+
+
 def keep_whole_batches(path: Path, batches: Iterable[Iterable[tuple[str, int | None, str, str]]]) -> int:
     """Cut the log after its last whole batch and return how many batches stand.
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
+import gzip
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from personakit.evaluation.samples import Sample, read_samples
 
-#: Samples embedded in a report: some megabytes, which any browser opens.
-MOST_SAMPLES = 2000
+#: Samples embedded in a report, compressed: some megabytes, which any browser opens
+#: (benchmarks/evaluation_size.py).
+MOST_SAMPLES = 10_000
 #: Characters of a query that are shown.
 QUERY_CHARACTERS = 1500
 
@@ -80,6 +85,15 @@ def choose_samples(
         ][:most],
         total,
     )
+
+
+def pack_samples(samples: Sequence[Mapping[str, Any]]) -> str:
+    """Return samples as the page embeds them: JSON, gzip, base64; the same bytes for the same samples.
+
+    The answers to one query lie together, so that what they share is stored once.
+    """
+    together = sorted(samples, key=lambda sample: (sample["task"], sample["query_id"]))
+    return base64.b64encode(gzip.compress(orjson.dumps(together), 6, mtime=0)).decode("ascii")
 
 
 def word_changes(before: str, after: str) -> list[Change]:

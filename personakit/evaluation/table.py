@@ -5,19 +5,23 @@ Labels and task names go through `Text`, so that nothing in them is taken for ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from personakit.evaluation.layout import interval, make_table, number, percent, percents
 from personakit.evaluation.leaks import leak_sentences
+from personakit.evaluation.points import KINDS
 from personakit.evaluation.price import (
     HOW_TO_READ_PRICE,
     HOW_TO_READ_TRANSFER,
     price_table,
     transfer_table,
 )
+from personakit.evaluation.published import HOW_TO_READ as HOW_TO_READ_PUBLISHED
+from personakit.evaluation.published import published_table
 from personakit.evaluation.results import ALL, PRIMARY
 from personakit.evaluation.statistics import TASKS_NEEDED
+from personakit.evaluation.users import user_sentences
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,18 +63,43 @@ def renderables(
     """Yield the tables and sentences of a results document, in reading order."""
     from rich.text import Text
 
+    if partial := results.get("partial"):
+        yield Text(partial_sentence(partial) + "\n")
     yield scores_table(results)
     yield Text(legend(results) + "\n")
+    if published := results.get("published"):
+        yield published_table(results)
+        yield Text(HOW_TO_READ_PUBLISHED.format(split=published["split"]) + "\n")
     if results["comparisons"]:
         yield comparisons_table(results)
         yield Text(HOW_TO_READ + (HOW_TO_READ_GAIN if _few_tasks(results) else "") + "\n")
     if results.get("transfer"):
         yield transfer_table(results)
         yield Text(HOW_TO_READ_TRANSFER + "\n")
+    for kind, points in results.get("curves", {}).items():
+        yield Text(f"Mean over tasks by {KINDS[kind]}:")
+        yield curve_table(kind, points)
     yield price_table(results, seconds)
     yield Text(HOW_TO_READ_PRICE)
     for sentence in sentences(results):
         yield Text(f"- {sentence}")
+
+
+def partial_sentence(partial: Mapping[str, Any]) -> str:
+    """Say how much of an evaluation there is, and why no more."""
+    return f"PARTIAL: {partial['answers']} of {partial['of']} answers, then: {partial['reason']}."
+
+
+def curve_table(kind: str, points: Sequence[Mapping[str, Any]]) -> Table:
+    """Return method x place with the means over tasks, and under them the context tokens they took."""
+    places = sorted({one["at"] for one in points})
+    cells = {(one["method"], one["at"]): one for one in points}
+    rows = []
+    for method in dict.fromkeys(one["method"] for one in points):
+        some = [cells.get((method, at)) for at in places]
+        rows.append([method, *(number(one and one["value"]) for one in some)])
+        rows.append(["  context tokens", *(f"{one['context_tokens']:.0f}" if one else "-" for one in some)])
+    return make_table(["method", *(f"{at}\nitems" for at in places)], rows)
 
 
 def scores_table(results: Mapping[str, Any]) -> Table:
@@ -145,6 +174,8 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
             )
     if "leaks" in results:
         yield from leak_sentences(results["leaks"])
+    yield from results.get("warnings", ())
+    yield from user_sentences(results.get("users", ()))
     for test in results["wrong_user"]:
         outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"
         gain = test["right_minus_wrong"]

@@ -15,12 +15,15 @@ from functools import partial
 from typing import Any
 
 from personakit.config.endpoint import EndpointSettings
-from personakit.errors import RunError, UserError
+from personakit.errors import GoneError, RunError, UserError
 from personakit.models.address import check_address, check_key, shown_address
 from personakit.models.patience import GaveUpError, Patience, StoppedError, ask_patiently
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
 _BAD_REQUEST = frozenset({400, 422})
+#: Refusals that would meet any other request too.
+_FOR_ALL = frozenset({401, 404, 429})
+_SHORT = 10.0  # seconds that a server gets which has been given up on
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class EndpointModel:
         self._key = check_key(key)
         self._concurrency = concurrency
         self._patience = patience or Patience()
+        self._given_up = False
         self._refused_options: set[str] = set()
         self._learning = threading.Lock()
 
@@ -100,8 +104,9 @@ class EndpointModel:
     ) -> list[list[str]]:
         """Return `samples` completions per prompt, in input order.
 
-        Raises `RunError` when the server stays away or refuses; requests not yet sent are dropped, those
-        in flight are waited for once.
+        Raises `RunError` when the server stays away or refuses (`GoneError`: whatever it is asked); requests
+        not yet sent are dropped, those in flight are waited for once. A server that was given up on has one
+        short attempt a request from then on, until it answers again.
         """
         return self.generate_and_keep(
             prompts,
@@ -135,7 +140,7 @@ class EndpointModel:
         rows = [[""] * drawn for _ in prompts]
         stop = threading.Event()
         silent: list[int] = []
-        with httpx2.Client(headers=headers, timeout=self._patience.timeout) as client:
+        with httpx2.Client(headers=headers, timeout=self._patience_now().timeout) as client:
 
             def ask(index: int, sample: int) -> None:
                 if stop.is_set():
@@ -191,11 +196,13 @@ class EndpointModel:
             while True:
                 sent = self._without_refused(body | {"max_tokens": max_new_tokens})
                 send = partial(client.post, f"{self.base_url}/chat/completions", json=sent)
-                response = ask_patiently(send, self._patience, stop)
+                response = ask_patiently(send, self._patience_now(), stop)
+                self._given_up = False
                 if response.status_code not in _BAD_REQUEST or not self._refuses_option(response, sent):
                     break
         except GaveUpError as trouble:
-            raise RunError(
+            self._given_up = True
+            raise GoneError(
                 f'endpoint {self.address} gave no answer for "{self.name}" {trouble}',
                 hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command "
                 "again, with --resume where it has an output folder",
@@ -209,6 +216,11 @@ class EndpointModel:
                 f"endpoint {self.address} answered with something that is not JSON",
                 hint="check that OPENAI_BASE_URL ends in the path of an OpenAI-compatible API, usually /v1",
             ) from error
+
+    def _patience_now(self) -> Patience:
+        if not self._given_up:
+            return self._patience
+        return Patience(min(_SHORT, self._patience.timeout), attempts=1, busy_attempts=1)
 
     def _without_refused(self, body: dict[str, Any]) -> dict[str, Any]:
         sent = {option: value for option, value in body.items() if option not in self._refused_options}
@@ -236,7 +248,8 @@ class EndpointModel:
             404: "check the model's name and OPENAI_BASE_URL",
             429: "the account's budget is spent: answers so far are kept",
         }
-        return RunError(
+        kind = GoneError if response.status_code in _FOR_ALL else RunError
+        return kind(
             f'endpoint {self.address} refused "{self.name}" with status {response.status_code}: '
             f"{self._reason(response)}",
             hint=hints.get(response.status_code, "see the server's own message"),

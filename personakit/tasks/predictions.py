@@ -16,8 +16,13 @@ from personakit.data.lamp_formats import LAMP_TASKS
 from personakit.errors import UserError
 from personakit.tasks.base import Task
 from personakit.tasks.registry import FILE_TASKS, tasks_in_file
+from personakit.tasks.scoring import unseen_by_rouge
 
 _SHOWN_IDS = 3
+UNSEEN = (
+    "golds are mostly in a script that LaMP's ROUGE does not read ([a-z0-9] alone): whatever is answered, "
+    "they score near 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class ScoreReport:
 
     `metrics` by upstream's names; `figure` is the primary one in [0, 1], higher better (accuracy,
     1 - MAE/4, ROUGE-1). `unparsable` counts predictions that official scoring could not read,
-    the duplicates ids given more than once.
+    the duplicates ids given more than once, `unseen` golds in a script that LaMP's ROUGE does not read.
     """
 
     task: str
@@ -36,6 +41,7 @@ class ScoreReport:
     unparsable: int
     duplicate_predictions: int
     duplicate_golds: int
+    unseen: int = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -44,6 +50,7 @@ class ScoreReport:
             (self.unparsable, "predictions could not be read and were scored by LaMP's rule for them"),
             (self.duplicate_predictions, "ids stand more than once in the predictions; the last one counts"),
             (self.duplicate_golds, "ids stand more than once in the golds; the last one counts"),
+            (self.unseen, UNSEEN),
         )
         return tuple(f"{self.task}: {count} {what}" for count, what in told if count)
 
@@ -101,6 +108,7 @@ def _score(predictions: Path, predicted: Outputs, golds: Path, wanted: Outputs) 
         unparsable=sum(map(task.unparsable, answers)),
         duplicate_predictions=len(set(predicted.duplicates)),
         duplicate_golds=len(set(wanted.duplicates)),
+        unseen=sum(map(unseen_by_rouge, references)) if task.kind == "generation" else 0,
     )
 
 

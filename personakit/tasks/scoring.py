@@ -72,6 +72,13 @@ def text_metric(name: str, prediction: str, gold: str) -> float:
     return float(_rouge_scorer(_ROUGE[name]).score(gold, prediction)[_ROUGE[name]].fmeasure)
 
 
+def unseen_by_rouge(text: str) -> bool:
+    """Tell whether ROUGE sees less than half of a text: it reads `[a-z0-9]` alone, so no other script."""
+    letters = [letter for letter in text.casefold() if letter.isalnum()]
+    seen = sum(letter.isascii() for letter in letters)
+    return bool(letters) and 2 * seen < len(letters)
+
+
 def parse_rating(text: str) -> float | None:
     """Return the number `text` is, or None where it is none or not finite."""
     try:

@@ -283,3 +283,42 @@ def test_strict_stops_before_anything_is_asked_or_written_where_a_query_leaks(
     (line,) = (tmp_path / "told" / "leaks.jsonl").read_text().splitlines()
     assert json.loads(line)["query_id"] == questions[0]["id"]
     assert call(*asked, "--strict", "--data", tiny_data, "--output", tmp_path / "clean").status == 0
+
+
+def test_curves_and_single_queries(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+    asked = ("eval", "lamp", "--run", tiny_run, "--baseline", "profile", "--curve", "history", "--json")
+    done = call(*asked, "--sample-id", "7d0", "--sample-id", "7d1", "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert {row["examples"] for row in done.document["rows"]} == {2}
+    assert {row["task"] for row in done.document["rows"]} == {"LaMP_7", "all"}
+    points = done.document["curves"]["history"]
+    assert [(one["method"], one["at"]) for one in points] == [
+        (method, at) for method in ("RPO", "profile mode or mean") for at in (0, 1, 2, 4, 8, 16)
+    ]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "By items in the history" in page
+    assert "Begun with" in page
+    assert "retrieval:" in page  # the run's own configuration
+    resumed = call(
+        *asked, "--sample-id", "7d0", "--sample-id", "7d1", "--output", tmp_path / "out", "--resume"
+    )
+    assert resumed.document["curves"] == done.document["curves"]
+    refused = call(*asked, "--sample-id", "nobody", "--output", tmp_path / "other")
+    assert refused.status == 2
+    assert "nobody" in refused.err
+    assert call(*asked[:4], "--curve", "bumps").status == 2
+
+
+def test_published_figures_stand_beside_lamp_and_never_beside_lamp_mini(
+    call: Call, tiny_data: Path, tmp_path: Path
+) -> None:
+    asked = ("eval", "lamp", "--no-run", "--task", "LaMP_7", "--baseline", "copy", "--limit", "2", "--json")
+    done = call(*asked, "--data", tiny_data, "--published", "user", "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert {row["task"] for row in done.document["published"]["rows"]} == {"LaMP_7"}
+    assert "FlanT5-XXL zero-shot" in (tmp_path / "out" / "report.html").read_text()
+    mine = call(*asked, "--data", tiny_data, "--output", tmp_path / "mine")
+    assert "published" not in mine.document  # not LaMP's own, by its size
+    refused = call(*asked, "--data", "lamp-mini", "--published", "user")
+    assert refused.status == 2
+    assert "is not LaMP" in refused.err

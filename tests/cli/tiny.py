@@ -18,11 +18,16 @@ from personakit.records import Example, Profile, Query
 USERS = {"train": ("ada", "bob", "cyd"), "dev": ("dan", "eve", "fay"), "test": ("gus", "hal")}
 
 
-def make_data(folder: Path) -> Path:
-    """Write LaMP_3 and LaMP_7 with three users a split; the last user's history is empty."""
+def make_data(folder: Path, *, repeats: int = 1) -> Path:
+    """Write LaMP_3 and LaMP_7 with three users a split; the last user's history is empty.
+
+    `repeats` is how many queries each user has.
+    """
     for task in ("LaMP_3", "LaMP_7"):
         for split, users in USERS.items():
-            examples = [_example(task, split, number, user, users) for number, user in enumerate(users)]
+            examples = [
+                _example(task, split, number, user, users) for number, user in enumerate(users * repeats)
+            ]
             write_split(folder / task, split, examples, user_ids=True)
     return folder
 
@@ -93,7 +98,8 @@ def _example(task: str, split: str, number: int, user: str, users: tuple[str, ..
         text, gold = build_input(task, text=f"{user} on a thing"), str(1 + number % 5)
     else:
         fields = [{"text": f"{user} was here {n}"} for n in range(size)]
-        text, gold = build_input(task, text=f"{user} is away"), f"{user} is off, bye"
+        again = f" {number}" if number >= len(users) else ""
+        text, gold = build_input(task, text=f"{user} is away{again}"), f"{user} is off, bye"
     items = tuple(profile_item(task, str(n), each) for n, each in enumerate(fields))
     query = Query(f"{task[-1]}{split[0]}{number}", task, text, search_text(task, text), user, gold)
     return Example(query, Profile(user, items))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from personakit.baselines import (
@@ -7,6 +10,7 @@ from personakit.baselines import (
     CopyInput,
     Generic,
     MajorityClass,
+    Memory,
     Oracle,
     ProfileMean,
     ProfileMode,
@@ -17,6 +21,8 @@ from personakit.errors import UserError
 from personakit.records import Answer, Example, Profile, Query
 
 from .people import AllItems, Echo, headline, rating
+
+NOTED = "- likes kettles\n2. Rates 4\n\n* likes kettles"
 
 MAJORITY = MajorityClass({"LaMP_1": "[2]", "LaMP_3": "5"})
 
@@ -146,3 +152,37 @@ def test_baselines_keep_the_contract(personalizer: Personalizer):
 
 def _fields(query: Query) -> dict[str, object]:
     return {name: getattr(query, name) for name in query.__dataclass_fields__}
+
+
+class Noting(Echo):
+    """Notes facts where it is asked for facts, and else echoes."""
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[list[str]]:
+        echoes = super().generate(prompts, **options)
+        return [
+            [NOTED] if prompt.endswith("Facts:\n") else echo
+            for prompt, echo in zip(prompts, echoes, strict=True)
+        ]
+
+
+def test_memory_notes_facts_once_a_user_and_pastes_them_into_the_prompt():
+    model = Noting()
+    both = [rating(1), rating(1), rating(2, scores=())]
+    told, again, nobody = answers(Memory(model), *both)
+    noting, answering = (call[0] for call in model.calls)
+    assert len(noting) == 1  # one user, one history; the empty one has nothing to note
+    assert "review 0 | 4" in noting[0]
+    known = "What is known of this user:\n- likes kettles\n- Rates 4\n"
+    assert answering[0] == answering[1]
+    assert answering[0].startswith(known)
+    assert answering[2] == both[2].query.text
+    assert told.context.summary == known.strip()
+    assert told.context_tokens == again.context_tokens > 0 == nobody.context_tokens
+    assert told.tokens > again.tokens  # what the notes took is counted once
+
+
+def test_memory_reads_a_long_history_some_items_at_a_time():
+    model = Noting()
+    answers(Memory(model), rating(1, scores=("4",) * 40))
+    noting = model.calls[0][0]
+    assert [prompt.count("\n- ") for prompt in noting] == [16, 16, 8]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -59,7 +60,8 @@ class Page(HTMLParser):
             self.scripts[-1] += data
 
     def data(self) -> list[dict[str, object]]:
-        samples: list[dict[str, object]] = json.loads(self.scripts[0])
+        packed = base64.b64decode(self.scripts[0], validate=True)
+        samples: list[dict[str, object]] = json.loads(gzip.decompress(packed))
         return samples
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from personakit.errors import UserError
@@ -166,3 +168,80 @@ def test_seven_are_scored_only_where_all_seven_are_given_once(tmp_path):
     (predictions / "any" / "LaMP_7-x.json").unlink()
     with pytest.raises(UserError, match="has no file of LaMP_7"):
         score_folders(predictions, golds)
+
+
+@pytest.mark.parametrize("task", [*GOLDS, "LaMP_2N"])
+def test_scores_of_a_file_are_lamps_own(tmp_path, task):
+    """Against LaMP's eval/evaluation.py, written down here again: its mappings, its metrics, its median."""
+    from personakit.tasks import get_task
+
+    draw = random.Random(task)
+    labels = get_task(task).labels
+    if labels:
+        golds = draw.choices(labels, k=120)
+        wrong = ["", "nan of them", " [1]", labels[0].upper(), "3.5", "7"]
+        predictions = [
+            draw.choice([gold, f" {gold}\n", draw.choice(labels), draw.choice(wrong)]) for gold in golds
+        ]
+    else:
+        words = ["the", "a", "Rain", "Spain,", "falls", "mainly", "42", "plains!", "Über", "naïve", "don't"]
+        golds = [" ".join(draw.choices(words, k=draw.randint(1, 12))) for _ in range(120)]
+        predictions = [
+            draw.choice([gold, " ".join(draw.sample(gold.split(), k=len(gold.split()))), " ".join(words), ""])
+            for gold in golds
+        ]
+    name = "LaMP_2" if task == "LaMP_2N" else task
+    report = score_files(*pair(tmp_path, name, predictions, golds))
+    expected = UPSTREAM[get_task(task).kind](predictions, golds, labels)
+    for metric, value in expected.items():
+        tolerance = 5e-4 if metric.startswith("rouge") else 1e-12
+        assert report.metrics[metric] == pytest.approx(value, abs=tolerance), metric
+    assert report.metrics.keys() == expected.keys()
+
+
+def _labels_upstream(predictions, golds, labels):
+    from sklearn.metrics import accuracy_score, f1_score
+
+    def mapped(text):
+        return list(labels).index(text.strip()) if text.strip() in labels else -1
+
+    predicted, wanted = list(map(mapped, predictions)), list(map(mapped, golds))
+    f1 = f1_score(wanted, predicted, labels=range(len(labels)), average="macro", zero_division=0)
+    return {"accuracy": accuracy_score(wanted, predicted), "f1": f1}
+
+
+def _ratings_upstream(predictions, golds, labels):
+    def mapped(text, gold):
+        try:
+            return float(text)
+        except ValueError:
+            return 1.0 if abs(1 - float(gold)) > abs(5 - float(gold)) else 5.0
+
+    errors = np.array(
+        [mapped(text, gold) - float(gold) for text, gold in zip(predictions, golds, strict=True)]
+    )
+    return {"MAE": np.abs(errors).mean(), "RMSE": np.sqrt((errors**2).mean())}
+
+
+def _texts_upstream(predictions, golds, labels):
+    """rouge_score's own scorer; the median of 1,000 bootstrap means is upstream's aggregate."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
+    scores = [scorer.score(gold.strip(), text.strip()) for text, gold in zip(predictions, golds, strict=True)]
+    values = np.array([[one["rouge1"].fmeasure, one["rougeL"].fmeasure] for one in scores])
+    draws = np.random.default_rng(0).integers(len(values), size=(20_000, len(values)), dtype=np.uint8)
+    medians = [np.median(values[:, column][draws].mean(axis=1)) for column in (0, 1)]
+    return dict(zip(("rouge-1", "rouge-L"), medians, strict=True))
+
+
+UPSTREAM = {"label": _labels_upstream, "ordinal": _ratings_upstream, "generation": _texts_upstream}
+
+
+def test_golds_that_rouge_cannot_read_are_told(tmp_path):
+    golds = ["雨が降る", "Дождь идёт", "rain again", "naïve café"]
+    report = score_files(*pair(tmp_path, "LaMP_4", golds, golds))
+    assert report.unseen == 2
+    assert report.metrics["rouge-1"] == 0.5  # the very same text, and still 0
+    assert any("2 golds are mostly in a script" in warning for warning in report.warnings)
+    assert score_files(*pair(tmp_path, "LaMP_3", ["5"], ["5"])).unseen == 0

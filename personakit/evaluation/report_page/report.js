@@ -1,14 +1,20 @@
 "use strict";
 // The sample browser. Text is set by textContent only: what a user or a model wrote is never markup.
-(() => {
+(async () => {
   const PER_PAGE = 10;
-  const samples = JSON.parse(document.getElementById("samples").textContent);
+  const samples = await unpacked(document.getElementById("samples").textContent);
   if (!samples.length) return;
   document.getElementById("browser").hidden = false;
   const form = document.querySelector(".filters");
   const fields = form.elements; // `form.method` alone would read like the form's own method
   const cards = document.getElementById("cards");
   let page = 0;
+
+  async function unpacked(text) { // base64 of gzip of JSON
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).json();
+  }
 
   function element(name, text, className) {
     const made = document.createElement(name);

@@ -1,0 +1,125 @@
+"""`personakit eval` before an API that fails now and then, refuses some requests, or dies."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models.server import CUT, Reply, Server, said
+
+from .conftest import Call
+from .tiny import make_data
+
+Serve = Callable[[Callable[[int, dict[str, Any]], Reply]], Server]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
+    """Start servers that `openai:...` leads to; nobody waits, and every test has a cache of its own."""
+    servers: list[Server] = []
+    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: None)
+    monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
+
+    def start(script: Callable[[int, dict[str, Any]], Reply]) -> Server:
+        server = Server(script)
+        servers.append(server)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> tuple[str | Path, ...]:
+    """Generic answers of the API to nine queries."""
+    data = make_data(tmp_path / "data", repeats=3)
+    model = f"openai:{tmp_path.name}"  # models are remembered by their names
+    return (
+        *("eval", "lamp", "--no-run", "--base", model, "--data", data, "--task", "LaMP_7", "--json"),
+        *("--baseline", "generic"),
+    )
+
+
+def test_a_server_that_fails_one_request_in_ten_gives_complete_results(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    server = serve(lambda number, body: (503, {}, b"") if number % 5 == 1 else said("off, bye"))
+    done = call(*asked, "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert "partial" not in done.document
+    assert {row["errors"] for row in done.document["rows"]} == {0}
+    assert sum(server.answered.values()) == 9
+    assert len(server.bodies) > 9  # some were asked again
+
+
+def test_a_query_that_is_refused_by_itself_is_counted_and_never_scored(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    def refuses(number: int, body: dict[str, Any]) -> Reply:
+        if "eve is away" in body["messages"][0]["content"]:
+            return 400, {}, json.dumps({"error": {"message": "not this one"}}).encode()
+        return said("off, bye")
+
+    serve(refuses)
+    done = call(*asked, "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    row = next(row for row in done.document["rows"] if row["metric"] == "rouge-1")
+    assert (row["examples"], row["errors"]) == (9, 3)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "samples.jsonl").read_text().splitlines()]
+    assert [line["scores"] for line in lines if line["error"]] == [None] * 3
+    assert all("not this one" in line["error"] for line in lines if line["error"])
+
+
+def test_a_server_that_dies_leaves_partial_results_and_resume_asks_only_for_the_rest(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    count = itertools.count(1)
+    dying = serve(lambda number, body: said("off, bye") if next(count) <= 5 else CUT)
+    done = call(*asked, "--concurrency", "1", "--output", folder)
+    assert done.status == 1
+    assert "--resume" in done.err
+    results = json.loads((folder / "results.json").read_text())
+    assert results["partial"]["answers"] == 5
+    assert results["partial"]["of"] == 9
+    assert {row["examples"] for row in results["rows"]} == {5}
+    assert "PARTIAL: 5 of 9 answers" in (folder / "report.html").read_text()
+    assert dying.most_at_once == 1
+
+    dying.script = lambda number, body: said("off, bye")
+    resumed = call(*asked, "--concurrency", "1", "--output", folder, "--resume")
+    assert resumed.status == 0, resumed.err
+    assert "partial" not in resumed.document
+    assert max(dying.answered.values()) == 1
+
+    alone = call(*asked, "--concurrency", "1", "--output", tmp_path / "alone")
+    assert alone.status == 0, alone.err
+    assert (folder / "results.json").read_bytes() == (tmp_path / "alone" / "results.json").read_bytes()
+
+
+def test_a_server_that_refuses_everything_is_not_asked_for_every_query(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    serve(lambda number, body: (401, {}, json.dumps({"error": {"message": "no such key"}}).encode()))
+    done = call(*asked, "--output", tmp_path / "out")
+    assert done.status == 1
+    assert "no such key" in done.err
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_what_it_may_cost_is_said_before_the_first_request(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    server = serve(lambda number, body: said("off, bye"))
+    planned = call(*asked, "--dry-run")
+    assert not server.bodies
+    assert planned.document["requests"][0]["requests"] == 9
+    done = call(*asked, "--output", tmp_path / "out")
+    assert "9" in done.err.split("answers:")[0]
+    assert "openai:" in done.err.split("answers:")[0]
