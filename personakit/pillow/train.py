@@ -73,10 +73,14 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
         prompt_cost=config.rl.prompt_cost,
         encoder=encoder,
     )
-    with measured(run, MATCHING):
+    with measured(run, MATCHING) as cost:
         facts = reinforce(
             network, episodes, reward, match_settings(config, learnt), run, MATCHING, progress, held_out
         )
+        trained = sum(weight.numel() for weight in network.parameters())
+        # As of the other stages: float32 gradients, and AdamW's two moments.
+        cost |= {"trained": trained, "gradient_bytes": 4 * trained, "optimizer_bytes": 8 * trained}
+        cost |= {"rewards": reward.misses, "rewards_kept": reward.hits}
     if held_out is not None:
         facts["eval_reward"], facts["eval_coverage"] = evaluate(network, held_out, reward)
     if run.writes and not folder.is_dir():

@@ -22,23 +22,24 @@ def training_flops(parameters: int, trained: int, tokens: int) -> int:
 
 
 @contextlib.contextmanager
-def measured(run: Run, stage: str) -> Iterator[None]:
+def measured(run: Run, stage: str) -> Iterator[dict[str, Any]]:
     """Record in run.json, under `compute`, what the stage in the block cost; one that was done is left alone.
 
     Bytes and weights are those of the stage's own memory plan. The peak is of the whole process, on CUDA of
     the device; None where the system does not tell. A stage that was taken up again says `resumed`, and its
-    seconds are those since.
+    seconds are those since. What the block puts into the dict that it is given stands beside them.
     """
+    facts: dict[str, Any] = {}
     if run.stage_done(stage) is not None:
-        yield
+        yield facts
         return
     resumed = run.checkpoints(stage).is_dir()
     _reset_peak()
     wall, processor = time.monotonic(), time.process_time()
-    yield
+    yield facts
     done = run.stage_done(stage)
     plan: dict[str, Any] = run.facts.get("memory", {}).get(stage, {})
-    facts: dict[str, Any] = {
+    facts |= {
         "seconds": round(time.monotonic() - wall, 3),
         "processor_seconds": round(time.process_time() - processor, 3),
         "peak_bytes": _peak(),

@@ -1,0 +1,79 @@
+"""What selections earn, and that each deterministic reward is paid for once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personakit.models.local import LocalModel
+from personakit.pillow.rewards import Shown, TextReward, reward_key
+from personakit.pillow.wording import Templated
+from personakit.records import Instruction
+
+ASKED = Instruction("q", "Name it.", "b", "bee")
+ONE, OTHER = Instruction("1", "Name it.", "a", "ant"), Instruction("2", "Name it.", "c", "cat")
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> LocalModel:
+    return LocalModel.load(str(tiny_model))
+
+
+def test_the_likelihood_is_the_references_own_per_token(model: LocalModel) -> None:
+    reward = TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
+    [paid] = reward([Shown(ASKED, (ONE, OTHER))])
+    # The first pick stands next to the instruction; four tokens: three letters and the end.
+    prompt = 'Name it. c => "cat"\nName it. a => "ant"\nName it. b =>'
+    assert paid == pytest.approx(math.exp(model.score([prompt], ["bee"])[0] / 4), rel=1e-5)
+
+
+def test_weights_add_up_and_prompts_cost(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalModel, "generate", lambda self, prompts, **_: [["bee"] for _ in prompts])
+    weights = {"rouge-L": 0.5, "exact": 0.25, "likelihood": 0.0}
+    reward = TextReward(model, Templated("plain"), weights, max_new_tokens=4, prompt_cost=0.1)
+    assert reward([Shown(ASKED, (ONE, OTHER)), Shown(ASKED, ())]) == pytest.approx([0.55, 0.75])
+
+
+def test_nothing_is_paid_for_twice_by_any_run(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Shown(ASKED, (ONE,)), Shown(ASKED, (OTHER,)), Shown(ASKED, (ONE,))]
+
+    def reward() -> TextReward:
+        return TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
+
+    first = reward()
+    paid = first(rows)
+    assert (first.hits, first.misses) == (1, 2)
+    monkeypatch.setattr(LocalModel, "score", None)
+    later = reward()
+    assert later(rows) == paid
+    assert (later.hits, later.misses) == (3, 0)
+
+
+def test_what_decides_a_reward_decides_its_key(model: LocalModel) -> None:
+    def key(row: Shown | None = None, template: Any = "plain", **changed: Any) -> bytes:
+        known = model if not changed else _Named(**changed)
+        return reward_key(known, Templated(template), row or Shown(ASKED, (ONE, OTHER)), ["likelihood"])
+
+    same = Shown(replace(ASKED, id="another"), (replace(ONE, id="x"), OTHER))
+    assert key(same) == key()
+    others = [
+        key(Shown(ASKED, (OTHER, ONE))),
+        key(Shown(ASKED, (ONE,))),
+        key(Shown(replace(ASKED, output="wasp"), (ONE, OTHER))),
+        key(Shown(replace(ASKED, input="d"), (ONE, OTHER))),
+        key(Shown(ASKED, (replace(ONE, output="emu"), OTHER))),
+        key(template="alpaca"),
+        key(fingerprint="other weights"),
+        reward_key(model, Templated("plain"), Shown(ASKED, (ONE, OTHER)), ["rouge-L", 4]),
+        reward_key(model, Templated("plain"), Shown(ASKED, (ONE, OTHER)), ["rouge-L", 5]),
+    ]
+    assert len({key(), *others}) == 1 + len(others)
+
+
+class _Named:
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint

@@ -1,0 +1,103 @@
+"""Every file in configs/pillow: read, planned, and trained with on a tiny random model of its architecture.
+
+Overridden are paths, numbers of steps, batches and lengths, and nothing else. A new file is found by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rpo.architectures import make_stand_in, real_config
+
+from personakit.config import TrainPILLOW, load
+from personakit.config.loading import config_folder
+from personakit.data.instructions import write_instructions
+from personakit.data.lamp_mini import generate
+from personakit.pillow.matcher import load_matcher
+from personakit.pillow.memory import estimate_stages
+from personakit.pillow.train import check_plan
+
+from .test_train import made, train
+
+FILES = sorted((config_folder() / "pillow").glob("*.yaml"))
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+SHORT = ["data.limit=4", "tuning.steps=2", "tuning.batch_size=2", "tuning.accumulation=1", "rl.steps=2"]
+SHORT += ["tuning.max_length=512", "rl.batch_size=2", "rl.selections=2"]
+"""Sizes and lengths."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All tasks of LaMP, a few users of the built-in benchmark, and a few instructions with a pool."""
+    folder = tmp_path_factory.mktemp("data") / "made"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "USERS", {"train": 4, "dev": 1, "test": 1})
+        patch.setattr(generate, "INSTRUCTIONS", {"lora": 6, "train": 4, "dev": 2, "test": 2})
+        generate.make(folder)
+    write_instructions(folder / "instructions" / "pool.jsonl", made("pool", 5))
+    return folder
+
+
+@each_file
+def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
+    config = load(TrainPILLOW, path)
+    if config.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    check_plan(config)
+    header = path.read_text(encoding="utf-8").split("\n\nmodel:")[0]
+    assert f"personakit train pillow{'' if path.stem == 'lamp-mini' else f' --config {path.stem}'}" in header
+    for line in header.splitlines():  # what is left to the user to name is a data folder
+        if "personakit train pillow" in line and config.data.path != "lamp-mini":
+            assert "data.path=" in line
+
+
+@each_file
+@pytest.mark.slow
+def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path: Path) -> None:
+    shipped = load(TrainPILLOW, path)
+    if shipped.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    model = make_stand_in(shipped.model, tmp_path / "model")
+    layers = ["matcher.encoder=model:0,1,2"] if "4" in shipped.matcher.encoder else []  # it has two
+    config = load(TrainPILLOW, path, [f"model={model}", f"data.path={data}", *layers, *SHORT])
+    train(tmp_path / "run", config)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    tuned = ["lora"] * config.tuning.enabled + ["full-fine-tuning"] * config.controls.full_fine_tuning
+    assert list(facts["stages"]) == [*tuned, "matching"]
+    network, about = load_matcher(tmp_path / "run" / "matcher")
+    assert network.shape.m == config.matcher.m
+    assert (about.pool is None) == bool(config.data.tasks)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if "Memory, estimated" in path.read_text(encoding="utf-8")],
+    ids=lambda path: path.stem,
+)
+def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
+    """For one GPU in bfloat16, on the published configuration."""
+    config = load(TrainPILLOW, path)
+    if config.lora.four_bit:
+        pytest.importorskip("bitsandbytes")
+    published = real_config(config.model)
+    assert published is not None, f"add the configuration of {config.model} to tests/rpo/architectures.py"
+    published.save_pretrained(tmp_path / "shape")
+    header = path.read_text(encoding="utf-8").split("\n\nmodel:")[0]
+    told = " ".join(line.lstrip("# ") for line in header.splitlines())
+    for stage in estimate_stages(
+        load(TrainPILLOW, path, [f"model={tmp_path / 'shape'}"]), "cuda", "bfloat16"
+    ):
+        found = re.search(rf"{stage.stage} ([\d.]+) GB", told)
+        assert found, f"{path}: nothing on {stage.stage}"
+        assert float(found[1]) == pytest.approx(stage.estimate.total / 1e9, rel=0.02, abs=0.06), stage.stage
+
+
+def test_every_config_for_a_real_model_says_its_memory() -> None:
+    for path in FILES:
+        name = load(TrainPILLOW, path).model
+        if "/" in name and not name.startswith("imported/"):
+            assert "Memory, estimated" in path.read_text(encoding="utf-8"), path

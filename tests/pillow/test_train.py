@@ -1,0 +1,228 @@
+"""`personakit train pillow` from its settings to its folder, on a tiny random model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from personakit.config import TrainPILLOW, load
+from personakit.data.instructions import write_instructions
+from personakit.errors import UserError
+from personakit.models.local import LocalModel
+from personakit.pillow.encoding import open_text_encoder
+from personakit.pillow.matcher import Matcher, load_matcher
+from personakit.pillow.pool import load_pool
+from personakit.pillow.train import train_pillow
+from personakit.records import Instruction, Pool
+from personakit.training.progress import Silent
+from personakit.training.run import Run
+
+SHORT = ["tuning.steps=4", "tuning.batch_size=2", "tuning.max_length=256", "lora.rank=2", "tuning.shown=1"]
+SHORT += ["rl.steps=6", "rl.batch_size=3", "rl.selections=2", "rl.checkpoint_every=2", "data.template=plain"]
+SHORT += ["matcher.size=8", "matcher.hidden=8", "data.held_out=2"]
+
+
+def made(name: str, count: int) -> list[Instruction]:
+    return [Instruction(f"{name}{n}", f"Spell {name}.", f"word {n}", f"{name} {n}") for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Instructions of each split, and a pool of six prompts."""
+    folder = tmp_path_factory.mktemp("data")
+    for split, count in {"lora": 8, "train": 8, "dev": 2, "test": 2, "pool": 6}.items():
+        write_instructions(folder / "instructions" / f"{split}.jsonl", made(split, count))
+    return folder
+
+
+@pytest.fixture
+def config(tiny_model: Path, data: Path) -> Callable[..., TrainPILLOW]:
+    def made(*overrides: str) -> TrainPILLOW:
+        return load(TrainPILLOW, None, [f"model={tiny_model}", f"data.path={data}", *SHORT, *overrides])
+
+    return made
+
+
+def train(folder: Path, config: TrainPILLOW, *, resume: bool = False) -> None:
+    from dataclasses import asdict
+
+    with Run.create(folder, "pillow", asdict(config), config.seed, resume=resume) as run:
+        train_pillow(config, run, Silent())
+
+
+@pytest.fixture
+def run(tmp_path: Path, config: Callable[..., TrainPILLOW]) -> Path:
+    train(tmp_path / "run", config())
+    return tmp_path / "run"
+
+
+def test_a_run_holds_adapter_network_and_pool_and_says_what_each_cost(run: Path) -> None:
+    facts = json.loads((run / "run.json").read_text())
+    assert list(facts["stages"]) == ["lora", "full-fine-tuning", "matching"]
+    assert facts["instructions"]["matching"] == 6
+    lora, full = (facts["compute"][stage] for stage in ("lora", "full-fine-tuning"))
+    assert lora["tokens"] == full["tokens"]
+    assert 0 < lora["optimizer_bytes"] < full["optimizer_bytes"]
+    assert full["gradient_bytes"] == 4 * full["trained"] == 4 * full["parameters"]
+    assert lora["flops"] < full["flops"] == 6 * full["parameters"] * full["tokens"]
+    assert lora["peak_bytes"] > 0
+    for name in ("model/adapter_config.json", "controls/full_fine_tuning/model.safetensors", "pool.jsonl"):
+        assert (run / name).is_file()
+
+    pool = load_pool(run, facts["pool_fingerprint"])
+    assert [each.id for each in pool.prompts] == [f"pool{n}" for n in range(6)]
+    network, about = load_matcher(run / "matcher")
+    assert about.pool == pool.fingerprint
+    model = LocalModel.load(str(run / "model"))
+    matcher = Matcher(network, open_text_encoder(about.encoder, model), about)
+    picks = matcher.select(made("dev", 3), pool, 2, kept_out=[frozenset({0, 1}), frozenset(), frozenset({5})])
+    assert [len(set(each)) for each in picks] == [2, 2, 2]
+    assert not {0, 1} & set(picks[0])
+    assert 5 not in picks[2]
+    measured = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"reward", "entropy", "coverage", "cache_hits"} <= {name for line in measured for name in line}
+    assert any("eval_reward" in line for line in measured)
+
+
+def test_a_pool_that_changed_since_is_refused(
+    run: Path, config: Callable[..., TrainPILLOW], data: Path
+) -> None:
+    fingerprint = json.loads((run / "run.json").read_text())["pool_fingerprint"]
+    network, about = load_matcher(run / "matcher")
+    model = LocalModel.load(str(run / "model"))
+    matcher = Matcher(network, open_text_encoder(about.encoder, model), about)
+    with pytest.raises(UserError, match=r"the pool \(7 prompts\) has changed since the matching network"):
+        matcher.select(made("dev", 1), Pool.of(made("pool", 7)), 2)
+    lines = (run / "pool.jsonl").read_text().splitlines(keepends=True)
+    (run / "pool.jsonl").write_text("".join(lines[1:]))
+    with pytest.raises(UserError, match=r"pool.jsonl: the pool \(5 prompts\) has changed"):
+        load_pool(run, fingerprint)
+    other = data / "other.jsonl"
+    write_instructions(other, made("other", 6))
+    facts = json.loads((run / "run.json").read_text())
+    facts["config"]["data"]["pool"] = str(other)
+    (run / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"is not the one that .* began with"):
+        train(run, config(f"data.pool={other}"), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"),
+    [
+        (made("pool", 1), "2 prompts are to be picked from a pool of 1"),
+        ([*made("pool", 3), Instruction("again", "Spell pool.", "word 1", "pool 1")], "repeats prompt"),
+        ([], "has no instructions|no prompts"),
+    ],
+)
+def test_a_pool_nothing_can_be_picked_from_is_one_sentence(
+    prompts: list[Instruction], said: str, config: Callable[..., TrainPILLOW], tmp_path: Path
+) -> None:
+    write_instructions(tmp_path / "pool.jsonl", prompts)
+    with pytest.raises(UserError, match=said):
+        train(tmp_path / "run", config(f"data.pool={tmp_path / 'pool.jsonl'}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.pool=train", "data.pool is train"),
+        ("data.held_out=8", "data.held_out is 8, and RL has 8 instructions"),
+        ("rl.reward.likelihood=0", "every weight of rl.reward is 0"),
+        ("matcher.encoder=model:9", "names layer 9"),
+        ("matcher.encoder=model:last", "expected layers by number"),
+        ("tuning.enabled=false", "controls.full_fine_tuning is true and tuning.enabled is false"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_one_sentence(
+    override: str, said: str, config: Callable[..., TrainPILLOW], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        train(tmp_path / "run", config(override, "tuning.steps=1"))
+
+
+# Everything is imported once and then forked: importing costs far more than these runs do.
+KILLS = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import trl, peft
+from personakit.cli import main
+from personakit.training.run import Run
+
+root, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dies_after_a_reward():
+    from personakit.pillow import reinforce
+    step, made = reinforce._step, []
+    def counted(*how):
+        made.append(step(*how))
+        if len(made) == 3:
+            die()
+        return made[-1]
+    reinforce._step = counted
+
+def dies_before_this_is_marked(stage):
+    mark = Run.mark_stage
+    Run.mark_stage = lambda self, name, result: die() if name == stage else mark(self, name, result)
+
+def attempt(name, *options, death=None):
+    child = os.fork()
+    if child == 0:
+        os.environ["PERSONAKIT_CACHE"] = str(root / name / "cache")
+        if death is not None:
+            death()
+        os._exit(main(["train", "pillow", "--output", str(root / name / "run"), "--quiet", *options]))
+    status = os.waitpid(child, 0)[1]
+    assert (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (
+        name, death, status
+    )
+
+attempt("alone", *settings)
+attempt("killed", *settings, death=lambda: dies_before_this_is_marked("lora"))
+attempt("killed", "--resume", death=dies_after_a_reward)
+attempt("killed", "--resume", death=lambda: dies_before_this_is_marked("matching"))
+attempt("killed", "--resume")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
+    tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    settings = [f"model={tiny_model}", f"data.path={data}", *SHORT, "controls.full_fine_tuning=false"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path), json.dumps(settings)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, other = tmp_path / "alone" / "run", tmp_path / "killed" / "run"
+    for name in ("model/adapter_model.safetensors", "matcher/network.safetensors", "matcher/matcher.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    told = []
+    for folder in (one, other):
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        # Rewards paid for before the kill are there already.
+        told.append(
+            [
+                {k: v for k, v in line.items() if k not in ("tokens_per_second", "cache_hits")}
+                for line in lines
+            ]
+        )
+    assert told[0] == told[1]
+    assert not list((other / "checkpoints").glob("*"))
