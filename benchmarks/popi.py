@@ -15,6 +15,8 @@ from pathlib import Path
 
 from _runs import personakit, train
 
+from personakit.data.folders import LAMP_MINI
+from personakit.data.lamp_mini import STANDARD_SEED
 from personakit.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,7 +28,7 @@ def main() -> None:
     """Train, judge, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data-seed", type=int, default=2026)
+    parser.add_argument("--data-seed", type=int, default=STANDARD_SEED)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--split", default="test")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
@@ -36,8 +38,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train popi")
     options = parser.parse_args()
     folder = options.output / options.name / f"data-{options.data_seed}"
-    data = folder / "lamp-mini"
-    if not data.is_dir():
+    data = folder / "lamp-mini" if options.data_seed != STANDARD_SEED else Path(LAMP_MINI)
+    if options.data_seed != STANDARD_SEED and not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
     config = ["--config", options.config] if options.config else []
     settings = [*config, f"data.path={data}", *CONTROLS, *options.overrides]

@@ -19,6 +19,7 @@ from personakit.popi.adapters import GENERATOR, ROLES, Role, active, put_on
 from personakit.popi.rows import (
     SummarisedUser,
     TokenUser,
+    Visit,
     WithSummary,
     plan_visits,
     tokenized,
@@ -132,7 +133,9 @@ def train_jointly(
         role: folder for role, folder in zip(ROLES, (inference, generator), strict=True) if folder is not None
     }
     network = _adapted(start, warm, settings, run.seed)
-    reference, fingerprint = _reference(network, start, tokens, settings, warm, precision, progress, stage)
+    reference, fingerprint = _reference(
+        network, start, tokens, [*visits, *held_out], settings, warm, precision, progress, stage
+    )
     from personakit.popi.trainer import METRICS, JointData, JointTrainer  # imports transformers
 
     trainer = _trainer(
@@ -202,14 +205,16 @@ def _reference(
     network: Any,
     start: Trainable,
     users: Sequence[TokenUser],
+    visits: Sequence[Visit],
     settings: JointSettings,
     warm: dict[Role, Path],
     precision: Precision,
     progress: Progress | None,
     stage: str,
-) -> tuple[list[list[tuple[float, float]]], str]:
-    """log ref(y|x) of every pair's answers, by user, and the reference's fingerprint."""
-    judges = [judge for user in users for judge in user.pairs]
+) -> tuple[list[dict[int, tuple[float, float]]], str]:
+    """log ref(y|x) of the answers of every pair that is met, by user, and the reference's fingerprint."""
+    met = sorted({(each.user, number) for each in visits for number in each.pairs})
+    judges = [users[user].pairs[number] for user, number in met]
     rows = [TokenRow(judge.bare, answer) for judge in judges for answer in (judge.chosen, judge.rejected)]
     fingerprint = start.fingerprint
     tuned = warm.get("generator") if settings.reference == "generator" else None
@@ -225,8 +230,10 @@ def _reference(
             pad_id=start.tokenizer.pad_token_id or 0,
             on_progress=lambda made, _: reporter.update(made),
         )
-    pairs = iter(zip(logps[::2], logps[1::2], strict=True))
-    return [[next(pairs) for _ in user.pairs] for user in users], fingerprint
+    found: list[dict[int, tuple[float, float]]] = [{} for _ in users]
+    for (user, number), better, worse in zip(met, logps[::2], logps[1::2], strict=True):
+        found[user][number] = (better, worse)
+    return found, fingerprint
 
 
 def _trainer(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,9 @@ class JointData:
     users: Sequence[TokenUser]
     visits: Sequence[Visit]
     """A row of the trainer's dataset is a place in here."""
-    reference: Sequence[Sequence[tuple[float, float]]]
-    """Of each user's pairs: log ref(chosen | request) and log ref(rejected | request). No summary in it."""
+    reference: Sequence[Mapping[int, tuple[float, float]]]
+    """Of each user's pairs that are met, by their number: log ref(chosen | request) and log ref(rejected |
+    request). No summary in it."""
     with_summary: WithSummary
 
 
