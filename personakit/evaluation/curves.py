@@ -16,10 +16,12 @@ from personakit.errors import UserError
 from personakit.evaluation.charts import CurveChart, curve_chart
 
 #: Measures of training drawn, these first.
-MOST_CURVES = 8
+MOST_CURVES = 12
 _CURVES_FIRST = (
     *("loss", "eval_loss", "reward", "reward/task"),
+    *("eval_accuracy", "eval_bits_over_none", "eval_bits_over_another"),
     *("entropy", "completion_length", "unparsable"),
+    *("summary_tokens", "summaries_distinct", "users_distinct"),
 )
 _NOT_MEASURES = frozenset(("step", "epoch", "time", "seconds", "tokens", "tokens_per_second"))
 _NUMBERED = re.compile(r"(?P<name>.+)-\d+")
