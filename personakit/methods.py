@@ -250,8 +250,6 @@ def popi_lacks(run: FinishedRun, row: str) -> str | None:
     from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of
 
     needed = {"population": POPULATION, "frozen-generator": FROZEN_GENERATOR}.get(row)
-    if row == "lora-per-user":
-        return "none was trained beside the run"
     if needed is None or needed in adapters_of(run.folder):
         return None
     return f"no {needed} was trained beside the run (controls)"

@@ -110,6 +110,13 @@ PreferenceJudge = Annotated[
         "answer against that of a row that is not, in both orders.",
     ),
 ]
+PerUser = Annotated[
+    bool,
+    typer.Option(
+        "--per-user/--no-per-user",
+        help="Whether a row is among them that trains a LoRA adapter for every user, which takes longest.",
+    ),
+]
 UserLimit = Annotated[
     int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N users.")
 ]
@@ -267,6 +274,7 @@ def preference(
     resume: Resume = False,
     dry_run: DryRun = False,
     judge: PreferenceJudge = None,
+    per_user: PerUser = True,
 ) -> Result:
     """Evaluate on held-out pairs: is what this user preferred favoured, and what does knowing them cost?
 
@@ -274,7 +282,7 @@ def preference(
     results.json, every pair's margin and report.html. Work on dev: a look at test is recorded in the run.
     """
     request = PreferenceRequest(
-        run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run, judge
+        run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run, judge, per_user
     )
     return evaluate_preferences(request)
 

@@ -41,6 +41,7 @@ class PreferenceRequest:
     resume: bool
     dry_run: bool = False
     judge: str | None = None
+    per_user: bool = True
 
 
 def evaluate_preferences(request: PreferenceRequest) -> Result:
@@ -59,10 +60,14 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     bases, black_boxes = _bases(request.bases, request.judge)
     store = _users(request, runs)
     personas = {user.user_id: user.persona for user in store if user.persona is not None}
-    rows = choose_rows(request.rows, runs, users=len(store), personas=bool(personas))
+    rows = choose_rows(
+        request.rows, runs, users=len(store), personas=bool(personas), per_user=request.per_user
+    )
     pairs, skipped = _pairs(store, runs[0], bases, rows)
     comparison = make_comparison(rows, runs, personas, bases)
     made_by = _made_by(request, runs, store, comparison.zero, [*bases, *black_boxes])
+    if "oracle" in rows:
+        made_by["oracle"] = _oracle(runs)
     if request.dry_run:
         plan = {"rows": comparison.labels, "users": len(store), "pairs": len(pairs), **made_by}
         answered = with_black_boxes(comparison, runs, black_boxes) if request.judge else []
@@ -101,6 +106,18 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
         out.print(harmless(str(folder)))
 
     return Result({**results, "folder": str(folder)}, show)
+
+
+def _oracle(runs: Sequence[FinishedRun]) -> str:
+    """Say who is told the persona: a generator that learnt to read personas, or POPI's own."""
+    from personakit.popi.opening import ORACLE_GENERATOR, adapters_of
+
+    if all(ORACLE_GENERATOR in adapters_of(run.folder) for run in runs):
+        return "a generator trained on personas"
+    note(
+        "oracle persona: POPI's generator is told the persona; controls.oracle_generator=true trains its own"
+    )
+    return "POPI's generator"
 
 
 def _write_page(folder: Path, results: dict[str, Any], runs: Sequence[FinishedRun], looks: int) -> None:

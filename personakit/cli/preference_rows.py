@@ -89,15 +89,25 @@ def without_summary(base: str) -> str:
 
 
 def choose_rows(
-    chosen: Sequence[str] | None, runs: Sequence[FinishedRun], *, users: int, personas: bool
+    chosen: Sequence[str] | None,
+    runs: Sequence[FinishedRun],
+    *,
+    users: int,
+    personas: bool,
+    per_user: bool = True,
 ) -> list[str]:
-    """Return the names of the rows to run: those asked for, or all that the data and the runs allow."""
+    """Return the names of the rows to run: those asked for, or all that the data and the runs allow.
+
+    Without `per_user` the costly one, which trains for every user, has to be asked for.
+    """
     unknown = set(chosen or ()) - ROWS.keys()
     if unknown:
         raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(ROWS)}")
     rows = []
     for name in ROWS:
         if chosen is not None and name not in chosen and name != "popi":
+            continue
+        if chosen is None and name == "lora-per-user" and not per_user:
             continue
         reason = _why_not(name, runs, users=users, personas=personas)
         if reason is None:
@@ -131,7 +141,7 @@ def make_comparison(
     from personakit.cli.comparison import check_comparable
 
     check_comparable(runs)
-    trained = {"population", "lora-per-user", "frozen-generator", "popi", "other", "oracle"}
+    trained = {"population", "frozen-generator", "popi", "other", "oracle"}
     candidates: list[Candidate] = []
     for name in rows:
         # Rows without training are the same whatever the seed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from personakit.evaluation.bootstrap import RESAMPLES, holm
@@ -53,7 +54,7 @@ def preference_results(
 
     Beside what `results.compute_results` has: `p_holm` of each comparison, corrected over all rows that
     one row is compared with; `skipped`, pairs that were left out, by reason; `left_out`, by method, signals
-    that did not fit a prompt; `published` figures.
+    that did not fit a prompt; `adapters`, by method, what a user's own weights take; `published` figures.
     """
     results = compute_results(log, {TASK: FACTS}, claims, made_by=made_by, resamples=resamples, seed=seed)
     by_method: dict[str, dict[str, float]] = defaultdict(dict)
@@ -66,6 +67,7 @@ def preference_results(
         **results,
         "skipped": dict(skipped),
         "left_out": _left_out(log),
+        "adapters": _adapters(log),
         "published": [dict(row) for row in PUBLISHED],
     }
 
@@ -85,3 +87,20 @@ def _left_out(log: Path) -> dict[str, dict[str, int]]:
             count, _, kind = part.partition(" ")
             counts[sample.method][kind] += int(count)
     return {method: dict(some) for method, some in counts.items()}
+
+
+def _adapters(log: Path) -> dict[str, dict[str, float]]:
+    """Return, by method that trains for each user, what an adapter takes: mean bytes and training tokens."""
+    took: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for sample in read_samples(log):
+        numbers = [int(word) for word in sample.trace.get("adapter", "").split() if word.isdigit()]
+        if len(numbers) == 2:
+            took[sample.method][sample.user_id] = (numbers[0], numbers[1])
+    return {
+        method: {
+            "users": len(costs),
+            "bytes": fmean(bytes_ for bytes_, _ in costs.values()),
+            "training_tokens": round(fmean(tokens for _, tokens in costs.values()), 1),
+        }
+        for method, costs in took.items()
+    }

@@ -132,6 +132,11 @@ def _counts(results: Mapping[str, Any]) -> Iterable[str]:
     for method, count in results.get("judged", {}).get("unread", {}).items():
         if count and not results["judged"]["rows"]:
             yield f"{method}: none of the judge's {count} verdicts could be read."
+    for method, cost in results["adapters"].items():
+        yield (
+            f"{method}: an adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "
+            f"{cost['training_tokens']:.0f} training tokens a user."
+        )
     for method, counts in results["left_out"].items():
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind != "users")
         yield f"{method}: of {counts['users']} users not all signals fit the prompt ({kinds} were left out)."

@@ -120,8 +120,8 @@ def weighing(pairs: PreferencePairs) -> Answering:
             for place, example in zip(places, own, strict=True)
         ]
         started = time.perf_counter()
-        told = contender.policy.told(queries, profiles)
         policy = _differences(contender.policy, queries, profiles, texts)
+        told = contender.policy.told(queries, profiles)
         reference = _differences(contender.reference, queries, profiles, texts)
         start = (
             policy

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from personakit.config.train_popi import TrainPOPI
@@ -18,12 +18,14 @@ from personakit.data.folders import data_folder
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
 from personakit.models.cache import CachedModel, KnownModel
+from personakit.popi.adapter_a_user import AdapterAUser, WithoutAdapter
 from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
 from personakit.popi.models import BASE, AdaptedModel, open_adapters
+from personakit.popi.per_user import PerUserLora
 from personakit.popi.personalizer import Summarised
-from personakit.tasks.signals import Wording, wording_for
+from personakit.tasks.signals import Wording, prompt_with_summary, wording_for
 
 INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
 POPULATION = "population DPO"
@@ -46,7 +48,7 @@ PLACES = {
 class Judged:
     """Who is judged, and the two references of its margin; `start` is `policy` where nothing was trained."""
 
-    policy: FromPrompts
+    policy: FromPrompts | AdapterAUser
     reference: Personalizer
     start: Personalizer
     beta: float
@@ -105,6 +107,10 @@ class OpenRun:
             return self._frozen(self._alone(base), base)
         if name == "population":
             return self._trained(self._alone(self.models[POPULATION]), self._alone(self._reference))
+        if name == "lora-per-user":
+            adapters = PerUserLora(self.settings.model, partial(prompt_with_summary, wording=self.wording))
+            own = AdapterAUser(adapters, max_new_tokens=self._longest)
+            return Judged(own, WithoutAdapter(adapters), own, self._beta)
         if name in ("history", "history-recent", "history-bm25"):
             order: Order = "bm25" if name == "history-bm25" else "recent"
             control = RawSignals(base, self.wording, self._budget(name), order, max_new_tokens=self._longest)
@@ -113,8 +119,9 @@ class OpenRun:
             return self._frozen(self.personalizer(base, self.summariser(BASE)), base)
         if name == "frozen-generator":
             inference = self.summariser(FROZEN_INFERENCE)
-            model = self.models[FROZEN_GENERATOR]
-            return self._summarised(model, inference)
+            policy = self.personalizer(self.models[FROZEN_GENERATOR], inference)
+            # The base as it came stays the generator, whatever POPI's own reference is.
+            return Judged(policy, self._alone(base), self.personalizer(base, inference), self._beta)
         if name == "oracle":
             model = self.models.get(ORACLE_GENERATOR, self.models[GENERATOR])
             return self._summarised(model, GivenSummaries(personas))
@@ -127,6 +134,10 @@ class OpenRun:
     def judged_on(self, model: LanguageModel, *, told: bool) -> Judged:
         """Return a frozen model that is given POPI's summaries, or nothing."""
         return self._frozen(self.personalizer(model) if told else self._alone(model), model)
+
+    @property
+    def _beta(self) -> float:
+        return self.settings.joint.beta
 
     @property
     def _longest(self) -> int:
@@ -150,10 +161,10 @@ class OpenRun:
         )
 
     def _trained(self, policy: FromPrompts, start: Personalizer) -> Judged:
-        return Judged(policy, self._alone(self._reference), start, self.settings.joint.beta)
+        return Judged(policy, self._alone(self._reference), start, self._beta)
 
     def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
-        return Judged(policy, self._alone(model), policy, self.settings.joint.beta)
+        return Judged(policy, self._alone(model), policy, self._beta)
 
     def _summariser(self, model: KnownModel) -> Summariser:
         return Summariser(

@@ -7,6 +7,7 @@ somebody has to keep and to switch between. Rank, rate and steps are our choice.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,3 +137,8 @@ class PerUserLora:
         """The same without the adapter."""
         with self._network.disable_adapter():
             return self._model.score(prompts, completions)
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, adapted: bool = True) -> list[str]:
+        """Return greedy answers with the adapter trained last, or without one."""
+        with contextlib.nullcontext() if adapted else self._network.disable_adapter():
+            return [texts[0] for texts in self._model.generate(prompts, max_new_tokens=max_new_tokens)]

@@ -16,6 +16,7 @@ from .conftest import Call
 ROWS = [
     "base, no summary",
     "population DPO",
+    "a LoRA per user",
     "raw history",
     "raw history, cut, newest",
     "raw history, cut, BM25",
@@ -64,6 +65,8 @@ def test_every_row_is_there_with_both_references_context_and_shares(evaluated: P
     assert results["made_by"]["zero"] == "population DPO"
     assert len(results["transfer"]) == 1
     assert {gap["to"] for gap in results["gap_closed"]} == {"oracle persona"}
+    assert results["adapters"]["a LoRA per user"]["users"] == 4
+    assert rows["a LoRA per user"]["value"] != 0.5
     assert "<html" in (evaluated / "report.html").read_text()
 
 
@@ -123,7 +126,6 @@ def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path:
     ("options", "said"),
     [
         (["--baseline", "oracel"], 'unknown --baseline "oracel"'),
-        (["--baseline", "lora-per-user"], "--baseline lora-per-user: none was trained"),
         (["--base", "openai:any"], "only a judge can say what a summary does"),
         (["--split", "nowhere"], 'no preferences of the split "nowhere"'),
         (["--limit", "0"], "--limit 0: expected at least 1"),
