@@ -115,7 +115,8 @@ def open_run(
     """
     run = read_run(folder) if isinstance(folder, Path) else folder
     if run.method == "popi":
-        return open_popi(run.folder).personalizer(None if base is None else open_base(base))
+        another = None if base in (None, run.settings.model) else open_base(str(base))
+        return open_popi(run.folder).personalizer(another)
     return _open_rewriter(run, base, rewrite_without_history, rewriter)
 
 
