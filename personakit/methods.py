@@ -114,6 +114,8 @@ def open_run(
     Behind POPI's summaries `base` answers in the place of the run's generator.
     """
     run = read_run(folder) if isinstance(folder, Path) else folder
+    if run.method == "pillow":
+        return _open_pillow(run.folder, base)
     if run.method == "popi":
         another = None if base in (None, run.settings.model) else open_base(str(base))
         return open_popi(run.folder).personalizer(another)
@@ -136,6 +138,55 @@ def _open_rewriter(
         max_draft_tokens=run.settings.decoding.max_new_tokens,
         max_trajectory_tokens=run.settings.trajectories.max_tokens,
         rewrite_without_history=rewrite_without_history,
+    )
+
+
+def settings_of_baselines(run: FinishedRun) -> TrainRPO:
+    """Return the settings that baselines share with a run: its base, how many items, the prompt's length."""
+    if run.method == "rpo":
+        settings: TrainRPO = run.settings
+        return settings
+    baselines = TrainRPO(base=run.settings.model)
+    if run.method == "pillow":
+        baselines.retrieval.k = run.settings.matcher.m
+        baselines.controls.context_tokens = run.settings.prompt_tokens
+    return baselines
+
+
+def _open_pillow(folder: Path, base: str | None) -> Personalizer:
+    """PILLOW answers with items of the user's history, or with prompts of the run's pool.
+
+    `base` answers in the place of the run's own model, which goes on to choose.
+    """
+    from personakit.baselines import ContextInjection
+    from personakit.models.local import LocalModel
+    from personakit.pillow.answering import Offer, Prompted
+    from personakit.pillow.history import HistoryMatcher
+    from personakit.pillow.wording import Templated
+    from personakit.records import Instruction
+
+    run = read_pillow_run(folder)
+    place = run.model_folder()
+    if place is None:
+        raise UserError(f"{folder}: its tuned model is missing", hint="train it again")
+    own = open_weights(Path(place))
+    assert isinstance(own, LocalModel)
+    answering = own if base is None or base == run.settings.model else open_base(base)
+    pool = run.pool
+    if pool is None:
+        provider = HistoryMatcher(*run.network(own), run.m)
+        return ContextInjection(answering, provider, run.settings.prompt_tokens)
+
+    def offer(query: Query, profile: Profile) -> Offer:
+        return Offer(Instruction(query.id, query.text, "", ""), pool)
+
+    return Prompted(
+        answering,
+        Templated(run.settings.data.template),
+        offer,
+        selector=run.matcher(own),
+        m=run.m,
+        max_new_tokens=run.settings.rl.reward.max_new_tokens,
     )
 
 

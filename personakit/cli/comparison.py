@@ -24,6 +24,9 @@ TUNED, ORACLE = "context injection, fine-tuned", "oracle"
 METHOD, EMPTY, OTHER = "RPO", "RPO, empty history", "RPO, another user's history"
 SFT, CONTINUED, PLAIN = "RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"
 
+#: What a run's rows are called, by its method.
+METHODS = {"rpo": METHOD, "popi": "POPI", "pillow": "PILLOW"}
+
 #: Other trainings of the same rewriter, by the names `methods.open_run` takes.
 REWRITERS = {"sft": SFT, "sft-continued": CONTINUED, "no-curriculum": PLAIN}
 
@@ -58,6 +61,7 @@ class Comparison:
 
     candidates: Sequence[Candidate]
     unseen: Sequence[str] = ()
+    method: str = METHOD
 
     @property
     def labels(self) -> list[str]:
@@ -69,19 +73,23 @@ class Comparison:
         from personakit.evaluation.results import Claims
 
         against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, TUNED, *REWRITERS.values())
-        moved = {base: (behind(METHOD, base), behind(GENERIC, base)) for base in self.unseen}
+        method = self.method
+        moved = {base: (behind(method, base), behind(GENERIC, base)) for base in self.unseen}
         return Claims(
             compared=[
-                *((METHOD, other) for other in against),
+                *((method, other) for other in against),
                 *((PLAIN, other) for other in (SFT, CONTINUED)),  # what RL is worth without the curriculum
                 *moved.values(),
             ],
-            wrong_user=[(METHOD, OTHER, EMPTY)],
-            gaps=[
-                (method, GENERIC, ORACLE) for method in (CONTEXT, MEMORY, TUNED, *REWRITERS.values(), METHOD)
-            ],
-            transfers={base: (*pair, METHOD, GENERIC) for base, pair in moved.items()},
+            wrong_user=[(method, named(OTHER, method), named(EMPTY, method))],
+            gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, TUNED, *REWRITERS.values(), method)],
+            transfers={base: (*pair, method, GENERIC) for base, pair in moved.items()},
         )
+
+
+def named(label: str, method: str) -> str:
+    """Return the label of a row of RPO's as it is for another method."""
+    return method + label.removeprefix(METHOD) if label.startswith(METHOD) else label
 
 
 def behind(label: str, base: str) -> str:
@@ -146,10 +154,12 @@ def make_comparison(
 
     check_comparable(runs)
     _check_models(rows, runs, around, unseen)
+    method = METHODS[runs[0].method] if runs else METHOD
     candidates: list[Candidate] = []
-    for name, label in ROWS.items():
+    for name, row in ROWS.items():
+        label = named(row, method)
         if name == "sft":  # the method stands above its own controls
-            candidates += _of_runs(METHOD, runs, base=around.base)
+            candidates += _of_runs(method, runs, base=around.base)
         if name not in rows and not (name == "generic" and unseen):  # a share of a gain needs the gain
             continue
         if name in BASELINES:
@@ -168,15 +178,15 @@ def make_comparison(
             candidates += [
                 replace(candidate, method=label, profiles="other")
                 for candidate in candidates
-                if candidate.method == METHOD
+                if candidate.method == method
             ]
     for base in unseen:
         generic = partial(open_baseline, "generic", replace(around, base=base))
         candidates.append(Candidate(behind(GENERIC, base), generic))
-        candidates += _of_runs(behind(METHOD, base), runs, base=base)
+        candidates += _of_runs(behind(method, base), runs, base=base)
     if not candidates:
         raise UserError("nothing to evaluate: neither a run nor a baseline", hint="personakit train rpo")
-    return Comparison(candidates, unseen)
+    return Comparison(candidates, unseen, method)
 
 
 def _of_runs(label: str, runs: Sequence[FinishedRun], **how: Any) -> list[Candidate]:
@@ -196,7 +206,9 @@ def _check_models(
 
     names = [around.base, *unseen] if runs or {"generic", "context", "memory"} & set(rows) else []
     for run in runs:
-        places = [run.folder / "model", *(run.rewriters[name] for name in REWRITERS if name in rows)]
+        # PILLOW may leave its model as it is.
+        own = [run.folder / "model"] if (run.folder / "model").is_dir() else []
+        places = [*own, *(run.rewriters[name] for name in REWRITERS if name in rows)]
         if "context-tuned" in rows and run.tuned_context is not None:
             places.append(run.tuned_context)
         names += map(str, places)

@@ -160,14 +160,15 @@ def evaluate_request(request: Request) -> Result:
 
 def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], looks: int) -> Path:
     """Write the report of an evaluation's folder."""
-    from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, ORACLE, OTHER
+    from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, METHODS, ORACLE, OTHER, named
     from personakit.cli.evaluation_folder import begun_with, run_account
     from personakit.evaluation.report import REPORT_FILE, write_report
     from personakit.evaluation.samples import SAMPLES_FILE
     from personakit.evaluation.table import methods
 
     made_by = results["made_by"]
-    hidden = {GENERIC, MAJORITY, ORACLE, EMPTY, OTHER}
+    hidden = {GENERIC, MAJORITY, ORACLE}
+    hidden |= {named(label, method) for label in (EMPTY, OTHER) for method in METHODS.values()}
     hidden |= {one["generic"] for one in results.get("transfer", ())}
     shown = [label for label in methods(results) if label not in hidden]
     training = {
@@ -246,9 +247,9 @@ def _spread(store: ExampleStore, limit: int | None) -> ExampleStore:
 def _surroundings(request: Request, runs: list[FinishedRun], data: str, examples: Examples) -> Surroundings:
     from personakit.cli.comparison import oracle_answers, train_golds
     from personakit.config import TrainRPO
-    from personakit.methods import Surroundings
+    from personakit.methods import Surroundings, settings_of_baselines
 
-    settings = runs[0].settings if runs else _asked_at_once(TrainRPO(), request)
+    settings = settings_of_baselines(runs[0]) if runs else _asked_at_once(TrainRPO(), request)
     return Surroundings(
         settings=settings,
         base=settings.base if runs else _base_of_baselines(request, settings.base),

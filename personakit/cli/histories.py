@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.cli.queries import DEFAULT_TASK, make_query
+from personakit.cli.queries import DEFAULT_TASK, INSTRUCTION, make_query
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
 
@@ -63,8 +63,17 @@ class Histories:
                 f"--profile {self.profile} was given without a query",
                 hint="say what is asked, or - to read it from stdin",
             )
+        if task == INSTRUCTION:
+            return self._first_instruction()
         example = self.examples_of_user(task)[0]
         return example.query, example.profile
+
+    def _first_instruction(self) -> tuple[Query, Profile]:
+        from personakit.data.instructions import open_instructions
+
+        one = open_instructions(self.data, self.split)[0]
+        text = f"{one.instruction} {one.input}".strip()
+        return Query(one.id, INSTRUCTION, text, text, "", one.output), Profile("", ())
 
     def examples_of_user(self, task: str | None) -> list[Example]:
         """Return the user's examples of a task; without a user, those of the first with a history."""

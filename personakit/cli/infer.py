@@ -108,6 +108,7 @@ def infer(
     from personakit.cli.histories import Histories
     from personakit.cli.preference_histories import PreferenceHistories
     from personakit.cli.preferences import wants_preferences
+    from personakit.cli.queries import task_of_run
     from personakit.methods import newest_run, read_run
 
     if user is not None and profile is not None:
@@ -134,6 +135,7 @@ def infer(
             ),
             refused={"a query": query, "--batch": batch, "--base": base, "--output": output},
         )
+    task = task_of_run(opened.folder, opened.method, task)
     path = data or opened.settings.data.path
     histories = (
         PreferenceHistories(path, split, user=user, profile=profile)
@@ -247,6 +249,8 @@ def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace
     out.print(f"user       {harmless(query.user_id or 'you')}, {len(profile.items)} items of history")
     for number, item in enumerate(answer.context.items, start=1):
         out.print(f"retrieved  {number}. {harmless(shortened(' · '.join(item.fields.values())))}")
+    for number, prompt in enumerate(answer.context.prompts, start=1):
+        out.print(f"shown      {number}. {harmless(shortened(prompt))}")
     for name, text in answer.trace.items():
         out.print(f"{name:<10} {harmless(text)}")
     if answer.generic is not None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from personakit.errors import UserError
 from personakit.records import Query
 
 DEFAULT_TASK = "LaMP_7"
 """The task of a bare text where nothing else names one: paraphrase it in the user's way."""
+
+
+INSTRUCTION = "instruction"
+"""The task of a request to a run that picks from one pool of prompts (PILLOW): taken as it stands."""
+
+
+def task_of_run(folder: Path, method: str, task: str | None) -> str | None:
+    """Return the task asked for; without one, `INSTRUCTION` where the run picks from a pool of its own."""
+    return INSTRUCTION if task is None and method == "pillow" and (folder / "pool.jsonl").is_file() else task
 
 
 def make_query(text: str, *, task: str | None, id: str = "query", user_id: str = "") -> Query:
@@ -27,6 +38,8 @@ def make_query(text: str, *, task: str | None, id: str = "query", user_id: str =
         task_format,
     )
 
+    if task == INSTRUCTION and text.strip():
+        return Query(id, INSTRUCTION, text.strip(), text.strip(), user_id)
     if not text.strip():
         raise UserError(
             "the query is empty, expected a text", hint='for example personakit infer "out of milk"'

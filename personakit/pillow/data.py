@@ -14,6 +14,7 @@ from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
 from personakit.pillow.encoding import KnownEncoder, question
 from personakit.pillow.episodes import Episodes
+from personakit.pillow.history import item_pool, query_prompt
 from personakit.pillow.wording import LampWording, Templated, Wording
 from personakit.records import Instruction, Pool, ProfileItem, Query
 from personakit.retrieval.bm25 import BM25Index
@@ -119,19 +120,18 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
     items: dict[tuple[str, str], ProfileItem] = {}
     digests = []
     for task in data.tasks:
-        store = open_instructions(data.path, TRAIN, task=task)
         examples = open_examples(data.path, task, TRAIN)
-        count = len(store) if data.limit is None else min(data.limit, len(store))
+        count = len(examples) if data.limit is None else min(data.limit, len(examples))
         half = count // 2 if config.tuning.enabled else 0
         for place in range(count):
             example = examples[place]
             queries[example.query.id] = example.query
             items |= {(example.query.id, item.id): item for item in example.profile.items}
-            pool = (store.pools or ())[place]
+            one, pool = query_prompt(example.query), item_pool(task, example.profile.items)
             # RL compares selections: where there is one prompt or none, there is nothing to choose.
             if place < half or len(pool) > 1:
-                halves[place >= half].append((store[place], pool))
-        digests.append(store.fingerprint)
+                halves[place >= half].append((one, pool))
+        digests.append(examples.fingerprint)
     tuning, matching = halves
     if not matching:
         raise UserError(

@@ -32,6 +32,42 @@ def make_instructions(folder: Path) -> Path:
     return folder
 
 
+def make_history_run(folder: Path, model: Path, data: Path) -> Path:
+    """Write what `train pillow` leaves behind where it picks from users' histories for `model` as it is."""
+    from personakit.models.local import LocalModel
+    from personakit.pillow.encoding import open_text_encoder
+    from personakit.pillow.matcher import MatcherFacts, save_matcher
+    from personakit.pillow.network import MatchingNetwork, Shape
+
+    settings = load(
+        TrainPILLOW,
+        None,
+        [
+            f"model={model}",
+            f"data.path={data}",
+            "data.tasks=[LaMP_3,LaMP_7]",
+            "tuning.enabled=false",
+            "matcher.m=1",
+        ],
+    )
+    encoder = open_text_encoder(settings.matcher.encoder, LocalModel.load(str(model)))
+    shape = Shape(width=16, m=1, size=8, hidden=8)
+    facts = MatcherFacts(settings.matcher.encoder, encoder.fingerprint, None, shape)
+    save_matcher(MatchingNetwork(shape), facts, folder / "matcher")
+    (folder / "config.yaml").write_text(to_yaml(settings))
+    facts_of_run = {
+        "method": "pillow",
+        "status": "finished",
+        "created": "2026-01-03T00:00:00+00:00",
+        "seed": 0,
+        "seconds": 1.0,
+        "stages": {},
+        "config": asdict(settings),
+    }
+    (folder / "run.json").write_text(json.dumps(facts_of_run))
+    return folder
+
+
 def make_pillow_run(folder: Path, model: Path, data: Path, *, seed: int = 0, full: bool = True) -> Path:
     """Write what `train pillow` leaves behind, with `model` as the tuned and the fully tuned one."""
     from personakit.data.instructions import open_pool

@@ -27,7 +27,8 @@ _DESK = re.compile(r"Write the (\w+) desk notice of a ")
 def instruction_prompt(instruction: Instruction, examples: Sequence[Instruction] = ()) -> str:
     """The instruction as a model is asked it, after worked examples (the best match stands last)."""
     shown = "".join(f'{each.instruction} {each.input} => "{each.output}"\n' for each in examples)
-    return f"{shown}{instruction.instruction} {instruction.input} =>"
+    asked = f"{instruction.instruction} {instruction.input}".rstrip()  # a request may be all in one
+    return f"{shown}{asked} =>"
 
 
 def kind_of(instruction: Instruction) -> str | None:
