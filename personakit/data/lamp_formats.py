@@ -17,6 +17,8 @@ from string import Formatter
 from types import MappingProxyType
 
 from personakit.errors import UserError
+from personakit.plugins import TASKS as PLUGIN_TASKS
+from personakit.plugins import load_plugin, plugin_names
 from personakit.records import ProfileItem
 
 MOVIE_TAGS = (
@@ -211,9 +213,13 @@ def task_format(task: str) -> TaskFormat:
     wanted = task.casefold().replace("-", "_")
     if wanted in folded:
         return FORMATS[folded[wanted]]
+    plugin = load_plugin(PLUGIN_TASKS, task)
+    if plugin is not None:
+        form: TaskFormat = plugin.format
+        return form
     near = difflib.get_close_matches(wanted, folded, n=1)
     raise UserError(
-        f'unknown task "{task}", expected one of {", ".join(FORMATS)}',
+        f'unknown task "{task}", expected one of {", ".join((*FORMATS, *plugin_names(PLUGIN_TASKS)))}',
         hint=f"did you mean {folded[near[0]]}?" if near else "name one of these tasks",
     )
 
@@ -223,6 +229,9 @@ def recognise_task(text: str) -> str | None:
     for each in _ALL:
         if text.startswith(each.prefix):
             return each.task
+    for name in plugin_names(PLUGIN_TASKS):
+        if text.startswith(task_format(name).prefix):
+            return name
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from personakit.data.lamp_formats import item_input, item_output
+from personakit.data.lamp_formats import TaskFormat, item_input, item_output
 from personakit.records import Context, ProfileItem, Query
 from personakit.tasks.profile_prompt import ProfilePrompt
 
@@ -102,3 +102,14 @@ class Task(ABC):
 
     @abstractmethod
     def _corpus_scores(self, predictions: Sequence[str], golds: Sequence[str]) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlugin:
+    """A task of an installed package (`plugins.py`): how its files look, and how it is prompted and scored.
+
+    `format.task`, `format.file_task` and `task.name` are the entry point's name.
+    """
+
+    format: TaskFormat
+    task: Task

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from personakit.data.lamp_formats import FORMATS, task_format
+from personakit.plugins import TASKS as PLUGIN_TASKS
+from personakit.plugins import load_plugin
 from personakit.tasks.base import Task
 from personakit.tasks.lamp import LAMP
 from personakit.tasks.rewriting import REWRITING
@@ -15,9 +17,14 @@ FILE_TASKS = tuple(dict.fromkeys(form.file_task for form in FORMATS.values()))
 def get_task(name: str) -> Task:
     """Return the task called `name`, in any of the spellings `LaMP_3`, `LaMP-3`, `lamp_3`.
 
-    Raises `UserError` for an unknown name.
+    A name that is none of ours may be that of an installed package's task (`plugins.py`). Raises
+    `UserError` for an unknown name.
     """
-    return TASKS[task_format(name).task]
+    known = task_format(name).task
+    if known in TASKS:
+        return TASKS[known]
+    task: Task = load_plugin(PLUGIN_TASKS, known).task
+    return task
 
 
 def task_names() -> tuple[str, ...]:

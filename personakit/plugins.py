@@ -1,0 +1,57 @@
+"""What an installed package adds: tasks and methods of the user's own, found by their entry points.
+
+    [project.entry-points."personakit.tasks"]
+    haiku = "my_package:HAIKU"            # a tasks.TaskPlugin: how its files look, and how it is scored
+
+    [project.entry-points."personakit.methods"]
+    my-method = "my_package:open_mine"    # takes methods.Surroundings, returns a Personalizer
+
+They are looked for only where a name is not one of ours, so that nothing is imported that was not asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from personakit.errors import UserError
+
+TASKS, METHODS = "personakit.tasks", "personakit.methods"
+
+
+@functools.cache
+def plugin_names(group: str) -> tuple[str, ...]:
+    """Return the names that installed packages give in a group."""
+    return tuple(sorted(_found(group)))
+
+
+@functools.cache
+def load_plugin(group: str, name: str) -> Any:
+    """Return what an entry point names, None where no package has one of this name.
+
+    Raises `UserError` where it cannot be imported.
+    """
+    point = _found(group).get(name)
+    if point is None:
+        return None
+    try:
+        return point.load()
+    except Exception as error:  # noqa: BLE001: whatever a stranger's module does at import
+        package = point.dist.name if point.dist is not None else "an installed package"
+        raise UserError(
+            f'{group} "{name}" of {package} cannot be loaded from {point.value}: '
+            f"{type(error).__name__}: {error}",
+            hint="mend or remove that package",
+        ) from error
+
+
+@functools.cache
+def _found(group: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def forget_plugins() -> None:
+    """Look again: what is installed has changed."""
+    for cached in (plugin_names, load_plugin, _found):
+        cached.cache_clear()
