@@ -51,6 +51,9 @@ class WarmStartSettings:
     """Fine-tuning before the two are trained together: a summary by a template, and answers with it."""
 
     enabled: bool = setting(True, "false: both begin as the model itself, which then has to follow a prompt")
+    generator: bool = setting(
+        True, "false: the generator begins as the model itself, where that can answer from a summary already"
+    )
     epochs: float = setting(2.0, "passes over the users; no effect where `steps` is given", minimum=0.0)
     steps: int | None = setting(None, "optimizer steps of each model; null: as `epochs` says", minimum=1)
     batch_size: int = setting(16, "examples in a batch, a device", minimum=1)

@@ -20,10 +20,9 @@ def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMem
         return []
     works = {}
     if config.warm_start.enabled:
-        works = {
-            "warm start, inference": _warm(config, device, dtype, _summary_row(config), _summary(config)),
-            "warm start, generator": _warm(config, device, dtype, config.max_length, _answer(config)),
-        }
+        works["warm start, inference"] = _warm(config, device, dtype, _summary_row(config), _summary(config))
+        if config.warm_start.generator:
+            works["warm start, generator"] = _warm(config, device, dtype, config.max_length, _answer(config))
     works["joint"] = _joint(config, device, dtype, shares=shares_prefixes(shape))
     return [
         StageMemory(stage, config.model, device, estimate_memory(shape, work))

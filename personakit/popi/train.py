@@ -128,7 +128,7 @@ def train_on_users(
     )
     if config.controls.population_dpo:
         start = config.model
-        if config.warm_start.enabled:
+        if "generator" in warm:
             none = [""] * len(trained)
             answers = generator_examples(trained, none, with_summary, without_share=1.0, seed=config.seed)
             start = str(_warm(config, WARM_POPULATION, "population", answers, run, progress))
@@ -162,15 +162,14 @@ def _warm_starts(
         for user in users
     ]
     run.record(template_summaries_empty=sum(not summary for summary in summaries))
-    answers = generator_examples(
-        users, summaries, with_summary, without_share=warm.without_summary_share, seed=config.seed
-    )
-    return {
-        "inference": _warm(
-            config, WARM_INFERENCE, "inference", inference_examples(users, summaries), run, progress
-        ),
-        "generator": _warm(config, WARM_GENERATOR, "generator", answers, run, progress),
-    }
+    said = inference_examples(users, summaries)
+    made: dict[Role, Path] = {"inference": _warm(config, WARM_INFERENCE, "inference", said, run, progress)}
+    if warm.generator:
+        answers = generator_examples(
+            users, summaries, with_summary, without_share=warm.without_summary_share, seed=config.seed
+        )
+        made["generator"] = _warm(config, WARM_GENERATOR, "generator", answers, run, progress)
+    return made
 
 
 def check_plan(config: TrainPOPI) -> None:
@@ -191,10 +190,11 @@ def check_plan(config: TrainPOPI) -> None:
             "controls.frozen_generator is true and joint.schedule is generator-frozen: they are the same",
             hint="set joint.schedule=joint, or controls.frozen_generator=false",
         )
-    if config.joint.reference == "generator" and not config.warm_start.enabled:
+    warm = config.warm_start
+    if config.joint.reference == "generator" and not (warm.enabled and warm.generator):
         raise UserError(
             "joint.reference is generator, and there is no warm-started generator",
-            hint="set warm_start.enabled=true, or joint.reference=base",
+            hint="set warm_start.enabled=true and warm_start.generator=true, or joint.reference=base",
         )
 
 
