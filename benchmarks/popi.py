@@ -1,10 +1,11 @@
 """POPI against its controls on lamp-mini's test users, several training seeds: the table of docs/popi.md.
 
-    python benchmarks/popi.py [--seeds 5] [--data-seed 2026] [--split test] [--limit N] [KEY=VALUE]
+    python benchmarks/popi.py [--seeds 5] [--data-seed 2026] [--split test] [--limit N] [--base MODEL]
 
 Trains one run a seed with its controls (population DPO, POPI with a frozen generator), `--jobs` at a time on
-one thread each, then judges all of them as one row. A stopped benchmark goes on where it was. The table goes
-to stdout and to benchmarks/results/NAME-DATASEED.txt.
+one thread each, then judges all of them as one row, and frozen models (`--base`, by default nano) that are
+given POPI's summaries. A stopped benchmark goes on where it was. The table goes to stdout and to
+benchmarks/results/NAME-DATASEED.txt.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--config", help="as in personakit train popi")
     parser.add_argument("--name", default="popi", help="of the file with the table")
+    parser.add_argument("--base", action="append", help="a frozen model that is given POPI's summaries")
     parser.add_argument("--limit", type=int, help="at most this many users")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train popi")
     options = parser.parse_args()
@@ -56,6 +58,7 @@ def main() -> None:
         "eval",
         "preference",
         *(part for run in runs for part in ("--run", str(run))),
+        *(part for base in options.base or ["nano"] for part in ("--base", base)),
         *(("--limit", str(options.limit)) if options.limit else ()),
         *("--split", options.split, "--output", str(evaluation)),
         *(["--resume"] if begun else []),

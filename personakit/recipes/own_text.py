@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 
 from personakit.data import available, open_examples
+from personakit.data.folders import holds_questions
 from personakit.data.preferences import open_preferences, preference_files
 from personakit.errors import UserError
 from personakit.recipes.pretraining import Schooling, Shape, new_model, save, school, train_tokenizer
@@ -69,8 +70,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    tasks = [task for task, split in available(options.data) if split == "train"]
     preferences = "train" in preference_files(options.data)
+    known = available(options.data) if not preferences or holds_questions(options.data) else []
+    tasks = [task for task, split in known if split == "train"]
     if not tasks and not preferences:
         raise UserError(f"{options.data} has no training split", hint="personakit data import makes one")
     random = Random(options.seed)
