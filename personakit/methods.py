@@ -297,6 +297,19 @@ def open_with_summary(folder: Path, written: WrittenSummary, *, base: str | None
     return open_popi(folder).personalizer(None if base is None else open_base(base), summaries)
 
 
+def open_heuristic(name: str, data: str, personas: Mapping[str, str], beta: float) -> Any:
+    """Open a row of `eval preference` that needs no model: `length` or `persona-lookup`."""
+    from personakit.data.preferences import open_preferences
+    from personakit.popi.heuristics import Indifferent, LengthAlone, PersonaLookup
+    from personakit.popi.opening import Judged
+
+    if name == "length":
+        policy: Any = LengthAlone()
+    else:
+        policy = PersonaLookup.from_users(open_preferences(data, "train"), personas)
+    return Judged(policy, Indifferent(), policy, beta)
+
+
 def popi_lacks(run: FinishedRun, row: str) -> str | None:
     """Say why a run of POPI cannot give a row of `eval preference`; None where it can."""
     from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of

@@ -79,9 +79,9 @@ PreferenceRows = Annotated[
     typer.Option(
         "--baseline",
         metavar="NAME",
-        help="Which rows stand beside POPI, repeatable: base, population, lora-per-user, history, "
-        "history-recent, history-bm25, prompted, frozen-generator, other, oracle. By default all that data "
-        "and run allow.",
+        help="Which rows stand beside POPI, repeatable: base, length, persona-lookup, population, "
+        "lora-per-user, history, history-recent, history-bm25, prompted, frozen-generator, other, oracle. By "
+        "default all that data and run allow.",
     ),
 ]
 Frozen = Annotated[

@@ -58,13 +58,19 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     folder = folder_for(SUITE, request.split, request.output, resume=request.resume)
     runs = _runs(request.runs)
     bases, black_boxes = _bases(request.bases, request.judge)
-    store = _users(request, runs)
+    data = request.data or runs[0].settings.data.path
+    store = _users(request, data)
     personas = {user.user_id: user.persona for user in store if user.persona is not None}
     rows = choose_rows(
-        request.rows, runs, users=len(store), personas=bool(personas), per_user=request.per_user
+        request.rows,
+        runs,
+        users=len(store),
+        personas=personas,
+        trained=_trained_personas(data) if personas else (),
+        per_user=request.per_user,
     )
     pairs, skipped = _pairs(store, runs[0], bases, rows)
-    comparison = make_comparison(rows, runs, personas, bases)
+    comparison = make_comparison(rows, runs, data, personas, bases)
     made_by = _made_by(request, runs, store, comparison.zero, [*bases, *black_boxes])
     if "oracle" in rows:
         made_by["oracle"] = _oracle(runs)
@@ -206,10 +212,20 @@ def _known(store: PreferenceStore) -> dict[str, str]:
     }
 
 
-def _users(request: PreferenceRequest, runs: Sequence[FinishedRun]) -> PreferenceStore:
+def _trained_personas(data: str) -> set[str]:
+    """The personas of the users in the training split; none where there is no such split."""
+    from personakit.data.folders import data_folder
+    from personakit.data.preferences import open_preferences, preference_files
+
+    if "train" not in preference_files(data_folder(data)):
+        return set()
+    return {user.persona for user in open_preferences(data, "train") if user.persona is not None}
+
+
+def _users(request: PreferenceRequest, data: str) -> PreferenceStore:
     from personakit.data.preferences import open_preferences
 
-    store = open_preferences(request.data or runs[0].settings.data.path, request.split)
+    store = open_preferences(data, request.split)
     for reason, skip in store.skipped.items():
         note(f"left out of {request.split}: {skip.count} {reason} (first: {skip.first})")
     if request.limit is None or request.limit >= len(store):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,15 @@ BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
 HISTORY, RECENT, BM25 = "raw history", "raw history, cut, newest", "raw history, cut, BM25"
 PROMPTED, FROZEN = "prompted summary", "POPI, frozen generator"
 OTHER, ORACLE = "POPI, another user's summary", "oracle persona"
+LENGTH, LOOKUP = "length alone", "persona looked up"
 
 WITH_SUMMARY = ", POPI's summary"
 
 #: The rows by the names `--baseline` takes, in the table's order; POPI itself is always there.
 ROWS = {
     "base": BASE,
+    "length": LENGTH,
+    "persona-lookup": LOOKUP,
     "population": POPULATION,
     "lora-per-user": LORA,
     "history": HISTORY,
@@ -38,6 +41,10 @@ ROWS = {
     "other": OTHER,
     "oracle": ORACLE,
 }
+
+
+#: Rows that no model is behind: they write no answers.
+HEURISTICS = {"length": LENGTH, "persona-lookup": LOOKUP}
 
 
 @dataclass(frozen=True)
@@ -93,12 +100,14 @@ def choose_rows(
     runs: Sequence[FinishedRun],
     *,
     users: int,
-    personas: bool,
+    personas: Mapping[str, str],
+    trained: Collection[str],
     per_user: bool = True,
 ) -> list[str]:
     """Return the names of the rows to run: those asked for, or all that the data and the runs allow.
 
-    Without `per_user` the costly one, which trains for every user, has to be asked for.
+    `personas` are the users', `trained` those of training. Without `per_user` the costly one, which trains
+    for every user, has to be asked for.
     """
     unknown = set(chosen or ()) - ROWS.keys()
     if unknown:
@@ -109,7 +118,7 @@ def choose_rows(
             continue
         if chosen is None and name == "lora-per-user" and not per_user:
             continue
-        reason = _why_not(name, runs, users=users, personas=personas)
+        reason = _why_not(name, runs, users=users, personas=personas, trained=trained)
         if reason is None:
             rows.append(name)
         elif chosen is not None:
@@ -119,7 +128,14 @@ def choose_rows(
     return rows
 
 
-def _why_not(name: str, runs: Sequence[FinishedRun], *, users: int, personas: bool) -> str | None:
+def _why_not(
+    name: str,
+    runs: Sequence[FinishedRun],
+    *,
+    users: int,
+    personas: Mapping[str, str],
+    trained: Collection[str],
+) -> str | None:
     """Why a row cannot be run here; None where it can."""
     from personakit.methods import popi_lacks
 
@@ -127,6 +143,8 @@ def _why_not(name: str, runs: Sequence[FinishedRun], *, users: int, personas: bo
         return "there is only one user"
     if name == "oracle" and not personas:
         return "the data says nothing of its users' personas"
+    if name == "persona-lookup" and not set(trained) & set(personas.values()):
+        return "no persona of training is met again"
     for run in runs:
         lacks = popi_lacks(run, name)
         if lacks is not None:
@@ -135,7 +153,11 @@ def _why_not(name: str, runs: Sequence[FinishedRun], *, users: int, personas: bo
 
 
 def make_comparison(
-    rows: Sequence[str], runs: Sequence[FinishedRun], personas: Mapping[str, str], bases: Sequence[str]
+    rows: Sequence[str],
+    runs: Sequence[FinishedRun],
+    data: str,
+    personas: Mapping[str, str],
+    bases: Sequence[str],
 ) -> PreferenceComparison:
     """Say how each row is opened; several runs are one row with several seeds. Nothing is loaded yet."""
     from personakit.cli.comparison import check_comparable
@@ -149,7 +171,9 @@ def make_comparison(
         candidates += [
             Candidate(
                 ROWS[name],
-                partial(_open, run, name, personas),
+                partial(_open_heuristic, run, name, data, personas)
+                if name in HEURISTICS
+                else partial(_open, run, name, personas),
                 profiles="other" if name == "other" else "own",
                 seed=run.seed if name in trained else None,
                 run=str(run.folder),
@@ -166,7 +190,7 @@ def with_black_boxes(
 ) -> list[Candidate]:
     """Return the candidates that answer: all that are scored, and models that only answer."""
     return [
-        *comparison.candidates,
+        *(each for each in comparison.candidates if each.method not in HEURISTICS.values()),
         *(candidate for base in black_boxes for candidate in _behind(base, runs)),
     ]
 
@@ -203,6 +227,13 @@ def _open(run: FinishedRun, name: str, personas: Mapping[str, str]) -> Contender
     from personakit.methods import open_popi
 
     return open_popi(run.folder).judged(name, personas)
+
+
+def _open_heuristic(run: FinishedRun, name: str, data: str, personas: Mapping[str, str]) -> Contender:
+    from personakit.methods import open_heuristic
+
+    contender: Contender = open_heuristic(name, data, personas, run.settings.joint.beta)
+    return contender
 
 
 def _open_base(run: FinishedRun, base: str, *, told: bool) -> Any:

@@ -54,7 +54,7 @@ def preference_results(
 
     Beside what `results.compute_results` has: `p_holm` of each comparison, corrected over all rows that
     one row is compared with; `skipped`, pairs that were left out, by reason; `left_out`, by method, signals
-    that did not fit a prompt; `adapters`, by method, what a user's own weights take; `published` figures.
+    that did not fit a prompt; `adapters`, by method, what a user's own weights take; `published_accuracies`.
     """
     results = compute_results(log, {TASK: FACTS}, claims, made_by=made_by, resamples=resamples, seed=seed)
     by_method: dict[str, dict[str, float]] = defaultdict(dict)
@@ -68,7 +68,7 @@ def preference_results(
         "skipped": dict(skipped),
         "left_out": _left_out(log),
         "adapters": _adapters(log),
-        "published": [dict(row) for row in PUBLISHED],
+        "published_accuracies": [dict(row) for row in PUBLISHED],
     }
 
 

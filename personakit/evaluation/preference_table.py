@@ -120,7 +120,7 @@ def judged_table(judged: Mapping[str, Any]) -> Table:
 
 def _published(results: Mapping[str, Any]) -> Iterable[str]:
     """Yield the published figures, marked as such."""
-    for row in results["published"]:
+    for row in results["published_accuracies"]:
         figures = ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items())
         yield f"published, accuracy in percent, {row['method']} ({row['source']}): {figures}."
 

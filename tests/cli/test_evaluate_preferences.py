@@ -15,6 +15,8 @@ from .conftest import Call
 
 ROWS = [
     "base, no summary",
+    "length alone",
+    "persona looked up",
     "population DPO",
     "a LoRA per user",
     "raw history",
@@ -60,6 +62,9 @@ def test_every_row_is_there_with_both_references_context_and_shares(evaluated: P
     rows = {row["method"]: row for row in results["rows"] if row["metric"] == "accuracy"}
     assert (rows["POPI"]["seeds"], rows["raw history"]["seeds"]) == (2, 1)
     assert rows["base, no summary"]["value"] == 0.5
+    # The tests' personas are met in training too, and the preferred word tells: lookup is sure.
+    assert rows["persona looked up"]["value"] == 1.0
+    assert rows["length alone"]["value"] == 0.5
     assert rows["population DPO"]["context_tokens"] == 0
     assert rows["raw history"]["context_tokens"] > rows["POPI"]["context_tokens"] > 0
     assert results["made_by"]["zero"] == "population DPO"

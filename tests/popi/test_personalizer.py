@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from personakit.config import TrainRPO, load
 from personakit.contracts import ContextProvider, Personalizer
 from personakit.data.preferences import open_preferences
 from personakit.data.preferences.profiles import as_profile, as_signals
-from personakit.methods import open_popi, open_run
+from personakit.methods import open_popi, open_provider, open_run
 from personakit.models.local import LocalModel
 from personakit.popi.controls import RawSignals
 from personakit.popi.inferring import GivenSummaries, Summariser
 from personakit.popi.opening import OpenRun
 from personakit.popi.personalizer import NO_HISTORY, Summarised
 from personakit.records import PreferencePair, Profile, ProfileItem, Query, Signals
+from personakit.rpo.prompts import rewriter_prompt
+from personakit.rpo.writer import evidence
+from personakit.tasks import get_task
 from personakit.tasks.signals import PLAIN, prompt_with_summary
 from popi.runs_of import make_preferences, make_run
 
@@ -171,6 +175,31 @@ def test_another_model_answers_with_the_same_summary_and_an_oracle_with_the_pers
     (oracle,) = opened.judged("oracle", {user.user_id: user.persona or ""}).policy.told(asked, [profile])
     assert oracle.context.summary == user.persona
     assert GivenSummaries({}).context(asked, [profile])[0].empty
+
+
+def test_a_summary_stands_where_a_retriever_is_named(run: Path) -> None:
+    user = open_preferences(Path(run.parent / "data"), "dev")[0]
+    profile = as_profile(user.user_id, user.signals)
+    asked = [query("the cat", user.user_id)]
+    settings = load(TrainRPO, None, [f"retrieval.name=popi:{run}"])
+    [context] = open_provider(settings).context(asked, [profile])
+    [own] = open_run(run).told(asked, [profile])  # type: ignore[attr-defined]
+    assert context == own.context
+    assert not context.empty
+    assert not context.items
+    task = get_task("LaMP_7")
+    assert evidence(task, asked[0], "the cat", context) == f'"{context.summary}"'
+    prompt = rewriter_prompt(
+        task, asked[0], "a draft", context, count_tokens=lambda text: len(text.split()), max_length=90
+    )
+    assert prompt.startswith(f"{context.summary}\nthe cat")
+
+
+def test_the_base_of_a_run_named_as_base_changes_nothing_and_another_answers_in_its_place(run: Path) -> None:
+    settings = open_popi(run).settings
+    assert open_run(run, base=settings.model).model is open_popi(run).models["generator"]  # type: ignore[attr-defined]
+    frozen = open_run(run, base=f"{settings.model}:terse")
+    assert frozen.model is not open_popi(run).models["generator"]  # type: ignore[attr-defined]
 
 
 def test_a_run_without_its_adapters_says_which(run: Path, tmp_path: Path) -> None:
