@@ -14,6 +14,8 @@ from personakit.config import SCHEMAS, TrainRPO, load
 from personakit.config.endpoint import EndpointSettings
 from personakit.contracts import ContextProvider, LanguageModel, Personalizer
 from personakit.errors import UserError
+from personakit.plugins import METHODS as PLUGIN_METHODS
+from personakit.plugins import load_plugin
 from personakit.training import run as runs
 
 if TYPE_CHECKING:
@@ -366,10 +368,13 @@ class Surroundings:
 
 
 def open_baseline(name: str, around: Surroundings) -> Personalizer:
-    """Open a baseline by its name (`BASELINES`); raises `UserError` for an unknown one."""
-    if name not in BASELINES:
+    """Open a baseline by its name, ours or an installed package's; raises `UserError` for another."""
+    if name in BASELINES:
+        return BASELINES[name](around)
+    open_own: Callable[[Surroundings], Personalizer] | None = load_plugin(PLUGIN_METHODS, name)
+    if open_own is None:
         raise UserError(f'unknown baseline "{name}"', hint=f"there is {', '.join(BASELINES)}")
-    return BASELINES[name](around)
+    return open_own(around)
 
 
 def open_tuned_context(run: FinishedRun) -> Personalizer:

@@ -37,7 +37,7 @@ def load_plugin(group: str, name: str) -> Any:
         return None
     try:
         return point.load()
-    except Exception as error:  # noqa: BLE001: whatever a stranger's module does at import
+    except Exception as error:
         package = point.dist.name if point.dist is not None else "an installed package"
         raise UserError(
             f'{group} "{name}" of {package} cannot be loaded from {point.value}: '

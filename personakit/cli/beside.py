@@ -75,7 +75,9 @@ def curve_points(
     from personakit.cli.comparison import CONTEXT, METHOD, PROFILE, TUNED
     from personakit.evaluation.points import POINTS, Point
 
-    rows = (METHOD, TUNED, CONTEXT, *((PROFILE,) if kind == "history" else ()))
+    rows = (METHOD, TUNED, CONTEXT)  # what k means is RPO's
+    if kind == "history":
+        rows = (comparison.method, TUNED, CONTEXT, PROFILE, *comparison.beside)
     points = []
     for label in rows:
         some = [one for one in comparison.candidates if one.method == label and one.profiles == "own"]

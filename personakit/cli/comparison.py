@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from personakit.cli.output import note
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
+from personakit.plugins import METHODS as PLUGIN_METHODS
+from personakit.plugins import plugin_names
 
 if TYPE_CHECKING:
     from personakit.data.store import ExampleStore
@@ -62,6 +64,8 @@ class Comparison:
     candidates: Sequence[Candidate]
     unseen: Sequence[str] = ()
     method: str = METHOD
+    beside: Sequence[str] = ()
+    """Rows of other methods, and of installed packages."""
 
     @property
     def labels(self) -> list[str]:
@@ -80,8 +84,12 @@ class Comparison:
                 *((method, other) for other in against),
                 *((PLAIN, other) for other in (SFT, CONTINUED)),  # what RL is worth without the curriculum
                 *moved.values(),
+                *((label, other) for label in self.beside for other in (GENERIC, CONTEXT, TUNED)),
+                *((method, label) for label in self.beside),
             ],
-            wrong_user=[(method, named(OTHER, method), named(EMPTY, method))],
+            wrong_user=[
+                (label, named(OTHER, label), named(EMPTY, label)) for label in (method, *self.beside)
+            ],
             gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, TUNED, *REWRITERS.values(), method)],
             transfers={base: (*pair, method, GENERIC) for base, pair in moved.items()},
         )
@@ -103,9 +111,10 @@ def choose_rows(
     """Return the names of the rows to run: those asked for, or all that this data and these runs allow."""
     if chosen is not None and "all" in chosen:
         chosen = [*choose_rows(None, runs, examples, around), *(name for name in chosen if name != "all")]
-    unknown = set(chosen or ()) - ROWS.keys()
+    names = (*ROWS, *plugin_names(PLUGIN_METHODS))
+    unknown = set(chosen or ()).difference(names)
     if unknown:
-        raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(ROWS)}, and all")
+        raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(names)}, and all")
     rows = []
     for name in ROWS if chosen is None else chosen:
         reason = _why_not(name, runs, examples, around)
@@ -143,11 +152,16 @@ def _why_not(name: str, runs: Sequence[FinishedRun], examples: Examples, around:
 
 
 def make_comparison(
-    rows: Sequence[str], runs: Sequence[FinishedRun], around: Surroundings, unseen: Sequence[str] = ()
+    rows: Sequence[str],
+    runs: Sequence[FinishedRun],
+    around: Surroundings,
+    unseen: Sequence[str] = (),
+    beside: Sequence[FinishedRun] = (),
 ) -> Comparison:
     """Say how each row's Personalizer is opened; several runs are one row with several seeds.
 
-    Each base in `unseen` adds its generic row, and the method's behind it. Nothing is loaded yet; raises
+    Each base in `unseen` adds its generic row, and the method's behind it; runs of other methods `beside`
+    add theirs, with the controls of the history that the method has. Nothing is loaded yet; raises
     `UserError` where a model that a row asks is not there.
     """
     from personakit.methods import BASELINES, open_baseline, open_tuned_context
@@ -184,9 +198,27 @@ def make_comparison(
         generic = partial(open_baseline, "generic", replace(around, base=base))
         candidates.append(Candidate(behind(GENERIC, base), generic))
         candidates += _of_runs(behind(method, base), runs, base=base)
+    others = [name for name in rows if name not in ROWS]
+    candidates += [Candidate(name, partial(open_baseline, name, around)) for name in others]
+    for kind, label in METHODS.items():
+        some = [run for run in beside if run.method == kind]
+        check_comparable(some)
+        if some:
+            others.append(label)
+            candidates += _with_controls(label, some, rows)
     if not candidates:
         raise UserError("nothing to evaluate: neither a run nor a baseline", hint="personakit train rpo")
-    return Comparison(candidates, unseen, method)
+    return Comparison(candidates, unseen, method, others)
+
+
+def _with_controls(label: str, runs: Sequence[FinishedRun], rows: Sequence[str]) -> list[Candidate]:
+    """The rows of a method that stands beside the first: with the user's history, none, another user's."""
+    own = _of_runs(label, runs)
+    found = list(own)
+    for name, row, profiles in (("empty", EMPTY, "empty"), ("other", OTHER, "other")):
+        if name in rows:
+            found += [replace(one, method=named(row, label), profiles=profiles) for one in own]
+    return found
 
 
 def _of_runs(label: str, runs: Sequence[FinishedRun], **how: Any) -> list[Candidate]:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from personakit.methods import FinishedRun, Surroundings
 
 
+#: Whose runs' controls stand in the table where runs of several methods are given.
+_ORDER = ("rpo", "popi", "pillow")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call of `personakit eval`; see the options for what each means."""
@@ -68,23 +72,25 @@ def evaluate_request(request: Request) -> Result:
     # First: a refused call must not load models, or count as a look at test.
     folder = folder_for(request.suite, request.split, request.output, resume=request.resume)
     runs = _runs(request)
+    first = [run for run in runs if run.method == min((one.method for one in runs), key=_ORDER.index)]
+    beside = [run for run in runs if run not in first]
     data = request.data or (runs[0].settings.data.path if runs else "lamp-mini")
     examples = _examples(request, data)
-    around = _surroundings(request, runs, data, examples)
+    around = _surroundings(request, first, data, examples)
     rows_published = published(request.published, data, examples)
     leaks = look_for_leaks(data, runs, examples, strict=request.strict)
-    rows = choose_rows(request.rows, runs, examples, around)
-    unseen = _unseen(request, runs, around)
+    rows = choose_rows(request.rows, first, examples, around)
+    unseen = _unseen(request, first, around)
     if request.dry_run:
         queries = {task: len(store) for task, store in examples.items()}
         plan = {"rows": rows, "queries": queries, "base": around.base, "unseen_bases": unseen}
-        return planned_evaluation(plan, estimate_evaluation(rows, runs, around, examples, unseen))
-    comparison = make_comparison(rows, runs, around, unseen)
+        return planned_evaluation(plan, estimate_evaluation(rows, first, around, examples, unseen))
+    comparison = make_comparison(rows, first, around, unseen, beside)
     made_by = _made_by(request, data, runs, around, unseen, examples)
     check_candidates(comparison.candidates, examples)
     if any(map(is_endpoint, [around.base, *unseen])):
         tell_cost(
-            estimate_evaluation(rows, runs, around, examples, unseen),
+            estimate_evaluation(rows, first, around, examples, unseen),
             at_once=around.settings.endpoint.requests_at_once,
         )
     keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
@@ -131,7 +137,7 @@ def evaluate_request(request: Request) -> Result:
         curves = measure_curves(
             request.curves,
             comparison,
-            runs,
+            first,
             around,
             examples,
             tasks,
@@ -201,7 +207,7 @@ def _runs(request: Request) -> list[FinishedRun]:
 
 def _asked_at_once(settings: Any, request: Request) -> Any:
     """Return the settings with as many requests to an endpoint at once as was asked for."""
-    if request.concurrency is None:
+    if request.concurrency is None or not hasattr(settings, "endpoint"):
         return settings
     return replace(settings, endpoint=replace(settings.endpoint, requests_at_once=request.concurrency))
 

@@ -98,7 +98,7 @@ def recognised_split(sizes: Mapping[str, int], *, dated: bool) -> str | None:
 
 def published_table(results: Mapping[str, Any]) -> Table:
     """Return model x task with each task's first metric."""
-    rows = results["published"]["rows"]
+    rows = results["published_lamp"]["rows"]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     first = {task: _METRICS[task][0] for task in tasks}
     cells = {(row["model"], row["task"]): row["value"] for row in rows if row["metric"] == first[row["task"]]}

@@ -196,7 +196,7 @@ def _grouped(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 def _published(results: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return LaMP's leaderboard as rows of text: a model, then its figures in each task."""
-    found = results.get("published")
+    found = results.get("published_lamp")
     if not found:
         return None
     tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))

@@ -67,7 +67,7 @@ def renderables(
         yield Text(partial_sentence(partial) + "\n")
     yield scores_table(results)
     yield Text(legend(results) + "\n")
-    if published := results.get("published"):
+    if published := results.get("published_lamp"):
         yield published_table(results)
         yield Text(HOW_TO_READ_PUBLISHED.format(split=published["split"]) + "\n")
     if results["comparisons"]:

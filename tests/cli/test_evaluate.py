@@ -315,10 +315,10 @@ def test_published_figures_stand_beside_lamp_and_never_beside_lamp_mini(
     asked = ("eval", "lamp", "--no-run", "--task", "LaMP_7", "--baseline", "copy", "--limit", "2", "--json")
     done = call(*asked, "--data", tiny_data, "--published", "user", "--output", tmp_path / "out")
     assert done.status == 0, done.err
-    assert {row["task"] for row in done.document["published"]["rows"]} == {"LaMP_7"}
+    assert {row["task"] for row in done.document["published_lamp"]["rows"]} == {"LaMP_7"}
     assert "FlanT5-XXL zero-shot" in (tmp_path / "out" / "report.html").read_text()
     mine = call(*asked, "--data", tiny_data, "--output", tmp_path / "mine")
-    assert "published" not in mine.document  # not LaMP's own, by its size
+    assert "published_lamp" not in mine.document  # not LaMP's own, by its size
     refused = call(*asked, "--data", "lamp-mini", "--published", "user")
     assert refused.status == 2
     assert "is not LaMP" in refused.err
