@@ -25,13 +25,15 @@ from random import Random
 
 from personakit.data import available, open_examples
 from personakit.data.folders import holds_questions
+from personakit.data.instructions import instruction_files, open_instructions
 from personakit.data.preferences import open_preferences, preference_files
 from personakit.errors import UserError
 from personakit.recipes.pretraining import Schooling, Shape, new_model, save, school, train_tokenizer
-from personakit.records import Example, PreferenceUser
+from personakit.records import Example, Instruction, Pool, PreferenceUser
 from personakit.retrieval import open_retriever
 from personakit.rpo import prompts as rpo
 from personakit.tasks import get_task
+from personakit.tasks.instructions import instruction_prompt
 
 SHAPE = Shape(width=256, layers=6, heads=4, vocabulary=4096, positions=2048)
 STEPS = 1500
@@ -62,6 +64,16 @@ def preference_lessons(users: Iterable[PreferenceUser]) -> Iterator[tuple[str, s
                     yield pair.prompt, answer
 
 
+def instruction_lessons(instructions: Sequence[Instruction], random: Random) -> Iterator[tuple[str, str]]:
+    """Yield (prompt, answer) pairs of instructions, worded as Alpaca's, two an instruction."""
+    kept = [each for each in instructions if _length(f"{each.input} {each.output}") <= _WORDS]
+    for each in kept:
+        yield instruction_prompt("alpaca", each), each.output
+        other = random.choice(kept)
+        if other is not each:
+            yield instruction_prompt("alpaca", each, Pool.of([other]), [0]), each.output
+
+
 def main() -> None:
     """Train the model and write its folder."""
     parser = argparse.ArgumentParser(description="Train a small base model on a data folder's training text.")
@@ -71,14 +83,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     preferences = "train" in preference_files(options.data)
-    known = available(options.data) if not preferences or holds_questions(options.data) else []
+    instructions = "lora" in instruction_files(options.data)
+    others = preferences or instructions
+    known = available(options.data) if not others or holds_questions(options.data) else []
     tasks = [task for task, split in known if split == "train"]
-    if not tasks and not preferences:
+    if not tasks and not others:
         raise UserError(f"{options.data} has no training split", hint="personakit data import makes one")
     random = Random(options.seed)
     pairs = [pair for task in tasks for pair in lessons(open_examples(options.data, task, "train"), random)]
     if preferences:
         pairs += preference_lessons(open_preferences(options.data, "train"))
+    if instructions:
+        pairs += instruction_lessons(open_instructions(options.data, "lora"), random)
     if not pairs:
         raise UserError(
             f"{options.data} has no training query with a gold answer of at most {_WORDS} words, and no pair",

@@ -13,7 +13,7 @@ from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item, search_text
 from personakit.errors import UserError
 from personakit.recipes import own_text
-from personakit.records import Example, PreferencePair, PreferenceUser, Profile, Query, Signals
+from personakit.records import Example, Instruction, PreferencePair, PreferenceUser, Profile, Query, Signals
 
 
 def example(text: str = "rain in town", gold: str | None = "hark, rain") -> Example:
@@ -42,6 +42,14 @@ def test_both_answers_of_every_pair_are_lessons() -> None:
     user = PreferenceUser("u", Signals((pair,)), (long,))
     lessons = list(own_text.preference_lessons([user]))
     assert lessons == [("ask", "yes"), ("ask", "no"), ("ask more", "yes")]
+
+
+def test_instructions_are_answered_alone_and_after_another() -> None:
+    some = [Instruction("1", "Add.", "1 and 1", "two"), Instruction("2", "Add.", "1 and 2", "word " * 300)]
+    some.append(Instruction("3", "Add.", "2 and 2", "four"))
+    lessons = list(own_text.instruction_lessons(some, Random(3)))
+    assert {answer for _, answer in lessons} == {"two", "four"}
+    assert max(prompt.count("### Instruction") for prompt, _ in lessons) == 2
 
 
 @pytest.mark.parametrize(
