@@ -6,11 +6,17 @@ Overridden are paths, numbers of steps, batches and lengths, and nothing else. A
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-from rpo.architectures import make_stand_in, real_config
+from models.architectures import make_stand_in
+from models.shipped import (
+    check_launch_line,
+    check_memory,
+    of_the_hub,
+    published_shape,
+    says_memory,
+)
 
 from personakit.config import TrainPILLOW, load
 from personakit.config.loading import config_folder
@@ -48,11 +54,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     if config.lora.four_bit:
         pytest.importorskip("bitsandbytes")
     check_plan(config)
-    header = path.read_text(encoding="utf-8").split("\n\nmodel:")[0]
-    assert f"personakit train pillow{'' if path.stem == 'lamp-mini' else f' --config {path.stem}'}" in header
-    for line in header.splitlines():  # what is left to the user to name is a data folder
-        if "personakit train pillow" in line and config.data.path != "lamp-mini":
-            assert "data.path=" in line
+    check_launch_line(path, "pillow", config.data.path)
 
 
 @each_file
@@ -73,31 +75,16 @@ def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path:
     assert (about.pool is None) == bool(config.data.tasks)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if "Memory, estimated" in path.read_text(encoding="utf-8")],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", [path for path in FILES if says_memory(path)], ids=lambda path: path.stem)
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainPILLOW, path)
     if config.lora.four_bit:
         pytest.importorskip("bitsandbytes")
-    published = real_config(config.model)
-    assert published is not None, f"add the configuration of {config.model} to tests/rpo/architectures.py"
-    published.save_pretrained(tmp_path / "shape")
-    header = path.read_text(encoding="utf-8").split("\n\nmodel:")[0]
-    told = " ".join(line.lstrip("# ") for line in header.splitlines())
-    for stage in estimate_stages(
-        load(TrainPILLOW, path, [f"model={tmp_path / 'shape'}"]), "cuda", "bfloat16"
-    ):
-        found = re.search(rf"{stage.stage} ([\d.]+) GB", told)
-        assert found, f"{path}: nothing on {stage.stage}"
-        assert float(found[1]) == pytest.approx(stage.estimate.total / 1e9, rel=0.02, abs=0.06), stage.stage
+    here = load(TrainPILLOW, path, [f"model={published_shape(config.model, tmp_path / 'shape')}"])
+    check_memory(path, estimate_stages(here, "cuda", "bfloat16"))
 
 
 def test_every_config_for_a_real_model_says_its_memory() -> None:
     for path in FILES:
-        name = load(TrainPILLOW, path).model
-        if "/" in name and not name.startswith("imported/"):
-            assert "Memory, estimated" in path.read_text(encoding="utf-8"), path
+        assert says_memory(path) or not of_the_hub(load(TrainPILLOW, path).model), path
