@@ -59,6 +59,14 @@ class FinishedRun:
         return place if place.is_dir() else None
 
     @property
+    def models(self) -> list[Path]:
+        """The folders of the models that the run made: POPI's two; none where PILLOW left its as it was."""
+        made = self.folder / "model"
+        if self.method == "popi":
+            return [made / "inference", made / "generator"]
+        return [made] if made.is_dir() else []
+
+    @property
     def rewriters(self) -> dict[str, Path]:
         """The rewriters beside the run's model by name (`REWRITERS`): those that were trained."""
         places = {name: self.folder / place for name, place in REWRITERS.items()}

@@ -238,9 +238,7 @@ def _check_models(
 
     names = [around.base, *unseen] if runs or {"generic", "context", "memory"} & set(rows) else []
     for run in runs:
-        # PILLOW may leave its model as it is.
-        own = [run.folder / "model"] if (run.folder / "model").is_dir() else []
-        places = [*own, *(run.rewriters[name] for name in REWRITERS if name in rows)]
+        places = [*run.models, *(run.rewriters[name] for name in REWRITERS if name in rows)]
         if "context-tuned" in rows and run.tuned_context is not None:
             places.append(run.tuned_context)
         names += map(str, places)

@@ -87,6 +87,16 @@ def test_a_query_is_answered_with_signals_of_ones_own_or_with_a_summary_from_a_f
     assert call(*asked).document["degraded"]
 
 
+def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, tiny_data: Path) -> None:
+    asked = ["eval", "lamp", "--run", world / "run", "--data", tiny_data, "--task", "LaMP_7", "--json"]
+    done = call(*asked, "--baseline", "generic", "--baseline", "empty", "--baseline", "other")
+    assert done.status == 0, done.err
+    rows = {row["method"]: row for row in done.document["rows"] if row["metric"] == "rouge-1"}
+    assert list(rows) == ["generic", "POPI", "POPI, empty history", "POPI, another user's history"]
+    assert rows["POPI"]["context_tokens"] > rows["POPI, empty history"]["context_tokens"] == 0
+    assert rows["POPI"]["tokens"] > rows["POPI, empty history"]["tokens"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
