@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from models.server import Reply, Server, said
 from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
@@ -114,6 +116,39 @@ def test_a_judge_whose_words_cannot_be_read_is_reported_and_never_scored(
     Path("judged/results.json").unlink()
     assert call(*asked, "--output", "judged", "--resume").status == 0
     assert Path("judged/results.json").read_bytes() == before
+
+
+def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
+    call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if body["model"] == "box":
+            return said("told" if prompt.startswith("What is known of the person") else "alone")
+        first = prompt.split("Answer A: ")[1].split("\n")[0]
+        return said("A" if first == "told" else "B")
+
+    server = Server(script)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    asked = ["eval", "preference", "--run", world / "run0", "--baseline", "base", "--base", "openai:box"]
+    try:
+        plan = call(*asked, "--judge", "openai:judge", "--dry-run", "--json")
+        assert server.bodies == []
+        done = call(*asked, "--judge", "openai:judge", "--json", "--output", "answered")
+        times = len(server.bodies)
+        again = call(*asked, "--judge", "openai:judge", "--json", "--output", "once-more")
+    finally:
+        server.stop()
+    assert plan.document["judge_requests"] >= times - 8
+    assert done.status == 0, done.err
+    assert [row["method"] for row in done.document["rows"] if "box" in row["method"]] == []
+    judged = done.document["judged"]
+    assert judged["against"]["openai:box, POPI's summary"] == "openai:box, no summary"
+    rows = {row["method"]: row["value"] for row in judged["rows"]}
+    # Two of the four users have a summary; for the others both answers are the same.
+    assert rows["openai:box, POPI's summary"] == 0.75
+    assert again.document["judged"] == judged
+    assert len(server.bodies) == times, "no answer is paid for twice"
 
 
 def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
