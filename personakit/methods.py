@@ -354,7 +354,7 @@ def _history_matcher(run: str, k: int) -> ContextProvider:
     if opened.pool is not None:
         raise UserError(
             f"{run}: a run of PILLOW that picks from one pool of prompts, expected one on histories",
-            hint="train one with personakit train pillow --config history",
+            hint="train one with personakit train pillow --config lamp-items",
         )
     place = opened.model_folder()
     assert place is not None

@@ -45,8 +45,8 @@ class TextReward:
 
     `likelihood` is the reference's probability as a geometric mean over its tokens, in [0, 1] (RetICL's
     "confidence"). `cosine`, in the encoder's vectors, and those of `text_metric` compare the answer that the
-    model writes with the reference. `hits` and `misses`
-    count rewards by row and name.
+    model writes with the reference. `hits` and `misses` count rewards by row and name, `tokens` what the
+    model read and wrote for them.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class TextReward:
         self._cache = AnswerCache(cache_folder() / "rewards" / "rewards.sqlite") if cache is None else cache
         self.hits = 0
         self.misses = 0
+        self.tokens = 0
 
     def __call__(self, rows: Sequence[Shown]) -> list[float]:
         """Return the weighted sums, less what the prompts cost."""
@@ -99,8 +100,13 @@ class TextReward:
             # Rows whose prompts begin alike are run together, and what they share once (`models.scoring`).
             scores = self._model.score(prompts, golds)
             lengths = [self._model.count_tokens(gold) + 1 for gold in golds]
+            self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(lengths)
             return [math.exp(score / length) for score, length in zip(scores, lengths, strict=True)]
         texts = self._model.generate(prompts, max_new_tokens=self._max_new_tokens)
+        written = (text[0] for text in texts)
+        self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(
+            map(self._model.count_tokens, written)
+        )
         answers = [
             self._wording.read(row.instruction, text[0]) for row, text in zip(rows, texts, strict=True)
         ]

@@ -80,7 +80,10 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
         trained = sum(weight.numel() for weight in network.parameters())
         # As of the other stages: float32 gradients, and AdamW's two moments.
         cost |= {"trained": trained, "gradient_bytes": 4 * trained, "optimizer_bytes": 8 * trained}
-        cost |= {"rewards": reward.misses, "rewards_kept": reward.hits}
+        cost |= {"rewards": reward.misses, "rewards_kept": reward.hits, "tokens": reward.tokens}
+        # Forward passes alone; what rewards share is counted for each, what was kept for none.
+        weights = sum(weight.numel() for weight in model.model.parameters())
+        cost["flops"] = 2 * weights * reward.tokens
     if held_out is not None:
         facts["eval_reward"], facts["eval_coverage"] = evaluate(network, held_out, reward)
     if run.writes and not folder.is_dir():

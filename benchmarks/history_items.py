@@ -1,0 +1,90 @@
+"""What PILLOW's matching network is worth where BM25 stands: in context injection and inside RPO, at k items.
+
+    personakit train pillow --config lamp-items --output runs/items
+    personakit train rpo --output runs/rpo-k1 stages=sft controls.fine_tuned_context_injection=false \\
+        retrieval.k=1
+    python benchmarks/history_items.py --pillow runs/items --rpo runs/rpo-k1 [--split dev] [--limit 100]
+
+The same base, the same rewriter, the same users; only who picks the items differs. Several runs of each are
+seeds of one row, the first of one kind beside the first of the other. The table goes to stdout and to
+benchmarks/results/NAME.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from personakit.baselines import ContextInjection
+from personakit.contracts import Personalizer
+from personakit.data import open_examples
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.measurements import facts_of
+from personakit.evaluation.results import Claims, compute_results
+from personakit.evaluation.runner import evaluate
+from personakit.evaluation.table import print_results
+from personakit.files import write_text
+from personakit.methods import FinishedRun, offer_runs, open_base, open_run, read_run
+from personakit.retrieval import open_retriever
+from personakit.tasks import get_task
+
+RESULTS = Path(__file__).parent / "results"
+TASKS = [f"LaMP_{number}" for number in range(1, 8)]
+WINDOW = 512
+
+
+def injecting(base: str, retriever: str, k: int) -> Personalizer:
+    return ContextInjection(open_base(base), open_retriever(retriever, k), WINDOW)
+
+
+def rewriting(run: FinishedRun, retriever: str, k: int) -> Personalizer:
+    retrieval = replace(run.settings.retrieval, name=retriever, k=k)
+    return open_run(replace(run, settings=replace(run.settings, retrieval=retrieval)))
+
+
+def main() -> None:
+    """Evaluate, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pillow", type=Path, action="append", required=True)
+    parser.add_argument("--rpo", type=Path, action="append", default=[])
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--limit", type=int, default=100, help="queries a task")
+    parser.add_argument("--k", type=int, default=1)
+    parser.add_argument("--base", default="nano")
+    parser.add_argument("--name", default="history_items", help="of the file with the table")
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmark/history_items"))
+    options = parser.parse_args()
+    offer_runs()
+    k, candidates = options.k, []
+    rows = {"BM25": "bm25", "random item": "random"}
+    for label, name in rows.items():
+        candidates.append(Candidate(f"context, {label}", partial(injecting, options.base, name, k)))
+    for run in options.pillow:
+        opening = partial(injecting, options.base, f"pillow:{run}", k)
+        candidates.append(Candidate("context, PILLOW", opening, seed=read_run(run).seed))
+    for place, folder in enumerate(options.rpo):
+        run, matcher = read_run(folder), options.pillow[place % len(options.pillow)]
+        for label, name in {**rows, "PILLOW": f"pillow:{matcher}"}.items():
+            candidates.append(Candidate(f"RPO, {label}", partial(rewriting, run, name, k), seed=run.seed))
+    stores = {task: open_examples("lamp-mini", task, options.split) for task in TASKS}
+    examples = {task: store.subset(min(options.limit, len(store))) for task, store in stores.items()}
+    tasks = {task: get_task(task) for task in TASKS}
+    log = evaluate(
+        sorted(candidates, key=lambda one: one.method), examples, tasks, options.output, resume=True
+    )
+    claims = Claims(compared=[("context, PILLOW", "context, BM25"), ("RPO, PILLOW", "RPO, BM25")])
+    results = compute_results(log, {task: facts_of(each) for task, each in tasks.items()}, claims)
+    out = Console(file=io.StringIO(), width=110, markup=False, highlight=False)
+    print_results(results, out)
+    assert isinstance(out.file, io.StringIO)
+    print(out.file.getvalue())
+    write_text(RESULTS / f"{options.name}.txt", out.file.getvalue())
+
+
+if __name__ == "__main__":
+    main()
