@@ -49,26 +49,11 @@ def write_report(
     `metrics.jsonl` of a run; `runs` maps a run's name to what it says of itself (versions, configuration);
     `command` is what the evaluation was begun with.
     """
-    import jinja2
-
     labels = methods(results)
     base = baseline if baseline in labels else labels[0]
     showcase = choose_samples(log, baseline=base, methods=shown, most=most_samples)
-    loader = jinja2.PackageLoader("personakit.evaluation", "report_page")
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script, _, _ = loader.get_source(environment, "report.js")
-    style, _, _ = loader.get_source(environment, "report.css")
-    page = environment.get_template("report.html.j2").render(
+    page = _page(
         title=title,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=style,
         legend=legend(results),
         sentences=list(sentences(results)),
         overall=_plot(results, ALL, base),
@@ -93,6 +78,55 @@ def write_report(
     )
     write_text(path, page)
     return path
+
+
+def write_training_report(path: Path, training: Mapping[str, Path], runs: Mapping[str, str]) -> Path:
+    """Write the page of training runs that nothing has been evaluated of: their curves, and what they say.
+
+    `training` and `runs` as in `write_report`.
+    """
+    page = _page(
+        title=", ".join(runs),
+        legend="Training only: personakit eval says what it is worth.",
+        curves=training_charts(training),
+        samples=pack_samples([]),
+        runs=runs,
+    )
+    write_text(path, page)
+    return path
+
+
+def _page(**values: Any) -> str:
+    """Fill in the page; what is not given is left out of it."""
+    import jinja2
+
+    loader = jinja2.PackageLoader("personakit.evaluation", "report_page")
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script, _, _ = loader.get_source(environment, "report.js")
+    style, _, _ = loader.get_source(environment, "report.css")
+    blank = dict.fromkeys(
+        (
+            *("partial", "test_looks", "overall", "baseline", "sentences", "differences", "points", "users"),
+            *("transfer", "by_task", "shown", "curves", "published", "shown_samples", "total", "costs"),
+            *("made_by", "command"),
+        )
+    )
+    whole: str = environment.get_template("report.html.j2").render(
+        **{
+            **blank,
+            **values,
+            "script": script,
+            "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            "style": style,
+        }
+    )
+    return whole
 
 
 def _plot(results: Mapping[str, Any], task: str, baseline: str) -> Plot | None:

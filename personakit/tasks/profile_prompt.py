@@ -94,14 +94,44 @@ def cut(text: str, room: int, count_tokens: Callable[[str], int]) -> str:
 
     Where not even the first word fits, as in scripts without spaces, it is cut at a character.
     """
-    if room < 1 or count_tokens(text) <= room:
-        return text if room >= 1 else ""
+    if room < 1:
+        return ""
+    whole = count_tokens(text)
+    if whole <= room:
+        return text
+    share = room / whole
     word_ends = [match.end() for match in re.finditer(r"\S+", text)]
-    return _longest(text, word_ends, room, count_tokens) or _longest(
-        text, range(1, word_ends[0] + 1), room, count_tokens
+    return _longest(text, word_ends, room, count_tokens, share) or _longest(
+        text, range(1, word_ends[0] + 1), room, count_tokens, share
     )
 
 
-def _longest(text: str, ends: Sequence[int], room: int, count_tokens: Callable[[str], int]) -> str:
-    fitting = bisect.bisect_right(ends, room, key=lambda end: count_tokens(text[:end]))
+def _longest(
+    text: str, ends: Sequence[int], room: int, count_tokens: Callable[[str], int], share: float
+) -> str:
+    """Return the longest of the beginnings that fits; `share` of them is about right.
+
+    Steps that double lead away from the guess until the place is between two, then it is halved: counting
+    is what prompts at the benchmark's size cost.
+    """
+
+    def fits(place: int) -> bool:
+        return count_tokens(text[: ends[place]]) <= room
+
+    guess, step = min(len(ends) - 1, int(share * len(ends))), 1
+    if fits(guess):
+        low, high = guess, len(ends)
+        while low + step < len(ends):
+            if not fits(low + step):
+                high = low + step
+                break
+            low, step = low + step, 2 * step
+    else:
+        low, high = -1, guess
+        while high - step >= 0:
+            if fits(high - step):
+                low = high - step
+                break
+            high, step = high - step, 2 * step
+    fitting = bisect.bisect_right(range(low + 1, high), False, key=lambda place: not fits(place)) + low + 1
     return text[: ends[fitting - 1]] if fitting else ""

@@ -322,3 +322,31 @@ def test_published_figures_stand_beside_lamp_and_never_beside_lamp_mini(
     refused = call(*asked, "--data", "lamp-mini", "--published", "user")
     assert refused.status == 2
     assert "is not LaMP" in refused.err
+
+
+def test_a_training_run_has_a_page_of_its_own(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    lines = [{"stage": "sft", "step": step, "loss": 2.0 - step} for step in range(3)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert call("report", run).out == f"{run / 'report.html'}\n"
+    page = (run / "report.html").read_text()
+    assert "<figcaption>loss" in page
+    assert "retrieval:" in page
+    assert "Scores" not in page
+
+
+def test_tensorboard_events_need_tensorboard_and_say_so(
+    call: Call, tiny_run: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "metrics.jsonl").write_text('{"stage": "sft", "step": 1, "loss": 2.0}\n')
+    done = call("report", run, "--tensorboard")
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        assert done.status == 2
+        assert "personakit[tensorboard]" in done.err
+    else:
+        assert done.status == 0, done.err
+        assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    assert call("report", evaluated, "--tensorboard").status == 2
