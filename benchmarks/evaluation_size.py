@@ -5,9 +5,9 @@
 Made-up data in LaMP-4's files: so many dev queries, each with its own profile of items of 100 words (words
 drawn from 20,000 by Zipf's law). A model that answers at once stands where the base stands; the tokens are
 counted by nano's tokenizer. Measured in a process of its own, so that its peak memory is that of `eval`
-alone: the leak checks, four rows (generic, context injection with BM25's 4 items, the same with another
-user's history and with none) from retrieval to the sample log, intervals and comparisons, users, and the
-report. Where `chromium` is installed the report is opened in it: until its samples can be read.
+alone: the leak checks, four rows (generic, the input back, context injection with BM25's 4 items, the same
+without history) from retrieval to the sample log, intervals and comparisons, users, and the report. Each
+further row with a history costs what the line of retrieval says once more. Where `chromium` is installed the report is opened in it: until its samples can be read.
 The table is printed and written to benchmarks/results/evaluation_size.md.
 """
 
@@ -123,7 +123,7 @@ class AtOnce:
 
 def measure(folder: Path) -> dict[str, Any]:
     """Evaluate, in this process; return seconds and CPU seconds of each part, and the peak memory in GB."""
-    from personakit.baselines import ContextInjection, Generic
+    from personakit.baselines import ContextInjection, CopyInput, Generic
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.leaks import find_leaks
     from personakit.evaluation.measurements import facts_of
@@ -151,14 +151,11 @@ def measure(folder: Path) -> dict[str, Any]:
 
     rows = [
         Candidate("generic", lambda: Generic(model)),
+        Candidate("copy the input", CopyInput),
         Candidate("context injection", context),
-        Candidate("context injection, another user's history", context, "other"),
         Candidate("context injection, empty history", context, "empty"),
     ]
-    claims = Claims(
-        compared=[("context injection", "generic")],
-        wrong_user=[(rows[1].method, rows[2].method, rows[3].method)],
-    )
+    claims = Claims(compared=[("context injection", "generic"), ("context injection", "copy the input")])
     log = timed(
         "retrieval, prompts, scoring, log",
         lambda: evaluate(rows, {TASK: store}, {TASK: task}, folder / "eval"),
