@@ -7,7 +7,8 @@ drawn from 20,000 by Zipf's law). A model that answers at once stands where the 
 counted by nano's tokenizer. Measured in a process of its own, so that its peak memory is that of `eval`
 alone: the leak checks, four rows (generic, the input back, context injection with BM25's 4 items, the same
 without history) from retrieval to the sample log, intervals and comparisons, users, and the report. Each
-further row with a history costs what the line of retrieval says once more. Where `chromium` is installed the report is opened in it: until its samples can be read.
+further row with a history costs what the line of retrieval says once more. Where `chromium` is installed
+the report is opened in it: until its samples can be read.
 The table is printed and written to benchmarks/results/evaluation_size.md.
 """
 
