@@ -48,7 +48,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     """Run one evaluation from its options to its report."""
     from personakit.cli.preference_rows import choose_rows, make_comparison, with_black_boxes
     from personakit.evaluation.preference_results import preference_results
-    from personakit.evaluation.preference_table import print_preferences
+    from personakit.evaluation.preference_table import notes, print_preferences
     from personakit.evaluation.preferences import TASK, weighing
     from personakit.evaluation.results import write_results
     from personakit.evaluation.runner import check_candidates, run_passes
@@ -104,6 +104,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     )
     if request.judge is not None:
         results["judged"] = _judged(request, folder, comparison, runs, black_boxes, pairs, store)
+    results["notes"] = list(notes(results))
     write_results(folder, results)
     _write_page(folder, results, runs, looks)
 

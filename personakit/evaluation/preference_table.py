@@ -55,7 +55,7 @@ def renderables(results: Mapping[str, Any]) -> Iterable[RenderableType]:
     if results.get("judged", {}).get("rows"):
         yield judged_table(results["judged"])
         yield Text(HOW_TO_READ_JUDGED + "\n")
-    for sentence in (*sentences(results), *_counts(results), *_published(results)):
+    for sentence in sentences(results):
         yield Text(f"- {sentence}")
 
 
@@ -118,8 +118,9 @@ def judged_table(judged: Mapping[str, Any]) -> Table:
     return make_table(["method", "against", "wins", "95 %\ninterval", "un-\nread"], rows)
 
 
-def _published(results: Mapping[str, Any]) -> Iterable[str]:
-    """Yield the published figures, marked as such."""
+def notes(results: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what tables and report say besides: what was left out, what it took, published figures."""
+    yield from _counts(results)
     for row in results["published_accuracies"]:
         figures = ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items())
         yield f"published, accuracy in percent, {row['method']} ({row['source']}): {figures}."

@@ -191,6 +191,7 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
         trouble = _trouble(results, method)
         if trouble:
             yield f"{method}: {'; '.join(trouble)}."
+    yield from results.get("notes", ())
 
 
 def methods(results: Mapping[str, Any]) -> list[str]:

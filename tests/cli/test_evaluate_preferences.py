@@ -74,7 +74,12 @@ def test_every_row_is_there_with_both_references_context_and_shares(evaluated: P
     assert {gap["to"] for gap in results["gap_closed"]} == {"oracle persona"}
     assert results["adapters"]["a LoRA per user"]["users"] == 4
     assert rows["a LoRA per user"]["value"] != 0.5
-    assert "<html" in (evaluated / "report.html").read_text()
+    page = (evaluated / "report.html").read_text()
+    assert "a LoRA per user: an adapter for each of 4 users" in page
+    assert "published, accuracy in percent, POPI" in page
+    (evaluated / "report.html").unlink()
+    assert main(["report", str(evaluated)]) == 0
+    assert (evaluated / "report.html").read_text() == page
 
 
 def test_a_stopped_evaluation_resumes_to_the_same_bytes(

@@ -14,7 +14,7 @@ from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.preference_judging import ANSWERS_FILE, answering, judge_answers
 from personakit.evaluation.preference_judging import TASK as ANSWERS
 from personakit.evaluation.preference_results import preference_results
-from personakit.evaluation.preference_table import renderables
+from personakit.evaluation.preference_table import notes, renderables
 from personakit.evaluation.preferences import (
     ACCURACY,
     BITS,
@@ -140,6 +140,7 @@ def test_p_values_are_corrected_over_the_rows_and_what_did_not_fit_is_counted_by
     raw = [verdict["p_values_holm"][TASK] for verdict in results["beats"]]
     assert [verdict["p_holm"] for verdict in results["beats"]] == [pytest.approx(2 * p) for p in raw]
     assert results["left_out"] == {"good": {"users": USERS, "pairs": 2 * USERS, "comments": USERS}}
+    results["notes"] = list(notes(results))
     said = " ".join(str(getattr(part, "plain", "")) for part in renderables(results))
     assert f"of {USERS} users not all signals fit the prompt (24 pairs, 12 comments were left out)" in said
     assert "published, accuracy in percent, POPI" in said
