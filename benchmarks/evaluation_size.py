@@ -73,7 +73,8 @@ def main() -> None:
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     found["converted"] = converted
-    found["opens"] = opening(folder / "eval" / "report.html")
+    times = [opening(folder / "eval" / "report.html") for _ in range(3)]
+    found["opens"] = min((one for one in times if one is not None), default=None)
     tell(found, options)
     if not options.keep:
         shutil.rmtree(folder)
@@ -207,7 +208,7 @@ def tell(found: dict[str, Any], options: argparse.Namespace) -> None:
     parts = found["spent"].values()
     wall, cpu = (sum(part[place] for part in parts) for place in (0, 1))
     lines.append(f"| **all of it** (asked: under {SECONDS}) | **{wall:.0f}** | **{cpu:.0f}** |")
-    opens = "(no chromium here)" if found["opens"] is None else f"after {found['opens']:.2f} s"
+    opens = "(no chromium here)" if found["opens"] is None else f"after {found['opens']:.2f} s, best of 3,"
     notes = [
         f"Converting the data, once ever, took {found['converted']:.0f} CPU seconds before that. "
         f"Peak memory {found['gigabytes']:.2f} GB (asked: under {GIGABYTES}); "

@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -193,3 +195,18 @@ def test_ticks_stand_at_round_values(low: float, high: float, labels: list[str])
     axis = Axis(low, high)
     assert [tick.label for tick in axis.ticks()] == labels
     assert all(axis.at(float(tick.label)) == pytest.approx(tick.at, abs=1e-3) for tick in axis.ticks())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser to look with")
+def test_a_browser_shows_the_samples_and_runs_nothing_that_was_in_them(tmp_path: Path):
+    report(tmp_path, label="[/] <i>evil</i>")
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]
+    page = f"file://{tmp_path / 'report.html'}"
+    done = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, timeout=120)
+    assert done.stdout.count('<article class="card">') == 10
+    shown = Page(done.stdout)
+    assert [tag for tag, _ in shown.tags if tag in ("img", "b", "i")] == []
+    assert len(shown.scripts) == 2
+    assert "alert(1)" in done.stdout  # as text
+    assert "20 answers" in done.stdout

@@ -2,6 +2,7 @@
 // The sample browser. Text is set by textContent only: what a user or a model wrote is never markup.
 (async () => {
   const PER_PAGE = 10;
+  const MOST_USERS = 1000;
   const samples = await unpacked(document.getElementById("samples").textContent);
   if (!samples.length) return;
   document.getElementById("browser").hidden = false;
@@ -11,7 +12,9 @@
   let page = 0;
 
   async function unpacked(text) { // base64 of gzip of JSON
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const letters = atob(text);
+    const bytes = new Uint8Array(letters.length);
+    for (let place = 0; place < letters.length; place += 1) bytes[place] = letters.charCodeAt(place);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).json();
   }
@@ -97,8 +100,9 @@
   fill("method");
   fill("task", "all");
   fill("outcome", "all");
-  for (const user of new Set(samples.map((sample) => sample.user))) {
-    document.getElementById("users").append(new Option(user, user));
+  const users = [...new Set(samples.map((sample) => sample.user))];
+  if (users.length <= MOST_USERS) { // a longer list is slow to make, and nobody scrolls through it
+    document.getElementById("users").append(...users.map((user) => new Option(user, user)));
   }
   form.addEventListener("input", () => { page = 0; show(); });
   form.addEventListener("submit", (event) => event.preventDefault());
