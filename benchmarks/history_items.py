@@ -6,8 +6,8 @@
     python benchmarks/history_items.py --pillow runs/items --rpo runs/rpo-k1 [--split dev] [--limit 100]
 
 The same base, the same rewriter, the same users; only who picks the items differs. Several runs of each are
-seeds of one row, the first of one kind beside the first of the other. The table goes to stdout and to
-benchmarks/results/NAME.txt.
+seeds of one row, the first of one kind beside the first of the other. A stopped benchmark goes on. The table
+goes to stdout and to benchmarks/results/NAME.txt.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def rewriting(run: FinishedRun, retriever: str, k: int) -> Personalizer:
 def main() -> None:
     """Evaluate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--pillow", type=Path, action="append", required=True)
+    parser.add_argument("--pillow", type=Path, action="append", default=[])
     parser.add_argument("--rpo", type=Path, action="append", default=[])
     parser.add_argument("--split", default="dev")
     parser.add_argument("--limit", type=int, default=100, help="queries a task")
@@ -64,19 +64,20 @@ def main() -> None:
     rows = {"BM25": "bm25", "random item": "random"}
     for label, name in rows.items():
         candidates.append(Candidate(f"context, {label}", partial(injecting, options.base, name, k)))
-    for run in options.pillow:
-        opening = partial(injecting, options.base, f"pillow:{run}", k)
-        candidates.append(Candidate("context, PILLOW", opening, seed=read_run(run).seed))
-    for place, folder in enumerate(options.rpo):
-        run, matcher = read_run(folder), options.pillow[place % len(options.pillow)]
-        for label, name in {**rows, "PILLOW": f"pillow:{matcher}"}.items():
-            candidates.append(Candidate(f"RPO, {label}", partial(rewriting, run, name, k), seed=run.seed))
+    rewriters = [read_run(folder) for folder in options.rpo]
+    for run in rewriters:
+        candidates.append(Candidate("RPO, BM25", partial(rewriting, run, "bm25", k), seed=run.seed))
+    # Last, so that a log of the others can be gone on with when the networks are trained.
+    for folder in options.pillow:
+        opening = partial(injecting, options.base, f"pillow:{folder}", k)
+        candidates.append(Candidate("context, PILLOW", opening, seed=read_run(folder).seed))
+    for run, folder in zip(rewriters, options.pillow, strict=False):
+        opening = partial(rewriting, run, f"pillow:{folder}", k)
+        candidates.append(Candidate("RPO, PILLOW", opening, seed=run.seed))
     stores = {task: open_examples("lamp-mini", task, options.split) for task in TASKS}
     examples = {task: store.subset(min(options.limit, len(store))) for task, store in stores.items()}
     tasks = {task: get_task(task) for task in TASKS}
-    log = evaluate(
-        sorted(candidates, key=lambda one: one.method), examples, tasks, options.output, resume=True
-    )
+    log = evaluate(candidates, examples, tasks, options.output, resume=True)
     claims = Claims(compared=[("context, PILLOW", "context, BM25"), ("RPO, PILLOW", "RPO, BM25")])
     results = compute_results(log, {task: facts_of(each) for task, each in tasks.items()}, claims)
     out = Console(file=io.StringIO(), width=110, markup=False, highlight=False)
