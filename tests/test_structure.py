@@ -151,4 +151,5 @@ def options_of(path: tuple[str, ...]) -> set[str]:
     command = typer.main.get_command(app)
     for name in path:
         command = command.commands[name]
-    return {"--help", *(option for parameter in command.params for option in parameter.opts)}
+    names = [(*each.opts, *each.secondary_opts) for each in command.params]  # the second of --yes/--no too
+    return {"--help", *(option for some in names for option in some)}
