@@ -350,3 +350,27 @@ def test_tensorboard_events_need_tensorboard_and_say_so(
         assert done.status == 0, done.err
         assert list((run / "tensorboard").glob("events.out.tfevents.*"))
     assert call("report", evaluated, "--tensorboard").status == 2
+
+
+def test_runs_of_several_methods_stand_in_one_table_each_with_its_controls(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    from personakit.cli.comparison import make_comparison
+    from personakit.config import SCHEMAS
+    from personakit.methods import FinishedRun, Surroundings, read_run
+
+    run = read_run(tiny_run)
+    popi = [
+        FinishedRun(tmp_path / f"popi{seed}", "popi", seed, SCHEMAS["popi"](seed=seed)) for seed in (0, 1)
+    ]
+    around = Surroundings(run.settings, run.settings.base, {}, {})
+    comparison = make_comparison(["generic", "empty", "other"], [run], around, (), popi)
+    controls = ("", ", empty history", ", another user's history")
+    assert comparison.labels == [
+        "generic",
+        *(f"{method}{control}" for method in ("RPO", "POPI") for control in controls),
+    ]
+    assert [one.seed for one in comparison.candidates if one.method == "POPI"] == [0, 1]
+    claims = comparison.claims()
+    assert {("RPO", "generic"), ("POPI", "generic"), ("RPO", "POPI")} <= set(claims.compared)
+    assert ("POPI", "POPI, another user's history", "POPI, empty history") in claims.wrong_user
