@@ -62,9 +62,20 @@ class Summariser(_Told):
     summary_tokens: int
     """A summary is cut off here."""
 
+    _latest: tuple[Sequence[Profile], list[Inferred]] = field(default=((), []), init=False, repr=False)
+
     def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
-        """Return each profile's summary; without a signal that fits there is none to infer."""
-        return self.infer([as_signals(profile) for profile in profiles])
+        """Return each profile's summary; without a signal that fits there is none to infer.
+
+        Asked for the same profiles again (to answer, then to score), nothing is worded or looked up anew.
+        """
+        known, found = self._latest
+        if len(known) != len(profiles) or any(
+            one is not other for one, other in zip(known, profiles, strict=True)
+        ):
+            found = self.infer([as_signals(profile) for profile in profiles])
+            self._latest = (tuple(profiles), found)
+        return found
 
     def infer(self, signals: Sequence[Signals]) -> list[Inferred]:
         """Do the same for signals."""

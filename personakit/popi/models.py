@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from personakit.models.local import LocalModel, load_pretrained
 from personakit.models.open import resolve_model
@@ -50,6 +50,33 @@ class AdaptedModel(LocalModel):
     def _on(self) -> Iterator[None]:
         with active(self.model, self._adapter or START, trained=()), _quiet_peft():
             yield
+
+
+class RememberedScores:
+    """A reference, whose scores of the same answers are asked for by row after row.
+
+    What it has scored is kept for as long as the process runs, by the model's fingerprint: two floats a pair.
+    """
+
+    _known: ClassVar[dict[tuple[str, str, str], float]] = {}
+
+    def __init__(self, model: AdaptedModel) -> None:
+        self.model = model
+        self.fingerprint = model.fingerprint
+        self.generate = model.generate
+        self.count_tokens = model.count_tokens
+
+    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """Return the model's scores."""
+        keys = [
+            (self.fingerprint, prompt, completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        missing = list(dict.fromkeys(key for key in keys if key not in self._known))
+        if missing:
+            scores = self.model.score([key[1] for key in missing], [key[2] for key in missing])
+            self._known.update(zip(missing, scores, strict=True))
+        return [self._known[key] for key in keys]
 
 
 def open_adapters(base: str, adapters: Mapping[str, Path]) -> dict[str, AdaptedModel]:

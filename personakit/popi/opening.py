@@ -22,7 +22,7 @@ from personakit.popi.adapter_a_user import AdapterAUser, WithoutAdapter
 from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
-from personakit.popi.models import BASE, AdaptedModel, open_adapters
+from personakit.popi.models import BASE, AdaptedModel, RememberedScores, open_adapters
 from personakit.popi.per_user import PerUserLora
 from personakit.popi.personalizer import Summarised
 from personakit.tasks.signals import Wording, prompt_with_summary, wording_for
@@ -135,6 +135,11 @@ class OpenRun:
         """Return a frozen model that is given POPI's summaries, or nothing."""
         return self._frozen(self.personalizer(model) if told else self._alone(model), model)
 
+    @cached_property
+    def _unmoved(self) -> FromPrompts:
+        """ref(y|x), which is the same for every row."""
+        return self._alone(RememberedScores(self._reference))
+
     @property
     def _beta(self) -> float:
         return self.settings.joint.beta
@@ -161,7 +166,7 @@ class OpenRun:
         )
 
     def _trained(self, policy: FromPrompts, start: Personalizer) -> Judged:
-        return Judged(policy, self._alone(self._reference), start, self._beta)
+        return Judged(policy, self._unmoved, start, self._beta)
 
     def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
         return Judged(policy, self._alone(model), policy, self._beta)
