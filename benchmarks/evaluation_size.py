@@ -123,7 +123,7 @@ class AtOnce:
 
 
 def measure(folder: Path, queries: int) -> dict[str, Any]:
-    """Evaluate the first `queries`, in this process; return seconds and CPU seconds of each part, and the peak memory in GB."""
+    """Evaluate the first `queries`; return seconds and CPU seconds of each part, and the peak memory."""
     from personakit.baselines import ContextInjection, CopyInput, Generic
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.leaks import find_leaks
