@@ -115,7 +115,7 @@ def evaluate_request(request: Request) -> Result:
         results |= {"leaks": write_leaks(folder, *leaks), "warnings": warnings(examples, tasks)}
         results |= {"users": users_document(gains)} | beside
         if rows_published:
-            results["published"] = rows_published
+            results["published_lamp"] = rows_published
         write_results(folder, results)
         write_users(folder / USERS_FILE, gains)
         write_prediction_files(log, folder / "predictions")
