@@ -18,6 +18,7 @@ from personakit.pillow.history import item_pool, query_prompt
 from personakit.pillow.wording import LampWording, Templated, Wording
 from personakit.records import Instruction, Pool, ProfileItem, Query
 from personakit.retrieval.bm25 import BM25Index
+from personakit.training.seen import seen_digest, store_digests
 from personakit.training.supervised import PromptCompletion
 
 LORA, TRAIN = "lora", "train"
@@ -43,6 +44,8 @@ class PillowData:
     held_out: int
     """RL's last instructions are measured on, and not trained on."""
     fingerprint: str
+    seen: frozenset[str]
+    """Digests of what is learnt to answer (`training.seen`)."""
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of what; `kept_out` counts pairs of an instruction and a prompt."""
@@ -109,6 +112,7 @@ def _of_instructions(config: TrainPILLOW) -> PillowData:
         items={},
         held_out=data.held_out,
         fingerprint=_digest(tuning.fingerprint, matching.fingerprint, opened.pool.fingerprint),
+        seen=frozenset(seen_digest(question(one), one.output) for part in (tuning, matching) for one in part),
     )
 
 
@@ -118,10 +122,11 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
     halves: tuple[list[tuple[Instruction, Pool]], list[tuple[Instruction, Pool]]] = ([], [])
     queries: dict[str, Query] = {}
     items: dict[tuple[str, str], ProfileItem] = {}
-    digests = []
+    digests, seen = [], set()
     for task in data.tasks:
         examples = open_examples(data.path, task, TRAIN)
         count = len(examples) if data.limit is None else min(data.limit, len(examples))
+        seen |= set(store_digests(examples.subset(count)))
         half = count // 2 if config.tuning.enabled else 0
         for place in range(count):
             example = examples[place]
@@ -151,6 +156,7 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
         items=items,
         held_out=data.held_out,
         fingerprint=_digest(*digests),
+        seen=frozenset(seen),
     )
 
 

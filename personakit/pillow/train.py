@@ -30,6 +30,7 @@ from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, from_first, process_count, wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
+from personakit.training.seen import record_trained_on
 from personakit.training.settings import check_settings
 from personakit.training.supervised import Finetuned, SupervisedSettings, finetune
 from personakit.training.weights import remove_checkpoints
@@ -186,6 +187,7 @@ def _record_data(data: PillowData, config: TrainPILLOW, run: Run) -> None:
             f"{config.data.path} is not the data that {run.folder} began with",
             hint="put it back as it was, or start a new run",
         )
+    record_trained_on(run, data.seen)
     run.record(data_fingerprint=data.fingerprint, pool_fingerprint=pool, instructions=data.counts())
     if data.pool is not None:
         kept = data.pool

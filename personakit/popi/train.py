@@ -41,6 +41,7 @@ from personakit.training.preference import Pair
 from personakit.training.processes import first_on_this_machine, process_count
 from personakit.training.progress import Progress
 from personakit.training.run import Run
+from personakit.training.seen import record_trained_on, seen_digest
 from personakit.training.supervised import PromptCompletion, SupervisedSettings, finetune
 
 JOINT = "joint"
@@ -66,7 +67,11 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
         preference_task=store.task,
         preferences_skipped={reason: skip.count for reason, skip in store.skipped.items()},
     )
-    return train_on_users(config, list(store), wording_for(store.task), run, progress)
+    people = list(store)
+    record_trained_on(
+        run, (seen_digest(pair.prompt, pair.chosen, pair.user_id) for each in people for pair in each.pairs)
+    )
+    return train_on_users(config, people, wording_for(store.task), run, progress)
 
 
 def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:

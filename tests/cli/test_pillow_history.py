@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from personakit.config import TrainPILLOW, load
 from personakit.data import open_examples
 from personakit.errors import UserError
 from personakit.methods import offer_runs, open_run
+from personakit.pillow.data import open_data
 from personakit.records import Profile
 from personakit.retrieval import open_retriever
+from personakit.training.seen import store_digests
 
 from .conftest import Call
 from .tiny_pillow import make_history_run, make_instructions, make_pillow_run
@@ -45,6 +48,13 @@ def test_it_is_named_like_a_retriever_and_picks_from_each_users_own_items(run: P
     assert [each.items[:2] for each in longer] == [
         each.items for each in open_retriever(f"pillow:{run}", 2).context(queries, profiles)
     ]
+
+
+def test_what_it_learns_from_would_be_found_in_an_evaluation(tiny_model: Path, tiny_data: Path) -> None:
+    settings = [f"model={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_3]"]
+    seen = open_data(load(TrainPILLOW, None, settings)).seen
+    assert seen == set(store_digests(open_examples(tiny_data, "LaMP_3", "train")))
+    assert not seen & set(store_digests(open_examples(tiny_data, "LaMP_3", "dev")))
 
 
 def test_an_item_given_twice_is_two_items(run: Path, tiny_data: Path) -> None:

@@ -15,13 +15,14 @@ from personakit.config import TrainPILLOW, load
 from personakit.data.instructions import write_instructions
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.pillow.encoding import open_text_encoder
+from personakit.pillow.encoding import open_text_encoder, question
 from personakit.pillow.matcher import Matcher, load_matcher
 from personakit.pillow.pool import load_pool
 from personakit.pillow.train import train_pillow
 from personakit.records import Instruction, Pool
 from personakit.training.progress import Silent
 from personakit.training.run import Run
+from personakit.training.seen import read_trained_on, seen_digest
 
 SHORT = ["tuning.steps=4", "tuning.batch_size=2", "tuning.max_length=256", "lora.rank=2", "tuning.shown=1"]
 SHORT += ["rl.steps=6", "rl.batch_size=3", "rl.selections=2", "rl.checkpoint_every=2", "data.template=plain"]
@@ -88,6 +89,8 @@ def test_a_run_holds_adapter_network_and_pool_and_says_what_each_cost(run: Path)
     measured = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {"reward", "entropy", "coverage", "cache_hits"} <= {name for line in measured for name in line}
     assert any("eval_reward" in line for line in measured)
+    asked = [*made("lora", 8), *made("train", 8)]
+    assert read_trained_on(run) == {seen_digest(question(each), each.output) for each in asked}
 
 
 def test_a_pool_that_changed_since_is_refused(

@@ -19,6 +19,7 @@ from personakit.popi.train import check_plan, train_popi
 from personakit.records import PreferencePair, PreferenceUser, Signals
 from personakit.training.progress import Silent
 from personakit.training.run import Run
+from personakit.training.seen import read_trained_on, seen_digest
 
 SETTINGS = [
     *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.rank=4"),
@@ -64,6 +65,10 @@ def test_it_trains_from_signals_to_two_adapters_and_counts_what_it_leaves_out(
     assert facts["stages"]["warm-generator"]["examples"] == 24
     assert facts["users"] == {"users": 10, "pairs: longer than max_length": 10, "pairs": 30}
     assert facts["template_summaries_empty"] == 0
+    pairs = [pair for person in people(10, long=True) for pair in person.pairs]
+    assert read_trained_on(tmp_path / "run") == {
+        seen_digest(pair.prompt, pair.chosen, pair.user_id) for pair in pairs
+    }
     assert made.model == tmp_path / "run" / "model"
     assert LocalModel.load(str(made.model / "inference")).generate(["the"], max_new_tokens=3)
     with Run.create(tmp_path / "run", "popi", asdict(config), config.seed, resume=True) as run:
