@@ -6,9 +6,12 @@ transformers and datasets draw progress bars over our own output. This is the on
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 
 # Set whatever the user's shell says: nothing of ours phones home.
 _NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "DISABLE_TELEMETRY": "1"}
@@ -44,3 +47,12 @@ def hide_loading_bars() -> None:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+
+
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Say nothing of PEFT's use of old names in transformers, and of a second adapter: it is wanted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message="You are trying to modify a model with PEFT")
+        yield

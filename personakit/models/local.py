@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import hide_loading_bars, keep_quiet
+from personakit.models.environment import hide_loading_bars, keep_quiet, quiet_peft
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.location import locate, nowhere
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
@@ -287,7 +287,8 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
             hint="name the folder that PEFT's save_pretrained wrote",
         )
     try:
-        return PeftModel.from_pretrained(model, str(adapter))
+        with quiet_peft():
+            return PeftModel.from_pretrained(model, str(adapter))
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f'adapter "{adapter}" does not fit its base model: {_first_line(error)}',

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from personakit.models.environment import quiet_peft
+
 INFERENCE = "inference"
 GENERATOR = "generator"
 START = "start"
@@ -40,16 +42,12 @@ def put_on(
     `START` is kept then (`active` with `START` turns all adapters off). Its random half follows from `seed`.
     """
     import copy
-    import warnings
 
     import torch
     from peft import PeftModel, get_peft_model
 
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with quiet_peft(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        # PEFT's use of old names in transformers; and a second adapter on one base is what we want.
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", message="You are trying to modify a model with PEFT")
         model: Any = None
         for role in ROLES:
             folder = warm.get(role)

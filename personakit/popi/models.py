@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from personakit.models.environment import quiet_peft
 from personakit.models.local import LocalModel, load_pretrained
 from personakit.models.open import resolve_model
 from personakit.popi.adapters import START, active
@@ -48,7 +48,7 @@ class AdaptedModel(LocalModel):
 
     @contextlib.contextmanager
     def _on(self) -> Iterator[None]:
-        with active(self.model, self._adapter or START, trained=()), _quiet_peft():
+        with active(self.model, self._adapter or START, trained=()), quiet_peft():
             yield
 
 
@@ -87,7 +87,7 @@ def open_adapters(base: str, adapters: Mapping[str, Path]) -> dict[str, AdaptedM
     from peft import PeftModel
 
     network, tokenizer, folders, revision = load_pretrained(resolve_model(base))
-    with _quiet_peft():
+    with quiet_peft():
         model = network
         for name, folder in adapters.items():
             if model is network:
@@ -110,12 +110,3 @@ def open_adapters(base: str, adapters: Mapping[str, Path]) -> dict[str, AdaptedM
         model, tokenizer, None, name=base, fingerprint=revision, folders=folders, truncate=True
     )
     return {**found, BASE: alone}
-
-
-@contextlib.contextmanager
-def _quiet_peft() -> Iterator[None]:
-    """Say nothing of PEFT's use of old names in transformers, and of a second adapter: it is wanted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", message="You are trying to modify a model with PEFT")
-        yield

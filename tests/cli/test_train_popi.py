@@ -49,7 +49,7 @@ def train(call: Call, tiny_model: Path, preferences: Path) -> Call:
 
 
 def test_a_dry_run_counts_what_would_be_trained_on_and_writes_nothing(train: Call, tmp_path: Path) -> None:
-    done = train("--dry-run", "--json")
+    done = train("--dry-run", "--json", "warm_start.generator=true")
     assert done.status == 0, done.err
     assert done.document["users"] == {"users": 5, "pairs": 10}
     assert list(done.document["skipped"].values()) == [1]
