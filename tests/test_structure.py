@@ -31,7 +31,7 @@ def command_paths() -> list[tuple[str, ...]]:
     """Every command and group, as the words after `personakit`."""
     import typer
 
-    from personakit.cli.app import app
+    from personakit.cli.app import command_tree
 
     def below(command: object, path: tuple[str, ...]) -> list[tuple[str, ...]]:
         found = [path]
@@ -39,7 +39,7 @@ def command_paths() -> list[tuple[str, ...]]:
             found += below(child, (*path, name))
         return found
 
-    return below(typer.main.get_command(app), ())
+    return below(typer.main.get_command(command_tree()), ())
 
 
 def test_a_room_imports_only_from_floors_below_it() -> None:
@@ -72,9 +72,9 @@ def test_every_setting_has_a_help_text_and_a_provenance(method: str) -> None:
 def test_every_option_is_documented(path: tuple[str, ...]) -> None:
     import typer
 
-    from personakit.cli.app import app
+    from personakit.cli.app import command_tree
 
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(command_tree())
     for name in path:
         command = command.commands[name]
     assert command.help
@@ -146,9 +146,9 @@ def options_of(path: tuple[str, ...]) -> set[str]:
     """The options of one command."""
     import typer
 
-    from personakit.cli.app import app
+    from personakit.cli.app import command_tree
 
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(command_tree())
     for name in path:
         command = command.commands[name]
     names = [(*each.opts, *each.secondary_opts) for each in command.params]  # the second of --yes/--no too

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 import typer
 
-from personakit.cli import config, data, env, eval, infer, report, runs, train
 from personakit.cli.command import help_where_nothing_was_asked
 
-# Help is printed plainly (no Rich): it starts faster, and docs/cli.md is the same text everywhere.
-app = typer.Typer(
-    name="personakit",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+# A module of this room each, with `register(app)`, in the order of `personakit --help`.
+_COMMANDS = ("train", "eval", "infer", "data", "config", "report", "runs", "env")
+
+
+def command_tree(asked: str | None = None) -> typer.Typer:
+    """All commands; or the one named `asked` alone, where there is one, to start faster."""
+    # Help is printed plainly (no Rich): it starts faster, and docs/cli.md is the same text everywhere.
+    app = typer.Typer(
+        name="personakit",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name in [asked] if asked in _COMMANDS else _COMMANDS:
+        importlib.import_module(f"personakit.cli.{name}").register(app)
+    return app
+
+
+def help_text(arguments: list[str]) -> str | None:
+    """The help of `COMMAND ... --help`; None where the arguments are anything else.
+
+    Nothing is parsed for it: typer loads pydantic to parse even a flag, which takes as long as all the rest.
+    """
+    *path, flag = arguments or [""]
+    if flag not in ("-h", "--help"):
+        return None
+    below = typer.main.get_command(command_tree(path[0] if path else None))
+    context = typer.Context(below, info_name="personakit", **below.context_settings)
+    for name in path:
+        below = getattr(below, "commands", {}).get(name)
+        if below is None:
+            return None
+        context = typer.Context(below, parent=context, info_name=name, **below.context_settings)
+    return context.get_help()
 
 
 def _print_version(asked: bool) -> None:
@@ -26,7 +54,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
     version: Annotated[
@@ -38,13 +65,3 @@ def _root(
     Every command runs with no further argument: the built-in model, the built-in data, the newest run.
     """
     help_where_nothing_was_asked(context)
-
-
-app.add_typer(train.app)
-app.add_typer(eval.app)
-infer.register(app)
-app.add_typer(data.app)
-app.add_typer(config.app)
-report.register(app)
-runs.register(app)
-env.register(app)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 app = group("config", "List, show, copy and check settings files.")
 
+
+def register(root: typer.Typer) -> None:
+    """Add the group to `root`."""
+    root.add_typer(app)
+
+
 Name = Annotated[str, typer.Argument(help="A shipped config's name, or a file.")]
 Method = Annotated[
     str | None,

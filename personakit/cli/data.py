@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 app = group("data", "Make, import, check and show data.")
 
+
+def register(root: typer.Typer) -> None:
+    """Add the group to `root`."""
+    root.add_typer(app)
+
+
 Folder = Annotated[str, typer.Argument(metavar="PATH", help="lamp-mini, or a data folder.")]
 
 

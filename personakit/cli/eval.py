@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 app = group("eval", "Evaluate against controls.")
 
+
+def register(root: typer.Typer) -> None:
+    """Add the group to `root`."""
+    root.add_typer(app)
+
+
 Rows = Annotated[
     list[str] | None,
     typer.Option(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from typer.exceptions import TyperException
 
-from personakit.cli.app import app
+from personakit.cli.app import command_tree, help_text
 from personakit.cli.errors import Ending, ending_of, usage_ending
 from personakit.cli.output import print_error
 from personakit.models.environment import keep_quiet
@@ -38,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     if not is_first() and not debug:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    text = help_text(list(arguments))
+    if text is not None:
+        print(text)
+        return 0
     try:
+        app = command_tree(next(iter(arguments), None))
         status = app(args=list(arguments), prog_name="personakit", standalone_mode=False)
     except TyperException as error:
         return _end(usage_ending(error))

@@ -26,11 +26,11 @@ def reference() -> str:
     """The page: every command's help, in the order of `personakit --help`."""
     import typer
 
-    from personakit.cli.app import app
+    from personakit.cli.app import command_tree
 
     sections = [
         f"## {path}\n\n```\n{_without_margins(text)}\n```\n"
-        for path, text in _helps(typer.main.get_command(app), "personakit", None)
+        for path, text in _helps(typer.main.get_command(command_tree()), "personakit", None)
     ]
     return "\n".join([_HEAD, *sections])
 

@@ -17,6 +17,12 @@ from personakit.errors import UserError
 
 app = group("train", "Train a method.")
 
+
+def register(root: typer.Typer) -> None:
+    """Add the group to `root`."""
+    root.add_typer(app)
+
+
 Config = Annotated[
     str | None,
     typer.Option("--config", metavar="NAME|FILE", help="A shipped config or a file; by default lamp-mini."),

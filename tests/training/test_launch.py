@@ -129,7 +129,7 @@ def test_an_error_of_another_process_alone_is_told_once(tmp_path: Path) -> None:
         "    print('said by the first', file=sys.stderr)\n"
         "    wait_for_all()\n"
         "cli = sys.modules['personakit.cli.main']\n"
-        "cli.app, cli._NOT_FIRST, cli._UNSURE = app, 1.0, 20.0\n"
+        "cli.command_tree, cli._NOT_FIRST, cli._UNSURE = lambda _: app, 1.0, 20.0\n"
         "sys.exit(main(['x']))\n"
     )
     done = subprocess.run(
