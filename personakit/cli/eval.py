@@ -281,6 +281,7 @@ def preference(
     dry_run: DryRun = False,
     judge: PreferenceJudge = None,
     per_user: PerUser = True,
+    strict: Strict = False,
 ) -> Result:
     """Evaluate on held-out pairs: is what this user preferred favoured, and what does knowing them cost?
 
@@ -288,7 +289,19 @@ def preference(
     results.json, every pair's margin and report.html. Work on dev: a look at test is recorded in the run.
     """
     request = PreferenceRequest(
-        run or [], base or [], baseline, data, split, limit, seed, output, resume, dry_run, judge, per_user
+        run or [],
+        base or [],
+        baseline,
+        data,
+        split,
+        limit,
+        seed,
+        output,
+        resume,
+        dry_run,
+        judge,
+        per_user,
+        strict,
     )
     return evaluate_preferences(request)
 
@@ -306,6 +319,7 @@ def instruction(
     output: Output = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    strict: Strict = False,
 ) -> Result:
     """Evaluate what picks prompts for instructions (PILLOW) against what else could.
 
@@ -316,7 +330,7 @@ def instruction(
     from personakit.cli.instruction_evaluating import InstructionRequest, evaluate_instructions
 
     request = InstructionRequest(
-        run or [], baseline, data, split, limit, seed, output, resume, dry_run, judge, variants
+        run or [], baseline, data, split, limit, seed, output, resume, dry_run, judge, variants, strict
     )
     return evaluate_instructions(request)
 

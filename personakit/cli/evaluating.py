@@ -51,7 +51,7 @@ class Request:
 def evaluate_request(request: Request) -> Result:
     """Run one evaluation from its options to its report."""
     from personakit.cli.beside import check_curves, measure_curves, published, warnings
-    from personakit.cli.checking import look_for_leaks, write_leaks
+    from personakit.cli.checking import look_for_leaks
     from personakit.cli.comparison import choose_rows, make_comparison
     from personakit.cli.estimate import estimate_evaluation, planned_evaluation, tell_cost
     from personakit.data.folders import data_folder
@@ -112,7 +112,7 @@ def evaluate_request(request: Request) -> Result:
         grouped = any(store.made_user_ids for store in examples.values())
         gains = user_gains(log, [pair for pair in claims.compared if pair[1] != pair[0]])
         results = compute_results(log, facts, claims, made_by=made_by, grouped=grouped, seed=request.seed)
-        results |= {"leaks": write_leaks(folder, *leaks), "warnings": warnings(examples, tasks)}
+        results |= {"leaks": leaks.write(folder), "warnings": warnings(examples, tasks)}
         results |= {"users": users_document(gains)} | beside
         if rows_published:
             results["published_lamp"] = rows_published

@@ -38,14 +38,17 @@ class InstructionRequest:
     dry_run: bool
     judge: str | None
     variants: bool
+    strict: bool = False
 
 
 def evaluate_instructions(request: InstructionRequest) -> Result:
     """Run one evaluation from its options to its report."""
+    from personakit.cli.checking import look_for_instruction_leaks
     from personakit.cli.instruction_rows import ALONE, choose_rows, make_rows, prices_of, training_of
     from personakit.evaluation.bootstrap import RESAMPLES
     from personakit.evaluation.instruction_table import print_instruction_results
     from personakit.evaluation.instructions import TASK, answering, examples_of, facts, judge_log
+    from personakit.evaluation.leaks import kept_out_sentence
     from personakit.evaluation.matching import matching
     from personakit.evaluation.price import seconds_of
     from personakit.evaluation.report import REPORT_FILE
@@ -60,6 +63,16 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
     names = choose_rows(request.rows, runs)
     asked = _asked(request, runs[0])
     offers = _offers(runs, asked)
+    kept_out = {
+        "queries": sum(bool(offer.kept_out) for offer in offers.values()),
+        "prompts": sum(len(offer.kept_out) for offer in offers.values()),
+    }
+    note(kept_out_sentence(kept_out))
+    data = request.data or runs[0].settings.data.path
+    tasks = runs[0].settings.data.tasks
+    leaks = look_for_instruction_leaks(
+        data, request.split, tasks[0] if tasks else None, runs, asked, strict=request.strict
+    )
     smallest = min(len(offer.pool) for offer in offers.values())
     rows = make_rows(names, runs, lambda query: offers[query.id], smallest, variants=request.variants)
     made_by = _made_by(request, runs, names, asked, offers)
@@ -103,10 +116,8 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
     results |= {
         "training": training,
         "prices": prices_of(training),
-        "kept_out": {
-            "queries": sum(bool(offer.kept_out) for offer in offers.values()),
-            "prompts": sum(len(offer.kept_out) for offer in offers.values()),
-        },
+        "leaks": leaks.write(folder),
+        "kept_out": kept_out,
         "matching": matching(logs, rows.passes(prompts), resamples=RESAMPLES, seed=request.seed),
         "unread_verdicts": unread,
     }

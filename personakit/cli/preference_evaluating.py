@@ -42,10 +42,12 @@ class PreferenceRequest:
     dry_run: bool = False
     judge: str | None = None
     per_user: bool = True
+    strict: bool = False
 
 
 def evaluate_preferences(request: PreferenceRequest) -> Result:
     """Run one evaluation from its options to its report."""
+    from personakit.cli.checking import look_for_pair_leaks
     from personakit.cli.preference_rows import choose_rows, make_comparison, with_black_boxes
     from personakit.evaluation.preference_results import preference_results
     from personakit.evaluation.preference_table import notes, print_preferences
@@ -70,6 +72,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
         per_user=request.per_user,
     )
     pairs, skipped = _pairs(store, runs[0], bases, rows)
+    leaks = look_for_pair_leaks(data, request.split, runs, pairs, strict=request.strict)
     comparison = make_comparison(rows, runs, data, personas, bases)
     made_by = _made_by(request, runs, store, comparison.zero, [*bases, *black_boxes])
     if "oracle" in rows:
@@ -104,7 +107,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     )
     if request.judge is not None:
         results["judged"] = _judged(request, folder, comparison, runs, black_boxes, pairs, store)
-    results["notes"] = list(notes(results))
+    results |= {"leaks": leaks.write(folder), "notes": list(notes(results))}
     write_results(folder, results)
     _write_page(folder, results, runs, looks)
 

@@ -116,7 +116,7 @@ def paid_table(results: Mapping[str, Any]) -> Table:
 
 
 def shown_sentences(results: Mapping[str, Any]) -> Iterable[str]:
-    """Yield what was shown in words: spread, order, price, prompts kept out, verdicts unread."""
+    """Yield what was shown in words: spread, order, price, verdicts unread."""
     shown = results["matching"]
     for one in shown["selections"]:
         yield (
@@ -135,11 +135,6 @@ def shown_sentences(results: Mapping[str, Any]) -> Iterable[str]:
             f"{one['against']}"
             + ("." if one["flops"] is None else f", and {percent(one['flops'])} of its operations.")
         )
-    out = results["kept_out"]
-    yield (
-        f"{out['prompts']} prompts were kept out of the pools of {out['queries']} queries, whose answers "
-        "they would have given away."
-    )
     for method, count in results.get("unread_verdicts", {}).items():
         yield f"{method}: {count} verdicts of the judge could not be read, and are not scored."
 

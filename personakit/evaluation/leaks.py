@@ -5,27 +5,27 @@
     user_in_training     the user is in the training split too
     trained_on           the query is among those that a run was trained on (`training/seen.py`)
 
-Two texts are nearly the same where one holds the other and little else, where a letter (of long ones,
-2 %) makes the difference, or where they have twenty words and share 80 % of their runs of three: in a
-headline another word makes another headline. Answers of fewer than three words turn up in a history by chance
-("Re: lunch") and are no leak alone. LaMP_1 has neither of the first two:
-its answer is a number, and citing oneself is what the task is about. In LaMP's time-based split users
-are in training by design (their later records are asked about), so nobody is counted there.
+`nearly.py` says what is nearly the same. Answers of fewer than three words turn up in a history by chance
+("Re: lunch") and are no leak alone. LaMP_1 has neither of the first two: its answer is a number, and citing
+oneself is what the task is about. In LaMP's time-based split users are in training by design (their later
+records are asked about), so nobody is counted there.
+
+A held-out pair is a query with two answers, its user's signals are the history. Of an instruction there is no
+history: prompts that would give its answer away are kept out of its pool (`data.instructions.kept_out`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.data.lamp_formats import task_format
-from personakit.data.splitting import same_text
 from personakit.data.user_groups import with_a_shared_profile
-from personakit.records import Example
-from personakit.tasks.edit_distance import edit_distance
-from personakit.training.seen import store_digests
+from personakit.evaluation.nearly import Wanted
+from personakit.records import Example, ProfileItem
+from personakit.training.seen import seen_digest, store_digests
 
 if TYPE_CHECKING:
     from personakit.data.store import ExampleStore
@@ -38,15 +38,6 @@ KINDS = {
     USER: "queries of users who are in the training split too",
     TRAINED: "queries that a run was trained on",
 }
-#: Two texts count as one by the share of their runs of three words that both have ...
-NEAR = 0.8
-LONG = 20  # words: in fewer, another word makes another text
-#: ... by the share of the longer one that the shorter one is, where it stands in it ...
-PART = 0.75
-#: ... or by the share of letters that differ (a single one always may).
-LETTERS = 0.02
-#: A text's longest words, half of which must stand in another before anything costly is done.
-PROBES = 6
 #: Shorter answers stand in a history by chance.
 MIN_WORDS = 3
 #: Leaks of each kind that a results document names.
@@ -64,6 +55,18 @@ class Leak:
     where: str
 
 
+class Asked(NamedTuple):
+    """What is asked, by the digest of what training would have learnt of it (`training/seen.py`)."""
+
+    query_id: str
+    user_id: str
+    digest: str
+
+
+KeysOf = Callable[[ProfileItem], tuple[str | None, Sequence[str]]]
+"""From an item to the field that holds what was asked there (None: nothing was), and those of its answers."""
+
+
 def find_leaks(
     examples: Mapping[str, ExampleStore],
     training: Mapping[str, ExampleStore],
@@ -77,10 +80,63 @@ def find_leaks(
     for task, store in examples.items():
         leaks += _in_profiles(store)
         if task in training and training[task].split != store.split:
-            leaks += _in_training(store, training[task])
+            leaks += users_in_training(store, training[task])
         if trained_on:
-            leaks += _seen(store, trained_on)
+            leaks += seen_in_training(task, store_asked(store), trained_on)
     return leaks
+
+
+def find_pair_leaks(
+    task: str,
+    pairs: Sequence[Example],
+    rejected: Sequence[str],
+    training_users: Collection[str],
+    trained_on: Mapping[str, frozenset[str]],
+) -> list[Leak]:
+    """Return every leak in held-out pairs: the gold is the preferred answer, `rejected` has the other.
+
+    Their profiles are the users' signals (`preferences.profiles`); `trained_on` as in `find_leaks`.
+    """
+    leaks: list[Leak] = []
+    for example, other in zip(pairs, rejected, strict=True):
+        query = example.query
+        leaks += _in_profile(example, task, (query.gold or "", other), _of_signal)
+        if query.user_id in training_users:
+            leaks.append(Leak(USER, task, query.id, query.user_id, "train split"))
+    asked = (
+        Asked(one.id, one.user_id, seen_digest(one.search_text, one.gold or "", one.user_id))
+        for one in (example.query for example in pairs)
+    )
+    return [*leaks, *seen_in_training(task, asked, trained_on)]
+
+
+def seen_in_training(
+    task: str, asked: Iterable[Asked], trained_on: Mapping[str, frozenset[str]]
+) -> Iterator[Leak]:
+    """Yield a leak for each query and run that was trained on it."""
+    for query_id, user_id, digest in asked:
+        for run, seen in trained_on.items():
+            if digest in seen:
+                yield Leak(TRAINED, task, query_id, user_id, run)
+
+
+def store_asked(store: ExampleStore) -> Iterator[Asked]:
+    """Yield what is asked in a split of a LaMP task."""
+    return map(Asked, store.query_ids, store.user_ids, store_digests(store))
+
+
+def users_in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:
+    """Yield a leak for each query whose user is in the training split too."""
+    if store.made_user_ids or training.made_user_ids:
+        places = with_a_shared_profile(store.item_digests(), training.item_digests())
+        shared = {store.user_ids[place] for place in places}
+    elif store.dated:
+        return
+    else:
+        shared = set(store.user_ids) & set(training.user_ids)
+    for query_id, user_id in zip(store.query_ids, store.user_ids, strict=True):
+        if user_id in shared:
+            yield Leak(USER, store.task, query_id, user_id, f"{training.split} split")
 
 
 def leaks_document(leaks: Sequence[Leak], unknown: Sequence[str] = ()) -> dict[str, Any]:
@@ -104,84 +160,48 @@ def leak_sentences(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"whether {run} has seen these queries in training is unknown: it has not written down any."
 
 
-class Wanted:
-    """A text that is looked for among many, nearly as it stands."""
-
-    def __init__(self, text: str) -> None:
-        self.plain = same_text(text)
-        words = self.plain.split()
-        self.size = len(words)
-        self._probes = sorted(set(words), key=lambda word: (-len(word), word))[:PROBES]
-        self._triples = _triples(words)
-
-    def near(self, text: str) -> bool:
-        """Tell whether `text` is nearly this one (see above)."""
-        if not self.size or not 0.6 * len(self.plain) <= len(text) <= 2 * len(self.plain) + 20:
-            return False
-        folded = text.casefold()
-        if 2 * sum(probe in folded for probe in self._probes) < len(self._probes):
-            return False  # cheap: most texts end here
-        plain = same_text(text)
-        if plain == self.plain:
-            return True
-        shorter, longer = sorted((plain, self.plain), key=len)
-        if f" {shorter} " in f" {longer} ":
-            return len(shorter) >= PART * len(longer)
-        if self.size >= LONG:
-            triples = _triples(plain.split())
-            if (triples & self._triples).total() >= NEAR * max(triples.total(), self._triples.total()):
-                return True
-        letters = max(1, int(LETTERS * len(longer)))
-        return len(longer) - len(shorter) <= letters and edit_distance(plain, self.plain) <= letters
+def kept_out_sentence(counts: Mapping[str, int]) -> str:
+    """Say how many prompts were no choice: what would have leaked, had it been shown."""
+    return (
+        f"{counts['prompts']} prompts were kept out of the pools of {counts['queries']} queries, whose "
+        "answers they would have given away."
+    )
 
 
 def _in_profiles(store: ExampleStore) -> Iterator[Leak]:
     if task_format(store.task).search_parts == ("ref1", "ref2"):
         return
-    for example in store:
-        yield from _in_profile(example)
-
-
-def _in_profile(example: Example) -> Iterator[Leak]:
-    query, form = example.query, task_format(example.query.task)
+    form = task_format(store.task)
     asked_key = form.input_key or form.output_key
-    gold, text = Wanted(query.gold or ""), Wanted(query.search_text)
-    telling = not form.labels and gold.size >= MIN_WORDS
+    for example in store:
+        answers = () if form.labels else (example.query.gold or "",)
+        yield from _in_profile(example, store.task, answers, lambda item: (asked_key, (form.output_key,)))
+
+
+def _of_signal(item: ProfileItem) -> tuple[str | None, Sequence[str]]:
+    """Of a pair, its request and both answers; of a comment or another item, all there is."""
+    asked = "prompt" if "rejected" in item.fields else None
+    return asked, [key for key in item.fields if key != asked]
+
+
+def _in_profile(example: Example, task: str, answers: Iterable[str], keys_of: KeysOf) -> Iterator[Leak]:
+    query = example.query
+    text = Wanted(query.search_text)
+    telling = [gold for gold in map(Wanted, answers) if gold.size >= MIN_WORDS]
     answer = asked = ""
     for item in example.profile.items:
-        if not answer and telling and _holds(item.fields, form.output_key, gold):
+        asked_key, answer_keys = keys_of(item)
+        if not answer and any(_holds(item.fields, answer_keys, gold) for gold in telling):
             answer = item.id
-        if not asked and text.near(item.fields[asked_key]):
+        if not asked and asked_key is not None and text.near(item.fields[asked_key]):
             asked = item.id
     for kind, item_id in ((ANSWER, answer), (QUERY, asked)):
         if item_id:
-            yield Leak(kind, query.task, query.id, query.user_id, f"item {item_id}")
+            yield Leak(kind, task, query.id, query.user_id, f"item {item_id}")
 
 
-def _holds(fields: Mapping[str, str], output_key: str, gold: Wanted) -> bool:
-    """Tell whether an item has the gold answer somewhere word for word, or nearly as its own answer."""
-    return any(gold.plain in value.casefold() for value in fields.values()) or gold.near(fields[output_key])
-
-
-def _in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:
-    if store.made_user_ids or training.made_user_ids:
-        places = with_a_shared_profile(store.item_digests(), training.item_digests())
-        shared = {store.user_ids[place] for place in places}
-    elif store.dated:
-        return
-    else:
-        shared = set(store.user_ids) & set(training.user_ids)
-    for query_id, user_id in zip(store.query_ids, store.user_ids, strict=True):
-        if user_id in shared:
-            yield Leak(USER, store.task, query_id, user_id, f"{training.split} split")
-
-
-def _seen(store: ExampleStore, trained_on: Mapping[str, frozenset[str]]) -> Iterator[Leak]:
-    for query_id, user_id, digest in zip(store.query_ids, store.user_ids, store_digests(store), strict=True):
-        for run, seen in trained_on.items():
-            if digest in seen:
-                yield Leak(TRAINED, store.task, query_id, user_id, run)
-
-
-def _triples(words: Sequence[str]) -> Counter[tuple[str, ...]]:
-    return Counter(zip(words, words[1:], words[2:], strict=False))
+def _holds(fields: Mapping[str, str], own: Iterable[str], gold: Wanted) -> bool:
+    """Tell whether an item has an answer somewhere word for word, or nearly as one of its `own` answers."""
+    return any(gold.plain in value.casefold() for value in fields.values()) or any(
+        gold.near(fields[key]) for key in own
+    )

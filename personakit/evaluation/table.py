@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from personakit.evaluation.layout import interval, make_table, number, percent, percents
-from personakit.evaluation.leaks import leak_sentences
+from personakit.evaluation.leaks import kept_out_sentence, leak_sentences
 from personakit.evaluation.points import KINDS
 from personakit.evaluation.price import (
     HOW_TO_READ_PRICE,
@@ -174,6 +174,8 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
             )
     if "leaks" in results:
         yield from leak_sentences(results["leaks"])
+    if "kept_out" in results:
+        yield kept_out_sentence(results["kept_out"])
     yield from results.get("warnings", ())
     yield from user_sentences(results.get("users", ()))
     for test in results["wrong_user"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,60 @@ def test_a_look_at_test_is_recorded(call: Call, run: Path) -> None:
         )
         assert done.status == 0, done.err
         assert len((run / "test_looks.jsonl").read_text().splitlines()) == looks
+
+
+def test_instructions_that_a_run_was_trained_on_are_told_and_strict_stops_there(
+    call: Call, run: Path, instructions: Path, tmp_path: Path
+) -> None:
+    from personakit.data.instructions import open_instructions
+    from personakit.pillow.encoding import question
+    from personakit.training.seen import seen_digest
+
+    trained = tmp_path / "trained"
+    shutil.copytree(run, trained)
+    asked = ("eval", "instruction", "--run", trained, "--no-variants", "--baseline", "alone")
+    told = call(*asked, "--dry-run")
+    assert f"whether {trained} has seen these queries in training is unknown" in told.err
+    assert "1 prompts were kept out of the pools of 1 queries" in told.err
+
+    dev = open_instructions(instructions, "dev")
+    learnt = [open_instructions(instructions, "train")[0], dev[2]]
+    digests = sorted(seen_digest(question(one), one.output) for one in learnt)
+    (trained / "trained_on.txt").write_text("\n".join(digests))
+    refused = call(*asked, "--strict", "--output", tmp_path / "strict")
+    assert (refused.status, "--strict: 1 queries leak" in refused.err) == (2, True)
+    assert not (tmp_path / "strict").exists()
+    done = call(*asked, "--output", tmp_path / "told", "--json")
+    assert done.status == 0, done.err
+    assert done.document["leaks"]["counts"]["trained_on"] == 1
+    assert done.document["leaks"]["unknown"] == []
+    (line,) = (tmp_path / "told" / "leaks.jsonl").read_text().splitlines()
+    assert json.loads(line)["query_id"] == dev[2].id
+    for words in ("1 queries that a run was trained on", "1 prompts were kept out"):
+        assert words in (tmp_path / "told" / "report.html").read_text()
+
+    (trained / "trained_on.txt").write_text("".join(digests[:0]))
+    clean = call(*asked, "--strict", "--dry-run")
+    assert clean.status == 0, clean.err
+
+
+def test_instructions_of_a_task_have_users_who_may_be_in_training(tiny_data: Path, tmp_path: Path) -> None:
+    from personakit.cli.checking import look_for_instruction_leaks
+    from personakit.data import open_examples
+    from personakit.data.instructions import open_instructions
+    from personakit.training.seen import store_digests
+
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    trained = open_examples(data, "LaMP_7", "dev").subset([2])
+    (tmp_path / "trained_on.txt").write_text("\n".join(store_digests(trained)))
+    for kind in ("questions", "outputs"):
+        shutil.copy(data / "LaMP_7" / f"dev_{kind}.json", data / "LaMP_7" / f"train_{kind}.json")
+    asked = open_instructions(data, "dev", task="LaMP_7").subset([0, 2])
+
+    @dataclass
+    class Ran:
+        folder: Path = tmp_path
+
+    found = look_for_instruction_leaks(str(data), "dev", "LaMP_7", [Ran()], asked, strict=False)
+    users = [(leak.kind, leak.query_id) for leak in found.leaks]
+    assert users == [("user_in_training", "7d0"), ("user_in_training", "7d2"), ("trained_on", "7d2")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from models.server import Reply, Server, said
 from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
+from personakit.data.preferences import open_preferences
+from personakit.training.seen import seen_digest
 
 from .conftest import Call
 
@@ -190,3 +193,37 @@ def test_a_run_of_another_method_is_refused(call: Call, tiny_run: Path) -> None:
     done = call("eval", "preference", "--run", tiny_run)
     assert done.status == 2
     assert "a run of rpo, expected one of popi" in done.err
+
+
+def test_leaks_are_told_before_any_score_and_strict_stops_there(
+    call: Call, world: Path, tmp_path: Path
+) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(world / "run0", run)
+    shutil.copytree(world / "data", data)
+    asked = ("eval", "preference", "--run", run, "--data", data, "--baseline", "population")
+    told = call(*asked, "--strict", "--dry-run")
+    assert told.status == 0, told.err
+    assert f"whether {run} has seen these queries in training is unknown" in told.err
+
+    pair = open_preferences(data, "dev")[0].pairs[1]
+    digest = seen_digest(pair.prompt, pair.chosen, pair.user_id)
+    (run / "trained_on.txt").write_text(f"{digest}\n")
+    dev, train = (data / "preferences" / f"{split}.jsonl" for split in ("dev", "train"))
+    users = [json.loads(line) for line in dev.read_text().splitlines()]
+    held_out = users[2]["pairs"][0]
+    users[2]["signals"]["pairs"][0]["prompt"] = held_out["prompt"] + "s"  # but for a letter
+    dev.write_text("".join(f"{json.dumps(user)}\n" for user in users))
+    with train.open("a") as more:
+        more.write(json.dumps(users[3]) + "\n")
+    refused = call(*asked, "--strict", "--output", tmp_path / "strict")
+    assert (refused.status, "--strict: 4 queries leak" in refused.err) == (2, True)
+    assert not (tmp_path / "strict").exists()
+    done = call(*asked, "--output", tmp_path / "told", "--json")
+    assert done.status == 0, done.err
+    counts = done.document["leaks"]["counts"]
+    assert counts == {"answer_in_profile": 0, "query_in_profile": 1, "user_in_training": 2, "trained_on": 1}
+    assert done.document["leaks"]["unknown"] == []
+    listed = [json.loads(line) for line in (tmp_path / "told" / "leaks.jsonl").read_text().splitlines()]
+    assert [each["query_id"] for each in listed] == ["dev-2/1", "dev-3/1", "dev-3/2", "dev-0/2"]
+    assert "1 queries that a run was trained on" in (tmp_path / "told" / "report.html").read_text()

@@ -9,10 +9,24 @@ from pathlib import Path
 import pytest
 
 from personakit.data import open_examples
+from personakit.data.instructions import open_instructions
 from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import profile_item
-from personakit.evaluation.leaks import KINDS, Leak, Wanted, find_leaks, leak_sentences, leaks_document
-from personakit.records import Example
+from personakit.data.preferences import open_preferences
+from personakit.data.preferences.profiles import as_profile
+from personakit.evaluation.leaks import (
+    KINDS,
+    Asked,
+    Leak,
+    find_leaks,
+    find_pair_leaks,
+    leak_sentences,
+    leaks_document,
+    seen_in_training,
+)
+from personakit.evaluation.nearly import Wanted
+from personakit.pillow.encoding import question
+from personakit.records import Example, PreferencePair, PreferenceUser, Query, Signals
 from personakit.training.run import Run
 from personakit.training.seen import read_trained_on, record_trained_on, seen_digest, store_digests
 
@@ -109,6 +123,74 @@ def test_what_was_trained_on_is_kept_as_digests_alone(tmp_path: Path):
     ) + "\n"
 
 
+HELD_OUT = PreferencePair(
+    "ann", "how do I boil an egg", "put it in for six minutes", "eggs are boiled in water"
+)
+
+
+def user_with(
+    *pairs: tuple[str, str, str], comments: Sequence[str] = (), held_out: PreferencePair = HELD_OUT
+) -> PreferenceUser:
+    """A user with one held-out pair and, beside what is planted, a signal about something else."""
+    signals = [("where is the cat", "she is on the roof", "the cat is out"), *pairs]
+    return PreferenceUser(
+        "ann", Signals(tuple(PreferencePair("ann", *each) for each in signals), tuple(comments)), (held_out,)
+    )
+
+
+def pair_leaks(
+    users: Sequence[PreferenceUser], training: Sequence[str] = (), seen: frozenset[str] = frozenset()
+) -> list[Leak]:
+    examples, rejected = [], []
+    for user in users:
+        for number, pair in enumerate(user.pairs, start=1):
+            query = Query(
+                f"{user.user_id}/{number}",
+                "",
+                f"Asked: {pair.prompt}",
+                pair.prompt,
+                user.user_id,
+                pair.chosen,
+            )
+            examples.append(Example(query, as_profile(user.user_id, user.signals)))
+            rejected.append(pair.rejected)
+    return find_pair_leaks("preference", examples, rejected, set(training), {"run": seen})
+
+
+@pytest.mark.parametrize(
+    ("signal", "kind"),
+    [
+        (("when do eggs boil", "Put it in for six minuts!", "never"), "answer_in_profile"),
+        (("when do eggs boil", "never", "Eggs are boiled in water."), "answer_in_profile"),
+        (("How do I boil an eggs?", "take a pot", "no"), "query_in_profile"),
+    ],
+)
+def test_a_pair_that_is_nearly_one_of_the_users_own_signals_is_found(signal: tuple[str, str, str], kind: str):
+    (leak,) = pair_leaks([user_with(signal)])
+    assert (leak.kind, leak.task, leak.query_id, leak.where) == (kind, "preference", "ann/1", "item pair-2")
+
+
+def test_an_answer_in_a_users_own_comment_is_found():
+    (leak,) = pair_leaks([user_with(comments=["I said: put it in for six minutes, and no more"])])
+    assert (leak.kind, leak.where) == ("answer_in_profile", "item comment-1")
+
+
+def test_signals_about_something_else_are_no_leak_nor_are_answers_of_a_word_or_two():
+    assert pair_leaks([user_with(("how do I fry an egg", "put it in for two minutes", "in oil"))]) == []
+    short = dataclasses.replace(HELD_OUT, chosen="of course")
+    assert pair_leaks([user_with(("is it so", "of course", "no, never"), held_out=short)]) == []
+
+
+def test_pairs_and_users_of_training_are_found():
+    leaks = pair_leaks([user_with()], training=["ann"])
+    assert found(leaks) == [("user_in_training", "ann/1")]
+    seen = frozenset({seen_digest(HELD_OUT.prompt, HELD_OUT.chosen, "ann")})
+    (leak,) = pair_leaks([user_with()], seen=seen)
+    assert (leak.kind, leak.where) == ("trained_on", "run")
+    others = frozenset({seen_digest(HELD_OUT.prompt, HELD_OUT.chosen, "bob")})
+    assert pair_leaks([user_with()], seen=others) == []
+
+
 def test_leaks_are_counted_named_and_told():
     leaks = [Leak("trained_on", "LaMP_4", str(number), "u", "run") for number in range(50)]
     document = leaks_document(leaks, unknown=["runs/old"])
@@ -146,6 +228,20 @@ def test_the_built_in_benchmark_is_clean(task: str):
     dev, train = (open_examples("lamp-mini", task, split) for split in ("dev", "train"))
     seen = {"run": frozenset(store_digests(train))}
     assert find_leaks({task: dev}, {task: train}, seen) == []
+
+
+@pytest.mark.slow
+def test_the_built_in_preferences_and_instructions_are_clean():
+    train = open_preferences("lamp-mini", "train")
+    seen = frozenset(
+        seen_digest(pair.prompt, pair.chosen, pair.user_id) for user in train for pair in user.pairs
+    )
+    assert pair_leaks(list(open_preferences("lamp-mini", "dev")), train.user_ids, seen) == []
+    learnt = [one for split in ("lora", "train") for one in open_instructions("lamp-mini", split)]
+    digests = frozenset(seen_digest(question(one), one.output) for one in learnt)
+    dev = open_instructions("lamp-mini", "dev")
+    asked = [Asked(one.id, "", seen_digest(question(one), one.output)) for one in dev]
+    assert list(seen_in_training("instruction", asked, {"run": digests})) == []
 
 
 def _of_many_items(number: int, query: str | None = None) -> Example:
