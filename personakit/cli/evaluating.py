@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, told
+from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, tell_failed, told
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import RunError, UserError
 
@@ -123,6 +123,7 @@ def evaluate_request(request: Request) -> Result:
         note(f"report: {folder / REPORT_FILE}")
         return results
 
+    total = len(comparison.candidates) * sum(map(len, examples.values()))
     try:
         with resumable(again(folder)), told() as progress:
             log = evaluate(
@@ -146,7 +147,6 @@ def evaluate_request(request: Request) -> Result:
             seed=request.seed,
         )
     except RunError as error:
-        total = len(comparison.candidates) * sum(map(len, examples.values()))
         if answered := count_answers(folder):
             conclude(
                 folder / SAMPLES_FILE,
@@ -155,6 +155,7 @@ def evaluate_request(request: Request) -> Result:
             note(f"partial results: {answered} of {total} answers in {folder}")
         raise
     results = conclude(log, **({"curves": curves} if curves else {}))
+    tell_failed(total - count_answers(folder), folder)
     seconds = seconds_of(log)
 
     def show(out: Console) -> None:

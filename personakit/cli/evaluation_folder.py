@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from personakit.cli.output import note
 from personakit.errors import UserError
 
 ROOT = Path("runs")
@@ -18,7 +19,9 @@ PLAN_FILE = "plan.json"
 
 
 def folder_for(suite: str, split: str, output: Path | None, *, resume: bool) -> Path:
-    """Return the folder to evaluate into: `output`, else a new one in `runs/`, or the last one stopped.
+    """Return the folder to evaluate into: `output`, else a new one in `runs/`, or the last one to resume.
+
+    That is the last one stopped, or, where none was, the last one with answers that failed.
 
     Raises `UserError` where an evaluation is there that was not asked to go on, and the other way round.
     """
@@ -31,24 +34,41 @@ def folder_for(suite: str, split: str, output: Path | None, *, resume: bool) -> 
         return output
     name = f"eval-{suite}-{split}"
     if resume:
-        stopped = [
-            path
-            for path in sorted(ROOT.glob(f"{name}-*"), reverse=True)
-            if not (path / "report.html").exists() or _is_partial(path)  # the page is written last of all
-        ]
-        if not stopped:
-            raise UserError(
-                f"--resume: no stopped evaluation {ROOT / name}-*", hint="name its folder with --output"
-            )
-        return stopped[0]
+        newest_first = sorted(ROOT.glob(f"{name}-*"), reverse=True)
+        for is_open in (_was_stopped, _has_failed_answers):
+            for path in newest_first:
+                if is_open(path):
+                    return path
+        raise UserError(
+            f"--resume: no stopped evaluation {ROOT / name}-*, nor one with answers that failed",
+            hint="name its folder with --output",
+        )
     return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _is_partial(folder: Path) -> bool:
+def _was_stopped(folder: Path) -> bool:
+    # The page is written last of all.
+    return not (folder / "report.html").exists() or "partial" in _results(folder)
+
+
+def _has_failed_answers(folder: Path) -> bool:
+    results = _results(folder)
+    judged = results.get("judged", {}).get("failed", {})
+    return any(judged.values()) or any(row.get("errors") for row in results.get("rows", ()))
+
+
+def _results(folder: Path) -> dict[str, Any]:
     try:
-        return "partial" in json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return {}
+    return results
+
+
+def tell_failed(failed: int, folder: Path) -> None:
+    """Say how many requests have no answer, and what asks for them again."""
+    if failed:
+        note(f"{failed} requests failed and have no answer; this asks for them again: {again(folder)}")
 
 
 def keep_plan(folder: Path, made_by: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, told
+from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, tell_failed, told
 from personakit.cli.output import Result, harmless, note, table
 from personakit.errors import UserError
 
@@ -107,6 +107,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     )
     if request.judge is not None:
         results["judged"] = _judged(request, folder, comparison, runs, black_boxes, pairs, store)
+        tell_failed(sum(results["judged"]["failed"].values()), folder)
     results |= {"leaks": leaks.write(folder), "notes": list(notes(results))}
     write_results(folder, results)
     _write_page(folder, results, runs, looks)

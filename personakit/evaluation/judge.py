@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from personakit.contracts import LanguageModel
+from personakit.evaluation.asking import Asker
 
 #: Enough for "A", "B", "tie" and a few words around it.
 VERDICT_TOKENS = 16
@@ -40,7 +41,8 @@ def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
     """Return for each match how good `one` is against `other`: 1 better, 0 worse, 0.5 neither.
 
     The mean of both orders, so a verdict that turns with the order is 0.5. None where one of the two
-    replies cannot be read. Answers that are the same are 0.5 without asking.
+    replies cannot be read, or was not given. Answers that are the same are 0.5 without asking. Raises
+    `RunError` where the judge answers nothing any more.
     """
     open_matches = [place for place, each in enumerate(matches) if each.one.strip() != each.other.strip()]
     prompts = []
@@ -48,7 +50,14 @@ def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
         each = matches[place]
         prompts.append(_ASK.format(asked=each.asked, first=each.one, second=each.other))
         prompts.append(_ASK.format(asked=each.asked, first=each.other, second=each.one))
-    replies = model.generate(prompts, max_new_tokens=VERDICT_TOKENS) if prompts else []
+    replies: list[list[str]] = []
+    if prompts:
+        Asker()(
+            lambda some: model.generate(prompts[some], max_new_tokens=VERDICT_TOKENS),
+            lambda error: [""],
+            slice(0, len(prompts)),
+            replies,
+        )
     verdicts: list[float | None] = [0.5] * len(matches)
     for number, place in enumerate(open_matches):
         first, second = (read_verdict(replies[2 * number + turn][0]) for turn in (0, 1))

@@ -7,23 +7,24 @@ nothing of the user, in both orders (`judge.py`). What it says that cannot be re
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from personakit.contracts import LanguageModel
+from personakit.evaluation.asking import Asker
 from personakit.evaluation.bootstrap import RESAMPLES
-from personakit.evaluation.candidates import profile_for
 from personakit.evaluation.judge import Match, judge
 from personakit.evaluation.measurements import TaskFacts
 from personakit.evaluation.preferences import Contender
 from personakit.evaluation.results import Claims, compute_results
-from personakit.evaluation.runner import Answering, Batch
+from personakit.evaluation.runner import Answering, Batch, answer_batch
 from personakit.evaluation.samples import Sample, append_batch, read_samples, readable_context
 from personakit.files import whole_file
-from personakit.records import Example
+from personakit.records import Answer, Example, Profile
 
 TASK = "answers"
 WIN_RATE = "win rate"
@@ -36,42 +37,40 @@ _WHO = (
 
 def answering() -> Answering:
     """Return what makes a batch of requests into samples with answers, for `runner.run_passes`."""
+    asker = Asker()
 
     def answer(
         batch: Batch, contender: Contender, examples: Sequence[Example], others: Sequence[int] | None
     ) -> list[Sample]:
-        places = range(batch.start, batch.stop)
-        own = [examples[place] for place in places]
-        profiles = [
-            profile_for(batch.candidate, example, examples[others[place]] if others else None)
-            for place, example in zip(places, own, strict=True)
-        ]
-        answers = contender.policy.respond([example.query for example in own], profiles)
-        return [
-            Sample(
-                method=batch.candidate.method,
-                seed=batch.candidate.seed,
-                task=TASK,
-                query_id=example.query.id,
-                user_id=example.query.user_id,
-                profile_of=profile.user_id if profile.items else None,
-                profile_items=len(profile.items),
-                query=example.query.text,
-                gold=example.query.gold,
-                generic=None,
-                prediction=answer.text.encode(errors="replace").decode(),
-                scores=None,
-                utility=None,
-                context=readable_context(answer.context),
-                trace=dict(answer.trace),
-                tokens=answer.tokens,
-                context_tokens=answer.context_tokens,
-                seconds=round(answer.seconds, 6),
-            )
-            for example, profile, answer in zip(own, profiles, answers, strict=True)
-        ]
+        make = partial(_sample, batch)
+        return answer_batch(batch, contender.policy, examples, others, asker, make)
 
     return answer
+
+
+def _sample(batch: Batch, example: Example, profile: Profile, answer: Answer) -> Sample:
+    """An answer in the log's shape, not scored: the judge does that."""
+    return Sample(
+        method=batch.candidate.method,
+        seed=batch.candidate.seed,
+        task=TASK,
+        query_id=example.query.id,
+        user_id=example.query.user_id,
+        profile_of=profile.user_id if profile.items else None,
+        profile_items=len(profile.items),
+        query=example.query.text,
+        gold=example.query.gold,
+        generic=None,
+        prediction=answer.text.encode(errors="replace").decode(),
+        scores=None,
+        utility=None,
+        context=readable_context(answer.context),
+        trace=dict(answer.trace),
+        tokens=answer.tokens,
+        context_tokens=answer.context_tokens,
+        seconds=round(answer.seconds, 6),
+        error=answer.error,
+    )
 
 
 def judge_answers(
@@ -87,13 +86,13 @@ def judge_answers(
 
     `known` says in words what is known of a user; `against` names the row that each row's answers are set
     against. `rows` have the share of wins (ties half) with intervals; `unread` counts, by row, verdicts
-    that could not be read, of `asked`.
+    that could not be read, of `asked`; `failed` the answers that were not given, which are in neither.
     """
     samples = list(read_samples(folder / ANSWERS_FILE))
     places, matches = [], []
     for place, each in enumerate(samples):
         other = _counterpart(samples, each, against.get(each.method))
-        if other is not None:
+        if other is not None and each.error is None and other.error is None:
             asked = _WHO.format(request=each.query, known=known(each.user_id))
             places.append(place)
             matches.append(Match(asked, each.prediction, other.prediction))
@@ -111,7 +110,13 @@ def judge_answers(
         scored.append(replace(each, scores=scores, utility=verdict, unparsable=verdict is None))
     with whole_file(folder / JUDGED_FILE) as temporary:
         append_batch(temporary, scored)
-    found = {"against": dict(against), "asked": dict(asked_of), "unread": dict(unread)}
+    failed = Counter(each.method for each in samples if each.error is not None)
+    found = {
+        "against": dict(against),
+        "asked": dict(asked_of),
+        "unread": dict(unread),
+        "failed": dict(failed),
+    }
     read = [each for each in scored if each.scores is not None]
     if not read:
         return {"rows": [], **found}

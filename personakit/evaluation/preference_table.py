@@ -30,7 +30,7 @@ HOW_TO_READ_TRANSFER = (
 )
 HOW_TO_READ_JUDGED = (
     "Wins: answers that a judge, who is told of the user and asked in both orders, prefers to those of the "
-    "row beside; ties half. Unread: verdicts that could not be read, left out of the share."
+    "row beside; ties half. Unread: verdicts not given, or that could not be read, left out of the share."
 )
 
 
@@ -133,6 +133,8 @@ def _counts(results: Mapping[str, Any]) -> Iterable[str]:
     for method, count in results.get("judged", {}).get("unread", {}).items():
         if count and not results["judged"]["rows"]:
             yield f"{method}: none of the judge's {count} verdicts could be read."
+    for method, count in results.get("judged", {}).get("failed", {}).items():
+        yield f"{method}: {count} requests without an answer, left out of the judge's share."
     for method, cost in results["adapters"].items():
         yield (
             f"{method}: an adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "

@@ -2,7 +2,8 @@
 
 The unit of work is a batch of queries: answered in one call, logged in one write. Batches are fixed
 by the examples and the batch size, so a resumed evaluation makes the same calls in the same
-composition as one left alone, and ends with the same results.
+composition as one left alone, and ends with the same results. That is why a batch with an answer that failed
+is asked again as a whole: what was paid for is in the answer cache.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from personakit.contracts import Personalizer
-from personakit.errors import GoneError, RunError, UserError
+from personakit.errors import RunError, UserError
+from personakit.evaluation.asking import Asker
 from personakit.evaluation.candidates import Candidate, other_user_examples, profile_for
 from personakit.evaluation.samples import (
     SAMPLES_FILE,
@@ -24,13 +27,12 @@ from personakit.evaluation.samples import (
     append_batch,
     keep_whole_batches,
     make_sample,
+    put_batches,
     read_samples,
 )
-from personakit.records import Answer, Example, Profile, Query
+from personakit.records import Answer, Example, Profile
 from personakit.tasks import Task
 
-#: Queries in a row that an endpoint may refuse before nothing more is asked.
-REFUSED_IN_A_ROW = 4
 #: Queries answered in one call. Larger is faster until memory ends, and loses more to a kill.
 BATCH_SIZE = 256
 
@@ -76,19 +78,21 @@ def evaluate(
     `progress` is called with samples done and in all. A candidate is opened for its first batch that is
     not done, and let go before the next one is opened.
 
-    Where a batch cannot be answered as a whole, its halves are asked, and theirs: a query that is refused
-    by itself is logged as a sample with an error. Raises `RunError` where nobody answers any more; what was
-    answered until then is in the log, and what is not is asked again on `resume`.
+    Where a batch cannot be answered as a whole, its halves are asked, and theirs: a query that fails by
+    itself is logged as a sample with an error. Raises `RunError` where nobody answers any more; what was
+    answered until then is in the log, and what is not, or failed, is asked again on `resume`.
     Raises `UserError` where the folder holds an evaluation that `resume` was not asked to go on with,
     or one of another plan.
     """
 
-    respond = _Respondent()
+    asker = Asker()
 
     def answer(
         batch: Batch, personalizer: Personalizer, some: Sequence[Example], others: Sequence[int] | None
     ) -> list[Sample]:
-        return _answer(batch, personalizer, some, tasks[batch.task], others, respond)
+        candidate, task = batch.candidate, tasks[batch.task]
+        make = partial(make_sample, candidate.method, candidate.seed, task)
+        return answer_batch(batch, personalizer, some, others, asker, make)
 
     return run_passes(
         candidates,
@@ -127,29 +131,52 @@ def run_passes(
         for task in examples
         for start in range(0, len(examples[task]), batch_size)
     ]
-    done = keep_whole_batches(log, _keys(batches, examples)) if resume else 0
+    done, failed = keep_whole_batches(log, _keys(batches, examples)) if resume else (0, [])
+    open_places = [*failed, *range(done, len(batches))]
     others = {
         task: other_user_examples(examples[task], seed=seed)
-        for task in {batch.task for batch in batches[done:] if batch.candidate.profiles == "other"}
+        for task in {batches[place].task for place in open_places if _needs_others(batches[place])}
     }
-    total = sum(batch.stop - batch.start for batch in batches)
-    finished = sum(batch.stop - batch.start for batch in batches[:done])
+    sizes = [batch.stop - batch.start for batch in batches]
+    total, finished = sum(sizes), sum(sizes) - sum(sizes[place] for place in open_places)
     if progress:
         progress(finished, total)
-    for candidate, its_batches in itertools.groupby(batches[done:], key=lambda batch: batch.candidate):
+    for candidate, places in itertools.groupby(open_places, key=lambda place: batches[place].candidate):
         personalizer = candidate.open()
-        for batch in its_batches:
-            try:
-                samples = answer(batch, personalizer, examples[batch.task], others.get(batch.task))
-            except CutShortError as cut:
-                append_batch(log, cut.answered)  # no whole batch: `resume` makes it again
-                raise cut.error from cut
-            append_batch(log, samples)
-            finished += batch.stop - batch.start
-            if progress:
-                progress(finished, total)
+        mended: dict[int, list[Sample]] = {}
+        try:
+            for place in places:
+                batch = batches[place]
+                if place >= done:
+                    _put(log, mended, sizes)
+                try:
+                    samples = answer(batch, personalizer, examples[batch.task], others.get(batch.task))
+                except CutShortError as cut:
+                    if place >= done:
+                        append_batch(log, cut.answered)  # no whole batch: `resume` makes it again
+                    raise cut.error from cut
+                if place >= done:
+                    append_batch(log, samples)
+                else:
+                    mended[place] = samples
+                finished += sizes[place]
+                if progress:
+                    progress(finished, total)
+        finally:
+            _put(log, mended, sizes)
         del personalizer  # or it would be there while the next one is opened
     return log
+
+
+def _put(log: Path, mended: dict[int, list[Sample]], sizes: Sequence[int]) -> None:
+    """Put batches that were asked again where they stood; once a candidate, as the log is written anew."""
+    if mended:
+        put_batches(log, mended, sizes)
+        mended.clear()
+
+
+def _needs_others(batch: Batch) -> bool:
+    return batch.candidate.profiles == "other"
 
 
 def write_prediction_files(log: Path, folder: Path) -> list[Path]:
@@ -178,14 +205,18 @@ def slug(method: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", method.lower()).strip("-")
 
 
-def _answer(
+def answer_batch(
     batch: Batch,
     personalizer: Personalizer,
     examples: Sequence[Example],
-    task: Task,
     others: Sequence[int] | None,
-    respond: _Respondent,
+    asker: Asker,
+    sample_of: Callable[[Example, Profile, Answer], Sample],
 ) -> list[Sample]:
+    """Answer a batch, each example with the history that the candidate is given: what an `Answering` does.
+
+    Raises `CutShortError` with the samples until then where nobody answers any more.
+    """
     chosen = [examples[index] for index in range(batch.start, batch.stop)]
     profiles = [
         profile_for(batch.candidate, example, examples[others[batch.start + offset]] if others else None)
@@ -194,47 +225,20 @@ def _answer(
     answers: list[Answer] = []
 
     def samples() -> list[Sample]:
-        return [
-            make_sample(batch.candidate.method, batch.candidate.seed, task, example, profile, answer)
-            for example, profile, answer in zip(chosen, profiles, answers, strict=False)
-        ]
+        return [sample_of(*each) for each in zip(chosen, profiles, answers, strict=False)]
 
     try:
-        respond(personalizer, [example.query for example in chosen], profiles, answers)
+        asker(
+            lambda some: personalizer.respond([example.query for example in chosen[some]], profiles[some]),
+            lambda error: Answer("", error=error.message),
+            slice(0, len(chosen)),
+            answers,
+        )
     except RunError as error:
         raise CutShortError(error, samples()) from error
     if len(answers) != len(chosen):
         raise ValueError(f"{batch.candidate.method}: {len(answers)} answers to {len(chosen)} queries")
     return samples()
-
-
-class _Respondent:
-    """Asks for the answers of a batch, and finds the queries that spoil it for the others."""
-
-    def __init__(self) -> None:
-        self._refused = 0
-
-    def __call__(
-        self,
-        personalizer: Personalizer,
-        queries: Sequence[Query],
-        profiles: Sequence[Profile],
-        answers: list[Answer],
-    ) -> None:
-        """Append the answers, in order. Raises `RunError` where asking on is no use."""
-        try:
-            answers += personalizer.respond(queries, profiles)
-            self._refused = 0
-        except RunError as error:
-            if len(queries) > 1:  # what has been answered is in the answer cache
-                half = len(queries) // 2
-                self(personalizer, queries[:half], profiles[:half], answers)
-                self(personalizer, queries[half:], profiles[half:], answers)
-                return
-            self._refused += 1
-            if isinstance(error, GoneError) or self._refused >= REFUSED_IN_A_ROW:
-                raise
-            answers.append(Answer("", error=error.message))
 
 
 def _keys(

@@ -2,13 +2,14 @@
 
 Lines are appended a batch at a time and synced, so a process killed at any moment loses at most the
 batch in flight. `resume` keeps the whole batches and drops the rest, a cut last line included: the
-next run computes the same batches again, and the file ends as if it had never stopped.
+next run computes the same batches again, and the file ends as if it had never stopped. Batches with a sample
+that failed are computed again too, and put in their place.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 
 from personakit.errors import RunError, UserError
+from personakit.files import whole_file
 from personakit.records import Answer, Context, Example, Profile
 from personakit.tasks import Task
 
@@ -102,10 +104,9 @@ def make_sample(
 
 def append_batch(path: Path, batch: Sequence[Sample]) -> None:
     """Append a batch in one write and sync it. Raises `RunError` where the disk is full."""
-    lines = b"".join(orjson.dumps(sample, option=orjson.OPT_APPEND_NEWLINE) for sample in batch)
     try:
         with path.open("ab") as log:
-            log.write(lines)
+            log.write(_lines(batch))
             log.flush()
             os.fsync(log.fileno())
     except OSError as error:
@@ -137,49 +138,71 @@ def read_samples(path: Path) -> Iterator[Sample]:
 
 
 def count_answers(folder: Path) -> int:
-    """Return how many samples the log in a folder holds; 0 where there is none."""
-    try:
-        with (folder / SAMPLES_FILE).open("rb") as log:
-            return sum(1 for _ in log)
-    except FileNotFoundError:
+    """Return how many samples of the log in a folder have an answer; 0 where there is no log."""
+    if not (folder / SAMPLES_FILE).exists():
         return 0
+    return sum(sample.error is None for sample in read_samples(folder / SAMPLES_FILE))
 
 
-def keep_whole_batches(path: Path, batches: Iterable[Iterable[tuple[str, int | None, str, str]]]) -> int:
-    """Cut the log after its last whole batch and return how many batches stand.
+def keep_whole_batches(
+    path: Path, batches: Iterable[Iterable[tuple[str, int | None, str, str]]]
+) -> tuple[int, list[int]]:
+    """Cut the log after its last whole batch; return how many stand, and the places of those that failed.
 
-    `batches` is the plan: for each batch the (method, seed, task, query id) of its samples in order.
+    `batches` is the plan: for each batch the (method, seed, task, query id) of its samples in order. One has
+    failed where a sample of it has an error: a failed request is no answer.
     Raises `UserError` where the log was written by another plan.
     """
+    failed: list[int] = []
     if not path.exists():
-        return 0
+        return 0, failed
     end, whole = 0, 0
     with path.open("rb") as log:
         for batch in batches:
-            position = end
+            position, errors = end, False
             for expected in batch:
                 line = log.readline()
                 if not line.endswith(b"\n"):
                     os.truncate(path, end)
-                    return whole
+                    return whole, failed
                 position += len(line)
-                found = _key_of(line)
+                found, error = _read_key(line)
                 if found != expected:
                     raise UserError(
                         f"{path}: sample {found} stands where {expected} was expected", hint=_OTHER_PLAN
                     )
+                errors = errors or error
+            if errors:
+                failed.append(whole)
             end, whole = position, whole + 1
         if log.read(1):
             raise UserError(f"{path}: holds more than the {whole} batches planned", hint=_OTHER_PLAN)
-    return whole
+    return whole, failed
 
 
-def _key_of(line: bytes) -> tuple[str, int | None, str, str] | None:
+def put_batches(path: Path, made: Mapping[int, Sequence[Sample]], sizes: Iterable[int]) -> None:
+    """Write the log anew with the batches at some places replaced, whole or not at all.
+
+    `sizes` are the samples of each batch, in order; a batch has as many after as before.
+    """
+    with whole_file(path) as temporary, path.open("rb") as log, temporary.open("wb") as new:
+        for place, size in enumerate(sizes):
+            lines = [log.readline() for _ in range(size)]
+            new.write(_lines(made[place]) if place in made else b"".join(lines))
+
+
+def _lines(samples: Iterable[Sample]) -> bytes:
+    return b"".join(orjson.dumps(sample, option=orjson.OPT_APPEND_NEWLINE) for sample in samples)
+
+
+def _read_key(line: bytes) -> tuple[tuple[str, int | None, str, str] | None, bool]:
+    """What a sample is about (None: it is no sample), and whether it failed."""
     try:
         sample = orjson.loads(line)
-        return sample["method"], sample["seed"], sample["task"], sample["query_id"]
+        key = sample["method"], sample["seed"], sample["task"], sample["query_id"]
+        return key, sample["error"] is not None
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+        return None, False
 
 
 def readable_context(context: Context) -> dict[str, Any]:

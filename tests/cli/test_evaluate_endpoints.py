@@ -76,6 +76,42 @@ def test_a_query_that_is_refused_by_itself_is_counted_and_never_scored(
     assert all("not this one" in line["error"] for line in lines if line["error"])
 
 
+def test_requests_that_failed_are_asked_again_on_resume_and_the_results_are_as_if_they_never_had(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...]
+) -> None:
+    def refuses(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if "eve is away" in prompt:
+            return 400, {}, json.dumps({"error": {"message": "not now"}}).encode()
+        return said("bye" if "fay is away" in prompt else "off, bye")
+
+    server = serve(refuses)
+    done = call(*asked)
+    assert done.status == 0, done.err
+    assert "3 requests failed and have no answer" in done.err
+    (folder,) = Path("runs").iterdir()
+    assert f"--output {folder} --resume" in done.err
+    before = sum(server.answered.values())
+
+    server.script = lambda number, body: said(
+        "bye" if "fay is away" in body["messages"][0]["content"] else "off, bye"
+    )
+    resumed = call(*asked, "--resume")  # finds the folder by itself
+    assert resumed.status == 0, resumed.err
+    assert "have no answer" not in resumed.err
+    assert {row["errors"] for row in resumed.document["rows"]} == {0}
+    assert sum(server.answered.values()) == before + 3
+    assert max(server.answered.values()) == 1, "no answer is paid for twice"
+    lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert len({line["query_id"] for line in lines}) == len(lines) == 9
+
+    alone = call(*asked, "--output", "alone")
+    assert alone.status == 0, alone.err
+    for name in ("results.json", "users.csv", "predictions/generic/LaMP_7.json"):
+        assert (folder / name).read_bytes() == Path("alone", name).read_bytes()
+    assert call(*asked, "--resume").status == 2  # nothing is left to resume
+
+
 def test_a_server_that_dies_leaves_partial_results_and_resume_asks_only_for_the_rest(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
 ) -> None:

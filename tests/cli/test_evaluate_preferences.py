@@ -159,6 +159,40 @@ def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
     assert len(server.bodies) == times, "no answer is paid for twice"
 
 
+def test_a_request_that_a_black_box_failed_is_left_out_told_and_asked_again_on_resume(
+    call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = True
+
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if body["model"] == "sorry" and failing and "tree 1" in prompt:
+            return 400, {}, json.dumps({"error": {"message": "not now"}}).encode()
+        if body["model"] == "sorry":
+            return said("told" if prompt.startswith("What is known of the person") else "alone")
+        return said("A" if prompt.split("Answer A: ")[1].split("\n")[0] == "told" else "B")
+
+    server = Server(script)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    asked = ["eval", "preference", "--run", world / "run0", "--baseline", "base", "--base", "openai:sorry"]
+    asked += ["--judge", "openai:judge2", "--json", "--output"]
+    try:
+        first = call(*asked, "failed")
+        failing = False
+        resumed = call(*asked, "failed", "--resume")
+        alone = call(*asked, "alone")
+    finally:
+        server.stop()
+    assert first.status == resumed.status == alone.status == 0, first.err + resumed.err
+    judged, later = first.document["judged"], resumed.document["judged"]
+    assert judged["failed"] == {"openai:sorry, no summary": 1, "openai:sorry, POPI's summary": 1}
+    assert "openai:sorry, no summary: 1 requests without an answer" in " ".join(first.document["notes"])
+    assert "2 requests failed and have no answer" in first.err
+    told = "openai:sorry, POPI's summary"
+    assert (judged["asked"][told], later["asked"][told], later["failed"]) == (3, 4, {})
+    assert Path("failed/results.json").read_bytes() == Path("alone/results.json").read_bytes()
+
+
 def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
     data = make_preferences(tmp_path / "long")
     lines = (data / "preferences" / "dev.jsonl").read_text().splitlines()

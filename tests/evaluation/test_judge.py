@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from personakit.errors import RunError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.instructions import answering, examples_of, facts, judge_log
 from personakit.evaluation.judge import Match, judge, read_verdict
@@ -106,3 +107,16 @@ def test_an_unread_verdict_is_counted_and_never_lost(tmp_path: Path) -> None:
     assert [values[name, "judge"] for name in answers] == [0.5, 1.0, None]
     assert values["long", "likelihood"] == -2.0  # two words and the end
     assert values["long", "exact"] == 0.0
+
+
+def test_a_match_that_the_judge_fails_on_is_unread_and_the_others_are_judged() -> None:
+    class Failing(Judge):
+        def generate(self, prompts: Sequence[str], **options: object) -> list[list[str]]:
+            if any("too long" in prompt for prompt in prompts):
+                raise RunError("refused", hint="none")
+            return super().generate(prompts, **options)
+
+    matches = [Match("q", "one two", "one"), Match("q", "too long", "one"), Match("q", "one", "one two")]
+    assert judge(matches, Failing()) == [1.0, None, 0.0]
+    with pytest.raises(RunError):
+        judge([Match("q", "too long", str(number)) for number in range(4)], Failing())

@@ -59,3 +59,57 @@ def test_where_nobody_answers_any_more_what_was_answered_is_kept_and_resumed(tmp
     alone = tmp_path / "alone"
     ask(alone, picky())
     assert (tmp_path / "samples.jsonl").read_bytes() == (alone / "samples.jsonl").read_bytes()
+
+
+def test_what_failed_is_asked_again_on_resume_and_stands_once_as_if_it_never_had(tmp_path: Path):
+    candidates = [Candidate(name, picky("3001", "3006", "4009")) for name in ("m", "n")]
+    evaluate(candidates, people(), TASKS, tmp_path, batch_size=4)
+    alone = evaluate([Candidate(name, Imitator) for name in "mn"], people(), TASKS, tmp_path / "alone")
+    assert (tmp_path / "samples.jsonl").read_bytes() != alone.read_bytes()
+    asked: list[list[str]] = []
+
+    class Counting(Imitator):
+        def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+            asked.append([query.id for query in queries])
+            return super().respond(queries, profiles)
+
+    mended = [Candidate(name, Counting) for name in "mn"]
+    log = evaluate(mended, people(), TASKS, tmp_path, batch_size=4, resume=True)
+    assert log.read_bytes() == alone.read_bytes()
+    # The batches that held one are asked again, as they were; those that did not are not.
+    whole = [[f"300{n}" for n in range(4)], [f"300{n}" for n in range(4, 8)], ["4008", "4009"]]
+    assert asked == whole * 2
+
+
+def test_where_nobody_answers_while_mending_what_stood_there_stays(tmp_path: Path):
+    ask(tmp_path, picky("3001", "3006"))
+    before = (tmp_path / "samples.jsonl").read_bytes()
+    with pytest.raises(GoneError):
+        ask(tmp_path, picky("3001", error=GoneError), resume=True)
+    assert (tmp_path / "samples.jsonl").read_bytes() == before
+    with pytest.raises(GoneError):  # the first of the two batches is mended before
+        ask(tmp_path, picky("3006", error=GoneError), resume=True)
+    errors = [sample.query_id for sample in read_samples(tmp_path / "samples.jsonl") if sample.error]
+    assert errors == ["3006"]
+
+
+def test_a_stopped_log_with_failed_answers_is_mended_and_finished(tmp_path: Path):
+    some = {"LaMP_3": people()["LaMP_3"]}
+    with pytest.raises(GoneError):
+        evaluate([Candidate("m", _failing_then_gone)], some, TASKS, tmp_path, batch_size=4)
+    assert [sample.error is None for sample in read_samples(tmp_path / "samples.jsonl")].count(False) == 1
+    assert all(answered for _, answered in ask(tmp_path, picky(), resume=True))
+    ask(tmp_path / "alone", picky())
+    assert (tmp_path / "samples.jsonl").read_bytes() == (tmp_path / "alone" / "samples.jsonl").read_bytes()
+
+
+def _failing_then_gone() -> Imitator:
+    class Failing(Picky):
+        refused = frozenset({"3001"})
+
+        def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+            if "3006" in {query.id for query in queries}:
+                raise GoneError("nobody there", hint="none")
+            return super().respond(queries, profiles)
+
+    return Failing()
