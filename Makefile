@@ -4,10 +4,12 @@
 #   TORCH   which torch to install first; any build can be chosen, such as the small CPU one:
 #           make demo TORCH='torch==2.13.0 --index-url ADDRESS'  (ADDRESS: see the README, "Which torch")
 #   VENV    where the environment is
+#   JOBS    how many test files run at once, on one thread each; PYTEST: further arguments for pytest
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 DEMO := runs/demo
@@ -26,7 +28,7 @@ demo: $(VENV)/.installed ## train, evaluate and run the built-in pair; a few min
 	@echo "report: $(DEMO)/eval/report.html"
 
 test: $(VENV)/.dev ## the test suite
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.dev ## style, types, and which room may import which
 	$(BIN)/ruff check .

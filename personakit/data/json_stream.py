@@ -28,6 +28,8 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?', re.DOTALL)
 _ANY_STRING = rb'"(?:[^"\\]|\\.)*"'
 _LONGEST_TAIL = 1024
 _GUESSES = 8
+# An error this close to the end of what was read may be mended by more; so as much of it can be quoted.
+_LOOK_AHEAD = 12
 _UTF8_BOM = b"\xef\xbb\xbf"
 _HINT_JSON = "check the file with `python -m json.tool FILE`, or fetch it again"
 
@@ -287,7 +289,7 @@ class ListReader:
 
     def _invalid(self, error: json.JSONDecodeError) -> UserError:
         offset = self._base + self._position + len(error.doc[: error.pos].encode())
-        found = error.doc[error.pos : error.pos + 20]
+        found = error.doc[error.pos : error.pos + _LOOK_AHEAD]
         return UserError(
             f"{self.path}, item {self.number}: not valid JSON at byte {offset}, {found!r}: {error.msg}",
             hint=_HINT_JSON,
@@ -322,4 +324,4 @@ class ListReader:
 
 def _may_be_cut(error: json.JSONDecodeError, text: str) -> bool:
     """True where more text could still mend the error: it lies at the very end."""
-    return error.msg.startswith("Unterminated string") or error.pos >= len(text) - 12
+    return error.msg.startswith("Unterminated string") or error.pos >= len(text) - _LOOK_AHEAD
