@@ -18,6 +18,7 @@ from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
 from personakit.models.clock import Clock
+from personakit.models.refusal import refused_by
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
 from personakit.tasks.profile_prompt import cut
@@ -218,6 +219,7 @@ _MEMORY_PROMPT = (
     "to answer for them: preferences, habits, tone, favourite words, how they judge. One fact a line, and "
     "nothing else.\n\n{items}\n\nFacts:\n"
 )
+NOTES_REFUSED = "the model refused to note facts about the user"
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
 
 
@@ -238,7 +240,7 @@ class Memory:
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Note what is new of the users, then answer all queries in one call of the model."""
         clock = Clock(self.model)
-        noted, cost = self._notes(queries, profiles)
+        noted, cost, refused = self._notes(queries, profiles)
         contexts = self._contexts(queries, profiles, noted)
         seconds = clock.seconds() / max(1, len(queries))
         plain = [get_task(query.task).prompt(query) for query in queries]
@@ -250,6 +252,7 @@ class Memory:
                 answer,
                 tokens=answer.tokens + unpaid.pop(_told_by(query, profile), 0),
                 seconds=answer.seconds + seconds,
+                degraded=NOTES_REFUSED if _told_by(query, profile) in refused else None,
             )
             for query, profile, answer in zip(queries, profiles, answers, strict=True)
         ]
@@ -258,13 +261,13 @@ class Memory:
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | facts, query) in nats."""
-        noted, _ = self._notes(queries, profiles)
+        noted, _, _ = self._notes(queries, profiles)
         return self.model.score(self._prompts(queries, self._contexts(queries, profiles, noted)), texts)
 
     def _notes(
         self, queries: Sequence[Query], profiles: Sequence[Profile]
-    ) -> tuple[dict[str, list[str]], dict[str, int]]:
-        """The facts of each history, by its content, and the tokens that took."""
+    ) -> tuple[dict[str, list[str]], dict[str, int], set[str]]:
+        """The facts of each history, by its content, the tokens that took, and of which some were refused."""
         prompts: dict[str, list[str]] = {}
         for query, profile in zip(queries, profiles, strict=True):
             key = _told_by(query, profile)
@@ -281,7 +284,10 @@ class Memory:
             key: sum(count(prompt) + count(replies[prompt]) for prompt in some)
             for key, some in prompts.items()
         }
-        return facts, cost
+        refused = {
+            key for key, some in prompts.items() if any(refused_by(replies[prompt]) for prompt in some)
+        }
+        return facts, cost, refused
 
     def _questions(self, profile: Profile) -> Iterator[str]:
         for start in range(0, len(profile.items), MEMORY_ITEMS):
@@ -360,6 +366,7 @@ def _answers(
                 tokens=prompt_tokens + model.count_tokens(text),
                 context_tokens=0 if prompt == bare else prompt_tokens - model.count_tokens(bare),
                 seconds=seconds,
+                refused=refused_by(text),
             )
         )
     return answers

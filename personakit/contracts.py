@@ -48,7 +48,10 @@ class LanguageModel(Protocol):
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """Return `samples` completions per prompt; temperature 0 is greedy."""
+        """Return `samples` completions per prompt; temperature 0 is greedy.
+
+        One that a server refused is a `models.refusal.Refusal`, whose text is mostly empty.
+        """
         ...
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:

@@ -160,7 +160,8 @@ class Answer:
     `tokens` counts prompt and completion over *all* calls made for this answer, the generic one
     included; `context_tokens` only those that told a model about the user. `trace` holds named
     intermediate texts (RPO: evidence and plan). `error` is set when there is no answer,
-    `degraded` when a fallback was used; both say why in words.
+    `degraded` when a fallback was used, `refused` when a model refused (`models/refusal.py`) and `text` is
+    what it said, or what became of that; each says why in words.
     """
 
     text: str
@@ -172,3 +173,4 @@ class Answer:
     seconds: float = 0.0
     error: str | None = None
     degraded: str | None = None
+    refused: str | None = None

@@ -191,6 +191,7 @@ def document_of(query: Query, profile: Profile, answer: Answer) -> dict[str, Any
         "seconds": answer.seconds,
         "error": answer.error,
         "degraded": answer.degraded,
+        "refused": answer.refused,
     }
 
 
@@ -236,6 +237,8 @@ def _answer(
         raise RunError(f"no answer: {answer.error}", hint="--debug and the run's log may say more")
     if answer.degraded is not None:
         note(f"degraded: {answer.degraded}")
+    if answer.refused is not None:
+        note(f"the model refused: {answer.refused}")
     return answer
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from personakit.contracts import LanguageModel
 from personakit.evaluation.asking import Asker
+from personakit.models.refusal import refused_by
 
 #: Enough for "A", "B", "tie" and a few words around it.
 VERDICT_TOKENS = 16
@@ -60,7 +61,8 @@ def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
         )
     verdicts: list[float | None] = [0.5] * len(matches)
     for number, place in enumerate(open_matches):
-        first, second = (read_verdict(replies[2 * number + turn][0]) for turn in (0, 1))
+        said = [replies[2 * number + turn][0] for turn in (0, 1)]
+        first, second = (None if refused_by(reply) else read_verdict(reply) for reply in said)
         verdicts[place] = None if first is None or second is None else (first + 1 - second) / 2
     return verdicts
 

@@ -54,9 +54,9 @@ def facts_of(task: Task, find_facts: FactFinder = entities_and_numbers) -> TaskF
 class Costs:
     """What a method's answers took, and what went wrong, summed over samples and seeds.
 
-    Counts of samples: `errors` (no answer, left out of every score), `degraded` (a fallback
-    answered), `unparsable` (scored by the task's rule for what it cannot read), `empty_profiles`
-    (nothing known of the user).
+    Counts of samples: `errors` (no answer, left out of every score), `refused` (scored as what the
+    model said, mostly nothing), `degraded` (a fallback answered), `unparsable` (scored by the task's rule
+    for what it cannot read), `empty_profiles` (nothing known of the user).
     """
 
     samples: int = 0
@@ -64,6 +64,7 @@ class Costs:
     context_tokens: float = 0
     seconds: float = 0
     errors: int = 0
+    refused: int = 0
     degraded: int = 0
     unparsable: int = 0
     empty_profiles: int = 0
@@ -75,6 +76,7 @@ class Costs:
         self.context_tokens += sample.context_tokens
         self.seconds += sample.seconds
         self.errors += sample.error is not None
+        self.refused += sample.refused is not None
         self.degraded += sample.degraded is not None
         self.unparsable += sample.unparsable
         self.empty_profiles += sample.profile_items == 0

@@ -70,6 +70,7 @@ def _sample(batch: Batch, example: Example, profile: Profile, answer: Answer) ->
         context_tokens=answer.context_tokens,
         seconds=round(answer.seconds, 6),
         error=answer.error,
+        refused=answer.refused,
     )
 
 
@@ -86,7 +87,8 @@ def judge_answers(
 
     `known` says in words what is known of a user; `against` names the row that each row's answers are set
     against. `rows` have the share of wins (ties half) with intervals; `unread` counts, by row, verdicts
-    that could not be read, of `asked`; `failed` the answers that were not given, which are in neither.
+    that could not be read, of `asked`; `failed` the answers that were not given, which are in neither;
+    `refused` those that the model refused, which are judged as they stand.
     """
     samples = list(read_samples(folder / ANSWERS_FILE))
     places, matches = [], []
@@ -111,11 +113,13 @@ def judge_answers(
     with whole_file(folder / JUDGED_FILE) as temporary:
         append_batch(temporary, scored)
     failed = Counter(each.method for each in samples if each.error is not None)
+    refused = Counter(each.method for each in samples if each.refused is not None)
     found = {
         "against": dict(against),
         "asked": dict(asked_of),
         "unread": dict(unread),
         "failed": dict(failed),
+        "refused": dict(refused),
     }
     read = [each for each in scored if each.scores is not None]
     if not read:

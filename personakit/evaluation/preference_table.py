@@ -135,6 +135,8 @@ def _counts(results: Mapping[str, Any]) -> Iterable[str]:
             yield f"{method}: none of the judge's {count} verdicts could be read."
     for method, count in results.get("judged", {}).get("failed", {}).items():
         yield f"{method}: {count} requests without an answer, left out of the judge's share."
+    for method, count in results.get("judged", {}).get("refused", {}).items():
+        yield f"{method}: {count} requests refused by the model, judged as they stand: mostly empty."
     for method, cost in results["adapters"].items():
         yield (
             f"{method}: an adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "

@@ -266,6 +266,7 @@ def _costs(results: Mapping[str, Any], log: Path) -> list[dict[str, Any]]:
             "tokens": f"{cost.per_answer('tokens'):.0f}",
             "seconds": f"{cost.per_answer('seconds'):.3g}",
             "errors": cost.errors,
+            "refused": cost.refused,
             "degraded": cost.degraded,
             "unparsable": cost.unparsable,
             "empty_profiles": cost.empty_profiles,

@@ -180,6 +180,7 @@ def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[st
         "tokens": round(costs.per_answer("tokens"), DIGITS),
         "seeds": len(statistics.measurements.seeds[method]),
         "errors": costs.errors,
+        "refused": costs.refused,
         "degraded": costs.degraded,
         "unparsable": costs.unparsable,
         "empty_profiles": costs.empty_profiles,

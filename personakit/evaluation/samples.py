@@ -36,7 +36,8 @@ class Sample:
 
     `profile_of` is the user whose history was given (None: an empty one). `scores` are the task's
     metrics of this sample alone; `scores` and `utility` are None where there is no answer or no gold.
-    `unparsable` says that official scoring could not read the answer and took its rule for that.
+    `unparsable` says that official scoring could not read the answer and took its rule for that; `refused`
+    why a model refused, whose answer is scored as what it is.
     `context` is {"items": [{"id", "text"}], "summary", "prompts"}.
     """
 
@@ -61,6 +62,7 @@ class Sample:
     seconds: float = 0.0
     error: str | None = None
     degraded: str | None = None
+    refused: str | None = None
 
     @property
     def key(self) -> tuple[str, int | None, str]:
@@ -99,6 +101,7 @@ def make_sample(
         seconds=round(answer.seconds, 6),
         error=answer.error,
         degraded=answer.degraded,
+        refused=answer.refused,
     )
 
 

@@ -134,7 +134,7 @@ def _show(sample: Sample, baseline: Sample | None) -> Shown:
         utility=sample.utility,
         baseline=None if baseline is None else baseline.utility,
         outcome=_outcome(sample, baseline),
-        trouble=sample.error or sample.degraded,
+        trouble=sample.error or (sample.refused and f"refused: {sample.refused}") or sample.degraded,
     )
 
 

@@ -40,6 +40,7 @@ HOW_TO_READ_GAIN = (
 #: Counts worth a line where they are not 0, and what to call them.
 _TROUBLE = {
     "errors": "without an answer, left out of the score",
+    "refused": "refused by the model, scored as they stand: empty, or what was made of an empty draft",
     "degraded": "answered by a fallback",
     "unparsable": "that could not be read, scored by the task's rule for that",
     "empty_profiles": "without any history",
@@ -213,7 +214,7 @@ def _one_per_task(results: Mapping[str, Any], method: str) -> list[Mapping[str, 
 def _trouble(results: Mapping[str, Any], method: str) -> list[str]:
     """Count what went wrong; a control that is given no history on purpose need not be told about."""
     rows = _one_per_task(results, method)
-    counts = {name: sum(row[name] for row in rows) for name in _TROUBLE}
+    counts = {name: sum(row.get(name, 0) for row in rows) for name in _TROUBLE}  # old results know fewer
     samples = sum(row["examples"] * row["seeds"] for row in rows)
     if counts["empty_profiles"] == samples:
         del counts["empty_profiles"]

@@ -19,6 +19,7 @@ from filelock import FileLock
 from personakit.contracts import LanguageModel
 from personakit.errors import RunError, UserError
 from personakit.files import cache_folder
+from personakit.models.refusal import Refusal
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
@@ -293,7 +294,8 @@ class CachedModel:
                 for prompt, texts in zip(chunk, rows, strict=True)
                 for key, text in zip(absent[prompt], texts, strict=True)
             }
-            self.cache.put(new, seconds=time.perf_counter() - began)
+            answered = {key: text for key, text in new.items() if not isinstance(text, Refusal)}
+            self.cache.put(answered, seconds=time.perf_counter() - began)
             answers.update(new)
             tell(start + len(chunk))
         return answers

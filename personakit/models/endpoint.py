@@ -18,11 +18,13 @@ from personakit.config.endpoint import EndpointSettings
 from personakit.errors import GoneError, RunError, UserError
 from personakit.models.address import check_address, check_key, shown_address
 from personakit.models.patience import GaveUpError, Patience, StoppedError, ask_patiently
+from personakit.models.refusal import NO_TEXT, REFUSED_CODES, Refusal, read_refusal
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
 _BAD_REQUEST = frozenset({400, 422})
 #: Refusals that would meet any other request too.
 _FOR_ALL = frozenset({401, 404, 429})
+_REASONS = 3  # of refusals that are named
 _SHORT = 10.0  # seconds that a server gets which has been given up on
 
 _log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class EndpointModel:
         self.name = model
         self.base_url = check_address(base_url)
         self.unanswered = 0
-        """Requests that were answered without a text (a refusal), since construction."""
+        """Requests that were refused, or answered without a text, since construction."""
         self._key = check_key(key)
         self._concurrency = concurrency
         self._patience = patience or Patience()
@@ -130,8 +132,8 @@ class EndpointModel:
         """As `generate`, and hand over each answer the moment it is there.
 
         `keep(prompt's index, sample's number, text)` is called on the thread that received the answer, so
-        that a failure or a kill loses none that has come. Where the model gave no text (a refusal) the
-        answer is "" and is not handed over.
+        that a failure or a kill loses none that has come. Where the model refused, or gave no text,
+        the answer is a `Refusal` and is not handed over.
         """
         import httpx2
 
@@ -139,7 +141,7 @@ class EndpointModel:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         rows = [[""] * drawn for _ in prompts]
         stop = threading.Event()
-        silent: list[int] = []
+        silent: list[str] = []
         with httpx2.Client(headers=headers, timeout=self._patience_now().timeout) as client:
 
             def ask(index: int, sample: int) -> None:
@@ -154,10 +156,10 @@ class EndpointModel:
                 with contextlib.ExitStack() as failed:
                     failed.callback(stop.set)
                     text = self._text(self._post(client, body, max_new_tokens, stop), max_new_tokens)
-                    if text is None:
-                        silent.append(index)
+                    rows[index][sample] = text
+                    if isinstance(text, Refusal):
+                        silent.append(text.reason)
                     else:
-                        rows[index][sample] = text
                         keep(index, sample, text)
                     failed.pop_all()
 
@@ -176,8 +178,11 @@ class EndpointModel:
                 pool.shutdown(cancel_futures=True)
         if silent:
             self.unanswered += len(silent)
-            told = 'endpoint %s gave no text for %d of %d requests to "%s": empty answers, which are not kept'
-            _log.warning(told, self.address, len(silent), len(prompts) * drawn, self.name)
+            told = (
+                'endpoint %s refused %d of %d requests to "%s" (%s): mostly empty answers, which are not kept'
+            )
+            why = ", ".join(sorted(set(silent))[:_REASONS])
+            _log.warning(told, self.address, len(silent), len(prompts) * drawn, self.name, why)
         return [row if drawn == samples else row * samples for row in rows]
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
@@ -207,6 +212,8 @@ class EndpointModel:
                 hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command "
                 "again, with --resume where it has an output folder",
             ) from trouble
+        if response.status_code in _BAD_REQUEST and (code := self._code(response)) in REFUSED_CODES:
+            return {"choices": [{"message": {"refusal": f"status {response.status_code}, {code}"}}]}
         if response.status_code != 200:
             raise self._refused(response)
         try:
@@ -255,6 +262,13 @@ class EndpointModel:
             hint=hints.get(response.status_code, "see the server's own message"),
         )
 
+    def _code(self, response: Any) -> str | None:
+        try:
+            code = response.json()["error"]["code"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return code if isinstance(code, str) else None
+
     def _reason(self, response: Any) -> str:
         """The server's own words, in one line; some servers repeat the key they were given."""
         try:
@@ -265,22 +279,23 @@ class EndpointModel:
             message = message.replace(self._key, "[key]")
         return " ".join(message.split())[:200]
 
-    def _text(self, document: Any, max_new_tokens: int) -> str | None:
-        """The answer, None where the model gave none (a refusal)."""
+    def _text(self, document: Any, max_new_tokens: int) -> str:
+        """The answer; a `Refusal` where the model refused or gave no text."""
         try:
             choice = document["choices"][0]
-            content = choice["message"]["content"]
-        except (KeyError, IndexError, TypeError) as error:
+            reason = read_refusal(choice)
+            content = choice["message"]["content"] if reason is None else choice["message"].get("content")
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise RunError(
                 f"endpoint {self.address} answered without choices[0].message.content",
                 hint="check that the address is an OpenAI-compatible chat API",
             ) from error
-        if not content and choice.get("finish_reason") == "length":
+        # Half a character can be sent, but not stored.
+        text = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
+        if not text.strip() and choice.get("finish_reason") == "length":
             raise RunError(
                 f'model "{self.name}" at {self.address} spent all {max_new_tokens} tokens before it answered',
                 hint="raise decoding.max_new_tokens (a teacher's: trajectories.teacher_tokens), or have it "
                 "think less",
             )
-        if not isinstance(content, str):
-            return None
-        return content.encode("utf-8", "replace").decode()  # half a character can be sent, but not stored
+        return text if text.strip() and reason is None else Refusal(text, reason or NO_TEXT)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from personakit.data.lamp_formats import FORMATS
 from personakit.errors import UserError
+from personakit.models.refusal import Refusal
 
 if TYPE_CHECKING:
     from personakit.models.cache import KnownModel
@@ -115,7 +116,7 @@ class StandIn:
             prompts, samples=samples, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
         )
         return [
-            [self._changed(prompt, text) for text in texts]
+            [text if isinstance(text, Refusal) else self._changed(prompt, text) for text in texts]
             for prompt, texts in zip(prompts, answers, strict=True)
         ]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from personakit.contracts import LanguageModel
+from personakit.models.refusal import refused_by
 from personakit.records import Answer, Context, Profile, Query
 from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
@@ -47,7 +48,7 @@ class FromPrompts(ABC):
         texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
         seconds = (time.perf_counter() - started) / len(queries)
         return [
-            self._answer(query, each, text, seconds)
+            self._answer(query, each, _read(query, text), seconds, refused=refused_by(text))
             for query, each, text in zip(queries, prepared, texts, strict=True)
         ]
 
@@ -62,7 +63,9 @@ class FromPrompts(ABC):
         prepared = self.prepare(queries, profiles)
         return [self._answer(query, each, "", 0.0) for query, each in zip(queries, prepared, strict=True)]
 
-    def _answer(self, query: Query, prepared: Prepared, text: str, seconds: float) -> Answer:
+    def _answer(
+        self, query: Query, prepared: Prepared, text: str, seconds: float, *, refused: str | None = None
+    ) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
         return Answer(
@@ -73,6 +76,7 @@ class FromPrompts(ABC):
             context_tokens=0 if prepared.prompt == query.text else max(0, tokens - count(query.text)),
             seconds=seconds,
             degraded=prepared.degraded,
+            refused=refused,
         )
 
 
@@ -84,14 +88,14 @@ def left_out(dropped: Dropped) -> dict[str, str]:
 def _generate(
     model: LanguageModel, queries: Sequence[Query], prompts: Sequence[str], longest: int
 ) -> list[str]:
-    """Answer greedily, and read each answer as its task does; a task's answers have their own length."""
+    """Answer greedily; a task's answers have their own length."""
     lengths = [TASKS[query.task].max_new_tokens if query.task in TASKS else longest for query in queries]
     texts = [""] * len(prompts)
     for length in dict.fromkeys(lengths):
         places = [place for place, its_length in enumerate(lengths) if its_length == length]
         answers = model.generate([prompts[place] for place in places], max_new_tokens=length)
         for place, samples in zip(places, answers, strict=True):
-            texts[place] = _read(queries[place], samples[0])
+            texts[place] = samples[0]
     return texts
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.models.clock import Clock
+from personakit.models.refusal import refused_by
 from personakit.records import Answer, Context, Profile, Query
 from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
@@ -40,7 +41,7 @@ class Rewriter:
         if not queries:
             return []
         clock = Clock(self.base, self.model)
-        drafts, base_tokens = self._drafts(queries)
+        drafts, base_tokens, refusals = self._drafts(queries)
         contexts = self.provider.context(queries, profiles)
         places = [
             place
@@ -54,7 +55,10 @@ class Rewriter:
         }
         seconds = clock.seconds() / len(queries)
         return [
-            self._answer(query, draft, context, tokens, rewrites.get(place), seconds)
+            replace(
+                self._answer(query, draft, context, tokens, rewrites.get(place), seconds),
+                refused=refusals.get(place),
+            )
             for place, (query, draft, context, tokens) in enumerate(
                 zip(queries, drafts, contexts, base_tokens, strict=True)
             )
@@ -92,10 +96,11 @@ class Rewriter:
                 scores[place] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int]]:
-        """The generic answers and the tokens they took."""
+    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], dict[int, str]]:
+        """The generic answers, the tokens they took, and why the base refused, by place."""
         drafts = [""] * len(queries)
         tokens = [0] * len(queries)
+        refusals: dict[int, str] = {}
         for task, places in _by_task(queries, range(len(queries))):
             prompts = [task.prompt(queries[place]) for place in places]
             cap = self.max_draft_tokens or task.max_new_tokens
@@ -103,8 +108,10 @@ class Rewriter:
                 places, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
             ):
                 drafts[place] = draft_text(task, texts[0])
+                if (reason := refused_by(texts[0])) is not None:
+                    refusals[place] = reason
                 tokens[place] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
-        return drafts, tokens
+        return drafts, tokens, refusals
 
     def _prompt(self, query: Query, draft: str, context: Context) -> str:
         return rewriter_prompt(

@@ -112,6 +112,53 @@ def test_requests_that_failed_are_asked_again_on_resume_and_the_results_are_as_i
     assert call(*asked, "--resume").status == 2  # nothing is left to resume
 
 
+def refusing(prompt: str) -> Reply:
+    """Refuses what is said of Eve, in the ways that servers have."""
+    if "eve is away" not in prompt:
+        return said("off, bye")
+    if "eve is away 4" in prompt:
+        return 400, {}, json.dumps({"error": {"code": "content_filter", "message": "no"}}).encode()
+    message = {"content": None, "refusal": "I cannot say that."} if "eve is away 7" in prompt else {}
+    finish = "stop" if message else "content_filter"
+    return 200, {}, json.dumps({"choices": [{"message": message, "finish_reason": finish}]}).encode()
+
+
+def test_a_refusal_is_scored_as_the_empty_answer_it_is_counted_named_and_not_asked_for_again(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...]
+) -> None:
+    server = serve(lambda number, body: refusing(body["messages"][0]["content"]))
+    done = call(*asked, "--output", "out")
+    assert done.status == 0, done.err
+    assert "partial" not in done.document
+    rows = {row["metric"]: row for row in done.document["rows"] if row["task"] == "LaMP_7"}
+    assert (rows["rouge-1"]["refused"], rows["rouge-1"]["errors"]) == (3, 0)
+    lines = [json.loads(line) for line in Path("out/samples.jsonl").read_text().splitlines()]
+    refused = {line["refused"] for line in lines if line["refused"]}
+    assert refused == {"I cannot say that.", "finish_reason content_filter", "status 400, content_filter"}
+    assert [line["scores"]["rouge-1"] for line in lines if line["refused"]] == [0.0] * 3
+    answered = [line["scores"]["rouge-1"] for line in lines if not line["refused"]]
+    assert rows["rouge-1"]["value"] == pytest.approx(sum(answered) / 9, abs=1e-5)
+    assert "generic: 3 of 9 samples refused by the model" in Path("out/report.html").read_text()
+
+    times = len(server.bodies)
+    again = call(*asked, "--output", "out", "--resume")
+    assert again.status == 0, again.err
+    assert len(server.bodies) == times
+    assert call(*asked, "--resume").status == 2  # a refusal is an answer: nothing is left to ask
+
+
+def test_what_a_rewriter_makes_of_a_refused_draft_is_counted_too(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], tiny_run: Path
+) -> None:
+    serve(lambda number, body: refusing(body["messages"][0]["content"]))
+    rest = [word for word in asked if word not in ("--no-run", "generic", "--baseline")]
+    done = call(*rest, "--run", tiny_run, "--baseline", "generic", "--sample-id", "7d1", "--sample-id", "7d0")
+    assert done.status == 0, done.err
+    refused = {row["method"]: row["refused"] for row in done.document["rows"] if row["metric"] == "rouge-1"}
+    name = str(asked[4])
+    assert [count for method, count in refused.items() if name in method] == [1, 1]
+
+
 def test_a_server_that_dies_leaves_partial_results_and_resume_asks_only_for_the_rest(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
 ) -> None:

@@ -159,7 +159,7 @@ def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
     assert len(server.bodies) == times, "no answer is paid for twice"
 
 
-def test_a_request_that_a_black_box_failed_is_left_out_told_and_asked_again_on_resume(
+def test_what_a_black_box_failed_is_left_out_and_asked_again_and_what_it_refused_is_judged(
     call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = True
@@ -168,6 +168,9 @@ def test_a_request_that_a_black_box_failed_is_left_out_told_and_asked_again_on_r
         prompt = body["messages"][0]["content"]
         if body["model"] == "sorry" and failing and "tree 1" in prompt:
             return 400, {}, json.dumps({"error": {"message": "not now"}}).encode()
+        if body["model"] == "sorry" and "tree 3" in prompt:
+            refusal = {"message": {"content": None, "refusal": "I would rather not."}}
+            return 200, {}, json.dumps({"choices": [refusal]}).encode()
         if body["model"] == "sorry":
             return said("told" if prompt.startswith("What is known of the person") else "alone")
         return said("A" if prompt.split("Answer A: ")[1].split("\n")[0] == "told" else "B")
@@ -186,7 +189,10 @@ def test_a_request_that_a_black_box_failed_is_left_out_told_and_asked_again_on_r
     assert first.status == resumed.status == alone.status == 0, first.err + resumed.err
     judged, later = first.document["judged"], resumed.document["judged"]
     assert judged["failed"] == {"openai:sorry, no summary": 1, "openai:sorry, POPI's summary": 1}
-    assert "openai:sorry, no summary: 1 requests without an answer" in " ".join(first.document["notes"])
+    told = " ".join(first.document["notes"])
+    assert "openai:sorry, no summary: 1 requests without an answer" in told
+    assert judged["refused"] == later["refused"] == judged["failed"]
+    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they stand" in told
     assert "2 requests failed and have no answer" in first.err
     told = "openai:sorry, POPI's summary"
     assert (judged["asked"][told], later["asked"][told], later["failed"]) == (3, 4, {})

@@ -13,6 +13,7 @@ from personakit.evaluation.instructions import answering, examples_of, facts, ju
 from personakit.evaluation.judge import Match, judge, read_verdict
 from personakit.evaluation.results import compute_results
 from personakit.evaluation.runner import run_passes
+from personakit.models.refusal import Refusal
 from personakit.records import Answer, Instruction, Profile, Query
 
 
@@ -107,6 +108,14 @@ def test_an_unread_verdict_is_counted_and_never_lost(tmp_path: Path) -> None:
     assert [values[name, "judge"] for name in answers] == [0.5, 1.0, None]
     assert values["long", "likelihood"] == -2.0  # two words and the end
     assert values["long", "exact"] == 0.0
+
+
+def test_a_judge_that_refuses_has_given_no_verdict_whatever_it_began_to_say() -> None:
+    class Refusing(Judge):
+        def _verdict(self, prompt: str) -> str:
+            return Refusal("A", "finish_reason content_filter")
+
+    assert judge([Match("q", "one two", "one")], Refusing()) == [None]
 
 
 def test_a_match_that_the_judge_fails_on_is_unread_and_the_others_are_judged() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from personakit.models.cache import AnswerCache, CachedModel
 from personakit.models.endpoint import EndpointModel
 from personakit.models.open import open_language_model
 from personakit.models.patience import Patience, retry_after
+from personakit.models.refusal import refused_by
+from personakit.models.stand_ins import StandIn
 
 from .server import CUT, Reply, Server, echo, said
 
@@ -321,10 +324,51 @@ def test_a_refusal_is_an_empty_answer_that_is_told_and_not_kept(
     prompts = ["a", "bad", "b"]
     assert CachedModel(model, cache).generate(prompts, max_new_tokens=7) == [["a:0"], [""], ["b:0"]]
     assert (model.unanswered, len(cache)) == (1, 2)
-    assert "no text for 1 of 3 requests" in caplog.text
+    assert 'refused 1 of 3 requests to "m" (it gave no text)' in caplog.text
     server.script = echo
     assert CachedModel(model, cache).generate(prompts, max_new_tokens=7)[1] == ["bad:0"]
     assert len(server.bodies) == 4
+
+
+def choice(finish_reason: str = "stop", **message: Any) -> Reply:
+    found = {"message": {"role": "assistant", **message}, "finish_reason": finish_reason}
+    return 200, {}, json.dumps({"choices": [found]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "reason"),
+    [
+        (choice(content=None, refusal="I'm sorry,\nbut no."), "", "I'm sorry, but no."),
+        (choice("content_filter", content=""), "", "finish_reason content_filter"),
+        (choice("content_filter"), "", "finish_reason content_filter"),
+        (choice("content_filter", content="It is"), "It is", "finish_reason content_filter"),
+        (choice(content=""), "", "it gave no text"),
+        (choice(content=" \n"), " \n", "it gave no text"),
+        (
+            (400, {}, b'{"error": {"code": "content_filter", "message": "filtered by policy"}}'),
+            "",
+            "status 400, content_filter",
+        ),
+    ],
+)
+def test_every_kind_of_refusal_is_a_text_that_says_so_is_asked_once_and_is_not_kept(
+    serve: Callable[..., Server], tmp_path: Path, reply: Reply, text: str, reason: str
+) -> None:
+    server = serve(lambda number, body: reply)
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    [[said]] = CachedModel(EndpointModel("m", base_url=server.url), cache).generate(["p"], max_new_tokens=7)
+    assert (said, refused_by(said)) == (text, reason)
+    assert (len(cache), len(server.bodies)) == (0, 1)
+    assert refused_by(pickle.loads(pickle.dumps(said))) == reason  # it may come from another process
+    assert refused_by("an answer") is None
+
+
+def test_a_refusal_stays_one_behind_a_stand_in(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(lambda number, body: choice(content=None, refusal="no"))
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    model = CachedModel(StandIn(EndpointModel("m", base_url=server.url), "wordy"), cache)
+    [[said]] = model.generate(["p"], max_new_tokens=7)
+    assert (refused_by(said), len(cache)) == ("no", 0)
 
 
 def test_neither_key_nor_password_is_shown(serve: Callable[..., Server]) -> None:
