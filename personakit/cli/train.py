@@ -126,7 +126,7 @@ def _train(request: _Request) -> Result:
         note("dry run: nothing was trained or written")
         return plan
 
-    train, then = _opened(method)
+    train, then = _opened(method, settings)
     from personakit.training.progress import choose_progress
     from personakit.training.run import Run
 
@@ -138,7 +138,7 @@ def _train(request: _Request) -> Result:
     return Result(document, lambda out: out.print(harmless(str(run.folder))))
 
 
-def _opened(method: str) -> tuple[Callable[..., Any], str]:
+def _opened(method: str, settings: Any) -> tuple[Callable[..., Any], str]:
     """What trains a method, and the command that one goes on with."""
     if method == "rpo":
         from personakit.rpo.train import train_rpo
@@ -150,7 +150,8 @@ def _opened(method: str) -> tuple[Callable[..., Any], str]:
         return train_popi, "personakit eval preference"
     from personakit.pillow.train import train_pillow
 
-    return train_pillow, "personakit eval instruction"
+    # Where users' histories were picked from, LaMP's tasks are what it is for.
+    return train_pillow, "personakit eval lamp" if settings.data.tasks else "personakit eval instruction"
 
 
 def _settings(request: _Request, resumed: Path | None) -> Any:

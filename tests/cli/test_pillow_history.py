@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from personakit.cli import main
 from personakit.config import TrainPILLOW, load
 from personakit.data import open_examples
 from personakit.errors import UserError
@@ -125,3 +126,12 @@ def test_infer_shows_the_item_or_the_prompts_that_were_picked(
     assert sample.status == 0, sample.err
     assert "ask dev 0 of 0" in sample.out
     assert "shown      1. " in sample.out
+
+
+def test_training_on_histories_goes_on_with_their_tasks(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [f"model={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_3]", "matcher.m=1"]
+    settings += ["tuning.enabled=false", "controls.full_fine_tuning=false", "rl.steps=1"]
+    assert main(["train", "pillow", "--quiet", "--output", str(tmp_path / "run"), *settings]) == 0
+    assert f"next: personakit eval lamp --run {tmp_path / 'run'}" in capsys.readouterr().err
