@@ -99,6 +99,7 @@ def school(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan:
     import torch
 
     from personakit.training.precision import decide_precision
+    from personakit.training.progress import Staged, choose_progress
 
     precision = decide_precision("auto", "auto")
     print(f"{precision.device}, {precision.dtype}: {precision.reason}", flush=True)
@@ -111,31 +112,25 @@ def school(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan:
         model.parameters(), plan.learning_rate, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
     began, tokens = time.monotonic(), 0
-    for step, batch in enumerate(batches, 1):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * _rate(step, plan)
-        lessons = [_padded([rows[index] for index in batch], tokenizer.pad_token_id, precision.device)]
-        if step <= plan.copying_steps or step % 4 == 0:
-            lessons.append(_copying(words, 32, generator.randint(10, 40), generator.getrandbits(32)))
-        losses = []
-        for ids, labels in lessons:
-            with torch.autocast(precision.device, torch.bfloat16, enabled=precision.bf16):
-                loss = answer_loss(model, ids, labels)
-            loss.backward()
-            losses.append(loss.item())
-            tokens += ids.numel()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step % 100 == 0 or step == plan.steps:
-            seconds = time.monotonic() - began
-            left = seconds / step * (plan.steps - step)
-            copying = f", copying {losses[1]:.3f}" if len(losses) > 1 else ""
-            print(
-                f"step {step}/{plan.steps}: loss {losses[0]:.3f}{copying}, {tokens / seconds:,.0f} tokens/s, "
-                f"{left / 60:.1f} min left",
-                flush=True,
-            )
+    with Staged(choose_progress(), "schooling", plan.steps) as reporter:
+        for step, batch in enumerate(batches, 1):
+            for group in optimizer.param_groups:
+                group["lr"] = plan.learning_rate * _rate(step, plan)
+            lessons = [_padded([rows[index] for index in batch], tokenizer.pad_token_id, precision.device)]
+            if step <= plan.copying_steps or step % 4 == 0:
+                lessons.append(_copying(words, 32, generator.randint(10, 40), generator.getrandbits(32)))
+            losses = []
+            for ids, labels in lessons:
+                with torch.autocast(precision.device, torch.bfloat16, enabled=precision.bf16):
+                    loss = answer_loss(model, ids, labels)
+                loss.backward()
+                losses.append(loss.item())
+                tokens += ids.numel()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            facts = dict(zip(("loss", "copying"), losses, strict=False))
+            reporter.update(step, **facts, tokens_per_second=tokens / (time.monotonic() - began))
     model.to("cpu").eval()
 
 
