@@ -1,5 +1,7 @@
 """Registers a function as a command: every command gets `--json` and `--debug`, and returns a `Result`.
 
+A command's options are its parameters, or, where it hands them on together, the fields of a dataclass.
+
 While the function runs, stdout is stderr: no library can spoil a JSON document by printing.
 """
 
@@ -9,8 +11,9 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -34,27 +37,49 @@ def help_where_nothing_was_asked(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Register the decorated function under `name`; its docstring is the help text."""
+def command(
+    app: typer.Typer, name: str, options: type | None = None, *, leave_out: Collection[str] = ()
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Register the decorated function under `name`; its docstring is the help text.
+
+    `options` is a dataclass whose fields, but for those to `leave_out`, are the command's options: the
+    function is called with one. Without it the function's own parameters are.
+    """
 
     def register(function: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(function)
         def run(*, json: bool, debug: bool, **arguments: Any) -> None:
             del debug  # read by `main`, which is the one to print or keep the traceback
             with contextlib.redirect_stdout(sys.stderr):
-                result = function(**arguments)
+                result = function(**arguments) if options is None else function(options(**arguments))
             print_result(result, as_json=json)
 
-        signature = inspect.signature(function, eval_str=True)
-        extra = [
+        parameters = _parameters(function) if options is None else _parameters_of(options, leave_out)
+        parameters += [
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
             for option, kind in (("json", Json), ("debug", Debug))
         ]
-        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*signature.parameters.values(), *extra], return_annotation=None
-        )
-        run.__annotations__ = {**function.__annotations__, "json": Json, "debug": Debug, "return": None}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
         app.command(name)(run)
         return function
 
     return register
+
+
+def _parameters(function: Callable[..., Result]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+
+
+def _parameters_of(options: type, leave_out: Collection[str]) -> list[inspect.Parameter]:
+    kinds = get_type_hints(options, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            annotation=kinds[each.name],
+        )
+        for each in fields(options)
+        if each.name not in leave_out
+    ]

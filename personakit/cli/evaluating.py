@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, tell_failed, told
+from personakit.cli.evaluation_folder import again, begin, folder_for, tell_failed, told
+from personakit.cli.options import spread
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import RunError, UserError
 
@@ -16,36 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.cli.comparison import Examples
+    from personakit.cli.eval_options import Request
     from personakit.data.store import ExampleStore
     from personakit.methods import FinishedRun, Surroundings
 
 
 #: Whose runs' controls stand in the table where runs of several methods are given.
 _ORDER = ("rpo", "popi", "pillow")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call of `personakit eval`; see the options for what each means."""
-
-    suite: str
-    runs: list[Path]
-    no_run: bool
-    bases: list[str]
-    rows: list[str] | None
-    data: str | None
-    tasks: list[str] | None
-    split: str
-    limit: int | None
-    seed: int
-    output: Path | None
-    resume: bool
-    dry_run: bool = False
-    strict: bool = False
-    curves: Sequence[str] = ()
-    sample_ids: Sequence[str] = ()
-    concurrency: int | None = None
-    published: str | None = None
 
 
 def evaluate_request(request: Request) -> Result:
@@ -79,7 +57,7 @@ def evaluate_request(request: Request) -> Result:
     around = _surroundings(request, first, data, examples)
     rows_published = published(request.published, data, examples)
     leaks = look_for_leaks(data, runs, examples, strict=request.strict)
-    rows = choose_rows(request.rows, first, examples, around)
+    rows = choose_rows(request.rows or None, first, examples, around)
     unseen = _unseen(request, first, around)
     if request.dry_run:
         queries = {task: len(store) for task, store in examples.items()}
@@ -93,15 +71,7 @@ def evaluate_request(request: Request) -> Result:
             estimate_evaluation(rows, first, around, examples, unseen),
             at_once=around.settings.endpoint.requests_at_once,
         )
-    keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
-    looks = record_looks(
-        f"eval {request.suite}",
-        request.split,
-        folder,
-        [run.folder for run in runs],
-        tasks=list(examples),
-        methods=comparison.labels,
-    )
+    looks = begin(folder, made_by, tasks=list(examples), methods=comparison.labels)
     tasks = {task: get_task(task) for task in examples}
     find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
     facts = {task: facts_of(each, find_facts) for task, each in tasks.items()}
@@ -230,7 +200,7 @@ def _examples(request: Request, data: str) -> Examples:
     stores = [open_examples(data, task, request.split) for task in wanted]
     if request.sample_ids:
         return _chosen(stores, request.sample_ids)
-    return {store.task: _spread(store, request.limit) for store in stores}
+    return {store.task: spread(store, request.limit) for store in stores}
 
 
 def _chosen(stores: Sequence[ExampleStore], ids: Sequence[str]) -> Examples:
@@ -243,12 +213,6 @@ def _chosen(stores: Sequence[ExampleStore], ids: Sequence[str]) -> Examples:
             hint="the ids stand in the questions file, and in an evaluation's samples.jsonl",
         )
     return {store.task: store.subset(some) for store, some in zip(stores, places, strict=True) if some}
-
-
-def _spread(store: ExampleStore, limit: int | None) -> ExampleStore:
-    if limit is None or limit >= len(store):
-        return store
-    return store.subset([place * len(store) // limit for place in range(limit)])
 
 
 def _surroundings(request: Request, runs: list[FinishedRun], data: str, examples: Examples) -> Surroundings:

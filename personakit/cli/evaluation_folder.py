@@ -71,11 +71,21 @@ def tell_failed(failed: int, folder: Path) -> None:
         note(f"{failed} requests failed and have no answer; this asks for them again: {again(folder)}")
 
 
-def keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
-    """Write down what the answers rest on, or refuse to go on with answers that rest on something else.
+def begin(folder: Path, made_by: dict[str, Any], *, tasks: Sequence[str], methods: Sequence[str]) -> int:
+    """Write down what the answers will rest on, and a look at test; return how many looks that makes.
 
-    The log's own check knows methods, seeds and queries; not which run, base or data they came from.
+    `made_by` is what the results say of it: suite, split, runs and all else. Raises `UserError` where the
+    folder was begun with something else: the log's own check knows methods, seeds and queries; not which run,
+    base or data they came from. In this order, as a refused call is no look.
     """
+    _keep_plan(folder, made_by)
+    runs = [Path(run) for run in made_by["runs"]]
+    return _record_looks(
+        f"eval {made_by['suite']}", made_by["split"], folder, runs, tasks=tasks, methods=methods
+    )
+
+
+def _keep_plan(folder: Path, made_by: dict[str, Any]) -> None:
     from personakit.files import write_json
 
     path = folder / PLAN_FILE
@@ -118,7 +128,7 @@ def run_account(run: Path) -> str:
     return "\n".join(told)
 
 
-def record_looks(
+def _record_looks(
     command: str,
     split: str,
     folder: Path,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, told
+from personakit.cli.evaluation_folder import again, begin, folder_for, told
+from personakit.cli.options import spread
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.cli.eval_options import InstructionRequest
     from personakit.data.instructions import InstructionStore
     from personakit.pillow.answering import Offer
     from personakit.pillow.opening import PillowRun
@@ -21,24 +22,6 @@ if TYPE_CHECKING:
 SUITE = "instruction"
 VARIANTS_FILE = "variants.jsonl"
 JUDGED_FILE = "judged.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class InstructionRequest:
-    """One call of `personakit eval instruction`; see the options for what each means."""
-
-    runs: list[Path]
-    rows: list[str] | None
-    data: str | None
-    split: str
-    limit: int | None
-    seed: int
-    output: Path | None
-    resume: bool
-    dry_run: bool
-    judge: str | None
-    variants: bool
-    strict: bool = False
 
 
 def evaluate_instructions(request: InstructionRequest) -> Result:
@@ -60,7 +43,7 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
     # First: a refused call must not load models, or count as a look at test.
     folder = folder_for(SUITE, request.split, request.output, resume=request.resume)
     runs = _runs(request.runs)
-    names = choose_rows(request.rows, runs)
+    names = choose_rows(request.rows or None, runs)
     asked = _asked(request, runs[0])
     offers = _offers(runs, asked)
     kept_out = {
@@ -84,15 +67,7 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
         check_model(request.judge)
     examples = {TASK: examples_of(asked.rows, asked.user_ids)}
     check_candidates(rows.candidates, examples)
-    keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
-    looks = record_looks(
-        f"eval {SUITE}",
-        request.split,
-        folder,
-        [run.folder for run in runs],
-        tasks=[TASK],
-        methods=rows.labels,
-    )
+    looks = begin(folder, made_by, tasks=[TASK], methods=rows.labels)
     answer = answering(asked.rows, token_counter(runs[0].settings.model))
     logs = [folder / SAMPLES_FILE, folder / VARIANTS_FILE]
     with resumable(again(folder)), told() as progress:
@@ -177,17 +152,14 @@ def _asked(request: InstructionRequest, run: PillowRun) -> InstructionStore:
     settings = run.settings.data
     stores = [
         open_instructions(request.data or settings.path, request.split, task=task)
-        for task in settings.tasks or [None]
+        for task in settings.tasks or (None,)
     ]
     if len(stores) > 1:
         raise UserError(
             f"{run.folder} was trained on {len(stores)} tasks ({', '.join(settings.tasks)}), expected one",
             hint="evaluate it with `personakit eval lamp --run`",
         )
-    store = stores[0]
-    if request.limit is None or request.limit >= len(store):
-        return store
-    return store.subset([place * len(store) // request.limit for place in range(request.limit)])
+    return spread(stores[0], request.limit)
 
 
 def _offers(runs: list[PillowRun], asked: InstructionStore) -> dict[str, Offer]:

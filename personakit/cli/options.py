@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import typer
 
@@ -17,6 +17,26 @@ def at_least_one(value: int | None) -> int | None:
     return value
 
 
+class _Store(Protocol):
+    """A split of data of any kind."""
+
+    def __len__(self) -> int: ...
+
+    def subset(self: S, which: list[int], /) -> S:
+        """Return what stands at some places."""
+        ...
+
+
+S = TypeVar("S", bound=_Store)
+
+
+def spread(store: S, limit: int | None) -> S:
+    """Return at most `limit` of a split, spread over it so that many users are in."""
+    if limit is None or limit >= len(store):
+        return store
+    return store.subset([place * len(store) // limit for place in range(limit)])
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's, such as sft.steps=100."),
@@ -25,7 +45,7 @@ Run = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; by default the newest.")
 ]
 Runs = Annotated[
-    list[Path] | None,
+    list[Path],
     typer.Option("--run", metavar="DIR", help="A run's folder; repeatable; by default the newest."),
 ]
 Base = Annotated[
@@ -33,7 +53,7 @@ Base = Annotated[
     typer.Option("--base", metavar="MODEL", help="The black box; by default the one the run was trained on."),
 ]
 Bases = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
         "--base",
         metavar="MODEL",
@@ -50,7 +70,7 @@ RunData = Annotated[
     ),
 ]
 Tasks = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
         "--task", metavar="TASK", help="A task such as LaMP_3; repeatable; by default all there are."
     ),
@@ -61,7 +81,7 @@ Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N queries a task.")
 ]
 SampleIds = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option("--sample-id", metavar="ID", help="Only the query with this id; repeatable."),
 ]
 Concurrency = Annotated[

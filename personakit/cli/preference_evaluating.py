@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, folder_for, keep_plan, record_looks, tell_failed, told
+from personakit.cli.evaluation_folder import again, begin, folder_for, tell_failed, told
+from personakit.cli.options import spread
 from personakit.cli.output import Result, harmless, note, table
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.cli.eval_options import PreferenceRequest
     from personakit.cli.preference_rows import PreferenceComparison
     from personakit.data.preferences import PreferenceStore
     from personakit.evaluation.preferences import PreferencePairs
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
 SUITE = "preference"
 _UNCOUNTED = 32
 """Tokens that a chat template adds to a prompt, and a tokenizer's own beginning and end."""
-
-
-@dataclass(frozen=True, slots=True)
-class PreferenceRequest:
-    """One call of `personakit eval preference`; see the options for what each means."""
-
-    runs: list[Path]
-    bases: list[str]
-    rows: list[str] | None
-    data: str | None
-    split: str
-    limit: int | None
-    seed: int
-    output: Path | None
-    resume: bool
-    dry_run: bool = False
-    judge: str | None = None
-    per_user: bool = True
-    strict: bool = False
 
 
 def evaluate_preferences(request: PreferenceRequest) -> Result:
@@ -64,7 +46,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
     store = _users(request, data)
     personas = {user.user_id: user.persona for user in store if user.persona is not None}
     rows = choose_rows(
-        request.rows,
+        request.rows or None,
         runs,
         users=len(store),
         personas=personas,
@@ -83,15 +65,7 @@ def evaluate_preferences(request: PreferenceRequest) -> Result:
         return _planned(plan, judged=len({candidate.method for candidate in answered}) * len(store))
     examples = {TASK: pairs}
     check_candidates(comparison.candidates, examples)
-    keep_plan(folder, made_by)  # before the look is recorded: a refused call is no look
-    looks = record_looks(
-        f"eval {SUITE}",
-        request.split,
-        folder,
-        [run.folder for run in runs],
-        tasks=[TASK],
-        methods=comparison.labels,
-    )
+    looks = begin(folder, made_by, tasks=[TASK], methods=comparison.labels)
     with resumable(again(folder)), told() as progress:
         log = run_passes(
             comparison.candidates,
@@ -233,9 +207,7 @@ def _users(request: PreferenceRequest, data: str) -> PreferenceStore:
     store = open_preferences(data, request.split)
     for reason, skip in store.skipped.items():
         note(f"left out of {request.split}: {skip.count} {reason} (first: {skip.first})")
-    if request.limit is None or request.limit >= len(store):
-        return store
-    return store.subset([place * len(store) // request.limit for place in range(request.limit)])
+    return spread(store, request.limit)
 
 
 def _pairs(

@@ -41,15 +41,20 @@ DryRun = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
-@command(app, "rpo")
-def rpo(
-    overrides: Overrides = None,
-    config: Config = None,
-    output: Output = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-) -> Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One call; see the options for what each means."""
+
+    overrides: Overrides = None
+    config: Config = None
+    output: Output = None
+    resume: Resume = False
+    dry_run: DryRun = False
+    quiet: Quiet = False
+
+
+@command(app, "rpo", _Request)
+def rpo(request: _Request) -> Result:
     """Train RPO: a rewriter of generic answers.
 
     Asks the base model for its generic answers (each is kept, none is asked for twice), writes
@@ -57,68 +62,41 @@ def rpo(
     reinforcement learning (not with stages=sft), and trains context injection on the same data as a
     control.
     """
-    return _train(_Request("rpo", config, overrides or [], output, resume, dry_run, quiet))
+    return _train("rpo", request)
 
 
-@command(app, "popi")
-def popi(
-    overrides: Overrides = None,
-    config: Config = None,
-    output: Output = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-) -> Result:
+@command(app, "popi", _Request)
+def popi(request: _Request) -> Result:
     """Train POPI: a model that writes a user's summary, and one that answers from it.
 
     Fine-tunes both on plain summaries written by code (not with warm_start.enabled=false), trains them
     together on what users prefer, and, where asked, trains what POPI is set against on the same pairs
     (controls.population_dpo, controls.frozen_generator).
     """
-    return _train(_Request("popi", config, overrides or [], output, resume, dry_run, quiet))
+    return _train("popi", request)
 
 
-@command(app, "pillow")
-def pillow(
-    overrides: Overrides = None,
-    config: Config = None,
-    output: Output = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-) -> Result:
+@command(app, "pillow", _Request)
+def pillow(request: _Request) -> Result:
     """Train PILLOW: a matching network that picks prompts from a pool.
 
     Fine-tunes the model on instructions with LoRA (and, as a yardstick, all its weights), then trains the
     matching network by reinforcement learning on other instructions: what it picks is paid by how well the
     tuned model answers with it.
     """
-    return _train(_Request("pillow", config, overrides or [], output, resume, dry_run, quiet))
+    return _train("pillow", request)
 
 
-@dataclass(frozen=True)
-class _Request:
-    """One call; see the options for what each means."""
-
-    method: str
-    config: str | None
-    overrides: list[str]
-    output: Path | None
-    resume: bool
-    dry_run: bool
-    quiet: bool
-
-
-def _train(request: _Request) -> Result:
+def _train(method: str, request: _Request) -> Result:
     """Train one method from its options to its run's folder."""
     from personakit.methods import offer_runs
     from personakit.training.processes import from_first, is_first
 
     offer_runs()  # runs may stand where a retriever is named
-    method, output = request.method, request.output
+    output = request.output
     if request.resume and output is None:
         output = from_first(lambda: _newest_stopped(method))
-    settings = _settings(request, output if request.resume else None)
+    settings = _settings(method, request, output if request.resume else None)
     if request.dry_run:
         from personakit.cli.train_plans import PLANS
 
@@ -154,14 +132,14 @@ def _opened(method: str, settings: Any) -> tuple[Callable[..., Any], str]:
     return train_pillow, "personakit eval lamp" if settings.data.tasks else "personakit eval instruction"
 
 
-def _settings(request: _Request, resumed: Path | None) -> Any:
+def _settings(method: str, request: _Request, resumed: Path | None) -> Any:
     """The named config, or, for a run that goes on and is told nothing else, the run's own."""
     from personakit.config import SCHEMAS, find_config, load
 
-    schema = SCHEMAS[request.method]
+    schema, overrides = SCHEMAS[method], request.overrides or []
     if resumed is not None and request.config is None and (resumed / "config.yaml").is_file():
-        return load(schema, resumed / "config.yaml", request.overrides)
-    return load(schema, find_config(request.config or "lamp-mini", request.method), request.overrides)
+        return load(schema, resumed / "config.yaml", overrides)
+    return load(schema, find_config(request.config or "lamp-mini", method), overrides)
 
 
 def _newest_stopped(method: str) -> Path:
