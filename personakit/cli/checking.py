@@ -100,30 +100,19 @@ def look_for_pair_leaks(
     return Found(find_pair_leaks(TASK, pairs, pairs.rejected, users, known), unknown).tell(strict=strict)
 
 
-def look_for_instruction_leaks(
-    data: str, split: str, task: str | None, runs: Sequence[Trained], asked: InstructionStore, *, strict: bool
-) -> Found:
-    """The same of instructions; those of a LaMP `task` have users, who may be in training too."""
-    from personakit.data import available, open_examples
+def look_for_instruction_leaks(runs: Sequence[Trained], asked: InstructionStore, *, strict: bool) -> Found:
+    """The same of instructions, which are nobody's: those that a run was trained on."""
     from personakit.evaluation.instructions import TASK
-    from personakit.evaluation.leaks import Asked, seen_in_training, store_asked, users_in_training
+    from personakit.evaluation.leaks import Asked, seen_in_training
     from personakit.pillow.encoding import question
     from personakit.training.seen import seen_digest
 
     known, unknown = _trained_on(runs)
-    if task is None:
-        digests = [
-            Asked(one.id, user, seen_digest(question(one), one.output))
-            for one, user in zip(asked.rows, asked.user_ids, strict=True)
-        ]
-        return Found(list(seen_in_training(TASK, digests, known)), unknown).tell(strict=strict)
-    wanted = {one.id for one in asked.rows}
-    whole = open_examples(data, task, split)
-    store = whole.subset([place for place, id in enumerate(whole.query_ids) if id in wanted])
-    leaks = list(seen_in_training(task, store_asked(store), known))
-    if split != "train" and (task, "train") in available(data):
-        leaks = [*users_in_training(store, open_examples(data, task, "train")), *leaks]
-    return Found(leaks, unknown).tell(strict=strict)
+    digests = [
+        Asked(one.id, user, seen_digest(question(one), one.output))
+        for one, user in zip(asked.rows, asked.user_ids, strict=True)
+    ]
+    return Found(list(seen_in_training(TASK, digests, known)), unknown).tell(strict=strict)
 
 
 def _trained_on(runs: Sequence[Trained]) -> tuple[Mapping[str, frozenset[str]], list[str]]:

@@ -51,11 +51,7 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
         "prompts": sum(len(offer.kept_out) for offer in offers.values()),
     }
     note(kept_out_sentence(kept_out))
-    data = request.data or runs[0].settings.data.path
-    tasks = runs[0].settings.data.tasks
-    leaks = look_for_instruction_leaks(
-        data, request.split, tasks[0] if tasks else None, runs, asked, strict=request.strict
-    )
+    leaks = look_for_instruction_leaks(runs, asked, strict=request.strict)
     smallest = min(len(offer.pool) for offer in offers.values())
     rows = make_rows(names, runs, lambda query: offers[query.id], smallest, variants=request.variants)
     made_by = _made_by(request, runs, names, asked, offers)
@@ -85,7 +81,7 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
     results: dict[str, Any] = compute_results(
         scored, facts(judged=request.judge is not None), rows.claims(), made_by=made_by, seed=request.seed
     )
-    results["users_are"] = "users" if asked.pools is not None else "instructions"
+    results["users_are"] = "instructions"
     prompts = _common_prompts(offers)
     training = training_of(rows.labels, [_compute(run) for run in runs])
     results |= {
@@ -136,7 +132,12 @@ def _runs(folders: list[Path]) -> list[PillowRun]:
     from personakit.methods import newest_run, read_pillow_run
 
     runs = [read_pillow_run(folder) for folder in folders or [newest_run("pillow")]]
-    for run in runs[1:]:
+    for run in runs:
+        if run.settings.data.tasks:
+            raise UserError(
+                f"{run.folder} picks from users' histories, expected a run on one pool of prompts",
+                hint=f"evaluate it with `personakit eval lamp --run {run.folder}`",
+            )
         if replace(run.settings, seed=0) != replace(runs[0].settings, seed=0):
             raise UserError(
                 f"{runs[0].folder} and {run.folder} were trained with different settings",
@@ -150,28 +151,14 @@ def _asked(request: InstructionRequest, run: PillowRun) -> InstructionStore:
     from personakit.data.instructions import open_instructions
 
     settings = run.settings.data
-    stores = [
-        open_instructions(request.data or settings.path, request.split, task=task)
-        for task in settings.tasks or (None,)
-    ]
-    if len(stores) > 1:
-        raise UserError(
-            f"{run.folder} was trained on {len(stores)} tasks ({', '.join(settings.tasks)}), expected one",
-            hint="evaluate it with `personakit eval lamp --run`",
-        )
-    return spread(stores[0], request.limit)
+    return spread(open_instructions(request.data or settings.path, request.split), request.limit)
 
 
 def _offers(runs: list[PillowRun], asked: InstructionStore) -> dict[str, Offer]:
-    """What each instruction may be shown: the runs' pool, or the history of its user."""
+    """What each instruction may be shown: the runs' pool, without what gives its answer away."""
     from personakit.data.instructions import kept_out
     from personakit.pillow.answering import Offer
 
-    if asked.pools is not None:
-        return {
-            one.id: Offer(one, pool, kept_out([one], pool)[0])
-            for one, pool in zip(asked.rows, asked.pools, strict=True)
-        }
     pool = runs[0].pool
     for run in runs:
         if pool is None or run.pool is None or run.pool.fingerprint != pool.fingerprint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from personakit.cli import main
 from personakit.evaluation.samples import read_samples
 
 from .conftest import Call
-from .tiny_pillow import SPLITS, make_instructions, make_pillow_run
+from .tiny_pillow import SPLITS, make_history_run, make_instructions, make_pillow_run
 
 ROWS = [
     "LoRA alone",
@@ -249,23 +248,11 @@ def test_instructions_that_a_run_was_trained_on_are_told_and_strict_stops_there(
     assert clean.status == 0, clean.err
 
 
-def test_instructions_of_a_task_have_users_who_may_be_in_training(tiny_data: Path, tmp_path: Path) -> None:
-    from personakit.cli.checking import look_for_instruction_leaks
-    from personakit.data import open_examples
-    from personakit.data.instructions import open_instructions
-    from personakit.training.seen import store_digests
-
-    data = shutil.copytree(tiny_data, tmp_path / "data")
-    trained = open_examples(data, "LaMP_7", "dev").subset([2])
-    (tmp_path / "trained_on.txt").write_text("\n".join(store_digests(trained)))
-    for kind in ("questions", "outputs"):
-        shutil.copy(data / "LaMP_7" / f"dev_{kind}.json", data / "LaMP_7" / f"train_{kind}.json")
-    asked = open_instructions(data, "dev", task="LaMP_7").subset([0, 2])
-
-    @dataclass
-    class Ran:
-        folder: Path = tmp_path
-
-    found = look_for_instruction_leaks(str(data), "dev", "LaMP_7", [Ran()], asked, strict=False)
-    users = [(leak.kind, leak.query_id) for leak in found.leaks]
-    assert users == [("user_in_training", "7d0"), ("user_in_training", "7d2"), ("trained_on", "7d2")]
+def test_a_run_on_histories_is_sent_to_the_evaluation_of_their_tasks(
+    call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    run = make_history_run(tmp_path / "run", tiny_model, tiny_data)
+    done = call("eval", "instruction", "--run", str(run))
+    assert done.status == 2
+    assert f"{run} picks from users' histories" in done.err
+    assert f"hint: evaluate it with `personakit eval lamp --run {run}`" in done.err
