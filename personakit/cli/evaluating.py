@@ -190,6 +190,12 @@ def _examples(request: Request, data: str) -> Examples:
     there = [task for task, split in available(data) if split == request.split]
     if request.suite == "lamp":
         there = [task for task in there if task.startswith("LaMP")]
+    elif request.suite not in there:
+        raise UserError(
+            f'{data} has no people\'s rewrites of texts with the split "{request.split}"',
+            hint="name a folder of them with --data; `personakit data import` makes one of a table of "
+            "originals and rewrites",
+        )
     wanted = request.tasks or there
     if not wanted:
         found = sorted({split for _, split in available(data)})

@@ -80,9 +80,9 @@ def find_leaks(
     for task, store in examples.items():
         leaks += _in_profiles(store)
         if task in training and training[task].split != store.split:
-            leaks += users_in_training(store, training[task])
+            leaks += _users_in_training(store, training[task])
         if trained_on:
-            leaks += seen_in_training(task, store_asked(store), trained_on)
+            leaks += seen_in_training(task, _store_asked(store), trained_on)
     return leaks
 
 
@@ -120,12 +120,12 @@ def seen_in_training(
                 yield Leak(TRAINED, task, query_id, user_id, run)
 
 
-def store_asked(store: ExampleStore) -> Iterator[Asked]:
+def _store_asked(store: ExampleStore) -> Iterator[Asked]:
     """Yield what is asked in a split of a LaMP task."""
     return map(Asked, store.query_ids, store.user_ids, store_digests(store))
 
 
-def users_in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:
+def _users_in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:
     """Yield a leak for each query whose user is in the training split too."""
     if store.made_user_ids or training.made_user_ids:
         places = with_a_shared_profile(store.item_digests(), training.item_digests())

@@ -64,3 +64,10 @@ def test_every_control_and_unseen_base_is_a_row(
     )
     assert " gain" in printed.out
     assert "does not beat" not in printed.out
+
+
+def test_data_without_rewrites_is_one_sentence_that_says_where_they_come_from(call: Call) -> None:
+    done = call("eval", "rewriting", "--no-run", "--data", "lamp-mini")
+    assert done.status == 2
+    assert "lamp-mini has no people's rewrites" in done.err
+    assert "--data" in done.err
