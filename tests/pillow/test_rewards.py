@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from personakit.models.local import LocalModel
@@ -36,6 +38,22 @@ def test_weights_add_up_and_prompts_cost(model: LocalModel, monkeypatch: pytest.
     weights = {"rouge-L": 0.5, "exact": 0.25, "likelihood": 0.0}
     reward = TextReward(model, Templated("plain"), weights, max_new_tokens=4, prompt_cost=0.1)
     assert reward([Shown(ASKED, (ONE, OTHER)), Shown(ASKED, ())]) == pytest.approx([0.55, 0.75])
+
+
+def test_cosine_is_of_the_written_answer_with_the_reference(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Letters:
+        fingerprint = "letters"
+
+        def encode(self, texts: Sequence[str]) -> Any:
+            return np.array([[text.count("b"), text.count("e")] for text in texts], np.float32)
+
+    monkeypatch.setattr(LocalModel, "generate", lambda self, prompts, **_: [["bbe"] for _ in prompts])
+    reward = TextReward(model, Templated("plain"), {"cosine": 1.0}, max_new_tokens=4, encoder=Letters())
+    # (2, 1) with (1, 2) of the reference "bee"; an answer that is all zeros is as far as can be.
+    assert reward([Shown(ASKED, (ONE,))]) == pytest.approx([0.8])
+    assert reward([Shown(replace(ASKED, output="ant"), (ONE,))]) == [0.0]
 
 
 def test_nothing_is_paid_for_twice_by_any_run(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
