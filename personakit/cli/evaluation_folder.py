@@ -167,13 +167,14 @@ def told() -> Iterator[Callable[[int, int], None]]:
     from personakit.training.progress import choose_progress
 
     progress = choose_progress()
-    begun = False
+    latest, all_ = -1, -1
 
     def tell(done: int, total: int) -> None:
-        nonlocal begun
-        if not begun:
+        nonlocal latest, all_
+        if total != all_ or done < latest:  # another log's answers begin
+            progress.finish()
             progress.start("answers", total, done)
-            begun = True
+        latest, all_ = done, total
         progress.update(done)
 
     try:

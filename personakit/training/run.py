@@ -19,6 +19,7 @@ import datetime
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -30,12 +31,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from personakit import __version__
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.files import whole_file, write_json, write_text
 from personakit.training.processes import from_first, process_count
 
 #: A start that was killed before run.json was written leaves no more than these.
 _LEFT_BY_A_KILL = (".lock", "config.yaml")
+#: What a run holds before anything was computed.
+_NOTHING_MADE = {*_LEFT_BY_A_KILL, "run.json", "trained_on.txt", "pool.jsonl"}
 _DISTRIBUTIONS = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -44,11 +47,14 @@ class Run:
 
     Use it as a context manager: leaving it records how the run ended (finished, failed, interrupted). A
     run killed outright stays "running" in run.json (`find_runs` calls it "killed"), and is resumed like
-    the others.
+    the others. One that bad input stopped before it made anything leaves nothing behind.
     """
 
-    def __init__(self, folder: Path, facts: dict[str, Any], lock: FileLock | None) -> None:
+    def __init__(
+        self, folder: Path, facts: dict[str, Any], lock: FileLock | None, *, new: bool = False
+    ) -> None:
         """Take a directory that `create` has prepared; without a lock nothing is written."""
+        self._new = new
         self.folder = folder
         self._facts = facts
         self._lock = lock
@@ -130,7 +136,7 @@ class Run:
             _check_processes(folder, int(facts.get("processes", 1)))
             run = cls(folder, facts, lock)
         else:
-            run = cls(folder, _first_facts(method, plain, seed), lock)
+            run = cls(folder, _first_facts(method, plain, seed), lock, new=True)
             _write_yaml(folder / "config.yaml", plain)
         run.record(status="running", command=sys.argv)
         return run
@@ -215,10 +221,17 @@ class Run:
         else:
             status = "failed"
         try:
-            self.record(status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"}))
+            bad_input = isinstance(error, UserError) and not isinstance(error, RunError)
+            if bad_input and self._made_nothing():
+                shutil.rmtree(self.folder)
+            else:
+                self.record(status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"}))
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _made_nothing(self) -> bool:
+        return self.writes and self._new and {path.name for path in self.folder.iterdir()} <= _NOTHING_MADE
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,14 @@ def test_a_stopped_evaluation_ends_with_the_same_files(
     done = call("eval", "instruction", "--run", run, "--output", stopped, "--resume")
     assert done.status == 0, done.err
     assert (stopped / "results.json").read_bytes() == (evaluated / "results.json").read_bytes()
+
+
+def test_each_log_is_told_to_its_own_end(call: Call, run: Path, tmp_path: Path) -> None:
+    rows = ["--baseline", "alone", "--baseline", "cosine"]
+    done = call("eval", "instruction", "--run", run, *rows, "--limit", "2", "--output", tmp_path / "two")
+    (first, all_first), (second, all_second) = re.findall(r"answers: (\d+)/(\d+) in", done.err)
+    assert (first, second) == (all_first, all_second)
+    assert first != second
 
 
 def test_runs_of_several_seeds_are_one_row(

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.training.run import Run, find_runs, newest_run
 
 CONFIG = {"model": "nano", "sft": {"learning_rate": 1e-3, "epochs": 2}, "tasks": ["LaMP_1"]}
@@ -42,6 +46,32 @@ def test_how_it_ended_is_recorded(tmp_path: Path, error: type[BaseException], st
     with pytest.raises(error), Run.create(tmp_path / "a", "rpo", CONFIG, 0):
         raise error
     assert find_runs(tmp_path)[0].status == status
+
+
+def test_bad_input_leaves_nothing_behind_where_nothing_was_made_yet(tmp_path: Path) -> None:
+    bad = UserError("no such data", hint="name another")
+    create = partial(Run.create, tmp_path / "a", "rpo", CONFIG, 0)
+
+    def stopped(error: UserError, make: Callable[[Run], object] = str, *, resume: bool = False) -> str | None:
+        """Return the status of a run that was stopped after `make`; None where there is none."""
+        with (
+            contextlib.suppress(UserError),
+            Run.create(tmp_path / "a", "rpo", CONFIG, 0, resume=resume) as run,
+        ):
+            make(run)
+            raise error
+        statuses = [found.status for found in find_runs(tmp_path)]
+        assert bool(statuses) == (tmp_path / "a").exists()
+        shutil.rmtree(tmp_path / "a", ignore_errors=True)
+        return statuses[0] if statuses else None
+
+    assert stopped(bad) is None
+    assert stopped(bad, lambda run: run.log_metrics("sft", 1, loss=2.0)) == "failed"
+    assert stopped(bad, lambda run: (run.folder / "drafts.jsonl").touch()) == "failed"
+    assert stopped(RunError("the server died", hint="start it")) == "failed"
+    with pytest.raises(KeyboardInterrupt), create():
+        raise KeyboardInterrupt
+    assert stopped(bad, resume=True) == "failed"
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -99,7 +129,7 @@ def test_resuming_what_is_not_there(tmp_path: Path) -> None:
 def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from personakit.errors import UserError\n"
+        "from personakit.errors import RunError, UserError\n"
         "from personakit.training.run import Run\n"
         "try: Run.create(pathlib.Path(sys.argv[1]), 'rpo', {}, 0, resume=True)\n"
         "except UserError as error: print(error)\n"
