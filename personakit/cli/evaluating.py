@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, begin, folder_for, tell_failed, told
+from personakit.cli.evaluation_folder import (
+    again,
+    begin,
+    folder_for,
+    tell_failed,
+    told,
+    write_evaluation_page,
+)
 from personakit.cli.options import spread
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import RunError, UserError
@@ -138,30 +145,15 @@ def evaluate_request(request: Request) -> Result:
 def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], looks: int) -> Path:
     """Write the report of an evaluation's folder."""
     from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, METHODS, ORACLE, OTHER, named
-    from personakit.cli.evaluation_folder import begun_with, run_account
-    from personakit.evaluation.report import REPORT_FILE, write_report
-    from personakit.evaluation.samples import SAMPLES_FILE
     from personakit.evaluation.table import methods
 
-    made_by = results["made_by"]
     hidden = {GENERIC, MAJORITY, ORACLE}
     hidden |= {named(label, method) for label in (EMPTY, OTHER) for method in METHODS.values()}
     hidden |= {one["generic"] for one in results.get("transfer", ())}
     shown = [label for label in methods(results) if label not in hidden]
-    training = {
-        name: run / "metrics.jsonl" for name, run in runs.items() if (run / "metrics.jsonl").is_file()
-    }
-    return write_report(
-        folder / REPORT_FILE,
-        results,
-        folder / SAMPLES_FILE,
-        title=f"{made_by['suite']}, {made_by['split']} split",
-        baseline=made_by.get("zero", GENERIC),
-        shown=shown or None,
-        training=training,
-        test_looks=looks,
-        runs={name: account for name, run in runs.items() if (account := run_account(run))},
-        command=begun_with(folder),
+    baseline = results["made_by"].get("zero", GENERIC)
+    return write_evaluation_page(
+        folder, results, baseline=baseline, shown=shown or None, runs=runs, looks=looks
     )
 
 

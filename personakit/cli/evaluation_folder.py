@@ -7,7 +7,7 @@ import datetime
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,36 @@ def run_account(run: Path) -> str:
     except (OSError, ValueError):
         return "\n".join(told)
     return "\n".join(told)
+
+
+def write_evaluation_page(
+    folder: Path,
+    results: dict[str, Any],
+    *,
+    baseline: str,
+    shown: Sequence[str] | None,
+    runs: Mapping[str, Path],
+    looks: int,
+) -> Path:
+    """Write the report of an evaluation, with what its runs and the folder say of themselves."""
+    from personakit.evaluation.report import REPORT_FILE, write_report
+    from personakit.evaluation.samples import SAMPLES_FILE
+
+    made_by = results["made_by"]
+    return write_report(
+        folder / REPORT_FILE,
+        results,
+        folder / SAMPLES_FILE,
+        title=f"{made_by['suite']}, {made_by['split']} split",
+        baseline=baseline,
+        shown=shown,
+        training={
+            name: run / "metrics.jsonl" for name, run in runs.items() if (run / "metrics.jsonl").is_file()
+        },
+        test_looks=looks,
+        runs={name: account for name, run in runs.items() if (account := run_account(run))},
+        command=begun_with(folder),
+    )
 
 
 def _record_looks(

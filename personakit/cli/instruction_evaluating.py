@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.errors import resumable
-from personakit.cli.evaluation_folder import again, begin, folder_for, told
+from personakit.cli.evaluation_folder import again, begin, folder_for, told, write_evaluation_page
 from personakit.cli.options import spread
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import UserError
@@ -109,21 +109,8 @@ def write_instruction_page(
 ) -> Path:
     """Write the report of an evaluation's folder."""
     from personakit.cli.instruction_rows import ALONE
-    from personakit.evaluation.report import REPORT_FILE, write_report
-    from personakit.evaluation.samples import SAMPLES_FILE
 
-    training = {
-        name: run / "metrics.jsonl" for name, run in runs.items() if (run / "metrics.jsonl").is_file()
-    }
-    return write_report(
-        folder / REPORT_FILE,
-        results,
-        folder / SAMPLES_FILE,
-        title=f"{SUITE}, {results['made_by']['split']} split",
-        baseline=ALONE,
-        training=training,
-        test_looks=looks,
-    )
+    return write_evaluation_page(folder, results, baseline=ALONE, shown=None, runs=runs, looks=looks)
 
 
 def _runs(folders: list[Path]) -> list[PillowRun]:

@@ -125,7 +125,14 @@ def test_the_pay_of_all_prompts_is_the_gain_over_the_model_alone(evaluated: Path
 
 def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run: Path) -> None:
     page = (evaluated / "report.html").read_text()
-    for words in ("Which prompt paid how much", "What training took", "Prompts shown", "pool-1"):
+    for words in (
+        "Which prompt paid how much",
+        "What training took",
+        "Prompts shown",
+        "pool-1",
+        "Begun with",
+        "max_new_tokens: 6",
+    ):
         assert words in page
     (evaluated / "report.html").unlink()
     assert call("report", evaluated).status == 0
