@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
+from personakit.models.refusal import refused_by
 from personakit.pillow.wording import Wording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
@@ -71,6 +72,7 @@ class Prompted:
                     tokens=tokens + self._model.count_tokens(text[0]),
                     context_tokens=tokens - bare,
                     seconds=seconds,
+                    refused=refused_by(text[0]),
                 )
             )
         return answers

@@ -1,0 +1,52 @@
+"""Answers with prompts: what is shown, what it costs, and what a refusal is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from personakit.models.refusal import Refusal
+from personakit.pillow.answering import Offer, Prompted
+from personakit.pillow.wording import Templated
+from personakit.records import Instruction, Pool, Profile, Query
+
+POOL = Pool.of([Instruction("1", "Name it.", "a", "ant"), Instruction("2", "Name it.", "c", "cat")])
+
+
+class Words:
+    """A model whose tokens are words; it refuses what mentions a wasp."""
+
+    name = fingerprint = "words"
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[list[str]]:
+        return [[Refusal("", "no wasps") if "wasp" in prompt else '"bee"'] for prompt in prompts]
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+class Second:
+    """Always the second prompt of the pool."""
+
+    def select(
+        self, instructions: Sequence[Instruction], pool: Pool, m: int, **_: object
+    ) -> list[tuple[int]]:
+        return [(1,)] * len(instructions)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_answer_says_what_was_shown_what_that_took_and_whether_it_is_one(shown: bool) -> None:
+    def offer(query: Query, profile: Profile) -> Offer:
+        return Offer(Instruction(query.id, query.text, "", ""), POOL)
+
+    selector = Second() if shown else None
+    prompted = Prompted(Words(), Templated("plain"), offer, selector=selector, m=1, max_new_tokens=4)
+    queries = [Query(name, "instruction", "u", f"Name a {name}.", "", None) for name in ("fly", "wasp")]
+    answer, refusal = prompted.respond(queries, [Profile("u", ())] * 2)
+    assert answer.text == "bee"
+    assert answer.context.prompts == (("Name it. c => cat",) if shown else ())
+    assert answer.trace == ({"picks": "1"} if shown else {})
+    assert answer.context_tokens == (5 if shown else 0)  # Name it. c => "cat"
+    assert answer.refused is None
+    assert (refusal.text, refusal.refused) == ("", "no wasps")
