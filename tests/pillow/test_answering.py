@@ -20,7 +20,7 @@ class Words:
     name = fingerprint = "words"
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int) -> list[list[str]]:
-        return [[Refusal("", "no wasps") if "wasp" in prompt else '"bee"'] for prompt in prompts]
+        return [[Refusal("", "no wasps") if "wasp" in prompt else "bee"] for prompt in prompts]
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
