@@ -42,7 +42,7 @@ def test_an_answer_says_what_was_shown_what_that_took_and_whether_it_is_one(show
 
     selector = Second() if shown else None
     prompted = Prompted(Words(), Templated("plain"), offer, selector=selector, m=1, max_new_tokens=4)
-    queries = [Query(name, "instruction", "u", f"Name a {name}.", "", None) for name in ("fly", "wasp")]
+    queries = [Query(name, "instruction", f"Name a {name}.", "", "u") for name in ("fly", "wasp")]
     answer, refusal = prompted.respond(queries, [Profile("u", ())] * 2)
     assert answer.text == "bee"
     assert answer.context.prompts == (("Name it. c => cat",) if shown else ())
