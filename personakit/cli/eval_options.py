@@ -46,6 +46,13 @@ Strict = Annotated[
         "history, the user is in the training split, or a run was trained on it. Else leaks are told.",
     ),
 ]
+InstructionStrict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Stop before the first answer where a run was trained on an instruction. Else that is told.",
+    ),
+]
 Curves = Annotated[
     list[str],
     typer.Option(
@@ -213,4 +220,4 @@ class InstructionRequest:
     output: Output = None
     resume: Resume = False
     dry_run: DryRun = False
-    strict: Strict = False
+    strict: InstructionStrict = False

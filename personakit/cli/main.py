@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 
 from personakit.cli.app import command_tree, help_text
 from personakit.cli.errors import Ending, ending_of, usage_ending
-from personakit.cli.output import print_error
+from personakit.cli.output import print_error, print_help
 from personakit.models.environment import keep_quiet
 from personakit.training.allocator import tuned_environment
 from personakit.training.processes import is_first, process_count, process_rank
@@ -38,11 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     if not is_first() and not debug:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
-    text = help_text(list(arguments))
-    if text is not None:
-        print(text)
-        return 0
     try:
+        if (text := help_text(list(arguments))) is not None:
+            return print_help(text)
         app = command_tree(next(iter(arguments), None))
         status = app(args=list(arguments), prog_name="personakit", standalone_mode=False)
     except TyperException as error:

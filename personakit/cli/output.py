@@ -56,9 +56,23 @@ def print_result(result: Result, *, as_json: bool) -> None:
             result.show(console(sys.stdout))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at exit and would complain there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         raise typer.Exit(BROKEN_PIPE) from None
+
+
+def print_help(text: str) -> int:
+    """Print on stdout, likewise; return the exit status."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _close_stdout()
+        return BROKEN_PIPE
+    return 0
+
+
+def _close_stdout() -> None:
+    # Python flushes stdout once more at exit and would complain there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:

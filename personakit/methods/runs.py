@@ -19,11 +19,6 @@ REWRITERS = {
     "sft-continued": Path("controls") / "sft_continued",
     "no-curriculum": Path("controls") / "without_curriculum",
 }
-_MADE_BY = {
-    "sft": "stages=all keeps the model that SFT left beside RL's",
-    "sft-continued": "train with controls.sft_continued=true",
-    "no-curriculum": "train with controls.without_curriculum=true",
-}
 #: The folder that a method's training leaves last, where that is not its model.
 _LAST_MADE = {"pillow": "matcher"}
 

@@ -20,7 +20,7 @@ from personakit.config.endpoint import EndpointSettings
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data import available, open_examples
 from personakit.data.store import ExampleStore
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
 from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
@@ -79,7 +79,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     run.record(data_fingerprint=fingerprint)
     record_trained_on(run, (digest for store in stores for digest in store_digests(store)))
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
-    drafted = _draft(config, stores, provider, progress)
+    drafted = _draft(config, stores, provider, run, progress)
     # Its tokenizer alone: weights that are only asked for the length of texts would lie in memory all along.
     count_tokens = token_counter(config.model)
     drafted, held_out = hold_out(drafted, config.data.held_out)
@@ -236,9 +236,13 @@ def training_stores(config: TrainRPO) -> list[ExampleStore]:
 
 
 def _draft(
-    config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, progress: Progress
+    config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, run: Run, progress: Progress
 ) -> list[Drafted]:
-    """The base's generic answers, each asked for once ever, and the items the rewriter will see."""
+    """The base's generic answers, each asked for once ever, and the items the rewriter will see.
+
+    A query that the base refused is left out, and stays out of the run: asked again when the run is resumed,
+    it might be answered, and the data would be another.
+    """
     total = sum(len(store) for store in stores)
     drafted: list[Drafted] = []
     with Staged(progress, "generic answers", total) as reporter:
@@ -255,7 +259,23 @@ def _draft(
         raise UserError(
             "no training query has a gold answer", hint="put the train_outputs.json beside the questions"
         )
-    return drafted
+    left_out = {
+        *run.facts.get("drafts_refused", ()),
+        *(_named(each) for each in drafted if each.refused is not None),
+    }
+    if left_out:
+        run.record(drafts_refused=sorted(left_out))
+    answered = [each for each in drafted if _named(each) not in left_out]
+    if not answered:
+        raise RunError(
+            f"{config.base} refused all {len(drafted)} training queries ({drafted[0].refused})",
+            hint="try what it answers with personakit infer, or choose another base",
+        )
+    return answered
+
+
+def _named(drafted: Drafted) -> str:
+    return f"{drafted.task.name} {drafted.example.query.id}"
 
 
 class _DealtOut:

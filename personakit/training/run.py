@@ -19,7 +19,6 @@ import datetime
 import importlib.metadata
 import json
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -37,8 +36,9 @@ from personakit.training.processes import from_first, process_count
 
 #: A start that was killed before run.json was written leaves no more than these.
 _LEFT_BY_A_KILL = (".lock", "config.yaml")
-#: What a run holds before anything was computed.
-_NOTHING_MADE = {*_LEFT_BY_A_KILL, "run.json", "trained_on.txt", "pool.jsonl"}
+#: Files that a run holds before anything was computed, and what run.json tells once something was.
+_BEFORE_WORK = (*_LEFT_BY_A_KILL, "run.json", "trained_on.txt", "pool.jsonl")
+_OF_WORK = {"compute", "device", "endpoints", "memory", "trajectories"}
 _DISTRIBUTIONS = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
@@ -50,16 +50,14 @@ class Run:
     the others. One that bad input stopped before it made anything leaves nothing behind.
     """
 
-    def __init__(
-        self, folder: Path, facts: dict[str, Any], lock: FileLock | None, *, new: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, facts: dict[str, Any], lock: FileLock | None) -> None:
         """Take a directory that `create` has prepared; without a lock nothing is written."""
-        self._new = new
         self.folder = folder
         self._facts = facts
         self._lock = lock
         self._opened = time.monotonic()
         self._seconds_before = float(facts["seconds"])
+        self._new = self._made_folder = False
 
     @classmethod
     def create(
@@ -112,11 +110,10 @@ class Run:
                 f'"{folder}" already holds a run ({status})',
                 hint="add --resume to go on with it, or choose another --output",
             )
-        if (
-            not resume
-            and folder.is_dir()
-            and any(path.name not in _LEFT_BY_A_KILL for path in folder.iterdir())
-        ):
+        made_folder = not folder.is_dir()
+        there = set() if made_folder else {path.name for path in folder.iterdir()}
+        # A start locks the folder before it writes: a config.yaml alone is somebody's own.
+        if not resume and there and not {".lock"} <= there <= set(_LEFT_BY_A_KILL):
             raise UserError(
                 f'"{folder}" is not empty and holds no run', hint="choose another --output, or empty it"
             )
@@ -136,7 +133,8 @@ class Run:
             _check_processes(folder, int(facts.get("processes", 1)))
             run = cls(folder, facts, lock)
         else:
-            run = cls(folder, _first_facts(method, plain, seed), lock, new=True)
+            run = cls(folder, _first_facts(method, plain, seed), lock)
+            run._new, run._made_folder = True, made_folder
             _write_yaml(folder / "config.yaml", plain)
         run.record(status="running", command=sys.argv)
         return run
@@ -222,16 +220,29 @@ class Run:
             status = "failed"
         try:
             bad_input = isinstance(error, UserError) and not isinstance(error, RunError)
-            if bad_input and self._made_nothing():
-                shutil.rmtree(self.folder)
-            else:
+            if not (bad_input and self._took_nothing_up() and self._vanish()):
                 self.record(status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"}))
         finally:
             if self._lock is not None:
                 self._lock.release()
 
-    def _made_nothing(self) -> bool:
-        return self.writes and self._new and {path.name for path in self.folder.iterdir()} <= _NOTHING_MADE
+    def _took_nothing_up(self) -> bool:
+        """Whether the run began here and nothing was computed, asked for or paid for yet."""
+        begun = self._facts["stages"] or _OF_WORK & self._facts.keys()
+        return self.writes and self._new and not begun
+
+    def _vanish(self) -> bool:
+        """Take away what the start wrote, and the folder if it made it; False where more is there."""
+        try:
+            if any(path.name not in _BEFORE_WORK for path in self.folder.iterdir()):
+                return False
+            for name in _BEFORE_WORK:
+                (self.folder / name).unlink(missing_ok=True)
+            if self._made_folder:
+                self.folder.rmdir()
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

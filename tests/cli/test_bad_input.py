@@ -281,7 +281,7 @@ CASES = [
     Bad("an unknown baseline", "eval lamp --run {run} --baseline best", ("best",)),
     Bad("an oracle without traits", "eval lamp --run {run} --baseline oracle", ("oracle", "traits")),
     Bad("a base that is not there", "eval lamp --run {run} --base /nowhere", ("/nowhere",)),
-    Bad("data of another suite", "eval rewriting --run {run}", ("rewriting",)),
+    Bad("data of another suite", "eval rewriting --run {run}", ("rewrites of texts",)),
     Bad(
         "an evaluation that is there already",
         "eval lamp --run {run} --output d",

@@ -15,6 +15,7 @@ from personakit.config import TrainRPO, load
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, UserError
 from personakit.models.local import LocalModel
+from personakit.models.refusal import Refusal
 from personakit.rpo.train import CONTROL, CONTROL_FOLDER, REWRITER, check_plan, train_rpo
 from personakit.training.progress import Silent
 from personakit.training.run import Run
@@ -181,3 +182,43 @@ def test_a_run_whose_trajectories_are_all_dropped_says_why(
     assert "trajectories.max_tokens" in caught.value.hint
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["trajectories"]["too long"] == 6
+
+
+def test_what_the_base_refused_is_left_out_and_stays_out(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate, moody = LocalModel.generate, [True]
+
+    def refuses(self: LocalModel, prompts: list[str], **how: Any) -> list[list[str]]:
+        texts = generate(self, prompts, **how)
+        return [[Refusal("", "no")], *texts[1:]] if moody[0] else texts
+
+    def kept(folder: Path, *, resume: bool = False) -> tuple[int, list[str]]:
+        # What comes after is not trained: a run that is stopped there has only its texts.
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, settings, resume=resume)
+        facts = json.loads((folder / "run.json").read_text())
+        return facts["trajectories"]["kept"], facts.get("drafts_refused", [])
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("personakit.rpo.train.finetune", stop)
+    monkeypatch.setattr(LocalModel, "generate", refuses)
+    settings = config(tiny_model, tiny_data)
+    count, refused = kept(tmp_path / "moody")
+    assert count == 4
+    assert [name.split()[0] for name in refused] == ["LaMP_3", "LaMP_7"]  # asked a task at a time
+    moody[0] = False
+    assert kept(tmp_path / "moody", resume=True) == (4, refused)
+    assert kept(tmp_path / "new") == (6, [])
+
+
+def test_a_base_that_refuses_everything_is_named(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        LocalModel, "generate", lambda self, prompts, **_: [[Refusal("", "not that")] for _ in prompts]
+    )
+    with pytest.raises(RunError, match=r"refused all 6 training queries \(not that\)"):
+        train(tmp_path / "run", config(tiny_model, tiny_data))

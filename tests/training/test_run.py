@@ -54,10 +54,7 @@ def test_bad_input_leaves_nothing_behind_where_nothing_was_made_yet(tmp_path: Pa
 
     def stopped(error: UserError, make: Callable[[Run], object] = str, *, resume: bool = False) -> str | None:
         """Return the status of a run that was stopped after `make`; None where there is none."""
-        with (
-            contextlib.suppress(UserError),
-            Run.create(tmp_path / "a", "rpo", CONFIG, 0, resume=resume) as run,
-        ):
+        with contextlib.suppress(UserError), create(resume=resume) as run:
             make(run)
             raise error
         statuses = [found.status for found in find_runs(tmp_path)]
@@ -66,12 +63,30 @@ def test_bad_input_leaves_nothing_behind_where_nothing_was_made_yet(tmp_path: Pa
         return statuses[0] if statuses else None
 
     assert stopped(bad) is None
+    assert stopped(bad, lambda run: run.record(data_fingerprint="abc")) is None
     assert stopped(bad, lambda run: run.log_metrics("sft", 1, loss=2.0)) == "failed"
     assert stopped(bad, lambda run: (run.folder / "drafts.jsonl").touch()) == "failed"
+    assert stopped(bad, lambda run: run.record(endpoints={"base": "http://127.0.0.1"})) == "failed"
     assert stopped(RunError("the server died", hint="start it")) == "failed"
     with pytest.raises(KeyboardInterrupt), create():
         raise KeyboardInterrupt
     assert stopped(bad, resume=True) == "failed"
+
+
+def test_a_folder_that_was_there_stays_and_so_does_what_is_somebodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.chdir(own)
+    for folder in (own, Path()):
+        with pytest.raises(UserError, match="bad"), Run.create(folder, "rpo", CONFIG, 0):
+            raise UserError("bad", hint="better")
+        assert list(own.iterdir()) == []
+    (own / "config.yaml").write_text("mine: true")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        Run.create(own, "rpo", CONFIG, 0)
+    assert [(path.name, path.read_text()) for path in own.iterdir()] == [("config.yaml", "mine: true")]
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -129,7 +144,7 @@ def test_resuming_what_is_not_there(tmp_path: Path) -> None:
 def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from personakit.errors import RunError, UserError\n"
+        "from personakit.errors import UserError\n"
         "from personakit.training.run import Run\n"
         "try: Run.create(pathlib.Path(sys.argv[1]), 'rpo', {}, 0, resume=True)\n"
         "except UserError as error: print(error)\n"
