@@ -136,7 +136,7 @@ def shown_sentences(results: Mapping[str, Any]) -> Iterable[str]:
             + ("." if one["flops"] is None else f", and {percent(one['flops'])} of its operations.")
         )
     for method, count in results.get("unread_verdicts", {}).items():
-        yield f"{method}: {count} verdicts of the judge were not given or could not be read, and are not scored."
+        yield f"{method}: {count} verdicts of the judge, not given or not readable, are not scored."
 
 
 def _engineering(value: float | None) -> str:

@@ -188,8 +188,12 @@ def sentences(results: Mapping[str, Any]) -> Iterable[str]:
             f"wrong history's share of the gain {percent(test['share']['value'])})."
         )
     for gap in results["gap_closed"]:
-        closed = f"{percent(gap['value'])} {percents(gap['low'], gap['high'])}".strip()
-        yield f"{gap['method']} closes {closed} of the gap from {gap['from']} to {gap['to']}."
+        of = f"of the gap from {gap['from']} to {gap['to']}"
+        if gap["value"] is None:
+            yield f"{gap['method']}: what it closes {of} cannot be told, since there may be none."
+        else:
+            closed = f"{percent(gap['value'])} {percents(gap['low'], gap['high'])}".strip()
+            yield f"{gap['method']} closes {closed} {of}."
     for method in methods(results):
         trouble = _trouble(results, method)
         if trouble:

@@ -143,6 +143,19 @@ def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run:
         assert words in done.out
 
 
+def test_a_gap_that_may_be_none_is_said_to_be(evaluated: Path) -> None:
+    from personakit.evaluation.table import sentences
+
+    results = results_of(evaluated)
+    [gap] = results["gap_closed"]
+    for value, said in (
+        (0.5, "PILLOW closes 50 % of"),
+        (None, "PILLOW: what it closes of the gap from cosine"),
+    ):
+        gap |= {"value": value, "low": None, "high": None}
+        assert any(sentence.startswith(said) for sentence in sentences(results)), said
+
+
 @pytest.mark.parametrize("cut", [700, 20_000])
 def test_a_stopped_evaluation_ends_with_the_same_files(
     cut: int, call: Call, evaluated: Path, run: Path
