@@ -108,7 +108,7 @@ def infer(
     from personakit.cli.histories import Histories
     from personakit.cli.preference_histories import PreferenceHistories
     from personakit.cli.preferences import wants_preferences
-    from personakit.cli.queries import task_of_run
+    from personakit.cli.queries import INSTRUCTION, task_of_run
     from personakit.methods import newest_run, read_run
 
     if user is not None and profile is not None:
@@ -136,6 +136,12 @@ def infer(
             refused={"a query": query, "--batch": batch, "--base": base, "--output": output},
         )
     task = task_of_run(opened.folder, opened.method, task)
+    if task == INSTRUCTION and (user is not None or profile is not None):
+        raise UserError(
+            f"{opened.folder} shows prompts from a pool of its own and reads no history, "
+            f"expected no {'--user' if profile is None else '--profile'}",
+            hint="leave it out, or name a run that reads histories with --run",
+        )
     path = data or opened.settings.data.path
     histories = (
         PreferenceHistories(path, split, user=user, profile=profile)
@@ -223,6 +229,7 @@ def _summary(run: FinishedRun, request: SummaryRequest, *, refused: dict[str, ob
 def _answer(
     query: Query, profile: Profile, run: Path, base: str | None, summary: Path | None = None
 ) -> Answer:
+    from personakit.cli.queries import INSTRUCTION
     from personakit.methods import open_run, open_with_summary
 
     if summary is not None:
@@ -230,7 +237,7 @@ def _answer(
 
         [answer] = open_with_summary(run, read_summary(summary), base=base).respond([query], [profile])
     else:
-        if not profile.items:
+        if not profile.items and query.task != INSTRUCTION:
             note("no history: the answer is the generic one (--user or --profile names a history)")
         [answer] = open_run(run, base=base).respond([query], [profile])
     if answer.error is not None:

@@ -22,7 +22,14 @@ from personakit.evaluation.published import HOW_TO_READ as HOW_TO_READ_PUBLISHED
 from personakit.evaluation.results import ALL, PRIMARY
 from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples, pack_samples
 from personakit.evaluation.shown_report import shown_section
-from personakit.evaluation.table import legend, methods, partial_sentence, sentences
+from personakit.evaluation.table import (
+    legend,
+    methods,
+    partial_sentence,
+    sentences,
+    verdict_name,
+    verdict_word,
+)
 from personakit.files import write_text
 
 REPORT_FILE = "report.html"
@@ -59,6 +66,8 @@ def write_report(
         overall=_plot(results, ALL, base),
         by_task=[_plot(results, task, base) for task in results["tasks"]],
         differences=_differences(results),
+        verdict_name=verdict_name(results),
+        users_are=results["users_are"],
         transfer=_transfer(results),
         shown=shown_section(results),
         curves=training_charts(training or {}),
@@ -112,7 +121,18 @@ def _page(**values: Any) -> str:
     style, _, _ = loader.get_source(environment, "report.css")
     blank = dict.fromkeys(
         (
-            *("partial", "test_looks", "overall", "baseline", "sentences", "differences", "points", "users"),
+            *(
+                "partial",
+                "test_looks",
+                "overall",
+                "baseline",
+                "sentences",
+                "differences",
+                "verdict_name",
+                "users_are",
+                "points",
+                "users",
+            ),
             *("transfer", "by_task", "shown", "curves", "published", "shown_samples", "total", "costs"),
             *("made_by", "command"),
         )
@@ -156,7 +176,7 @@ def _differences(results: Mapping[str, Any]) -> Plot | None:
     if not rows:
         return None
     axis = Axis.over([0.0, *(row[end] for row in rows for end in ("difference", "low", "high"))])
-    verdicts = {(one["method"], one["against"]): one["holds"] for one in results["beats"]}
+    verdicts = {(one["method"], one["against"]): verdict_word(results, one) for one in results["beats"]}
     return Plot(
         title="Paired differences of the means",
         note="right of the line is better",
@@ -166,7 +186,7 @@ def _differences(results: Mapping[str, Any]) -> Plot | None:
                 row,
                 "difference",
                 f"{row['method']} − {row['against']}",
-                "yes" if verdicts.get((row["method"], row["against"])) else "no",
+                verdicts.get((row["method"], row["against"]), "no"),
                 axis,
                 False,
             )

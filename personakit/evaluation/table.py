@@ -121,7 +121,6 @@ def scores_table(results: Mapping[str, Any]) -> Table:
 
 def comparisons_table(results: Mapping[str, Any]) -> Table:
     """Return one line a comparison: the difference of the means, its interval, and the verdict."""
-    few = _few_tasks(results)
     rows = []
     for verdict in results["beats"]:
         tasks = len(verdict["p_values_holm"])
@@ -132,7 +131,7 @@ def comparisons_table(results: Mapping[str, Any]) -> Table:
                 number(verdict["difference"], signed=True),
                 interval(verdict, signed=True),
                 f"{len(verdict['tasks_better'])}/{len(verdict['tasks_worse'])}/{tasks}",
-                _gain(verdict) if few else "yes" if verdict["holds"] else "no",
+                verdict_word(results, verdict),
             ]
         )
     return make_table(
@@ -142,7 +141,7 @@ def comparisons_table(results: Mapping[str, Any]) -> Table:
             "differ-\nence",
             "95 %\ninterval",
             "better/\nworse/of",
-            "gain" if few else "beats",
+            verdict_name(results),
         ],
         rows,
     )
@@ -242,7 +241,15 @@ def _few_tasks(results: Mapping[str, Any]) -> bool:
     return len(results["tasks"]) < TASKS_NEEDED
 
 
-def _gain(verdict: Mapping[str, Any]) -> str:
+def verdict_name(results: Mapping[str, Any]) -> str:
+    """Return what a comparison can be said to show: of too few tasks for "beats", a gain."""
+    return "gain" if _few_tasks(results) else "beats"
+
+
+def verdict_word(results: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    """Return yes or no (of a gain also loss, or - where it has no interval)."""
+    if not _few_tasks(results):
+        return "yes" if verdict["holds"] else "no"
     low, high = verdict["low"], verdict["high"]
     if low is None:
         return "-"

@@ -143,6 +143,27 @@ def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run:
         assert words in done.out
 
 
+def test_the_page_speaks_of_gains_as_the_terminal_does(evaluated: Path) -> None:
+    from personakit.evaluation.table import verdict_word
+
+    results = results_of(evaluated)
+    [against] = [one for one in results["beats"] if one["against"] == "cosine"]
+    for low, high, word in ((0.1, 0.2, "yes"), (-0.2, -0.1, "loss")):
+        against |= {"low": low, "high": high, "holds": False}
+        assert verdict_word(results, against) == word
+    page = (evaluated / "report.html").read_text()
+    assert "A gain is an interval above 0" in page
+    assert "5 of 7 tasks" not in page
+    assert "intervals over instructions and training seeds" in page
+
+
+def test_a_run_that_picks_from_a_pool_reads_no_history(call: Call, run: Path, tmp_path: Path) -> None:
+    done = call("infer", "name it", "--run", run, "--profile", tmp_path / "none.jsonl")
+    assert done.status == 2
+    assert "reads no history, expected no --profile" in done.err
+    assert "no history" not in call("infer", "name it", "--run", run).err
+
+
 def test_a_gap_that_may_be_none_is_said_to_be(evaluated: Path) -> None:
     from personakit.evaluation.table import sentences
 
