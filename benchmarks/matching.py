@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from personakit.files import write_text
-from personakit.pillow.network import MatchingNetwork, Shape
+from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.policy import draw
 
 RESULTS = Path(__file__).parent / "results" / "matching.md"
@@ -36,7 +36,7 @@ def main() -> None:
 
 def milliseconds(size: int, m: int) -> float:
     """The median over queries, of processor time: other processes on the machine do not count."""
-    network = MatchingNetwork(Shape(width=WIDTH, m=m)).eval()
+    network = MatchingNetwork(MatcherShape(width=WIDTH, m=m)).eval()
     draws = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         pool = network.pool(torch.randn(size, WIDTH, generator=draws))

@@ -113,11 +113,11 @@ def train(stage: str, model: Path, folder: Path, settings: dict[str, Any], *, pr
             examples = [supervised.PromptCompletion(a, b) for a, b in zip(prompts, chosen, strict=True)]
             supervised.finetune(str(model), examples, supervised.SupervisedSettings(**common), run, stage)
         elif stage == "dpo":
-            pairs = [preference.Pair(*three) for three in zip(prompts, chosen, rejected, strict=True)]
+            pairs = [preference.TrainingPair(*three) for three in zip(prompts, chosen, rejected, strict=True)]
             preference.optimise(str(model), pairs, preference.PreferenceSettings(**common), run, stage)
         else:
             group = group_rl.GroupRLSettings(**common, num_generations=8, max_completion_length=ANSWER)
-            reward = group_rl.Reward(
+            reward = group_rl.RewardFunction(
                 lambda completions, **_: [len(set(text.split())) for text in completions]
             )
             group_rl.train(str(model), [group_rl.Prompt(a) for a in prompts], [reward], group, run, stage)

@@ -25,7 +25,7 @@ from personakit.tasks.profile_prompt import cut
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class DecodingOptions:
     """How a model writes its answers; temperature 0 is greedy, None the task's own length."""
 
     max_new_tokens: int | None = None
@@ -161,7 +161,7 @@ class Generic:
     """The model on the bare query: what anybody would be answered."""
 
     model: LanguageModel
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Answer all queries in one call of the model; the profiles are not read."""
@@ -186,7 +186,7 @@ class ContextInjection:
     model: LanguageModel
     provider: ContextProvider
     max_length: int = 512
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Answer all queries in one call of the model."""
@@ -235,7 +235,7 @@ class Memory:
 
     model: LanguageModel
     max_length: int = 512
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Note what is new of the users, then answer all queries in one call of the model."""
@@ -346,7 +346,7 @@ def _facts(replies: Iterable[str]) -> list[str]:
 
 def _answers(
     model: LanguageModel,
-    decoding: Decoding,
+    decoding: DecodingOptions,
     queries: Sequence[Query],
     prompts: Sequence[str],
     contexts: Sequence[Context],
@@ -373,7 +373,7 @@ def _answers(
 
 
 def _generate(
-    model: LanguageModel, decoding: Decoding, queries: Sequence[Query], prompts: Sequence[str]
+    model: LanguageModel, decoding: DecodingOptions, queries: Sequence[Query], prompts: Sequence[str]
 ) -> list[str]:
     """Return one text a prompt, in one call for all queries that may be answered at the same length."""
     lengths = [decoding.max_new_tokens or get_task(query.task).max_new_tokens for query in queries]

@@ -29,7 +29,7 @@ _FORM = 'a line is {"id": "1", "query": "..."}, with "user", "profile" or "task"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BatchQuery:
     """One line of the batch file, with its history."""
 
     query: Query
@@ -76,9 +76,9 @@ def answer_batch(
     return Result(document, lambda out: out.print(str(output)))
 
 
-def read_batch(path: Path, histories: Histories, task: str | None) -> list[Asked]:
+def read_batch(path: Path, histories: Histories, task: str | None) -> list[BatchQuery]:
     """Read and check all lines; raises `UserError` naming the first that is wrong."""
-    asked: dict[str, Asked] = {}
+    asked: dict[str, BatchQuery] = {}
     place = "stdin" if str(path) == "-" else str(path)
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
@@ -89,7 +89,7 @@ def read_batch(path: Path, histories: Histories, task: str | None) -> list[Asked
         if id in asked:
             raise UserError(f'{where}: "id" is "{id}", as on an earlier line', hint="give each line its own")
         try:
-            asked[id] = Asked(
+            asked[id] = BatchQuery(
                 *histories.ask(
                     raw["query"],
                     raw.get("task", task),
@@ -143,7 +143,7 @@ def _own_profile(given: Any, where: str) -> Path | Sequence[dict[str, Any]] | No
 
 
 def _answers(
-    asked: Sequence[Asked], run: Path, base: str | None, *, done: int = 0, total: int | None = None
+    asked: Sequence[BatchQuery], run: Path, base: str | None, *, done: int = 0, total: int | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the answers as documents, a chunk at a time."""
     from personakit.cli.infer import document_of
@@ -166,7 +166,7 @@ def _line(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
-def _keep_whole_lines(part: Path, asked: Sequence[Asked]) -> int:
+def _keep_whole_lines(part: Path, asked: Sequence[BatchQuery]) -> int:
     """Cut the unfinished output after its last whole line and return how many there are."""
     if not part.is_file():
         return 0

@@ -16,8 +16,8 @@ from personakit.errors import UserError
 if TYPE_CHECKING:
     from personakit.cli.comparison import Comparison, Examples
     from personakit.evaluation.candidates import Candidate
+    from personakit.evaluation.curve_points import Point
     from personakit.evaluation.measurements import TaskFacts
-    from personakit.evaluation.points import Point
     from personakit.methods import FinishedRun, Surroundings
     from personakit.tasks import Task
 
@@ -26,7 +26,7 @@ CURVES_FOLDER = "curves"
 
 def check_curves(kinds: Sequence[str]) -> None:
     """Raise `UserError` for a curve there is not."""
-    from personakit.evaluation.points import KINDS
+    from personakit.evaluation.curve_points import KINDS
 
     for kind in kinds:
         if kind not in KINDS:
@@ -46,7 +46,7 @@ def measure_curves(
     seed: int,
 ) -> dict[str, list[dict[str, Any]]]:
     """Answer every point of every curve, and return the curves by kind; goes on where it was stopped."""
-    from personakit.evaluation.points import curve_document
+    from personakit.evaluation.curve_points import curve_document
     from personakit.evaluation.runner import evaluate
 
     curves = {}
@@ -73,7 +73,7 @@ def curve_points(
 ) -> list[Point]:
     """Return the points of a curve: the rows that read a history, each at every place of the axis."""
     from personakit.cli.comparison import CONTEXT, METHOD, PROFILE, TUNED
-    from personakit.evaluation.points import POINTS, Point
+    from personakit.evaluation.curve_points import POINTS, Point
 
     rows = (METHOD, TUNED, CONTEXT)  # what k means is RPO's
     if kind == "history":

@@ -103,13 +103,13 @@ def look_for_pair_leaks(
 def look_for_instruction_leaks(runs: Sequence[Trained], asked: InstructionStore, *, strict: bool) -> Found:
     """The same of instructions, which are nobody's: those that a run was trained on."""
     from personakit.evaluation.instructions import TASK
-    from personakit.evaluation.leaks import Asked, seen_in_training
+    from personakit.evaluation.leaks import QueryDigest, seen_in_training
     from personakit.pillow.encoding import question
-    from personakit.training.seen import seen_digest
+    from personakit.training.training_digests import seen_digest
 
     known, unknown = _trained_on(runs)
     digests = [
-        Asked(one.id, user, seen_digest(question(one), one.output))
+        QueryDigest(one.id, user, seen_digest(question(one), one.output))
         for one, user in zip(asked.rows, asked.user_ids, strict=True)
     ]
     return Found(list(seen_in_training(TASK, digests, known)), unknown).tell(strict=strict)
@@ -117,7 +117,7 @@ def look_for_instruction_leaks(runs: Sequence[Trained], asked: InstructionStore,
 
 def _trained_on(runs: Sequence[Trained]) -> tuple[Mapping[str, frozenset[str]], list[str]]:
     """What each run has seen, and the runs that have not written it down."""
-    from personakit.training.seen import read_trained_on
+    from personakit.training.training_digests import read_trained_on
 
     seen = {str(run.folder): read_trained_on(run.folder) for run in runs}
     known = {run: digests for run, digests in seen.items() if digests is not None}

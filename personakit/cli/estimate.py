@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from personakit.cli.comparison import Examples
     from personakit.methods import FinishedRun, Surroundings
-    from personakit.models.cost import Estimate
+    from personakit.models.cost import CostEstimate
 
 
 #: What a request is taken to take: the progress bar knows better as soon as some are answered.
@@ -27,26 +27,26 @@ def estimate_evaluation(
     around: Surroundings,
     examples: Examples,
     unseen: Sequence[str],
-) -> list[Estimate]:
+) -> list[CostEstimate]:
     """Count the requests of an evaluation to endpoints; raises `UserError` for a base there is not.
 
     Every row that rewrites starts from the generic answers, so two rows ask the base: generic, and
     context injection.
     """
-    from personakit.baselines import ContextInjection, Decoding, Generic, Memory
+    from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
     from personakit.methods import open_provider
-    from personakit.models.cost import Meter, foreign_counter
+    from personakit.models.cost import RequestMeter, foreign_counter
     from personakit.models.open import check_model, is_endpoint
 
     settings = around.settings
-    decoding = Decoding(settings.decoding.max_new_tokens)
+    decoding = DecodingOptions(settings.decoding.max_new_tokens)
     estimates = []
     for base in [around.base, *unseen]:
         if not is_endpoint(base):
             check_model(base)
             continue
         tokens = foreign_counter(str(runs[0].folder / "model")) if runs else None
-        meter = Meter(base, tokens=tokens)
+        meter = RequestMeter(base, tokens=tokens)
         if runs or "generic" in rows:
             _ask(Generic(meter, decoding), examples)
             estimates.append(meter.estimate("generic answers"))
@@ -66,7 +66,7 @@ def _ask(personalizer: Any, examples: Examples) -> None:
         personalizer.respond([each.query for each in some], [each.profile for each in some])
 
 
-def planned_evaluation(document: dict[str, Any], estimates: Sequence[Estimate]) -> Result:
+def planned_evaluation(document: dict[str, Any], estimates: Sequence[CostEstimate]) -> Result:
     """What `eval --dry-run` prints: the rows, the examples of each task, the requests."""
 
     def show(out: Console) -> None:
@@ -78,13 +78,13 @@ def planned_evaluation(document: dict[str, Any], estimates: Sequence[Estimate]) 
     return Result({**document, "requests": in_json(estimates)}, show)
 
 
-def tell_cost(estimates: Sequence[Estimate], *, at_once: int) -> None:
+def tell_cost(estimates: Sequence[CostEstimate], *, at_once: int) -> None:
     """Say on stderr what is about to be asked of APIs, and for how much; nothing where nothing is."""
     if any(each.requests for each in estimates):
         show_estimates(console(sys.stderr), estimates, at_once=at_once)
 
 
-def show_estimates(out: Console, estimates: Sequence[Estimate], *, at_once: int | None = None) -> None:
+def show_estimates(out: Console, estimates: Sequence[CostEstimate], *, at_once: int | None = None) -> None:
     """Print the table of requests, and what its figures are worth; with the time where `at_once` is given."""
     from personakit.models.cost import PRICES
 
@@ -122,6 +122,6 @@ def show_estimates(out: Console, estimates: Sequence[Estimate], *, at_once: int 
         )
 
 
-def in_json(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
+def in_json(estimates: Sequence[CostEstimate]) -> list[dict[str, Any]]:
     """The same for `--json`."""
     return [asdict(each) for each in estimates]

@@ -42,8 +42,8 @@ def evaluate_request(request: Request) -> Result:
     from personakit.data.folders import data_folder
     from personakit.data.lamp_mini import is_lamp_mini, known_facts
     from personakit.evaluation.content import entities_and_numbers
+    from personakit.evaluation.costs import seconds_of
     from personakit.evaluation.measurements import facts_of
-    from personakit.evaluation.price import seconds_of
     from personakit.evaluation.report import REPORT_FILE
     from personakit.evaluation.results import compute_results, write_results
     from personakit.evaluation.runner import check_candidates, evaluate, write_prediction_files

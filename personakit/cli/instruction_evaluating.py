@@ -29,11 +29,11 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
     from personakit.cli.checking import look_for_instruction_leaks
     from personakit.cli.instruction_rows import ALONE, choose_rows, make_rows, prices_of, training_of
     from personakit.evaluation.bootstrap import RESAMPLES
+    from personakit.evaluation.costs import seconds_of
     from personakit.evaluation.instruction_table import print_instruction_results
     from personakit.evaluation.instructions import TASK, answering, examples_of, facts, judge_log
     from personakit.evaluation.leaks import kept_out_sentence
     from personakit.evaluation.matching import matching
-    from personakit.evaluation.price import seconds_of
     from personakit.evaluation.report import REPORT_FILE
     from personakit.evaluation.results import compute_results, write_results
     from personakit.evaluation.runner import check_candidates, run_passes

@@ -256,7 +256,7 @@ def _pairs(
 
 def _room(models: Sequence[str]) -> int | None:
     """The shortest context window of these models; None where none of them says."""
-    from personakit.models.location import context_window, locate
+    from personakit.models.model_files import context_window, locate
     from personakit.models.open import resolve_model
     from personakit.models.stand_ins import split_name
 

@@ -60,7 +60,7 @@ class PreferenceHistories:
     def _person(
         self, user: str | None, profile: Path | Sequence[Mapping[str, Any]] | None
     ) -> PreferenceUser | None:
-        from personakit.data.preferences.own_signals import read_own_signals
+        from personakit.data.preferences.signal_file import read_own_signals
 
         if profile is not None and not isinstance(profile, Path):
             raise UserError(

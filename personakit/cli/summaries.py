@@ -90,7 +90,7 @@ def _person(request: SummaryRequest, otherwise: str) -> PreferenceUser:
     from personakit.records import PreferenceUser, Signals
 
     if request.profile is not None:
-        from personakit.data.preferences.own_signals import read_own_signals
+        from personakit.data.preferences.signal_file import read_own_signals
 
         person, skipped = read_own_signals(request.profile, ANONYMOUS)
         for reason, skip in skipped.items():
@@ -130,7 +130,7 @@ def _inferred(summary: Inferred, opened: OpenRun) -> str:
 
 
 def _updated(request: SummaryRequest, opened: OpenRun, person: PreferenceUser, old: str | None) -> str:
-    from personakit.data.preferences.own_signals import read_own_signals
+    from personakit.data.preferences.signal_file import read_own_signals
 
     assert request.news is not None
     news, skipped = read_own_signals(request.news, person.user_id)

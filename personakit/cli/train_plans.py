@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.config import TrainPILLOW, TrainPOPI, TrainRPO
-    from personakit.training.planned import StageMemory
+    from personakit.training.stage_memory import StageMemory
 
 
 def plan_rpo(settings: TrainRPO, output: Path | None) -> Result:
@@ -26,7 +26,7 @@ def plan_rpo(settings: TrainRPO, output: Path | None) -> Result:
     from personakit.rpo.memory import estimate_stages
     from personakit.rpo.teacher import teacher_name
     from personakit.rpo.train import check_plan, training_stores
-    from personakit.training.planned import here_and_on_a_gpu
+    from personakit.training.stage_memory import here_and_on_a_gpu
 
     check_plan(settings)
     check_model(resolve_model(settings.model))
@@ -56,7 +56,7 @@ def plan_popi(settings: TrainPOPI, output: Path | None) -> Result:
     from personakit.models.open import check_model, resolve_model
     from personakit.popi.memory import estimate_stages
     from personakit.popi.train import check_plan, count_users
-    from personakit.training.planned import here_and_on_a_gpu
+    from personakit.training.stage_memory import here_and_on_a_gpu
 
     check_plan(settings)
     check_model(resolve_model(settings.model))
@@ -82,7 +82,7 @@ def plan_pillow(settings: TrainPILLOW, output: Path | None) -> Result:
     from personakit.pillow.data import open_data
     from personakit.pillow.memory import estimate_stages
     from personakit.pillow.train import check_plan
-    from personakit.training.planned import here_and_on_a_gpu
+    from personakit.training.stage_memory import here_and_on_a_gpu
 
     check_plan(settings)
     check_model(resolve_model(settings.model))

@@ -22,7 +22,7 @@ _PIECE_BYTES = 1 << 20  # of a block, for one thread
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ProfileBatch:
     """Consecutive questions: `columns` (input, profile) go to disk; `user_ids` is None where absent."""
 
     columns: pa.RecordBatch
@@ -41,7 +41,7 @@ class Batch:
         return self.columns.column("profile").flatten().field(name)
 
 
-def quick_batches(block: Block, format: TaskFormat) -> list[Batch] | None:
+def quick_batches(block: Block, format: TaskFormat) -> list[ProfileBatch] | None:
     """Return the questions of a block, None where anything at all is unusual."""
     import pyarrow as pa
     import pyarrow.json
@@ -70,7 +70,7 @@ def quick_batches(block: Block, format: TaskFormat) -> list[Batch] | None:
     return usual if len(usual) == len(batches) else None
 
 
-def checked_batch(examples: Sequence[Example], format: TaskFormat, *, user_ids: bool) -> Batch:
+def checked_batch(examples: Sequence[Example], format: TaskFormat, *, user_ids: bool) -> ProfileBatch:
     """Return the columns of examples."""
     import pyarrow as pa
 
@@ -79,7 +79,7 @@ def checked_batch(examples: Sequence[Example], format: TaskFormat, *, user_ids: 
         for example in examples
     ]
     inputs = [example.query.text for example in examples]
-    return Batch(
+    return ProfileBatch(
         _columns(pa.array(inputs, pa.string()), pa.array(profiles, _profile_type(format)), format),
         [example.query.id for example in examples],
         inputs,
@@ -100,7 +100,7 @@ def _columns(inputs: Any, profiles: Any, format: TaskFormat) -> Any:
     return pa.record_batch([inputs, profiles], schema=schema)
 
 
-def _quick_batch(batch: Any, format: TaskFormat) -> Batch | None:
+def _quick_batch(batch: Any, format: TaskFormat) -> ProfileBatch | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -121,7 +121,7 @@ def _quick_batch(batch: Any, format: TaskFormat) -> Batch | None:
         profiles = _oldest_first(profiles)
         if profiles is None:
             return None
-    return Batch(
+    return ProfileBatch(
         _columns(batch.column("input"), profiles, format),
         batch.column("id").to_pylist(),
         batch.column("input").to_pylist(),

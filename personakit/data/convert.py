@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from personakit.data.arrow_profiles import Batch, checked_batch, quick_batches
+from personakit.data.arrow_profiles import ProfileBatch, checked_batch, quick_batches
 from personakit.data.json_stream import ListReader
 from personakit.data.lamp import QuestionChecks, read_golds
 from personakit.data.lamp_formats import TaskFormat
@@ -69,7 +69,7 @@ def convert(
     write_json(folder / ABOUT, about)
 
 
-def _batches(questions: Path, checks: QuestionChecks) -> Iterator[Batch]:
+def _batches(questions: Path, checks: QuestionChecks) -> Iterator[ProfileBatch]:
     with ListReader(questions, chunk_bytes=_BLOCK_BYTES) as reader:
         while reader.more():
             block = None if checks.format is None else reader.guess_block()
@@ -87,7 +87,7 @@ def _batches(questions: Path, checks: QuestionChecks) -> Iterator[Batch]:
                 yield batch
 
 
-def _checked(reader: ListReader, checks: QuestionChecks, most: int) -> Batch:
+def _checked(reader: ListReader, checks: QuestionChecks, most: int) -> ProfileBatch:
     """Return the element the reader is at and some that follow, checked one by one.
 
     Of a file's first element alone: it tells the task, and the rest may go quickly.

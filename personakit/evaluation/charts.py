@@ -109,7 +109,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """Marks under one label, joined where they are several; `number` tells it from the others."""
 
     number: int
@@ -131,7 +131,7 @@ class PointChart:
     x_title: str
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
 
 
 def point_chart(
@@ -163,7 +163,7 @@ def point_chart(
         return None if value is None else round(100 - values.at(value), 3)
 
     lines = [
-        Line(
+        ChartLine(
             number,
             label,
             [

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from personakit.contracts import LanguageModel
-from personakit.evaluation.asking import Asker
+from personakit.evaluation.bisection import Asker
 from personakit.models.refusal import refused_by
 
 #: Enough for "A", "B", "tie" and a few words around it.

@@ -3,12 +3,12 @@
     answer_in_profile    the gold answer, or nearly, stands in the user's own history (free text)
     query_in_profile     the very text that is asked about is an item of the user's history, answer and all
     user_in_training     the user is in the training split too
-    trained_on           the query is among those that a run was trained on (`training/seen.py`)
+    trained_on           the query is among those that a run was trained on (`training_digests`)
 
-`nearly.py` says what is nearly the same. Answers of fewer than three words turn up in a history by chance
-("Re: lunch") and are no leak alone. LaMP_1 has neither of the first two: its answer is a number, and citing
-oneself is what the task is about. In LaMP's time-based split users are in training by design (their later
-records are asked about), so nobody is counted there.
+`near_duplicates.py` says what is nearly the same. Answers of fewer than three words turn up in a history
+by chance ("Re: lunch") and are no leak alone. LaMP_1 has neither of the first two: its answer is a number,
+and citing oneself is what the task is about. In LaMP's time-based split users are in training by design
+(their later records are asked about), so nobody is counted there.
 
 A held-out pair is a query with two answers, its user's signals are the history. Of an instruction there is no
 history: prompts that would give its answer away are kept out of its pool (`data.instructions.kept_out`).
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.data.lamp_formats import task_format
 from personakit.data.user_groups import with_a_shared_profile
-from personakit.evaluation.nearly import Wanted
+from personakit.evaluation.near_duplicates import Wanted
 from personakit.records import Example, ProfileItem
-from personakit.training.seen import seen_digest, store_digests
+from personakit.training.training_digests import seen_digest, store_digests
 
 if TYPE_CHECKING:
     from personakit.data.store import ExampleStore
@@ -55,8 +55,8 @@ class Leak:
     where: str
 
 
-class Asked(NamedTuple):
-    """What is asked, by the digest of what training would have learnt of it (`training/seen.py`)."""
+class QueryDigest(NamedTuple):
+    """What is asked, by the digest of what training would have learnt of it."""
 
     query_id: str
     user_id: str
@@ -104,14 +104,14 @@ def find_pair_leaks(
         if query.user_id in training_users:
             leaks.append(Leak(USER, task, query.id, query.user_id, "train split"))
     asked = (
-        Asked(one.id, one.user_id, seen_digest(one.search_text, one.gold or "", one.user_id))
+        QueryDigest(one.id, one.user_id, seen_digest(one.search_text, one.gold or "", one.user_id))
         for one in (example.query for example in pairs)
     )
     return [*leaks, *seen_in_training(task, asked, trained_on)]
 
 
 def seen_in_training(
-    task: str, asked: Iterable[Asked], trained_on: Mapping[str, frozenset[str]]
+    task: str, asked: Iterable[QueryDigest], trained_on: Mapping[str, frozenset[str]]
 ) -> Iterator[Leak]:
     """Yield a leak for each query and run that was trained on it."""
     for query_id, user_id, digest in asked:
@@ -120,9 +120,9 @@ def seen_in_training(
                 yield Leak(TRAINED, task, query_id, user_id, run)
 
 
-def _store_asked(store: ExampleStore) -> Iterator[Asked]:
+def _store_asked(store: ExampleStore) -> Iterator[QueryDigest]:
     """Yield what is asked in a split of a LaMP task."""
-    return map(Asked, store.query_ids, store.user_ids, store_digests(store))
+    return map(QueryDigest, store.query_ids, store.user_ids, store_digests(store))
 
 
 def _users_in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.contracts import LanguageModel
-from personakit.evaluation.asking import Asker
+from personakit.evaluation.bisection import Asker
 from personakit.evaluation.bootstrap import RESAMPLES
 from personakit.evaluation.judge import Match, judge
 from personakit.evaluation.measurements import TaskFacts

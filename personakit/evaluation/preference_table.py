@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from personakit.evaluation.costs import transfer_table
 from personakit.evaluation.layout import interval, make_table, number
 from personakit.evaluation.preferences import ACCURACY, BITS, SAME_CONTEXT
-from personakit.evaluation.price import transfer_table
 from personakit.evaluation.table import legend, methods, sentences
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from personakit.evaluation.charts import Axis, Dot, Plot, PointChart, point_chart
+from personakit.evaluation.costs import costs_of
+from personakit.evaluation.curve_points import KINDS
 from personakit.evaluation.curves import training_charts
 from personakit.evaluation.layout import interval, percent, percents
-from personakit.evaluation.points import KINDS
-from personakit.evaluation.price import costs_of
 from personakit.evaluation.published import HOW_TO_READ as HOW_TO_READ_PUBLISHED
 from personakit.evaluation.results import ALL, PRIMARY
 from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples, pack_samples

@@ -19,7 +19,7 @@ from typing import Any
 
 from personakit.contracts import Personalizer
 from personakit.errors import RunError, UserError
-from personakit.evaluation.asking import Asker
+from personakit.evaluation.bisection import Asker
 from personakit.evaluation.candidates import Candidate, other_user_examples, profile_for
 from personakit.evaluation.samples import (
     SAMPLES_FILE,

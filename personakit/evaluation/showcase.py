@@ -26,7 +26,7 @@ Change = tuple[Literal["same", "gone", "new"], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownSample:
     """One sample as the report's browser reads it; `outcome` is against the baseline row."""
 
     method: str
@@ -113,12 +113,12 @@ def word_changes(before: str, after: str) -> list[Change]:
     return changes
 
 
-def _show(sample: Sample, baseline: Sample | None) -> Shown:
+def _show(sample: Sample, baseline: Sample | None) -> ShownSample:
     generic = sample.generic
     if generic is None and baseline is not None and baseline.error is None:
         generic = baseline.prediction
     query = sample.query
-    return Shown(
+    return ShownSample(
         method=sample.method,
         task=sample.task,
         user=sample.user_id,

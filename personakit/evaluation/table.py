@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from personakit.evaluation.layout import interval, make_table, number, percent, percents
-from personakit.evaluation.leaks import kept_out_sentence, leak_sentences
-from personakit.evaluation.points import KINDS
-from personakit.evaluation.price import (
+from personakit.evaluation.costs import (
     HOW_TO_READ_PRICE,
     HOW_TO_READ_TRANSFER,
     price_table,
     transfer_table,
 )
+from personakit.evaluation.curve_points import KINDS
+from personakit.evaluation.layout import interval, make_table, number, percent, percents
+from personakit.evaluation.leaks import kept_out_sentence, leak_sentences
 from personakit.evaluation.published import HOW_TO_READ as HOW_TO_READ_PUBLISHED
 from personakit.evaluation.published import published_table
 from personakit.evaluation.results import ALL, PRIMARY

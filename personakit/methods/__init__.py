@@ -6,7 +6,7 @@ from pathlib import Path
 
 from personakit.contracts import Personalizer
 from personakit.methods.baselines import BASELINES, Surroundings, open_baseline, settings_of_baselines
-from personakit.methods.held import open_base, open_weights
+from personakit.methods.open_models import open_base, open_weights
 from personakit.methods.pillow import open_pillow, open_prompted, read_pillow_run
 from personakit.methods.popi import open_heuristic, open_popi, open_with_summary, popi_lacks
 from personakit.methods.providers import offer_runs, open_provider

@@ -9,7 +9,7 @@ from typing import Any
 from personakit.config import TrainRPO
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
-from personakit.methods.held import open_base
+from personakit.methods.open_models import open_base
 from personakit.methods.providers import open_provider
 from personakit.methods.runs import FinishedRun
 from personakit.plugins import METHODS as PLUGIN_METHODS
@@ -108,9 +108,9 @@ def _oracle(around: Surroundings) -> Personalizer:
 
 
 def _decoding(settings: TrainRPO) -> Any:
-    from personakit.baselines import Decoding
+    from personakit.baselines import DecodingOptions
 
-    return Decoding(settings.decoding.max_new_tokens)
+    return DecodingOptions(settings.decoding.max_new_tokens)
 
 
 BASELINES: dict[str, Callable[[Surroundings], Personalizer]] = {

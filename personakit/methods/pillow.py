@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from personakit.contracts import ContextProvider, Personalizer
 from personakit.errors import UserError
-from personakit.methods.held import open_base, open_weights
+from personakit.methods.open_models import open_base, open_weights
 from personakit.methods.runs import read_run
 
 if TYPE_CHECKING:

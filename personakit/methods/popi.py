@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
-from personakit.methods.held import one_at_a_time, open_base
+from personakit.methods.open_models import one_at_a_time, open_base
 from personakit.methods.runs import FinishedRun, read_run
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
-from personakit.methods.held import open_base, open_weights
+from personakit.methods.open_models import open_base, open_weights
 from personakit.methods.providers import open_provider
 from personakit.methods.runs import FinishedRun
 
@@ -37,7 +37,7 @@ def open_rewriter(
 
 def open_tuned_context(run: FinishedRun) -> Personalizer:
     """Open the context injection that was fine-tuned beside the run."""
-    from personakit.baselines import ContextInjection, Decoding
+    from personakit.baselines import ContextInjection, DecodingOptions
 
     if run.tuned_context is None:
         raise UserError(
@@ -50,5 +50,5 @@ def open_tuned_context(run: FinishedRun) -> Personalizer:
         model,
         open_provider(settings),
         settings.controls.context_tokens,
-        Decoding(settings.decoding.max_new_tokens),
+        DecodingOptions(settings.decoding.max_new_tokens),
     )

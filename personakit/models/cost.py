@@ -1,6 +1,6 @@
 """What asking a model would cost, before the first request is made.
 
-A `Meter` stands where the model will stand: the same code asks it, it gives the answers that are in
+A `RequestMeter` stands where the model will stand: the same code asks it, it gives the answers that are in
 the cache, counts the rest, and asks nobody. Tokens are an estimate (a black box does not tell its
 tokenizer, and chat formats add a few), completions an upper bound. Prices are the user's: there is no
 list of them here that could be out of date.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from personakit.errors import UserError
 from personakit.models.cache import AnswerCache, answer_keys
 from personakit.models.environment import keep_quiet
-from personakit.models.location import locate
+from personakit.models.model_files import locate
 from personakit.models.open import check_model, is_endpoint, open_language_model, resolve_model
 from personakit.models.stand_ins import split_name
 
@@ -34,7 +34,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """What one model would be asked for one purpose."""
 
     model: str
@@ -50,7 +50,7 @@ class Estimate:
     """At most, by the user's prices; None where there is no price for the model."""
 
 
-class Meter:
+class RequestMeter:
     """A `LanguageModel` that counts what it would be asked. Where the cache has no answer, it gives ""."""
 
     def __init__(self, name: str, *, tokens: Callable[[str], int] | None = None) -> None:
@@ -101,7 +101,7 @@ class Meter:
         """Raise `TypeError`: a meter weighs nothing."""
         raise TypeError("a meter cannot score")
 
-    def estimate(self, purpose: str) -> Estimate:
+    def estimate(self, purpose: str) -> CostEstimate:
         """Return what was counted since the last estimate; a request is in one of them only."""
         prompt_tokens = sum(prompt for prompt, _ in self._asked.values())
         completion_tokens = sum(completion for _, completion in self._asked.values())
@@ -112,7 +112,7 @@ class Meter:
         asked, known = len(self._asked), len(self._known)
         self._told |= self._asked.keys() | self._known
         self._asked, self._known = {}, set()
-        return Estimate(self.name, purpose, asked, known, prompt_tokens, completion_tokens, money)
+        return CostEstimate(self.name, purpose, asked, known, prompt_tokens, completion_tokens, money)
 
 
 def token_counter(name: str) -> Callable[[str], int]:

@@ -17,8 +17,8 @@ from typing import Any
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import GoneError, RunError, UserError
 from personakit.models.address import check_address, check_key, shown_address
-from personakit.models.patience import GaveUpError, Patience, StoppedError, ask_patiently
 from personakit.models.refusal import NO_TEXT, REFUSED_CODES, Refusal, read_refusal
+from personakit.models.retries import GaveUpError, RetryPolicy, StoppedError, ask_patiently
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
 _BAD_REQUEST = frozenset({400, 422})
@@ -46,7 +46,7 @@ class EndpointModel:
         base_url: str = _DEFAULT_BASE,
         key: str | None = None,
         concurrency: int = 8,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         """Take the model's name at `base_url` (which ends in /v1). The `key` is sent, never shown.
 
@@ -59,7 +59,7 @@ class EndpointModel:
         """Requests that were refused, or answered without a text, since construction."""
         self._key = check_key(key)
         self._concurrency = concurrency
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._given_up = False
         self._refused_options: set[str] = set()
         self._learning = threading.Lock()
@@ -82,7 +82,7 @@ class EndpointModel:
             base_url=base_url,
             key=key,
             concurrency=settings.requests_at_once,
-            patience=Patience(settings.timeout, settings.attempts, busy_attempts=5 * settings.attempts),
+            patience=RetryPolicy(settings.timeout, settings.attempts, busy_attempts=5 * settings.attempts),
         )
 
     @property
@@ -224,10 +224,10 @@ class EndpointModel:
                 hint="check that OPENAI_BASE_URL ends in the path of an OpenAI-compatible API, usually /v1",
             ) from error
 
-    def _patience_now(self) -> Patience:
+    def _patience_now(self) -> RetryPolicy:
         if not self._given_up:
             return self._patience
-        return Patience(min(_SHORT, self._patience.timeout), attempts=1, busy_attempts=1)
+        return RetryPolicy(min(_SHORT, self._patience.timeout), attempts=1, busy_attempts=1)
 
     def _without_refused(self, body: dict[str, Any]) -> dict[str, Any]:
         sent = {option: value for option, value in body.items() if option not in self._refused_options}

@@ -12,7 +12,7 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.environment import hide_loading_bars, keep_quiet, quiet_peft
 from personakit.models.fingerprint import fingerprint_of
-from personakit.models.location import locate, nowhere
+from personakit.models.model_files import locate, nowhere
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 
 #: Padded tokens held in one KV cache. On a CPU larger batches no longer help, as for rows in one batch.

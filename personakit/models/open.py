@@ -69,7 +69,7 @@ def check_model(name: str) -> str | None:
     if stand_in is not None:
         inner = check_model(stand_in[0])
         return inner and fingerprint_of(inner, stand_in[1])
-    from personakit.models.location import locate
+    from personakit.models.model_files import locate
 
     return locate(resolve_model(name)).fingerprint
 

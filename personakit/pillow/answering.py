@@ -16,7 +16,7 @@ import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
 from personakit.models.refusal import refused_by
-from personakit.pillow.wording import Wording
+from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
 Order = Literal["reversed", "shuffled"]
@@ -41,7 +41,7 @@ class Prompted:
     def __init__(
         self,
         model: LanguageModel,
-        wording: Wording,
+        wording: PromptWording,
         offer: Callable[[Query, Profile], Offer],
         *,
         selector: Selector | None = None,

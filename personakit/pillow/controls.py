@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from personakit.data.instructions.pools import check_pool
 from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
-from personakit.pillow.rewards import Reward, Shown
+from personakit.pillow.rewards import SelectionReward, ShownPrompts
 from personakit.records import Instruction, Pool
 
 KeptOut = Sequence[frozenset[int]] | None
@@ -93,7 +93,7 @@ class MarginalRelevance:
 class Greedy:
     """At each step the prompt that pays most, given those picked: the ceiling a step-by-step policy has."""
 
-    def __init__(self, reward: Reward) -> None:
+    def __init__(self, reward: SelectionReward) -> None:
         self._reward = reward
 
     def select(
@@ -115,7 +115,7 @@ class Greedy:
 class BestOf:
     """Of `k` random selections the one that pays most: what the reward is worth without searching."""
 
-    def __init__(self, reward: Reward, k: int = BEST_OF, seed: int = 0) -> None:
+    def __init__(self, reward: SelectionReward, k: int = BEST_OF, seed: int = 0) -> None:
         self._reward, self._k, self._seed = reward, k, seed
 
     def select(
@@ -131,7 +131,7 @@ class BestOf:
 
 
 def _best(
-    reward: Reward,
+    reward: SelectionReward,
     instructions: Sequence[Instruction],
     pool: Pool,
     tried: Sequence[Sequence[tuple[int, ...]]],
@@ -139,7 +139,7 @@ def _best(
 ) -> list[tuple[int, ...]]:
     """The best paid of each instruction's selections; of equals the first; `otherwise`: there is none."""
     rows = [
-        Shown(instruction, tuple(pool.prompts[place] for place in each))
+        ShownPrompts(instruction, tuple(pool.prompts[place] for place in each))
         for instruction, some in zip(instructions, tried, strict=True)
         for each in some
     ]

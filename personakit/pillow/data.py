@@ -15,11 +15,11 @@ from personakit.errors import UserError
 from personakit.pillow.encoding import KnownEncoder, question
 from personakit.pillow.episodes import Episodes
 from personakit.pillow.history import item_pool, query_prompt
-from personakit.pillow.wording import LampWording, Templated, Wording
+from personakit.pillow.wording import LampWording, PromptWording, Templated
 from personakit.records import Instruction, Pool, ProfileItem, Query
 from personakit.retrieval.bm25 import BM25Index
-from personakit.training.seen import seen_digest, store_digests
 from personakit.training.supervised import PromptCompletion
+from personakit.training.training_digests import seen_digest, store_digests
 
 LORA, TRAIN = "lora", "train"
 
@@ -45,7 +45,7 @@ class PillowData:
     """RL's last instructions are measured on, and not trained on."""
     fingerprint: str
     seen: frozenset[str]
-    """Digests of what is learnt to answer (`training.seen`)."""
+    """Digests of what is learnt to answer (`training.training_digests`)."""
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of what; `kept_out` counts pairs of an instruction and a prompt."""
@@ -57,7 +57,7 @@ class PillowData:
             "kept_out": sum(map(len, self.kept_out)),
         }
 
-    def wording(self, config: TrainPILLOW, count_tokens: Callable[[str], int]) -> Wording:
+    def wording(self, config: TrainPILLOW, count_tokens: Callable[[str], int]) -> PromptWording:
         """Return how prompts are worded."""
         if self.pool is not None:
             return Templated(config.data.template)
@@ -160,7 +160,7 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
     )
 
 
-def tuning_examples(data: PillowData, wording: Wording, config: TrainPILLOW) -> list[PromptCompletion]:
+def tuning_examples(data: PillowData, wording: PromptWording, config: TrainPILLOW) -> list[PromptCompletion]:
     """Return what the LoRA is tuned on: instructions, a share of them after worked examples.
 
     Those are the ones that BM25 finds most alike among some drawn at random, the best next to the

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
 from personakit.pillow.network import STOPPED
-from personakit.pillow.rewards import Shown
+from personakit.pillow.rewards import ShownPrompts
 from personakit.records import Instruction
 from personakit.retrieval.encoders import Vectors
 
@@ -78,7 +78,7 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.instructions)
 
-    def batch(self, which: Sequence[int], times: int = 1) -> Batch:
+    def batch(self, which: Sequence[int], times: int = 1) -> EpisodeBatch:
         """Return these instructions, each `times` over, with the prompts that any of them may be shown."""
         union = np.unique(np.concatenate([self.allowed[place] for place in which]))
         rows = np.zeros((len(which), len(union)), dtype=bool)
@@ -86,19 +86,19 @@ class Episodes:
             rows[row, np.searchsorted(union, self.allowed[place])] = True
         asked = torch.from_numpy(self.asked[list(which)]).repeat_interleave(times, 0)
         allowed = torch.from_numpy(rows).repeat_interleave(times, 0)
-        return Batch(asked, torch.from_numpy(self.vectors[union]), allowed, union)
+        return EpisodeBatch(asked, torch.from_numpy(self.vectors[union]), allowed, union)
 
-    def shown(self, which: Sequence[int], picks: Sequence[Picks]) -> list[Shown]:
+    def shown(self, which: Sequence[int], picks: Sequence[Picks]) -> list[ShownPrompts]:
         """Return the texts of selections, `len(picks) / len(which)` of each instruction."""
         times = len(picks) // len(which)
         return [
-            Shown(self.instructions[which[row // times]], tuple(self.prompts[place] for place in each))
+            ShownPrompts(self.instructions[which[row // times]], tuple(self.prompts[place] for place in each))
             for row, each in enumerate(picks)
         ]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EpisodeBatch:
     """Tensors of some instructions: `asked` (N, width), `vectors` (U, width), `allowed` (N, U).
 
     `places`, (U,), are those of the prompts among all there are.

@@ -18,7 +18,7 @@ from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
 from personakit.files import whole_folder
 from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
-from personakit.pillow.network import MatchingNetwork, Shape, TowerPool
+from personakit.pillow.network import MatcherShape, MatchingNetwork, TowerPool
 from personakit.pillow.policy import draw
 from personakit.pillow.pool import changed
 from personakit.records import Instruction, Pool
@@ -34,7 +34,7 @@ class MatcherFacts:
     encoder: str
     encoder_fingerprint: str
     pool: str | None
-    shape: Shape
+    shape: MatcherShape
 
 
 def save_matcher(network: MatchingNetwork, facts: MatcherFacts, folder: Path) -> None:
@@ -61,7 +61,7 @@ def load_matcher(folder: Path) -> tuple[MatchingNetwork, MatcherFacts]:
 
     try:
         document: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        network = MatchingNetwork(Shape(**document["network"]))
+        network = MatchingNetwork(MatcherShape(**document["network"]))
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:200]

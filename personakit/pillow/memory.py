@@ -9,7 +9,7 @@ from __future__ import annotations
 from personakit.config import TrainPILLOW
 from personakit.models.local import BATCH_TOKENS
 from personakit.training.memory import Workload, estimate_answering, estimate_memory
-from personakit.training.planned import StageMemory, shape_of
+from personakit.training.stage_memory import StageMemory, shape_of
 
 
 def estimate_stages(config: TrainPILLOW, device: str, dtype: str) -> list[StageMemory]:

@@ -24,7 +24,7 @@ STOPPED = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class MatcherShape:
     """What a matching network is built from."""
 
     width: int
@@ -47,7 +47,7 @@ class MatchingNetwork(nn.Module):
 
     centre: torch.Tensor
 
-    def __init__(self, shape: Shape, *, seed: int = 0) -> None:
+    def __init__(self, shape: MatcherShape, *, seed: int = 0) -> None:
         super().__init__()
         self.shape = shape
         with torch.random.fork_rng(devices=[]):

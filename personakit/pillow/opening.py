@@ -18,7 +18,7 @@ from personakit.pillow.network import MatchingNetwork
 from personakit.pillow.pool import load_pool
 from personakit.pillow.rewards import TextReward
 from personakit.pillow.train import FULL_FOLDER, MATCHER_FOLDER, reward_weights
-from personakit.pillow.wording import Wording
+from personakit.pillow.wording import PromptWording
 from personakit.records import Pool
 
 #: Folders of the two models in a run.
@@ -70,7 +70,7 @@ class PillowRun:
         Matcher(network, encoder, facts)  # which checks the encoder
         return network, encoder
 
-    def reward(self, model: LocalModel, wording: Wording) -> TextReward:
+    def reward(self, model: LocalModel, wording: PromptWording) -> TextReward:
         """Return what selections earned in training, under the same keys on disk."""
         reward = self.settings.rl.reward
         return TextReward(
@@ -82,7 +82,7 @@ class PillowRun:
         )
 
 
-SELECTORS: dict[str, Callable[[PillowRun, LocalModel, Wording], Selector]] = {
+SELECTORS: dict[str, Callable[[PillowRun, LocalModel, PromptWording], Selector]] = {
     "random": lambda run, model, wording: RandomPicks(run.seed),
     "cosine": lambda run, model, wording: Nearest(run.encoder(model)),
     "mmr": lambda run, model, wording: MarginalRelevance(run.encoder(model)),

@@ -17,7 +17,7 @@ Algorithm = Literal["reinforce", "ppo"]
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
+class SelectionLikelihood:
     """Of given selections, by step: log-probabilities and entropies in nats, and whether there was a choice.
 
     All (N, m); the first two are 0 where there was none.
@@ -61,7 +61,7 @@ def likelihood(
     pool: TowerPool,
     allowed: torch.Tensor,
     picks: torch.Tensor,
-) -> Likelihood:
+) -> SelectionLikelihood:
     """Return how likely the network makes these picks, with a gradient."""
     walk = _Walk(network, asked, pool, allowed)
     logs, entropies, chose = [], [], []
@@ -75,11 +75,11 @@ def likelihood(
         entropies.append(torch.where(open_, entropy, 0.0))
         chose.append(open_)
         walk.take(place)
-    return Likelihood(*(torch.stack(each, dim=1) for each in (logs, entropies, chose)))
+    return SelectionLikelihood(*(torch.stack(each, dim=1) for each in (logs, entropies, chose)))
 
 
 def policy_loss(
-    now: Likelihood,
+    now: SelectionLikelihood,
     advantages: torch.Tensor,
     *,
     entropy_bonus: float,

@@ -23,8 +23,8 @@ import torch
 
 from personakit.pillow.episodes import Episodes, Picks
 from personakit.pillow.network import MatchingNetwork
-from personakit.pillow.policy import Likelihood, draw, likelihood, policy_loss
-from personakit.pillow.rewards import Reward
+from personakit.pillow.policy import SelectionLikelihood, draw, likelihood, policy_loss
+from personakit.pillow.rewards import SelectionReward
 from personakit.pillow.settings import MatchSettings
 from personakit.training.checkpoints import mark_complete, newest_complete
 from personakit.training.leave_one_out import leave_one_out
@@ -40,7 +40,7 @@ _WINDOW = 50  # steps whose selections are counted for coverage and collapse
 def reinforce(
     network: MatchingNetwork,
     episodes: Episodes,
-    reward: Reward,
+    reward: SelectionReward,
     settings: MatchSettings,
     run: Run,
     stage: str,
@@ -83,7 +83,7 @@ def reinforce(
     return facts
 
 
-def evaluate(network: MatchingNetwork, episodes: Episodes, reward: Reward) -> tuple[float, float]:
+def evaluate(network: MatchingNetwork, episodes: Episodes, reward: SelectionReward) -> tuple[float, float]:
     """Return the mean reward of the best selections, and the share of all prompts that they show."""
     picks: list[Picks] = []
     places = list(range(len(episodes)))
@@ -99,7 +99,7 @@ def _step(
     network: MatchingNetwork,
     optimizer: torch.optim.Optimizer,
     episodes: Episodes,
-    reward: Reward,
+    reward: SelectionReward,
     settings: MatchSettings,
     seed: int,
     step: int,
@@ -115,7 +115,7 @@ def _step(
     rewards = torch.tensor(paid, dtype=torch.float32)
     advantages = leave_one_out(rewards.view(len(which), settings.selections)).flatten()
 
-    def now() -> Likelihood:
+    def now() -> SelectionLikelihood:
         return likelihood(network, batch.asked, network.pool(batch.vectors), batch.allowed, picks)
 
     made = now()
@@ -211,7 +211,7 @@ def _number(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
-def _hit_rate(reward: Reward) -> dict[str, float]:
+def _hit_rate(reward: SelectionReward) -> dict[str, float]:
     """The share of rewards that were there already since training began, where the reward counts them."""
     hits, misses = getattr(reward, "hits", 0), getattr(reward, "misses", 0)
     return {"cache_hits": hits / (hits + misses)} if hits + misses else {}

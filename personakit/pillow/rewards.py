@@ -17,7 +17,7 @@ from personakit.files import cache_folder
 from personakit.models.cache import AnswerCache, KnownModel
 from personakit.models.local import LocalModel
 from personakit.pillow.encoding import KnownEncoder
-from personakit.pillow.wording import Wording
+from personakit.pillow.wording import PromptWording
 from personakit.records import Instruction
 from personakit.tasks.scoring import text_metric
 
@@ -25,17 +25,17 @@ LIKELIHOOD, COSINE = "likelihood", "cosine"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPrompts:
     """An instruction with the prompts picked for it, in the order they were picked."""
 
     instruction: Instruction
     prompts: tuple[Instruction, ...]
 
 
-class Reward(Protocol):
+class SelectionReward(Protocol):
     """What selections earn."""
 
-    def __call__(self, rows: Sequence[Shown]) -> list[float]:
+    def __call__(self, rows: Sequence[ShownPrompts]) -> list[float]:
         """Return what each row earns; higher is better."""
         ...
 
@@ -52,7 +52,7 @@ class TextReward:
     def __init__(
         self,
         model: LocalModel,
-        wording: Wording,
+        wording: PromptWording,
         weights: Mapping[str, float],
         *,
         max_new_tokens: int,
@@ -72,7 +72,7 @@ class TextReward:
         self.misses = 0
         self.tokens = 0
 
-    def __call__(self, rows: Sequence[Shown]) -> list[float]:
+    def __call__(self, rows: Sequence[ShownPrompts]) -> list[float]:
         """Return the weighted sums, less what the prompts cost."""
         totals = [-self._prompt_cost * len(row.prompts) for row in rows]
         for name, weight in self._weights.items():
@@ -80,7 +80,7 @@ class TextReward:
                 totals[place] += weight * value
         return totals
 
-    def _of(self, name: str, rows: Sequence[Shown]) -> list[float]:
+    def _of(self, name: str, rows: Sequence[ShownPrompts]) -> list[float]:
         keys = [self._key(name, row) for row in rows]
         known = self._cache.get(keys)
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
@@ -93,7 +93,7 @@ class TextReward:
             known |= new
         return [float(known[key]) for key in keys]
 
-    def _computed(self, name: str, rows: Sequence[Shown]) -> list[float]:
+    def _computed(self, name: str, rows: Sequence[ShownPrompts]) -> list[float]:
         golds = [row.instruction.output for row in rows]
         prompts = [self._wording.prompt(row.instruction, row.prompts) for row in rows]
         if name == LIKELIHOOD:
@@ -122,7 +122,7 @@ class TextReward:
         lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
         return [float(value) for value in (one * other).sum(1) / np.maximum(lengths, 1e-12)]
 
-    def _key(self, name: str, row: Shown) -> bytes:
+    def _key(self, name: str, row: ShownPrompts) -> bytes:
         decided: list[Any] = [name]
         if name != LIKELIHOOD:
             decided.append(self._max_new_tokens)
@@ -131,7 +131,7 @@ class TextReward:
         return reward_key(self._model, self._wording, row, decided)
 
 
-def reward_key(model: KnownModel, wording: Wording, row: Shown, reward: Sequence[Any]) -> bytes:
+def reward_key(model: KnownModel, wording: PromptWording, row: ShownPrompts, reward: Sequence[Any]) -> bytes:
     """Return what a reward is kept under: all that decides it, and nothing else."""
     one = row.instruction
     asked, shown = (one.instruction, one.input), [(p.instruction, p.input, p.output) for p in row.prompts]

@@ -20,7 +20,7 @@ from personakit.models.open import resolve_model
 from personakit.pillow.data import PillowData, open_data, tuning_examples
 from personakit.pillow.encoding import layers_of, open_text_encoder
 from personakit.pillow.matcher import MatcherFacts, save_matcher
-from personakit.pillow.network import MatchingNetwork, Shape
+from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.pool import FILE, save_pool
 from personakit.pillow.reinforce import evaluate, reinforce
 from personakit.pillow.rewards import TextReward
@@ -30,9 +30,9 @@ from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, from_first, process_count, wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
-from personakit.training.seen import record_trained_on
 from personakit.training.settings import check_settings
 from personakit.training.supervised import Finetuned, SupervisedSettings, finetune
+from personakit.training.training_digests import record_trained_on
 from personakit.training.weights import remove_checkpoints
 
 LORA = "lora"
@@ -199,9 +199,9 @@ def _record_data(data: PillowData, config: TrainPILLOW, run: Run) -> None:
         from_first(save)
 
 
-def _shape(config: TrainPILLOW, width: int) -> Shape:
+def _shape(config: TrainPILLOW, width: int) -> MatcherShape:
     matcher = config.matcher
-    return Shape(width=width, m=matcher.m, size=matcher.size, hidden=matcher.hidden, stop=matcher.stop)
+    return MatcherShape(width=width, m=matcher.m, size=matcher.size, hidden=matcher.hidden, stop=matcher.stop)
 
 
 def reward_weights(reward: RewardSettings) -> dict[str, float]:

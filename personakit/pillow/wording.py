@@ -14,7 +14,7 @@ from personakit.tasks import get_task
 from personakit.tasks.instructions import Template, instruction_prompt, read_answer
 
 
-class Wording(Protocol):
+class PromptWording(Protocol):
     """From an instruction and its picks, first pick first, to a prompt; from a model's text to its answer."""
 
     @property

@@ -14,7 +14,7 @@ from personakit.data.preferences.profiles import as_signals
 from personakit.popi.answering import FromPrompts, Prepared, left_out
 from personakit.records import Context, Profile, Query
 from personakit.retrieval.bm25 import BM25
-from personakit.tasks.signals import Wording, below_signals
+from personakit.tasks.signals import SignalWording, below_signals
 
 Order = Literal["recent", "bm25"]
 
@@ -37,7 +37,7 @@ class RawSignals(FromPrompts):
     about the user) is dropped last.
     """
 
-    wording: Wording
+    wording: SignalWording
     budget: int
     order: Order = "recent"
 

@@ -14,7 +14,7 @@ from personakit.contracts import LanguageModel
 from personakit.data.preferences.profiles import as_signals
 from personakit.errors import UserError
 from personakit.records import Context, Profile, Query, Signals
-from personakit.tasks.signals import KINDS, Dropped, Wording, summary_prompt
+from personakit.tasks.signals import KINDS, Dropped, SignalWording, summary_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Summariser(_Told):
     """
 
     model: LanguageModel
-    wording: Wording
+    wording: SignalWording
     signal_tokens: int
     """The prompt's budget: signals are dropped whole to fit, and counted."""
     summary_tokens: int

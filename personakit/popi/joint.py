@@ -29,7 +29,7 @@ from personakit.popi.rows import (
 from personakit.popi.settings import JointSettings, check_joint
 from personakit.training.fitting import (
     Finetuned,
-    Meter,
+    StageMetrics,
     common_arguments,
     decide_and_record,
     fit,
@@ -158,7 +158,7 @@ def train_jointly(
         stage,
         base=model,
         output=output,
-        meter=Meter(names.get, lambda step, state: int(state.num_input_tokens_seen)),
+        meter=StageMetrics(names.get, lambda step, state: int(state.num_input_tokens_seen)),
         work=work,
         examples=len(users),
         cut=0,

@@ -16,7 +16,7 @@ from personakit.models.decoding import pad
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
+class PairLikelihood:
     """Of a batch's answers, R of them."""
 
     log_p: torch.Tensor
@@ -27,7 +27,7 @@ class Likelihood:
 
 def likelihood(
     model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], *, pad_id: int
-) -> Likelihood:
+) -> PairLikelihood:
     """Return log p(answer | prompt) of token ids, one forward pass of the whole batch.
 
     `model` carries TRL's fused head, which never writes out the logits of all positions, and shares prefixes
@@ -39,4 +39,4 @@ def likelihood(
     columns = torch.arange(ids.shape[1], device=ids.device)
     labels = torch.where((columns >= first) & mask.bool(), ids, -100)
     output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
-    return Likelihood(output.log_probs.sum(-1), output.entropy.detach().sum(-1))
+    return PairLikelihood(output.log_probs.sum(-1), output.entropy.detach().sum(-1))

@@ -6,7 +6,7 @@ from typing import Any
 
 from personakit.config.train_popi import TrainPOPI
 from personakit.training.memory import Workload, estimate_memory, shared_fraction
-from personakit.training.planned import StageMemory, shape_of, shares_prefixes
+from personakit.training.stage_memory import StageMemory, shape_of, shares_prefixes
 
 
 def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMemory]:

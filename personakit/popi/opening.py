@@ -18,14 +18,14 @@ from personakit.data.folders import data_folder
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
 from personakit.models.cache import CachedModel, KnownModel
-from personakit.popi.adapter_a_user import AdapterAUser, WithoutAdapter
 from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
 from personakit.popi.models import BASE, AdaptedModel, RememberedScores, open_adapters
-from personakit.popi.per_user import PerUserLora
+from personakit.popi.per_user_adapters import AdapterAUser, WithoutAdapter
+from personakit.popi.per_user_lora import PerUserLora
 from personakit.popi.personalizer import Summarised
-from personakit.tasks.signals import Wording, prompt_with_summary, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, wording_for
 
 INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
 POPULATION = "population DPO"
@@ -81,7 +81,7 @@ class OpenRun:
         return cls(folder, settings, open_adapters(settings.model, adapters))
 
     @cached_property
-    def wording(self) -> Wording:
+    def wording(self) -> SignalWording:
         """How signals and requests were worded in training."""
         return wording_of(self.folder, self.settings)
 
@@ -180,7 +180,7 @@ class OpenRun:
         )
 
 
-def wording_of(folder: Path, settings: TrainPOPI) -> Wording:
+def wording_of(folder: Path, settings: TrainPOPI) -> SignalWording:
     """Return how a run's signals and requests are worded: as its data's are, which run.json remembers."""
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "preference_task" in facts:

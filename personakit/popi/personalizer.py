@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from personakit.popi.answering import FromPrompts, Prepared, left_out
 from personakit.popi.inferring import Summaries
 from personakit.records import Context, Profile, Query
-from personakit.tasks.signals import Wording, below_summary
+from personakit.tasks.signals import SignalWording, below_summary
 
 NO_HISTORY = "no history: the answer is the one without a summary"
 
@@ -22,7 +22,7 @@ class Summarised(FromPrompts):
     """
 
     provider: Summaries
-    wording: Wording
+    wording: SignalWording
 
     def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Prepared]:
         """Return each request below its user's summary."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.tokens import encode_answers, encode_prompts
-from personakit.training.preference import Pair
+from personakit.training.preference import TrainingPair
 from personakit.training.schedule import make_schedule
 
 WithSummary = Callable[[str, str], str]
@@ -30,7 +30,7 @@ class SummarisedUser:
 
     user_id: str
     summary_prompt: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TrainingPair, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def users_fingerprint(users: Sequence[SummarisedUser]) -> str:
     return digest.hexdigest()
 
 
-def _check_answers(place: str, pair: Pair, chosen: list[int], rejected: list[int]) -> None:
+def _check_answers(place: str, pair: TrainingPair, chosen: list[int], rejected: list[int]) -> None:
     if not pair.chosen.strip() or not pair.rejected.strip():
         which = "rejected" if pair.chosen.strip() else "chosen"
         raise UserError(f"{place}: {which} is empty, expected an answer", hint="leave such pairs out")

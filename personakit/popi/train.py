@@ -34,15 +34,15 @@ from personakit.popi.trained_controls import (
 )
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferenceUser
-from personakit.tasks.signals import Wording, prompt_with_summary, summary_prompt, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, summary_prompt, wording_for
 from personakit.training.fitting import Finetuned
 from personakit.training.four_bit import require_four_bit
-from personakit.training.preference import Pair
+from personakit.training.preference import TrainingPair
 from personakit.training.processes import first_on_this_machine, process_count
 from personakit.training.progress import Progress
 from personakit.training.run import Run
-from personakit.training.seen import record_trained_on, seen_digest
 from personakit.training.supervised import PromptCompletion, SupervisedSettings, finetune
+from personakit.training.training_digests import record_trained_on, seen_digest
 
 JOINT = "joint"
 WARM_INFERENCE = "warm-inference"
@@ -88,7 +88,7 @@ def _store(config: TrainPOPI) -> PreferenceStore:
 
 
 def train_on_users(
-    config: TrainPOPI, people: Sequence[PreferenceUser], wording: Wording, run: Run, progress: Progress
+    config: TrainPOPI, people: Sequence[PreferenceUser], wording: SignalWording, run: Run, progress: Progress
 ) -> Finetuned:
     """The same on users in memory, whose prompts `wording` words."""
     count_tokens = token_counter(config.model)
@@ -206,7 +206,7 @@ def check_plan(config: TrainPOPI) -> None:
 def summarised(
     config: TrainPOPI,
     people: Sequence[PreferenceUser],
-    wording: Wording,
+    wording: SignalWording,
     count_tokens: Callable[[str], int],
 ) -> tuple[list[SummarisedUser], Counter[str]]:
     """Return the users as texts, and what was counted on the way: what is left out, and of which kind."""
@@ -226,7 +226,7 @@ def summarised(
             if told + config.joint.summary_tokens + longest + _UNCOUNTED > config.max_length:
                 counts["pairs: longer than max_length"] += 1
             else:
-                pairs.append(Pair(pair.prompt, pair.chosen, pair.rejected))
+                pairs.append(TrainingPair(pair.prompt, pair.chosen, pair.rejected))
         if count_tokens(prompt) > config.data.signal_tokens:
             counts["users left out: signals longer than data.signal_tokens"] += 1
         elif not pairs:

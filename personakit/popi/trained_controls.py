@@ -14,7 +14,7 @@ from pathlib import Path
 
 from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary
 from personakit.training.fitting import Finetuned
-from personakit.training.preference import Pair, PreferenceSettings, optimise
+from personakit.training.preference import PreferenceSettings, TrainingPair, optimise
 from personakit.training.progress import Progress
 from personakit.training.run import Run
 
@@ -67,7 +67,7 @@ def optimise_generator(
         checkpoint_every=joint.checkpoint_every,
     )
     pairs = [
-        Pair(with_summary(pair.prompt, summaries.get(user.user_id, "")), pair.chosen, pair.rejected)
+        TrainingPair(with_summary(pair.prompt, summaries.get(user.user_id, "")), pair.chosen, pair.rejected)
         for user in users
         for pair in user.pairs
     ]

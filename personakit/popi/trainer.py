@@ -31,7 +31,7 @@ from personakit.popi.adapters import (
     adapter_weights,
     let_train,
 )
-from personakit.popi.likelihood import Likelihood, likelihood
+from personakit.popi.likelihood import PairLikelihood, likelihood
 from personakit.popi.objective import (
     generator_loss,
     inference_loss,
@@ -294,7 +294,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
     def _scored(
         self, model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
-    ) -> Likelihood:
+    ) -> PairLikelihood:
         if model.training:
             seen = sum(map(len, prompts)) + sum(map(len, answers))
             total = self.accelerator.gather(torch.tensor([seen], device=self.args.device)).sum()

@@ -40,7 +40,7 @@ from personakit.data.lamp_mini.words import (
     style_words,
 )
 from personakit.models.nano import FOLDER as NANO_FOLDER
-from personakit.recipes.pretraining import Schooling, Shape, new_model, save, school, train_tokenizer
+from personakit.recipes.pretraining import ModelShape, Schooling, new_model, save, school, train_tokenizer
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
 from personakit.rpo import prompts as rpo
@@ -49,7 +49,7 @@ from personakit.tasks import Task, get_task
 from personakit.tasks.profile_prompt import JOIN
 
 STEPS = 2100
-SHAPE = Shape()
+SHAPE = ModelShape()
 _GENERIC_SHARE = 0.25
 _NOTICE_SHARE = 1 / 8
 _REWRITE_SHARE = 0.3

@@ -28,14 +28,14 @@ from personakit.data.folders import holds_questions
 from personakit.data.instructions import instruction_files, open_instructions
 from personakit.data.preferences import open_preferences, preference_files
 from personakit.errors import UserError
-from personakit.recipes.pretraining import Schooling, Shape, new_model, save, school, train_tokenizer
+from personakit.recipes.pretraining import ModelShape, Schooling, new_model, save, school, train_tokenizer
 from personakit.records import Example, Instruction, Pool, PreferenceUser
 from personakit.retrieval import open_retriever
 from personakit.rpo import prompts as rpo
 from personakit.tasks import get_task
 from personakit.tasks.instructions import instruction_prompt
 
-SHAPE = Shape(width=256, layers=6, heads=4, vocabulary=4096, positions=2048)
+SHAPE = ModelShape(width=256, layers=6, heads=4, vocabulary=4096, positions=2048)
 STEPS = 1500
 _MOST_ITEMS = 2
 _WORDS = 200

@@ -23,7 +23,7 @@ PAD, END = "<pad>", "<eos>"
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """A Llama's size. The defaults are nano's: about a million parameters."""
 
     width: int = 128
@@ -47,7 +47,7 @@ class Schooling:
     seed: int = 0
 
 
-def train_tokenizer(corpus: Iterable[str], shape: Shape, pieces: Sequence[str] = ()) -> Any:
+def train_tokenizer(corpus: Iterable[str], shape: ModelShape, pieces: Sequence[str] = ()) -> Any:
     """Return a byte-level BPE tokenizer; each of `pieces` (fixed wording) becomes one token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -72,7 +72,7 @@ def train_tokenizer(corpus: Iterable[str], shape: Shape, pieces: Sequence[str] =
     )
 
 
-def new_model(tokenizer: Any, shape: Shape, seed: int) -> Any:
+def new_model(tokenizer: Any, shape: ModelShape, seed: int) -> Any:
     """Return a Llama with random weights for `tokenizer`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from personakit.config import TrainRPO
 from personakit.contracts import ContextProvider
-from personakit.models.cost import Estimate, Meter, foreign_counter
+from personakit.models.cost import CostEstimate, RequestMeter, foreign_counter
 from personakit.models.open import is_endpoint
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
@@ -18,7 +18,7 @@ from personakit.rpo.train import training_stores
 from personakit.tasks import get_task
 
 
-def estimate_requests(config: TrainRPO) -> list[Estimate]:
+def estimate_requests(config: TrainRPO) -> list[CostEstimate]:
     """Count the requests to endpoints by doing all that is done before training, with nobody asked.
 
     A generic answer that is not there yet is taken to be as long as the gold answer; where the teacher
@@ -29,7 +29,7 @@ def estimate_requests(config: TrainRPO) -> list[Estimate]:
     if not (is_endpoint(config.base) or paid_teacher):
         return []
     tokens = foreign_counter(config.model)
-    base = Meter(config.base, tokens=tokens)
+    base = RequestMeter(config.base, tokens=tokens)
     provider = _provider(config) if paid_teacher else _NoItems()
     drafted: list[Drafted] = []
     for store in training_stores(config):
@@ -38,7 +38,7 @@ def estimate_requests(config: TrainRPO) -> list[Estimate]:
         drafted += draft_all(task, list(store), base, provider, max_new_tokens=cap)
     estimates = [base.estimate("generic answers")] if is_endpoint(config.base) else []
     if paid_teacher:
-        teacher = Meter(teacher_name(config), tokens=tokens)
+        teacher = RequestMeter(teacher_name(config), tokens=tokens)
         trained, held_out = hold_out(drafted, config.data.held_out)
         explained = [*first_of_each_task(trained, config.trajectories.limit), *held_out]
         _write(config, teacher, [_with_some_draft(each) for each in explained])
@@ -46,7 +46,7 @@ def estimate_requests(config: TrainRPO) -> list[Estimate]:
     return estimates
 
 
-def _write(config: TrainRPO, teacher: Meter, drafted: Sequence[Drafted]) -> None:
+def _write(config: TrainRPO, teacher: RequestMeter, drafted: Sequence[Drafted]) -> None:
     def ask(prompts: Sequence[str]) -> list[str]:
         return [texts[0] for texts in teacher.generate(prompts, max_new_tokens=reply_tokens(config))]
 

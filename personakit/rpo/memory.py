@@ -16,7 +16,7 @@ from personakit.training.memory import (
     estimate_memory,
     shared_fraction,
 )
-from personakit.training.planned import StageMemory, shape_of, shares_prefixes
+from personakit.training.stage_memory import StageMemory, shape_of, shares_prefixes
 
 
 def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemory]:

@@ -13,7 +13,7 @@ from typing import Any
 from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory
 from personakit.tasks.base import Task
-from personakit.training.group_rl import Reward
+from personakit.training.group_rl import RewardFunction
 
 TASK, FORMAT = "task", "format"
 
@@ -68,6 +68,6 @@ def format_reward(*, completions: Sequence[str], task: Sequence[Task], **_: Any)
     return [float(answer_in(one, text) is not None) for one, text in zip(task, completions, strict=True)]
 
 
-def rewards(format_weight: float) -> list[Reward]:
+def rewards(format_weight: float) -> list[RewardFunction]:
     """Return both, each logged by itself: `reward/task` and `reward/format`."""
-    return [Reward(task_reward, name=TASK), Reward(format_reward, format_weight, name=FORMAT)]
+    return [RewardFunction(task_reward, name=TASK), RewardFunction(format_reward, format_weight, name=FORMAT)]

@@ -44,9 +44,9 @@ from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, in_shares, process_count
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
-from personakit.training.seen import record_trained_on, store_digests
 from personakit.training.settings import check_settings
 from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
+from personakit.training.training_digests import record_trained_on, store_digests
 
 REWRITER = "sft"
 CONTROL = "context-injection"

@@ -39,7 +39,7 @@ _LAMP_7 = next(task.profile_prompt for task in LAMP if task.name == "LaMP_7")
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class SignalWording:
     """How one kind of prompt words everything.
 
     `pair` holds {prompt}, {chosen} and {rejected}; `comment`, `about` and `item` {text}; `post`, for a
@@ -72,7 +72,7 @@ class Wording:
         return build_input(self.task, **{task_format(self.task).search_parts[0]: prompt})
 
 
-PLAIN = Wording(
+PLAIN = SignalWording(
     pair="Asked: {prompt}\nThis person preferred: {chosen}\nto: {rejected}",
     comment="This person says: {text}",
     about="About this person: {text}",
@@ -90,7 +90,7 @@ PLAIN = Wording(
 )
 
 _AFTER_PROFILE = _LAMP_7.frame.removeprefix("{profile}").removesuffix("{input}")
-MESSAGES = Wording(
+MESSAGES = SignalWording(
     pair=_LAMP_7.item.replace("{text}", "{chosen}"),
     comment="{text}",
     about="{text}",
@@ -110,7 +110,7 @@ MESSAGES = Wording(
 MESSAGE_PAIRS = replace(MESSAGES, pair='"{chosen}" not "{rejected}" for "{prompt}" ')
 
 
-def wording_for(task: str | None, *, whole_pairs: bool = False) -> Wording:
+def wording_for(task: str | None, *, whole_pairs: bool = False) -> SignalWording:
     """Return the wording for preference data of a LaMP task (`PreferenceStore.task`), or of none.
 
     `whole_pairs` shows prompt and rejected answer of a pair even where nano does not know them.
@@ -127,7 +127,7 @@ def render_signals(
     count_tokens: CountTokens,
     max_length: int,
     newest_last: bool = True,
-    wording: Wording = PLAIN,
+    wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
     """Return the signals as text of at most `max_length` tokens, and what was dropped to fit.
 
@@ -146,7 +146,7 @@ def summary_prompt(
     count_tokens: CountTokens,
     max_length: int,
     newest_last: bool = True,
-    wording: Wording = PLAIN,
+    wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
     """Return the inference model's prompt, of at most `max_length` tokens, and what was dropped to fit.
 
@@ -156,12 +156,12 @@ def summary_prompt(
     return _fitted(signals, wording.to_ask, wording.ask, count_tokens, max_length, newest_last, wording)
 
 
-def prompt_with_summary(prompt: str, summary: str | None, *, wording: Wording = PLAIN) -> str:
+def prompt_with_summary(prompt: str, summary: str | None, *, wording: SignalWording = PLAIN) -> str:
     """Return the generator's prompt: the request, below a summary unless it is None or blank."""
     return below_summary(wording.request(prompt), summary, wording=wording)
 
 
-def below_summary(request: str, summary: str | None, *, wording: Wording = PLAIN) -> str:
+def below_summary(request: str, summary: str | None, *, wording: SignalWording = PLAIN) -> str:
     """Return a request that is worded already below a summary, unless it is None or blank."""
     if summary is None or not summary.strip():
         return request
@@ -175,7 +175,7 @@ def prompt_with_signals(
     count_tokens: CountTokens,
     max_length: int,
     newest_last: bool = True,
-    wording: Wording = PLAIN,
+    wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
     """Return the request below the raw signals, and what was dropped to stay within `max_length` tokens.
 
@@ -198,7 +198,7 @@ def below_signals(
     count_tokens: CountTokens,
     max_length: int,
     newest_last: bool = True,
-    wording: Wording = PLAIN,
+    wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
     """Do the same for a request that is worded already."""
     return _fitted(signals, wording.to_request, request, count_tokens, max_length, newest_last, wording)
@@ -220,7 +220,7 @@ def _fitted(
     count_tokens: CountTokens,
     max_length: int,
     newest_last: bool,
-    wording: Wording,
+    wording: SignalWording,
 ) -> tuple[str, Dropped]:
     """Take signals in order of worth while they fit; `ending` always stands, `leading` only after signals."""
     joint = max(count_tokens(wording.join), count_tokens(wording.line_end))
@@ -240,7 +240,7 @@ def _fitted(
     return text, {kind: count - left[kind] for kind, count in given.items() if count > left[kind]}
 
 
-def _assembled(taken: Iterable[_Worded], wording: Wording, leading: str) -> str:
+def _assembled(taken: Iterable[_Worded], wording: SignalWording, leading: str) -> str:
     """The signals in the order given: lines above, items and pairs below."""
     by_kind: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for each in sorted(taken, key=lambda one: one.place):
@@ -252,7 +252,7 @@ def _assembled(taken: Iterable[_Worded], wording: Wording, leading: str) -> str:
     return text + leading if text and wording.after_lines else text
 
 
-def _by_worth(signals: Signals, newest_last: bool, wording: Wording) -> list[_Worded]:
+def _by_worth(signals: Signals, newest_last: bool, wording: SignalWording) -> list[_Worded]:
     def worded(kind: str, texts: Sequence[str]) -> list[_Worded]:
         made = [_Worded(kind, place, text) for place, text in enumerate(texts)]
         return made[::-1] if newest_last else made
@@ -267,11 +267,11 @@ def _by_worth(signals: Signals, newest_last: bool, wording: Wording) -> list[_Wo
     return said
 
 
-def _pair(pair: PreferencePair, wording: Wording) -> str:
+def _pair(pair: PreferencePair, wording: SignalWording) -> str:
     return wording.pair.format(prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected)
 
 
-def _item(item: ProfileItem, wording: Wording) -> str:
+def _item(item: ProfileItem, wording: SignalWording) -> str:
     if {"post", "comment"} <= item.fields.keys():
         return wording.post.format(**item.fields)
     return wording.item.format(text=item.document)

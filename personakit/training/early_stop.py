@@ -92,7 +92,7 @@ class TargetWatch:
             self.observe_line(line)
 
 
-class Patience:
+class EarlyStopState:
     """The best value so far, and for how many measurements there has been no better one."""
 
     def __init__(self, settings: EarlyStop) -> None:

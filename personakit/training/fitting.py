@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.training.checkpoints import newest_complete
-from personakit.training.early_stop import Patience, TargetWatch
+from personakit.training.early_stop import EarlyStopState, TargetWatch
 from personakit.training.memory import Workload, plan_memory, sharding_of_launch, shared_fraction
 from personakit.training.out_of_memory import out_of_memory
 from personakit.training.precision import Precision, decide_precision
@@ -50,7 +50,7 @@ class Finetuned:
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class StageMetrics:
     """How a stage is measured: which metrics go where, and how tokens are counted."""
 
     rename: Callable[[str], str | None]
@@ -180,7 +180,7 @@ def fit(
     *,
     base: str,
     output: str,
-    meter: Meter,
+    meter: StageMetrics,
     work: Workload,
     examples: int,
     cut: int,
@@ -268,10 +268,10 @@ def quietly() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _patience(settings: StageSettings, run: Run, stage: str) -> Patience | None:
+def _patience(settings: StageSettings, run: Run, stage: str) -> EarlyStopState | None:
     if settings.early_stop is None:
         return None
-    patience = Patience(settings.early_stop)
+    patience = EarlyStopState(settings.early_stop)
     patience.replay(run.folder / "metrics.jsonl", stage)
     return patience
 

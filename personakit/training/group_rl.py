@@ -22,7 +22,7 @@ from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    Meter,
+    StageMetrics,
     common_arguments,
     decide_and_record,
     fit,
@@ -35,7 +35,7 @@ from personakit.training.group_batches import GroupBatches
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
 from personakit.training.progress import Progress
-from personakit.training.rollouts import Prompt, Reward, RewardDesk, RolloutLog
+from personakit.training.rollouts import Prompt, RewardDesk, RewardFunction, RolloutLog
 from personakit.training.run import Run
 from personakit.training.schedule import make_schedule
 from personakit.training.settings import StageSettings, check_settings
@@ -48,7 +48,7 @@ from personakit.training.weights import (
     set_reference_adapter,
 )
 
-__all__ = ["GroupRLSettings", "Prompt", "Reward", "train"]
+__all__ = ["GroupRLSettings", "Prompt", "RewardFunction", "train"]
 
 _METRICS = {
     "loss": "loss",
@@ -111,7 +111,7 @@ class GroupRLSettings(StageSettings):
 def train(
     model: str,
     prompts: Sequence[Prompt],
-    rewards: Sequence[Reward],
+    rewards: Sequence[RewardFunction],
     settings: GroupRLSettings,
     run: Run,
     stage: str,
@@ -195,7 +195,7 @@ def train(
         stage,
         base=reference or model,
         output=output,
-        meter=Meter(
+        meter=StageMetrics(
             lambda name: _renamed(name, desk.metrics), lambda step, state: int(state.num_input_tokens_seen)
         ),
         work=work,
@@ -211,7 +211,7 @@ def train(
 
 
 def group_arguments(
-    rewards: Sequence[Reward],
+    rewards: Sequence[RewardFunction],
     batches: GroupBatches,
     settings: GroupRLSettings,
     precision: Precision,
@@ -253,7 +253,7 @@ def _trainer(
     order: Sequence[int],
     evaluated: Sequence[int],
     desk: RewardDesk,
-    rewards: Sequence[Reward],
+    rewards: Sequence[RewardFunction],
     batches: GroupBatches,
     settings: GroupRLSettings,
     precision: Precision,

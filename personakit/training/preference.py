@@ -19,7 +19,7 @@ from personakit.models.environment import keep_quiet
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    Meter,
+    StageMetrics,
     common_arguments,
     decide_and_record,
     fit,
@@ -53,7 +53,7 @@ _METRICS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TrainingPair:
     """Two answers to one prompt, the better one first."""
 
     prompt: str
@@ -94,12 +94,12 @@ class TokenPair:
 
 def optimise(
     model: str,
-    pairs: Sequence[Pair],
+    pairs: Sequence[TrainingPair],
     settings: PreferenceSettings,
     run: Run,
     stage: str,
     *,
-    evaluation: Sequence[Pair] = (),
+    evaluation: Sequence[TrainingPair] = (),
     progress: Progress | None = None,
     output: str = "model",
 ) -> Finetuned:
@@ -170,7 +170,7 @@ def optimise(
         stage,
         base=model,
         output=output,
-        meter=Meter(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
+        meter=StageMetrics(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
         work=work,
         examples=len(trained),
         cut=cut,
@@ -180,7 +180,7 @@ def optimise(
 
 
 def tokenized(
-    tokenizer: Any, pairs: Sequence[Pair], settings: PreferenceSettings
+    tokenizer: Any, pairs: Sequence[TrainingPair], settings: PreferenceSettings
 ) -> tuple[list[TokenPair], int]:
     """Return the pairs in tokens, and how many prompts were cut to fit `max_length`."""
     prompts = encode_prompts(tokenizer, [pair.prompt for pair in pairs])
@@ -263,7 +263,7 @@ def _trainer(
     return trainer
 
 
-def _fingerprint(pairs: Sequence[Pair]) -> str:
+def _fingerprint(pairs: Sequence[TrainingPair]) -> str:
     digest = hashlib.sha256()
     for pair in pairs:
         for text in (pair.prompt, pair.chosen, pair.rejected):

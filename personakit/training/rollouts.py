@@ -30,7 +30,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Reward:
+class RewardFunction:
     """A reward function and its weight in the sum; with weight 0 it is only logged.
 
     `function` is called with keywords: `prompts` and `completions` (lists of str), `completion_ids` (lists
@@ -108,7 +108,7 @@ class RewardDesk:
     """Stands between the trainer and the reward functions."""
 
     def __init__(
-        self, rewards: Sequence[Reward], prompts: Sequence[Prompt], tokenizer: Any, log: RolloutLog
+        self, rewards: Sequence[RewardFunction], prompts: Sequence[Prompt], tokenizer: Any, log: RolloutLog
     ) -> None:
         """Rows of the trainer's dataset name a place in `prompts`. Raises `UserError` for bad names."""
         self._tokenizer = tokenizer
@@ -121,7 +121,9 @@ class RewardDesk:
         titles = [reward.title for reward in rewards]
         twice = sorted({title for title in titles if titles.count(title) > 1})
         if twice:
-            raise UserError(f'two rewards are called "{twice[0]}"', hint="give each Reward a name of its own")
+            raise UserError(
+                f'two rewards are called "{twice[0]}"', hint="give each RewardFunction a name of its own"
+            )
         self._columns = list(prompts[0].columns) if prompts else []
         for number, prompt in enumerate(prompts, start=1):
             if set(prompt.columns) != set(self._columns):
@@ -138,7 +140,7 @@ class RewardDesk:
         """Return the functions to hand to the trainer, in the order of the rewards."""
         return [self._wrapped(reward) for reward in self._rewards]
 
-    def _wrapped(self, reward: Reward) -> Callable[..., list[float | None]]:
+    def _wrapped(self, reward: RewardFunction) -> Callable[..., list[float | None]]:
         def function(
             *,
             completion_ids: Sequence[Sequence[int]],

@@ -16,7 +16,7 @@ from personakit.models.environment import keep_quiet
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    Meter,
+    StageMetrics,
     common_arguments,
     decide_and_record,
     fit,
@@ -114,7 +114,7 @@ def finetune(
         stage,
         base=model,
         output=output,
-        meter=Meter(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
+        meter=StageMetrics(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
         work=work,
         examples=len(rows),
         cut=cut,

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
-from personakit.training.early_stop import Patience, TargetWatch
-from personakit.training.fitting import Meter
+from personakit.training.early_stop import EarlyStopState, TargetWatch
+from personakit.training.fitting import StageMetrics
 from personakit.training.processes import wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
@@ -27,9 +27,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self,
         run: Run,
         stage: str,
-        meter: Meter,
+        meter: StageMetrics,
         progress: Progress,
-        patience: Patience | None = None,
+        patience: EarlyStopState | None = None,
         target: TargetWatch | None = None,
     ) -> None:
         """`patience` and `target` have taken in what an earlier attempt logged."""
@@ -89,7 +89,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self._progress.update(step, **shown, tokens_per_second=speed)
         return values | {"tokens": tokens, "tokens_per_second": round(speed)}
 
-    def _judge(self, line: dict[str, Any], patience: Patience, state: Any, control: Any) -> None:
+    def _judge(self, line: dict[str, Any], patience: EarlyStopState, state: Any, control: Any) -> None:
         patience.check_metric(line)
         if patience.observe_line(line):
             # The trainer keeps this checkpoint while others come and go, and ends with its weights.

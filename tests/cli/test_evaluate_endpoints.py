@@ -21,7 +21,7 @@ Serve = Callable[[Callable[[int, dict[str, Any]], Reply]], Server]
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
     """Start servers that `openai:...` leads to; nobody waits, and every test has a cache of its own."""
     servers: list[Server] = []
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: None)
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
 
     def start(script: Callable[[int, dict[str, Any]], Reply]) -> Server:

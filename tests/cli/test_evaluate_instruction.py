@@ -268,7 +268,7 @@ def test_instructions_that_a_run_was_trained_on_are_told_and_strict_stops_there(
 ) -> None:
     from personakit.data.instructions import open_instructions
     from personakit.pillow.encoding import question
-    from personakit.training.seen import seen_digest
+    from personakit.training.training_digests import seen_digest
 
     trained = tmp_path / "trained"
     shutil.copytree(run, trained)

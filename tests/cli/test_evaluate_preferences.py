@@ -14,7 +14,7 @@ from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
 from personakit.data.preferences import open_preferences
-from personakit.training.seen import seen_digest
+from personakit.training.training_digests import seen_digest
 
 from .conftest import Call
 

@@ -15,7 +15,7 @@ from personakit.methods import offer_runs, open_run
 from personakit.pillow.data import open_data
 from personakit.records import Profile
 from personakit.retrieval import open_retriever
-from personakit.training.seen import store_digests
+from personakit.training.training_digests import store_digests
 
 from .conftest import Call
 from .tiny_pillow import make_history_run, make_instructions, make_pillow_run

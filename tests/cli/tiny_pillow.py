@@ -37,7 +37,7 @@ def make_history_run(folder: Path, model: Path, data: Path) -> Path:
     from personakit.models.local import LocalModel
     from personakit.pillow.encoding import open_text_encoder
     from personakit.pillow.matcher import MatcherFacts, save_matcher
-    from personakit.pillow.network import MatchingNetwork, Shape
+    from personakit.pillow.network import MatcherShape, MatchingNetwork
 
     settings = load(
         TrainPILLOW,
@@ -51,7 +51,7 @@ def make_history_run(folder: Path, model: Path, data: Path) -> Path:
         ],
     )
     encoder = open_text_encoder(settings.matcher.encoder, LocalModel.load(str(model)))
-    shape = Shape(width=16, m=1, size=8, hidden=8)
+    shape = MatcherShape(width=16, m=1, size=8, hidden=8)
     facts = MatcherFacts(settings.matcher.encoder, encoder.fingerprint, None, shape)
     save_matcher(MatchingNetwork(shape), facts, folder / "matcher")
     (folder / "config.yaml").write_text(to_yaml(settings))
@@ -74,7 +74,7 @@ def make_pillow_run(folder: Path, model: Path, data: Path, *, seed: int = 0, ful
     from personakit.models.local import LocalModel
     from personakit.pillow.encoding import open_text_encoder
     from personakit.pillow.matcher import MatcherFacts, save_matcher
-    from personakit.pillow.network import MatchingNetwork, Shape
+    from personakit.pillow.network import MatcherShape, MatchingNetwork
     from personakit.pillow.pool import save_pool
 
     overrides = [
@@ -90,7 +90,7 @@ def make_pillow_run(folder: Path, model: Path, data: Path, *, seed: int = 0, ful
         shutil.copytree(model, folder / "controls" / "full_fine_tuning")
     pool: Pool = open_pool("pool", data).pool
     encoder = open_text_encoder(settings.matcher.encoder, LocalModel.load(str(folder / "model")))
-    shape = Shape(width=16, m=settings.matcher.m, size=8, hidden=8)
+    shape = MatcherShape(width=16, m=settings.matcher.m, size=8, hidden=8)
     facts = MatcherFacts(settings.matcher.encoder, encoder.fingerprint, pool.fingerprint, shape)
     save_matcher(MatchingNetwork(shape, seed=seed), facts, folder / "matcher")
     save_pool(pool, folder)

@@ -16,19 +16,24 @@ from personakit.data.preferences import open_preferences
 from personakit.data.preferences.profiles import as_profile
 from personakit.evaluation.leaks import (
     KINDS,
-    Asked,
     Leak,
+    QueryDigest,
     find_leaks,
     find_pair_leaks,
     leak_sentences,
     leaks_document,
     seen_in_training,
 )
-from personakit.evaluation.nearly import Wanted
+from personakit.evaluation.near_duplicates import Wanted
 from personakit.pillow.encoding import question
 from personakit.records import Example, PreferencePair, PreferenceUser, Query, Signals
 from personakit.training.run import Run
-from personakit.training.seen import read_trained_on, record_trained_on, seen_digest, store_digests
+from personakit.training.training_digests import (
+    read_trained_on,
+    record_trained_on,
+    seen_digest,
+    store_digests,
+)
 
 from .people import headline, rating
 
@@ -240,7 +245,7 @@ def test_the_built_in_preferences_and_instructions_are_clean():
     learnt = [one for split in ("lora", "train") for one in open_instructions("lamp-mini", split)]
     digests = frozenset(seen_digest(question(one), one.output) for one in learnt)
     dev = open_instructions("lamp-mini", "dev")
-    asked = [Asked(one.id, "", seen_digest(question(one), one.output)) for one in dev]
+    asked = [QueryDigest(one.id, "", seen_digest(question(one), one.output)) for one in dev]
     assert list(seen_in_training("instruction", asked, {"run": digests})) == []
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from personakit.evaluation.candidates import Candidate, profile_for
 from personakit.evaluation.charts import point_chart
-from personakit.evaluation.points import Point, curve_document
+from personakit.evaluation.curve_points import Point, curve_document
 from personakit.evaluation.runner import evaluate
 
 from .people import Imitator, headline

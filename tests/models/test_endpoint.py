@@ -15,8 +15,8 @@ from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
 from personakit.models.endpoint import EndpointModel
 from personakit.models.open import open_language_model
-from personakit.models.patience import Patience, retry_after
 from personakit.models.refusal import refused_by
+from personakit.models.retries import RetryPolicy, retry_after
 from personakit.models.stand_ins import StandIn
 
 from .server import CUT, Reply, Server, echo, said
@@ -61,7 +61,7 @@ def test_waits_as_asked_when_there_are_too_many_requests(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: waits.append(seconds))
 
     def twice_busy(number: int, body: dict[str, Any]) -> Reply:
         return (429, {"Retry-After": str(number)}, b"{}") if number <= 2 else echo(number, body)
@@ -76,7 +76,7 @@ def test_asked_to_wait_no_time_it_waits_as_if_not_asked(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: waits.append(seconds))
     server = serve(
         lambda number, body: (429, {"Retry-After": value}, b"{}") if number <= 3 else echo(number, body)
     )
@@ -88,10 +88,10 @@ def test_a_server_that_dies_gives_one_sentence(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: waits.append(seconds))
     server = serve(echo)
     model = EndpointModel(
-        "m", base_url=server.url, key="sk-secret", patience=Patience(attempts=4, first_wait=0.5)
+        "m", base_url=server.url, key="sk-secret", patience=RetryPolicy(attempts=4, first_wait=0.5)
     )
     assert model.generate(["p"], max_new_tokens=7) == [["p:0"]]
     server.stop()
@@ -205,8 +205,8 @@ def test_the_fingerprint_tells_addresses_and_models_apart() -> None:
 def test_a_busy_server_is_waited_for_longer_than_a_dead_one(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: None)
-    patience = Patience(attempts=2, busy_attempts=9)
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
+    patience = RetryPolicy(attempts=2, busy_attempts=9)
     server = serve(lambda number, body: (429, {}, b"{}") if number <= 8 else echo(number, body))
     assert EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
     server = serve(lambda number, body: (429, {}, b"{}"))
@@ -231,7 +231,7 @@ def test_a_time_out_is_told(serve: Callable[..., Server]) -> None:
         return CUT
 
     server = serve(late)
-    model = EndpointModel("m", base_url=server.url, patience=Patience(timeout=0.2, attempts=1))
+    model = EndpointModel("m", base_url=server.url, patience=RetryPolicy(timeout=0.2, attempts=1))
     with pytest.raises(RunError, match=r"nothing came within 0\.2 seconds"):
         model.generate(["p"], max_new_tokens=7)
     released.set()
@@ -385,7 +385,7 @@ def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: waits.append(seconds))
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: waits.append(seconds))
 
     def failing(number: int, body: dict[str, Any]) -> Reply:
         if number <= 5:

@@ -22,7 +22,7 @@ from personakit.errors import RunError
 from personakit.models.endpoint import EndpointModel
 from personakit.models.local import LocalModel
 from personakit.models.nano import FOLDER as NANO_FOLDER
-from personakit.models.patience import Patience
+from personakit.models.retries import RetryPolicy
 from personakit.tasks import get_task
 
 pytest.importorskip("fastapi", reason="transformers serve needs its `serving` extra")
@@ -100,7 +100,7 @@ def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
     # All its answers are here: the same again asks nobody.
     assert main([*train, "--output", "again"]) == 0, capsys.readouterr().err
     with pytest.raises(RunError, match="it cannot be reached"):
-        EndpointModel("m", base_url=served.url, patience=Patience(attempts=1)).generate(
+        EndpointModel("m", base_url=served.url, patience=RetryPolicy(attempts=1)).generate(
             ["new"], max_new_tokens=2
         )
     printed = capsys.readouterr()

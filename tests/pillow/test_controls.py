@@ -12,7 +12,7 @@ from personakit.contracts import Selector
 from personakit.errors import UserError
 from personakit.pillow.answering import Reordered
 from personakit.pillow.controls import BestOf, Greedy, MarginalRelevance, Nearest, RandomPicks
-from personakit.pillow.rewards import Shown
+from personakit.pillow.rewards import ShownPrompts
 from personakit.records import Instruction, Pool
 
 
@@ -38,7 +38,7 @@ def _a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def reward(rows: Sequence[Shown]) -> list[float]:
+def reward(rows: Sequence[ShownPrompts]) -> list[float]:
     """The answer names two places; each of them shown pays, the second only next to the first."""
     places = {prompt.id: str(number) for number, prompt in enumerate(POOL.prompts)}
     paid = []

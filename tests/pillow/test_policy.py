@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from personakit.pillow.network import STOPPED, MatchingNetwork, Shape
+from personakit.pillow.network import STOPPED, MatcherShape, MatchingNetwork
 from personakit.pillow.policy import Algorithm, draw, likelihood, policy_loss
 from personakit.training.leave_one_out import leave_one_out
 
@@ -15,7 +15,7 @@ WIDTH, POOL = 6, 4
 
 
 def network(*, m: int = 2, stop: bool = False) -> MatchingNetwork:
-    made = MatchingNetwork(Shape(width=WIDTH, m=m, size=5, hidden=7, stop=stop), seed=1)
+    made = MatchingNetwork(MatcherShape(width=WIDTH, m=m, size=5, hidden=7, stop=stop), seed=1)
     with torch.no_grad():
         for weight in made.parameters():
             weight.add_(
@@ -129,7 +129,7 @@ def test_with_stop_all_selections_short_and_long_sum_to_one() -> None:
 
 
 def test_an_untrained_network_picks_by_cosine() -> None:
-    made = MatchingNetwork(Shape(width=WIDTH, m=2, size=16, hidden=8)).double()
+    made = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=8)).double()
     asked, pool = vectors(50, 1), vectors(20, 2)
     made.settle(pool)
     normal = torch.nn.functional.normalize
@@ -142,7 +142,7 @@ def test_a_query_is_matched_with_ten_thousand_prompts_at_once() -> None:
     """Under 5 ms of one core, after encoding: of processor time, because a test shares its cores."""
     import time
 
-    made = MatchingNetwork(Shape(width=512, m=2)).eval()
+    made = MatchingNetwork(MatcherShape(width=512, m=2)).eval()
     with torch.inference_mode():
         pool = made.pool(torch.randn(10_000, 512))
     allowed = torch.ones(1, 10_000, dtype=torch.bool)

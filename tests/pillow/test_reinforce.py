@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from personakit.pillow.episodes import Episodes
-from personakit.pillow.network import MatchingNetwork, Shape
+from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.reinforce import evaluate, reinforce
-from personakit.pillow.rewards import Shown
+from personakit.pillow.rewards import ShownPrompts
 from personakit.pillow.settings import MatchSettings
 from personakit.records import Instruction
 from personakit.training.progress import Silent
@@ -45,7 +45,7 @@ def kind(one: Instruction) -> int:
     return int(one.instruction.split()[0])
 
 
-def pays_for_the_next_kind(rows: Sequence[Shown]) -> list[float]:
+def pays_for_the_next_kind(rows: Sequence[ShownPrompts]) -> list[float]:
     """Not what cosine would pick: a prompt of the kind after the instruction's own."""
     return [
         float(np.mean([kind(each) == (kind(row.instruction) + 1) % KINDS for each in row.prompts]))
@@ -66,7 +66,7 @@ def held_out() -> Episodes:
 def trained(
     folder: Path, episodes: Episodes, reward: object, settings: MatchSettings = SETTINGS
 ) -> MatchingNetwork:
-    network = MatchingNetwork(Shape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
+    network = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
     with Run.create(folder, "pillow", {}, seed=0) as run:
         reinforce(network, episodes, reward, settings, run, "matching", Silent())  # type: ignore[arg-type]
     return network
@@ -76,7 +76,7 @@ def trained(
 def test_it_learns_what_pays_where_similarity_does_not(
     algorithm: str, episodes: Episodes, held_out: Episodes, tmp_path: Path
 ) -> None:
-    untrained = MatchingNetwork(Shape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
+    untrained = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
     before, _ = evaluate(untrained, held_out, pays_for_the_next_kind)
     settings = MatchSettings(steps=150, batch_size=10, learning_rate=3e-3, algorithm=algorithm)  # type: ignore[arg-type]
     network = trained(tmp_path / "run", episodes, pays_for_the_next_kind, settings)
@@ -96,7 +96,7 @@ def test_noise_cannot_be_learnt_and_a_cache_would_hide_that_it_is_noise(
     """Of mean 1/2 and deviation 0.29: the mean of 40 held-out instructions is within 0.15 of random picks."""
     stream = np.random.default_rng(0)
 
-    def fresh(rows: Sequence[Shown]) -> list[float]:
+    def fresh(rows: Sequence[ShownPrompts]) -> list[float]:
         return stream.random(len(rows)).tolist()
 
     network = trained(tmp_path / "fresh", episodes, fresh)
@@ -108,7 +108,7 @@ def test_noise_cannot_be_learnt_and_a_cache_would_hide_that_it_is_noise(
 def test_one_prompt_for_all_is_called_a_collapse(
     episodes: Episodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def first(rows: Sequence[Shown]) -> list[float]:
+    def first(rows: Sequence[ShownPrompts]) -> list[float]:
         return [float("0 0" in [each.instruction for each in row.prompts]) for row in rows]
 
     trained(tmp_path / "run", episodes, first, MatchSettings(steps=200, batch_size=10, learning_rate=1e-2))
@@ -120,9 +120,9 @@ def test_pools_of_their_own_stay_apart(tmp_path: Path) -> None:
     asked = made(6, 1000)
     pools = [made(5, 10 * n) for n in range(6)]
     episodes = Episodes.of_own_pools(asked, pools, [frozenset({0})] * 6, Marks())
-    seen: list[Shown] = []
+    seen: list[ShownPrompts] = []
 
-    def reward(rows: Sequence[Shown]) -> list[float]:
+    def reward(rows: Sequence[ShownPrompts]) -> list[float]:
         seen.extend(rows)
         return [0.0] * len(rows)
 
@@ -136,7 +136,7 @@ def test_a_step_that_failed_is_taken_up_to_the_same_weights(episodes: Episodes, 
     def until(step: int) -> object:
         asked = 0
 
-        def reward(rows: Sequence[Shown]) -> list[float]:
+        def reward(rows: Sequence[ShownPrompts]) -> list[float]:
             nonlocal asked
             asked += 1
             if asked > step:
@@ -148,7 +148,7 @@ def test_a_step_that_failed_is_taken_up_to_the_same_weights(episodes: Episodes, 
     alone = trained(tmp_path / "alone", episodes, pays_for_the_next_kind)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "stopped", episodes, until(45))
-    resumed = MatchingNetwork(Shape(width=WIDTH, m=2, size=16, hidden=16), seed=9)
+    resumed = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=9)
     with Run.create(tmp_path / "stopped", "pillow", {}, seed=0, resume=True) as run:
         reinforce(resumed, episodes, pays_for_the_next_kind, SETTINGS, run, "matching", Silent())
     for one, other in zip(alone.state_dict().values(), resumed.state_dict().values(), strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from personakit.models.local import LocalModel
-from personakit.pillow.rewards import Shown, TextReward, reward_key
+from personakit.pillow.rewards import ShownPrompts, TextReward, reward_key
 from personakit.pillow.wording import Templated
 from personakit.records import Instruction
 
@@ -27,7 +27,7 @@ def model(tiny_model: Path) -> LocalModel:
 
 def test_the_likelihood_is_the_references_own_per_token(model: LocalModel) -> None:
     reward = TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
-    [paid] = reward([Shown(ASKED, (ONE, OTHER))])
+    [paid] = reward([ShownPrompts(ASKED, (ONE, OTHER))])
     # The first pick stands next to the instruction; four tokens: three letters and the end.
     prompt = 'Name it. c => "cat"\nName it. a => "ant"\nName it. b =>'
     assert paid == pytest.approx(math.exp(model.score([prompt], ["bee"])[0] / 4), rel=1e-5)
@@ -37,7 +37,7 @@ def test_weights_add_up_and_prompts_cost(model: LocalModel, monkeypatch: pytest.
     monkeypatch.setattr(LocalModel, "generate", lambda self, prompts, **_: [["bee"] for _ in prompts])
     weights = {"rouge-L": 0.5, "exact": 0.25, "likelihood": 0.0}
     reward = TextReward(model, Templated("plain"), weights, max_new_tokens=4, prompt_cost=0.1)
-    assert reward([Shown(ASKED, (ONE, OTHER)), Shown(ASKED, ())]) == pytest.approx([0.55, 0.75])
+    assert reward([ShownPrompts(ASKED, (ONE, OTHER)), ShownPrompts(ASKED, ())]) == pytest.approx([0.55, 0.75])
 
 
 def test_cosine_is_of_the_written_answer_with_the_reference(
@@ -52,12 +52,12 @@ def test_cosine_is_of_the_written_answer_with_the_reference(
     monkeypatch.setattr(LocalModel, "generate", lambda self, prompts, **_: [["bbe"] for _ in prompts])
     reward = TextReward(model, Templated("plain"), {"cosine": 1.0}, max_new_tokens=4, encoder=Letters())
     # (2, 1) with (1, 2) of the reference "bee"; an answer that is all zeros is as far as can be.
-    assert reward([Shown(ASKED, (ONE,))]) == pytest.approx([0.8])
-    assert reward([Shown(replace(ASKED, output="ant"), (ONE,))]) == [0.0]
+    assert reward([ShownPrompts(ASKED, (ONE,))]) == pytest.approx([0.8])
+    assert reward([ShownPrompts(replace(ASKED, output="ant"), (ONE,))]) == [0.0]
 
 
 def test_nothing_is_paid_for_twice_by_any_run(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [Shown(ASKED, (ONE,)), Shown(ASKED, (OTHER,)), Shown(ASKED, (ONE,))]
+    rows = [ShownPrompts(ASKED, (ONE,)), ShownPrompts(ASKED, (OTHER,)), ShownPrompts(ASKED, (ONE,))]
 
     def reward() -> TextReward:
         return TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
@@ -72,22 +72,24 @@ def test_nothing_is_paid_for_twice_by_any_run(model: LocalModel, monkeypatch: py
 
 
 def test_what_decides_a_reward_decides_its_key(model: LocalModel) -> None:
-    def key(row: Shown | None = None, template: Any = "plain", **changed: Any) -> bytes:
+    def key(row: ShownPrompts | None = None, template: Any = "plain", **changed: Any) -> bytes:
         known = model if not changed else _Named(**changed)
-        return reward_key(known, Templated(template), row or Shown(ASKED, (ONE, OTHER)), ["likelihood"])
+        return reward_key(
+            known, Templated(template), row or ShownPrompts(ASKED, (ONE, OTHER)), ["likelihood"]
+        )
 
-    same = Shown(replace(ASKED, id="another"), (replace(ONE, id="x"), OTHER))
+    same = ShownPrompts(replace(ASKED, id="another"), (replace(ONE, id="x"), OTHER))
     assert key(same) == key()
     others = [
-        key(Shown(ASKED, (OTHER, ONE))),
-        key(Shown(ASKED, (ONE,))),
-        key(Shown(replace(ASKED, output="wasp"), (ONE, OTHER))),
-        key(Shown(replace(ASKED, input="d"), (ONE, OTHER))),
-        key(Shown(ASKED, (replace(ONE, output="emu"), OTHER))),
+        key(ShownPrompts(ASKED, (OTHER, ONE))),
+        key(ShownPrompts(ASKED, (ONE,))),
+        key(ShownPrompts(replace(ASKED, output="wasp"), (ONE, OTHER))),
+        key(ShownPrompts(replace(ASKED, input="d"), (ONE, OTHER))),
+        key(ShownPrompts(ASKED, (replace(ONE, output="emu"), OTHER))),
         key(template="alpaca"),
         key(fingerprint="other weights"),
-        reward_key(model, Templated("plain"), Shown(ASKED, (ONE, OTHER)), ["rouge-L", 4]),
-        reward_key(model, Templated("plain"), Shown(ASKED, (ONE, OTHER)), ["rouge-L", 5]),
+        reward_key(model, Templated("plain"), ShownPrompts(ASKED, (ONE, OTHER)), ["rouge-L", 4]),
+        reward_key(model, Templated("plain"), ShownPrompts(ASKED, (ONE, OTHER)), ["rouge-L", 5]),
     ]
     assert len({key(), *others}) == 1 + len(others)
 

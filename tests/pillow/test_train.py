@@ -22,7 +22,7 @@ from personakit.pillow.train import train_pillow
 from personakit.records import Instruction, Pool
 from personakit.training.progress import Silent
 from personakit.training.run import Run
-from personakit.training.seen import read_trained_on, seen_digest
+from personakit.training.training_digests import read_trained_on, seen_digest
 
 SHORT = ["tuning.steps=4", "tuning.batch_size=2", "tuning.max_length=256", "lora.rank=2", "tuning.shown=1"]
 SHORT += ["rl.steps=6", "rl.batch_size=3", "rl.selections=2", "rl.checkpoint_every=2", "data.template=plain"]

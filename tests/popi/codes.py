@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from models.tiny import WORDS
 
 from personakit.popi.joint import SummarisedUser
-from personakit.training.preference import Pair
+from personakit.training.preference import TrainingPair
 
 ANSWERS = ("red", "blue", "old", "far")
 REQUESTS = tuple(WORDS[20:32])
@@ -28,7 +28,7 @@ def users(count: int = 8, *, pairs: int = 6, types: Sequence[int] = (0, 1, 2, 3)
         judged = []
         for place in range(pairs):
             other = (kind + 1 + (number + place) % 3) % 4
-            judged.append(Pair(REQUESTS[place], ANSWERS[kind], ANSWERS[other]))
+            judged.append(TrainingPair(REQUESTS[place], ANSWERS[kind], ANSWERS[other]))
         prompt = f"{SIGNS[kind]} {WORDS[60 - number % 8]} the"
         found.append(SummarisedUser(f"user {number}", prompt, tuple(judged)))
     return found

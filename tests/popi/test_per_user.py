@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from personakit.errors import UserError
-from personakit.popi.per_user import PerUserLora, PerUserSettings
+from personakit.popi.per_user_lora import PerUserLora, PerUserSettings
 from personakit.records import PreferencePair
 
 from .codes import REQUESTS, with_summary

@@ -19,7 +19,7 @@ from personakit.popi.train import check_plan, train_popi
 from personakit.records import PreferencePair, PreferenceUser, Signals
 from personakit.training.progress import Silent
 from personakit.training.run import Run
-from personakit.training.seen import read_trained_on, seen_digest
+from personakit.training.training_digests import read_trained_on, seen_digest
 
 SETTINGS = [
     *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.rank=4"),

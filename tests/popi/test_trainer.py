@@ -19,11 +19,11 @@ from personakit.models.local import LocalModel
 from personakit.popi import joint, trainer
 from personakit.popi.adapters import adapter_weights
 from personakit.popi.joint import JointSettings, SummarisedUser, train_jointly
-from personakit.popi.likelihood import Likelihood
+from personakit.popi.likelihood import PairLikelihood
 from personakit.popi.summaries import Summary
 from personakit.training.early_stop import EarlyStop
 from personakit.training.fitting import Finetuned
-from personakit.training.preference import Pair
+from personakit.training.preference import TrainingPair
 from personakit.training.run import Run
 from popi.codes import ANSWERS, users, with_summary
 
@@ -222,7 +222,8 @@ def test_the_reference_knows_no_summary_and_no_pair_meets_anothers(
         replace(
             user,
             pairs=tuple(
-                Pair(f"word{9 * number + at}", p.chosen, p.rejected) for at, p in enumerate(user.pairs)
+                TrainingPair(f"word{9 * number + at}", p.chosen, p.rejected)
+                for at, p in enumerate(user.pairs)
             ),
         )
         for number, user in enumerate(users(4))
@@ -300,11 +301,11 @@ def test_held_out_users_are_judged_beside_no_summary_and_anothers(
     def sample(model: Any, tokenizer: Any, prompts: Any, places: Any, *, group: int, **_: Any) -> Any:
         return [[Summary(ANSWERS[signs[tuple(prompt)]], [5, 1], False)] * group for prompt in prompts]
 
-    def score(model: Any, prompts: Any, answers: Any, **_: Any) -> Likelihood:
+    def score(model: Any, prompts: Any, answers: Any, **_: Any) -> PairLikelihood:
         """An answer that stands in its prompt is a nat likelier."""
         rows = zip(prompts, answers, strict=True)
         log_p = torch.tensor([float(answer[0] in prompt) for prompt, answer in rows])
-        return Likelihood(log_p, torch.zeros(len(answers)))
+        return PairLikelihood(log_p, torch.zeros(len(answers)))
 
     monkeypatch.setattr(trainer, "sample_summaries", sample)
     monkeypatch.setattr(trainer, "likelihood", score)
@@ -367,11 +368,11 @@ def test_an_early_stop_ends_with_the_best_steps_weights(
     [
         (lambda user: replace(user, pairs=()), 'user "user 0" has no held-out pair'),
         (
-            lambda user: replace(user, pairs=(Pair("word1", "red", "red"),)),
+            lambda user: replace(user, pairs=(TrainingPair("word1", "red", "red"),)),
             'user "user 0", held-out pair 1: chosen and rejected are the same ("red")',
         ),
         (
-            lambda user: replace(user, pairs=(user.pairs[0], Pair("word1", "red", " "))),
+            lambda user: replace(user, pairs=(user.pairs[0], TrainingPair("word1", "red", " "))),
             'user "user 0", held-out pair 2: rejected is empty',
         ),
         (
@@ -379,7 +380,7 @@ def test_an_early_stop_ends_with_the_best_steps_weights(
             'the signals of user "user 0": 62 tokens, and up to 3',
         ),
         (
-            lambda user: replace(user, pairs=(Pair("the " * 59, "red", "blue"),)),
+            lambda user: replace(user, pairs=(TrainingPair("the " * 59, "red", "blue"),)),
             'user "user 0", held-out pair 1: 60 tokens, and up to 5',
         ),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 from personakit.popi.rows import SummarisedUser
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferencePair, Signals
-from personakit.training.preference import Pair
+from personakit.training.preference import TrainingPair
 from popi.codes import users, with_summary
 
 
@@ -61,6 +61,6 @@ def test_the_generator_sees_held_out_pairs_some_of_them_without_a_summary() -> N
 
 
 def test_who_has_no_template_summary_teaches_the_inference_model_nothing() -> None:
-    people = [SummarisedUser(name, f"about {name}", (Pair("a", "b", "c"),)) for name in "xyz"]
+    people = [SummarisedUser(name, f"about {name}", (TrainingPair("a", "b", "c"),)) for name in "xyz"]
     examples = inference_examples(people, ["one", "", "three"])
     assert [(each.prompt, each.completion) for each in examples] == [("about x", "one"), ("about z", "three")]

@@ -8,12 +8,12 @@ from hypothesis import settings
 
 from personakit.data.lamp_mini.words import every_word
 from personakit.recipes import nano
-from personakit.recipes.pretraining import Shape, train_tokenizer
+from personakit.recipes.pretraining import ModelShape, train_tokenizer
 
 settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")
 
-SMALL = Shape(width=16, layers=1, heads=2, vocabulary=1100, positions=1024)
+SMALL = ModelShape(width=16, layers=1, heads=2, vocabulary=1100, positions=1024)
 
 
 @pytest.fixture(scope="session")

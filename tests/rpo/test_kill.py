@@ -21,7 +21,7 @@ from personakit.cli import main
 from personakit.models.local import LocalModel
 from personakit.rpo import reinforce
 from personakit.training import supervised
-from personakit.training.group_rl import Reward
+from personakit.training.group_rl import RewardFunction
 from personakit.training.run import Run
 
 root, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -31,7 +31,7 @@ def letters(completions, **_):
     return [len(set(text)) / 8 for text in completions]
 
 # Random weights never write a tag: what is paid here is many different letters.
-reinforce.rewards = lambda weight: [Reward(letters, name="task")]
+reinforce.rewards = lambda weight: [RewardFunction(letters, name="task")]
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

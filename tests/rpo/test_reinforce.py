@@ -18,7 +18,7 @@ from personakit.models.local import LocalModel
 from personakit.rpo import reinforce as module
 from personakit.rpo.rewriter import Rewriter
 from personakit.rpo.train import check_plan
-from personakit.training.group_rl import Reward
+from personakit.training.group_rl import RewardFunction
 
 from .test_train import train
 
@@ -40,7 +40,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(given)
         return [len(set(text)) / 8 for text in completions]
 
-    monkeypatch.setattr(module, "rewards", lambda weight: [Reward(letters, name="task")])
+    monkeypatch.setattr(module, "rewards", lambda weight: [RewardFunction(letters, name="task")])
     return calls
 
 

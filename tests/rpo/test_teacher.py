@@ -116,7 +116,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-never-shown")
-    monkeypatch.setattr("personakit.models.patience.pause", lambda seconds, stop: None)
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
     yield server
     server.stop()
 

@@ -9,7 +9,7 @@ from models.tiny import WORDS, sentences
 
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.training.early_stop import EarlyStop, Patience, Target, TargetWatch
+from personakit.training.early_stop import EarlyStop, EarlyStopState, Target, TargetWatch
 from personakit.training.run import Run
 from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
 
@@ -31,7 +31,7 @@ QUICK = SupervisedSettings(
 
 def observed(settings: EarlyStop, values: list[float]) -> tuple[int | None, int]:
     """The best step, and how many values were taken in before it was time to stop."""
-    patience = Patience(settings)
+    patience = EarlyStopState(settings)
     for step, value in enumerate(values, start=1):
         patience.observe(step, value)
         if patience.exhausted:

@@ -138,7 +138,9 @@ def test_rl_goes_on_with_the_adapter_as_it_was_and_keeps_steps_that_bfloat16_wou
     prompts = [group_rl.Prompt(example.prompt, {}) for example in EXAMPLES]
     with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
         start = str(tuned / "model")
-        group_rl.train(start, prompts, [group_rl.Reward(letters)], settings, run, "rl", reference=start)
+        group_rl.train(
+            start, prompts, [group_rl.RewardFunction(letters)], settings, run, "rl", reference=start
+        )
     first = metrics(tmp_path / "run", "rl")[0]
     assert first["kl"] == pytest.approx(0, abs=1e-6)  # from the adapter as SFT left it
     assert first["reward_std"] > 0
@@ -151,7 +153,7 @@ def test_a_preference_stage_compares_with_the_model_in_four_bits(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
-    pairs = [preference.Pair(each.prompt, each.completion, "old old dog") for each in EXAMPLES]
+    pairs = [preference.TrainingPair(each.prompt, each.completion, "old old dog") for each in EXAMPLES]
     settings = preference.PreferenceSettings(**COMMON | {"learning_rate": 1e-3}, max_steps=4)
     with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
         preference.optimise(str(tuned / "model"), pairs, settings, run, "dpo")
@@ -180,7 +182,7 @@ def test_what_four_bits_need_is_told(base: Path, tmp_path: Path, monkeypatch: py
     rl = group_rl.GroupRLSettings(**COMMON, num_generations=4, vllm=Vllm("colocate"))
     prompts = [group_rl.Prompt(WORDS[0], {})]
     with Run.create(tmp_path / "run", "rpo", {}, 1) as run, pytest.raises(UserError, match="sent to vLLM"):
-        group_rl.train(str(base), prompts, [group_rl.Reward(lambda **_: [])], rl, run, "rl")
+        group_rl.train(str(base), prompts, [group_rl.RewardFunction(lambda **_: [])], rl, run, "rl")
     with monkeypatch.context() as patch:
         patch.setenv("ACCELERATE_USE_FSDP", "true")
         with pytest.raises(UserError, match="cuts the weights into pieces"):

@@ -13,7 +13,7 @@ from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training.fitting import Finetuned
 from personakit.training.group_batches import GroupBatches
-from personakit.training.group_rl import GroupRLSettings, Prompt, Reward, group_arguments, train
+from personakit.training.group_rl import GroupRLSettings, Prompt, RewardFunction, group_arguments, train
 from personakit.training.precision import Precision
 from personakit.training.run import Run
 from personakit.training.vllm import Vllm
@@ -54,11 +54,15 @@ def short(completions: Sequence[str], **_: Any) -> list[float]:
 
 
 def run_rl(
-    base: Path, folder: Path, rewards: list[Reward] | None = None, prompts: Any = PROMPTS, **changes: Any
+    base: Path,
+    folder: Path,
+    rewards: list[RewardFunction] | None = None,
+    prompts: Any = PROMPTS,
+    **changes: Any,
 ) -> Finetuned:
     settings = dataclasses.replace(QUICK, **changes)
     with Run.create(folder, "rpo", {}, 3) as run:
-        return train(str(base), prompts, rewards or [Reward(red)], settings, run, "rl")
+        return train(str(base), prompts, rewards or [RewardFunction(red)], settings, run, "rl")
 
 
 def lines(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
@@ -82,7 +86,9 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
     """TRL would take the base that the configuration names: then the divergence would not begin at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
-    done = run_rl(start, tmp_path / "run", [Reward(short)], beta=0.1, lora_rank=rank, learning_rate=1e-2)
+    done = run_rl(
+        start, tmp_path / "run", [RewardFunction(short)], beta=0.1, lora_rank=rank, learning_rate=1e-2
+    )
     first, second = lines(tmp_path / "run")
     assert first["kl"] == pytest.approx(0, abs=1e-6)
     assert second["kl"] > 1e-5
@@ -94,11 +100,11 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
 def test_a_reference_of_ones_own_stays_where_it_is(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind == "adapter" else tiny_folder
     changes: dict[str, Any] = {"beta": 0.1, "lora_rank": 4 if kind == "adapter" else 0, "learning_rate": 1e-2}
-    first = run_rl(start, tmp_path / "first", [Reward(short)], **changes)
+    first = run_rl(start, tmp_path / "first", [RewardFunction(short)], **changes)
     again = dataclasses.replace(QUICK, **changes)
     for name, reference in (("itself", None), ("start", str(start))):
         with Run.create(tmp_path / name, "rpo", {}, 3) as run:
-            train(str(first.model), PROMPTS, [Reward(short)], again, run, "rl", reference=reference)
+            train(str(first.model), PROMPTS, [RewardFunction(short)], again, run, "rl", reference=reference)
     assert lines(tmp_path / "itself")[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert lines(tmp_path / "start")[0]["kl"] > 1e-5
 
@@ -112,7 +118,12 @@ def test_rewards_see_texts_and_objects(tmp_path: Path, chat: bool) -> None:
         seen.append(given)
         return [None if place % 4 == 0 else float(place % 4) for place in range(len(given["completions"]))]
 
-    run_rl(base, tmp_path / "run", [Reward(spy, name="spy"), Reward(granted, weight=0.0)], log_prompts=2)
+    run_rl(
+        base,
+        tmp_path / "run",
+        [RewardFunction(spy, name="spy"), RewardFunction(granted, weight=0.0)],
+        log_prompts=2,
+    )
     texts = {prompt.text: prompt.columns["wish"] for prompt in PROMPTS}
     for given in seen:
         assert len(given["prompts"]) == 16
@@ -149,7 +160,7 @@ def test_a_batch_holds_whole_groups_of_like_lengths(tiny_folder: Path, tmp_path:
         return [0.0] * len(prompts)
 
     prompts = [Prompt("mat " * length) for length in (1, 9) for _ in range(8)]
-    run_rl(tiny_folder, tmp_path / "run", [Reward(spy)], prompts, micro_batch_size=8, max_steps=None)
+    run_rl(tiny_folder, tmp_path / "run", [RewardFunction(spy)], prompts, micro_batch_size=8, max_steps=None)
     assert len(batches) == 8  # two forward passes a step, each with rollouts of its own
     for batch in batches:
         assert len(batch) == 8
@@ -204,7 +215,7 @@ def test_what_cannot_be_trained_with_is_named(
 
 def test_what_cannot_be_rewarded_is_named(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match='two rewards are called "red"'):
-        run_rl(tiny_folder, tmp_path / "a", [Reward(red), Reward(red)])
+        run_rl(tiny_folder, tmp_path / "a", [RewardFunction(red), RewardFunction(red)])
     with pytest.raises(UserError, match="prompt 2 has the columns"):
         run_rl(tiny_folder, tmp_path / "b", prompts=[Prompt("a"), Prompt("b", {"x": 1})])
     with pytest.raises(UserError, match='is called "completions"'):
@@ -217,7 +228,7 @@ def test_vllm_settings_reach_the_trainer(tmp_path: Path) -> None:
         batches = GroupBatches.plan(settings, 12, 1)
         precision = Precision("cpu", "float32", "a test")
         with Run.create(tmp_path / f"{algorithm}{len(changes)}", "rpo", {}, 3) as run:
-            return group_arguments([Reward(red)], batches, settings, precision, run, "rl")
+            return group_arguments([RewardFunction(red)], batches, settings, precision, run, "rl")
 
     assert not arguments().use_vllm
     for algorithm in ("grpo", "rloo"):

@@ -11,12 +11,13 @@ from models.tiny import WORDS, sentences
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training.fitting import Finetuned
-from personakit.training.preference import Pair, PreferenceSettings, optimise
+from personakit.training.preference import PreferenceSettings, TrainingPair, optimise
 from personakit.training.run import Run
 from training.adapters import make_adapter
 
 PAIRS = [
-    Pair(text, WORDS[n], f"{WORDS[n + 5]} {WORDS[n + 6]}") for n, text in enumerate(sentences(10, longest=12))
+    TrainingPair(text, WORDS[n], f"{WORDS[n + 5]} {WORDS[n + 6]}")
+    for n, text in enumerate(sentences(10, longest=12))
 ]
 QUICK = PreferenceSettings(
     epochs=2, batch_size=5, learning_rate=1e-3, log_every=1, device="cpu", dtype="float32"
@@ -28,7 +29,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
 
 
-def train(base: Path | str, folder: Path, pairs: list[Pair] | None = None, **changes: Any) -> Finetuned:
+def train(
+    base: Path | str, folder: Path, pairs: list[TrainingPair] | None = None, **changes: Any
+) -> Finetuned:
     settings = dataclasses.replace(QUICK, **changes)
     with Run.create(folder, "popi", dataclasses.asdict(settings), 3) as run:
         return optimise(str(base), PAIRS if pairs is None else pairs, settings, run, "dpo")
@@ -72,7 +75,10 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
 
 def test_tokens_are_those_of_inference(tmp_path: Path) -> None:
     """In nano's byte-level BPE the end of the prompt and the beginning of the answer would merge."""
-    pairs = [Pair("Answer: th", "e answer", "at is it"), Pair("The film was goo", "d enough", "gly")]
+    pairs = [
+        TrainingPair("Answer: th", "e answer", "at is it"),
+        TrainingPair("The film was goo", "d enough", "gly"),
+    ]
     train("nano", tmp_path / "run", pairs, batch_size=2, max_steps=1, learning_rate=1e-9)
     (line,) = metrics(tmp_path / "run")
     model = LocalModel.load(str(_nano()), device="cpu")
@@ -109,10 +115,10 @@ def test_the_run_says_what_was_done(tiny_folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
-    same = [PAIRS[0], Pair("the cat", "sat", "sat")]
+    same = [PAIRS[0], TrainingPair("the cat", "sat", "sat")]
     with pytest.raises(UserError, match="pair 2: chosen and rejected are the same"):
         train(tiny_folder, tmp_path / "a", same)
-    long = [PAIRS[0], Pair("mat " * 50, "the cat", "the")]
+    long = [PAIRS[0], TrainingPair("mat " * 50, "the cat", "the")]
     with pytest.raises(UserError, match=r"pair 2 has 50 \+ 3 tokens.*expected at most 30"):
         train(tiny_folder, tmp_path / "b", long, max_length=30)
     assert train(tiny_folder, tmp_path / "c", long, max_length=30, too_long="cut").cut == 1

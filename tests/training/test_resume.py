@@ -52,7 +52,7 @@ def work(kind, run):
     more = {"num_iterations": 2, "steps_per_generation": 2} if "iterated" in kind else {}
     more |= {"algorithm": "rloo"} if "rloo" in kind else {}
     settings = group_rl.GroupRLSettings(**common | rl | lora | more | {"epochs": 1.5})
-    return group_rl.train(start, prompts, [group_rl.Reward(wanted)], settings, run, "s",
+    return group_rl.train(start, prompts, [group_rl.RewardFunction(wanted)], settings, run, "s",
                           evaluation=prompts[:2])
 
 def attempt(kind, name, resume=False, at=None):

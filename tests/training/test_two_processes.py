@@ -69,7 +69,7 @@ texts, answers = sentences(19), sentences(38, seed=1, longest=6)
 examples = [supervised.PromptCompletion(text, answers[n]) for n, text in enumerate(texts)]
 pairs = [preference.Pair(text, answers[n], answers[-1 - n]) for n, text in enumerate(texts)]
 prompts = [group_rl.Prompt(text) for text in texts]
-rewards = [group_rl.Reward(lambda completions, **_: [len(set(c.split())) / 8 for c in completions])]
+rewards = [group_rl.RewardFunction(lambda completions, **_: [len(set(c.split())) / 8 for c in completions])]
 
 def attempt(stage, train, settings):
     with Run.create(root / how / stage, "rpo", {}, 1) as run:

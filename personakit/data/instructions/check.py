@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.instructions.leaks import ANSWER_WORDS, Answers
-from personakit.data.instructions.near import NearTexts, Shape
+from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
 from personakit.data.instructions.pools import POOL, read_pool
 from personakit.data.instructions.store import instruction_files, open_instructions
 from personakit.data.lamp_mini.facts import is_lamp_mini
@@ -45,7 +45,9 @@ def check_instructions(folder: Path) -> tuple[list[InstructionCheck], list[str]]
     for split in files:
         rows = open_instructions(folder, split).rows
         checks.append(_check(split, rows, sum(len(answers.of(row)) for row in rows)))
-        shapes = [(Shape.of(f"{row.instruction} {row.input}"), Shape.of(row.output)) for row in rows]
+        shapes = [
+            (TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)) for row in rows
+        ]
         for other, (questions, golds) in earlier.items():
             shared = sum(
                 bool(questions.like(question) or (_long(answer) and golds.like(answer)))
@@ -71,5 +73,5 @@ def _check(split: str, rows: Sequence[Instruction], kept_out: int) -> Instructio
     )
 
 
-def _long(answer: Shape) -> bool:
+def _long(answer: TextSketch) -> bool:
     return len(answer.words.split()) >= ANSWER_WORDS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from personakit.data.instructions.near import WORDS, NearTexts, Shape
+from personakit.data.instructions.near_duplicates import WORDS, NearTexts, TextSketch
 from personakit.data.splitting import same_text
 from personakit.records import Instruction, Pool
 
@@ -26,9 +26,11 @@ class Answers:
 
     def __init__(self, pool: Pool) -> None:
         prompts = pool.prompts
-        self._asked = NearTexts((place, Shape.of(each.instruction)) for place, each in enumerate(prompts))
-        self._given = NearTexts((place, Shape.of(each.input)) for place, each in enumerate(prompts))
-        self._answers = NearTexts((place, Shape.of(each.output)) for place, each in enumerate(prompts))
+        self._asked = NearTexts(
+            (place, TextSketch.of(each.instruction)) for place, each in enumerate(prompts)
+        )
+        self._given = NearTexts((place, TextSketch.of(each.input)) for place, each in enumerate(prompts))
+        self._answers = NearTexts((place, TextSketch.of(each.output)) for place, each in enumerate(prompts))
         self._texts = [f" {same_text(f'{each.instruction} {each.input} {each.output}')} " for each in prompts]
         self._beginning: dict[str, set[int]] = defaultdict(set)
         for place, text in enumerate(self._texts):
@@ -38,12 +40,12 @@ class Answers:
 
     def of(self, query: Instruction) -> KeptOut:
         """Return the places of the prompts that `query` may not be shown."""
-        given = self._given.like(Shape.of(query.input))
-        found = given & self._asked.like(Shape.of(query.instruction)) if given else set()
+        given = self._given.like(TextSketch.of(query.input))
+        found = given & self._asked.like(TextSketch.of(query.instruction)) if given else set()
         answer = same_text(query.output)
         words = answer.split()
         if len(words) >= ANSWER_WORDS:
-            found |= self._answers.like(Shape.of(query.output))
+            found |= self._answers.like(TextSketch.of(query.output))
             holding = self._beginning.get(" ".join(words[:WORDS]), set())
             found |= {place for place in holding if f" {answer} " in self._texts[place]}
         return frozenset(found)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from personakit.data.folders import LAMP_MINI, data_folder
 from personakit.data.instructions import native
-from personakit.data.instructions.near import Shape
+from personakit.data.instructions.near_duplicates import TextSketch
 from personakit.data.instructions.store import instruction_files, open_instructions, with_kind
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
@@ -88,7 +88,7 @@ def _distinct(prompts: Iterable[Instruction]) -> tuple[Instruction, ...]:
 
 
 def _key(prompt: Instruction) -> str:
-    return "\n".join(Shape.of(text).words for text in (prompt.instruction, prompt.input, prompt.output))
+    return "\n".join(TextSketch.of(text).words for text in (prompt.instruction, prompt.input, prompt.output))
 
 
 def check_pool(pool: Pool, name: str, m: int) -> None:

@@ -1,8 +1,8 @@
 """Splits instructions so that no split holds a near duplicate of another's.
 
-Rows that ask the same or answer the same hang together (`near.py`), and what hangs together goes to one
-split. The shares are lamp-mini's, nearly: 40 % to tune the LoRA on, 30 % for the matching network to
-learn from (METHODS: RL's instructions are not those the LoRA was tuned on), 15 % each for dev and test.
+Rows that ask the same or answer the same hang together (`near_duplicates.py`), and what hangs together
+goes to one split. The shares are lamp-mini's, nearly: 40 % to tune the LoRA on, 30 % for the matching
+network to learn from (RL's instructions are not those the LoRA was tuned on), 15 % each for dev and test.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from personakit.data.instructions.leaks import ANSWER_WORDS
-from personakit.data.instructions.near import NearTexts, Shape
+from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
 from personakit.records import Instruction
 
 SPLITS = ("lora", "train", "dev", "test")
@@ -50,7 +50,7 @@ def _groups(rows: Sequence[Instruction]) -> tuple[list[list[int]], int]:
     questions, answers = NearTexts(), NearTexts()
     joined = 0
     for place, row in enumerate(rows):
-        question, answer = Shape.of(f"{row.instruction} {row.input}"), Shape.of(row.output)
+        question, answer = TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)
         like = questions.like(question)
         questions.add(place, question)
         if len(answer.words.split()) >= ANSWER_WORDS:

@@ -32,7 +32,7 @@ class Entry:
     others: bool  # comments, lines about the user or items
 
 
-class Pair(NamedTuple):
+class CorpusPair(NamedTuple):
     """One pair of one row: the row's number, which side it stands on there, which it is, its key."""
 
     row: int
@@ -48,8 +48,8 @@ class Person:
     user: str
     persona: str | None
     rows: list[int]
-    signals: list[Pair]
-    pairs: list[Pair]
+    signals: list[CorpusPair]
+    pairs: list[CorpusPair]
     others: bool
 
 
@@ -97,13 +97,15 @@ class Corpus:
                 self._skips.add(REPEATED if key in seen else CONTRADICTING, row.place)
                 continue
             seen.add(key)
-            (person.signals if signal else person.pairs).append(Pair(number_of_row, signal, number, key))
+            (person.signals if signal else person.pairs).append(
+                CorpusPair(number_of_row, signal, number, key)
+            )
 
     def people(self) -> list[Person]:
         """Return everybody, in the order of their first row."""
         return list(self._people.values())
 
-    def place(self, pair: Pair) -> str:
+    def place(self, pair: CorpusPair) -> str:
         """Return where a pair stands, for a message."""
         return self._entries[pair.row].place
 
@@ -115,7 +117,7 @@ class Corpus:
         """Tell whether a row says more of its user than pairs."""
         return self._entries[row].others
 
-    def texts(self, pairs: Iterable[Pair]) -> list[Texts]:
+    def texts(self, pairs: Iterable[CorpusPair]) -> list[Texts]:
         """Read pairs back."""
         rows = ((self.row(pair.row), pair) for pair in pairs)
         return [(row.signal_pairs if pair.signal else row.pairs)[pair.number] for row, pair in rows]

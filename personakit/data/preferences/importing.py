@@ -13,7 +13,6 @@ from personakit.data.preferences import alignx, fspo, native
 from personakit.data.preferences.corpus import Corpus
 from personakit.data.preferences.detect import PREFERENCE_FORMATS, OneFormat
 from personakit.data.preferences.divide import text_key
-from personakit.data.preferences.people import MadeUser, split_people
 from personakit.data.preferences.pools import OTHERS, split_texts
 from personakit.data.preferences.rows import (
     IS_AN_ANSWER,
@@ -23,6 +22,7 @@ from personakit.data.preferences.rows import (
     Skips,
     source_rows,
 )
+from personakit.data.preferences.user_split import MadeUser, split_people
 from personakit.data.tables import Row
 from personakit.errors import UserError
 from personakit.records import PreferenceUser

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-from personakit.data.preferences.corpus import Corpus, Pair, Person
+from personakit.data.preferences.corpus import Corpus, CorpusPair, Person
 from personakit.data.preferences.divide import cluster, divide
-from personakit.data.preferences.people import MadeUser
 from personakit.data.preferences.rows import AMONG_SIGNALS, CONTRADICTING, REPEATED, Skips
+from personakit.data.preferences.user_split import MadeUser
 from personakit.data.splitting import SPLITS, split_users
 
 SIGNALS = 4
@@ -43,11 +43,11 @@ def split_texts(
         first, second = divide([pair.key for pair in pairs], Random(f"pool {seed}"))
         signals, targets = [pairs[place] for place in first], [pairs[place] for place in second]
     split_of = {pair: split for pair, _, split in _split(signals, f"{seed} signals")}
-    pools: dict[tuple[str, str], list[Pair]] = {}
+    pools: dict[tuple[str, str], list[CorpusPair]] = {}
     owner = {pair: person for person in personas for pair in (*person.signals, *person.pairs)}
     for pair in signals:
         pools.setdefault((owner[pair].user, split_of[pair]), []).append(pair)
-    held: dict[tuple[str, str, int], list[Pair]] = {}
+    held: dict[tuple[str, str, int], list[CorpusPair]] = {}
     for pair, number, split in _split(targets, f"{seed} targets"):
         held.setdefault((owner[pair].user, split, number), []).append(pair)
     splits: dict[str, list[MadeUser]] = {split: [] for split in SPLITS}
@@ -65,7 +65,7 @@ def split_texts(
     return splits
 
 
-def _split(pairs: Sequence[Pair], seed: str) -> Iterator[tuple[Pair, int, str]]:
+def _split(pairs: Sequence[CorpusPair], seed: str) -> Iterator[tuple[CorpusPair, int, str]]:
     """Yield each pair with its cluster and the cluster's split."""
     clusters = cluster([pair.key for pair in pairs])
     split_of = split_users(map(str, clusters), seed)
@@ -73,7 +73,7 @@ def _split(pairs: Sequence[Pair], seed: str) -> Iterator[tuple[Pair, int, str]]:
         yield pair, number, split_of[str(number)]
 
 
-def _draw(pool: Sequence[Pair], user: str, seed: int) -> list[Pair]:
+def _draw(pool: Sequence[CorpusPair], user: str, seed: int) -> list[CorpusPair]:
     places = Random(f"signals {seed} {user}").sample(range(len(pool)), min(SIGNALS, len(pool)))
     return [pool[place] for place in sorted(places)]
 

@@ -34,7 +34,7 @@ from personakit.records import PreferenceUser
 _ORDER = {"train": 0, "dev": 1, "test": 2}
 
 
-class Line(NamedTuple):
+class UserLine(NamedTuple):
     """One line of a file: its number from 1, its offset in bytes, itself."""
 
     number: int
@@ -96,7 +96,7 @@ class PreferenceStore(Sequence[PreferenceUser]):
         number, offset, size = self._spans[index]
         with self.path.open("rb") as file:
             file.seek(offset)
-            row = parse(self.path, Line(number, offset, file.read(size)))
+            row = parse(self.path, UserLine(number, offset, file.read(size)))
         sift(row, Skips())
         return native.user_of_row(row)
 
@@ -142,20 +142,20 @@ def preference_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def lines(path: Path) -> Iterator[Line]:
+def lines(path: Path) -> Iterator[UserLine]:
     """Yield the lines of a preference file that are not blank."""
     offset = 0
     try:
         with path.open("rb") as file:
             for number, text in enumerate(file, start=1):
                 if text.strip():
-                    yield Line(number, offset, text)
+                    yield UserLine(number, offset, text)
                 offset += len(text)
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def parse(path: Path, line: Line) -> PreferenceRow:
+def parse(path: Path, line: UserLine) -> PreferenceRow:
     """Return the user that a line describes; `UserError` where its shape is wrong."""
     place = f"{path}, line {line.number}"
     try:

@@ -25,7 +25,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from personakit.models.shared_prefix import check, last_layer
-from personakit.models.shared_prefix.decoding import Decoding, spared, write_rows
+from personakit.models.shared_prefix.decoding import SharedPrefixDecoding, spared, write_rows
 from personakit.models.shared_prefix.interface import NAME, PackedPass, Pass, Prefill, register
 from personakit.models.shared_prefix.packing import Packing, pack
 
@@ -140,7 +140,7 @@ def _forward(
     cached = use_cache
     if use_cache is None:  # as the model itself decides
         cached = bool(getattr(self.config, "use_cache", False))
-    if isinstance(getattr(past_key_values, "shared_prefix", None), Decoding):
+    if isinstance(getattr(past_key_values, "shared_prefix", None), SharedPrefixDecoding):
         return call.decode()
     output = None
     if call.servable(inputs_embeds):
@@ -273,7 +273,7 @@ class _Call:
         prefill = Prefill(packing, self.sharing.way)
         output = self._run(prefill, packing.token_ids, packing.positions)
         if self.input_ids.device.type == "cpu" and spared(packing) >= self.sharing.least_spared:
-            decoding = Decoding(prefill, self.input_ids.shape[1])
+            decoding = SharedPrefixDecoding(prefill, self.input_ids.shape[1])
             self.cache.shared_prefix = decoding
             self.cache.layers = decoding.own_layers(prefill)
         else:
@@ -290,7 +290,7 @@ class _Call:
                 "a cache with shared prompts takes token ids, and gives no attentions or hidden states "
                 "of every layer: personakit.models.shared_prefix.unshare_prefixes(model) goes back to those"
             )
-        decoding: Decoding = self.cache.shared_prefix
+        decoding: SharedPrefixDecoding = self.cache.shared_prefix
         with decoding.step(self.attention_mask, self.cache.get_seq_length(), self.input_ids.shape[1]):
             return self._run(decoding, self.input_ids, self.position_ids, self.cache)
 

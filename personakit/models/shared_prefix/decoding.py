@@ -26,7 +26,13 @@ class OwnLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped h
     """One layer of the cache: what each row has of its own, (B, H', own, d)."""
 
     def __init__(
-        self, keys: torch.Tensor, values: torch.Tensor, *, hidden: int, decoding: Decoding, tells: bool
+        self,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        *,
+        hidden: int,
+        decoding: SharedPrefixDecoding,
+        tells: bool,
     ) -> None:
         """`hidden`: how many columns of the batch are not here; `tells`: `decoding` of changed rows."""
         super().__init__()
@@ -73,7 +79,7 @@ class OwnLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped h
             self._decoding.select(rows)
 
 
-class Decoding:
+class SharedPrefixDecoding:
     """The shared part of a cache; a `Pass` for every step."""
 
     def __init__(self, prefill: Prefill, columns: int) -> None:

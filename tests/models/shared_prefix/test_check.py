@@ -9,7 +9,7 @@ import transformers
 
 from personakit.models.shared_prefix import check, share_prefixes
 from personakit.models.shared_prefix import packing as packing_module
-from personakit.models.shared_prefix.decoding import Decoding
+from personakit.models.shared_prefix.decoding import SharedPrefixDecoding
 from personakit.models.shared_prefix.interface import PackedPass
 
 from .families import batch, draw, log_probabilities, make, nested, pair, relative
@@ -116,12 +116,12 @@ def wrong_pass(patch: pytest.MonkeyPatch) -> None:
 
 
 def wrong_decoding(patch: pytest.MonkeyPatch) -> None:
-    attend = Decoding.attend
+    attend = SharedPrefixDecoding.attend
 
-    def wrong(self: Decoding, *given: Any) -> torch.Tensor:
+    def wrong(self: SharedPrefixDecoding, *given: Any) -> torch.Tensor:
         return attend(self, *given) * 1.01
 
-    patch.setattr(Decoding, "attend", wrong)
+    patch.setattr(SharedPrefixDecoding, "attend", wrong)
 
 
 def wrong_positions(patch: pytest.MonkeyPatch) -> None:

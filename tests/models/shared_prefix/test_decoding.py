@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 from personakit.models.shared_prefix import share_prefixes, unshare_prefixes
-from personakit.models.shared_prefix.decoding import Decoding
+from personakit.models.shared_prefix.decoding import SharedPrefixDecoding
 
 from .families import batch, draw, make, nested, pair, positions_of, relative
 
@@ -38,14 +38,14 @@ def generate(model: Any, ids: torch.Tensor, mask: torch.Tensor, **given: Any) ->
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Rows of each call that attended over shared states, in tests that must not pass without."""
     rows: list[int] = []
-    attend = Decoding.attend
+    attend = SharedPrefixDecoding.attend
 
-    def counted(self: Decoding, layer: int, query: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def counted(self: SharedPrefixDecoding, layer: int, query: torch.Tensor, *rest: Any) -> torch.Tensor:
         if len(query) != 3:  # the self-check's
             rows.append(len(query))
         return attend(self, layer, query, *rest)
 
-    monkeypatch.setattr(Decoding, "attend", counted)
+    monkeypatch.setattr(SharedPrefixDecoding, "attend", counted)
     return rows
 
 

@@ -21,7 +21,7 @@ _LONGEST_WAIT = 60.0  # seconds; a server that asks for more is asked again afte
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long one request may take (seconds), and how often it is made again.
 
     `attempts` counts lost connections, time-outs and 5xx, `busy_attempts` answers of 429.
@@ -34,14 +34,14 @@ class Patience:
 
 
 class GaveUpError(Exception):
-    """No answer in as many attempts as `Patience` allows; the message says what was wrong with the last."""
+    """No answer in as many attempts as `RetryPolicy` allows; the message says what the last one lacked."""
 
 
 class StoppedError(Exception):
     """Another request has failed for good meanwhile: this one is not made again."""
 
 
-def ask_patiently(send: Callable[[], Any], patience: Patience, stop: threading.Event) -> Any:
+def ask_patiently(send: Callable[[], Any], patience: RetryPolicy, stop: threading.Event) -> Any:
     """Return `send()`'s first response that no waiting would change: an answer, or a refusal.
 
     `send` makes one request (httpx2). Raises `GaveUpError`, or `StoppedError` once `stop` is set.
@@ -97,7 +97,7 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
-def _in_words(error: Exception, patience: Patience) -> str:
+def _in_words(error: Exception, patience: RetryPolicy) -> str:
     import httpx2
 
     if isinstance(error, httpx2.TimeoutException):

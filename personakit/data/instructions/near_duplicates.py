@@ -22,14 +22,14 @@ _SKETCH, _KEYS = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TextSketch:
     """What is compared of a text: its words, and the smallest hashes of its word triples (none if short)."""
 
     words: str
     sketch: tuple[int, ...]
 
     @classmethod
-    def of(cls, text: str) -> Shape:
+    def of(cls, text: str) -> TextSketch:
         """Read a text."""
         words = same_text(text)
         return cls(words, tuple(sorted(set(_triples(words)))[:_SKETCH]))
@@ -39,7 +39,7 @@ class Shape:
         """What it is found by: texts that say the same share one of these."""
         return (self.words, *self.sketch[:_KEYS])
 
-    def like(self, other: Shape) -> bool:
+    def like(self, other: TextSketch) -> bool:
         """Tell whether two texts say the same."""
         if self.words == other.words:
             return True
@@ -53,19 +53,19 @@ class Shape:
 class NearTexts:
     """Texts under numbers, and which of them are like another text."""
 
-    def __init__(self, texts: Iterable[tuple[int, Shape]] = ()) -> None:
-        self._shapes: dict[int, Shape] = {}
+    def __init__(self, texts: Iterable[tuple[int, TextSketch]] = ()) -> None:
+        self._shapes: dict[int, TextSketch] = {}
         self._by_key: dict[int | str, list[int]] = {}
         for number, shape in texts:
             self.add(number, shape)
 
-    def add(self, number: int, shape: Shape) -> None:
+    def add(self, number: int, shape: TextSketch) -> None:
         """Take a text in."""
         self._shapes[number] = shape
         for key in shape.keys:
             self._by_key.setdefault(key, []).append(number)
 
-    def like(self, shape: Shape) -> set[int]:
+    def like(self, shape: TextSketch) -> set[int]:
         """Return the numbers of the texts that say the same."""
         found = {number for key in shape.keys for number in self._by_key.get(key, ())}
         return {number for number in found if shape.like(self._shapes[number])}

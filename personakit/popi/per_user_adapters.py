@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from personakit.data.preferences.profiles import as_signals
-from personakit.popi.per_user import PerUserLora, UserCost
+from personakit.popi.per_user_lora import PerUserLora, UserCost
 from personakit.records import Answer, PreferencePair, Profile, Query
 
 COST = "adapter"

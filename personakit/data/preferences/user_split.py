@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from personakit.data.preferences.corpus import Corpus, Pair, Person
+from personakit.data.preferences.corpus import Corpus, CorpusPair, Person
 from personakit.data.preferences.divide import cluster, divide
 from personakit.data.preferences.rows import (
     AMONG_SIGNALS,
@@ -29,8 +29,8 @@ class MadeUser:
 
     user: str
     persona: str | None
-    signals: Sequence[Pair]
-    pairs: Sequence[Pair]
+    signals: Sequence[CorpusPair]
+    pairs: Sequence[CorpusPair]
     rows: Sequence[int]
 
 
@@ -76,6 +76,6 @@ def _user(person: Person, corpus: Corpus, skips: Skips, *, divided: bool, seed: 
     return MadeUser(person.user, person.persona, signals, pairs, person.rows)
 
 
-def _skip(pairs: Sequence[Pair], reason: str, corpus: Corpus, skips: Skips) -> None:
+def _skip(pairs: Sequence[CorpusPair], reason: str, corpus: Corpus, skips: Skips) -> None:
     if pairs:
         skips.add(reason, corpus.place(pairs[0]), len(pairs))

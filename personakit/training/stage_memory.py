@@ -14,7 +14,7 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.environment import keep_quiet
-from personakit.models.location import locate
+from personakit.models.model_files import locate
 from personakit.models.open import resolve_model
 from personakit.training.memory import MemoryEstimate
 from personakit.training.precision import decide_precision
