@@ -12,7 +12,7 @@ import pytest
 from personakit.cli import main
 from personakit.data import open_examples
 from personakit.errors import UserError
-from personakit.plugins import METHODS, forget_plugins, load_plugin, plugin_names
+from personakit.plugins import METHODS, clear_plugin_cache, load_plugin, plugin_names
 from personakit.tasks import get_task
 
 MODULE = """
@@ -76,9 +76,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (information / "entry_points.txt").write_text(textwrap.dedent(POINTS))
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
-    forget_plugins()
+    clear_plugin_cache()
     yield
-    forget_plugins()
+    clear_plugin_cache()
 
 
 def make_data(folder: Path) -> Path:

@@ -47,8 +47,8 @@ def evaluate_instructions(request: InstructionRequest) -> Result:
     asked = _asked(request, runs[0])
     offers = _offers(runs, asked)
     kept_out = {
-        "queries": sum(bool(offer.kept_out) for offer in offers.values()),
-        "prompts": sum(len(offer.kept_out) for offer in offers.values()),
+        "queries": sum(bool(offer.excluded) for offer in offers.values()),
+        "prompts": sum(len(offer.excluded) for offer in offers.values()),
     }
     note(kept_out_sentence(kept_out))
     leaks = look_for_instruction_leaks(runs, asked, strict=request.strict)
@@ -143,7 +143,7 @@ def _asked(request: InstructionRequest, run: PillowRun) -> InstructionStore:
 
 def _offers(runs: list[PillowRun], asked: InstructionStore) -> dict[str, Offer]:
     """What each instruction may be shown: the runs' pool, without what gives its answer away."""
-    from personakit.data.instructions import kept_out
+    from personakit.data.instructions import leaking_prompts
     from personakit.pillow.answering import Offer
 
     pool = runs[0].pool
@@ -154,7 +154,10 @@ def _offers(runs: list[PillowRun], asked: InstructionStore) -> dict[str, Offer]:
                 hint="evaluate runs of one pool together",
             )
     assert pool is not None
-    return {one.id: Offer(one, pool, out) for one, out in zip(asked.rows, kept_out(asked, pool), strict=True)}
+    return {
+        one.id: Offer(one, pool, out)
+        for one, out in zip(asked.rows, leaking_prompts(asked, pool), strict=True)
+    }
 
 
 def _common_prompts(offers: dict[str, Offer]) -> list[tuple[str, str]]:

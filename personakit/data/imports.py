@@ -29,7 +29,7 @@ from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrit
 from personakit.data.splitting import SplitExamples
 from personakit.data.tables import SUFFIXES, read_rows
 from personakit.errors import UserError
-from personakit.files import whole_folder, write_json
+from personakit.files import atomic_folder, write_json
 from personakit.records import Example
 
 FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
@@ -101,8 +101,8 @@ def import_data(
         )
     task = None if task is None else task_format(task).task
     if output.exists():
-        output.rmdir()  # empty: `whole_folder` renames onto its name
-    with whole_folder(output) as temporary:
+        output.rmdir()  # empty: `atomic_folder` renames onto its name
+    with atomic_folder(output) as temporary:
         counts: dict[str, dict[str, SplitCounts]] = {}
         dropped: dict[str, Mapping[str, int]] = {}
         preferences: PreferenceReport | None = None

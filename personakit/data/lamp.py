@@ -27,7 +27,7 @@ from personakit.data.lamp_formats import (
     task_format,
 )
 from personakit.errors import UserError
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import Example, Profile, ProfileItem, Query
 
 QUESTIONS = "_questions.json"
@@ -321,7 +321,7 @@ def write_split(folder: Path, split: str, examples: Iterable[Example], *, user_i
 
 def write_questions(path: Path, examples: Iterable[Example], *, user_ids: bool = False) -> None:
     """Write a questions file in LaMP's shape, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         separator = "["
         for example in examples:
             handle.write(separator + json.dumps(raw_question(example, user_ids=user_ids)))
@@ -347,7 +347,7 @@ def raw_question(example: Example, *, user_ids: bool = False) -> dict[str, Any]:
 def write_outputs(path: Path, task: str, texts: Iterable[tuple[str, str]]) -> None:
     """Write a gold or prediction file of (id, text) pairs in LaMP's shape, whole or not at all."""
     golds = [{"id": id, "output": text} for id, text in texts]
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(
             json.dumps({"task": task_format(task).file_task, "golds": golds}), encoding="utf-8"
         )

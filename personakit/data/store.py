@@ -22,7 +22,7 @@ from personakit.data.lamp_formats import profile_item, search_text, task_format
 from personakit.data.sidecar import Sidecar
 from personakit.data.user_groups import item_digests
 from personakit.errors import UserError
-from personakit.files import cache_folder, whole_folder
+from personakit.files import atomic_folder, cache_folder
 from personakit.records import Example, Profile, Query
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def open_store(folder: Path, split: str, *, task: str | None = None) -> ExampleS
     digest = _content_digest(questions, outputs, None if sidecar is None else sidecar.path)
     converted = cache_folder() / "data" / digest
     if not converted.is_dir():
-        with whole_folder(converted) as temporary:
+        with atomic_folder(converted) as temporary:
             convert(questions, outputs if outputs.exists() else None, sidecar, temporary, task=task)
     store = ExampleStore(converted, split, sidecar)
     if task is not None and task_format(task).task not in (store.task, task_format(store.task).file_task):

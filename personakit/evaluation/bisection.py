@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from personakit.errors import GoneError, RunError
+from personakit.errors import RunError, ServerUnavailableError
 
 T = TypeVar("T")
 
@@ -41,6 +41,6 @@ class Asker:
                 self(ask, failed, slice(middle, some.stop), answers)
                 return
             self._failed += 1
-            if isinstance(error, GoneError) or self._failed >= FAILED_IN_A_ROW:
+            if isinstance(error, ServerUnavailableError) or self._failed >= FAILED_IN_A_ROW:
                 raise
             answers.append(failed(error))

@@ -17,7 +17,7 @@ from personakit.evaluation.measurements import TaskFacts
 from personakit.evaluation.metrics import JUDGE
 from personakit.evaluation.runner import Batch
 from personakit.evaluation.samples import Sample, append_batch, read_samples
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import Example, Instruction, Profile, Query
 from personakit.tasks.scoring import text_metric
 
@@ -120,6 +120,6 @@ def judge_log(log: Path, judged: Path, against: str, model: LanguageModel) -> di
         unread[each.method] += verdict is None
         scores = dict(each.scores or {})
         scored.append(replace(each, scores=scores if verdict is None else {**scores, JUDGE: verdict}))
-    with whole_file(judged) as temporary:
+    with atomic_file(judged) as temporary:
         append_batch(temporary, scored)
     return {method: count for method, count in unread.items() if count}

@@ -11,7 +11,7 @@ and citing oneself is what the task is about. In LaMP's time-based split users a
 (their later records are asked about), so nobody is counted there.
 
 A held-out pair is a query with two answers, its user's signals are the history. Of an instruction there is no
-history: prompts that would give its answer away are kept out of its pool (`data.instructions.kept_out`).
+history: prompts that would give its answer away are excluded (`data.instructions.leaking_prompts`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from personakit.evaluation.preferences import Contender
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import Answering, Batch, answer_batch
 from personakit.evaluation.samples import Sample, append_batch, read_samples, readable_context
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import Answer, Example, Profile
 
 TASK = "answers"
@@ -110,7 +110,7 @@ def judge_answers(
         unread[each.method] += verdict is None
         scores = None if verdict is None else {WIN_RATE: verdict}
         scored.append(replace(each, scores=scores, utility=verdict, unparsable=verdict is None))
-    with whole_file(folder / JUDGED_FILE) as temporary:
+    with atomic_file(folder / JUDGED_FILE) as temporary:
         append_batch(temporary, scored)
     failed = Counter(each.method for each in samples if each.error is not None)
     refused = Counter(each.method for each in samples if each.refused is not None)

@@ -20,7 +20,7 @@ def open_provider(settings: TrainRPO) -> ContextProvider:
 
 def offer_runs() -> None:
     """Let what runs have learnt stand where a retriever is named: `pillow:RUN` picks, `popi:RUN` sums up."""
-    from personakit.retrieval.open import offer_provider
+    from personakit.retrieval.open import register_provider
 
-    offer_provider("pillow", history_matcher)
-    offer_provider("popi", lambda run, k: open_popi(Path(run)).summariser())
+    register_provider("pillow", history_matcher)
+    register_provider("popi", lambda run, k: open_popi(Path(run)).summariser())

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from personakit.config.endpoint import EndpointSettings
-from personakit.errors import GoneError, RunError, UserError
+from personakit.errors import RunError, ServerUnavailableError, UserError
 from personakit.models.address import check_address, check_key, shown_address
 from personakit.models.refusal import NO_TEXT, REFUSED_CODES, Refusal, read_refusal
 from personakit.models.retries import GaveUpError, RetryPolicy, StoppedError, ask_patiently
@@ -106,7 +106,7 @@ class EndpointModel:
     ) -> list[list[str]]:
         """Return `samples` completions per prompt, in input order.
 
-        Raises `RunError` when the server stays away or refuses (`GoneError`: whatever it is asked); requests
+        Raises `RunError` when the server stays away or refuses (`ServerUnavailableError`); requests
         not yet sent are dropped, those in flight are waited for once. A server that was given up on has one
         short attempt a request from then on, until it answers again.
         """
@@ -207,7 +207,7 @@ class EndpointModel:
                     break
         except GaveUpError as trouble:
             self._given_up = True
-            raise GoneError(
+            raise ServerUnavailableError(
                 f'endpoint {self.address} gave no answer for "{self.name}" {trouble}',
                 hint="check the server and OPENAI_BASE_URL; answers so far are kept: start the command "
                 "again, with --resume where it has an output folder",
@@ -255,7 +255,7 @@ class EndpointModel:
             404: "check the model's name and OPENAI_BASE_URL",
             429: "the account's budget is spent: answers so far are kept",
         }
-        kind = GoneError if response.status_code in _FOR_ALL else RunError
+        kind = ServerUnavailableError if response.status_code in _FOR_ALL else RunError
         return kind(
             f'endpoint {self.address} refused "{self.name}" with status {response.status_code}: '
             f"{self._reason(response)}",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from personakit.files import whole_folder
+from personakit.files import atomic_folder
 
 PAD, END = "<pad>", "<eos>"
 
@@ -156,7 +156,7 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
     if folder.exists():
         shutil.rmtree(folder)
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         model.to(torch.bfloat16).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 

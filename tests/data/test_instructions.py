@@ -14,7 +14,7 @@ from personakit.data.instructions import (
     InstructionReport,
     InstructionStore,
     check_pool,
-    kept_out,
+    leaking_prompts,
     open_instructions,
     open_pool,
     write_instructions,
@@ -177,13 +177,13 @@ def test_a_prompt_that_gives_the_answer_away_is_kept_out_and_no_other() -> None:
             make("other request", "Count the words.", "the small cat sat there", "five"),
         ]
     )
-    assert kept_out([asked], pool) == [frozenset({0, 1, 2})]
+    assert leaking_prompts([asked], pool) == [frozenset({0, 1, 2})]
 
 
 def test_short_answers_give_nothing_away() -> None:
     asked = make("q", "Rate it.", long_text(1), "5")
     pool = Pool.of([make("a", "Rate it.", long_text(2), "5"), make("b", "Rate it.", long_text(1), "4")])
-    assert kept_out([asked], pool) == [frozenset({1})]
+    assert leaking_prompts([asked], pool) == [frozenset({1})]
 
 
 def test_one_word_more_makes_a_near_duplicate_of_a_long_text_and_another_of_a_short_one() -> None:

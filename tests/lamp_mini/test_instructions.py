@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.data.instructions import kept_out, open_instructions, open_pool
+from personakit.data.instructions import leaking_prompts, open_instructions, open_pool
 from personakit.data.lamp_mini.instructions import NOTICE, OCCASIONS, instruction_prompt
 from personakit.records import Instruction
 
@@ -88,4 +88,4 @@ def test_they_open_as_any_instructions_do_and_the_desk_is_their_kind(benchmark_f
     assert len(store[:5]) == 5
     assert {one.kind for one in store} == {one.kind for one in pool.prompts}
     assert all(one.kind == f"{desk_and_occasion(one)[0]} desk" for one in store)
-    assert not any(kept_out(store, pool))
+    assert not any(leaking_prompts(store, pool))

@@ -62,12 +62,12 @@ ALL: dict[str, Selector] = {
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_picks_are_distinct_allowed_and_the_same_whatever_stands_beside_them(name: str, m: int) -> None:
     out = [frozenset({0}), frozenset[int]()]
-    picks = ALL[name].select(ASKED, POOL, m, kept_out=out)
+    picks = ALL[name].select(ASKED, POOL, m, excluded=out)
     for each, barred in zip(picks, out, strict=True):
         assert len(each) == min(m, len(POOL) - len(barred)) == len(set(each))
         assert not barred & set(each)
     alone = [
-        ALL[name].select([asked], POOL, m, kept_out=[barred])[0]
+        ALL[name].select([asked], POOL, m, excluded=[barred])[0]
         for asked, barred in zip(ASKED, out, strict=True)
     ]
     assert alone == picks

@@ -107,6 +107,6 @@ def test_a_kept_index_is_never_anothers_even_under_the_same_ids(kept):
 def test_forgetting_drops_the_text_of_users():
     retriever = open_retriever("bm25", 1)
     before = retriever.context([query_of("cat")], [profile_of("dog", "cat", "rat")])
-    retriever.forget()
+    retriever.clear_cache()
     assert retriever._index.cache_info().currsize == 0
     assert retriever.context([query_of("cat")], [profile_of("dog", "cat", "rat")]) == before

@@ -104,7 +104,7 @@ def test_forgetting_drops_the_text_of_users():
     retriever = Dense(1, encoder)
     for _ in range(2):
         retriever.context([query_of("q")], [profile_of("a")])
-        retriever.forget()
+        retriever.clear_cache()
     assert encoder.seen == [["q"], ["a"], ["q"], ["a"]]
 
 

@@ -26,7 +26,7 @@ def test_every_name_opens_a_context_provider(name):
         ("dense:", 4, {}, 'unknown retriever "dense:"', "dense"),
         ("bm25:x", 4, {}, 'unknown retriever "bm25:x"', "bm25"),
         ("bm25", 0, {}, "k is 0, expected at least 1", "none"),
-        ("recency", 4, {"seed": 1}, 'unknown option of the retriever recency "seed"', "leave it out"),
+        ("recency", 4, {"seed": 1}, 'unknown option of the retriever recency "seed"', "remove it"),
         ("random", 4, {"sead": 1}, 'unknown option of the retriever random "sead"', 'mean "seed"'),
         ("dense:/no/such/folder", 4, {}, 'encoder "/no/such/folder" cannot be loaded', "folder"),
     ],

@@ -5,7 +5,7 @@ Start at `open_instructions`, which gives the instructions of a split, and `open
 
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS, detect
 from personakit.data.instructions.importing import InstructionReport, import_instructions
-from personakit.data.instructions.leaks import kept_out
+from personakit.data.instructions.leaks import leaking_prompts
 from personakit.data.instructions.native import write_instructions
 from personakit.data.instructions.pools import OpenedPool, check_pool, open_pool, read_pool
 from personakit.data.instructions.store import InstructionStore, instruction_files, open_instructions
@@ -21,7 +21,7 @@ __all__ = [
     "import_instructions",
     "instruction_files",
     "item_prompts",
-    "kept_out",
+    "leaking_prompts",
     "open_instructions",
     "open_pool",
     "read_pool",

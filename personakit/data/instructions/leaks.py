@@ -17,7 +17,7 @@ from personakit.records import Instruction, Pool
 ANSWER_WORDS = 3
 """As in `data check`: shorter answers turn up by chance."""
 
-KeptOut = frozenset[int]
+Excluded = frozenset[int]
 """Places in the pool that a query may not be shown."""
 
 
@@ -38,7 +38,7 @@ class Answers:
             for start in range(len(words) - WORDS + 1):
                 self._beginning[" ".join(words[start : start + WORDS])].add(place)
 
-    def of(self, query: Instruction) -> KeptOut:
+    def of(self, query: Instruction) -> Excluded:
         """Return the places of the prompts that `query` may not be shown."""
         given = self._given.like(TextSketch.of(query.input))
         found = given & self._asked.like(TextSketch.of(query.instruction)) if given else set()
@@ -51,7 +51,7 @@ class Answers:
         return frozenset(found)
 
 
-def kept_out(instructions: Sequence[Instruction], pool: Pool) -> list[KeptOut]:
+def leaking_prompts(instructions: Sequence[Instruction], pool: Pool) -> list[Excluded]:
     """Return, for each instruction, the places in the pool of the prompts that would give its answer away."""
     answers = Answers(pool)
     return [answers.of(each) for each in instructions]

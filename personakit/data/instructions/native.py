@@ -20,7 +20,7 @@ from personakit.data.instructions.formats import ALPACA
 from personakit.data.preferences.rows import Skips
 from personakit.data.tables import Row, read_rows
 from personakit.errors import UserError
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import Instruction
 
 FOLDER = "instructions"
@@ -34,7 +34,7 @@ def record(instruction: Instruction) -> dict[str, Any]:
 
 def write_instructions(path: Path, instructions: Iterable[Instruction]) -> None:
     """Write instructions a line each, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         for each in instructions:
             file.write(orjson.dumps(record(each), option=orjson.OPT_APPEND_NEWLINE))
 

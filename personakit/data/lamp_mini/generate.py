@@ -21,7 +21,7 @@ from personakit.data.lamp_mini.preferences import make_preferences
 from personakit.data.lamp_mini.traits import Knobs, Traits, draw_traits
 from personakit.data.lamp_mini.users import TASKS, MadeExample, make_example
 from personakit.data.lamp_mini.words import Bank
-from personakit.files import cache_folder, whole_folder, write_json
+from personakit.files import atomic_folder, cache_folder, write_json
 from personakit.records import Instruction
 
 VERSION = 1
@@ -46,7 +46,7 @@ def folder(seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> Path:
 def make(path: Path, *, seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> None:
     """Write the benchmark of `seed` into the new folder `path`, whole or not at all."""
     knobs = knobs or Knobs()
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         for split, users in USERS.items():
             traits = {
                 f"{split}-{number:04d}": draw_traits(_stream(seed, split, number), _BANK, knobs)

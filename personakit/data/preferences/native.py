@@ -30,7 +30,7 @@ from personakit.data.preferences.rows import (
 )
 from personakit.data.tables import Row
 from personakit.errors import UserError
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
 
 NAME = "preferences"
@@ -95,7 +95,7 @@ def record(user: PreferenceUser) -> dict[str, Any]:
 
 def write_users(path: Path, users: Iterable[PreferenceUser]) -> None:
     """Write users a line each, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         for user in users:
             file.write(orjson.dumps(record(user), option=orjson.OPT_APPEND_NEWLINE))
 
