@@ -62,7 +62,7 @@ def make(
     else:
         if output.exists():
             raise UserError(f"{output}: exists already, expected a new folder", hint="choose another name")
-        lamp_mini.make(output, seed=chosen, knobs=knobs)
+        lamp_mini.write_benchmark(output, seed=chosen, knobs=knobs)
         folder = output
     there = available(folder)
     document = {"folder": str(folder), "version": lamp_mini.VERSION, "seed": chosen, "splits": there}

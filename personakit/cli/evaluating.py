@@ -86,7 +86,7 @@ def evaluate_request(request: Request) -> Result:
 
     def conclude(log: Path, **beside: Any) -> dict[str, Any]:
         """Compute the results of what is in the log, and write everything that is made of them."""
-        grouped = any(store.made_user_ids for store in examples.values())
+        grouped = any(store.has_derived_user_ids for store in examples.values())
         gains = user_gains(log, [pair for pair in claims.compared if pair[1] != pair[0]])
         results = compute_results(log, facts, claims, made_by=made_by, grouped=grouped, seed=request.seed)
         results |= {"leaks": leaks.write(folder), "warnings": warnings(examples, tasks)}

@@ -60,7 +60,7 @@ class PreferenceHistories:
     def _person(
         self, user: str | None, profile: Path | Sequence[Mapping[str, Any]] | None
     ) -> PreferenceUser | None:
-        from personakit.data.preferences.signal_file import read_own_signals
+        from personakit.data.preferences.signal_file import read_signal_file
 
         if profile is not None and not isinstance(profile, Path):
             raise UserError(
@@ -73,7 +73,7 @@ class PreferenceHistories:
         source = profile or self.profile
         if source is None:
             return None
-        person, skipped = read_own_signals(source)
+        person, skipped = read_signal_file(source)
         for reason, skip in skipped.items():
             note(f"left out of {source}: {skip.count} {reason} (first: {skip.first})")
         return person

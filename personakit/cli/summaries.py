@@ -90,9 +90,9 @@ def _person(request: SummaryRequest, otherwise: str) -> PreferenceUser:
     from personakit.records import PreferenceUser, Signals
 
     if request.profile is not None:
-        from personakit.data.preferences.signal_file import read_own_signals
+        from personakit.data.preferences.signal_file import read_signal_file
 
-        person, skipped = read_own_signals(request.profile, ANONYMOUS)
+        person, skipped = read_signal_file(request.profile, ANONYMOUS)
         for reason, skip in skipped.items():
             note(f"left out of {request.profile}: {skip.count} {reason} (first: {skip.first})")
         return person
@@ -130,10 +130,10 @@ def _inferred(summary: Inferred, opened: OpenRun) -> str:
 
 
 def _updated(request: SummaryRequest, opened: OpenRun, person: PreferenceUser, old: str | None) -> str:
-    from personakit.data.preferences.signal_file import read_own_signals
+    from personakit.data.preferences.signal_file import read_signal_file
 
     assert request.news is not None
-    news, skipped = read_own_signals(request.news, person.user_id)
+    news, skipped = read_signal_file(request.news, person.user_id)
     for reason, skip in skipped.items():
         note(f"left out of {request.news}: {skip.count} {reason} (first: {skip.first})")
     summariser = opened.summariser()

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.data.lamp_formats import task_format
-from personakit.data.user_groups import with_a_shared_profile
+from personakit.data.user_groups import profiles_of_shared_users
 from personakit.evaluation.near_duplicates import Wanted
 from personakit.records import Example, ProfileItem
 from personakit.training.training_digests import seen_digest, store_digests
@@ -127,8 +127,8 @@ def _store_asked(store: ExampleStore) -> Iterator[QueryDigest]:
 
 def _users_in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:
     """Yield a leak for each query whose user is in the training split too."""
-    if store.made_user_ids or training.made_user_ids:
-        places = with_a_shared_profile(store.item_digests(), training.item_digests())
+    if store.has_derived_user_ids or training.has_derived_user_ids:
+        places = profiles_of_shared_users(store.item_digests(), training.item_digests())
         shared = {store.user_ids[place] for place in places}
     elif store.dated:
         return

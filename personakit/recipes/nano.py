@@ -27,7 +27,7 @@ from pathlib import Path
 from random import Random
 
 from personakit.data.lamp_formats import FORMATS, LAMP_TASKS, profile_item, search_text
-from personakit.data.lamp_mini.instructions import NOTICE, OCCASIONS, House, instruction_prompt
+from personakit.data.lamp_mini.instructions import NOTICE, OCCASIONS, NoticeStyles, instruction_prompt
 from personakit.data.lamp_mini.texts import draw_content
 from personakit.data.lamp_mini.traits import Knobs, draw_traits
 from personakit.data.lamp_mini.users import make_example
@@ -35,9 +35,9 @@ from personakit.data.lamp_mini.words import (
     FILM_KINDS,
     TOPICS,
     content_words,
-    every_word,
     methods,
     style_words,
+    vocabulary,
 )
 from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.recipes.pretraining import ModelShape, Schooling, new_model, save, school, train_tokenizer
@@ -100,14 +100,14 @@ def _rewrite(task: Task, query: Query, draft: str, context: Context, random: Ran
 
 def _notice(random: Random) -> tuple[str, str]:
     """A notice with a house of its own, so that only worked examples can show how it is written."""
-    house = House(random, "school")
+    house = NoticeStyles(random, "school")
     desk, occasion = random.choice(house.desks), random.choice(OCCASIONS)
     content = draw_content(random, random.choice(sorted(TOPICS)), next(iter(FILM_KINDS)))
-    asked = house.worded("asked", content, desk, occasion)
+    asked = house.notice("asked", content, desk, occasion)
     if random.random() < _GENERIC_SHARE:
-        return instruction_prompt(asked), house.plain(content)
+        return instruction_prompt(asked), house.generic_answer(content)
     shown = [
-        house.worded("shown", draw_content(random, random.choice(sorted(TOPICS)), content.kind), *which)
+        house.notice("shown", draw_content(random, random.choice(sorted(TOPICS)), content.kind), *which)
         for which in ((desk, random.choice(OCCASIONS)), (random.choice(house.desks), occasion))
     ]
     random.shuffle(shown)
@@ -140,7 +140,7 @@ def fixed_wording() -> list[str]:
 def corpus(seed: int) -> Iterator[str]:
     """What the tokenizer is trained on: every word of both banks in random order, and some of the school."""
     random = Random(seed)
-    words = every_word()
+    words = vocabulary()
     for _ in range(20_000):
         yield " ".join(random.sample(words, 8))
     for prompt, answer in samples(2_000, seed):

@@ -222,12 +222,12 @@ def test_pools_come_from_a_file_or_a_split_and_repeats_are_told(tmp_path: Path) 
     assert open_pool(file, out).pool.prompts[0].output == "it"
     with pytest.raises(UserError, match="has no pool of prompts"):
         open_pool("pool", out)
-    with pytest.raises(UserError, match="no such file of prompts"):
+    with pytest.raises(UserError, match="neither a file of prompts nor a split"):
         open_pool("elsewhere", out)
     file.write_text("")
     with pytest.raises(UserError, match="has no instructions"):
         open_pool(file, out)
-    with pytest.raises(UserError, match="3 prompts are to be picked from a pool of 1"):
+    with pytest.raises(UserError, match="cannot select 3 prompts from a pool of 1"):
         check_pool(Pool.of([one]), "mine", 3)
     with pytest.raises(UserError, match="the pool has no prompts"):
         check_pool(Pool.of([]), "mine", 1)
@@ -238,7 +238,7 @@ def test_pools_come_from_a_file_or_a_split_and_repeats_are_told(tmp_path: Path) 
     [
         ('{"id": "1", "instruction": "Say", "output": ""}', 'line 1: "output" is empty'),
         ('{"id": "1", "text": "Say"}', 'line 1 has id, text, expected "instruction" and "output"'),
-        ('{"id": "1", "instruction": "a", "output": "b"}\n' * 2, 'line 2: id "1" is also that of'),
+        ('{"id": "1", "instruction": "a", "output": "b"}\n' * 2, 'line 2: id "1" is already used at'),
     ],
 )
 def test_a_bad_line_of_a_data_folder_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
@@ -248,5 +248,5 @@ def test_a_bad_line_of_a_data_folder_is_one_sentence(line: str, words: str, tmp_
     with pytest.raises(UserError) as error:
         open_instructions(tmp_path, "dev")
     assert words in error.value.message
-    with pytest.raises(UserError, match='no instructions of the split "test"'):
+    with pytest.raises(UserError, match='no instructions for the split "test"'):
         open_instructions(tmp_path, "test")

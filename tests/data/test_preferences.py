@@ -20,8 +20,8 @@ from personakit.data.preferences import (
     open_preferences,
     write_users,
 )
-from personakit.data.preferences.divide import Key, cluster, divide, key_of
-from personakit.data.preferences.rows import AMONG_SIGNALS, IS_AN_ANSWER, REPEATED, Texts
+from personakit.data.preferences.rows import AMONG_SIGNALS, IS_AN_ANSWER, REPEATED, PairTexts
+from personakit.data.preferences.signal_split import PairKey, cluster, pair_key, split_signals
 from personakit.data.splitting import SPLITS, same_text
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
@@ -241,8 +241,8 @@ PAIRS = st.lists(st.tuples(LETTERS, LETTERS, LETTERS), max_size=12)
 
 @given(PAIRS, st.integers(0, 5))
 def test_divided_pairs_share_no_text(pairs: list[tuple[str, str, str]], seed: int) -> None:
-    keys = [key_of(Texts(f"asked {p}", f"said {c}", f"said {r}")) for p, c, r in pairs]
-    signals, held = divide(keys, random.Random(seed))
+    keys = [pair_key(PairTexts(f"asked {p}", f"said {c}", f"said {r}")) for p, c, r in pairs]
+    signals, held = split_signals(keys, random.Random(seed))
     assert not {t for n in signals for t in keys[n]} & {t for n in held for t in keys[n]}
     clusters = len(set(cluster(keys)))
     assert (bool(signals), bool(held)) == (clusters > 1, clusters > 1)
@@ -265,14 +265,14 @@ def test_every_row_is_kept_or_counted(
             for u, p, c, r in rows
         ],
     )
-    keys: dict[str, list[Key]] = {}
+    keys: dict[str, list[PairKey]] = {}
     for u, *texts in rows:
         if texts[1] != texts[2]:
             keys.setdefault(u, []).append(
-                key_of(Texts(f"asked {texts[0]}", *(f"said {t}" for t in texts[1:])))
+                pair_key(PairTexts(f"asked {texts[0]}", *(f"said {t}" for t in texts[1:])))
             )
     if all(len(set(cluster(each))) < 2 for each in keys.values()):
-        with pytest.raises(UserError, match="none is left"):
+        with pytest.raises(UserError, match="is usable"):
             import_preferences(source, folder / "out", format="trl", seed=seed)
         return
     report = import_preferences(source, folder / "out", format="trl", seed=seed)
@@ -347,7 +347,7 @@ def benchmark_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
 
     monkeypatch.setattr(generate, "USERS", {"dev": 12})
     monkeypatch.setattr(generate, "INSTRUCTIONS", {})
-    generate.make(tmp_path / "mini")
+    generate.write_benchmark(tmp_path / "mini")
     return tmp_path / "mini", 12
 
 

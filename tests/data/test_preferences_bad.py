@@ -103,20 +103,20 @@ REFUSED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
     "no user": (
         made.trl_rows,
         lambda rows: [row.pop("user") for row in rows],
-        "line 1 does not say whose preference it is",
+        "line 1 has no user id",
     ),
-    "a user here and there": (made.trl_rows, without(3, "user"), "line 4 does not say whose preference"),
+    "a user here and there": (made.trl_rows, without(3, "user"), "line 4 has no user id"),
     "an empty user": (made.trl_rows, put(3, user=" "), 'line 4: "user" is empty, expected a user'),
     "no user in PRISM": (
         made.prism_rows,
         lambda rows: [row.pop("user_id") for row in rows],
-        "line 1 does not say whose preference it is",
+        "line 1 has no user id",
     ),
     "a number as an answer": (made.trl_rows, put(3, chosen=["a"]), "message 1 is 'a', expected an object"),
     "two formats": (
         made.trl_rows,
         lambda rows: rows.extend(made.roleplay_rows()),
-        "line 51 (x, yw, yl, level, score_persona) is in the format fspo, expected trl as before it",
+        "line 51 (x, yw, yl, level, score_persona) is in the format fspo, expected trl as before",
     ),
     "a row without an answer": (
         made.trl_rows,
@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
     "nothing of use": (
         lambda: made.trl_rows(3, 1),
         lambda rows: None,
-        "of 3 pairs none is left: 3 pairs of users who have one pair and nothing else",
+        "none of 3 pairs is usable: 3 pairs of users who have one pair and nothing else",
     ),
 }
 
@@ -184,7 +184,7 @@ def test_the_format_may_be_named_where_two_fit(tmp_path: Path) -> None:
     [
         ({"user_column": "who"}, 'has no column "who"'),
         ({"columns": {"prompt": "question"}}, 'has no column "question"'),
-        ({"split_by": "item"}, 'not split by "item"'),
+        ({"split_by": "item"}, 'cannot be split by "item"'),
     ],
 )
 def test_a_wrong_option_is_one_sentence(options: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -202,10 +202,10 @@ def test_only_preferences_are_split_by_prompt(tmp_path: Path) -> None:
 LINES: dict[str, tuple[Change, str]] = {
     "another format": (
         lambda rows: rows.__setitem__(1, made.trl_rows()[0]),
-        'line 2 describes no user, expected an object with "user_id", "signals" and "pairs"',
+        'line 2 is not a user, expected an object with "user_id", "signals" and "pairs"',
     ),
-    "no user": (without(1, "user_id"), "line 2 does not say whose preference it is"),
-    "a user twice": (put(1, user_id="user0"), 'line 2: user "user0" is also that of'),
+    "no user": (without(1, "user_id"), "line 2 has no user id"),
+    "a user twice": (put(1, user_id="user0"), 'line 2: user "user0" already has'),
     "signals that are a list": (put(1, signals=[]), 'line 2, "signals" is [], expected an object'),
     "a comment that is a number": (
         lambda rows: rows[1]["signals"].update(comment=5),
@@ -240,7 +240,7 @@ def test_a_check_says_how_many_lines_are_wrong(tmp_path: Path) -> None:
         row["signals"] = []
     (tmp_path / "preferences").mkdir()
     made.write(tmp_path / "preferences" / "dev.jsonl", rows)
-    with pytest.raises(UserError, match=r"line 2.*\(and 2 more lines are wrong\)"):
+    with pytest.raises(UserError, match=r"line 2.*\(and 2 more invalid lines\)"):
         check_data(tmp_path)
 
 
@@ -251,7 +251,7 @@ def test_a_cut_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 2: not valid JSON"):
         open_preferences(tmp_path, "dev")
     path.write_text("\n")
-    with pytest.raises(UserError, match="no user whose preferences can be used"):
+    with pytest.raises(UserError, match="no user with usable preferences"):
         open_preferences(tmp_path, "dev")
 
 
@@ -260,5 +260,5 @@ def test_a_folder_without_preferences_or_split_says_what_there_is(tmp_path: Path
         open_preferences(tmp_path, "dev")
     (tmp_path / "preferences").mkdir()
     made.write(tmp_path / "preferences" / "train.jsonl", made.native_rows(2))
-    with pytest.raises(UserError, match='no preferences of the split "dev", it holds train'):
+    with pytest.raises(UserError, match='no preferences for the split "dev", expected one of train'):
         open_preferences(tmp_path, "dev")

@@ -22,7 +22,7 @@ def test_a_user_split_comes_back_as_written_and_its_users_are_found(task: str, t
     written = user_split(task)
     write_split(tmp_path, "dev", written)
     store = open_examples(tmp_path)
-    assert (store.task, store.split, len(store), store.made_user_ids) == (task, "dev", 12, True)
+    assert (store.task, store.split, len(store), store.has_derived_user_ids) == (task, "dev", 12, True)
     assert [without_user(each) for each in store] == written
     assert [store[index] for index in range(len(store))] == list(store)
     assert store.user_ids == [f"user-of-q{user}.0" for user in range(4) for _ in range(3)]
@@ -170,7 +170,7 @@ def test_the_sidecar_names_users_and_their_traits(tmp_path: Path) -> None:
     (tmp_path / "dev_traits.json").write_text(json.dumps(rows))
     store = open_examples(tmp_path)
     assert store.user_ids == [f"user {n}" for n in range(6)]
-    assert not store.made_user_ids
+    assert not store.has_derived_user_ids
     traits = store.traits("q0.2")
     assert traits is not None
     assert traits["traits"] == {"taste": 2}
@@ -190,8 +190,8 @@ def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
     assert open_examples(tmp_path, "lamp-7").task == "LaMP_7"
     for arguments, said in (
         ({}, "LaMP_4, LaMP_7"),
-        ({"task": "LaMP_3"}, "it holds LaMP_4, LaMP_7"),
-        ({"task": "LaMP_7", "split": "test"}, "it holds dev"),
+        ({"task": "LaMP_3"}, "expected one of LaMP_4, LaMP_7"),
+        ({"task": "LaMP_7", "split": "test"}, "expected one of dev"),
     ):
         with pytest.raises(UserError, match=said):
             open_examples(tmp_path, **arguments)

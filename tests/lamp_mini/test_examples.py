@@ -39,7 +39,7 @@ def test_every_task_and_split_opens_as_lamp_with_users_from_the_sidecar(benchmar
         for split, users in SMALL.items():
             store = opened(benchmark_folder, task, split)
             assert store.user_ids == [f"{split}-{number:04d}" for number in range(users)]
-            assert not store.made_user_ids
+            assert not store.has_derived_user_ids
             assert all(gold is not None and get_task(task).valid_gold(gold) for gold in store.golds)
             assert 10 <= min(store.profile_sizes) < max(store.profile_sizes) <= 18
 

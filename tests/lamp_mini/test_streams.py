@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.data.lamp_mini import USERS, Knobs, folder, generate, make
+from personakit.data.lamp_mini import USERS, Knobs, folder, generate, write_benchmark
 from personakit.files import cache_folder
 
 from .conftest import files
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("small")
 
 
 def made(path: Path, seed: int = 1, knobs: Knobs | None = None) -> dict[str, bytes]:
-    make(path, seed=seed, knobs=knobs)
+    write_benchmark(path, seed=seed, knobs=knobs)
     return files(path)
 
 
@@ -66,7 +66,7 @@ def test_the_cached_folder_is_made_once_for_each_seed_and_knob(
     assert first.is_relative_to(cache_folder())
     assert files(first) == made(tmp_path / "same", seed=3)
     assert len({first, folder(4), folder(3, Knobs(noise=0.5))}) == 3
-    monkeypatch.setattr(generate, "make", None)  # whoever makes it again would call this
+    monkeypatch.setattr(generate, "write_benchmark", None)  # whoever makes it again would call this
     assert folder(3) == first
     assert folder(3, Knobs()) == first
 
@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_finished_is_not_left_behind(
 ) -> None:
     monkeypatch.setattr(generate, "write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        make(tmp_path / "half")
+        write_benchmark(tmp_path / "half")
     assert list(tmp_path.iterdir()) == []
 
 

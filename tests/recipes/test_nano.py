@@ -12,7 +12,7 @@ from personakit.data.lamp_formats import LAMP_TASKS, search_text
 from personakit.data.lamp_mini import Knobs
 from personakit.data.lamp_mini.texts import generic
 from personakit.data.lamp_mini.traits import draw_traits
-from personakit.data.lamp_mini.users import MadeExample, make_example
+from personakit.data.lamp_mini.users import GeneratedExample, make_example
 from personakit.models.local import LocalModel
 from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.recipes import nano
@@ -26,7 +26,7 @@ def model() -> LocalModel:
     return LocalModel.load(str(NANO_FOLDER), device="cpu")
 
 
-def made(task: str) -> list[MadeExample]:
+def made(task: str) -> list[GeneratedExample]:
     """Queries of users of the benchmark's bank, whom nano has never met."""
     knobs = Knobs()
     return [

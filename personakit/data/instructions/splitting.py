@@ -1,8 +1,8 @@
-"""Splits instructions so that no split holds a near duplicate of another's.
+"""Splits instructions so that near duplicates never end up in different splits.
 
-Rows that ask the same or answer the same hang together (`near_duplicates.py`), and what hangs together
-goes to one split. The shares are lamp-mini's, nearly: 40 % to tune the LoRA on, 30 % for the matching
-network to learn from (RL's instructions are not those the LoRA was tuned on), 15 % each for dev and test.
+Rows with near-duplicate questions or answers form a group (`near_duplicates.py`), and each group goes to one
+split. The shares are close to lamp-mini's: 40 % to tune the LoRA, 30 % to train the matching network (RL uses
+other instructions than the LoRA), 15 % each for dev and test.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from personakit.data.disjoint_sets import DisjointSets
 from personakit.data.instructions.leaks import ANSWER_WORDS
 from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
 from personakit.records import Instruction
@@ -19,47 +20,40 @@ SHARES = {"lora": 0.4, "train": 0.3, "dev": 0.15, "test": 0.15}
 
 
 def split_instructions(rows: Sequence[Instruction], seed: int) -> tuple[dict[str, list[Instruction]], int]:
-    """Return the rows of each split in their order, and how many hang together with an earlier row.
+    """Return the rows of each split in their order, and the number of near duplicates of earlier rows.
 
-    Equal rows and seed give equal splits.
+    The result depends only on rows and seed.
     """
-    groups, joined = _groups(rows)
+    groups, near_duplicates = _groups(rows)
     order = random.Random(f"split instructions {seed}").sample(groups, len(groups))
-    wanted = {split: share * len(rows) for split, share in SHARES.items()}
-    filled = dict.fromkeys(SPLITS, 0)
-    chosen: dict[int, str] = {}
-    for group in sorted(order, key=len, reverse=True):  # large ones first, or a share would be overrun
-        split = max(SPLITS, key=lambda name: wanted[name] - filled[name])
-        filled[split] += len(group)
-        chosen.update(dict.fromkeys(group, split))
+    target_sizes = {split: share * len(rows) for split, share in SHARES.items()}
+    sizes = dict.fromkeys(SPLITS, 0)
+    split_of: dict[int, str] = {}
+    for group in sorted(order, key=len, reverse=True):  # large groups first, so that shares are met
+        split = max(SPLITS, key=lambda name: target_sizes[name] - sizes[name])
+        sizes[split] += len(group)
+        split_of.update(dict.fromkeys(group, split))
     splits: dict[str, list[Instruction]] = {split: [] for split in SPLITS}
-    for place, row in enumerate(rows):
-        splits[chosen[place]].append(row)
-    return splits, joined
+    for index, row in enumerate(rows):
+        splits[split_of[index]].append(row)
+    return splits, near_duplicates
 
 
 def _groups(rows: Sequence[Instruction]) -> tuple[list[list[int]], int]:
-    parent = list(range(len(rows)))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
+    sets = DisjointSets(len(rows))
     questions, answers = NearTexts(), NearTexts()
-    joined = 0
-    for place, row in enumerate(rows):
+    near_duplicates = 0
+    for index, row in enumerate(rows):
         question, answer = TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)
         like = questions.like(question)
-        questions.add(place, question)
+        questions.add(index, question)
         if len(answer.words.split()) >= ANSWER_WORDS:
             like |= answers.like(answer)
-            answers.add(place, answer)
-        joined += bool(like)
+            answers.add(index, answer)
+        near_duplicates += bool(like)
         for other in like:
-            parent[root(place)] = root(other)
+            sets.union(index, other)
     groups: dict[int, list[int]] = {}
-    for place in range(len(rows)):
-        groups.setdefault(root(place), []).append(place)
-    return list(groups.values()), joined
+    for index, label in enumerate(sets.labels()):
+        groups.setdefault(label, []).append(index)
+    return list(groups.values()), near_duplicates

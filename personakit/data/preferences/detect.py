@@ -1,4 +1,4 @@
-"""Tells the preference formats apart by the columns of a row, never by a file's name."""
+"""Detects the preference format of a row by its columns, never by the file name."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from personakit.data.preferences import alignx, fspo, native, synthesizeme, trl
-from personakit.data.preferences.rows import PreferenceRow, Skips
+from personakit.data.preferences.rows import PreferenceRow, SkipCounts
 from personakit.data.tables import Row
 from personakit.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceFormat:
-    """One format: how it is told, how a row of it is read.
+    """One format: how to recognise it by its columns, and how to read a row.
 
-    `divided` says that a row itself tells signals from what is held out.
+    `divided` says whether rows separate signals from held-out pairs.
     """
 
     name: str
     matches: Callable[[Set[str]], bool]
-    read: Callable[[Row, Skips, str | None], PreferenceRow | None]
-    divided: bool
+    read: Callable[[Row, SkipCounts, str | None], PreferenceRow | None]
+    has_signals: bool
 
 
 PREFERENCE_FORMATS = {
-    each.NAME: PreferenceFormat(each.NAME, each.matches, each.read, each.DIVIDED)
+    each.NAME: PreferenceFormat(each.NAME, each.matches, each.read, each.HAS_SIGNALS)
     for each in (native, alignx, fspo, synthesizeme, trl)
 }
 
 
 def detect(columns: Set[str], place: str) -> str | None:
-    """Return the format of a row with these columns, None where it is no preference.
+    """Return the format of a row with these columns, or None if it is not a preference.
 
-    Raises `UserError` where it could be read in two ways.
+    Raises `UserError` if several formats match.
     """
     found = [name for name, each in PREFERENCE_FORMATS.items() if each.matches(columns)]
     if len(found) > 1:
         raise UserError(
             f"{place} has the columns of {len(found)} preference formats ({', '.join(found)}), expected one",
-            hint=f"say which is meant, as --format {found[0]}, or remove the other's columns",
+            hint=f"give the format, as --format {found[0]}, or remove the columns of the other",
         )
     return found[0] if found else None
 
 
-class OneFormat:
-    """Refuses a file whose rows are not all in the format of its first row."""
+class FormatChecker:
+    """Checks that all rows of a file have the format of its first row."""
 
     def __init__(self, name: str) -> None:
         self.format = PREFERENCE_FORMATS[name]
         self._known: set[frozenset[str]] = set()
 
     def check(self, row: Row) -> None:
-        """Raise `UserError` where the row's columns are not those of the format."""
+        """Raise `UserError` if the row's columns do not match the format."""
         columns = frozenset(row.values)
         if columns in self._known:
             return
@@ -60,7 +60,7 @@ class OneFormat:
             others = [name for name, each in PREFERENCE_FORMATS.items() if each.matches(columns)]
             is_in = f"in the format {others[0]}" if others else "in no preference format"
             raise UserError(
-                f"{row.place} ({', '.join(row.values)}) is {is_in}, expected {self.format.name} as before it",
-                hint="a file is in one format: put the others' rows into files of their own",
+                f"{row.place} ({', '.join(row.values)}) is {is_in}, expected {self.format.name} as before",
+                hint="a file has one format: move rows of other formats to separate files",
             )
         self._known.add(columns)
