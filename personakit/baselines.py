@@ -17,8 +17,8 @@ from statistics import fmean
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
-from personakit.models.clock import Clock
-from personakit.models.refusal import refused_by
+from personakit.models.clock import GenerationTimer
+from personakit.models.refusal import refusal_reason
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
 from personakit.tasks.profile_prompt import cut
@@ -239,7 +239,7 @@ class Memory:
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Extract facts from each distinct profile, then answer all queries in one model call."""
-        clock = Clock(self.model)
+        clock = GenerationTimer(self.model)
         facts, cost, refused = self._notes(queries, profiles)
         contexts = self._contexts(queries, profiles, facts)
         seconds = clock.seconds() / max(1, len(queries))
@@ -291,7 +291,7 @@ class Memory:
         refused = {
             key
             for key, own_prompts in prompts.items()
-            if any(refused_by(replies[prompt]) for prompt in own_prompts)
+            if any(refusal_reason(replies[prompt]) for prompt in own_prompts)
         }
         return facts, cost, refused
 
@@ -361,7 +361,7 @@ def _answers(
     plain: Sequence[str],
 ) -> list[Answer]:
     """Generate one answer per prompt. Tokens beyond those of the plain prompt count as context tokens."""
-    clock = Clock(model)
+    clock = GenerationTimer(model)
     texts = _generate(model, decoding, queries, prompts)
     seconds = clock.seconds() / max(1, len(prompts))
     answers = []
@@ -378,7 +378,7 @@ def _answers(
                 if prompt == plain_prompt
                 else prompt_tokens - model.count_tokens(plain_prompt),
                 seconds=seconds,
-                refused=refused_by(text),
+                refused=refusal_reason(text),
             )
         )
     return answers

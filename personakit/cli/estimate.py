@@ -35,7 +35,7 @@ def estimate_evaluation(
     """
     from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
     from personakit.methods import open_provider
-    from personakit.models.cost import RequestMeter, foreign_counter
+    from personakit.models.cost import RequestMeter, approximate_token_counter
     from personakit.models.open import check_model, is_endpoint
 
     settings = around.settings
@@ -45,7 +45,7 @@ def estimate_evaluation(
         if not is_endpoint(base):
             check_model(base)
             continue
-        tokens = foreign_counter(str(runs[0].folder / "model")) if runs else None
+        tokens = approximate_token_counter(str(runs[0].folder / "model")) if runs else None
         meter = RequestMeter(base, tokens=tokens)
         if runs or "generic" in rows:
             _ask(Generic(meter, decoding), examples)

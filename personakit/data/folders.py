@@ -38,12 +38,14 @@ def open_examples(path: str | Path, task: str | None = None, split: str = "dev")
     chosen_task = next(iter(folders)) if task is None else _match(task, folders)
     if chosen_task is None:
         raise UserError(
-            f'{path} has no task "{task}", expected one of {", ".join(folders)}', hint="choose one of these tasks"
+            f'{path} has no task "{task}", expected one of {", ".join(folders)}',
+            hint="choose one of these tasks",
         )
     splits = _splits(folders[chosen_task])
     if split not in splits:
         raise UserError(
-            f'{folders[chosen_task]} has no split "{split}" ({split}{QUESTIONS}), expected one of {", ".join(splits)}',
+            f'{folders[chosen_task]} has no split "{split}" ({split}{QUESTIONS}), '
+            f"expected one of {', '.join(splits)}",
             hint="choose one of these splits",
         )
     return open_store(folders[chosen_task], split, task=chosen_task)

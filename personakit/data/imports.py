@@ -251,7 +251,8 @@ def _copy_lamp(source: Path, task: str | None, output: Path) -> dict[str, dict[s
         counts.setdefault(store.task, {})[split] = counter.counts()
     if not counts:
         raise UserError(
-            f'{source} has no task "{task}", expected one of {", ".join(folders)}', hint="choose one of these tasks"
+            f'{source} has no task "{task}", expected one of {", ".join(folders)}',
+            hint="choose one of these tasks",
         )
     return counts
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from personakit.contracts import LanguageModel
 from personakit.evaluation.bisection import Asker
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 
 #: Enough for "A", "B", "tie" and a few words around it.
 VERDICT_TOKENS = 16
@@ -62,7 +62,7 @@ def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
     verdicts: list[float | None] = [0.5] * len(matches)
     for number, place in enumerate(open_matches):
         said = [replies[2 * number + turn][0] for turn in (0, 1)]
-        first, second = (None if refused_by(reply) else read_verdict(reply) for reply in said)
+        first, second = (None if refusal_reason(reply) else read_verdict(reply) for reply in said)
         verdicts[place] = None if first is None or second is None else (first + 1 - second) / 2
     return verdicts
 

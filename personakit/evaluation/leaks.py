@@ -190,8 +190,8 @@ def _in_profile(example: Example, task: str, answers: Iterable[str], keys_of: Ke
     telling = [gold for gold in map(Wanted, answers) if gold.size >= MIN_WORDS]
     answer = asked = ""
     for item in example.profile.items:
-        asked_key, answer_keys = keys_of(item)
-        if not answer and any(_holds(item.fields, answer_keys, gold) for gold in telling):
+        asked_key, cache_keys = keys_of(item)
+        if not answer and any(_holds(item.fields, cache_keys, gold) for gold in telling):
             answer = item.id
         if not asked and asked_key is not None and text.near(item.fields[asked_key]):
             asked = item.id

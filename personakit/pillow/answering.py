@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
@@ -72,7 +72,7 @@ class Prompted:
                     tokens=tokens + self._model.count_tokens(text[0]),
                     context_tokens=tokens - bare,
                     seconds=seconds,
-                    refused=refused_by(text[0]),
+                    refused=refusal_reason(text[0]),
                 )
             )
         return answers

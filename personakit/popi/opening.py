@@ -17,7 +17,7 @@ from personakit.contracts import LanguageModel, Personalizer
 from personakit.data.folders import data_folder
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
-from personakit.models.cache import CachedModel, KnownModel
+from personakit.models.cache import CachedModel, FingerprintedModel
 from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
@@ -171,7 +171,7 @@ class OpenRun:
     def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
         return Judged(policy, self._alone(model), policy, self._beta)
 
-    def _summariser(self, model: KnownModel) -> Summariser:
+    def _summariser(self, model: FingerprintedModel) -> Summariser:
         return Summariser(
             CachedModel(model),
             self.wording,

@@ -170,7 +170,7 @@ CASES = [
     Bad(
         "preferences without a user",
         "data import p.jsonl new",
-        ("p.jsonl, line 1", "whose"),
+        ("p.jsonl, line 1", "no user id"),
         {"p.jsonl": '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'},
     ),
     Bad(

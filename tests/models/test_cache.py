@@ -15,7 +15,7 @@ import pytest
 
 from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
-from personakit.models.clock import Clock
+from personakit.models.clock import GenerationTimer
 
 
 class Counting:
@@ -197,12 +197,12 @@ def test_damage_that_shows_later_is_named(tmp_path: Path) -> None:
         damaged.get(answers)
     with pytest.raises(RunError, match=r"answers\.sqlite.*cannot be written: .*malformed"):
         damaged.put({b"new": "text"})
-    assert "delete it" in read.value.hint
+    assert "delete the file" in read.value.hint
 
 
 def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:
     class Paid(Counting):
-        def generate_and_keep(
+        def generate_streaming(
             self, prompts: Sequence[str], keep: Callable[[int, int, str], None], **decoding: Any
         ) -> list[list[str]]:
             rows = self.generate(prompts, **decoding)
@@ -232,14 +232,14 @@ def test_what_an_answer_took_is_counted_where_it_is_found(cache: AnswerCache) ->
             return super().generate(prompts, **how)
 
     asked = CachedModel(Slow(), cache)
-    clock = Clock(asked)
+    clock = GenerationTimer(asked)
     asked.generate(["a", "b"], max_new_tokens=5)
     assert asked.seconds_saved == 0
     took = clock.seconds()
     assert took >= 0.1
 
     found = CachedModel(Slow(), cache)
-    clock = Clock(found)
+    clock = GenerationTimer(found)
     found.generate(["a"], max_new_tokens=5)
     assert 0.05 <= found.seconds_saved <= took / 2
     assert clock.seconds() >= found.seconds_saved

@@ -15,7 +15,7 @@ from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
 from personakit.models.endpoint import EndpointModel
 from personakit.models.open import open_language_model
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 from personakit.models.retries import RetryPolicy, retry_after
 from personakit.models.stand_ins import StandIn
 
@@ -91,7 +91,7 @@ def test_a_server_that_dies_gives_one_sentence(
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: waits.append(seconds))
     server = serve(echo)
     model = EndpointModel(
-        "m", base_url=server.url, key="sk-secret", patience=RetryPolicy(attempts=4, first_wait=0.5)
+        "m", base_url=server.url, key="sk-secret", retry_policy=RetryPolicy(attempts=4, first_delay=0.5)
     )
     assert model.generate(["p"], max_new_tokens=7) == [["p:0"]]
     server.stop()
@@ -100,7 +100,7 @@ def test_a_server_that_dies_gives_one_sentence(
     ) as caught:
         model.generate(["p"], max_new_tokens=7)
     assert "sk-secret" not in str(caught.value) + caught.value.hint
-    assert "with --resume where it has an output folder" in caught.value.hint
+    assert "with --resume if it has an output folder" in caught.value.hint
     assert len(waits) == 3
     assert all(low <= wait <= 1.5 * low for wait, low in zip(waits, (0.5, 1.0, 2.0), strict=True))
 
@@ -109,9 +109,9 @@ def test_a_server_that_dies_gives_one_sentence(
     ("reply", "message", "hint"),
     [
         ((401, {}, b'{"error": {"message": "wrong key"}}'), "status 401: wrong key", "OPENAI_API_KEY"),
-        ((404, {}, b"no such model"), "status 404: no such model", "model's name"),
+        ((404, {}, b"no such model"), "status 404: no such model", "model name"),
         ((200, {}, b"<html>"), "not JSON", "/v1"),
-        ((200, {}, b'{"object": "list"}'), "without choices", "chat API"),
+        ((200, {}, b'{"object": "list"}'), "no choices", "chat API"),
     ],
 )
 def test_refusals_are_not_retried(
@@ -125,7 +125,7 @@ def test_refusals_are_not_retried(
 
 
 def test_a_black_box_cannot_score() -> None:
-    with pytest.raises(UserError, match="black box"):
+    with pytest.raises(UserError, match="cannot score texts"):
         EndpointModel("m").score(["p"], ["c"])
     assert EndpointModel("m").count_tokens("twelve chars") == 3
 
@@ -188,7 +188,9 @@ def test_a_key_that_no_header_can_hold_is_told_and_not_shown(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(UserError, match=r"^OPENAI_API_KEY has characters that no header can hold$") as caught:
+    with pytest.raises(
+        UserError, match=r"^OPENAI_API_KEY contains characters that are not allowed in a header$"
+    ) as caught:
         open_language_model("openai:m")
     assert "sk-" not in caught.value.hint
 
@@ -206,12 +208,14 @@ def test_a_busy_server_is_waited_for_longer_than_a_dead_one(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
-    patience = RetryPolicy(attempts=2, busy_attempts=9)
+    retry_policy = RetryPolicy(attempts=2, busy_attempts=9)
     server = serve(lambda number, body: (429, {}, b"{}") if number <= 8 else echo(number, body))
-    assert EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
+    assert EndpointModel("m", base_url=server.url, retry_policy=retry_policy).generate(
+        ["p"], max_new_tokens=7
+    )
     server = serve(lambda number, body: (429, {}, b"{}"))
     with pytest.raises(RunError, match=r"in 9 attempts \(status 429\)"):
-        EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
+        EndpointModel("m", base_url=server.url, retry_policy=retry_policy).generate(["p"], max_new_tokens=7)
 
 
 def test_a_spent_budget_is_not_waited_for(serve: Callable[..., Server]) -> None:
@@ -219,7 +223,7 @@ def test_a_spent_budget_is_not_waited_for(serve: Callable[..., Server]) -> None:
     server = serve(lambda number, body: (429, {}, reply))
     with pytest.raises(RunError, match="exceeded your quota") as caught:
         EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7)
-    assert "budget" in caught.value.hint
+    assert "quota" in caught.value.hint
     assert len(server.bodies) == 1
 
 
@@ -231,8 +235,8 @@ def test_a_time_out_is_told(serve: Callable[..., Server]) -> None:
         return CUT
 
     server = serve(late)
-    model = EndpointModel("m", base_url=server.url, patience=RetryPolicy(timeout=0.2, attempts=1))
-    with pytest.raises(RunError, match=r"nothing came within 0\.2 seconds"):
+    model = EndpointModel("m", base_url=server.url, retry_policy=RetryPolicy(timeout=0.2, attempts=1))
+    with pytest.raises(RunError, match=r"no response within 0\.2 seconds"):
         model.generate(["p"], max_new_tokens=7)
     released.set()
 
@@ -306,7 +310,7 @@ def test_tokens_spent_before_the_answer_are_told_and_nothing_is_kept(
 ) -> None:
     server = serve(lambda number, body: unsaid(content, "length"))
     cache = AnswerCache(tmp_path / "answers.sqlite")
-    with pytest.raises(RunError, match=r'"m" at .* spent all 7 tokens before it answered') as caught:
+    with pytest.raises(RunError, match=r'"m" at .* used all 7 tokens before the answer') as caught:
         CachedModel(EndpointModel("m", base_url=server.url), cache).generate(["p"], max_new_tokens=7)
     assert "decoding.max_new_tokens" in caught.value.hint
     assert len(cache) == 0
@@ -357,10 +361,10 @@ def test_every_kind_of_refusal_is_a_text_that_says_so_is_asked_once_and_is_not_k
     server = serve(lambda number, body: reply)
     cache = AnswerCache(tmp_path / "answers.sqlite")
     [[said]] = CachedModel(EndpointModel("m", base_url=server.url), cache).generate(["p"], max_new_tokens=7)
-    assert (said, refused_by(said)) == (text, reason)
+    assert (said, refusal_reason(said)) == (text, reason)
     assert (len(cache), len(server.bodies)) == (0, 1)
-    assert refused_by(pickle.loads(pickle.dumps(said))) == reason  # it may come from another process
-    assert refused_by("an answer") is None
+    assert refusal_reason(pickle.loads(pickle.dumps(said))) == reason  # it may come from another process
+    assert refusal_reason("an answer") is None
 
 
 def test_a_refusal_stays_one_behind_a_stand_in(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -368,7 +372,7 @@ def test_a_refusal_stays_one_behind_a_stand_in(serve: Callable[..., Server], tmp
     cache = AnswerCache(tmp_path / "answers.sqlite")
     model = CachedModel(StandIn(EndpointModel("m", base_url=server.url), "wordy"), cache)
     [[said]] = model.generate(["p"], max_new_tokens=7)
-    assert (refused_by(said), len(cache)) == ("no", 0)
+    assert (refusal_reason(said), len(cache)) == ("no", 0)
 
 
 def test_neither_key_nor_password_is_shown(serve: Callable[..., Server]) -> None:
@@ -396,7 +400,7 @@ def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
     prompts = [f"p{n}" for n in range(60)]
     cache = AnswerCache(tmp_path / "answers.sqlite")
     model = EndpointModel("m", base_url=server.url, concurrency=4)
-    with pytest.raises(RunError, match=r"in \d+ attempts \(the connection was cut\)"):
+    with pytest.raises(RunError, match=r"in \d+ attempts \(the connection was lost\)"):
         CachedModel(model, cache).generate(prompts, max_new_tokens=7)
     assert sum(wait >= 50 for wait in waits) == 5  # as the server asked
     assert len(cache) == sum(server.answered.values()) == 34  # 40 less five refusals and a cut
@@ -424,7 +428,7 @@ def test_answers_in_flight_are_kept_when_another_request_fails(serve: Callable[.
     kept: list[tuple[int, int, str]] = []
     model = EndpointModel("m", base_url=serve(script).url, concurrency=2)
     with pytest.raises(RunError, match="status 404"):
-        model.generate_and_keep(
+        model.generate_streaming(
             ["bad", "good", "later"], lambda *answer: kept.append(answer), max_new_tokens=7
         )
     assert kept == [(1, 0, "good:0")]

@@ -118,7 +118,7 @@ def test_a_prompt_that_does_not_fit_is_named(tmp_path: Path) -> None:
         LocalModel.load(str(folder), device="cpu").generate(prompts, max_new_tokens=4)
     cut = LocalModel.load(str(folder), device="cpu", truncate=True).generate(prompts, max_new_tokens=4)
     assert len(cut) == 2
-    with pytest.raises(UserError, match="leave no room"):
+    with pytest.raises(UserError, match="leave no space"):
         LocalModel.load(str(folder), device="cpu").generate(["a"], max_new_tokens=32)
 
 

@@ -99,7 +99,7 @@ def test_a_wrong_label_is_another_of_its_list_and_a_wrong_rating_is_off_by_one(t
     labels = FORMATS[task].labels
     stand_in = StandIn(Says(), "noisy")
     for label in labels:
-        answers = {stand_in._changed(f"prompt {number}", label) for number in range(60)}
+        answers = {stand_in._change(f"prompt {number}", label) for number in range(60)}
         assert label in answers
         assert len(answers) > 1
         assert answers <= set(labels)
@@ -144,6 +144,6 @@ def test_a_stand_in_opens_by_name_and_is_a_black_box(tiny_folder: Path) -> None:
         boxes["terse"].score(["a"], ["b"])
     with pytest.raises(UserError, match="stand-in") as caught:
         resolve_model("nano:terse")
-    assert caught.value.hint == "name what stands before the colon: nano"
+    assert caught.value.hint == "use the model before the colon: nano"
     with pytest.raises(UserError, match="adapter"):
         open_language_model("nano:terse", adapter=tiny_folder)

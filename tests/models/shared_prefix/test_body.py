@@ -173,7 +173,7 @@ def test_without_gradients_and_then_with_them(context: Any) -> None:
 
 def test_the_mask_gives_the_same_pass() -> None:
     dense, shared = pair()
-    share_prefixes(shared).way = "mask"
+    share_prefixes(shared).backend = "mask"
     same_pass(dense, shared, *batch(nested()), 1e-9)
 
 
@@ -236,7 +236,7 @@ def test_another_adapter_for_each_row_runs_dense(caplog: pytest.LogCaptureFixtur
             for model in (shared, dense)
         ]
     assert torch.equal(*tokens)
-    assert caplog.text.count("another adapter for each row") == 1
+    assert caplog.text.count("a different adapter per row") == 1
 
 
 def test_an_adapter_that_begins_at_another_place_in_each_row_runs_dense() -> None:
@@ -410,7 +410,7 @@ def test_wanted_positions_are_returned_in_row_order_and_forgotten() -> None:
         given = {"input_ids": ids[rows], "attention_mask": mask[rows], "use_cache": False}
         with torch.no_grad():
             expected = dense.model(**given).last_hidden_state
-            handle.wanted = wanted[rows]
+            handle.output_positions = wanted[rows]
             found = shared.model(**given).last_hidden_state
             assert relative(found, expected[wanted[rows]][None]) < 1e-9
             whole = shared.model(**given).last_hidden_state
@@ -425,7 +425,7 @@ def test_a_dense_batch_with_gaps_in_its_positions_keeps_its_mask() -> None:
     positions = torch.arange(50)[None] + 7 * (torch.arange(50) >= 20)
     given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": False}
     wanted = mask.bool() & (torch.arange(50) > 30)
-    handle.wanted = wanted
+    handle.output_positions = wanted
     with torch.no_grad():
         found, expected = (model.model(**given).last_hidden_state for model in (shared, dense))
     assert relative(found[0], expected[wanted]) < 1e-9
@@ -434,10 +434,10 @@ def test_a_dense_batch_with_gaps_in_its_positions_keeps_its_mask() -> None:
 def test_wanted_is_forgotten_when_the_call_fails() -> None:
     _, shared = pair()
     handle = share_prefixes(shared)
-    handle.wanted = torch.ones(2, 3, dtype=torch.bool)
+    handle.output_positions = torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(IndexError):
         shared.model(input_ids=torch.tensor([[500, 5, 5]]), use_cache=False)
-    assert handle.wanted is None
+    assert handle.output_positions is None
 
 
 # --- the model as an object

@@ -68,7 +68,7 @@ def test_an_obstacle_is_told_once_and_the_model_runs_as_it_is(
         tokens = [m.generate(input_ids=ids, max_new_tokens=4, do_sample=False) for m in (shared, plain)]
     assert torch.equal(*tokens)
     assert said in (handle.reason or "")
-    assert caplog.text.count("is run as it is") == 1
+    assert caplog.text.count("runs without shared prefixes") == 1
 
 
 def test_positions_counted_from_the_mask_are_noticed() -> None:
@@ -145,9 +145,9 @@ def failing(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (wrong_pass, "shared pass is off by"),
-        (wrong_positions, "shared pass is off by"),
-        (wrong_decoding, "shared decoding is off by"),
+        (wrong_pass, "shared pass differs by"),
+        (wrong_positions, "shared pass differs by"),
+        (wrong_decoding, "shared decoding differs by"),
         (failing, "it fails (RuntimeError"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_wrong_pass_is_caught_before_it_is_used(
         ]
     assert torch.equal(*tokens)
     assert said in (handle.reason or "")
-    assert caplog.text.count("shared prefixes:") == 1
+    assert caplog.text.count("prefix sharing:") == 1
 
 
 def test_a_wrong_last_layer_alone_is_run_whole(
@@ -181,14 +181,14 @@ def test_a_wrong_last_layer_alone_is_run_whole(
     handle = share_prefixes(shared)
     ids, mask = batch(nested())
     wanted = mask.bool() & (mask.cumsum(-1) > 100)
-    handle.wanted = wanted
+    handle.output_positions = wanted
     with torch.no_grad():
         found = shared.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         expected = dense.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     assert relative(found[0], expected[wanted]) < 1e-9
     assert handle.reason is None
-    assert not handle.trims
-    assert caplog.text.count("last layer is run whole") == 1
+    assert not handle.trims_last_layer
+    assert caplog.text.count("computes its last layer for all tokens") == 1
 
 
 # --- the check itself leaves no trace
