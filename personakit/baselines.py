@@ -21,7 +21,7 @@ from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import refusal_reason
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
-from personakit.tasks.profile_prompt import cut
+from personakit.tasks.profile_prompt import truncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +300,7 @@ class Memory:
             chunk = profile.items[start : start + MEMORY_ITEMS]
             item_tokens = max(16, self.max_length // len(chunk))
             lines = [
-                "- " + cut(" | ".join(item.fields.values()), item_tokens, self.model.count_tokens)
+                "- " + truncate(" | ".join(item.fields.values()), item_tokens, self.model.count_tokens)
                 for item in chunk
             ]
             yield _MEMORY_PROMPT.format(facts=MEMORY_FACTS, items="\n".join(lines))

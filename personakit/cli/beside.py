@@ -144,13 +144,13 @@ def published(asked: str | None, data: str, examples: Examples) -> dict[str, Any
 
 def warnings(examples: Examples, tasks: Mapping[str, Task]) -> list[str]:
     """Return what a reader of the scores must know of the data, a sentence each."""
-    from personakit.tasks.predictions import UNSEEN
-    from personakit.tasks.scoring import unseen_by_rouge
+    from personakit.tasks.predictions import IGNORED_BY_ROUGE
+    from personakit.tasks.scoring import mostly_ignored_by_rouge
 
     told = []
     for task, store in examples.items():
         if tasks[task].kind == "generation":
-            unseen = sum(gold is not None and unseen_by_rouge(gold) for gold in store.golds)
+            unseen = sum(gold is not None and mostly_ignored_by_rouge(gold) for gold in store.golds)
             if unseen:
-                told.append(f"{task}: {unseen} of {len(store)} {UNSEEN}.")
+                told.append(f"{task}: {unseen} of {len(store)} {IGNORED_BY_ROUGE}.")
     return told

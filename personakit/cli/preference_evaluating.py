@@ -218,13 +218,13 @@ def _pairs(
     from personakit.evaluation.preferences import PreferencePairs, query_id
     from personakit.models.cost import token_counter
     from personakit.records import Query
-    from personakit.tasks.signals import wording_for
+    from personakit.tasks.signals import signal_wording
 
     settings = run.settings
     count = token_counter(settings.model)
     room = _room([settings.model, *bases])
     told = settings.data.signal_tokens if "history" in rows else settings.joint.summary_tokens
-    wording = wording_for(store.task)
+    wording = signal_wording(store.task)
     skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
     users = []
     for user in store:

@@ -25,7 +25,7 @@ from personakit.popi.models import BASE, AdaptedModel, RememberedScores, open_ad
 from personakit.popi.per_user_adapters import AdapterAUser, WithoutAdapter
 from personakit.popi.per_user_lora import PerUserLora
 from personakit.popi.personalizer import Summarised
-from personakit.tasks.signals import SignalWording, prompt_with_summary, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording
 
 INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
 POPULATION = "population DPO"
@@ -184,5 +184,5 @@ def wording_of(folder: Path, settings: TrainPOPI) -> SignalWording:
     """Return how a run's signals and requests are worded: as its data's are, which run.json remembers."""
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "preference_task" in facts:
-        return wording_for(facts["preference_task"])
-    return wording_for("LaMP_7" if is_lamp_mini(data_folder(settings.data.path)) else None)
+        return signal_wording(facts["preference_task"])
+    return signal_wording("LaMP_7" if is_lamp_mini(data_folder(settings.data.path)) else None)

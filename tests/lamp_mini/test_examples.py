@@ -116,8 +116,8 @@ def examples(task: str, knobs: Knobs, count: int = 15) -> list[tuple[list[dict[s
     """Histories without ids, with their users' traits."""
     found = []
     for number in range(count):
-        traits = draw_traits(Random(f"user {number}"), "town", knobs)
-        made = make_example(task, Random(f"history {number}"), traits, "town", knobs)
+        traits = draw_traits(Random(f"user {number}"), "benchmark", knobs)
+        made = make_example(task, Random(f"history {number}"), traits, "benchmark", knobs)
         plain = [{key: item[key] for key in FORMATS[task].item_keys} for item in made.profile]
         found.append((plain, traits.relevant(task)))
     return found
@@ -143,8 +143,8 @@ def test_gold_noise_is_the_share_of_answers_in_somebody_elses_way() -> None:
     def wrong(task: str, knobs: Knobs) -> int:
         count = 0
         for number in range(40):
-            traits = draw_traits(Random(f"user {number}"), "town", knobs)
-            made = make_example(task, Random(f"query {number}"), traits, "town", knobs)
+            traits = draw_traits(Random(f"user {number}"), "benchmark", knobs)
+            made = make_example(task, Random(f"query {number}"), traits, "benchmark", knobs)
             count += made.gold != made.oracle
         return count
 
@@ -159,7 +159,9 @@ def test_conditional_traits_change_with_the_topic_and_others_do_not() -> None:
     bound = ("methods", "severity", "rubrics", "genres", "codes", "sign_offs")
 
     def values(conditional: bool) -> dict[str, int]:
-        users = [draw_traits(Random(number), "town", Knobs(conditional=conditional)) for number in range(30)]
+        users = [
+            draw_traits(Random(number), "benchmark", Knobs(conditional=conditional)) for number in range(30)
+        ]
         return {name: max(len(set(getattr(user, name).values())) for user in users) for name in bound}
 
     assert set(values(False).values()) == {1}
@@ -167,11 +169,11 @@ def test_conditional_traits_change_with_the_topic_and_others_do_not() -> None:
 
 
 def test_the_two_banks_share_no_word_with_each_other_or_with_the_contents() -> None:
-    school = {*style_words("school"), *methods("school")}
-    town = {*style_words("town"), *methods("town")}
-    assert not school & town
-    assert not (school | town) & set(content_words())
-    for bank in ("school", "town"):
+    pretraining_words = {*style_words("pretraining"), *methods("pretraining")}
+    benchmark_words = {*style_words("benchmark"), *methods("benchmark")}
+    assert not pretraining_words & benchmark_words
+    assert not (pretraining_words | benchmark_words) & set(content_words())
+    for bank in ("pretraining", "benchmark"):
         assert len(set(style_words(bank))) == len(style_words(bank)) >= 40
 
 
@@ -181,5 +183,5 @@ def test_the_benchmark_is_written_in_the_town_bank(benchmark_folder: Path) -> No
         for task in LAMP_TASKS
         for each in opened(benchmark_folder, task, "dev")
     ).split()
-    assert set(written) & set(style_words("town"))
-    assert not set(written) & {*style_words("school"), *methods("school")}
+    assert set(written) & set(style_words("benchmark"))
+    assert not set(written) & {*style_words("pretraining"), *methods("pretraining")}

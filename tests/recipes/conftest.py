@@ -27,4 +27,4 @@ def tokenizer(pairs: list[tuple[str, str]]) -> Any:
     """Nano's tokenizer, but learnt from less text and with fewer tokens."""
     words = [" ".join(vocabulary())] * 3
     lines = [f"{prompt} {answer}" for prompt, answer in islice(pairs, 30)]
-    return train_tokenizer([*words, *lines], SMALL, nano.fixed_wording())
+    return train_tokenizer([*words, *lines], SMALL, nano.fixed_literals())

@@ -31,7 +31,11 @@ def made(task: str) -> list[GeneratedExample]:
     knobs = Knobs()
     return [
         make_example(
-            task, Random(f"query {number}"), draw_traits(Random(number), "town", knobs), "town", knobs
+            task,
+            Random(f"query {number}"),
+            draw_traits(Random(number), "benchmark", knobs),
+            "benchmark",
+            knobs,
         )
         for number in range(QUERIES)
     ]
@@ -63,7 +67,7 @@ def test_nano_copies_what_a_text_is_about(task: str, model: LocalModel) -> None:
 
 def test_fixed_wording_is_one_token_and_text_comes_back(model: LocalModel) -> None:
     tokenizer: Any = model.tokenizer
-    assert {len(tokenizer(wording)["input_ids"]) for wording in nano.fixed_wording()} == {1}
+    assert {len(tokenizer(wording)["input_ids"]) for wording in nano.fixed_literals()} == {1}
     for task in LAMP_TASKS:
         text = made(task)[0].input
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text

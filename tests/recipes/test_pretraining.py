@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from personakit.recipes.pretraining import (
-    Schooling,
-    _batches,
-    _copying,
-    _encode,
+    TrainingPlan,
+    _copying_batch,
+    _encode_pairs,
+    _length_batches,
     _padded,
-    _words,
+    _whole_words,
     answer_loss,
     new_model,
     save,
-    school,
+    train,
 )
 
 from .conftest import SMALL
@@ -29,7 +29,7 @@ from .conftest import SMALL
 def test_batches_cover_every_row_once_a_pass(rows: int) -> None:
     lengths = [random.Random(row).randint(1, 50) for row in range(rows)]
     a_pass = -(-rows // 8)
-    batches = _batches(lengths, Schooling(steps=3 * a_pass, batch_size=8), random.Random(0))
+    batches = _length_batches(lengths, TrainingPlan(steps=3 * a_pass, batch_size=8), random.Random(0))
     assert len(batches) == 3 * a_pass
     for start in range(0, len(batches), a_pass):
         seen = Counter(row for batch in batches[start : start + a_pass] for row in batch)
@@ -39,7 +39,7 @@ def test_batches_cover_every_row_once_a_pass(rows: int) -> None:
 
 def test_rows_of_a_batch_are_of_about_one_length() -> None:
     lengths = list(range(256))
-    batches = _batches(lengths, Schooling(steps=32, batch_size=8), random.Random(0))
+    batches = _length_batches(lengths, TrainingPlan(steps=32, batch_size=8), random.Random(0))
     spread = [max(batch) - min(batch) for batch in batches]  # a row's number is its length
     assert sum(spread) / len(spread) < 64
     assert batches != sorted(batches)
@@ -51,7 +51,7 @@ def test_the_loss_is_that_of_transformers_on_a_padded_batch(
     import torch
 
     model = new_model(tokenizer, SMALL, 0)
-    rows = sorted(_encode(tokenizer, pairs[:6]), key=lambda row: len(row[0]))
+    rows = sorted(_encode_pairs(tokenizer, pairs[:6]), key=lambda row: len(row[0]))
     ids, labels = _padded(rows, tokenizer.pad_token_id, "cpu")
     for row, (prompt, answer) in enumerate(rows):
         kept = labels[row][labels[row] != -100].tolist()
@@ -67,14 +67,14 @@ def test_the_loss_is_that_of_transformers_on_a_padded_batch(
 def test_the_copying_lesson_says_words_twice_and_counts_the_second_time(tokenizer: Any) -> None:
     import torch
 
-    words = torch.tensor(_words(tokenizer))
-    ids, labels = _copying(words, 5, 11, 3)
+    words = torch.tensor(_whole_words(tokenizer))
+    ids, labels = _copying_batch(words, 5, 11, 3)
     assert ids.shape == labels.shape == (5, 22)
     assert torch.equal(ids[:, :11], ids[:, 11:])
     assert (labels[:, :11] == -100).all()
     assert torch.equal(labels[:, 11:], ids[:, 11:])
     assert all(tokenizer.decode([id]).strip().isalpha() for id in ids.flatten().tolist())
-    assert not torch.equal(_copying(words, 5, 11, 4)[0], ids)
+    assert not torch.equal(_copying_batch(words, 5, 11, 4)[0], ids)
 
 
 def test_a_short_school_run_learns_and_leaves_a_folder_transformers_loads(
@@ -84,10 +84,10 @@ def test_a_short_school_run_learns_and_leaves_a_folder_transformers_loads(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = new_model(tokenizer, SMALL, 0)
-    ids, labels = _padded(_encode(tokenizer, pairs[:8]), tokenizer.pad_token_id, "cpu")
+    ids, labels = _padded(_encode_pairs(tokenizer, pairs[:8]), tokenizer.pad_token_id, "cpu")
     before = answer_loss(model, ids, labels).item()
-    plan = Schooling(steps=3, batch_size=4, learning_rate=1e-2, warmup_steps=1, copying_steps=1)
-    school(model, tokenizer, pairs[:8], plan)
+    plan = TrainingPlan(steps=3, batch_size=4, learning_rate=1e-2, warmup_steps=1, copying_steps=1)
+    train(model, tokenizer, pairs[:8], plan)
     assert answer_loss(model, ids, labels).item() < before
     for _ in range(2):  # the second time an old folder is replaced
         save(model, tokenizer, tmp_path / "model")
@@ -106,7 +106,7 @@ def test_the_same_seed_trains_the_same_weights(tokenizer: Any, pairs: list[tuple
 
     def trained(seed: int) -> Any:
         model = new_model(tokenizer, SMALL, 0)
-        school(model, tokenizer, pairs[:8], Schooling(steps=2, batch_size=4, copying_steps=1, seed=seed))
+        train(model, tokenizer, pairs[:8], TrainingPlan(steps=2, batch_size=4, copying_steps=1, seed=seed))
         return model.state_dict()
 
     one, same, other = trained(0), trained(0), trained(1)

@@ -11,7 +11,7 @@ from personakit.data.lamp_mini.words import methods, style_words
 from personakit.recipes import nano
 from personakit.rpo.prompts import DRAFT, parse_trajectory
 
-TOWN = {*style_words("town"), *methods("town")}
+BENCHMARK_WORDS = {*style_words("benchmark"), *methods("benchmark")}
 
 
 def words(*texts: str) -> set[str]:
@@ -21,16 +21,16 @@ def words(*texts: str) -> set[str]:
 def test_without_rewording_no_lesson_holds_a_word_of_the_benchmarks_users(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(nano, "_REWORDED_SHARE", 0.0)
-    assert not any(words(*pair) & TOWN for pair in nano.samples(150, 0))
+    monkeypatch.setattr(nano, "_OTHER_WORDS_SHARE", 0.0)
+    assert not any(words(*pair) & BENCHMARK_WORDS for pair in nano.samples(150, 0))
 
 
 def test_rewording_replaces_words_in_prompt_and_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = 0
     for seed in range(25):
-        monkeypatch.setattr(nano, "_REWORDED_SHARE", 0.0)
+        monkeypatch.setattr(nano, "_OTHER_WORDS_SHARE", 0.0)
         [plain] = nano.samples(1, seed)
-        monkeypatch.setattr(nano, "_REWORDED_SHARE", 1.0)
+        monkeypatch.setattr(nano, "_OTHER_WORDS_SHARE", 1.0)
         [other] = nano.samples(1, seed)
         replaced: dict[str, str] = {}
         for before, after in zip(plain, other, strict=True):
@@ -40,13 +40,13 @@ def test_rewording_replaces_words_in_prompt_and_answer_alike(monkeypatch: pytest
         different = {word: instead for word, instead in replaced.items() if word != instead}
         assert len(different) <= 4
         assert len(set(different.values())) == len(different)
-        assert set(different.values()) <= set(style_words("town"))
+        assert set(different.values()) <= set(style_words("benchmark"))
         changed += bool(different)
     assert changed == 25
 
 
 def test_half_of_the_samples_are_reworded(pairs: list[tuple[str, str]]) -> None:
-    share = sum(bool(words(*pair) & TOWN) for pair in pairs) / len(pairs)
+    share = sum(bool(words(*pair) & BENCHMARK_WORDS) for pair in pairs) / len(pairs)
     assert share == pytest.approx(0.5, abs=0.15)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personakit.tasks import get_task
-from personakit.tasks.profile_prompt import cut
+from personakit.tasks.profile_prompt import truncate
 from tests.tasks.queries import context_of, count_words, query_of
 
 
@@ -83,10 +83,10 @@ def test_an_item_whose_long_field_is_empty_is_kept():
 
 
 def test_a_text_is_cut_at_the_end_of_a_word_and_inside_one_only_where_it_is_the_first():
-    assert cut("one two  three", 2, count_words) == "one two"
-    assert cut("one two", 2, count_words) == "one two"
-    assert cut("one two", 0, count_words) == ""
-    assert cut("一二三四五", 3, len) == "一二三"
-    assert cut("abcdef gh", 4, len) == "abcd"
-    assert cut("  abcdef", 1, lambda text: len(text.strip())) == "  a"
-    assert cut("", 3, count_words) == ""
+    assert truncate("one two  three", 2, count_words) == "one two"
+    assert truncate("one two", 2, count_words) == "one two"
+    assert truncate("one two", 0, count_words) == ""
+    assert truncate("一二三四五", 3, len) == "一二三"
+    assert truncate("abcdef gh", 4, len) == "abcd"
+    assert truncate("  abcdef", 1, lambda text: len(text.strip())) == "  a"
+    assert truncate("", 3, count_words) == ""

@@ -64,7 +64,7 @@ def test_a_file_is_scored_by_id_and_not_by_order(tmp_path):
 def test_what_cannot_be_read_is_counted_and_told(tmp_path, task, prediction, gold, unparsable):
     report = score_files(*pair(tmp_path, task, [prediction, gold], [gold, gold]))
     assert report.unparsable == unparsable
-    assert any("1 predictions could not be read" in warning for warning in report.warnings) == bool(
+    assert any("1 predictions could not be parsed" in warning for warning in report.warnings) == bool(
         unparsable
     )
 
@@ -166,7 +166,7 @@ def test_seven_are_scored_only_where_all_seven_are_given_once(tmp_path):
         score_folders(predictions, golds)
     (golds / "again.json").unlink()
     (predictions / "any" / "LaMP_7-x.json").unlink()
-    with pytest.raises(UserError, match="has no file of LaMP_7"):
+    with pytest.raises(UserError, match="has no file for LaMP_7"):
         score_folders(predictions, golds)
 
 

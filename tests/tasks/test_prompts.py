@@ -127,7 +127,7 @@ def test_a_summary_and_pool_prompts_stand_above():
 def test_a_citation_input_in_other_words_is_refused():
     query = Query("q", "LaMP_1", "Which of both?", "both", "u")
     items = context_of("LaMP_1", {"title": "P1", "abstract": "A1"})
-    with pytest.raises(UserError, match=r'"Which of both\?" does not hold the words "with the title"'):
+    with pytest.raises(UserError, match=r'"Which of both\?" does not contain "with the title"'):
         get_task("LaMP_1").prompt_with_context(query, items, count_tokens=count_words, max_length=512)
 
 

@@ -16,8 +16,8 @@ from personakit.tasks.signals import (
     prompt_with_signals,
     prompt_with_summary,
     render_signals,
+    signal_wording,
     summary_prompt,
-    wording_for,
 )
 from tests.tasks.queries import context_of, count_words, query_of
 
@@ -121,7 +121,7 @@ def test_no_summary_is_the_request_alone() -> None:
 
 
 def test_messages_are_worded_as_nano_was_taught_lamp_7() -> None:
-    wording = wording_for("LaMP_7")
+    wording = signal_wording("LaMP_7")
     assert wording is MESSAGES
     task, query = get_task("LaMP_7"), query_of("LaMP_7", text="on monday we went")
     assert prompt_with_summary("on monday we went", None, wording=wording) == task.prompt(query)
@@ -151,7 +151,7 @@ def test_lines_stand_above_the_messages() -> None:
         'about0\ncomment0\n"liked0"  are written by a person. Following the given patterns '
         "describe how this person writes: "
     )
-    whole = wording_for("LaMP_7", whole_pairs=True)
+    whole = signal_wording("LaMP_7", whole_pairs=True)
     text, _ = render_signals(
         signals_of(pairs=1, items=0), count_tokens=count_words, max_length=500, wording=whole
     )
@@ -159,7 +159,7 @@ def test_lines_stand_above_the_messages() -> None:
 
 
 def test_whole_requests_are_worded_plainly() -> None:
-    assert wording_for(None) is PLAIN
+    assert signal_wording(None) is PLAIN
     text, dropped = prompt_with_signals(
         "Do it.", signals_of(1, 0, 0, 0), count_tokens=count_words, max_length=500
     )

@@ -30,7 +30,7 @@ VERSION = 1
 STANDARD_SEED = 2026
 USERS = {"train": 1000, "dev": 300, "test": 400}
 INSTRUCTIONS = {"lora": 600, "train": 600, "dev": 300, "test": 400}
-_BANK: Bank = "town"
+_BANK: Bank = "benchmark"
 
 
 def folder(seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> Path:

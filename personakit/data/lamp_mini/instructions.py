@@ -40,7 +40,7 @@ def kind_of(instruction: Instruction) -> str | None:
 class NoticeStyles:
     """The desks and occasions of one benchmark seed, with their phrases from the words of `bank`."""
 
-    def __init__(self, random: Random, bank: Bank = "town") -> None:
+    def __init__(self, random: Random, bank: Bank = "benchmark") -> None:
         words = style_words(bank)
         desks = [*PLACES, *NAMES]
         random.shuffle(desks)

@@ -1,15 +1,15 @@
 """The vocabulary of lamp-mini.
 
 *Content* words (what a text is about) are shared by the benchmark and nano's training data. *Style* words
-(how a user writes) come in two disjoint banks: nano learns to read profiles with bank "school", and the
-benchmark's users have bank "town", so their traits are new to nano.
+(how a user writes) come in two disjoint banks: nano learns to read profiles with bank "pretraining", and the
+benchmark's users have bank "benchmark", so their traits are new to nano.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-Bank = Literal["school", "town"]
+Bank = Literal["pretraining", "benchmark"]
 
 # Six nouns per topic, two of them per text: two texts on one topic share a noun in 60 % of cases, so word
 # overlap finds the relevant items often, but not always.
@@ -77,13 +77,13 @@ FILM_KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 }
 
 _STYLE: Final[dict[Bank, tuple[str, ...]]] = {
-    "school": tuple(
+    "pretraining": tuple(
         "amber arrow badge barrel beacon blanket bottle bridge bronze button camel candle canvas "
         "cedar cherry clover copper coral cotton crystal dagger diamond dolphin donkey echo falcon "
         "feather fiddle forest fossil ginger glacier granite hammer helmet honey ivory jacket jasmine "
         "kettle".split()
     ),
-    "town": tuple(
+    "benchmark": tuple(
         "nectar needle nickel olive onyx otter paddle panther parcel parrot pebble pepper pigeon "
         "pillow pocket pollen poplar puddle pumpkin puzzle quartz quill rabbit raven ribbon river "
         "rocket ruby saffron salmon scarf shadow silk silver sparrow spruce thistle timber velvet "
@@ -92,8 +92,8 @@ _STYLE: Final[dict[Bank, tuple[str, ...]]] = {
 }
 
 _METHODS: Final[dict[Bank, tuple[str, ...]]] = {
-    "school": tuple("acoustic cellular digital ethical formal genetic harmonic kinetic".split()),
-    "town": tuple("bayesian chaotic fractal linear neural optical spectral thermal".split()),
+    "pretraining": tuple("acoustic cellular digital ethical formal genetic harmonic kinetic".split()),
+    "benchmark": tuple("bayesian chaotic fractal linear neural optical spectral thermal".split()),
 }
 
 
