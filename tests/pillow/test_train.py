@@ -118,7 +118,7 @@ def test_a_pool_that_changed_since_is_refused(
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        (made("pool", 1), "2 prompts are to be picked from a pool of 1"),
+        (made("pool", 1), "2 prompts from a pool of 1"),
         ([*made("pool", 3), Instruction("again", "Spell pool.", "word 1", "pool 1")], "repeats prompt"),
         ([], "has no instructions|no prompts"),
     ],
