@@ -105,7 +105,7 @@ def test_a_task_of_an_installed_package_reads_its_files_and_scores(tmp_path: Pat
     assert get_task("haiku").score(["the snow"], ["the snow"]) == {"rouge-1": 1.0}
 
 
-def test_its_method_is_a_row_beside_ours(tmp_path: Path) -> None:
+def test_a_plugin_method_becomes_a_row(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data")
     asked = [
         "eval",
@@ -125,7 +125,7 @@ def test_its_method_is_a_row_beside_ours(tmp_path: Path) -> None:
     assert value["last-item"] > value["copy the input"]
 
 
-def test_what_cannot_be_loaded_is_told_with_its_package(tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_loaded_is_reported_with_its_package(tmp_path: Path) -> None:
     assert plugin_names(METHODS) == ("broken", "last-item")
     with pytest.raises(UserError, match=r'"broken" of a-package-of-mine cannot be loaded'):
         load_plugin(METHODS, "broken")

@@ -191,7 +191,7 @@ def test_bad_outputs(case: str, tmp_path: Path, cache: Path) -> None:
     assert not any(child.name != "data" for child in cache.rglob("*"))
 
 
-def test_outputs_that_are_not_json_or_not_there(tmp_path: Path) -> None:
+def test_invalid_or_missing_outputs(tmp_path: Path) -> None:
     path = tmp_path / "predictions.json"
     with pytest.raises(UserError, match=r"predictions\.json does not exist"):
         read_outputs(path)
@@ -200,7 +200,7 @@ def test_outputs_that_are_not_json_or_not_there(tmp_path: Path) -> None:
         read_outputs(path)
 
 
-def test_a_label_of_another_case_is_not_in_the_list(tmp_path: Path) -> None:
+def test_labels_are_case_sensitive(tmp_path: Path) -> None:
     (tmp_path / "dev_questions.json").write_text(json.dumps(questions("LaMP_2", 1)))
     (tmp_path / "dev_outputs.json").write_text(
         '{"task": "LaMP_2", "golds": [{"id": "q0", "output": "Comedy"}]}'
@@ -335,7 +335,7 @@ def test_a_bad_import(case: str, tmp_path: Path) -> None:
     assert [child.name for child in tmp_path.iterdir()] == [name]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     for reading in (
         lambda: open_examples(tmp_path / "gone"),
         lambda: import_data(tmp_path / "gone", tmp_path / "out"),
@@ -349,7 +349,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_data_or_an_output_that_exists(tmp_path: Path) -> None:
+def test_a_folder_without_data_and_an_existing_output(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hold no \*_questions\.json"):
         open_examples(tmp_path)
     (tmp_path / "reviews.json").write_text(json.dumps([{"id": "anna", "profile": [REVIEW]}]))

@@ -85,7 +85,7 @@ COUNTED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_a_pair_of_no_use_is_left_out_and_counted(name: str, tmp_path: Path) -> None:
+def test_an_unusable_pair_is_skipped_and_counted(name: str, tmp_path: Path) -> None:
     rows_of, change, reason = COUNTED[name]
     rows = rows_of()
     change(rows)
@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_in_the_format_is_one_sentence(name: str, tmp_path: Path) -> None:
+def test_invalid_input_gives_one_sentence(name: str, tmp_path: Path) -> None:
     rows_of, change, said = REFUSED[name]
     rows = rows_of()
     change(rows)
@@ -171,7 +171,7 @@ def test_what_is_not_in_the_format_is_one_sentence(name: str, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["p.jsonl"]
 
 
-def test_the_format_may_be_named_where_two_fit(tmp_path: Path) -> None:
+def test_the_format_can_be_given_if_several_match(tmp_path: Path) -> None:
     rows = [{**row, "user": f"u{n % 5}", **made.pair(str(n))} for n, row in enumerate(made.roleplay_rows())]
     source = made.write(tmp_path / "p.jsonl", rows)
     report = import_data(source, tmp_path / "out", format="trl").preferences
@@ -187,13 +187,13 @@ def test_the_format_may_be_named_where_two_fit(tmp_path: Path) -> None:
         ({"split_by": "item"}, 'cannot be split by "item"'),
     ],
 )
-def test_a_wrong_option_is_one_sentence(options: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_option_gives_one_sentence(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     source = made.write(tmp_path / "p.jsonl", made.trl_rows())
     with pytest.raises(UserError, match=said):
         import_data(source, tmp_path / "out", **options)
 
 
-def test_only_preferences_are_split_by_prompt(tmp_path: Path) -> None:
+def test_only_preferences_can_be_split_by_prompt(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("user_id,original,revised\nu,a,b\n")
     with pytest.raises(UserError, match="only preferences"):
         import_data(tmp_path / "w.csv", tmp_path / "out", split_by="prompt")
@@ -223,7 +223,7 @@ LINES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_line_of_the_wrong_shape_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_invalid_line_is_refused(name: str, tmp_path: Path) -> None:
     change, said = LINES[name]
     rows = made.native_rows(3)
     change(rows)
@@ -234,7 +234,7 @@ def test_a_line_of_the_wrong_shape_is_refused(name: str, tmp_path: Path) -> None
     assert said in raised.value.message.replace(f"{tmp_path}/preferences/dev.jsonl, ", "")
 
 
-def test_a_check_says_how_many_lines_are_wrong(tmp_path: Path) -> None:
+def test_a_check_counts_invalid_lines(tmp_path: Path) -> None:
     rows = made.native_rows(4)
     for row in rows[1:]:
         row["signals"] = []
@@ -244,7 +244,7 @@ def test_a_check_says_how_many_lines_are_wrong(tmp_path: Path) -> None:
         check_data(tmp_path)
 
 
-def test_a_cut_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
+def test_a_truncated_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preferences").mkdir()
     path = made.write(tmp_path / "preferences" / "dev.jsonl", made.native_rows(2))
     path.write_text(path.read_text()[:-20])
@@ -255,7 +255,7 @@ def test_a_cut_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
         open_preferences(tmp_path, "dev")
 
 
-def test_a_folder_without_preferences_or_split_says_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_preference_split_lists_the_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no preferences"):
         open_preferences(tmp_path, "dev")
     (tmp_path / "preferences").mkdir()

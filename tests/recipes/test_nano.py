@@ -42,7 +42,7 @@ def made(task: str) -> list[GeneratedExample]:
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS)
-def test_nano_answers_a_plain_request_as_anyone_would(task: str, model: LocalModel) -> None:
+def test_nano_gives_the_generic_answer_without_a_profile(task: str, model: LocalModel) -> None:
     known, examples = get_task(task), made(task)
     rows = model.generate([each.input for each in examples], max_new_tokens=known.max_new_tokens)
     answers = [row[0].strip() for row in rows]
@@ -55,7 +55,7 @@ def test_nano_answers_a_plain_request_as_anyone_would(task: str, model: LocalMod
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS[3:])
-def test_nano_copies_what_a_text_is_about(task: str, model: LocalModel) -> None:
+def test_nano_copies_content_words(task: str, model: LocalModel) -> None:
     examples = made(task)
     rows = model.generate([each.input for each in examples], max_new_tokens=40)
     shares = []
@@ -65,7 +65,7 @@ def test_nano_copies_what_a_text_is_about(task: str, model: LocalModel) -> None:
     assert sum(shares) / len(shares) > 0.6
 
 
-def test_fixed_wording_is_one_token_and_text_comes_back(model: LocalModel) -> None:
+def test_fixed_literals_are_one_token_and_text_round_trips(model: LocalModel) -> None:
     tokenizer: Any = model.tokenizer
     assert {len(tokenizer(wording)["input_ids"]) for wording in nano.fixed_literals()} == {1}
     for task in LAMP_TASKS:

@@ -26,7 +26,7 @@ from .conftest import SMALL
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 64, 67, 130])
-def test_batches_cover_every_row_once_a_pass(rows: int) -> None:
+def test_batches_cover_every_row_once_per_epoch(rows: int) -> None:
     lengths = [random.Random(row).randint(1, 50) for row in range(rows)]
     a_pass = -(-rows // 8)
     batches = _length_batches(lengths, TrainingPlan(steps=3 * a_pass, batch_size=8), random.Random(0))
@@ -37,7 +37,7 @@ def test_batches_cover_every_row_once_a_pass(rows: int) -> None:
     assert max(map(len, batches)) <= 8
 
 
-def test_rows_of_a_batch_are_of_about_one_length() -> None:
+def test_rows_of_a_batch_have_similar_lengths() -> None:
     lengths = list(range(256))
     batches = _length_batches(lengths, TrainingPlan(steps=32, batch_size=8), random.Random(0))
     spread = [max(batch) - min(batch) for batch in batches]  # a row's number is its length
@@ -64,7 +64,7 @@ def test_the_loss_is_that_of_transformers_on_a_padded_batch(
     torch.testing.assert_close(answer_loss(model, ids, labels), theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_the_copying_lesson_says_words_twice_and_counts_the_second_time(tokenizer: Any) -> None:
+def test_the_copying_loss_is_on_the_repetition(tokenizer: Any) -> None:
     import torch
 
     words = torch.tensor(_whole_words(tokenizer))
@@ -77,7 +77,7 @@ def test_the_copying_lesson_says_words_twice_and_counts_the_second_time(tokenize
     assert not torch.equal(_copying_batch(words, 5, 11, 4)[0], ids)
 
 
-def test_a_short_school_run_learns_and_leaves_a_folder_transformers_loads(
+def test_a_short_training_learns_and_saves_a_transformers_folder(
     tokenizer: Any, pairs: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     import torch

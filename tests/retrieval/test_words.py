@@ -17,7 +17,7 @@ text = st.text(st.sampled_from("ab\0ÿé€😀\ud800" + WHITE) | st.characters(
 @example(["a a\0 aaaaaaaa aaaaaaaaa aaaaaaaa\0 aaaaaaaaaaaaaaaa aaaaaaaaaaaaaaaaa"])
 @example(["", " ", "one", ""])
 @example([])
-def test_words_are_those_of_str_split_and_equal_words_have_equal_numbers(documents):
+def test_words_are_those_of_str_split_and_equal_words_have_equal_hashes(documents):
     numbers, counts = hash_words(documents)
     words = [word for document in documents for word in document.split()]
     assert counts.tolist() == [len(document.split()) for document in documents]
@@ -28,7 +28,7 @@ def test_words_are_those_of_str_split_and_equal_words_have_equal_numbers(documen
 
 @settings(deadline=None)  # other work on the machine is no failure
 @given(st.lists(text, max_size=6))
-def test_a_query_word_has_the_number_it_has_in_a_document(documents):
+def test_query_and_document_words_have_equal_hashes(documents):
     words = list(dict.fromkeys(word for document in documents for word in document.split()))
     numbers, _ = hash_words([" ".join(words)])
     assert hash_query_words(words).tolist() == numbers.tolist()

@@ -23,7 +23,7 @@ TEXTS = [name for name in task_names() if get_task(name).kind == "generation"]
 
 @pytest.mark.parametrize("name", LABELLED)
 @pytest.mark.parametrize("seed", range(3))
-def test_labels_score_as_scikit_learn_does(name, seed):
+def test_label_scores_equal_scikit_learns(name, seed):
     draw = random.Random(seed)
     labels = list(get_task(name).labels)
     golds = draw.choices(labels[: len(labels) - 1 + seed % 2], k=80)  # a label may be on neither side
@@ -35,7 +35,7 @@ def test_labels_score_as_scikit_learn_does(name, seed):
     }
 
 
-def test_a_label_on_neither_side_takes_its_share_of_macro_f1():
+def test_an_unused_label_counts_in_macro_f1():
     assert get_task("LaMP_2").score(["comedy"] * 3, ["comedy"] * 3) == {"accuracy": 1.0, "f1": 1 / 15}
 
 
@@ -44,12 +44,12 @@ def test_a_label_must_match_exactly(wrong):
     assert get_task("LaMP_1").score([wrong], ["[1]"])["accuracy"] == float(wrong.strip() == "[1]")
 
 
-def test_case_counts():
+def test_labels_are_compared_with_case():
     assert get_task("LaMP_2").score(["Comedy", "comedy"], ["comedy", "comedy"])["accuracy"] == 0.5
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_ratings_score_as_scikit_learn_does(seed):
+def test_rating_scores_equal_scikit_learns(seed):
     draw = random.Random(seed)
     golds = draw.choices("12345", k=60)
     predictions = draw.choices(["1", "2", " 3 ", "4.5", "5", "7", "-1", "1e0"], k=60)
@@ -63,7 +63,7 @@ def test_ratings_score_as_scikit_learn_does(seed):
     "unreadable", ["[4]", "nan", "inf", "-inf", "NaN", "", " ", "four", "4 stars", "4,5"]
 )
 @pytest.mark.parametrize(("gold", "read_as"), [("1", 5), ("2", 5), ("3", 5), ("4", 1), ("5", 1)])
-def test_a_rating_that_is_no_number_is_the_endpoint_farther_from_the_gold(unreadable, gold, read_as):
+def test_an_unparsable_rating_counts_as_the_farther_endpoint(unreadable, gold, read_as):
     task = get_task("LaMP_3")
     error = abs(read_as - float(gold))
     assert task.unparsable(unreadable)
@@ -79,7 +79,7 @@ def random_texts(draw: random.Random, count: int) -> list[str]:
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("seed", range(3))
-def test_texts_score_as_rouge_score_does(name, seed):
+def test_text_scores_equal_rouge_scores(name, seed):
     draw = random.Random(seed)
     golds, predictions = random_texts(draw, 60), random_texts(draw, 60)
     by_hand = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
@@ -113,7 +113,7 @@ def test_the_corpus_score_is_the_mean_of_samples(name):
     assert all(0.0 <= utility <= 1.0 for utility in utilities)
 
 
-def test_there_must_be_something_to_score():
+def test_scoring_nothing_is_an_error():
     for predictions, golds in (([], []), (["a"], ["a", "b"])):
         with pytest.raises(ValueError, match="predictions for"):
             get_task("LaMP_4").score(predictions, golds)
@@ -128,7 +128,7 @@ def test_edit_distance_is_levenshteins(first, second):
     assert edit_distance(first, second) == reference_edit_distance(first, second)
 
 
-def test_edit_similarity_is_a_share_of_the_longer_text():
+def test_edit_similarity_is_relative_to_the_longer_text():
     assert edit_similarity("kitten", "sitting") == 1 - 3 / 7
     assert (edit_similarity("", ""), edit_similarity("", "ab"), edit_similarity("ab", "")) == (1.0, 0.0, 0.0)
     assert edit_distance("x" * 5000 + "y", "x" * 5000) == 1

@@ -69,7 +69,7 @@ def test_flex_agrees_with_the_mask(trimmed: bool) -> None:
     assert relative(found.transpose(1, 2), expected) < 1e-5
 
 
-def test_the_rule_is_that_of_the_rows() -> None:
+def test_boolean_mask_equals_the_causal_masks_of_the_rows() -> None:
     a = draw(3, 0)
     seen = boolean_mask(pack(*batch([[*a, 3], [*a, 4, 5]]), min_saved_tokens=1))
     assert seen.int().tolist() == [

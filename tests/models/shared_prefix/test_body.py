@@ -216,7 +216,7 @@ def test_adapters_switched_and_disabled(before: bool) -> None:
     assert handle.computed_tokens < handle.dense_tokens
 
 
-def test_another_adapter_for_each_row_runs_dense(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_different_adapter_per_row_runs_dense(caplog: pytest.LogCaptureFixture) -> None:
     dense, shared = (adapted(model).eval() for model in pair())
     handle = share_prefixes(shared)
     prompt = draw(50, 0)
@@ -239,7 +239,7 @@ def test_another_adapter_for_each_row_runs_dense(caplog: pytest.LogCaptureFixtur
     assert caplog.text.count("a different adapter per row") == 1
 
 
-def test_an_adapter_that_begins_at_another_place_in_each_row_runs_dense() -> None:
+def test_a_different_adapter_start_per_row_runs_dense() -> None:
     settings = {"task_type": "CAUSAL_LM", "alora_invocation_tokens": [50, 51], "target_modules": ["q_proj"]}
     dense, shared = (adapted(model, **settings).eval() for model in pair())
     handle = share_prefixes(shared)
@@ -308,7 +308,7 @@ def test_neftune_runs_dense_while_training() -> None:
 # --- what a packed row cannot give goes to the body itself
 
 
-def test_positions_that_restart_are_several_rows_behind_each_other() -> None:
+def test_restarting_positions_are_packed_sequences() -> None:
     dense, shared = _pair_of_llamas()
     ids = torch.tensor([draw(90, 0)] * 3)
     ids[1, 70:], ids[2, 80:] = 5, 6
@@ -347,7 +347,7 @@ def test_other_outputs(given: dict[str, Any]) -> None:
                     assert torch.equal(ours, theirs)
 
 
-def test_outputs_asked_for_by_the_configuration() -> None:
+def test_outputs_requested_by_the_configuration() -> None:
     _, shared = pair()
     share_prefixes(shared)
     shared.config.output_hidden_states = True
@@ -375,7 +375,7 @@ def test_token_types_embeddings_and_4d_masks() -> None:
             assert torch.equal(found[mask.bool()], expected[mask.bool()])
 
 
-def test_an_empty_cache_is_filled_even_where_none_is_asked_for() -> None:
+def test_an_empty_cache_is_filled_even_without_use_cache() -> None:
     from transformers import DynamicCache
 
     _, shared = _pair_of_llamas()
@@ -400,7 +400,7 @@ def test_only_the_last_logits() -> None:
 # --- wanted positions
 
 
-def test_wanted_positions_are_returned_in_row_order_and_forgotten() -> None:
+def test_output_positions_are_returned_in_row_order_and_reset() -> None:
     dense, shared = pair()
     handle: Sharing = share_prefixes(shared)
     ids, mask = batch(nested())
@@ -431,7 +431,7 @@ def test_a_dense_batch_with_gaps_in_its_positions_keeps_its_mask() -> None:
     assert relative(found[0], expected[wanted]) < 1e-9
 
 
-def test_wanted_is_forgotten_when_the_call_fails() -> None:
+def test_output_positions_are_reset_after_a_failed_call() -> None:
     _, shared = pair()
     handle = share_prefixes(shared)
     handle.output_positions = torch.ones(2, 3, dtype=torch.bool)
@@ -473,7 +473,7 @@ def test_sharing_twice_is_harmless_and_can_be_undone() -> None:
     same_pass(dense, shared, ids, mask, 1e-9)
 
 
-def test_another_attention_set_afterwards_is_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_later_change_of_attention_is_respected(caplog: pytest.LogCaptureFixture) -> None:
     dense, shared = pair(double=False)
     share_prefixes(shared)
     shared.set_attn_implementation("eager")

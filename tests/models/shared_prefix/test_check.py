@@ -50,7 +50,7 @@ def few_positions() -> Any:
         (few_positions, "positions are too few"),
     ],
 )
-def test_an_obstacle_is_told_once_and_the_model_runs_as_it_is(
+def test_an_obstacle_gives_one_warning_and_a_dense_pass(
     build: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = build()
@@ -71,7 +71,7 @@ def test_an_obstacle_is_told_once_and_the_model_runs_as_it_is(
     assert caplog.text.count("runs without shared prefixes") == 1
 
 
-def test_positions_counted_from_the_mask_are_noticed() -> None:
+def test_positions_counted_from_the_mask_are_detected() -> None:
     """OPT's: by its columns a row padded on the left would be read at other positions."""
     torch.manual_seed(0)
     config = transformers.OPTConfig(
@@ -151,7 +151,7 @@ def failing(patch: pytest.MonkeyPatch) -> None:
         (failing, "it fails (RuntimeError"),
     ],
 )
-def test_a_wrong_pass_is_caught_before_it_is_used(
+def test_a_wrong_pass_is_detected_before_use(
     spoil: Any, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     dense, shared = pair()
@@ -170,7 +170,7 @@ def test_a_wrong_pass_is_caught_before_it_is_used(
     assert caplog.text.count("prefix sharing:") == 1
 
 
-def test_a_wrong_last_layer_alone_is_run_whole(
+def test_a_wrong_last_layer_alone_disables_trimming(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from personakit.models.shared_prefix import last_layer
@@ -194,7 +194,7 @@ def test_a_wrong_last_layer_alone_is_run_whole(
 # --- the check itself leaves no trace
 
 
-def test_the_check_leaves_modes_random_state_hooks_and_counts_alone() -> None:
+def test_the_check_has_no_side_effects() -> None:
     model = make()
     handle = share_prefixes(model)
     model.train()
@@ -214,7 +214,7 @@ def test_the_check_leaves_modes_random_state_hooks_and_counts_alone() -> None:
     assert model.model.shared_prefix is handle
 
 
-def test_a_check_that_was_broken_off_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_check_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     handle = share_prefixes(model)
     ids, mask = batch(nested())

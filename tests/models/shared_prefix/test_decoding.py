@@ -100,7 +100,7 @@ def test_nothing_shared(side: str, decoded: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("family", "settings"), [("Mistral", {"sliding_window": 120}), ("Gemma3", {})])
-def test_layers_with_a_window_decode_as_they_are(
+def test_sliding_window_layers_decode_without_sharing(
     family: str, settings: dict[str, Any], decoded: list[int]
 ) -> None:
     """Completions outgrow the first one's window."""

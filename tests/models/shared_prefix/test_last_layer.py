@@ -63,7 +63,7 @@ def same_pass(dense: Any, shared: Any, wanted: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen3", "Mistral", "Phi", "Gemma", "Gemma3", "GPT2"])
-def test_states_and_gradients_of_wanted_tokens(family: str, ran: list[float]) -> None:
+def test_states_and_gradients_of_needed_tokens(family: str, ran: list[float]) -> None:
     dense, shared = pair(family)
     handle = share_prefixes(shared)
     same_pass(dense, shared, of_the_tails())
@@ -124,7 +124,7 @@ def test_lora_dropout_and_a_deep_copy(ran: list[float]) -> None:
     assert ran
 
 
-def test_wanted_padding_and_unwanted_prompts_run_whole(ran: list[float]) -> None:
+def test_padding_and_many_needed_tokens_disable_trimming(ran: list[float]) -> None:
     _, shared = pair()
     handle = share_prefixes(shared)
     ids, mask = batch([[*draw(50, 0), 5], draw(50, 0)], "left")
@@ -142,7 +142,7 @@ def test_wanted_padding_and_unwanted_prompts_run_whole(ran: list[float]) -> None
     assert len(ran) == 1  # the self-check's
 
 
-def test_threads_want_their_own_tokens() -> None:
+def test_output_positions_are_per_thread() -> None:
     dense, shared = pair()
     handle = share_prefixes(shared)
     ids, mask = batch(nested())

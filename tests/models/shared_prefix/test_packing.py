@@ -27,7 +27,7 @@ def check(packing: Packing, ids: torch.Tensor, mask: torch.Tensor, positions: to
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(rows_of_letters, st.sampled_from(["left", "right"]), st.integers(1, 6), st.booleans(), st.data())
-def test_a_token_sees_its_own_row_up_to_itself(
+def test_a_token_attends_to_its_own_row_up_to_itself(
     rows: list[list[int]], side: str, min_saved_tokens: int, counted: bool, data: st.DataObject
 ) -> None:
     ids, mask = batch(rows, side)
@@ -42,13 +42,13 @@ def test_a_token_sees_its_own_row_up_to_itself(
 
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(rows_of_letters)
-def test_with_nothing_too_short_to_save_every_shared_token_stands_once(rows: list[list[int]]) -> None:
+def test_every_shared_token_is_stored_once(rows: list[list[int]]) -> None:
     ids, mask = batch(rows)
     prefixes = {tuple(row[: end + 1]) for row in rows for end in range(len(row))}
     assert pack(ids, mask, min_saved_tokens=1).tokens == len(prefixes)
 
 
-def test_nested_prefixes_stand_once_at_every_depth() -> None:
+def test_nested_prefixes_are_stored_once_at_every_depth() -> None:
     rows = nested()
     ids, mask = batch(rows)
     packing = pack(ids, mask)
