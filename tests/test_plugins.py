@@ -1,4 +1,4 @@
-"""A task and a method of an installed package, found by their entry points."""
+"""A task and a method of an installed package, found through entry points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of bad input gives one sentence with the file and the place, and leaves nothing behind."""
+"""Invalid input gives one sentence with file and place, and leaves no files behind."""
 
 from __future__ import annotations
 

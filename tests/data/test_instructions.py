@@ -1,4 +1,4 @@
-"""Instruction files of every format become splits that share no text, and pools that give nothing away."""
+"""Instruction files of every format become splits without overlap, and pools without leaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of bad preference is one sentence with its place, or is left out and counted."""
+"""Invalid preferences give one sentence with the place, or are skipped and counted."""
 
 from __future__ import annotations
 

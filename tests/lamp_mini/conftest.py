@@ -1,4 +1,4 @@
-"""A small benchmark, made once a session."""
+"""A small benchmark, generated once per session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seven tasks: users, histories, queries, golds."""
+"""The seven tasks: users, profiles, queries, golds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text of the benchmark says is known, apart from how it is said."""
+"""The content words of a text are recognised independently of its style."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one seed decides, and what it leaves alone."""
+"""What a seed determines, and what it does not affect."""
 
 from __future__ import annotations
 

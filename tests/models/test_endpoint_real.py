@@ -1,4 +1,4 @@
-"""A base behind a real OpenAI-compatible server: `transformers serve` with the built-in model."""
+"""A base model behind a real OpenAI-compatible server: `transformers serve` with nano."""
 
 from __future__ import annotations
 

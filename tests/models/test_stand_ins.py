@@ -1,4 +1,4 @@
-"""Stand-ins for other black boxes: how they differ from the model inside, always alike."""
+"""Stand-ins for other black-box models: how they differ from the underlying model, reproducibly."""
 
 from __future__ import annotations
 

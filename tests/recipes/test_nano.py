@@ -1,4 +1,4 @@
-"""The weights that are shipped: nano answers, copies, and reads its prompts in few tokens."""
+"""The shipped weights: nano answers, copies, and its tokenizer keeps prompts short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe for a user's own data: its lessons, and what it refuses."""
+"""The recipe for a user's own data: its training pairs, and invalid data."""
 
 from __future__ import annotations
 

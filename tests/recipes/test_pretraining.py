@@ -1,4 +1,4 @@
-"""The loop of the recipes: batches, the loss on the answers, the copying lesson, what is saved."""
+"""The recipes' training loop: batches, loss, copying task, saving."""
 
 from __future__ import annotations
 

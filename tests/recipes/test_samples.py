@@ -1,4 +1,4 @@
-"""What nano is taught, and what it is not: the benchmark's users."""
+"""nano's training data, which excludes the benchmark's users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes' tokenizer: fixed wording is one token, and no text is lost."""
+"""The recipes' tokenizer: fixed wording is one token, and texts round-trip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dense retrieval with a tiny random BERT, made here: nothing is fetched."""
+"""Dense retrieval with a tiny random BERT; nothing is downloaded."""
 
 from __future__ import annotations
 

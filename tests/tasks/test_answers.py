@@ -1,4 +1,4 @@
-"""What is read from a model's text, and what an answer earns."""
+"""Parsing of answers, and their rewards."""
 
 from __future__ import annotations
 

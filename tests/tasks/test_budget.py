@@ -1,4 +1,4 @@
-"""How LaMP's budget is shared among the items."""
+"""How LaMP's token budget is divided among the items."""
 
 from __future__ import annotations
 

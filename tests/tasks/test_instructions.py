@@ -1,4 +1,4 @@
-"""How instructions are worded, with worked examples before them."""
+"""Prompt templates for instructions with worked examples."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Prediction files made anywhere, scored by upstream's rules."""
+"""Prediction files, scored by upstream's rules."""
 
 from __future__ import annotations
 

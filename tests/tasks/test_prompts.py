@@ -1,4 +1,4 @@
-"""The prompts, word by word as LaMP's facts give them."""
+"""The prompts, word for word as in LaMP."""
 
 from __future__ import annotations
 

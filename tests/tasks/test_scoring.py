@@ -1,4 +1,4 @@
-"""Official scores against scikit-learn and rouge_score called by hand, and every edge LaMP's rules have."""
+"""Official scores against scikit-learn and rouge_score, and the edge cases of LaMP's rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How signals and summaries are worded, and what is dropped to fit a budget."""
+"""Prompt templates for signals and summaries, and what is dropped to fit a budget."""
 
 from __future__ import annotations
 

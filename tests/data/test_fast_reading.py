@@ -1,4 +1,4 @@
-"""Arrow's quick way and the checked way of reading a split agree, also on files that are not quite LaMP's."""
+"""The fast and the checked reader agree, also on slightly invalid LaMP files."""
 
 from __future__ import annotations
 
