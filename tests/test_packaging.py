@@ -1,0 +1,72 @@
+"""What the wheel holds: the package with its data files, and the shipped configs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built by the build backend itself: no environment of its own, no network."""
+    folder = tmp_path_factory.mktemp("dist")
+    program = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return zipfile.ZipFile(folder / done.stdout.split()[-1])
+
+
+def sources(folder: str) -> set[str]:
+    """The files below `folder`, without what Python caches there."""
+    found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if "__pycache__" not in path.parts}
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
+    assert sources("personakit") <= set(wheel.namelist())
+
+
+def test_the_wheel_holds_every_shipped_config(wheel: zipfile.ZipFile) -> None:
+    expected = {name.replace("configs/", "personakit/_configs/", 1) for name in sources("configs")}
+    assert "personakit/_configs/rpo/lamp-mini.yaml" in expected
+    assert expected <= set(wheel.namelist())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "personakit/models/nano/weights/model.safetensors",
+        "personakit/models/nano/weights/tokenizer.json",
+        "personakit/evaluation/report_page/report.html.j2",
+        "personakit/py.typed",
+    ],
+)
+def test_the_wheel_holds_what_runs_and_reports_need(wheel: zipfile.ZipFile, name: str) -> None:
+    assert name in wheel.namelist()
+
+
+def test_the_wheel_holds_nothing_but_the_package(wheel: zipfile.ZipFile) -> None:
+    """Tests, benchmarks and examples stay out of site-packages."""
+    assert {name.split("/")[0] for name in wheel.namelist()} == {"personakit", metadata_folder(wheel)}
+
+
+def test_the_metadata_names_licence_authors_and_links(wheel: zipfile.ZipFile) -> None:
+    metadata = Parser().parsestr(wheel.read(f"{metadata_folder(wheel)}/METADATA").decode())
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Author"] == "The personakit authors"
+    links = {url.split(",")[0] for url in metadata.get_all("Project-URL", [])}
+    assert links == {"Homepage", "Repository", "Issues", "Changelog"}
+
+
+def metadata_folder(wheel: zipfile.ZipFile) -> str:
+    """The wheel's `.dist-info`."""
+    return next(name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name)
