@@ -1,7 +1,8 @@
-"""What the wheel holds: the package with its data files, and the shipped configs."""
+"""What the wheel holds, and what the repository says of itself: version, citation, issue forms."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,9 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
+
+from personakit import __version__
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,3 +74,26 @@ def test_the_metadata_names_licence_authors_and_links(wheel: zipfile.ZipFile) ->
 def metadata_folder(wheel: zipfile.ZipFile) -> str:
     """The wheel's `.dist-info`."""
     return next(name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name)
+
+
+def test_the_citation_and_the_changelog_name_the_version() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
+    sections = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sections[:2] == ["Unreleased", __version__]
+
+
+@pytest.mark.parametrize("form", ["bug_report", "feature_request"])
+def test_an_issue_form_has_what_github_requires(form: str) -> None:
+    """GitHub ignores a form without name, description or labels of fields, or with an id twice."""
+    text = (ROOT / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text(encoding="utf-8")
+    loaded = yaml.safe_load(text)
+    assert loaded["name"]
+    assert loaded["description"]
+    fields = [field for field in loaded["body"] if field["type"] != "markdown"]
+    assert all(field["attributes"]["label"] for field in fields)
+    identifiers = [field["id"] for field in fields]
+    assert len(set(identifiers)) == len(identifiers)
+    for field in fields:
+        if field["type"] == "dropdown":
+            options = field["attributes"]["options"]
+            assert all(isinstance(option, str) for option in options)  # an unquoted No is false

@@ -118,7 +118,7 @@ def test_the_reference_page_is_current() -> None:
     assert page == reference(), "run `make docs`"
 
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -153,3 +153,28 @@ def options_of(path: tuple[str, ...]) -> set[str]:
         command = command.commands[name]
     names = [(*each.opts, *each.secondary_opts) for each in command.params]  # the second of --yes/--no too
     return {"--help", *(option for some in names for option in some)}
+
+
+#: Documents that are not part of the project; what it needs of them is in docs/methods.md and docs/data.md.
+OUTSIDE = re.compile(r"\bMETHODS(?:\.md|[,)]|')|\b(?:DESIGN|STYLE|FIELD_NOTES|LaMP|LAMP)\.md\b|\.\./shared")
+
+
+def test_no_file_cites_a_document_outside_the_project() -> None:
+    folders = ("personakit", "docs", "configs", "benchmarks", "examples", "scripts")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    files += [*ROOT.glob("*.md"), ROOT / "pyproject.toml", ROOT / "Makefile"]
+    cited = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for path in files
+        if path.suffix in {".py", ".md", ".yaml", ".sh", ".toml", ".cff", ".txt", ""} and path.is_file()
+        for found in OUTSIDE.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not cited
+
+
+def test_the_papers_are_cited_by_the_same_numbers() -> None:
+    """Each method's arXiv number is the same on its page, in docs/methods.md, README and CITATION.cff."""
+    numbers = {"rpo": "2511.05286", "popi": "2510.17881", "pillow": "2312.05621"}
+    for method, number in numbers.items():
+        for page in (f"docs/{method}.md", "docs/methods.md", "README.md", "CITATION.cff"):
+            assert number in (ROOT / page).read_text(encoding="utf-8"), page

@@ -1,6 +1,6 @@
 """What is compared: a Personalizer under a label, with the history it is given, and another user's drawn.
 
-The wrong-user control (METHODS, "Honest comparison") answers each query with the history of somebody
+The wrong-user control (docs/methods.md) answers each query with the history of somebody
 else: the same task, another user, a history that is not empty, and other traits where traits are known.
 """
 

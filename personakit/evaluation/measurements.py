@@ -37,7 +37,7 @@ class TaskFacts:
         return self.metrics[0]
 
     def figure(self, primary: Floats) -> Floats:
-        """Map the primary metric into [0, 1]: accuracy, 1 - MAE/4, ROUGE (METHODS)."""
+        """Map the primary metric into [0, 1]: accuracy, 1 - MAE/4, ROUGE (docs/methods.md)."""
         return self.offset + self.slope * primary
 
 

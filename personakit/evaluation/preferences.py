@@ -2,9 +2,9 @@
 
 The implicit reward of an answer is `beta (log p(y|x, context) - log ref(y|x))`, summed over its tokens, and a
 pair is right where the preferred answer's is the higher; ties count half (AlignX, eval/loss_ica.py, which
-has `beta` 0.1). It stands under two references (METHODS.md): `ref(y|x)`, which is not told of the user, and
-AlignX's, the same model given the same context as the one that is judged. A model that is not trained has
-nothing but ties under the second.
+has `beta` 0.1). It stands under two references (docs/methods.md): `ref(y|x)`, which is not told of the user,
+and AlignX's, the same model given the same context as the one that is judged. A model that is not trained
+has nothing but ties under the second.
 
 A pair's gain in bits is `1 + log2 sigmoid(margin)`: what knowing the answer's margin saves of the one bit
 that a toss of a coin costs. Differences of it between rows are differences of cross-entropy.
