@@ -97,3 +97,16 @@ def test_an_issue_form_has_what_github_requires(form: str) -> None:
         if field["type"] == "dropdown":
             options = field["attributes"]["options"]
             assert all(isinstance(option, str) for option in options)  # an unquoted No is false
+
+
+def test_the_hooks_run_what_make_lint_runs() -> None:
+    rule = re.search(
+        r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert rule is not None
+    commands = re.findall(r"^\t\$\(BIN\)/([\w-]+(?: [a-z]+)?)", rule.group(1), re.MULTILINE)
+    assert commands == ["ruff check", "ruff format", "mypy", "lint-imports"]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
+        "hooks"
+    ]
+    assert all(any(hook["entry"].startswith(command) for hook in hooks) for command in commands)
