@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format nano bench docs FORCE
+.PHONY: help demo test lint format nano bench docs release FORCE
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench: $(VENV)/.dev ## every side-by-side measurement of benchmarks/
 
 docs: $(VENV)/.installed ## write the generated pages again
 	$(BIN)/python -m personakit.cli.reference > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
+
+release: $(VENV)/.dev ## build wheel and sdist; check that the wheel runs without the checkout
+	PYTHON=$(BIN)/python TORCH='$(TORCH)' scripts/release.sh
 
 # The stamps: an install is done once, and again where pyproject.toml or TORCH has changed.
 $(VENV)/.torch: FORCE

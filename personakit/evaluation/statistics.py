@@ -1,4 +1,4 @@
-"""Figures, paired differences and verdicts, by the rules in docs/methods.md ("Honest comparison").
+"""Figures, paired differences and verdicts, as docs/methods.md ("Rules of comparison") defines them.
 
 Every difference is signed so that positive is better, whatever the metric's direction. A failed
 answer is left out of its method's score; a difference is then taken over the samples both answered.
@@ -140,7 +140,7 @@ class Statistics:
         return Transfer(gain, own_gain, ratio(gain, own_gain))
 
     def beats(self, method: str, against: str) -> Beats:
-        """Judge "`method` beats `against`": all four conditions in docs/methods.md must hold."""
+        """Judge "`method` beats `against`": all four conditions of docs/methods.md must hold."""
         tasks = self._tasks(None, method, against)
         by_task = {task: self._figure_difference(method, against, task) for task in tasks}
         p_values = holm({task: difference.p for task, difference in by_task.items()})
