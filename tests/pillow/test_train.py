@@ -155,7 +155,7 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import trl, peft
+import forking
 from personakit.cli import main
 from personakit.training.run import Run
 

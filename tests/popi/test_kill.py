@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from popi.codes import users, with_summary
-import trl, peft
+import forking
 from personakit.popi import trainer
 from personakit.popi.joint import JointSettings, train_jointly
 from personakit.training import watch

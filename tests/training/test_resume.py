@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from models.tiny import WORDS, sentences
-import trl, peft
+import forking
 from personakit.training import group_rl, preference, supervised
 from personakit.training.checkpoints import newest_complete
 from personakit.training.run import Run
