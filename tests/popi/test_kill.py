@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 
-# Training is imported once and then forked: importing it costs far more than training does.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
 from popi.codes import users, with_summary
-import forking
 from personakit.popi import trainer
 from personakit.popi.joint import JointSettings, train_jointly
 from personakit.training import watch
@@ -73,7 +69,9 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_and_resumed_adapters_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_adapters_are_bit_identical(
+    tiny_folder: Path, tmp_path: Path, forked: ForkServer
+) -> None:
     settings = {
         "max_steps": 10,
         "batch_size": 4,
@@ -90,16 +88,8 @@ def test_killed_and_resumed_adapters_are_bit_identical(tiny_folder: Path, tmp_pa
         "max_length": 64,
         "device": "cpu",
     }
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = forked.run(SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings))
+    assert done.status == 0, done.err[-3000:]
     for kind in ("joint", "alternating", "generator-frozen"):
         alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
         for role in ("inference", "generator"):

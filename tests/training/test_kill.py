@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 
-# Training is imported once and then forked: importing it costs far more than training does.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
 from models.tiny import WORDS, sentences
-import forking
 from personakit.training import supervised, watch
 from personakit.training.run import Run
 
@@ -74,7 +69,9 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_and_resumed_weights_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_weights_are_bit_identical(
+    tiny_folder: Path, tmp_path: Path, forked: ForkServer
+) -> None:
     settings = {
         "epochs": 2.3,  # 23 steps: the kills fall in both epochs
         "batch_size": 4,
@@ -82,16 +79,8 @@ def test_killed_and_resumed_weights_are_bit_identical(tiny_folder: Path, tmp_pat
         "checkpoint_every": 4,
         "device": "cpu",
     }
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = forked.run(SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings))
+    assert done.status == 0, done.err[-3000:]
     for kind, file in (("full", "model.safetensors"), ("lora", "adapter_model.safetensors")):
         alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
         assert (alone / "model" / file).read_bytes() == (killed / "model" / file).read_bytes()

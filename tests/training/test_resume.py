@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 
 from training.adapters import make_adapter
 
-# Training is imported once and then forked: importing it costs far more than training does.
 SCRIPT = """
 import json, os, random, signal, sys
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
 from models.tiny import WORDS, sentences
-import forking
 from personakit.training import group_rl, preference, supervised
 from personakit.training.checkpoints import newest_complete
 from personakit.training.run import Run
@@ -45,7 +40,7 @@ def work(kind, run):
         settings = supervised.SupervisedSettings(**common | lora)
         return supervised.finetune(start, examples, settings, run, "s", evaluation=examples[:4])
     if "dpo" in kind:
-        pairs = [preference.Pair(t, a, b) for t, a, b in zip(texts, answers, answers[1:] + ["red"])]
+        pairs = [preference.TrainingPair(t, a, b) for t, a, b in zip(texts, answers, answers[1:] + ["red"])]
         settings = preference.PreferenceSettings(**common | lora)
         return preference.optimise(start, pairs, settings, run, "s", evaluation=pairs[:4])
     prompts = [group_rl.Prompt(text, {"word": word.split()[0]}) for text, word in zip(texts, answers)]
@@ -102,19 +97,16 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_random_and_resumed_equals_left_alone(tiny_folder: Path, tmp_path: Path) -> None:
+def test_killed_at_random_and_resumed_equals_left_alone(
+    tiny_folder: Path, tmp_path: Path, forked: ForkServer
+) -> None:
     adapter = make_adapter(tiny_folder, tmp_path / "adapter")
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), str(adapter), ",".join(KINDS)],
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "PERSONAKIT_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
+    done = forked.run(
+        SCRIPT,
+        *(str(tiny_folder), str(tmp_path), str(adapter), ",".join(KINDS)),
+        environment={"PERSONAKIT_CACHE": str(tmp_path / "cache")},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.status == 0, done.err[-3000:]
     for kind in KINDS:
         alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
         file = "adapter_model.safetensors" if "lora" in kind else "model.safetensors"
