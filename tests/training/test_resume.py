@@ -85,8 +85,8 @@ for kind in sys.argv[4].split(","):
     attempt(kind, "killed", resume=True)
 """
 
-# All weights; all weights; an earlier stage's adapter gone on with; rollouts that serve several steps.
-KINDS = ("sft", "dpo", "grpo-lora-on", "grpo-iterated")
+# All weights; an earlier stage's adapter gone on with. All weights; rollouts that serve several steps.
+KINDS = [["dpo", "grpo-lora-on"], pytest.param(["sft", "grpo-iterated"], marks=pytest.mark.extended)]
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -96,18 +96,19 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kinds", KINDS, ids="+".join)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_and_resumed_equals_left_alone(
-    tiny_folder: Path, tmp_path: Path, forked: ForkServer
+    tiny_folder: Path, tmp_path: Path, forked: ForkServer, kinds: list[str]
 ) -> None:
     adapter = make_adapter(tiny_folder, tmp_path / "adapter")
     done = forked.run(
         SCRIPT,
-        *(str(tiny_folder), str(tmp_path), str(adapter), ",".join(KINDS)),
+        *(str(tiny_folder), str(tmp_path), str(adapter), ",".join(kinds)),
         environment={"PERSONAKIT_CACHE": str(tmp_path / "cache")},
     )
     assert done.status == 0, done.err[-3000:]
-    for kind in KINDS:
+    for kind in kinds:
         alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
         file = "adapter_model.safetensors" if "lora" in kind else "model.safetensors"
         assert (alone / "model" / file).read_bytes() == (killed / "model" / file).read_bytes(), kind
@@ -116,5 +117,5 @@ def test_killed_at_random_and_resumed_equals_left_alone(
             assert lines(alone / "rollouts.jsonl") == lines(killed / "rollouts.jsonl"), kind
         assert json.loads((killed / "run.json").read_text())["status"] == "finished"
     begun = [int(line) for line in (tmp_path / "resumed").read_text().split()]
-    assert len(begun) == len(KINDS)
-    assert sum(step > 0 for step in begun) > len(KINDS) / 2  # most did go on from a checkpoint
+    assert len(begun) == len(kinds)
+    assert any(step > 0 for step in begun)  # it did go on from a checkpoint
