@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from personakit.errors import RunError
-from personakit.evaluation.bootstrap import FEW_USERS, LEVEL, RESAMPLES, Estimate, holm
+from personakit.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate, holm
 from personakit.evaluation.measurements import Measurements, TaskFacts
 from personakit.evaluation.samples import read_samples
 from personakit.evaluation.statistics import Beats, Statistics, Transfer, WrongUser
@@ -93,8 +93,7 @@ def compute_results(
         },
         "users_are": users_are,
         "intervals": {
-            "kind": "percentile bootstrap over users and training seeds, paired",
-            "few_users": f"below {FEW_USERS} users of a task: BCa, jackknife's width and degrees of freedom",
+            "kind": "studentised bootstrap over users and training seeds, paired",
             "level": LEVEL,
             "resamples": resamples,
             "seed": seed,
