@@ -161,7 +161,8 @@ class Answer:
     tokens over all model calls for this answer; `context_tokens` only those of the context. `trace` holds
     named intermediate texts (RPO: evidence and plan). `seconds` is the query's share of the wall-clock time.
     `error` is set if there is no answer, `degraded` if a fallback was used, `refused` if a model refused
-    (`models/refusal.py`; `text` is then its reply, or what was derived from it). Each holds the reason.
+    (`models/refusal.py`; `text` is then its reply, or what was derived from it). Each holds the
+    reason. `cut` says that the token limit ended the text.
     """
 
     text: str
@@ -174,3 +175,4 @@ class Answer:
     error: str | None = None
     degraded: str | None = None
     refused: str | None = None
+    cut: bool = False

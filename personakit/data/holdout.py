@@ -1,7 +1,8 @@
 """Builds a LaMP task from plain histories: one item per user becomes the query, the rest the profile.
 
 Users are split, not items, so all test users are new. A user with a single item yields a query with an empty
-profile. No text occurs in two splits, and a query's text never occurs in its own profile.
+profile. No text, including near duplicates, occurs in two splits, and a query's text never occurs in its own
+profile.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from personakit.data.lamp_formats import build_input, item_input, item_output, search_text, task_format
-from personakit.data.splitting import SPLITS, SplitExamples, same_text, split_users
+from personakit.data.near_duplicates import NearDuplicateOf, NearDuplicates
+from personakit.data.splitting import SPLITS, SplitExamples, split_users
 from personakit.errors import UserError
 from personakit.records import Example, Profile, ProfileItem, Query
 
@@ -32,14 +34,14 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool 
         )
     split_of = split_users((profile.user_id for profile in profiles), seed)
     dropped: Counter[str] = Counter()
-    later_texts: set[str] = set()  # texts of the splits processed so far
+    later_texts: list[str] = []  # texts of the splits processed so far
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # a text in several splits stays in the last one: test before train
-        texts: set[str] = set()
+        in_later_splits, texts = NearDuplicates(later_texts), []
         for profile in profiles:
             if split_of[profile.user_id] != split:
                 continue
-            items = [item for item in profile.items if same_text(_text(task, item)) not in later_texts]
+            items = [item for item in profile.items if not in_later_splits.of(_text(task, item))]
             dropped["items whose text is in another split"] += len(profile.items) - len(items)
             if not items:
                 dropped["users with no item left"] += 1
@@ -47,8 +49,8 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool 
             example, repeats = _query(format.task, Profile(profile.user_id, tuple(items)), seed, newest)
             dropped["profile items that repeat the query's text"] += repeats
             splits[split].append(example)
-            texts.update(same_text(_text(task, item)) for item in items)
-        later_texts |= texts
+            texts += [_text(task, item) for item in items]
+        later_texts += texts
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
 
 
@@ -57,7 +59,8 @@ def _query(task: str, profile: Profile, seed: int, newest: bool) -> tuple[Exampl
     target = profile.items[-1] if newest else generator.choice(profile.items)
     text = _text(task, target)
     other_items = [item for item in profile.items if item is not target]
-    profile_items = tuple(item for item in other_items if same_text(_text(task, item)) != same_text(text))
+    target_text = NearDuplicateOf(text)
+    profile_items = tuple(item for item in other_items if not target_text.matches(_text(task, item)))
     part = task_format(task).input_key
     assert part is not None
     wording = build_input(task, **{part: text})

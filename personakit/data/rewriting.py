@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.lamp_formats import build_input, profile_item
-from personakit.data.splitting import SPLITS, SplitExamples, same_text, split_users
+from personakit.data.near_duplicates import NearDuplicates
+from personakit.data.splitting import SPLITS, SplitExamples, split_users
 from personakit.data.tables import find_column, read_rows
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
@@ -68,19 +69,21 @@ def split_rewrites(rewrites: list[Rewrite], seed: int) -> SplitExamples:
     """Split by user, then drop texts that would leak. The result depends only on rows and seed.
 
     A train row whose original occurs in dev or test, and a dev row whose original occurs in test, is dropped
-    and counted. A query's profile excludes the user's rewrites of the same original.
+    and counted. A query's profile excludes the user's rewrites of the same original. Near duplicates count as
+    equal.
     """
     split_of = split_users((rewrite.user_id for rewrite in rewrites), seed)
     rows: dict[str, list[Rewrite]] = {split: [] for split in SPLITS}
     for rewrite in rewrites:
         rows[split_of[rewrite.user_id]].append(rewrite)
     dropped: Counter[str] = Counter()
-    later_originals: set[str] = set()
+    later_originals: list[str] = []
     for split in reversed(SPLITS):
-        kept = [row for row in rows[split] if same_text(row.original) not in later_originals]
+        in_later_splits = NearDuplicates(later_originals)
+        kept = [row for row in rows[split] if not in_later_splits.of(row.original)]
         dropped[f"{split} rows whose original is in a later split"] += len(rows[split]) - len(kept)
         rows[split] = kept
-        later_originals.update(same_text(row.original) for row in kept)
+        later_originals += [row.original for row in kept]
     splits = {split: _examples(kept) for split, kept in rows.items()}
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
 
@@ -89,11 +92,11 @@ def _examples(rows: list[Rewrite]) -> list[Example]:
     by_user: dict[str, list[Rewrite]] = {}
     for row in rows:
         by_user.setdefault(row.user_id, []).append(row)
+    originals = {user: NearDuplicates([row.original for row in own]) for user, own in by_user.items()}
     examples = []
     for row in rows:
-        others = [
-            other for other in by_user[row.user_id] if same_text(other.original) != same_text(row.original)
-        ]
+        same = originals[row.user_id].of(row.original)
+        others = [other for place, other in enumerate(by_user[row.user_id]) if place not in same]
         items = tuple(
             profile_item(TASK, other.id, {"original": other.original, "revised": other.revised})
             for other in others

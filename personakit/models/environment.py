@@ -1,4 +1,4 @@
-"""Disables telemetry and progress bars of libraries. Call `keep_quiet()` before importing them.
+"""Disables telemetry and progress bars of libraries. Call `silence_libraries()` before importing them.
 
 huggingface_hub sends usage data, and TRL sends a request for each new trainer, unless disabled; transformers
 and datasets draw progress bars over our output. Only this module changes these settings.

@@ -44,7 +44,8 @@ class RequestCancelledError(Exception):
 def request_with_retries(send: Callable[[], Any], policy: RetryPolicy, stop: threading.Event) -> Any:
     """Return the first response of `send()` that a retry would not change: a success or a permanent error.
 
-    `send` makes one request (httpx2). Raises `GaveUpError`, or `StoppedError` once `stop` is set.
+    `send` makes one request (httpx2). Raises `RetriesExhaustedError`, or `RequestCancelledError` once `stop`
+    is set.
     """
     import httpx2
 

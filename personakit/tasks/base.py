@@ -82,7 +82,7 @@ class Task(ABC):
 
     @abstractmethod
     def reward(self, text: str, gold: str) -> float:
-        """Return the RL reward of an answer in [0, 1] (as in ROPG). The answer is not parsed."""
+        """Return the RL reward of an unparsed answer, in [0, 1] (as in ROPG, arXiv 2404.05970)."""
 
     @abstractmethod
     def utility(self, prediction: str, gold: str) -> float:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit.data.instructions.leaks import ANSWER_WORDS, LeakDetector
-from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
+from personakit.data.instructions.leaks import LeakDetector, has_comparable_answer, question
 from personakit.data.instructions.pools import POOL, read_pool
 from personakit.data.instructions.store import instruction_files, open_instructions
 from personakit.data.lamp_mini.facts import is_lamp_mini
+from personakit.data.near_duplicates import NearDuplicates
 from personakit.records import Instruction, Pool
 
 
@@ -43,25 +43,22 @@ def check_instructions(folder: Path) -> tuple[list[InstructionCheck], list[str]]
     leak_detector = LeakDetector(pool)
     if pool.prompts:
         checks.append(_check(POOL, pool.prompts, 0))
-    indexes_by_split: dict[str, tuple[NearTexts, NearTexts]] = {}
+    indexes_by_split: dict[str, tuple[NearDuplicates, NearDuplicates]] = {}
     for split in files:
         rows = open_instructions(folder, split).rows
         checks.append(_check(split, rows, sum(len(leak_detector.of(row)) for row in rows)))
-        sketches = [
-            (TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)) for row in rows
-        ]
         for other_split, (questions, golds) in indexes_by_split.items():
             shared = sum(
-                bool(questions.like(question) or (_long(answer) and golds.like(answer)))
-                for question, answer in sketches
+                bool(questions.of(question(row)) or (has_comparable_answer(row) and golds.of(row.output)))
+                for row in rows
             )
             if shared:
                 warnings.append(
                     f"instructions: {shared} of {split} are near duplicates of some in {other_split}"
                 )
         indexes_by_split[split] = (
-            NearTexts((index, question) for index, (question, _) in enumerate(sketches)),
-            NearTexts((index, answer) for index, (_, answer) in enumerate(sketches) if _long(answer)),
+            NearDuplicates([question(row) for row in rows]),
+            NearDuplicates([row.output for row in rows if has_comparable_answer(row)]),
         )
     return checks, warnings
 
@@ -75,7 +72,3 @@ def _check(split: str, rows: Sequence[Instruction], kept_out: int) -> Instructio
         statistics.median(len(row.output.split()) for row in rows),
         kept_out,
     )
-
-
-def _long(answer: TextSketch) -> bool:
-    return len(answer.words.split()) >= ANSWER_WORDS

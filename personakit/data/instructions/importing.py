@@ -9,8 +9,8 @@ from pathlib import Path
 from personakit.data.instructions import native
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS, check_format
 from personakit.data.instructions.splitting import split_instructions
+from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.rows import SkipCount, SkipCounts, source_rows
-from personakit.data.splitting import same_text
 from personakit.errors import UserError
 from personakit.records import Instruction
 
@@ -49,14 +49,12 @@ def import_instructions(
     known = INSTRUCTION_FORMATS[format]
     skips = SkipCounts()
     rows: list[Instruction] = []
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(source_rows(source, columns), start=1):
         check_format(row, known)
         for instruction in known.read(row, skips, f"{number:06d}"):
-            key = (
-                same_text(instruction.instruction),
-                same_text(instruction.input),
-                same_text(instruction.output),
+            key = tuple(
+                normalized(text) for text in (instruction.instruction, instruction.input, instruction.output)
             )
             if key in seen:
                 skips.add(REPEATED, row.place)

@@ -1,8 +1,8 @@
 """Splits instructions so that near duplicates never end up in different splits.
 
-Rows with near-duplicate questions or answers form a group (`near_duplicates.py`), and each group goes to one
-split. The shares are close to lamp-mini's: 40 % to tune the LoRA, 30 % to train the matching network (RL uses
-other instructions than the LoRA), 15 % each for dev and test.
+Rows with near-duplicate questions or answers form a group, and each group goes to one split. The shares are
+close to lamp-mini's: 40 % to tune the LoRA, 30 % to train the matching network (RL uses other instructions
+than the LoRA), 15 % each for dev and test.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import random
 from collections.abc import Sequence
 
 from personakit.data.disjoint_sets import DisjointSets
-from personakit.data.instructions.leaks import ANSWER_WORDS
-from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
+from personakit.data.instructions.leaks import has_comparable_answer, question
+from personakit.data.near_duplicates import NearDuplicates
 from personakit.records import Instruction
 
 SPLITS = ("lora", "train", "dev", "test")
@@ -41,17 +41,16 @@ def split_instructions(rows: Sequence[Instruction], seed: int) -> tuple[dict[str
 
 def _groups(rows: Sequence[Instruction]) -> tuple[list[list[int]], int]:
     sets = DisjointSets(len(rows))
-    questions, answers = NearTexts(), NearTexts()
+    questions = NearDuplicates([question(row) for row in rows])
+    answers = NearDuplicates([row.output for row in rows])
     near_duplicates = 0
     for index, row in enumerate(rows):
-        question, answer = TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)
-        like = questions.like(question)
-        questions.add(index, question)
-        if len(answer.words.split()) >= ANSWER_WORDS:
-            like |= answers.like(answer)
-            answers.add(index, answer)
-        near_duplicates += bool(like)
-        for other in like:
+        similar = questions.of(question(row))
+        if has_comparable_answer(row):
+            similar |= answers.of(row.output)
+        earlier = [other for other in similar if other < index]
+        near_duplicates += bool(earlier)
+        for other in earlier:
             sets.union(index, other)
     groups: dict[int, list[int]] = {}
     for index, label in enumerate(sets.labels()):

@@ -1,7 +1,7 @@
 """Splits pairs into signals and held-out pairs that share no prompt and no answer.
 
 Pairs that share a prompt or an answer form a cluster, and clusters are never separated. Texts are compared
-without case, spacing and punctuation (`splitting.same_text`).
+without case, spacing and punctuation (`near_duplicates.normalized`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from random import Random
 from typing import NamedTuple
 
 from personakit.data.disjoint_sets import DisjointSets
+from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.rows import PairTexts
-from personakit.data.splitting import same_text
 
 SIGNAL_SHARE = 0.6
 """The share of a user's pairs that become signals if the data has no division (lamp-mini has 6 of 10)."""
@@ -33,7 +33,7 @@ class PairKey(NamedTuple):
 
 def text_key(text: str) -> int:
     """Return a hash of a text without case, spacing and punctuation, valid in this process."""
-    return hash(same_text(text))
+    return hash(normalized(text))
 
 
 def pair_key(texts: PairTexts) -> PairKey:
