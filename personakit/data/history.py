@@ -12,7 +12,7 @@ from pathlib import Path
 
 from personakit.data.lamp import checked_score, date_key
 from personakit.data.lamp_formats import profile_item, task_format
-from personakit.data.tables import Row, find_column, read_rows
+from personakit.data.tables import TableRow, find_column, read_rows
 from personakit.errors import UserError
 from personakit.records import Profile, ProfileItem
 
@@ -65,13 +65,13 @@ def read_history(
     return [Profile(user_id, _oldest_first(items)) for user_id, items in users.items()]
 
 
-def _optional_column(name: str, given: str | None, row: Row) -> str | None:
+def _optional_column(name: str, given: str | None, row: TableRow) -> str | None:
     if given is None and name not in (column.casefold() for column in row.values):
         return None
     return find_column(name, given, list(row.values), row.place)
 
 
-def _score(value: str, column: str, row: Row) -> str:
+def _score(value: str, column: str, row: TableRow) -> str:
     score = checked_score(value)
     if score is None:
         raise UserError(
@@ -81,7 +81,7 @@ def _score(value: str, column: str, row: Row) -> str:
     return score
 
 
-def _date(row: Row, column: str | None) -> str | None:
+def _date(row: TableRow, column: str | None) -> str | None:
     if column is None or row.values.get(column) in (None, ""):
         return None
     value = row.values[column]

@@ -18,7 +18,7 @@ SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One record. `place` is `FILE, line 3` (or `FILE, row 3` for a Parquet file)."""
 
     place: str
@@ -37,7 +37,7 @@ class Row:
         return value
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[TableRow]:
     """Yield the rows of `path` in order. Its suffix gives the format: .csv (with a header), .jsonl, .parquet.
 
     Raises `UserError` with file and line for invalid content.
@@ -82,7 +82,7 @@ def find_column(name: str, given: str | None, columns: Sequence[str], place: str
     )
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[TableRow]:
     csv.field_size_limit(sys.maxsize)
     with path.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle, strict=True)
@@ -101,7 +101,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                         f"{place}: {found} values than the header's {len(reader.fieldnames)} columns",
                         hint='quote values that contain commas or line breaks: "a, b"',
                     )
-                yield Row(place, values)
+                yield TableRow(place, values)
                 line = reader.line_num + 1
         except csv.Error as error:
             raise UserError(
@@ -111,7 +111,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise _not_utf8(path, line, error) from error
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path) -> Iterator[TableRow]:
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
@@ -132,10 +132,10 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                     f"{path}, line {number} holds {values!r:.60}, expected a JSON object",
                     hint="JSONL has one complete JSON object per line",
                 )
-            yield Row(f"{path}, line {number}", values)
+            yield TableRow(f"{path}, line {number}", values)
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[TableRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -145,7 +145,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         for batch in file.iter_batches():
             for values in batch.to_pylist():
                 number += 1
-                yield Row(f"{path}, row {number}", values)
+                yield TableRow(f"{path}, row {number}", values)
     except pa.ArrowInvalid as error:
         raise UserError(
             f"{path} is not a Parquet file: {error}", hint="write or download it again"

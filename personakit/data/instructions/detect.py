@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from personakit.data.instructions.formats import ALPACA, DOLLY, SELF_INSTRUCT, InstructionFormat
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 
 INSTRUCTION_FORMATS: dict[str, InstructionFormat] = {
@@ -27,7 +27,7 @@ def detect(columns: Set[str], place: str) -> str | None:
     return found[0] if found else None
 
 
-def check_format(row: Row, wanted: InstructionFormat) -> None:
+def check_format(row: TableRow, wanted: InstructionFormat) -> None:
     """Raise `UserError` if the row's columns do not match the file's format."""
     if not wanted.matches(row.values.keys()):
         others = [each.name for each in INSTRUCTION_FORMATS.values() if each.matches(row.values.keys())]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from personakit.data.preferences.rows import SkipCounts, object_list, text
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.records import Instruction
 
 EMPTY = "rows without an instruction or without an answer"
@@ -30,17 +30,17 @@ class InstructionFormat:
 
     name: str
     matches: Callable[[Set[str]], bool]
-    read: Callable[[Row, SkipCounts, str], list[Instruction]]
+    read: Callable[[TableRow, SkipCounts, str], list[Instruction]]
 
 
-def _alpaca(row: Row, skips: SkipCounts, number: str) -> list[Instruction]:
+def _alpaca(row: TableRow, skips: SkipCounts, number: str) -> list[Instruction]:
     input_text = text(row, "input") if "input" in row.values else ""
     return _instructions(
         row, skips, number, text(row, "instruction"), input_text, text(row, "output"), _kind(row, "kind")
     )
 
 
-def _dolly(row: Row, skips: SkipCounts, number: str) -> list[Instruction]:
+def _dolly(row: TableRow, skips: SkipCounts, number: str) -> list[Instruction]:
     input_text = text(row, "context") if "context" in row.values else ""
     kind = _kind(row, "category")
     return _instructions(
@@ -48,7 +48,7 @@ def _dolly(row: Row, skips: SkipCounts, number: str) -> list[Instruction]:
     )
 
 
-def _self_instruct(row: Row, skips: SkipCounts, number: str) -> list[Instruction]:
+def _self_instruct(row: TableRow, skips: SkipCounts, number: str) -> list[Instruction]:
     instances = object_list(row, "instances")
     if not instances:
         skips.add(NO_INSTANCE, row.place)
@@ -63,7 +63,13 @@ def _self_instruct(row: Row, skips: SkipCounts, number: str) -> list[Instruction
 
 
 def _instructions(
-    row: Row, skips: SkipCounts, number: str, instruction: str, input_text: str, answer: str, kind: str | None
+    row: TableRow,
+    skips: SkipCounts,
+    number: str,
+    instruction: str,
+    input_text: str,
+    answer: str,
+    kind: str | None,
 ) -> list[Instruction]:
     if not (instruction.strip() and answer.strip()):
         skips.add(EMPTY, row.place)
@@ -71,7 +77,7 @@ def _instructions(
     return [Instruction(number, instruction.strip(), input_text.strip(), answer.strip(), kind)]
 
 
-def _kind(row: Row, column: str) -> str | None:
+def _kind(row: TableRow, column: str) -> str | None:
     return (text(row, column).strip() or None) if column in row.values else None
 
 

@@ -18,7 +18,7 @@ import orjson
 
 from personakit.data.instructions.formats import ALPACA
 from personakit.data.preferences.rows import SkipCounts
-from personakit.data.tables import Row, read_rows
+from personakit.data.tables import TableRow, read_rows
 from personakit.errors import UserError
 from personakit.files import atomic_file
 from personakit.records import Instruction
@@ -57,7 +57,7 @@ def read_instructions(path: Path) -> list[Instruction]:
     return read
 
 
-def read_line(row: Row) -> Instruction:
+def read_line(row: TableRow) -> Instruction:
     """Return the instruction of one line."""
     if not ALPACA.matches(row.values.keys()):
         raise UserError(

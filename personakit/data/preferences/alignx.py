@@ -23,7 +23,7 @@ from personakit.data.preferences.rows import (
     texts,
     user_id_or_none,
 )
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 
 NAME = "alignx"
 PAIRS, POSTS, ABOUT = "Pair-wise Comparative Feedback", "User-Generated Content", "Demographic Information"
@@ -36,7 +36,7 @@ def matches(columns: Set[str]) -> bool:
     return {"prompt", "chosen", "rejected"} <= columns and not columns.isdisjoint({PAIRS, POSTS, ABOUT})
 
 
-def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
     """Return the row with its comparison as a held-out pair and everything else as signals."""
     about = text(row, ABOUT) if ABOUT in row.values else ""
     return PreferenceRow(
@@ -50,6 +50,6 @@ def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow 
     )
 
 
-def _item(row: Row, number: int) -> dict[str, Any]:
+def _item(row: TableRow, number: int) -> dict[str, Any]:
     fields = {"post": text(row, "prompt"), "comment": row.text("comment")}
     return {"id": str(number), "fields": fields, "document": " ".join(fields.values())}

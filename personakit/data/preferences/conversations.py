@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from personakit.data.preferences.rows import object_row, text
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 
 Turn = tuple[str, str]  # role, content
 
 
-def prompt_text(row: Row, column: str) -> str:
+def prompt_text(row: TableRow, column: str) -> str:
     """Return a prompt column (a text or a conversation) as text."""
     value = row.values.get(column)
     return joined(turns(value, f'{row.place}, "{column}"')) if isinstance(value, list) else text(row, column)
 
 
-def answer_text(row: Row, column: str) -> str:
+def answer_text(row: TableRow, column: str) -> str:
     """Return an answer column (a text, a message or a list of one message) as text."""
     value = row.values.get(column)
     if isinstance(value, dict):

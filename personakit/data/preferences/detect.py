@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from personakit.data.preferences import alignx, fspo, native, synthesizeme, trl
 from personakit.data.preferences.rows import PreferenceRow, SkipCounts
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 
 
@@ -20,7 +20,7 @@ class PreferenceFormat:
 
     name: str
     matches: Callable[[Set[str]], bool]
-    read: Callable[[Row, SkipCounts, str | None], PreferenceRow | None]
+    read: Callable[[TableRow, SkipCounts, str | None], PreferenceRow | None]
     has_signals: bool
 
 
@@ -51,7 +51,7 @@ class FormatChecker:
         self.format = PREFERENCE_FORMATS[name]
         self._known: set[frozenset[str]] = set()
 
-    def check(self, row: Row) -> None:
+    def check(self, row: TableRow) -> None:
         """Raise `UserError` if the row's columns do not match the format."""
         columns = frozenset(row.values)
         if columns in self._known:

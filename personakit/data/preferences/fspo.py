@@ -23,7 +23,7 @@ from personakit.data.preferences.rows import (
     text,
     texts,
 )
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 
 NAME = "fspo"
 SCORED = frozenset({"prompt", "response_x", "response_y", "label", "scorer_level"})
@@ -37,7 +37,7 @@ def matches(columns: Set[str]) -> bool:
     return columns >= SCORED or columns >= ROLEPLAY
 
 
-def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
     """Return the row's comparison, or None if its label is invalid (counted in `skips`)."""
     if "scorer_level" not in row.values:
         persona = text(row, "score_persona").strip() if "score_persona" in row.values else ""

@@ -23,7 +23,7 @@ from personakit.data.preferences.rows import (
 )
 from personakit.data.preferences.signal_split import text_key
 from personakit.data.preferences.user_split import SplitUser, split_by_user
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
 
@@ -117,7 +117,7 @@ def import_preferences(
     )
 
 
-def _checked(source: Path, columns: Mapping[str, str] | None, format: str) -> Iterator[Row]:
+def _checked(source: Path, columns: Mapping[str, str] | None, format: str) -> Iterator[TableRow]:
     checker = FormatChecker(format)
     for row in source_rows(source, columns):
         checker.check(row)

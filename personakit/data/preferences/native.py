@@ -28,7 +28,7 @@ from personakit.data.preferences.rows import (
     text,
     texts,
 )
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.files import atomic_file
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
@@ -43,7 +43,7 @@ def matches(columns: Set[str]) -> bool:
     return {"signals", "pairs"} <= columns
 
 
-def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
     """Return the row's user. Only the structure is validated."""
     signals = object_row(row.values.get("signals"), f'{row.place}, "signals"')
     return PreferenceRow(
@@ -104,7 +104,7 @@ def _pairs(pairs: Sequence[PreferencePair]) -> list[dict[str, str]]:
     return [{"prompt": each.prompt, "chosen": each.chosen, "rejected": each.rejected} for each in pairs]
 
 
-def _lines(row: Row, column: str) -> list[str]:
+def _lines(row: TableRow, column: str) -> list[str]:
     """Return a column of one text or a list of texts as a list without empty texts."""
     value = row.values.get(column)
     values = value if isinstance(value, list) else [] if value is None else [value]
@@ -117,7 +117,7 @@ def _lines(row: Row, column: str) -> list[str]:
     return [each for each in values if each.strip()]
 
 
-def _item(row: Row, number: int) -> dict[str, Any]:
+def _item(row: TableRow, number: int) -> dict[str, Any]:
     fields = row.values.get("fields")
     if not isinstance(fields, Mapping) or not all(isinstance(value, str) for value in fields.values()):
         raise UserError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from personakit.data.json_stream import stream_list
-from personakit.data.tables import SUFFIXES, Row, find_column, read_rows
+from personakit.data.tables import SUFFIXES, TableRow, find_column, read_rows
 from personakit.errors import UserError
 
 USER_COLUMNS = ("user_id", "user")
@@ -96,7 +96,7 @@ class SkipCounts:
         return sum(skip.count for reason, skip in self._counts.items() if reason not in without)
 
 
-def source_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[Row]:
+def source_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[TableRow]:
     """Yield the rows of a .json list, .jsonl, .csv or .parquet file.
 
     `columns` maps fields to column names. Raises `UserError` with file and place for invalid content.
@@ -106,11 +106,11 @@ def source_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterato
             values = dict(row.values)
             for name, column in columns.items():
                 values[name] = values.pop(find_column(name, column, list(values), row.place))
-            row = Row(row.place, values)
+            row = TableRow(row.place, values)
         yield row
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[TableRow]:
     if path.suffix.casefold() in SUFFIXES:
         yield from read_rows(path)
         return
@@ -118,14 +118,14 @@ def _rows(path: Path) -> Iterator[Row]:
         yield object_row(element, f"{path}, item {number}")
 
 
-def object_row(value: Any, place: str) -> Row:
+def object_row(value: Any, place: str) -> TableRow:
     """Return a nested object as a row. Raises `UserError` if it is not an object."""
     if not isinstance(value, dict):
         raise UserError(f"{place} is {value!r:.60}, expected an object", hint="docs/data.md shows the format")
-    return Row(place, value)
+    return TableRow(place, value)
 
 
-def text(row: Row, column: str) -> str:
+def text(row: TableRow, column: str) -> str:
     """Return a column as text, or "" for null (empty texts are skipped later instead of refused).
 
     Raises `UserError` if the column is missing or not text.
@@ -135,12 +135,14 @@ def text(row: Row, column: str) -> str:
     return row.text(column)
 
 
-def texts(row: Row, prompt: str = "prompt", chosen: str = "chosen", rejected: str = "rejected") -> PairTexts:
+def texts(
+    row: TableRow, prompt: str = "prompt", chosen: str = "chosen", rejected: str = "rejected"
+) -> PairTexts:
     """Return the pair in three text columns."""
     return PairTexts(text(row, prompt), text(row, chosen), text(row, rejected))
 
 
-def object_list(row: Row, column: str) -> list[Row]:
+def object_list(row: TableRow, column: str) -> list[TableRow]:
     """Return a column with a list of objects as rows. It is empty if the column is missing or null."""
     value = row.values.get(column)
     if value is None:
@@ -154,7 +156,7 @@ def object_list(row: Row, column: str) -> list[Row]:
     ]
 
 
-def user_id_or_none(row: Row, column: str | None, *, default: str | None = None) -> str | None:
+def user_id_or_none(row: TableRow, column: str | None, *, default: str | None = None) -> str | None:
     """Return the user id of a row, from `column` if given, else from `default`, `user_id` or `user`."""
     if column is not None and column not in row.values:
         raise UserError(
@@ -173,7 +175,7 @@ def user_id_or_none(row: Row, column: str | None, *, default: str | None = None)
     return None
 
 
-def required_user_id(row: Row, column: str | None, *, default: str | None = None) -> str:
+def required_user_id(row: TableRow, column: str | None, *, default: str | None = None) -> str:
     """Return the user id of a row. Raises `UserError` if no column has it."""
     user = user_id_or_none(row, column, default=default)
     if user is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from personakit.data.preferences import native
 from personakit.data.preferences.rows import PreferenceRow, SkipCount, SkipCounts, source_rows, text, texts
 from personakit.data.preferences.store import remove_unusable
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
 
@@ -55,7 +55,7 @@ def read_signal_file(path: Path, user_id: str = "you") -> tuple[PreferenceUser, 
     return PreferenceUser(user_id, signals, ()), dict(skips.report)
 
 
-def _one_user(path: Path, rows: list[Row], skips: SkipCounts) -> PreferenceUser:
+def _one_user(path: Path, rows: list[TableRow], skips: SkipCounts) -> PreferenceUser:
     if len(rows) != 1:
         raise UserError(
             f"{path} holds {len(rows)} users, expected one",
@@ -67,7 +67,7 @@ def _one_user(path: Path, rows: list[Row], skips: SkipCounts) -> PreferenceUser:
     return native.user_of_row(row)
 
 
-def _item(row: Row, columns: set[str], number: int) -> ProfileItem:
+def _item(row: TableRow, columns: set[str], number: int) -> ProfileItem:
     if not columns:
         raise UserError(f"{row.place} is empty, expected a signal", hint=_FORM)
     fields = {name: text(row, name) for name in row.values if name in columns - {"id", "date"}}

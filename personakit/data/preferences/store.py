@@ -27,7 +27,7 @@ from personakit.data.preferences.rows import (
     SkipCounts,
 )
 from personakit.data.preferences.signal_split import PairKey, pair_key, text_key
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
 
@@ -168,7 +168,7 @@ def parse(path: Path, line: UserLine) -> PreferenceRow:
             f'{index} is not a user, expected an object with "user_id", "signals" and "pairs"',
             hint="convert other formats with `personakit data import`",
         )
-    row = native.read(Row(index, values), SkipCounts(), None)
+    row = native.read(TableRow(index, values), SkipCounts(), None)
     assert row is not None
     return row
 

@@ -10,7 +10,7 @@ from collections.abc import Set
 
 from personakit.data.preferences.conversations import answer_text, prompt_text
 from personakit.data.preferences.rows import PairTexts, PreferenceRow, SkipCounts, required_user_id
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 
 NAME = "synthesizeme"
 HAS_SIGNALS = False
@@ -21,7 +21,7 @@ def matches(columns: Set[str]) -> bool:
     return {"context", "chosen", "rejected"} <= columns
 
 
-def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
     """Return the row's comparison. The conversation before it becomes the prompt."""
     pair = PairTexts(prompt_text(row, "context"), answer_text(row, "chosen"), answer_text(row, "rejected"))
     return PreferenceRow(row.place, required_user_id(row, user_column), [pair])

@@ -13,7 +13,7 @@ from collections.abc import Set
 from personakit.data.preferences import alignx
 from personakit.data.preferences.conversations import Turn, answer_text, joined, prompt_text, turns
 from personakit.data.preferences.rows import PairTexts, PreferenceRow, SkipCounts, required_user_id, text
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 
 NAME = "trl"
@@ -25,7 +25,7 @@ def matches(columns: Set[str]) -> bool:
     return {"chosen", "rejected"} <= columns and "context" not in columns and not alignx.matches(columns)
 
 
-def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
     """Return the row's comparison."""
     user = required_user_id(row, user_column)
     if "prompt" in row.values:
@@ -35,7 +35,7 @@ def read(row: Row, skips: SkipCounts, user_column: str | None) -> PreferenceRow 
     return PreferenceRow(row.place, user, [pair])
 
 
-def _implicit(row: Row) -> PairTexts:
+def _implicit(row: TableRow) -> PairTexts:
     chosen, rejected = row.values.get("chosen"), row.values.get("rejected")
     if isinstance(chosen, list) and isinstance(rejected, list):
         chosen_turns, rejected_turns = (
