@@ -197,7 +197,7 @@ _ALL = (
         input_key="original",
     ),
 )
-FORMATS: Mapping[str, TaskFormat] = MappingProxyType({each.task: each for each in _ALL})
+FORMATS: Mapping[str, TaskFormat] = MappingProxyType({format.task: format for format in _ALL})
 LAMP_TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
 
 
@@ -225,9 +225,9 @@ def task_format(task: str) -> TaskFormat:
 
 def recognise_task(text: str) -> str | None:
     """Return the task whose template `text` starts with, or None."""
-    for each in _ALL:
-        if text.startswith(each.prefix):
-            return each.task
+    for format in _ALL:
+        if text.startswith(format.prefix):
+            return format.task
     for name in plugin_names(PLUGIN_TASKS):
         if text.startswith(task_format(name).prefix):
             return name
@@ -253,14 +253,18 @@ def parse_input(task: str, text: str) -> dict[str, str]:
     pieces = task_format(task).pieces
     position = 0
     name: str | None = None
-    for index, (literal, following) in enumerate(pieces):
-        last = index == len(pieces) - 1 and following is None
-        at = len(text) - len(literal) if last else text.find(literal, position)
-        if at < position or not text.startswith(literal, at) or (name is None and at != 0):
+    for index, (literal, next_name) in enumerate(pieces):
+        last = index == len(pieces) - 1 and next_name is None
+        match_start = len(text) - len(literal) if last else text.find(literal, position)
+        if (
+            match_start < position
+            or not text.startswith(literal, match_start)
+            or (name is None and match_start != 0)
+        ):
             raise ValueError(f'"{literal}" is missing')
         if name is not None:
-            parts[name] = text[position:at]
-        position, name = at + len(literal), following
+            parts[name] = text[position:match_start]
+        position, name = match_start + len(literal), next_name
     if name is not None:
         parts[name] = text[position:]
     return parts

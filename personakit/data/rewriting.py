@@ -50,13 +50,14 @@ def read_rewrites(path: Path, *, columns: Mapping[str, str] | None = None) -> li
         if not columns_by_field:
             names = list(row.values)
             columns_by_field = {
-                each: find_column(each, (columns or {}).get(each), names, row.place) for each in COLUMNS
+                field_name: find_column(field_name, (columns or {}).get(field_name), names, row.place)
+                for field_name in COLUMNS
             }
-        values = {each: row.text(columns_by_field[each]) for each in COLUMNS}
-        for each, value in values.items():
+        values = {field_name: row.text(columns_by_field[field_name]) for field_name in COLUMNS}
+        for field_name, value in values.items():
             if not value.strip():
                 raise UserError(
-                    f'{row.place}: "{columns_by_field[each]}" is empty, expected a text',
+                    f'{row.place}: "{columns_by_field[field_name]}" is empty, expected a text',
                     hint="fill it in, or remove the row",
                 )
         rewrites.append(Rewrite(str(number), **values))

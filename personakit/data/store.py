@@ -177,8 +177,8 @@ class ExampleStore(Sequence[Example]):
             Profile(
                 user_id,
                 tuple(
-                    profile_item(self.task, id, each, date)
-                    for id, each, date in zip(ids, fields, dates, strict=True)
+                    profile_item(self.task, id, item_fields, date)
+                    for id, item_fields, date in zip(ids, fields, dates, strict=True)
                 ),
             ),
         )

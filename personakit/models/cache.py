@@ -108,11 +108,11 @@ class AnswerCache:
         distinct = list(dict.fromkeys(keys))
         found: dict[bytes, Any] = {}
         for start in range(0, len(distinct), _KEYS_PER_QUERY):
-            some = distinct[start : start + _KEYS_PER_QUERY]
-            placeholders = ",".join("?" * len(some))
+            chunk = distinct[start : start + _KEYS_PER_QUERY]
+            placeholders = ",".join("?" * len(chunk))
             with self._lock:
                 try:
-                    found.update(self._connection.execute(f"{query} ({placeholders})", some))
+                    found.update(self._connection.execute(f"{query} ({placeholders})", chunk))
                 except sqlite3.DatabaseError as error:
                     raise self._database_error("read", error) from error
         return found
@@ -229,15 +229,20 @@ class CachedModel:
             cached_count = sum(key in cached for key in row)
             if cached_count < distinct_samples:
                 missing.setdefault(cached_count, []).append(prompt)
-        new = sum(len(some) * (distinct_samples - cached_count) for cached_count, some in missing.items())
+        new = sum(
+            len(incomplete_prompts) * (distinct_samples - cached_count)
+            for cached_count, incomplete_prompts in missing.items()
+        )
         self.misses += new
         self.hits += len(keys) * distinct_samples - new
         self.seconds_saved += self.cache.seconds(cached)
 
         done, total = len(keys) - sum(map(len, missing.values())), len(keys)
         self._report(done, total)
-        for cached_count, some in missing.items():
-            missing_keys = {prompt: [key for key in keys[prompt] if key not in cached] for prompt in some}
+        for cached_count, incomplete_prompts in missing.items():
+            missing_keys = {
+                prompt: [key for key in keys[prompt] if key not in cached] for prompt in incomplete_prompts
+            }
             done_before = done
 
             def report_progress(prompts_done: int, done_before: int = done_before) -> None:
@@ -252,7 +257,7 @@ class CachedModel:
                     **decoding,
                 )
             )
-            done += len(some)
+            done += len(incomplete_prompts)
         return [
             [cached[key] for key in keys[prompt]] * (1 if distinct_samples == samples else samples)
             for prompt in prompts

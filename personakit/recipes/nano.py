@@ -94,7 +94,7 @@ def _training_pairs(count: int, random: Random) -> Iterator[tuple[str, str]]:
             "u",
             generated.gold,
         )
-        profile = Profile("u", tuple(profile_item(task.name, each["id"], each) for each in generated.profile))
+        profile = Profile("u", tuple(profile_item(task.name, item["id"], item) for item in generated.profile))
         context = retrievers[random.randint(1, _MAX_ITEMS)].context([query], [profile])[0]
         if random.random() < _REWRITE_SHARE:
             yield _rewrite(task, query, generated.generic or random.choice(task.labels), context, random)

@@ -55,9 +55,15 @@ def _self_instruct(row: TableRow, skips: SkipCounts, number: str) -> list[Instru
     instruction = text(row, "instruction")
     return [
         instruction_
-        for place, each in enumerate(instances, start=1)
+        for number_in_row, instance in enumerate(instances, start=1)
         for instruction_ in _instructions(
-            each, skips, f"{number}.{place}", instruction, text(each, "input"), text(each, "output"), None
+            instance,
+            skips,
+            f"{number}.{number_in_row}",
+            instruction,
+            text(instance, "input"),
+            text(instance, "output"),
+            None,
         )
     ]
 

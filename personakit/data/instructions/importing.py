@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.instructions import native
-from personakit.data.instructions.detect import INSTRUCTION_FORMATS, check_format
+from personakit.data.instructions.detect import INSTRUCTION_FORMATS
 from personakit.data.instructions.splitting import split_instructions
 from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.rows import SkipCount, SkipCounts, source_rows
+from personakit.data.row_formats import FormatChecker
 from personakit.errors import UserError
 from personakit.records import Instruction
 
@@ -47,11 +48,12 @@ def import_instructions(
     the first row that does not match the format, and if a split would be empty.
     """
     known = INSTRUCTION_FORMATS[format]
+    checker = FormatChecker(INSTRUCTION_FORMATS, format, "instruction")
     skips = SkipCounts()
     rows: list[Instruction] = []
     seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(source_rows(source, columns), start=1):
-        check_format(row, known)
+        checker.check(row)
         for instruction in known.read(row, skips, f"{number:06d}"):
             key = tuple(
                 normalized(text) for text in (instruction.instruction, instruction.input, instruction.output)

@@ -35,8 +35,8 @@ def record(instruction: Instruction) -> dict[str, Any]:
 def write_instructions(path: Path, instructions: Iterable[Instruction]) -> None:
     """Write one instruction per line, atomically."""
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        for each in instructions:
-            file.write(orjson.dumps(record(each), option=orjson.OPT_APPEND_NEWLINE))
+        for instruction in instructions:
+            file.write(orjson.dumps(record(instruction), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def read_instructions(path: Path) -> list[Instruction]:
@@ -77,6 +77,6 @@ def read_line(row: TableRow) -> Instruction:
 def fingerprint(instructions: Iterable[Instruction]) -> str:
     """Return a hash of the instructions' content, in order."""
     digest = hashlib.sha256()
-    for each in instructions:
-        digest.update(orjson.dumps((each.instruction, each.input, each.output)))
+    for instruction in instructions:
+        digest.update(orjson.dumps((instruction.instruction, instruction.input, instruction.output)))
     return digest.hexdigest()[:32]

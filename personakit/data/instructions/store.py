@@ -83,8 +83,8 @@ def open_instructions(
             hint="choose one of these splits",
         )
     lamp_mini = is_lamp_mini(folder)
-    rows = tuple(with_kind(each, lamp_mini=lamp_mini) for each in native.read_instructions(files[split]))
-    return InstructionStore(f"{path}, instructions, {split}", rows, tuple(each.id for each in rows))
+    rows = tuple(with_kind(row, lamp_mini=lamp_mini) for row in native.read_instructions(files[split]))
+    return InstructionStore(f"{path}, instructions, {split}", rows, tuple(row.id for row in rows))
 
 
 def instruction_files(folder: Path) -> dict[str, Path]:

@@ -26,9 +26,11 @@ _DESK = re.compile(r"Write the (\w+) desk notice of a ")
 
 def instruction_prompt(instruction: Instruction, examples: Sequence[Instruction] = ()) -> str:
     """Return the prompt: worked examples (the best match last), then the instruction."""
-    shown = "".join(f'{each.instruction} {each.input} => "{each.output}"\n' for each in examples)
-    asked = f"{instruction.instruction} {instruction.input}".rstrip()  # the input may be empty
-    return f"{shown}{asked} =>"
+    examples_text = "".join(
+        f'{example.instruction} {example.input} => "{example.output}"\n' for example in examples
+    )
+    request = f"{instruction.instruction} {instruction.input}".rstrip()  # the input may be empty
+    return f"{examples_text}{request} =>"
 
 
 def kind_of(instruction: Instruction) -> str | None:
@@ -68,11 +70,11 @@ class NoticeStyles:
         """Return the answer without the phrases of desk and occasion."""
         return f"{content.name} {content.verb} {content.nouns[0]}"
 
-    def pool(self, random: Random, each: int = 4) -> list[Instruction]:
-        """Return the prompt pool: `each` worked examples per desk, cycling through the occasions."""
+    def pool(self, random: Random, examples_per_desk: int = 4) -> list[Instruction]:
+        """Return the prompt pool: worked examples of every desk, cycling through the occasions."""
         examples: list[Instruction] = []
         for desk in self.desks:
-            for _ in range(each):
+            for _ in range(examples_per_desk):
                 content = draw_content(random, random.choice(sorted(TOPICS)), sorted(FILM_KINDS)[0])
                 occasion = OCCASIONS[len(examples) % len(OCCASIONS)]
                 examples.append(self.notice(f"pool-{len(examples):03d}", content, desk, occasion))

@@ -46,7 +46,7 @@ def parse_knobs(settings: Iterable[str]) -> Knobs:
         except ValueError:
             values = []
         wanted = 2 if name == "history" else 1
-        inside = all(low <= each <= high for each in values)
+        inside = all(low <= value <= high for value in values)
         if len(values) != wanted or values != sorted(values) or not inside:
             expected = "two numbers A,B with A <= B" if wanted == 2 else "a number"
             raise UserError(

@@ -43,9 +43,9 @@ def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> Preferenc
         row.place,
         user_id_or_none(row, user_column),
         pairs=[texts(row)],
-        signal_pairs=[texts(each) for each in object_list(row, PAIRS)],
+        signal_pairs=[texts(pair) for pair in object_list(row, PAIRS)],
         about=[about] if about.strip() else [],
-        items=[_item(each, number) for number, each in enumerate(object_list(row, POSTS), start=1)],
+        items=[_item(post, number) for number, post in enumerate(object_list(row, POSTS), start=1)],
         persona=text(row, PERSONA).strip() or None if PERSONA in row.values else None,
     )
 

@@ -39,8 +39,10 @@ def answer_text(row: TableRow, column: str) -> str:
 
 def turns(value: list[Any], place: str) -> list[Turn]:
     """Return the (role, content) turns of a conversation."""
-    messages = [object_row(each, f"{place}, message {number}") for number, each in enumerate(value, start=1)]
-    return [(each.text("role"), text(each, "content")) for each in messages]
+    messages = [
+        object_row(element, f"{place}, message {number}") for number, element in enumerate(value, start=1)
+    ]
+    return [(message.text("role"), text(message, "content")) for message in messages]
 
 
 def joined(messages: list[Turn]) -> str:

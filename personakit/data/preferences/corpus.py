@@ -84,7 +84,7 @@ class Corpus:
             else self._derived_user_id(row, [key for s, _, key in keyed if s])
         )
         has_other_signals = bool(row.comments or row.about or row.items)
-        pairs, signal_pairs = ([list(each) for each in side] for side in (row.pairs, row.signal_pairs))
+        pairs, signal_pairs = ([list(texts) for texts in side] for side in (row.pairs, row.signal_pairs))
         body = orjson.dumps((pairs, signal_pairs, row.comments, row.about, row.items))
         row_number = len(self._entries)
         self._entries.append(Entry(row.place, self._spool.tell(), len(body), has_other_signals))
@@ -135,8 +135,8 @@ class Corpus:
             row = PreferenceRow(
                 entry.place,
                 None,
-                [PairTexts(*each) for each in pairs],
-                [PairTexts(*each) for each in signal_pairs],
+                [PairTexts(*pair) for pair in pairs],
+                [PairTexts(*pair) for pair in signal_pairs],
                 comments,
                 about,
                 items,
@@ -153,7 +153,7 @@ class Corpus:
     def _derived_user_id(self, row: PreferenceRow, signals: list[PairKey]) -> str:
         """Return a user id for a row without one: rows with equal signals get the same id."""
         self.derived_users = True
-        parts = [text_key(each) for each in (*row.comments, *row.about)]
+        parts = [text_key(text) for text in (*row.comments, *row.about)]
         parts += [text_key(" ".join(item["fields"].values())) for item in row.items]
         signature = hash((frozenset(signals), tuple(parts)))
         return self._derived_ids.setdefault(signature, f"row-{self.rows}")

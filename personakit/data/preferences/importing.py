@@ -11,7 +11,7 @@ from typing import Literal
 
 from personakit.data.preferences import alignx, fspo, native
 from personakit.data.preferences.corpus import Corpus
-from personakit.data.preferences.detect import PREFERENCE_FORMATS, FormatChecker
+from personakit.data.preferences.detect import PREFERENCE_FORMATS
 from personakit.data.preferences.pools import OTHERS, split_by_text
 from personakit.data.preferences.rows import (
     IS_AN_ANSWER,
@@ -23,6 +23,7 @@ from personakit.data.preferences.rows import (
 )
 from personakit.data.preferences.signal_split import text_key
 from personakit.data.preferences.user_split import SplitUser, split_by_user
+from personakit.data.row_formats import FormatChecker
 from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
@@ -104,7 +105,7 @@ def import_preferences(
             for name, users in splits.items()
             if users
         }
-    if not any(each.pairs for each in counts.values()):
+    if not any(count.pairs for count in counts.values()):
         why = "; ".join(f"{skip.count} {reason} ({skip.first})" for reason, skip in skips.report.items())
         raise UserError(
             f"{source}: none of {corpus.read + invalid_rows} pairs is usable: {why}",
@@ -118,7 +119,7 @@ def import_preferences(
 
 
 def _checked(source: Path, columns: Mapping[str, str] | None, format: str) -> Iterator[TableRow]:
-    checker = FormatChecker(format)
+    checker = FormatChecker(PREFERENCE_FORMATS, format, "preference")
     for row in source_rows(source, columns):
         checker.check(row)
         yield row
@@ -178,9 +179,9 @@ def _user(split_user: SplitUser, corpus: Corpus, skips: SkipCounts) -> Preferenc
         if not corpus.has_other_signals(number):
             continue
         read = corpus.row(number)
-        row.comments += [each for each in read.comments if new("comment", [each], read.place)]
-        row.about += [each for each in read.about if new("about", [each], read.place)]
-        row.items += [each for each in read.items if new("item", [*each["fields"].values()], read.place)]
+        row.comments += [text for text in read.comments if new("comment", [text], read.place)]
+        row.about += [text for text in read.about if new("about", [text], read.place)]
+        row.items += [item for item in read.items if new("item", [*item["fields"].values()], read.place)]
     if not (row.signal_pairs or row.comments or row.about or row.items):
         skips.add(NO_SIGNALS, corpus.place(split_user.pairs[0]), len(row.pairs))
         return None

@@ -49,11 +49,11 @@ def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> Preferenc
     return PreferenceRow(
         row.place,
         required_user_id(row, user_column),
-        pairs=[texts(each) for each in object_list(row, "pairs")],
-        signal_pairs=[texts(each) for each in object_list(signals, "pairs")],
+        pairs=[texts(pair) for pair in object_list(row, "pairs")],
+        signal_pairs=[texts(pair) for pair in object_list(signals, "pairs")],
         comments=[*_lines(signals, "comment"), *_lines(signals, "comments")],
         about=[*_lines(signals, "demographics"), *_lines(signals, "about")],
-        items=[_item(each, number) for number, each in enumerate(object_list(signals, "items"), start=1)],
+        items=[_item(item, number) for number, item in enumerate(object_list(signals, "items"), start=1)],
         persona=(text(row, "persona").strip() or None) if "persona" in row.values else None,
     )
 
@@ -64,15 +64,15 @@ def user_of_row(row: PreferenceRow) -> PreferenceUser:
     return PreferenceUser(
         user,
         Signals(
-            pairs=tuple(PreferencePair(user, *each) for each in row.signal_pairs),
+            pairs=tuple(PreferencePair(user, *pair) for pair in row.signal_pairs),
             comments=tuple(row.comments),
             about=tuple(row.about),
             items=tuple(
-                ProfileItem(each["id"], each["fields"], each["document"], each.get("date"))
-                for each in row.items
+                ProfileItem(item["id"], item["fields"], item["document"], item.get("date"))
+                for item in row.items
             ),
         ),
-        tuple(PreferencePair(user, *each) for each in row.pairs),
+        tuple(PreferencePair(user, *pair) for pair in row.pairs),
         row.persona,
     )
 
@@ -101,20 +101,20 @@ def write_users(path: Path, users: Iterable[PreferenceUser]) -> None:
 
 
 def _pairs(pairs: Sequence[PreferencePair]) -> list[dict[str, str]]:
-    return [{"prompt": each.prompt, "chosen": each.chosen, "rejected": each.rejected} for each in pairs]
+    return [{"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs]
 
 
 def _lines(row: TableRow, column: str) -> list[str]:
     """Return a column of one text or a list of texts as a list without empty texts."""
     value = row.values.get(column)
     values = value if isinstance(value, list) else [] if value is None else [value]
-    for each in values:
-        if not isinstance(each, str):
+    for line in values:
+        if not isinstance(line, str):
             raise UserError(
-                f'{row.place}: "{column}" holds {each!r:.60}, expected a text',
+                f'{row.place}: "{column}" holds {line!r:.60}, expected a text',
                 hint="write it as a text or a list of texts",
             )
-    return [each for each in values if each.strip()]
+    return [line for line in values if line.strip()]
 
 
 def _item(row: TableRow, number: int) -> dict[str, Any]:

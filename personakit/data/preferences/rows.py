@@ -152,7 +152,8 @@ def object_list(row: TableRow, column: str) -> list[TableRow]:
             f'{row.place}: "{column}" is {value!r:.60}, expected a list', hint="docs/data.md shows the format"
         )
     return [
-        object_row(each, f'{row.place}, "{column}" {number}') for number, each in enumerate(value, start=1)
+        object_row(element, f'{row.place}, "{column}" {number}')
+        for number, element in enumerate(value, start=1)
     ]
 
 

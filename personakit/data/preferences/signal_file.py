@@ -46,8 +46,8 @@ def read_signal_file(path: Path, user_id: str = "you") -> tuple[PreferenceUser, 
             items.append(_item(row, columns, number))
     signals = Signals(
         tuple(pairs),
-        tuple(each for each in comments if each.strip()),
-        tuple(each for each in about if each.strip()),
+        tuple(text for text in comments if text.strip()),
+        tuple(text for text in about if text.strip()),
         tuple(items),
     )
     if signals.empty:

@@ -64,13 +64,13 @@ def split_signals(
     if count < 2:
         return [], []
     sizes = [0] * count
-    for each in clusters:
-        sizes[each] += 1
+    for label in clusters:
+        sizes[label] += 1
     order = random.sample(range(count), count)
     chosen_clusters, chosen_pairs = {order[0]}, sizes[order[0]]
-    for each in order[1:-1]:
-        if chosen_pairs + sizes[each] / 2 <= share * len(keys):
-            chosen_clusters.add(each)
-            chosen_pairs += sizes[each]
-    signals = [index for index, each in enumerate(clusters) if each in chosen_clusters]
-    return signals, [index for index, each in enumerate(clusters) if each not in chosen_clusters]
+    for label in order[1:-1]:
+        if chosen_pairs + sizes[label] / 2 <= share * len(keys):
+            chosen_clusters.add(label)
+            chosen_pairs += sizes[label]
+    signals = [index for index, label in enumerate(clusters) if label in chosen_clusters]
+    return signals, [index for index, label in enumerate(clusters) if label not in chosen_clusters]

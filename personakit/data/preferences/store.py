@@ -191,9 +191,9 @@ def remove_unusable(row: PreferenceRow, skips: SkipCounts) -> bool:
         return answers.isdisjoint(map(text_key, texts_))
 
     count_before = len(row.comments) + len(row.about) + len(row.items)
-    row.comments = [each for each in row.comments if is_not_answer(each)]
-    row.about = [each for each in row.about if is_not_answer(each)]
-    row.items = [each for each in row.items if is_not_answer(*each["fields"].values())]
+    row.comments = [text for text in row.comments if is_not_answer(text)]
+    row.about = [text for text in row.about if is_not_answer(text)]
+    row.items = [item for item in row.items if is_not_answer(*item["fields"].values())]
     other_signals = len(row.comments) + len(row.about) + len(row.items)
     skips.add(IS_AN_ANSWER, row.place, count_before - other_signals)
     if row.pairs and not (row.signal_pairs or other_signals):

@@ -45,7 +45,7 @@ def split_by_user(
     ]
     if corpus.derived_users:
         groups = [
-            str(each) for each in cluster([[pair.key.prompt for pair in user.pairs] for user in assigned])
+            str(label) for label in cluster([[pair.key.prompt for pair in user.pairs] for user in assigned])
         ]
     else:
         groups = [user.user for user in assigned]

@@ -179,7 +179,7 @@ class _PackedAttention(torch.autograd.Function):
                 grad_q[part.queries] = _from_rows(part_q, part)
             grad_k[part.keys] += _from_rows(part_k, part)
             grad_v[part.keys] += _from_rows(part_v, part)
-        return (*(each.transpose(0, 1)[None] for each in (grad_q, grad_k, grad_v)), None, None)
+        return (*(part.transpose(0, 1)[None] for part in (grad_q, grad_k, grad_v)), None, None)
 
 
 def _to_rows(tensor: torch.Tensor, part: Part) -> torch.Tensor:

@@ -198,6 +198,6 @@ def _uses_per_row_adapters(body: Any) -> bool:
 
     for module in body.modules():
         if BaseTunerLayer in type(module).__mro__:  # many times faster than isinstance of an abstract class
-            # PEFT tells the layers, for the length of the call, by a hook that holds it.
+            # PEFT passes this to the layers by hooks that exist only during the call.
             return any(isinstance(hook, functools.partial) for hook in module._forward_pre_hooks.values())
     return False

@@ -34,7 +34,7 @@ class OwnLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped h
         decoding: SharedPrefixDecoding,
         reports_rows: bool,
     ) -> None:
-        """`hidden` is the number of columns stored elsewhere; a layer with `tells` reports row changes."""
+        """`hidden_columns` are stored elsewhere; with `reports_rows`, the layer reports changes of rows."""
         super().__init__()
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values

@@ -92,7 +92,7 @@ def _trimmed(self: Any, hidden_states: torch.Tensor, kwargs: dict[str, Any]) -> 
 def _select(value: Any, places: torch.Tensor, tokens: int) -> Any:
     """Return `value` at the kept tokens if it has an entry per token (rotary embeddings, positions)."""
     if isinstance(value, tuple):
-        return tuple(_select(each, places, tokens) for each in value)
+        return tuple(_select(element, places, tokens) for element in value)
     if isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[:2] == (1, tokens):
         return value.index_select(1, places)
     return value
