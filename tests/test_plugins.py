@@ -12,7 +12,7 @@ import pytest
 from personakit.cli import main
 from personakit.data import open_examples
 from personakit.errors import UserError
-from personakit.plugins import METHODS, forget_plugins, load_plugin, plugin_names
+from personakit.plugins import BASELINES, forget_plugins, load_plugin, plugin_names
 from personakit.tasks import get_task
 
 MODULE = """
@@ -59,7 +59,7 @@ MODULE = """
 POINTS = """
     [personakit.tasks]
     haiku = a_package_of_mine:HAIKU
-    [personakit.methods]
+    [personakit.baselines]
     last-item = a_package_of_mine:open_last
     broken = a_package_of_mine:nothing_of_this_name
 """
@@ -126,9 +126,9 @@ def test_its_method_is_a_row_beside_ours(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_loaded_is_told_with_its_package(tmp_path: Path) -> None:
-    assert plugin_names(METHODS) == ("broken", "last-item")
+    assert plugin_names(BASELINES) == ("broken", "last-item")
     with pytest.raises(UserError, match=r'"broken" of a-package-of-mine cannot be loaded'):
-        load_plugin(METHODS, "broken")
-    assert load_plugin(METHODS, "nobody") is None
+        load_plugin(BASELINES, "broken")
+    assert load_plugin(BASELINES, "nobody") is None
     with pytest.raises(UserError, match="haiku"):
         get_task("sonnet")

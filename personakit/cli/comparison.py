@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from personakit.cli.output import note
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
-from personakit.plugins import METHODS as PLUGIN_METHODS
+from personakit.methods import METHODS as METHODS_TABLE
+from personakit.methods import REWRITERS as REWRITER_FOLDERS
+from personakit.methods import TUNED_CONTEXT
+from personakit.plugins import BASELINES as PLUGIN_METHODS
 from personakit.plugins import plugin_names
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ METHOD, EMPTY, OTHER = "RPO", "RPO, empty history", "RPO, another user's history
 SFT, CONTINUED, PLAIN = "RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"
 
 #: What a run's rows are called, by its method.
-METHODS = {"rpo": METHOD, "popi": "POPI", "pillow": "PILLOW"}
+METHODS = {name: method.label for name, method in METHODS_TABLE.items()}
 
 #: Other trainings of the same rewriter, by the names `methods.open_run` takes.
 REWRITERS = {"sft": SFT, "sft-continued": CONTINUED, "no-curriculum": PLAIN}
@@ -138,9 +141,9 @@ def _why_not(name: str, runs: Sequence[FinishedRun], examples: Examples, around:
         return "there is no run"
     if name == "other" and any(len(set(store.user_ids)) < 2 for store in examples.values()):
         return "there is only one user"
-    if name == "context-tuned" and any(run.tuned_context is None for run in runs):
+    if name == "context-tuned" and any(run.path(TUNED_CONTEXT) is None for run in runs):
         return "none was trained beside the run (controls.fine_tuned_context_injection)"
-    if name in REWRITERS and any(name not in run.rewriters for run in runs):
+    if name in REWRITERS and any(run.path(REWRITER_FOLDERS.get(name, "")) is None for run in runs):
         return "none was trained beside the run (stages, controls)"
     if name == "majority" and not labelled:
         return "no task has classes"
@@ -238,9 +241,10 @@ def _check_models(
 
     names = [around.base, *unseen] if runs or {"generic", "context", "memory"} & set(rows) else []
     for run in runs:
-        places = [*run.models, *(run.rewriters[name] for name in REWRITERS if name in rows)]
-        if "context-tuned" in rows and run.tuned_context is not None:
-            places.append(run.tuned_context)
+        places = METHODS_TABLE[run.method].models(run)
+        wanted = [folder for name, folder in REWRITER_FOLDERS.items() if name in rows]
+        wanted += [TUNED_CONTEXT] if "context-tuned" in rows else []
+        places += [place for folder in wanted if (place := run.path(folder)) is not None]
         names += map(str, places)
     for name in dict.fromkeys(names):
         check_model(name)

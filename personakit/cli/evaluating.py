@@ -19,6 +19,7 @@ from personakit.cli.evaluation_folder import (
 from personakit.cli.options import spread
 from personakit.cli.output import Result, harmless, note
 from personakit.errors import RunError, UserError
+from personakit.methods import METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 #: Whose runs' controls stand in the table where runs of several methods are given.
-_ORDER = ("rpo", "popi", "pillow")
+_ORDER = tuple(METHODS)
 
 
 def evaluate_request(request: Request) -> Result:

@@ -230,12 +230,14 @@ def _answer(
     query: Query, profile: Profile, run: Path, base: str | None, summary: Path | None = None
 ) -> Answer:
     from personakit.cli.queries import INSTRUCTION
-    from personakit.methods import open_run, open_with_summary
+    from personakit.methods import open_run, open_with_summary, read_run
 
     if summary is not None:
         from personakit.popi.summary_files import read_summary
 
-        [answer] = open_with_summary(run, read_summary(summary), base=base).respond([query], [profile])
+        [answer] = open_with_summary(read_run(run), read_summary(summary), base=base).respond(
+            [query], [profile]
+        )
     else:
         if not profile.items and query.task != INSTRUCTION:
             note("no history: the answer is the generic one (--user or --profile names a history)")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from personakit.cli.eval_options import InstructionRequest
     from personakit.data.instructions import InstructionStore
+    from personakit.methods import FinishedRun
     from personakit.pillow.answering import Offer
-    from personakit.pillow.opening import PillowRun
 
 SUITE = "instruction"
 VARIANTS_FILE = "variants.jsonl"
@@ -113,7 +113,7 @@ def write_instruction_page(
     return write_evaluation_page(folder, results, baseline=ALONE, shown=None, runs=runs, looks=looks)
 
 
-def _runs(folders: list[Path]) -> list[PillowRun]:
+def _runs(folders: list[Path]) -> list[FinishedRun]:
     from dataclasses import replace
 
     from personakit.methods import newest_run, read_pillow_run
@@ -133,7 +133,7 @@ def _runs(folders: list[Path]) -> list[PillowRun]:
     return runs
 
 
-def _asked(request: InstructionRequest, run: PillowRun) -> InstructionStore:
+def _asked(request: InstructionRequest, run: FinishedRun) -> InstructionStore:
     """The instructions, at most `limit` of them, spread over the split."""
     from personakit.data.instructions import open_instructions
 
@@ -141,14 +141,16 @@ def _asked(request: InstructionRequest, run: PillowRun) -> InstructionStore:
     return spread(open_instructions(request.data or settings.path, request.split), request.limit)
 
 
-def _offers(runs: list[PillowRun], asked: InstructionStore) -> dict[str, Offer]:
+def _offers(runs: list[FinishedRun], asked: InstructionStore) -> dict[str, Offer]:
     """What each instruction may be shown: the runs' pool, without what gives its answer away."""
     from personakit.data.instructions import kept_out
     from personakit.pillow.answering import Offer
+    from personakit.pillow.opening import pool_of
 
-    pool = runs[0].pool
+    pool = pool_of(runs[0])
     for run in runs:
-        if pool is None or run.pool is None or run.pool.fingerprint != pool.fingerprint:
+        own = pool_of(run)
+        if pool is None or own is None or own.fingerprint != pool.fingerprint:
             raise UserError(
                 f"{run.folder} was not trained on the pool of prompts that {runs[0].folder} was",
                 hint="evaluate runs of one pool together",
@@ -166,7 +168,7 @@ def _common_prompts(offers: dict[str, Offer]) -> list[tuple[str, str]]:
     return [(each.id, f"{each.instruction} {each.input} => {each.output}") for each in pool.prompts]
 
 
-def _compute(run: PillowRun) -> dict[str, Any]:
+def _compute(run: FinishedRun) -> dict[str, Any]:
     import json
 
     facts = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
@@ -176,7 +178,7 @@ def _compute(run: PillowRun) -> dict[str, Any]:
 
 def _made_by(
     request: InstructionRequest,
-    runs: list[PillowRun],
+    runs: list[FinishedRun],
     names: list[str],
     asked: InstructionStore,
     offers: dict[str, Offer],
@@ -195,7 +197,7 @@ def _made_by(
         "runs": [str(run.folder) for run in runs],
         "rows": list(names),
         "variants": request.variants,
-        "m": runs[0].m,
+        "m": runs[0].settings.matcher.m,
         "judge": request.judge,
         "data": request.data or runs[0].settings.data.path,
         "pools": len(pools),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.matching import Variants
     from personakit.evaluation.results import Claims
+    from personakit.methods import FinishedRun
     from personakit.pillow.answering import Offer, Order
-    from personakit.pillow.opening import PillowRun
 
 ALONE, METHOD, FULL, COSINE, GREEDY = "LoRA alone", "PILLOW", "full fine-tuning", "cosine", "greedy oracle"
 
@@ -69,15 +69,16 @@ class InstructionRows:
         return Variants(self.by_number, self.orders, METHOD if prompts else None, prompts)
 
 
-def choose_rows(chosen: Sequence[str] | None, runs: Sequence[PillowRun]) -> list[str]:
+def choose_rows(chosen: Sequence[str] | None, runs: Sequence[FinishedRun]) -> list[str]:
     """Return the names of the rows to run, PILLOW among them: those asked for, or all there are."""
     from personakit.pillow.opening import FULL as FULL_FOLDER
+    from personakit.pillow.opening import model_folder
 
     unknown = set(chosen or ()) - ROWS.keys()
     if unknown:
         raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(ROWS)}")
     rows = [name for name in ROWS if chosen is None or name in chosen or name == "pillow"]
-    missing = [run.folder for run in runs if run.model_folder(FULL_FOLDER) is None]
+    missing = [run.folder for run in runs if model_folder(run, FULL_FOLDER) is None]
     if "full" in rows and missing:
         reason = f"{missing[0]} has none (controls.full_fine_tuning)"
         if chosen is not None:
@@ -89,7 +90,7 @@ def choose_rows(chosen: Sequence[str] | None, runs: Sequence[PillowRun]) -> list
 
 def make_rows(
     names: Sequence[str],
-    runs: Sequence[PillowRun],
+    runs: Sequence[FinishedRun],
     offers: Callable[[Any], Offer],
     smallest_pool: int,
     *,
@@ -101,7 +102,7 @@ def make_rows(
     """
     from personakit.evaluation.candidates import Candidate
 
-    m = runs[0].m
+    m = runs[0].settings.matcher.m
     most = min(m + BEYOND, smallest_pool)
     numbers = [number for number in range(1, most + 1) if number != m]
     curves = [name for name in CURVES if name in names] if variants else []
@@ -113,7 +114,7 @@ def make_rows(
     candidates, others = [], []
     for run in runs:
 
-        def candidate(label: str, open_: Callable[[], Personalizer], run: PillowRun = run) -> Candidate:
+        def candidate(label: str, open_: Callable[[], Personalizer], run: FinishedRun = run) -> Candidate:
             return Candidate(label, open_, seed=run.seed, run=str(run.folder))
 
         for name in names:
@@ -165,7 +166,7 @@ def prices_of(training: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _open(
-    run: PillowRun, name: str, m: int, offers: Callable[[Any], Offer], order: Order | None = None
+    run: FinishedRun, name: str, m: int, offers: Callable[[Any], Offer], order: Order | None = None
 ) -> Personalizer:
     from personakit.methods import open_prompted
 

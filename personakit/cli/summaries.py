@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.popi.inferring import Inferred
-    from personakit.popi.opening import OpenRun
+    from personakit.popi.opening import LoadedPOPI
     from personakit.records import PreferenceUser
 
 ANONYMOUS = "you"
@@ -117,7 +117,7 @@ def _of_data(request: SummaryRequest, user: str | None) -> PreferenceUser:
     return PreferenceUser(profile.user_id, as_signals(profile), ())
 
 
-def _inferred(summary: Inferred, opened: OpenRun) -> str:
+def _inferred(summary: Inferred, opened: LoadedPOPI) -> str:
     if summary.dropped:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.dropped.items())
         note(f"left out, to fit {opened.settings.data.signal_tokens} tokens (data.signal_tokens): {kinds}")
@@ -129,7 +129,7 @@ def _inferred(summary: Inferred, opened: OpenRun) -> str:
     return summary.text
 
 
-def _updated(request: SummaryRequest, opened: OpenRun, person: PreferenceUser, old: str | None) -> str:
+def _updated(request: SummaryRequest, opened: LoadedPOPI, person: PreferenceUser, old: str | None) -> str:
     from personakit.data.preferences.signal_file import read_own_signals
 
     assert request.news is not None
@@ -144,7 +144,7 @@ def _updated(request: SummaryRequest, opened: OpenRun, person: PreferenceUser, o
     return _inferred(summariser.update(old, news.signals), opened)
 
 
-def _mind_length(opened: OpenRun, summary: str) -> None:
+def _mind_length(opened: LoadedPOPI, summary: str) -> None:
     cap = opened.settings.joint.summary_tokens
     tokens = opened.summariser().model.count_tokens(summary)
     if tokens > cap:
@@ -152,7 +152,7 @@ def _mind_length(opened: OpenRun, summary: str) -> None:
 
 
 def _worth(
-    opened: OpenRun, person: PreferenceUser, texts: dict[str, str], shown: str, *, trace: bool
+    opened: LoadedPOPI, person: PreferenceUser, texts: dict[str, str], shown: str, *, trace: bool
 ) -> dict[str, Any]:
     from personakit.popi.effects import effects, worth_of_phrases
 

@@ -356,12 +356,12 @@ def test_runs_of_several_methods_stand_in_one_table_each_with_its_controls(
     tiny_run: Path, tmp_path: Path
 ) -> None:
     from personakit.cli.comparison import make_comparison
-    from personakit.config import SCHEMAS
-    from personakit.methods import FinishedRun, Surroundings, read_run
+    from personakit.methods import METHODS, FinishedRun, Surroundings, read_run
 
     run = read_run(tiny_run)
     popi = [
-        FinishedRun(tmp_path / f"popi{seed}", "popi", seed, SCHEMAS["popi"](seed=seed)) for seed in (0, 1)
+        FinishedRun(tmp_path / f"popi{seed}", "popi", seed, METHODS["popi"].settings(seed=seed))
+        for seed in (0, 1)
     ]
     around = Surroundings(run.settings, run.settings.base, {}, {})
     comparison = make_comparison(["generic", "empty", "other"], [run], around, (), popi)
