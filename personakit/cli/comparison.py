@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from personakit.cli.output import note
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
-from personakit.methods import METHODS as METHODS_TABLE
+from personakit.methods import METHODS, TUNED_CONTEXT
 from personakit.methods import REWRITERS as REWRITER_FOLDERS
-from personakit.methods import TUNED_CONTEXT
 from personakit.plugins import BASELINES as PLUGIN_METHODS
 from personakit.plugins import plugin_names
 
@@ -28,9 +27,6 @@ MEMORY = "memory (facts extracted once)"
 TUNED, ORACLE = "context injection, fine-tuned", "oracle"
 METHOD, EMPTY, OTHER = "RPO", "RPO, empty history", "RPO, another user's history"
 SFT, CONTINUED, PLAIN = "RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"
-
-#: What a run's rows are called, by its method.
-METHODS = {name: method.label for name, method in METHODS_TABLE.items()}
 
 #: Other trainings of the same rewriter, by the names `methods.open_run` takes.
 REWRITERS = {"sft": SFT, "sft-continued": CONTINUED, "no-curriculum": PLAIN}
@@ -171,7 +167,7 @@ def make_comparison(
 
     check_comparable(runs)
     _check_models(rows, runs, around, unseen)
-    method = METHODS[runs[0].method] if runs else METHOD
+    method = METHODS[runs[0].method].label if runs else METHOD
     candidates: list[Candidate] = []
     for name, row in ROWS.items():
         label = named(row, method)
@@ -203,10 +199,11 @@ def make_comparison(
         candidates += _of_runs(behind(method, base), runs, base=base)
     others = [name for name in rows if name not in ROWS]
     candidates += [Candidate(name, partial(open_baseline, name, around)) for name in others]
-    for kind, label in METHODS.items():
+    for kind in METHODS:
         some = [run for run in beside if run.method == kind]
         check_comparable(some)
         if some:
+            label = METHODS[kind].label
             others.append(label)
             candidates += _with_controls(label, some, rows)
     if not candidates:
@@ -241,7 +238,7 @@ def _check_models(
 
     names = [around.base, *unseen] if runs or {"generic", "context", "memory"} & set(rows) else []
     for run in runs:
-        places = METHODS_TABLE[run.method].models(run)
+        places = METHODS[run.method].models(run)
         wanted = [folder for name, folder in REWRITER_FOLDERS.items() if name in rows]
         wanted += [TUNED_CONTEXT] if "context-tuned" in rows else []
         places += [place for folder in wanted if (place := run.path(folder)) is not None]

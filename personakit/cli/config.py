@@ -47,7 +47,7 @@ def list_configs() -> Result:
         name: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
         for name, path in sorted((config_files() | launch_files()).items())
     }
-    without = [name for name in METHODS if config_of(METHODS[name], None) is None]
+    without = [name for name in METHODS if config_of(name, None) is None]
     found |= dict.fromkeys(without, "the defaults of an installed method")
     return Result(
         [{"name": name, "about": about} for name, about in found.items()],
@@ -134,7 +134,7 @@ def _chosen(
         name, overrides = None, [name, *overrides]
     if name is None or (name in METHODS and not Path(name).is_file()):
         found = find_method(method or name or next(iter(METHODS)))
-        return found.settings, config_of(found, None), overrides
+        return found.settings, config_of(found.name, None), overrides
     path = find_config(name, method or next(iter(METHODS)))
     named = method or (path.parent.name if path.parent.name in METHODS else next(iter(METHODS)))
     return find_method(named).settings, path, overrides

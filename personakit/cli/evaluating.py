@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from personakit.methods import FinishedRun, Surroundings
 
 
-#: Whose runs' controls stand in the table where runs of several methods are given.
-_ORDER = tuple(METHODS)
-
-
 def evaluate_request(request: Request) -> Result:
     """Run one evaluation from its options to its report."""
     from personakit.cli.beside import check_curves, measure_curves, published, warnings
@@ -58,7 +54,7 @@ def evaluate_request(request: Request) -> Result:
     # First: a refused call must not load models, or count as a look at test.
     folder = folder_for(request.suite, request.split, request.output, resume=request.resume)
     runs = _runs(request)
-    first = [run for run in runs if run.method == min((one.method for one in runs), key=_ORDER.index)]
+    first = [run for run in runs if run.method == min((one.method for one in runs), key=list(METHODS).index)]
     beside = [run for run in runs if run not in first]
     data = request.data or (runs[0].settings.data.path if runs else "lamp-mini")
     examples = _examples(request, data)
@@ -145,11 +141,12 @@ def evaluate_request(request: Request) -> Result:
 
 def write_page(folder: Path, results: dict[str, Any], *, runs: dict[str, Path], looks: int) -> Path:
     """Write the report of an evaluation's folder."""
-    from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, METHODS, ORACLE, OTHER, named
+    from personakit.cli.comparison import EMPTY, GENERIC, MAJORITY, METHOD, ORACLE, OTHER
     from personakit.evaluation.table import methods
 
     hidden = {GENERIC, MAJORITY, ORACLE}
-    hidden |= {named(label, method) for label in (EMPTY, OTHER) for method in METHODS.values()}
+    controls = (EMPTY.removeprefix(METHOD), OTHER.removeprefix(METHOD))
+    hidden |= {label for label in methods(results) if label.endswith(controls)}
     hidden |= {one["generic"] for one in results.get("transfer", ())}
     shown = [label for label in methods(results) if label not in hidden]
     baseline = results["made_by"].get("zero", GENERIC)

@@ -49,7 +49,7 @@ class Training:
             output = from_first(lambda: _newest_stopped(method))
         path = None if output is None or config is not None or not resume else output / "config.yaml"
         if path is None or not path.is_file():
-            path = config_of(found, config)
+            path = config_of(method, config)
         offer_runs()  # a run may stand where the settings name a retriever
         return cls(found, load(found.settings, path, overrides), output, resume)
 
@@ -100,11 +100,11 @@ def train(
     return run.folder
 
 
-def config_of(method: Method, config: str | Path | None) -> Path | None:
+def config_of(method: str, config: str | Path | None) -> Path | None:
     """Return the file of a config; None where none is named and none is shipped: the settings' defaults."""
-    if config is None and f"{method.name}/{DEFAULT_CONFIG}" not in config_files():
+    if config is None and f"{method}/{DEFAULT_CONFIG}" not in config_files():
         return None
-    return find_config(str(config or DEFAULT_CONFIG), method.name)
+    return find_config(str(config or DEFAULT_CONFIG), method)
 
 
 def _newest_stopped(method: str) -> Path:
