@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import personakit
 from personakit.cli import main
 from personakit.data import open_examples
 from personakit.errors import UserError
@@ -207,6 +208,24 @@ def test_its_method_is_trained_listed_asked_and_evaluated_like_ours(
     assert value["Echo"] == pytest.approx(4 / 8)
     assert value["Echo"] > value["copy the input"]
     assert call("report", str(run))[0]["report"].endswith("report.html")
+
+
+def test_the_library_does_what_the_commands_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = make_data(tmp_path / "data")
+    run = personakit.train("echo", overrides=[f"data.path={data}", "words=3"], quiet=True)
+    assert run.parent.name == "runs"
+    assert personakit.read_run(run).facts["status"] == "finished"
+    personalizer = personakit.open_run(run)
+    assert isinstance(personalizer, personakit.Personalizer)
+    first = open_examples(data)[1]
+    assert [answer.text for answer in personalizer.respond([first.query], [first.profile])] == ["the frog of"]
+    options = {"baselines": ["copy"], "tasks": ["haiku"], "output": tmp_path / "out"}
+    results = personakit.evaluate("lamp", runs=[run], **options)
+    assert {row["method"] for row in results["rows"]} == {"Echo", "copy the input"}
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["rows"] == results["rows"]
+    alone = personakit.evaluate("lamp", data=data, limit=1, **options | {"output": tmp_path / "alone"})
+    assert {(row["method"], row["examples"]) for row in alone["rows"]} == {("copy the input", 1)}
 
 
 def test_its_settings_are_shown_checked_and_copied(

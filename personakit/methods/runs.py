@@ -63,7 +63,7 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
 
 
 def open_run(
-    run: Path | FinishedRun,
+    run: str | Path | FinishedRun,
     *,
     base: str | None = None,
     rewrite_without_history: bool = False,
@@ -73,15 +73,14 @@ def open_run(
 
     Raises `UserError` where the folder is no finished run, or a part that an option needs was not trained.
     """
-    if isinstance(run, Path):
-        run = read_run(run)
+    run = run if isinstance(run, FinishedRun) else read_run(Path(run))
     offer_runs()
     return METHODS[run.method].open(run, OpenOptions(base, rewrite_without_history, rewriter))
 
 
-def open_popi(run: Path | FinishedRun) -> LoadedPOPI:
+def open_popi(run: str | Path | FinishedRun) -> LoadedPOPI:
     """Load a run of POPI, its base model and its adapters; the last one loaded is kept for the next call."""
-    return load_popi(read_run(run) if isinstance(run, Path) else run)
+    return load_popi(run if isinstance(run, FinishedRun) else read_run(Path(run)))
 
 
 def offer_runs() -> None:

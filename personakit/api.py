@@ -1,0 +1,67 @@
+"""Evaluates from Python as `personakit eval` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from personakit.errors import UserError
+
+
+def evaluate(
+    suite: str,
+    *,
+    runs: Sequence[str | Path] = (),
+    data: str | Path | None = None,
+    split: str = "dev",
+    limit: int | None = None,
+    baselines: Sequence[str] = (),
+    output: str | Path | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Evaluate runs, or baselines alone, and return the content of results.json.
+
+    Args:
+        suite: "lamp", "rewriting", "preference" or "instruction".
+        runs: The runs' folders; several that differ only in their seed are one row.
+        data: "lamp-mini" or a data folder; by default the first run's own.
+        split: "train", "dev" or "test"; a look at test is recorded in the runs.
+        limit: At most so many queries a task (users, instructions).
+        baselines: The rows to compare with, by name; by default all that data and runs allow.
+        output: The evaluation's folder; by default a new one in `runs/`.
+        options: Further options of the command of this name, such as `seed` or `strict`.
+
+    Raises:
+        UserError: for bad options or data; the message names the value, its place and what was expected.
+        RunError: where no answer can be had; partial results are in the folder.
+    """
+    from personakit.cli.eval_options import InstructionRequest, PreferenceRequest, Request
+    from personakit.cli.evaluating import evaluate_request
+    from personakit.cli.instruction_evaluating import evaluate_instructions
+    from personakit.cli.preference_evaluating import evaluate_preferences
+
+    suites: dict[str, tuple[Any, Any]] = {
+        "lamp": (Request, evaluate_request),
+        "rewriting": (Request, evaluate_request),
+        "preference": (PreferenceRequest, evaluate_preferences),
+        "instruction": (InstructionRequest, evaluate_instructions),
+    }
+    if suite not in suites:
+        raise UserError(f'unknown suite "{suite}"', hint=f"there is {', '.join(suites)}")
+    make, run = suites[suite]
+    if make is Request:
+        options |= {"suite": suite, "no_run": not runs}
+    if suite == "rewriting":
+        options["tasks"] = ["rewriting"]
+    request = make(
+        runs=[Path(folder) for folder in runs],
+        rows=list(baselines),
+        data=None if data is None else str(data),
+        split=split,
+        limit=limit,
+        output=None if output is None else Path(output),
+        **options,
+    )
+    document: dict[str, Any] = run(request).document
+    return document
