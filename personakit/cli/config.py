@@ -129,15 +129,16 @@ def _chosen(
     from personakit.methods.table import METHODS, find_method
     from personakit.methods.training import config_of
 
-    overrides = overrides or []
+    overrides, default = overrides or [], next(iter(METHODS))
     if name is not None and "=" in name and not Path(name).exists():
-        name, overrides = None, [name, *overrides]
+        overrides = [name, *overrides]
+        name = None
     if name is None or (name in METHODS and not Path(name).is_file()):
-        found = find_method(method or name or next(iter(METHODS)))
+        found = find_method(method or name or default)
         return found.settings, config_of(found.name, None), overrides
-    path = find_config(name, method or next(iter(METHODS)))
-    named = method or (path.parent.name if path.parent.name in METHODS else next(iter(METHODS)))
-    return find_method(named).settings, path, overrides
+    path = find_config(name, method or default)
+    named = path.parent.name if path.parent.name in METHODS else default
+    return find_method(method or named).settings, path, overrides
 
 
 def _value(values: dict[str, Any], key: str) -> Any:

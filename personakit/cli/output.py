@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from personakit.data.preferences.rows import Skip
 
 _UNFOLDED = 10_000  # columns: wider than any row
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
@@ -78,6 +80,12 @@ def _close_stdout() -> None:
 def note(text: str) -> None:
     """Say something beside the result."""
     print(harmless(text), file=sys.stderr)
+
+
+def note_skipped(source: object, skipped: Mapping[str, Skip]) -> None:
+    """Say what of a file or a split was left out, and why."""
+    for reason, skip in skipped.items():
+        note(f"left out of {source}: {skip.count} {reason} (first: {skip.first})")
 
 
 def print_error(sentence: str, hint: str) -> None:

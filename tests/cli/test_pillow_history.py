@@ -125,7 +125,7 @@ def test_infer_shows_the_item_or_the_prompts_that_were_picked(
     sample = call("infer", "--run", of_a_pool, "--trace")
     assert sample.status == 0, sample.err
     assert "ask dev 0 of 0" in sample.out
-    assert "shown      1. " in sample.out
+    assert "prompt     1. " in sample.out
 
 
 def test_training_on_histories_goes_on_with_their_tasks(
