@@ -10,23 +10,18 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "personakit.api": ("evaluate",),
-    "personakit.contracts": ("ContextProvider", "LanguageModel", "Personalizer", "Selector"),
-    "personakit.errors": ("RunError", "UserError"),
-    "personakit.method": ("FinishedRun", "Method", "OpenOptions", "Plan"),
-    "personakit.methods": ("METHODS", "open_run", "read_run"),
+    "personakit.contracts": ("Personalizer",),
+    "personakit.methods": ("open_run",),
     "personakit.methods.training": ("train",),
     "personakit.records": (
         "Answer",
         "Context",
         "Example",
         "Instruction",
-        "Pool",
         "PreferencePair",
-        "PreferenceUser",
         "Profile",
         "ProfileItem",
         "Query",
-        "Signals",
     ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
+
+_FIELDS = {"task": "tasks", "base": "bases", "curve": "curves", "sample_id": "sample_ids"}
 
 
 def evaluate(
@@ -30,7 +33,8 @@ def evaluate(
         limit: At most so many queries a task (users, instructions).
         baselines: The rows to compare with, by name; by default all that data and runs allow.
         output: The evaluation's folder; by default a new one in `runs/`.
-        options: Further options of the command of this name, such as `seed` or `strict`.
+        options: Further options of `personakit eval SUITE` without their dashes, such as `seed`; a repeatable
+            one, such as `sample_id`, takes a list.
 
     Raises:
         UserError: for bad options or data; the message names the value, its place and what was expected.
@@ -50,6 +54,13 @@ def evaluate(
     if suite not in suites:
         raise UserError(f'unknown suite "{suite}"', hint=f"there is {', '.join(suites)}")
     make, run = suites[suite]
+    options = {_FIELDS.get(name, name): value for name, value in options.items()}
+    unknown = options.keys() - {each.name for each in fields(make)}
+    if unknown:
+        raise UserError(
+            f'evaluate: "{min(unknown)}" is not an option of "{suite}"',
+            hint=f"see personakit eval {suite} --help",
+        )
     if make is Request:
         options |= {"suite": suite, "no_run": not runs}
     if suite == "rewriting":

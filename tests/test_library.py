@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import personakit
-from personakit import UserError
+from personakit.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,5 +38,7 @@ def test_wrong_names_are_user_errors(tmp_path: Path) -> None:
         personakit.train("rop")
     with pytest.raises(UserError, match='unknown suite "lampp"'):
         personakit.evaluate("lampp")
+    with pytest.raises(UserError, match='"tsk" is not an option of "lamp"'):
+        personakit.evaluate("lamp", tsk=["LaMP_7"])
     with pytest.raises(UserError, match="no such run"):
         personakit.open_run(tmp_path / "none")

@@ -14,6 +14,7 @@ import personakit
 from personakit.cli import main
 from personakit.data import open_examples
 from personakit.errors import UserError
+from personakit.methods import read_run
 from personakit.plugins import BASELINES, forget_plugins, load_plugin, plugin_names
 from personakit.tasks import get_task
 
@@ -215,12 +216,12 @@ def test_the_library_does_what_the_commands_do(tmp_path: Path, monkeypatch: pyte
     data = make_data(tmp_path / "data")
     run = personakit.train("echo", overrides=[f"data.path={data}", "words=3"], quiet=True)
     assert run.parent.name == "runs"
-    assert personakit.read_run(run).facts["status"] == "finished"
+    assert read_run(run).facts["status"] == "finished"
     personalizer = personakit.open_run(run)
     assert isinstance(personalizer, personakit.Personalizer)
     first = open_examples(data)[1]
     assert [answer.text for answer in personalizer.respond([first.query], [first.profile])] == ["the frog of"]
-    options = {"baselines": ["copy"], "tasks": ["haiku"], "output": tmp_path / "out"}
+    options = {"baselines": ["copy"], "task": ["haiku"], "output": tmp_path / "out"}
     results = personakit.evaluate("lamp", runs=[run], **options)
     assert {row["method"] for row in results["rows"]} == {"Echo", "copy the input"}
     assert json.loads((tmp_path / "out" / "results.json").read_text())["rows"] == results["rows"]

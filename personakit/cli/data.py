@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from personakit.cli.command import command, group
-from personakit.cli.options import Columns, Limit, Seed, Split, Task
+from personakit.cli.options import Columns, Limit, Seed, Split, Task, parse_columns
 from personakit.cli.output import Result, harmless, note, table
 
 if TYPE_CHECKING:
@@ -107,7 +107,6 @@ def import_(
 
     Users are split, not items: a test user is new. What is dropped is counted.
     """
-    from personakit.cli.infer import parse_columns
     from personakit.data.imports import import_data
 
     report = import_data(

@@ -103,3 +103,16 @@ Columns = Annotated[
         help="The column that holds a field; repeatable.",
     ),
 ]
+
+
+def parse_columns(columns: list[str] | None) -> dict[str, str]:
+    """Read `--column FIELD=COLUMN` options."""
+    parsed = {}
+    for option in columns or ():
+        name, equals, column = option.partition("=")
+        if not (name and equals and column):
+            raise UserError(
+                f"--column {option}: expected FIELD=COLUMN", hint="for example --column text=body"
+            )
+        parsed[name] = column
+    return parsed

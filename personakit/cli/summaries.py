@@ -11,7 +11,7 @@ from personakit.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.cli.infer import InferOptions
+    from personakit.cli.infer_options import InferOptions
     from personakit.data.lookup import ProfileLookup
     from personakit.method import FinishedRun
     from personakit.popi.inferring import Inferred
