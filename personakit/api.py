@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,39 +39,28 @@ def evaluate(
         UserError: for bad options or data; the message names the value, its place and what was expected.
         RunError: where no answer can be had; partial results are in the folder.
     """
-    from personakit.cli.eval_options import InstructionRequest, PreferenceRequest, Request
-    from personakit.cli.evaluating import evaluate_request
-    from personakit.cli.instruction_evaluating import evaluate_instructions
-    from personakit.cli.preference_evaluating import evaluate_preferences
+    from personakit.suites import SUITES, Options
+    from personakit.suites.run import run
 
-    suites: dict[str, tuple[Any, Any]] = {
-        "lamp": (Request, evaluate_request),
-        "rewriting": (Request, evaluate_request),
-        "preference": (PreferenceRequest, evaluate_preferences),
-        "instruction": (InstructionRequest, evaluate_instructions),
-    }
-    if suite not in suites:
-        raise UserError(f'unknown suite "{suite}"', hint=f"there is {', '.join(suites)}")
-    make, run = suites[suite]
+    if suite not in SUITES:
+        raise UserError(f'unknown suite "{suite}"', hint=f"there is {', '.join(SUITES)}")
+    known = SUITES[suite].options
     options = {_FIELDS.get(name, name): value for name, value in options.items()}
-    unknown = options.keys() - {each.name for each in fields(make)}
+    unknown = options.keys() - set(known)
     if unknown:
         raise UserError(
             f'evaluate: "{min(unknown)}" is not an option of "{suite}"',
-            hint=f"see personakit eval {suite} --help",
+            hint=f"personakit eval {suite} --help lists them",
         )
-    if make is Request:
-        options |= {"suite": suite, "no_run": not runs}
-    if suite == "rewriting":
-        options["tasks"] = ["rewriting"]
-    request = make(
+    if "no_run" in known:
+        options.setdefault("no_run", not runs)
+    request = Options(
         runs=[Path(folder) for folder in runs],
-        rows=list(baselines),
+        baselines=baselines,
         data=None if data is None else str(data),
         split=split,
         limit=limit,
         output=None if output is None else Path(output),
         **options,
     )
-    document: dict[str, Any] = run(request).document
-    return document
+    return run(suite, request).results
