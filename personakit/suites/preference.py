@@ -679,7 +679,9 @@ def _comparisons(results: Mapping[str, Any]) -> Intervals:
         for one in results["beats"]
     ]
     columns = ["method", "against", "differ-\nence", "p", "bits", "95 %\ninterval"]
-    return Intervals(columns, rows, "Paired differences", "positive is better", line=0.0, style="signed")
+    return Intervals(
+        columns, rows, "Paired differences", "positive is better", line=0.0, style="signed", page_details=1
+    )
 
 
 def _wins(judged: Mapping[str, Any]) -> Intervals:
