@@ -1,12 +1,15 @@
-"""Tasks and methods of installed packages, found through entry points.
+"""Tasks, methods and baselines of installed packages, found through entry points.
 
     [project.entry-points."personakit.tasks"]
     haiku = "my_package:HAIKU"            # a tasks.TaskPlugin: file format, prompts and scoring
 
     [project.entry-points."personakit.methods"]
-    my-method = "my_package:open_mine"    # takes methods.Surroundings, returns a Personalizer
+    my-method = "my_package:METHOD"       # a method.Method: settings, train, open
 
-Entry points are read only if a name is not built in, and only the requested one is imported.
+    [project.entry-points."personakit.baselines"]
+    my-baseline = "my_package:open_mine"  # takes methods.Surroundings, returns a Personalizer
+
+A package is imported only when its name is looked up.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 
 from personakit.errors import UserError
 
-TASKS, METHODS = "personakit.tasks", "personakit.methods"
+TASKS, METHODS, BASELINES = "personakit.tasks", "personakit.methods", "personakit.baselines"
 
 
 @functools.cache

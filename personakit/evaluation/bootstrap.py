@@ -45,8 +45,8 @@ _USERS, _SEEDS = "users", "seeds"
 class Influence:
     """How an estimate moves with the weight of each of n users or seeds, in the sample and in R resamples.
 
-    The derivative by the share of thing i is `slopes[r] @ parts[i]`; `slopes` [R + 1, K] begins with the sample
-    as it is, `parts` is [n, K], and `weights` [R, n] says how often a resample has drawn each.
+    The derivative by the share of thing i is `slopes[r] @ parts[i]`; `slopes` [R + 1, K] begins with the
+    sample as it is, `parts` is [n, K], and `weights` [R, n] says how often a resample has drawn each.
     """
 
     slopes: Floats
@@ -112,7 +112,7 @@ class Estimate:
 
     @cached_property
     def _studentized(self) -> tuple[float, Floats]:
-        """Return the standard error, and each resample's distance from the value in its own standard errors."""
+        """Return the standard error, and each resample's distance from the value in its standard errors."""
         none = np.zeros(len(self.draws) + 1)
         variances = sum((each.variance() for each in self.influences.values()), none)
         errors = np.sqrt(variances)
