@@ -104,7 +104,7 @@ def test_no_import_cycle_between_files() -> None:
         for module, path in modules.items()
     }
     for importing, imported in CYCLES_TO_RESOLVE:
-        imports[importing].discard(imported)
+        imports.get(importing, set()).discard(imported)
     assert find_cycle(imports) == []
 
 
@@ -115,7 +115,6 @@ def test_find_cycle_finds_a_cycle() -> None:
 
 #: 2026-11-29: (importing, imported) pairs that still close a cycle. Remove each when it is resolved.
 CYCLES_TO_RESOLVE = (
-    ("personakit.cli.batch", "personakit.cli.infer"),
     ("personakit.suites.base", "personakit.suites.run"),
     ("personakit.suites.folder", "personakit.suites"),
     ("personakit.suites.run", "personakit.suites"),
@@ -125,7 +124,6 @@ CYCLES_TO_RESOLVE = (
 )
 #: 2026-11-29: functions that still have more parameters. Remove each when it is resolved.
 LONG_SIGNATURES = {
-    "personakit.cli.infer.infer",
     "personakit.popi.joint.train_jointly",
     "personakit.rpo.reinforce.reinforce",
     "personakit.training.fitting.fit",
