@@ -82,7 +82,7 @@ class InstructionSuite(Suite):
 
     def load(self, options: Options, note: Callable[[str], None]) -> InstructionWorld:
         """Read runs, instructions and the pool."""
-        from personakit.data.folders import spread
+        from personakit.data.folders import take_evenly
         from personakit.data.instructions import open_instructions
         from personakit.evaluation.measurements import TaskFacts
         from personakit.evaluation.metrics import JUDGE
@@ -92,7 +92,7 @@ class InstructionSuite(Suite):
 
         runs = _runs(options)
         data = options.data or runs[0].settings.data.path
-        instructions = spread(open_instructions(data, options.split), options.limit)
+        instructions = take_evenly(open_instructions(data, options.split), options.limit)
         if options.judge is not None:
             check_model(options.judge)
         offers = _offers(runs, instructions)
