@@ -85,10 +85,10 @@ def open_popi(run: str | Path | FinishedRun) -> LoadedPOPI:
 
 def offer_runs() -> None:
     """Let a run stand wherever a retriever is named, as METHOD:RUN: what it trained chooses the context."""
-    from personakit.retrieval.open import offer_provider
+    from personakit.retrieval.open import register_provider
 
     for name in METHODS:
-        offer_provider(name, partial(_open_provider, name))
+        register_provider(name, partial(_open_provider, name))
 
 
 def _open_provider(name: str, folder: str, k: int) -> ContextProvider:

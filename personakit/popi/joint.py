@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.popi.adapters import GENERATOR, ROLES, Role, active, put_on
 from personakit.popi.rows import (
@@ -86,7 +86,7 @@ def train_jointly(
             "cannot be switched",
             hint="launch with configs/accelerate/ddp.yaml",
         )
-    keep_quiet()
+    silence_libraries()
     precision = decide_and_record(settings, run)
     start = load_trainable(model, settings, precision)
     if is_adapted(start.network):

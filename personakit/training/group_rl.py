@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
@@ -139,7 +139,7 @@ def train(
         )
     check_settings(settings, evaluates=bool(evaluation))
     batches = GroupBatches.plan(settings, len(prompts), process_count())
-    keep_quiet()
+    silence_libraries()
     require_vllm(settings.vllm, four_bit=settings.four_bit)
     precision = decide_and_record(settings, run)
     start = load_trainable(model, settings, precision)

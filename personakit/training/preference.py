@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
@@ -116,7 +116,7 @@ def optimise(
     if not pairs:
         raise UserError(f'stage "{stage}" has no preference pairs', hint="check what the filters left over")
     check_settings(settings, evaluates=bool(evaluation))
-    keep_quiet()
+    silence_libraries()
     precision = decide_and_record(settings, run)
     start = load_trainable(model, settings, precision)
     trained, cut = tokenized(start.tokenizer, pairs, settings)

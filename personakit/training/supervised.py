@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
@@ -81,7 +81,7 @@ def finetune(
     if not examples:
         raise UserError(f'stage "{stage}" has no examples', hint="check what the filters left over")
     check_settings(settings, evaluates=bool(evaluation))
-    keep_quiet()
+    silence_libraries()
     precision = decide_and_record(settings, run)
     start = load_trainable(model, settings, precision)
     rows, labels, cut = _tokenized(start.tokenizer, examples, settings)

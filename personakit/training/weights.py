@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.files import whole_folder
+from personakit.files import atomic_folder
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.local import load_pretrained
 from personakit.models.open import resolve_model
@@ -105,7 +105,7 @@ def save_result(
         kept["selected_adapters"] = list(adapters)  # not the frozen copy that TRL keeps as the reference
     target = run.folder / output
     if run.writes:
-        with whole_folder(target) as temporary:
+        with atomic_folder(target) as temporary:
             network.save_pretrained(temporary, **kept)
             tokenizer.save_pretrained(temporary)
             write_card(
@@ -127,7 +127,7 @@ def save_start(network: Any, tokenizer: Any, run: Run, stage: str) -> None:
     """
     folder = run.checkpoints(stage) / "start"
     if run.writes and not folder.is_dir():
-        with whole_folder(folder) as temporary:
+        with atomic_folder(folder) as temporary:
             network.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
     wait_for_all()

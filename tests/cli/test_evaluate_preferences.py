@@ -215,7 +215,7 @@ def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path:
     [
         (["--baseline", "oracel"], 'unknown --baseline "oracel"'),
         (["--base", "openai:any"], "only a judge can say what a summary does"),
-        (["--split", "nowhere"], 'no preferences of the split "nowhere"'),
+        (["--split", "nowhere"], 'no preferences for the split "nowhere"'),
         (["--limit", "0"], "--limit 0: expected at least 1"),
     ],
 )

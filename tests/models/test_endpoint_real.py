@@ -1,4 +1,4 @@
-"""A base behind a real OpenAI-compatible server: `transformers serve` with the built-in model."""
+"""A base model behind a real OpenAI-compatible server: `transformers serve` with nano."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
     # All its answers are here: the same again asks nobody.
     assert main([*train, "--output", "again"]) == 0, capsys.readouterr().err
     with pytest.raises(RunError, match="it cannot be reached"):
-        EndpointModel("m", base_url=served.url, patience=RetryPolicy(attempts=1)).generate(
+        EndpointModel("m", base_url=served.url, retry_policy=RetryPolicy(attempts=1)).generate(
             ["new"], max_new_tokens=2
         )
     printed = capsys.readouterr()
