@@ -1,6 +1,6 @@
-"""What a row that is shown prompts did with them: how many pay, in which order, which, and for what.
+"""What prompts do: score by number and order of prompts, spread of the selection, and which help with what.
 
-Computed from the sample logs alone: that of the rows, and that of their variants (another number of prompts,
+Computed from two sample logs: that of the rows, and that of their variants (another number of prompts,
 another order). Knows rows by label.
 """
 
@@ -10,50 +10,53 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from personakit.evaluation.bootstrap import Estimate
-from personakit.evaluation.instructions import KIND, LIKELIHOOD, METRICS, PICKS, PRIMARY, TASK, facts
-from personakit.evaluation.measurements import Measurements
+from personakit.evaluation.measurements import Measurements, TaskFacts
 from personakit.evaluation.results import DIGITS
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.evaluation.statistics import Statistics
 
-#: Kinds of instruction that have a column of their own in the table of what prompts paid, the most frequent.
+TASK = "instruction"
+PRIMARY, EXACT, LIKELIHOOD = "rouge-L", "exact", "likelihood"
+METRICS = (PRIMARY, EXACT, LIKELIHOOD)
+#: Names in a sample's trace: the places in the pool that were selected (first first), the query's kind.
+PICKS, KIND = "picks", "kind"
+#: Kinds of instruction with a column of their own, the most frequent ones.
 MOST_KINDS = 14
-#: Prompts in that table, those that paid most in all.
+#: Prompts listed, those with the largest total gain.
 MOST_PROMPTS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Variants:
-    """Labels of the passes that belong together, in the rows' log or in that of the variants.
+def analyse_prompts(
+    logs: Sequence[Path],
+    *,
+    by_number: Mapping[str, Mapping[int, str]],
+    orders: Mapping[str, tuple[str, str]],
+    row: str,
+    prompts: Sequence[tuple[str, str]],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the part of the results about prompts; the first of `logs` is that of the rows.
 
-    `by_number` maps a row to its labels by the number of prompts shown; `orders` maps what was done with the
-    order to (label, the label of the same prompts in the order chosen); `paid` is the row whose prompts are
-    told apart. `prompts` are the pool's, for the table: id and text.
+    `by_number` maps a row to its labels by number of prompts. `orders` maps an order to (label, label of the
+    same prompts in the selected order). `row` is the row whose prompts are listed, `prompts` the pool's (id,
+    text).
     """
-
-    by_number: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    orders: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    paid: str | None = None
-    prompts: Sequence[tuple[str, str]] = ()
-
-
-def matching(logs: Sequence[Path], variants: Variants, *, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the part of a results document that is about what was shown; the first log is the rows'."""
     samples = list(itertools.chain.from_iterable(read_samples(log) for log in logs if log.exists()))
-    statistics = Statistics(Measurements(samples, facts()), resamples=resamples, seed=seed)
+    statistics = Statistics(Measurements(samples, {TASK: TaskFacts(METRICS)}), resamples=resamples, seed=seed)
     there = set(statistics.measurements.methods)
     return {
         "curve": [
             {"method": method, "m": number, "row": label}
             | {metric: _interval(statistics.estimate(label, TASK, metric)) for metric in METRICS}
             | {"context_tokens": _tokens(statistics, label)}
-            for method, labels in variants.by_number.items()
+            for method, labels in by_number.items()
             for number, label in sorted(labels.items())
             if label in there
         ],
@@ -63,27 +66,25 @@ def matching(logs: Sequence[Path], variants: Variants, *, resamples: int, seed: 
                 metric: _interval(statistics.difference(label, chosen, TASK, metric))
                 for metric in (PRIMARY, LIKELIHOOD)
             }
-            for name, (label, chosen) in variants.orders.items()
+            for name, (label, chosen) in orders.items()
             if {label, chosen} <= there
         ],
-        "selections": selections(read_samples(logs[0]), len(variants.prompts)),
-        "paid": _paid(samples, variants) if variants.paid else [],
+        "selections": selections(read_samples(logs[0]), len(prompts)),
+        "paid": _gains(samples, by_number.get(row, {}), prompts),
     }
 
 
 def selections(samples: Iterable[Sample], prompts: int) -> list[dict[str, Any]]:
-    """Return, for each row that shows prompts, how spread its picks are, averaged over seeds.
+    """Return how spread each row's selections are, averaged over seeds.
 
-    `entropy` in nats is that of the prompts shown over all queries, `coverage` the share of the pool shown at
-    all, `most_shown` the share of queries that the most frequent prompt stood beside. With no pool common to
-    all queries (`prompts` 0) there is nothing to tell.
+    `entropy` in nats is that of the selected prompts over all queries, `coverage` the share of the pool that
+    is ever selected, `most_shown` the share of queries with the most frequent prompt. `prompts` is the size
+    of the pool.
     """
     shown: dict[str, dict[int | None, list[list[int]]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         if sample.trace.get(PICKS):
             shown[sample.method][sample.seed].append([int(place) for place in sample.trace[PICKS].split()])
-    if not prompts:
-        return []
     rows = []
     for method, by_seed in shown.items():
         spreads = [_spread(picks, prompts) for picks in by_seed.values()]
@@ -104,7 +105,7 @@ def _spread(picks: Sequence[Sequence[int]], prompts: int) -> dict[str, float]:
 
 
 @dataclass(slots=True)
-class _Pay:
+class _Gain:
     shown: int = 0
     likelihood: float = 0.0
     primary: float = 0.0
@@ -115,18 +116,19 @@ class _Pay:
         self.primary += primary
 
 
-def _paid(samples: Sequence[Sample], variants: Variants) -> list[dict[str, Any]]:
-    """What each prompt added when it was picked, by kind of instruction: with it less without it.
+def _gains(
+    samples: Sequence[Sample], labels: Mapping[int, str], prompts: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """What each prompt added when it was selected, by kind of instruction: with it minus without it.
 
-    Picks are made one after another, so the pass with k prompts less that with k - 1 is what the k-th added.
+    Prompts are selected one after another: the pass with k prompts minus that with k - 1 is the k-th's gain.
     """
-    labels = variants.by_number.get(variants.paid or "", {})
     passes: dict[str, dict[tuple[int | None, str], Sample]] = defaultdict(dict)
     for sample in samples:
         passes[sample.method][sample.seed, sample.query_id] = sample
     kinds = Counter(sample.trace.get(KIND, "") for sample in passes.get(labels.get(0, ""), {}).values())
     columns = {kind for kind, _ in kinds.most_common(MOST_KINDS)}
-    pays: dict[int, dict[str, _Pay]] = defaultdict(lambda: defaultdict(_Pay))
+    gains: dict[int, dict[str, _Gain]] = defaultdict(lambda: defaultdict(_Gain))
     for number, label in sorted(labels.items()):
         before = passes.get(labels.get(number - 1, ""), {})
         for key, sample in passes.get(label, {}).items() if number else ():
@@ -135,33 +137,33 @@ def _paid(samples: Sequence[Sample], variants: Variants) -> list[dict[str, Any]]
                 continue
             kind = sample.trace.get(KIND, "")
             added = [_added(sample, earlier, metric) for metric in (LIKELIHOOD, PRIMARY)]
-            pays[picks[number - 1]][kind if kind in columns else "other kinds"].add(*added)
-    by_prompt = sorted(pays, key=lambda place: -sum(pay.likelihood for pay in pays[place].values()))
+            gains[picks[number - 1]][kind if kind in columns else "other kinds"].add(*added)
+    by_prompt = sorted(gains, key=lambda place: -sum(gain.likelihood for gain in gains[place].values()))
     return [
         {
             "place": place,
-            "prompt": variants.prompts[place][0],
-            "text": variants.prompts[place][1],
-            "shown": sum(pay.shown for pay in pays[place].values()),
-            "likelihood": round(_mean(pays[place].values(), "likelihood"), DIGITS),
-            PRIMARY: round(_mean(pays[place].values(), "primary"), DIGITS),
+            "prompt": prompts[place][0],
+            "text": prompts[place][1],
+            "shown": sum(gain.shown for gain in gains[place].values()),
+            "likelihood": round(_mean(gains[place].values(), "likelihood"), DIGITS),
+            PRIMARY: round(_mean(gains[place].values(), "primary"), DIGITS),
             "kinds": {
                 kind: {
-                    "shown": pay.shown,
-                    "likelihood": round(pay.likelihood / pay.shown, DIGITS),
-                    PRIMARY: round(pay.primary / pay.shown, DIGITS),
+                    "shown": gain.shown,
+                    "likelihood": round(gain.likelihood / gain.shown, DIGITS),
+                    PRIMARY: round(gain.primary / gain.shown, DIGITS),
                 }
-                for kind, pay in sorted(pays[place].items(), key=lambda item: -item[1].shown)
+                for kind, gain in sorted(gains[place].items(), key=lambda item: -item[1].shown)
             },
         }
         for place in by_prompt[:MOST_PROMPTS]
-        if place < len(variants.prompts)
+        if place < len(prompts)
     ]
 
 
-def _mean(pays: Iterable[_Pay], name: str) -> float:
-    some = list(pays)
-    return sum(getattr(pay, name) for pay in some) / sum(pay.shown for pay in some)
+def _mean(gains: Iterable[_Gain], name: str) -> float:
+    some = list(gains)
+    return float(sum(getattr(gain, name) for gain in some)) / sum(gain.shown for gain in some)
 
 
 def _added(sample: Sample, earlier: Sample, metric: str) -> float:
