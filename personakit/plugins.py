@@ -1,12 +1,15 @@
-"""What an installed package adds: tasks and methods of the user's own, found by their entry points.
+"""What installed packages add: tasks, methods and baselines, found by their entry points.
 
     [project.entry-points."personakit.tasks"]
-    haiku = "my_package:HAIKU"            # a tasks.TaskPlugin: how its files look, and how it is scored
+    haiku = "my_package:HAIKU"            # a tasks.TaskPlugin: the format of its files, and its metrics
 
     [project.entry-points."personakit.methods"]
-    my-method = "my_package:open_mine"    # takes methods.Surroundings, returns a Personalizer
+    my-method = "my_package:METHOD"       # a method.Method: settings, train, open
 
-They are looked for only where a name is not one of ours, so that nothing is imported that was not asked for.
+    [project.entry-points."personakit.baselines"]
+    my-baseline = "my_package:open_mine"  # takes methods.Surroundings, returns a Personalizer
+
+A package is imported only when its name is looked up.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 
 from personakit.errors import UserError
 
-TASKS, METHODS = "personakit.tasks", "personakit.methods"
+TASKS, METHODS, BASELINES = "personakit.tasks", "personakit.methods", "personakit.baselines"
 
 
 @functools.cache

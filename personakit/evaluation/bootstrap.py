@@ -119,7 +119,7 @@ class Estimate:
 
     @cached_property
     def _studentized(self) -> tuple[float, Floats]:
-        """Return the standard error, and each resample's distance from the value in its own ones."""
+        """Return the standard error, and each resample's distance from the value in its standard errors."""
         none = np.zeros(len(self.draws) + 1)
         variances = sum((each.variance() for each in self.influences.values()), none)
         errors = np.sqrt(variances)

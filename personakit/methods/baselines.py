@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.config import TrainRPO
-from personakit.contracts import Personalizer
+from personakit.contracts import ContextProvider, Personalizer
 from personakit.errors import UserError
-from personakit.methods.open_models import open_base
-from personakit.methods.providers import open_provider
-from personakit.methods.runs import FinishedRun
-from personakit.plugins import METHODS as PLUGIN_METHODS
+from personakit.method import FinishedRun
+from personakit.methods.runs import offer_runs
+from personakit.methods.table import METHODS
+from personakit.models.loading import open_base
+from personakit.plugins import BASELINES as PLUGINS
 from personakit.plugins import load_plugin
 
 
@@ -32,21 +33,22 @@ class Surroundings:
 
 def settings_of_baselines(run: FinishedRun) -> TrainRPO:
     """Return the settings that baselines share with a run: its base, how many items, the prompt's length."""
-    if run.method == "rpo":
-        settings: TrainRPO = run.settings
-        return settings
-    baselines = TrainRPO(base=run.settings.model)
-    if run.method == "pillow":
-        baselines.retrieval.k = run.settings.matcher.m
-        baselines.controls.context_tokens = run.settings.prompt_tokens
-    return baselines
+    return METHODS[run.method].baseline_settings(run.settings)
+
+
+def open_provider(settings: TrainRPO) -> ContextProvider:
+    """Open the retriever that the settings name, or the run that stands in its place."""
+    from personakit.retrieval import open_retriever
+
+    offer_runs()
+    return open_retriever(settings.retrieval.name, settings.retrieval.k)
 
 
 def open_baseline(name: str, around: Surroundings) -> Personalizer:
     """Open a baseline by its name, ours or an installed package's; raises `UserError` for another."""
     if name in BASELINES:
         return BASELINES[name](around)
-    open_own: Callable[[Surroundings], Personalizer] | None = load_plugin(PLUGIN_METHODS, name)
+    open_own: Callable[[Surroundings], Personalizer] | None = load_plugin(PLUGINS, name)
     if open_own is None:
         raise UserError(f'unknown baseline "{name}"', hint=f"there is {', '.join(BASELINES)}")
     return open_own(around)

@@ -68,7 +68,7 @@ def _with_some_draft(each: Drafted) -> Drafted:
 def _provider(config: TrainRPO) -> ContextProvider:
     """The retriever; recency for one with a model behind it, which need not be loaded to count tokens."""
     name = config.retrieval.name
-    return open_retriever("recency" if name.startswith(("dense", "pillow:")) else name, config.retrieval.k)
+    return open_retriever("recency" if name.startswith("dense") or ":" in name else name, config.retrieval.k)
 
 
 class _NoItems:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
-from personakit.plugins import METHODS as PLUGIN_BASELINES
+from personakit.plugins import BASELINES as PLUGIN_BASELINES
 from personakit.plugins import plugin_names
 from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from personakit.evaluation.results import Claims
     from personakit.evaluation.runner import Answering
     from personakit.evaluation.sections import Section
+    from personakit.method import Control
     from personakit.methods import FinishedRun, Surroundings
     from personakit.models.cost import CostEstimate
     from personakit.tasks import Task
 
 GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
 PROFILE, CONTEXT = "profile mode or mean", "context injection"
-MEMORY, TUNED, ORACLE = "memory (facts extracted once)", "context injection, fine-tuned", "oracle"
+MEMORY, ORACLE = "memory (facts extracted once)", "oracle"
 EMPTY, OTHER = "empty history", "another user's history"
 
 
@@ -126,30 +127,22 @@ class LampSuite(Suite):
             _baseline(
                 "memory", MEMORY, only_if_named="it takes several requests per user; name it with --baseline"
             ),
+        ]
+        rows += [
             Row(
-                name="context-tuned",
-                label=TUNED,
-                open=_open_tuned_context,
+                name=name,
+                label=control.label,
+                open=partial(_open_control, control),
                 trained=True,
                 runs=world.main,
-                why_not=_no_tuned_context,
-                curves=both,
-            ),
+                why_not=partial(_not_trained, control),
+                curves=both if name == "context-tuned" else (),
+            )
+            for name, control in _controls(world).items()
         ]
         if world.main:
             curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
             rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
-        rows += [
-            Row(
-                name=name,
-                label=f"{method}, {label}",
-                open=partial(_open_variant, name),
-                trained=True,
-                runs=world.main,
-                why_not=partial(_no_variant, name),
-            )
-            for name, label in _variants().items()
-        ]
         rows += _history_controls(method, world.main)
         rows.append(_baseline("oracle", ORACLE, why_not=_no_oracle))
         for base in world.unseen_bases:
@@ -182,21 +175,21 @@ class LampSuite(Suite):
         """Compare the method with every baseline and control, and other methods with the main baselines."""
         from personakit.evaluation.results import Claims
 
-        method, variants = world.method, [f"{world.method}, {label}" for label in _variants().values()]
+        method, controls = world.method, [control.label for control in _controls(world).values()]
         plugins = [name for name in plugin_names(PLUGIN_BASELINES) if name in labels]
         others = [*plugins, *world.others]
-        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, TUNED, *variants)
+        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, *controls)
         unseen = {base: (with_base(method, base), with_base(GENERIC, base)) for base in world.unseen_bases}
         return Claims(
             compared=[
                 *((method, other) for other in against),
-                *((variants[-1], other) for other in variants[:-1]),  # what RL adds without the curriculum
+                *((controls[-1], other) for other in controls[1:-1]),  # what RL adds without the curriculum
                 *unseen.values(),
-                *((label, other) for label in others for other in (GENERIC, CONTEXT, TUNED)),
+                *((label, other) for label in others for other in (GENERIC, CONTEXT, *controls[:1])),
                 *((method, label) for label in others),
             ],
             wrong_user=[(label, f"{label}, {OTHER}", f"{label}, {EMPTY}") for label in (method, *others)],
-            gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, TUNED, *variants, method)],
+            gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, *controls, method)],
             transfers={base: (*pair, method, GENERIC) for base, pair in unseen.items()},
         )
 
@@ -213,6 +206,7 @@ class LampSuite(Suite):
 
     def check_rows(self, world: LampWorld, rows: Sequence[Row]) -> None:
         """Raise `UserError` now where a row needs a model that is not there."""
+        from personakit.methods import METHODS
         from personakit.models.open import check_model
 
         names = {row.name for row in rows}
@@ -220,11 +214,10 @@ class LampSuite(Suite):
         if world.main or {"generic", "context", "memory"} & names:
             models += [world.base, *world.unseen_bases]
         for run in world.runs:
-            models += map(str, run.models)
-        for run in world.main:
-            models += [str(run.rewriters[name]) for name in _variants() if name in names]
-            if "context-tuned" in names:
-                models.append(str(run.tuned_context))
+            models += map(str, METHODS[run.method].models(run))
+            if run in world.main:
+                controls = _controls(world)
+                models += [str(run.path(controls[name].folder)) for name in controls if name in names]
         for model in dict.fromkeys(models):
             check_model(model)
 
@@ -347,18 +340,22 @@ def with_base(label: str, base: str) -> str:
 
 def label_of(run: FinishedRun) -> str:
     """Return the label of a run's method."""
-    return {"rpo": "RPO", "popi": "POPI", "pillow": "PILLOW"}.get(run.method, run.method)
+    from personakit.methods import METHODS
+
+    return METHODS[run.method].label
 
 
 def _method_order(run: FinishedRun) -> int:
-    from personakit.config import SCHEMAS
+    from personakit.methods import METHODS
 
-    return list(SCHEMAS).index(run.method)
+    return list(METHODS).index(run.method)
 
 
-def _variants() -> dict[str, str]:
-    """Other trainings of the same method that a run may hold: --baseline name to label."""
-    return {"sft": "SFT only", "sft-continued": "SFT continued", "no-curriculum": "no curriculum"}
+def _controls(world: LampWorld) -> Mapping[str, Control]:
+    """The controls that the method under test may have trained."""
+    from personakit.methods import METHODS
+
+    return METHODS[world.main[0].method].controls if world.main else {}
 
 
 def _baseline(name: str, label: str, **how: Any) -> Row:
@@ -440,16 +437,10 @@ def _open_with_base(base: str, world: LampWorld, run: FinishedRun) -> Any:
     return open_run(run, base=base)
 
 
-def _open_variant(name: str, world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
+def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import OpenOptions
 
-    return open_run(run, base=world.base, rewriter=name)
-
-
-def _open_tuned_context(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_tuned_context
-
-    return open_tuned_context(run)
+    return control.open(run, OpenOptions(base=world.base))
 
 
 def _open_generic(base: str, world: LampWorld, run: None) -> Any:
@@ -467,15 +458,9 @@ def _no_other_user(world: LampWorld) -> str | None:
     return _no_run(world) or ("there is only one user" if one_user else None)
 
 
-def _no_tuned_context(world: LampWorld) -> str | None:
-    missing = any(run.tuned_context is None for run in world.main)
-    reason = "the run did not train it (controls.fine_tuned_context_injection)" if missing else None
-    return _no_run(world) or reason
-
-
-def _no_variant(name: str, world: LampWorld) -> str | None:
-    missing = any(name not in run.rewriters for run in world.main)
-    return _no_run(world) or ("the run did not train it (stages, controls)" if missing else None)
+def _not_trained(control: Control, world: LampWorld) -> str | None:
+    missing = any(run.path(control.folder) is None for run in world.main)
+    return f"the run was not trained with {control.trained_with}" if missing else None
 
 
 def _no_counts(world: LampWorld, *, classes: bool = False) -> str | None:

@@ -301,13 +301,7 @@ class PreferenceSuite(Suite):
 def _runs(options: Options) -> list[FinishedRun]:
     from personakit.methods import newest_run, read_run
 
-    runs = [read_run(folder) for folder in options.runs or [newest_run("popi")]]
-    for run in runs:
-        if run.method != "popi":
-            raise UserError(
-                f"{run.folder}: a run of {run.method}, expected one of popi",
-                hint="`personakit eval lamp` takes runs of every method",
-            )
+    runs = [read_run(folder, "popi") for folder in options.runs or [newest_run("popi")]]
     check_comparable(runs)
     return runs
 
@@ -428,7 +422,7 @@ def _published_name(name: str | None, data: str) -> str | None:
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
     from personakit.methods import open_popi
 
-    return open_popi((run or world.runs[0]).folder).judged(name, world.personas)
+    return open_popi(run or world.runs[0]).judged(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
@@ -440,7 +434,7 @@ def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
     from personakit.methods import open_base, open_popi
 
-    return open_popi((run or world.runs[0]).folder).judged_on(open_base(base), told=summary)
+    return open_popi(run or world.runs[0]).judged_on(open_base(base), told=summary)
 
 
 def _with_and_without_summary(base: str) -> list[Row]:

@@ -442,7 +442,7 @@ def test_a_full_disk_while_answering_a_batch(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr("personakit.cli.batch.os.fsync", refuse)
+    monkeypatch.setattr("personakit.methods.batch.os.fsync", refuse)
     (tmp_path / "b.jsonl").write_text('{"query": "a"}\n')
     done = call("infer", "--batch", "b.jsonl", "--run", tiny_run, "--output", "o")
     assert done.status == 2

@@ -137,4 +137,4 @@ def test_wrong_use_is_one_sentence(call: Call, world: Path, options: list[str], 
 def test_a_run_without_summaries_says_so(call: Call, tiny_run: Path) -> None:
     done = call("infer", "--summary", "--run", tiny_run)
     assert done.status == 2
-    assert "a run of rpo, which has no summaries" in done.err
+    assert "a run of rpo, expected one of popi" in done.err

@@ -1,49 +1,33 @@
-"""What a user types becomes a `Query`: a full LaMP input as it stands, or a bare text wrapped in one."""
+"""Turns what a user types into a `Query`: a full LaMP input as it is, a bare text in a task's wording."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from personakit.data.lamp_formats import build_input, parse_input, recognise_task, search_text, task_format
 from personakit.errors import UserError
 from personakit.records import Query
 
 DEFAULT_TASK = "LaMP_7"
-"""The task of a bare text where nothing else names one: paraphrase it in the user's way."""
-
-
-INSTRUCTION = "instruction"
-"""The task of a request to a run that picks from one pool of prompts (PILLOW): taken as it stands."""
-
-
-def task_of_run(folder: Path, method: str, task: str | None) -> str | None:
-    """Return the task asked for; without one, `INSTRUCTION` where the run picks from a pool of its own."""
-    return INSTRUCTION if task is None and method == "pillow" and (folder / "pool.jsonl").is_file() else task
+"""The task of a bare text where none is named: to paraphrase it in the user's style."""
+INSTRUCTION, PREFERENCE = "instruction", "preference"
+"""The tasks of a request that is taken as it is: to a run with a pool of prompts, and of preference data."""
 
 
 def make_query(text: str, *, task: str | None, id: str = "query", user_id: str = "") -> Query:
     """Return the query that `text` stands for.
 
-    A text worded as one of the benchmark's inputs is taken as it is; any other is put into the wording
-    of `task` (LaMP_7 where none is given).
+    A text in the wording of one of LaMP's tasks is taken as it is; any other is put into the wording of
+    `task` (LaMP_7 where none is given).
 
     Raises:
         UserError: the text is empty, the task is unknown, the input is of another task, or the task's
             wording has several parts (LaMP_1), so that a bare text cannot fill it.
     """
-    from personakit.data.lamp_formats import (
-        build_input,
-        parse_input,
-        recognise_task,
-        search_text,
-        task_format,
-    )
-
-    if task == INSTRUCTION and text.strip():
-        return Query(id, INSTRUCTION, text.strip(), text.strip(), user_id)
     if not text.strip():
         raise UserError(
             "the query is empty, expected a text", hint='for example personakit infer "out of milk"'
         )
+    if task in (INSTRUCTION, PREFERENCE):
+        return Query(id, task, text.strip(), text.strip(), user_id)
     found = recognise_task(text)
     wanted = task_format(task).task if task is not None else found or DEFAULT_TASK
     if found is not None and found != wanted:

@@ -1,4 +1,4 @@
-"""Opens models, and holds the one that was opened last."""
+"""Opens models by name, keeping the last one in memory for the next call that asks for it."""
 
 from __future__ import annotations
 
