@@ -50,7 +50,7 @@ def evaluate(
     if unknown:
         raise UserError(
             f'evaluate: "{min(unknown)}" is not an option of "{suite}"',
-            hint=f"see personakit eval {suite} --help",
+            hint=f"personakit eval {suite} --help lists them",
         )
     if "no_run" in SUITES[suite].options:
         options.setdefault("no_run", not runs)

@@ -98,15 +98,16 @@ def _train(method: str, options: TrainOptions) -> Result:
 
 def _planned(training: Training) -> Result:
     """The settings, the tables of the method's plan, and the memory that each stage needs."""
-    from personakit.cli.estimate import in_json, show_estimates
     from personakit.config import to_yaml
+    from personakit.evaluation.sections import print_sections
+    from personakit.suites.run import request_section
     from personakit.training.memory import in_gb
 
     plan, settings = training.plan(), training.settings
     document = {
         "config": asdict(settings),
         **{each.key: dict(each.values) for each in plan.counts},
-        **({} if plan.requests is None else {"requests": in_json(plan.requests)}),
+        **({} if plan.requests is None else {"requests": [asdict(each) for each in plan.requests]}),
         "memory": [asdict(each) | {"bytes": each.estimate.total} for each in plan.memory],
         "output": None if training.output is None else str(training.output),
     }
@@ -117,7 +118,7 @@ def _planned(training: Training) -> Result:
             if each.values:
                 table(out, each.columns, each.values.items())
         if plan.requests is not None:
-            show_estimates(out, plan.requests)
+            print_sections([request_section(plan.requests)], out)
         if plan.memory:
             columns = ("stage", "model", "device", "memory, estimated")
             rows = [(each.stage, each.model, each.device, in_gb(each.estimate.total)) for each in plan.memory]

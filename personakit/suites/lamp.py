@@ -8,8 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
-from personakit.plugins import BASELINES as PLUGIN_BASELINES
-from personakit.plugins import plugin_names
 from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
 
 if TYPE_CHECKING:
@@ -21,12 +19,11 @@ if TYPE_CHECKING:
     from personakit.evaluation.sections import Section
     from personakit.method import Control
     from personakit.methods import FinishedRun, Surroundings
+    from personakit.methods.baselines import Baseline
     from personakit.models.cost import CostEstimate
     from personakit.tasks import Task
 
-GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
-PROFILE, CONTEXT = "profile mode or mean", "context injection"
-MEMORY, ORACLE = "memory (facts extracted once)", "oracle"
+GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
 EMPTY, OTHER = "empty history", "another user's history"
 
 
@@ -117,17 +114,11 @@ class LampSuite(Suite):
 
     def rows(self, world: LampWorld) -> list[Row]:
         """Return baselines, the method with its controls, unseen base models, other methods."""
+        from personakit.methods.baselines import BASELINES, baselines
+
         method, both = world.method, ("history", "k")
-        rows = [
-            replace(_baseline("generic", GENERIC), required=bool(world.unseen_bases)),
-            _baseline("copy", COPY),
-            _baseline("majority", MAJORITY, why_not=partial(_no_counts, classes=True)),
-            _baseline("profile", PROFILE, why_not=_no_counts, curves=("history",)),
-            _baseline("context", CONTEXT, curves=both),
-            _baseline(
-                "memory", MEMORY, only_if_named="it takes several requests per user; name it with --baseline"
-            ),
-        ]
+        found = baselines()
+        rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
         rows += [
             Row(
                 name=name,
@@ -144,7 +135,7 @@ class LampSuite(Suite):
             curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
             rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
         rows += _history_controls(method, world.main)
-        rows.append(_baseline("oracle", ORACLE, why_not=_no_oracle))
+        rows.append(_baseline_row("oracle", found["oracle"], world))
         for base in world.unseen_bases:
             rows += [
                 Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)),
@@ -155,7 +146,7 @@ class LampSuite(Suite):
                     runs=world.main,
                 ),
             ]
-        rows += [replace(_baseline(name, name), only_if_named="") for name in plugin_names(PLUGIN_BASELINES)]
+        rows += [_baseline_row(name, found[name], world) for name in found if name not in BASELINES]
         for label, runs in world.others.items():
             rows.append(Row(label=label, open=_open_own_base, trained=True, runs=runs, curves=("history",)))
             rows += _history_controls(label, runs)
@@ -174,11 +165,13 @@ class LampSuite(Suite):
     def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
         """Compare the method with every baseline and control, and other methods with the main baselines."""
         from personakit.evaluation.results import Claims
+        from personakit.methods.baselines import BASELINES, baselines
 
         method, controls = world.method, [control.label for control in _controls(world).values()]
-        plugins = [name for name in plugin_names(PLUGIN_BASELINES) if name in labels]
+        plugins = [name for name in baselines() if name not in BASELINES and name in labels]
         others = [*plugins, *world.others]
-        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, *controls)
+        untrained = [baseline.label for baseline in BASELINES.values() if baseline.label != ORACLE]
+        against = (*untrained, *controls)
         unseen = {base: (with_base(method, base), with_base(GENERIC, base)) for base in world.unseen_bases}
         return Claims(
             compared=[
@@ -189,7 +182,7 @@ class LampSuite(Suite):
                 *((method, label) for label in others),
             ],
             wrong_user=[(label, f"{label}, {OTHER}", f"{label}, {EMPTY}") for label in (method, *others)],
-            gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, *controls, method)],
+            gaps=[(row, GENERIC, ORACLE) for row in (*untrained, *controls, method) if row != GENERIC],
             transfers={base: (*pair, method, GENERIC) for base, pair in unseen.items()},
         )
 
@@ -358,13 +351,16 @@ def _controls(world: LampWorld) -> Mapping[str, Control]:
     return METHODS[world.main[0].method].controls if world.main else {}
 
 
-def _baseline(name: str, label: str, **how: Any) -> Row:
-    def open_(world: LampWorld, run: FinishedRun | None) -> Any:
-        from personakit.methods import open_baseline
-
-        return open_baseline(name, world.around)
-
-    return Row(name=name, label=label, open=open_, **how)
+def _baseline_row(name: str, baseline: Baseline, world: LampWorld) -> Row:
+    return Row(
+        name=name,
+        label=baseline.label,
+        open=lambda world, run: baseline.open(world.around),
+        why_not=lambda world: baseline.why_not(world.around),
+        only_if_named=baseline.only_if_named,
+        required=name == "generic" and bool(world.unseen_bases),
+        curves=baseline.curves,
+    )
 
 
 def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
@@ -463,19 +459,6 @@ def _not_trained(control: Control, world: LampWorld) -> str | None:
     return f"the run was not trained with {control.trained_with}" if missing else None
 
 
-def _no_counts(world: LampWorld, *, classes: bool = False) -> str | None:
-    labelled = [task for task in world.examples if world.tasks[task].labels]
-    if classes and not labelled:
-        return "no task has classes"
-    if not all(world.around.train_golds.get(task) for task in labelled):
-        return "the data has no training split to count answers in"
-    return None
-
-
-def _no_oracle(world: LampWorld) -> str | None:
-    return None if world.around.oracle else "the data does not know its users' traits"
-
-
 def _runs(options: Options) -> list[FinishedRun]:
     from personakit.methods import newest_run, read_run
 
@@ -535,7 +518,9 @@ def _surroundings(
         for id in store.query_ids
         if (traits := store.traits(id)) is not None and "oracle" in traits
     }
-    return Surroundings(settings=settings, base=base, train_golds=train_golds, oracle=oracle)
+    return Surroundings(
+        settings=settings, base=base, train_golds=train_golds, oracle=oracle, tasks=tuple(examples)
+    )
 
 
 def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:
