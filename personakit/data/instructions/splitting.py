@@ -39,26 +39,25 @@ def split_instructions(rows: Sequence[Instruction], seed: int) -> tuple[dict[str
 
 
 def _groups(rows: Sequence[Instruction]) -> tuple[list[list[int]], int]:
-    parent = list(range(len(rows)))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
+    """Return the places of the rows of each group, and how many rows belong to the group of an earlier one."""
+    from scipy.sparse import coo_array  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
     questions = NearDuplicates([question(row) for row in rows])
     answers = NearDuplicates([row.output for row in rows])
+    pairs: list[tuple[int, int]] = []
     joined = 0
     for place, row in enumerate(rows):
         found = questions.of(question(row))
         if telling_answer(row):
             found |= answers.of(row.output)
-        earlier = [other for other in found if other < place]
+        earlier = [(place, other) for other in found if other < place]
         joined += bool(earlier)
-        for other in earlier:
-            parent[root(place)] = root(other)
+        pairs += earlier
+    places = tuple(zip(*pairs, strict=True)) or ((), ())
+    edges = coo_array(([1] * len(pairs), places), shape=(len(rows), len(rows)))
+    _, labels = connected_components(edges, directed=False)
     groups: dict[int, list[int]] = {}
-    for place in range(len(rows)):
-        groups.setdefault(root(place), []).append(place)
+    for place, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(place)
     return list(groups.values()), joined
