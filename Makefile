@@ -16,7 +16,7 @@ DEMO := runs/demo
 SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format nano bench docs FORCE
+.PHONY: help demo test test-all lint format nano bench docs release FORCE
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev ## every side-by-side measurement of benchmarks/
 
 docs: $(VENV)/.installed ## write the generated pages again
 	$(BIN)/python -m personakit.cli.reference > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
+
+release: $(VENV)/.dev ## build wheel and sdist; check that the wheel runs without the checkout
+	PYTHON=$(BIN)/python TORCH='$(TORCH)' scripts/release.sh
 
 # The stamps: an install is done once, and again where pyproject.toml or TORCH has changed.
 $(VENV)/.torch: FORCE
