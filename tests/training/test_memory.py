@@ -195,9 +195,7 @@ def test_what_cannot_be_lowered_is_not_proposed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="calibrated on Linux")
-@pytest.mark.parametrize(
-    "case", ["SFT, 2 rows", pytest.param("SFT, 8 rows, gradient checkpointing", marks=pytest.mark.extended)]
-)
+@pytest.mark.parametrize("case", ["SFT, 2 rows", "SFT, 8 rows, gradient checkpointing"])
 def test_the_estimate_is_near_the_measured_peak(case: str, forked: ForkServer) -> None:
     benchmark = str(ROOT / "benchmarks" / "memory.py")
     script = f"import runpy; runpy.run_path({benchmark!r}, run_name='__main__')"
