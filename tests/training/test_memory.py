@@ -116,6 +116,18 @@ def test_what_each_setting_does() -> None:
     assert of(decoded_rows=10_000).total == plain.weights + plain.optimizer + of(decoded_rows=10_000).cache
 
 
+def test_no_shape_is_taken_for_one_that_was_counted_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_counted", {})
+    shapes: list[dict[str, Any]] = [{}, {"rows": 3}, {"length": 40}, {"scored": 5}, {"dtype": "bfloat16"}]
+    shapes += [{"lora_rank": 2}, {"lora_rank": 2, "lora_targets": ("q_proj",)}]
+    works = [(LLAMA, Workload(**{"rows": 2, "length": 32} | shape)) for shape in shapes]
+    works.append((LlamaConfig(**SMALL | {"num_hidden_layers": 2}), Workload(rows=2, length=32)))
+    together = [estimate_memory(*work) for work in works]
+    for work, estimate in zip(works, together, strict=True):
+        memory._counted.clear()
+        assert estimate_memory(*work) == estimate
+
+
 def test_the_fraction_of_a_shared_prefix() -> None:
     assert shared_fraction(1024, 64, 8) == pytest.approx(1 / 5.667, rel=1e-3)  # FIELD: dense/needed
     assert shared_fraction(1024, 64, 1) == 1.0
