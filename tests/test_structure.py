@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import resource
 import subprocess
@@ -265,6 +266,7 @@ def test_commands_in_the_pages_exist_with_their_options(page: Path) -> None:
                 assert word.split("=")[0] in known[path], line
 
 
+@functools.cache
 def options_of(path: tuple[str, ...]) -> set[str]:
     """The options of one command."""
     import typer
