@@ -223,7 +223,7 @@ def _pairs(
     settings = run.settings
     count = token_counter(settings.model)
     room = _room([settings.model, *bases])
-    told = settings.data.signal_tokens if "history" in rows else settings.joint.summary_tokens
+    told = settings.data.signal_tokens if "history" in rows else settings.joint.max_summary_tokens
     wording = wording_for(store.task)
     skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
     users = []

@@ -145,7 +145,7 @@ def _updated(request: SummaryRequest, opened: OpenRun, person: PreferenceUser, o
 
 
 def _mind_length(opened: OpenRun, summary: str) -> None:
-    cap = opened.settings.joint.summary_tokens
+    cap = opened.settings.joint.max_summary_tokens
     tokens = opened.summariser().model.count_tokens(summary)
     if tokens > cap:
         note(f"the summary has {tokens} tokens, those of this run {cap} at most; it is used as it is")

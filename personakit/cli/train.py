@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,7 +108,7 @@ def _train(method: str, request: _Request) -> Result:
     from personakit.training.progress import choose_progress
     from personakit.training.run import Run
 
-    run = Run.create(output, method, asdict(settings), settings.seed, resume=request.resume)
+    run = Run.create(output, method, settings, settings.seed, resume=request.resume)
     with resumable(f"personakit train {method} --output {run.folder} --resume"), run:
         train(settings, run, choose_progress(quiet=request.quiet or not is_first()))
     note(f"next: {then} --run {run.folder}")
@@ -134,11 +134,11 @@ def _opened(method: str, settings: Any) -> tuple[Callable[..., Any], str]:
 
 def _settings(method: str, request: _Request, resumed: Path | None) -> Any:
     """The named config, or, for a run that goes on and is told nothing else, the run's own."""
-    from personakit.config import SCHEMAS, find_config, load
+    from personakit.config import SCHEMAS, find_config, load, load_saved
 
     schema, overrides = SCHEMAS[method], request.overrides or []
     if resumed is not None and request.config is None and (resumed / "config.yaml").is_file():
-        return load(schema, resumed / "config.yaml", overrides)
+        return load_saved(schema, resumed / "config.yaml", overrides)
     return load(schema, find_config(request.config or "lamp-mini", method), overrides)
 
 

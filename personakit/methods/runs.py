@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from personakit.config import SCHEMAS, load
+from personakit.config import SCHEMAS, load_saved
 from personakit.errors import UserError
 from personakit.training import run as runs
 
@@ -87,4 +87,4 @@ def read_run(folder: Path) -> FinishedRun:
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
             hint=f"personakit train {method} --output {folder} --resume goes on with it",
         )
-    return FinishedRun(folder, method, seed, load(SCHEMAS[method], folder / "config.yaml"))
+    return FinishedRun(folder, method, seed, load_saved(SCHEMAS[method], folder / "config.yaml"))

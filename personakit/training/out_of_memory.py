@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from personakit.errors import RunError
 from personakit.training.memory import Workload, available_memory, in_gb
 
-# The stages' settings; rows are batch_size where a stage takes its whole batch at once.
 _NAMES = {
-    "rows": "batch_size or micro_batch_size",
+    "rows": "per_device_train_batch_size",
     "length": "max_length",
     "gradient_checkpointing": "gradient_checkpointing",
     "group": "num_generations",
-    "lora_rank": "lora_rank",
-    "four_bit": "four_bit",
+    "r": "lora.r",
+    "load_in_4bit": "lora.load_in_4bit",
 }
 
 
@@ -26,7 +25,7 @@ def out_of_memory(workload: Workload, stage: str, names: Mapping[str, str] | Non
     """Turn running out of memory inside the block into a `RunError` that says what to lower, in order.
 
     Understood are torch's on CUDA, its allocator's on a CPU, and Python's. `names` says how the user knows
-    what can be lowered (the keys of `_NAMES`), such as {"rows": "sft.batch_size"}.
+    what can be lowered (the keys of `_NAMES`), such as {"rows": "sft.per_device_train_batch_size"}.
     """
     try:
         yield
@@ -53,17 +52,17 @@ def _levers(work: Workload, names: Mapping[str, str]) -> list[str]:
     name = _NAMES | dict(names)
     levers = []
     if work.rows > 1:
-        levers.append(f"lower {name['rows']} (more accumulation keeps the global batch as it is)")
+        levers.append(f"lower {name['rows']} (with more gradient_accumulation_steps the global batch stays)")
     if not work.gradient_checkpointing:
         levers.append(f"set {name['gradient_checkpointing']}=true (about a third slower)")
     if work.decoded_rows > 1:
         levers.append(f"lower {name['group']}")
     levers.append(f"lower {name['length']} (now {work.length} tokens)")
-    if not work.lora_rank:
-        levers.append(f"set {name['lora_rank']}=16 (an adapter needs no optimizer state for the rest)")
-    elif work.device == "cuda" and not work.four_bit and work.sharding == "none":
+    if not work.lora.r:
+        levers.append(f"set {name['r']}=16 (an adapter needs no optimizer state for the rest)")
+    elif work.device == "cuda" and not work.lora.load_in_4bit and work.sharding == "none":
         levers.append(
-            f"set {name['four_bit']}=true (the weights under the adapter in a quarter of the memory)"
+            f"set {name['load_in_4bit']}=true (the weights under the adapter in a quarter of the memory)"
         )
     if work.devices > 1 and work.sharding == "none":
         levers.append("launch with configs/accelerate/fsdp2.yaml, which cuts the model into pieces")
