@@ -59,7 +59,8 @@ def ending_of(error: BaseException) -> Ending:
     if isinstance(error, MemoryError) or _is_cuda_out_of_memory(error):
         return Ending(
             "error: out of memory",
-            "a smaller sft.batch_size with more sft.accumulation, or a smaller --limit, needs less",
+            "a smaller sft.per_device_train_batch_size with more sft.gradient_accumulation_steps, or a "
+            "smaller --limit, needs less",
             FAILED,
         )
     first = (str(error).strip().splitlines() or ["no message"])[0]

@@ -39,7 +39,7 @@ def spread(store: S, limit: int | None) -> S:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's, such as sft.steps=100."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's: sft.max_steps=100."),
 ]
 Run = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; by default the newest.")

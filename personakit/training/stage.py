@@ -13,6 +13,8 @@ from personakit.training.processes import process_count
 from personakit.training.progress import Progress, Silent
 from personakit.training.run import Run
 
+TooLong = Literal["error", "cut"]
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -29,7 +31,7 @@ class Stage:
     """The adapter; r = 0 trains all weights, and merges an adapter that the model has already."""
     max_length: int = 1024
     """Longest row in tokens, prompt and answer together."""
-    too_long: Literal["error", "cut"] = "error"
+    too_long: TooLong = "error"
     """What to do with a longer one: refuse it, or cut the middle out of its prompt."""
     group_by_length: bool = True
     """Whether batches are made of rows of similar length."""

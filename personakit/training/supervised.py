@@ -30,7 +30,7 @@ from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
 from personakit.training.schedule import Schedule, make_schedule
-from personakit.training.stage import Stage, check_stage, train_batch_size
+from personakit.training.stage import Stage, TooLong, check_stage, train_batch_size
 from personakit.training.weights import Trainable, load_trainable
 
 __all__ = ["Finetuned", "PromptCompletion", "examples_fingerprint", "finetune"]
@@ -75,8 +75,8 @@ def finetune(
     keep_quiet()
     precision = decide_and_record(stage)
     start = load_trainable(model, stage.lora, precision)
-    rows, labels, cut = _tokenized(start.tokenizer, examples, stage)
-    judged = _tokenized(start.tokenizer, evaluation, stage)[:2]
+    rows, labels, cut = _tokenized(start.tokenizer, examples, stage.max_length, stage.too_long)
+    judged = _tokenized(start.tokenizer, evaluation, stage.max_length, stage.too_long)[:2]
     schedule = make_schedule(
         [len(row) for row in rows],
         batch_size=train_batch_size(settings),
@@ -115,19 +115,19 @@ def examples_fingerprint(examples: Sequence[PromptCompletion]) -> str:
 
 
 def _tokenized(
-    tokenizer: Any, examples: Sequence[PromptCompletion], stage: Stage
+    tokenizer: Any, examples: Sequence[PromptCompletion], max_length: int, too_long: TooLong = "error"
 ) -> tuple[list[list[int]], list[list[int]], int]:
     """Token ids, labels (-100 on the prompt), and how many prompts were cut."""
     prompts = encode_prompts(tokenizer, [example.prompt for example in examples])
     answers = encode_answers(tokenizer, [example.completion for example in examples])
     rows, labels, cut = [], [], 0
     for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1):
-        room = stage.max_length - len(answer)
+        room = max_length - len(answer)
         if len(prompt) > room:
-            if stage.too_long == "error" or room < 1:
+            if too_long == "error" or room < 1:
                 raise UserError(
                     f"example {number} has {len(prompt)} + {len(answer)} tokens (prompt + answer), "
-                    f"expected at most {stage.max_length}",
+                    f"expected at most {max_length}",
                     hint="raise max_length, shorten the history, or set too_long=cut",
                 )
             prompt = cut_middle(prompt, room)

@@ -20,7 +20,9 @@ torch.set_num_threads(1)
 from popi.codes import users, with_summary
 import trl, peft
 from personakit.popi import trainer
-from personakit.popi.joint import JointSettings, train_jointly
+from personakit.config.train_popi import JointSettings
+from personakit.popi.joint import train_jointly
+from training.staging import staged
 from personakit.training import watch
 from personakit.training.run import Run
 
@@ -52,7 +54,8 @@ def attempt(kind, name, resume=False, death=None, step=None):
         if death is not None:
             death(step)
         with Run.create(root / kind / name, "popi", settings, 1, resume=resume) as run:
-            train_jointly(base, users(), with_summary, JointSettings(**settings), run, "joint")
+            placed = staged(JointSettings, run, "joint", group_by_length=False, **settings)
+            train_jointly(base, users(), with_summary, *placed)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (kind, name, status)
@@ -76,17 +79,17 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 def test_killed_and_resumed_adapters_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
     settings = {
         "max_steps": 10,
-        "batch_size": 4,
-        "micro_batch_size": 2,
-        "summaries": 3,
-        "pairs": 3,
-        "summary_tokens": 3,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "num_summaries": 3,
+        "num_pairs": 3,
+        "max_summary_tokens": 3,
         "learning_rate": 1e-2,
         "generator_learning_rate": 1e-2,
-        "lora_rank": 4,
+        "r": 4,
         "lora_dropout": 0.1,  # random numbers must be taken up where they were
         "alternate_every": 3,  # a checkpoint falls amidst a turn of the generator's
-        "checkpoint_every": 4,
+        "save_steps": 4,
         "max_length": 64,
         "device": "cpu",
     }

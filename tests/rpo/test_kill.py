@@ -103,10 +103,21 @@ attempt("killed", "--resume")
 def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    settings = [f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "lora.rank=0"]
-    settings += ["sft.steps=25", "sft.batch_size=2", "sft.checkpoint_every=10", "decoding.max_new_tokens=4"]
-    settings += ["rl.steps=8", "rl.batch_size=2", "rl.generations=2", "rl.max_tokens=8", "rl.beta=0.05"]
-    settings += ["rl.checkpoint_every=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
+    settings = [f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "lora.r=0"]
+    settings += [
+        "sft.max_steps=25",
+        "sft.per_device_train_batch_size=2",
+        "sft.save_steps=10",
+        "decoding.max_new_tokens=4",
+    ]
+    settings += [
+        "rl.max_steps=8",
+        "rl.per_device_train_batch_size=4",
+        "rl.num_generations=2",
+        "rl.max_completion_length=8",
+        "rl.beta=0.05",
+    ]
+    settings += ["rl.save_steps=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
     settings += ["stages=all", "rl.curriculum.first=1", "controls.without_curriculum=true"]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(settings)],

@@ -19,6 +19,8 @@ import torch
 torch.set_num_threads(1)
 from models.tiny import WORDS, sentences
 import trl, peft
+from personakit.config.training import TrainingSettings
+from training.staging import staged
 from personakit.training import supervised, watch
 from personakit.training.run import Run
 
@@ -47,13 +49,13 @@ def die_before_stage_is_marked(step):
 
 def attempt(kind, name, resume=False, death=None, step=None):
     # Random numbers (LoRA's dropout) must be taken up where they were.
-    settings = shared | ({"lora_rank": 4, "lora_dropout": 0.1} if kind == "lora" else {})
+    settings = shared | ({"r": 4, "lora_dropout": 0.1} if kind == "lora" else {})
     child = os.fork()
     if child == 0:
         if death is not None:
             death(step)
         with Run.create(root / kind / name, "rpo", settings, 1, resume=resume) as run:
-            supervised.finetune(base, examples, supervised.SupervisedSettings(**settings), run, "sft")
+            supervised.finetune(base, examples, *staged(TrainingSettings, run, "sft", **settings))
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (kind, name, status)
@@ -76,10 +78,10 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_resumed_weights_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
     settings = {
-        "epochs": 2.3,  # 23 steps: the kills fall in both epochs
-        "batch_size": 4,
-        "log_every": 2,
-        "checkpoint_every": 4,
+        "num_train_epochs": 2.3,  # 23 steps: the kills fall in both epochs
+        "per_device_train_batch_size": 4,
+        "logging_steps": 2,
+        "save_steps": 4,
         "device": "cpu",
     }
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])

@@ -24,7 +24,7 @@ from personakit.training.run import Run, find_runs, newest_run
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
 LAUNCH += ["--config_file", str(launch_files()["accelerate/ddp"])]
-SETTINGS = ["lora.rank=0", "sft.batch_size=2", "sft.checkpoint_every=10", "decoding.max_new_tokens=4"]
+SETTINGS = ["lora.r=0", "sft.per_device_train_batch_size=2", "sft.save_steps=10", "decoding.max_new_tokens=4"]
 SETTINGS += ["stages=sft"]
 
 
@@ -55,7 +55,7 @@ def test_a_run_on_two_processes_killed_and_resumed_ends_as_if_left_alone(
     inputs: list[str], tmp_path: Path
 ) -> None:
     alone, killed, cache = tmp_path / "alone", tmp_path / "killed", tmp_path / "cache"
-    settings = [*inputs, "sft.steps=40"]
+    settings = [*inputs, "sft.max_steps=40"]
     first = launched(*settings, "--output", str(alone), cache=cache)
     out, err = first.communicate(timeout=200)
     assert first.returncode == 0, err[-3000:]
