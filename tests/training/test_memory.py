@@ -181,7 +181,7 @@ def test_running_out_is_one_sentence_with_what_to_lower(allocate: Any, asked: st
     assert message.startswith(f'stage "grpo" ran out of memory on this machine: {asked}, and ')
     assert "16 rows of up to 1024 tokens" in message
     order = [
-        "lower rl.rows",
+        "lower rl.per_device_train_batch_size",
         "gradient_checkpointing=true",
         "lower max_length",
         "lora.r=16",

@@ -127,7 +127,7 @@ def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -
     with pytest.raises(UserError, match=r"pair 2 has 50 \+ 3 tokens.*expected at most 30"):
         train(tiny_folder, tmp_path / "b", long, max_length=30)
     assert train(tiny_folder, tmp_path / "c", long, max_length=30, too_long="cut").cut == 1
-    with pytest.raises(UserError, match="has no pairs"):
+    with pytest.raises(UserError, match="has no preference pairs"):
         train(tiny_folder, tmp_path / "d", [])
     adapter = make_adapter(tiny_folder, tmp_path / "adapter")
     with pytest.raises(UserError, match=r"adapter of rank 4, and lora\.r is 8"):
