@@ -29,6 +29,8 @@ _STAGE = {
     "schedule": "lr_scheduler_type",
     "warmup_share": "warmup_ratio",
     "checkpoint_every": "save_steps",
+}
+_EARLY_STOP = {
     "early_stop.metric": "metric_for_best_model",
     "early_stop.patience": "early_stopping_patience",
     "early_stop.minimum_change": "early_stopping_threshold",
@@ -43,8 +45,8 @@ def _group(name: str, renamed: Mapping[str, str]) -> dict[str, str]:
 RENAMED: dict[type[Any], dict[str, str]] = {
     TrainRPO: {
         **_LORA,
-        **_group("sft", _STAGE),
-        **_group("rl", _STAGE),
+        **_group("sft", _STAGE | _EARLY_STOP),
+        **_group("rl", _STAGE | _EARLY_STOP),
         "rl.generations": "rl.num_generations",
         "rl.max_tokens": "rl.max_completion_length",
         "rl.vllm": "rl.vllm_mode",
@@ -96,8 +98,9 @@ def refuse_old_keys(schema: type[Any], given: Mapping[str, Any], *, place: str) 
     changed = _CHANGED.get(names[old[0]], _CHANGED.get(names[old[0]].rpartition(".")[2]))
     others = ", ".join(f"{key} is {names[key]}" for key in old[1:])
     hint = "; ".join(part for part in (changed, others and f"likewise {others}") if part)
+    where = "" if place.startswith(f"{old[0]}=") else f"{place}: "
     raise UserError(
-        f"{place}: {old[0]} is now called {names[old[0]]}",
+        f"{where}{old[0]} is now called {names[old[0]]}",
         hint=hint or "personakit config show prints every key",
     )
 
@@ -124,7 +127,7 @@ def _converted(schema: type[Any], key: str, old: Mapping[str, Any]) -> Any:
     """The value of an old key, where its unit changed too."""
     value = old[key]
     if key.endswith("early_stop.mode"):
-        return value == "max"
+        return None if old.get(key.replace("mode", "metric")) is None else value == "max"
     if schema is TrainRPO and key == "rl.batch_size":
         return value * old.get("rl.generations", TrainRPO().rl.num_generations)
     return value

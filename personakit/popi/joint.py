@@ -31,7 +31,6 @@ from personakit.popi.rows import (
 from personakit.popi.schedule import check_joint, trained_roles
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
     TrainedOn,
     common_arguments,
     decide_and_record,
@@ -44,7 +43,7 @@ from personakit.training.memory import sharding_of_launch
 from personakit.training.precision import Precision
 from personakit.training.progress import Staged
 from personakit.training.reference import TokenRow, reference_logps
-from personakit.training.stage import Stage, check_stage, train_batch_size
+from personakit.training.stage import Stage, StageMetrics, check_stage, train_batch_size
 from personakit.training.weights import Trainable, is_adapted, load_trainable
 
 __all__ = ["SummarisedUser", "WithSummary", "train_jointly"]

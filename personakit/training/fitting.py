@@ -19,13 +19,13 @@ from typing import Any
 from personakit.config.training import TrainingSettings
 from personakit.training.checkpoints import newest_complete
 from personakit.training.early_stop import EarlyStopState, TargetWatch
-from personakit.training.memory import Workload, plan_memory, sharding_of_launch, shared_fraction
-from personakit.training.out_of_memory import out_of_memory
+from personakit.training.memory import Workload, sharding_of_launch, shared_fraction
+from personakit.training.out_of_memory import out_of_memory, plan_memory
 from personakit.training.precision import Precision, decide_precision
 from personakit.training.processes import from_first, process_count, wait_for_all
 from personakit.training.progress import Staged
 from personakit.training.sharing import share
-from personakit.training.stage import Stage
+from personakit.training.stage import Stage, StageMetrics
 from personakit.training.weights import Trainable, is_adapted, remove_checkpoints, save_result
 
 
@@ -47,16 +47,6 @@ class Finetuned:
     """With an early stop: the step whose weights these are."""
     best_value: float | None = None
     """With an early stop: its metric at that step."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageMetrics:
-    """How a stage is measured: which metrics go where, and how tokens are counted."""
-
-    rename: Callable[[str], str | None]
-    """From the trainer's name of a metric to ours; None leaves it out."""
-    tokens: Callable[[int, Any], int]
-    """Tokens trained on after a step, given the trainer's state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
     TrainedOn,
     common_arguments,
     decide_and_record,
@@ -37,7 +36,7 @@ from personakit.training.precision import Precision
 from personakit.training.processes import process_count
 from personakit.training.rollouts import Prompt, RewardDesk, RewardFunction, RolloutLog
 from personakit.training.schedule import make_schedule
-from personakit.training.stage import Stage, check_stage
+from personakit.training.stage import Stage, StageMetrics, check_stage
 from personakit.training.vllm import require_vllm, vllm_arguments
 from personakit.training.weights import (
     Trainable,

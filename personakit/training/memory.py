@@ -9,15 +9,12 @@ show (what a backward pass holds for a moment, what malloc leaves in pieces) is 
 from __future__ import annotations
 
 import copy
-import sys
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from personakit.config.training import LoraSettings, all_weights
-from personakit.training.run import Run
 
 Sharding = Literal["none", "fsdp", "zero3"]
 
@@ -168,30 +165,6 @@ def available_memory(device: str) -> int:
     if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
         free = min(free, int(text) - int(used.read_text()))
     return max(free, 0)
-
-
-def plan_memory(
-    config: Any, workload: Workload, run: Run, stage: str, names: Mapping[str, str] | None = None
-) -> MemoryEstimate:
-    """Estimate, record it in run.json beside what there is, and warn on stderr where it will not fit.
-
-    To be called before the weights are on the device. `names` as in `out_of_memory`.
-    """
-    from personakit.training.out_of_memory import first_lever
-
-    estimate, free = estimate_memory(config, workload), available_memory(workload.device)
-    # Processes on CPUs share the machine's memory; each GPU is its process's own.
-    needed = estimate.total * (workload.devices if workload.device == "cpu" else 1)
-    record = dict(run.facts.get("memory", {}))
-    record[stage] = asdict(estimate) | {"total": estimate.total, "available": free}
-    run.record(memory=record)
-    if needed > free and run.writes:
-        print(
-            f'warning: stage "{stage}" will need about {in_gb(needed)}, and {in_gb(free)} are free: '
-            f"{first_lever(workload, names)}",
-            file=sys.stderr,
-        )
-    return estimate
 
 
 def in_gb(count: float) -> str:

@@ -20,7 +20,6 @@ from personakit.models.environment import keep_quiet
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
     TrainedOn,
     common_arguments,
     decide_and_record,
@@ -35,7 +34,7 @@ from personakit.training.processes import from_first
 from personakit.training.progress import Staged
 from personakit.training.reference import TokenRow, reference_logps
 from personakit.training.schedule import Schedule, make_schedule
-from personakit.training.stage import Stage, check_stage, train_batch_size
+from personakit.training.stage import Stage, StageMetrics, check_stage, train_batch_size
 from personakit.training.weights import Trainable, load_trainable
 
 _METRICS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -51,6 +52,16 @@ class Stage:
         """Return what the model card says the stage was trained with."""
         call = {"max_length": self.max_length, "too_long": self.too_long, "max_tokens": self.max_tokens}
         return asdict(settings) | asdict(self.lora) | call
+
+
+@dataclass(frozen=True, slots=True)
+class StageMetrics:
+    """How a stage is measured: which metrics go where, and how tokens are counted."""
+
+    rename: Callable[[str], str | None]
+    """From the trainer's name of a metric to ours; None leaves it out."""
+    tokens: Callable[[int, Any], int]
+    """Tokens trained on after a step, given the trainer's state."""
 
 
 def check_stage(settings: TrainingSettings, stage: Stage, *, evaluates: bool = False) -> None:

@@ -17,7 +17,6 @@ from personakit.models.environment import keep_quiet
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
     TrainedOn,
     common_arguments,
     decide_and_record,
@@ -30,7 +29,7 @@ from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
 from personakit.training.schedule import Schedule, make_schedule
-from personakit.training.stage import Stage, TooLong, check_stage, train_batch_size
+from personakit.training.stage import Stage, StageMetrics, TooLong, check_stage, train_batch_size
 from personakit.training.weights import Trainable, load_trainable
 
 __all__ = ["Finetuned", "PromptCompletion", "examples_fingerprint", "finetune"]

@@ -10,10 +10,10 @@ from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
 from personakit.training.early_stop import EarlyStopState, TargetWatch
-from personakit.training.fitting import StageMetrics
 from personakit.training.processes import wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
+from personakit.training.stage import StageMetrics
 
 _EVALUATED = "eval_"
 #: What the bar shows of a line of metrics, where the stage has it.

@@ -15,15 +15,15 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, Qwen3
 
 from personakit.config.training import LoraSettings
 from personakit.errors import RunError
-from personakit.training import memory
+from personakit.training import out_of_memory as levers
 from personakit.training.memory import (
+    MemoryEstimate,
     Workload,
     available_memory,
     estimate_memory,
-    plan_memory,
     shared_fraction,
 )
-from personakit.training.out_of_memory import first_lever, out_of_memory
+from personakit.training.out_of_memory import first_lever, out_of_memory, plan_memory
 from personakit.training.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_activations_are_what_autograd_keeps() -> None:
 def test_what_each_setting_does() -> None:
     base: dict[str, Any] = {"rows": 8, "length": 256}
 
-    def of(**changes: Any) -> memory.MemoryEstimate:
+    def of(**changes: Any) -> MemoryEstimate:
         return estimate_memory(LLAMA, Workload(**base | changes))
 
     plain = of()
@@ -131,11 +131,11 @@ def test_the_plan_is_recorded_and_told_only_where_it_does_not_fit(
     with Run.create(tmp_path / "a", "rpo", {}, 0) as run:
         estimate = plan_memory(LLAMA, work, run, "sft")
         assert capsys.readouterr().err == ""
-        monkeypatch.setattr(memory, "available_memory", lambda device: estimate.total - 1)
-        plan_memory(LLAMA, work, run, "dpo", {"rows": "sft.per_device_train_batch_size"})
+        monkeypatch.setattr(levers, "available_memory", lambda device: estimate.total - 1)
+        plan_memory(LLAMA, work, run, "dpo")
     told = capsys.readouterr().err
     assert told.startswith('warning: stage "dpo" will need about 0.0')
-    assert "are free: lower sft.per_device_train_batch_size" in told
+    assert "are free: lower per_device_train_batch_size" in told
     recorded = json.loads((tmp_path / "a" / "run.json").read_text())["memory"]
     assert recorded["sft"]["total"] == estimate.total
     assert recorded["dpo"]["available"] == estimate.total - 1
@@ -172,16 +172,13 @@ def refused_by_cuda() -> None:
 )
 def test_running_out_is_one_sentence_with_what_to_lower(allocate: Any, asked: str) -> None:
     work = Workload(rows=16, length=1024, decoded_rows=16)
-    with (
-        pytest.raises(RunError) as caught,
-        out_of_memory(work, "grpo", {"rows": "rl.per_device_train_batch_size"}),
-    ):
+    with pytest.raises(RunError) as caught, out_of_memory(work, "grpo"):
         allocate()
     message, hint = caught.value.message, caught.value.hint
     assert message.startswith(f'stage "grpo" ran out of memory on this machine: {asked}, and ')
     assert "16 rows of up to 1024 tokens" in message
     order = [
-        "lower rl.per_device_train_batch_size",
+        "lower per_device_train_batch_size",
         "gradient_checkpointing=true",
         "lower max_length",
         "lora.r=16",
