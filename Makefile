@@ -13,12 +13,13 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 DEMO := runs/demo
+SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format nano bench docs FORCE
+.PHONY: help demo test test-all lint format nano bench docs release FORCE
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.installed ## train, evaluate and run the built-in pair; a few minutes on two cores
 	rm -rf $(DEMO)
@@ -28,7 +29,10 @@ demo: $(VENV)/.installed ## train, evaluate and run the built-in pair; a few min
 	@echo "report: $(DEMO)/eval/report.html"
 
 test: $(VENV)/.dev ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+	$(SUITE) -m 'not extended' $(PYTEST)
+
+test-all: $(VENV)/.dev ## the test suite, with every shipped configuration, further architectures and launchers
+	$(SUITE) $(PYTEST)
 
 lint: $(VENV)/.dev ## style, types, and which room may import which
 	$(BIN)/ruff check .
@@ -48,6 +52,9 @@ bench: $(VENV)/.dev ## every side-by-side measurement of benchmarks/
 
 docs: $(VENV)/.installed ## write the generated pages again
 	$(BIN)/python -m personakit.cli.reference > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
+
+release: $(VENV)/.dev ## build wheel and sdist; check that the wheel runs without the checkout
+	PYTHON=$(BIN)/python TORCH='$(TORCH)' scripts/release.sh
 
 # The stamps: an install is done once, and again where pyproject.toml or TORCH has changed.
 $(VENV)/.torch: FORCE

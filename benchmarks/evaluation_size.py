@@ -127,12 +127,13 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
     from personakit.baselines import ContextInjection, CopyInput, Generic
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.leaks import find_leaks
-    from personakit.evaluation.measurements import facts_of
-    from personakit.evaluation.report import write_report
+    from personakit.evaluation.measurements import costs_of, facts_of
+    from personakit.evaluation.report import PageOptions, write_report
     from personakit.evaluation.results import Claims, compute_results, write_results
     from personakit.evaluation.runner import evaluate
     from personakit.evaluation.users import user_gains, users_document
     from personakit.retrieval import open_retriever
+    from personakit.suites import SUITES
     from personakit.tasks import get_task
 
     spent: dict[str, tuple[float, float]] = {}
@@ -166,10 +167,13 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
     results |= {"users": users_document(gains)}
     write_results(folder / "eval", results)
     page = folder / "eval" / "report.html"
-    timed(
-        "report",
-        lambda: write_report(page, results, log, title="evaluation_size", shown=[row.method for row in rows]),
-    )
+    options = PageOptions("evaluation_size", shown=[row.method for row in rows])
+
+    def report() -> Path:
+        sections = SUITES["lamp"].sections(results, costs_of(log))
+        return write_report(page, results, sections, log, options)
+
+    timed("report", report)
     return {
         "spent": spent,
         "leaks": len(leaks),

@@ -24,13 +24,14 @@ from personakit.baselines import ContextInjection
 from personakit.contracts import Personalizer
 from personakit.data import open_examples
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.measurements import facts_of
+from personakit.evaluation.measurements import costs_of, facts_of
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import evaluate
-from personakit.evaluation.table import print_results
+from personakit.evaluation.sections import print_sections
 from personakit.files import write_text
 from personakit.methods import FinishedRun, offer_runs, open_base, open_run, read_run
 from personakit.retrieval import open_retriever
+from personakit.suites import SUITES
 from personakit.tasks import get_task
 
 RESULTS = Path(__file__).parent / "results"
@@ -81,7 +82,7 @@ def main() -> None:
     claims = Claims(compared=[("context, PILLOW", "context, BM25"), ("RPO, PILLOW", "RPO, BM25")])
     results = compute_results(log, {task: facts_of(each) for task, each in tasks.items()}, claims)
     out = Console(file=io.StringIO(), width=110, markup=False, highlight=False)
-    print_results(results, out)
+    print_sections(SUITES["lamp"].sections(results, costs_of(log)), out)
     assert isinstance(out.file, io.StringIO)
     print(out.file.getvalue())
     write_text(RESULTS / f"{options.name}.txt", out.file.getvalue())

@@ -1,6 +1,6 @@
 """Reading an 800 MB LaMP file: personakit's stream into memory-mapped Arrow against `json.load`.
 
-    python benchmarks/read_lamp.py [--split user|time] [--queries 12500] [--repeats 3]
+    python benchmarks/read_lamp.py [--split user|time] [--queries 12500] [--repeats 3]    (needs `ijson`)
 
 Makes a LaMP-4-shaped train file in a temporary folder (12,500 queries of about 205 items, as in
 LaMP-4's time split; five queries of a user share a profile) and reads it in processes of their own,
@@ -21,6 +21,14 @@ Last table, on two cores that a training shared (load average 5; CPU seconds cou
     personakit, first time          6.24   0.90    6.42   0.98      197
     personakit, every example       6.09   0.88    6.08   0.93       79
     personakit, opened again        0.28   0.04    0.28   0.04       64
+Against ijson (elements alone, and a conversion that takes its elements one by one), `--queries 3200`:
+
+    user split, 197 MB           seconds  ratio   cpu s  ratio  peak MB
+    json.load                       3.09   1.00    0.92   1.00      600
+    personakit, elements alone      1.07   0.35    0.30   0.32       27
+    ijson, elements alone           2.09   0.67    0.62   0.67       15
+    ijson, first time              18.80   6.08    6.27   6.82      213
+    personakit, first time          5.37   1.74    1.86   2.02      209
 """
 
 from __future__ import annotations
@@ -47,10 +55,33 @@ start, cpu = time.perf_counter(), time.process_time()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(time.perf_counter() - start, time.process_time() - cpu, peak)
 """
+_WITH_IJSON = """
+import ijson, itertools, os
+from personakit.data import convert, open_examples
+from personakit.data.arrow_profiles import checked_batch
+os.environ["PERSONAKIT_CACHE"] += "-ijson"
+def batches(questions, checks):
+    elements = ijson.items(questions.open("rb"), "item")
+    while some := [checks.example(each) for each in itertools.islice(elements, 64)]:
+        yield checked_batch(some, checks.format, user_ids=checks.has_user_ids)
+convert._batches = batches
+"""
 _PROGRAMS = {
     "json.load": (
         "import json",
         "with open(sys.argv[1] + '/train_questions.json') as handle: loaded = json.load(handle)",
+    ),
+    "personakit, elements alone": (
+        "from pathlib import Path; from personakit.data.json_stream import stream_list",
+        "for element in stream_list(Path(sys.argv[1] + '/train_questions.json')): pass",
+    ),
+    "ijson, elements alone": (
+        "import ijson; assert ijson.backend == 'yajl2_c'",
+        "for element in ijson.items(open(sys.argv[1] + '/train_questions.json', 'rb'), 'item'): pass",
+    ),
+    "ijson, first time": (
+        _WITH_IJSON,
+        "assert len(open_examples(sys.argv[1], split='train')) > 0",
     ),
     "personakit, first time": (
         "from personakit.data import open_examples",
@@ -141,9 +172,9 @@ def print_table(results: dict[str, list[tuple[float, float, float]]]) -> None:
     def middle(name: str, column: int) -> float:
         return statistics.median(run[column] for run in results[name])
 
-    print(f"{'':27}{'seconds':>8}{'ratio':>7}{'cpu s':>8}{'ratio':>7}{'peak MB':>9}")
+    print(f"{'':28}{'seconds':>8}{'ratio':>7}{'cpu s':>8}{'ratio':>7}{'peak MB':>9}")
     for name, runs in results.items():
-        cells = [f"{name:27}"]
+        cells = [f"{name:28}"]
         for column in (0, 1):
             cells.append(
                 f"{middle(name, column):8.2f}{middle(name, column) / middle('json.load', column):7.2f}"

@@ -1,4 +1,4 @@
-"""The rows every method is measured against (METHODS, "Controls"): Personalizers without training.
+"""The rows every method is measured against (docs/methods.md): Personalizers without training.
 
 Each covers all tasks, so that means over tasks compare; what it does where its idea has no meaning
 (the mode of a title) is said in its docstring. Fine-tuned context injection is `ContextInjection`

@@ -161,7 +161,7 @@ class Answer:
     included; `context_tokens` only those that told a model about the user. `trace` holds named
     intermediate texts (RPO: evidence and plan). `error` is set when there is no answer,
     `degraded` when a fallback was used, `refused` when a model refused (`models/refusal.py`) and `text` is
-    what it said, or what became of that; each says why in words.
+    what it said, or what became of that; each says why in words. `cut`: the token limit ended the text.
     """
 
     text: str
@@ -174,3 +174,4 @@ class Answer:
     error: str | None = None
     degraded: str | None = None
     refused: str | None = None
+    cut: bool = False

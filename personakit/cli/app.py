@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def help_text(arguments: list[str]) -> str | None:
     *path, flag = arguments or [""]
     if flag not in ("-h", "--help"):
         return None
-    below = typer.main.get_command(command_tree(path[0] if path else None))
+    below: Any = typer.main.get_command(command_tree(path[0] if path else None))
     context = typer.Context(below, info_name="personakit", **below.context_settings)
     for name in path:
         below = getattr(below, "commands", {}).get(name)

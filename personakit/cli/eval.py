@@ -1,82 +1,197 @@
-"""`personakit eval`: a method against its controls, or prediction files made elsewhere."""
+"""`personakit eval`: one command per suite, all made from the suites' own options, and one pipeline."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import inspect
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from personakit.cli.command import command, group
-from personakit.cli.eval_options import InstructionRequest, PreferenceRequest, Request
-from personakit.cli.output import Result, harmless, table
+from personakit.cli.errors import resumable
+from personakit.cli.options import at_least_one
+from personakit.cli.output import Result, console, harmless, note, table
 from personakit.errors import UserError
+from personakit.suites import SUITES, Options, Suite
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = group("eval", "Evaluate against controls.")
+    from personakit.suites.run import Outcome
+
+#: The flag, value name and help text of each field of `Options`; a suite may give another help text.
+_OPTIONS: dict[str, tuple[str, str | None, str]] = {
+    "runs": ("--run", "DIR", "A run's folder; repeatable; by default the newest."),
+    "no_run": ("--no-run", None, "Baselines only, of --base."),
+    "bases": (
+        "--base",
+        "MODEL",
+        "A base model that the method was not trained with, repeatable: its generic row, the method's row "
+        "with it, and the share of the method's gain that it keeps. With --no-run: the baselines' base "
+        "model.",
+    ),
+    "baselines": (
+        "--baseline",
+        "NAME",
+        "A row of the table, repeatable: {rows}; all: the default rows. By default all that data and "
+        "run allow.",
+    ),
+    "data": (
+        "--data",
+        "PATH",
+        "lamp-mini, or a folder of LaMP's files; by default the run's own data.",
+    ),
+    "tasks": ("--task", "TASK", "A task such as LaMP_3; repeatable; by default all in the data."),
+    "split": ("--split", "SPLIT", "train, dev or test."),
+    "limit": ("--limit", "N", "At most N queries per task."),
+    "seed": ("--seed", "N", "The seed of everything random in the evaluation."),
+    "output": ("--output", "DIR", "A new folder; by default one in runs/."),
+    "resume": ("--resume", None, "Continue a stopped evaluation."),
+    "dry_run": ("--dry-run", None, "Check names and data and estimate the requests to APIs; run nothing."),
+    "strict": (
+        "--strict",
+        None,
+        "Stop before the first answer where a query leaks: its answer or text is in the user's history, the "
+        "user is in the training split, or a run was trained on it. Else leaks are counted and listed.",
+    ),
+    "curves": (
+        "--curve",
+        "KIND",
+        "Score against history: the newest 0, 1, 2, 4, ... items (cold start); or, in LaMP's tasks, k: items "
+        "retrieved; repeatable. Every point is a pass of its own.",
+    ),
+    "sample_ids": ("--sample-id", "ID", "Only the query with this id; repeatable."),
+    "concurrency": (
+        "--concurrency",
+        "N",
+        "Requests to an API at once; by default endpoint.requests_at_once of the run.",
+    ),
+    "published": (
+        "--published",
+        "SPLIT",
+        "Show LaMP's leaderboard for its split, user or time; by default where the data is LaMP's own.",
+    ),
+    "judge": ("--judge", "MODEL", "A model that compares answers, in both orders."),
+    "per_user": (
+        "--per-user/--no-per-user",
+        None,
+        "Whether to train a LoRA adapter for every user, the slowest row.",
+    ),
+    "variants": (
+        "--variants/--no-variants",
+        None,
+        "Also other numbers of prompts, and the selected prompts in another order.",
+    ),
+}
+_CHECKS = {"limit": at_least_one}
+_MINIMUM = {"concurrency": 1}
+_PREDICTIONS = {
+    "predictions": ("--predictions", "FILE", "Score this file (or a folder of all seven) and exit."),
+    "golds": ("--golds", "FILE", "The golds of --predictions."),
+}
 
 
 def register(root: typer.Typer) -> None:
-    """Add the group to `root`."""
+    """Add the group to `root`, with a command for each suite."""
+    app = group("eval", "Evaluate against controls.")
+    for suite in SUITES.values():
+        _register(app, suite)
     root.add_typer(app)
 
 
-@command(app, "lamp", Request, leave_out=("suite",))
-def lamp(request: Request) -> Result:
-    """Evaluate on LaMP's tasks by LaMP's rules.
+def _register(app: typer.Typer, suite: Suite) -> None:
+    def evaluate(**given: Any) -> Result:
+        predictions, golds = given.pop("predictions", None), given.pop("golds", None)
+        if predictions is not None or golds is not None:
+            return _score(predictions, golds)
+        return _evaluate(suite, Options(**given))
 
-    Several --run that differ in their seed are one row, with intervals over users and seeds. Writes
-    results.json, every sample, prediction files in LaMP's format, and report.html. Work on dev: a look
-    at test is recorded in the run.
-    """
-    from personakit.cli.evaluating import evaluate_request
-
-    if request.predictions is not None or request.golds is not None:
-        return _score(request.predictions, request.golds)
-    return evaluate_request(request)
-
-
-@command(app, "rewriting", Request, leave_out=("suite", "tasks", "published", "predictions", "golds"))
-def rewriting(request: Request) -> Result:
-    """Evaluate on people's rewrites of texts.
-
-    ROUGE-L and edit distance to what the user wrote, beside the row that copies the original.
-    """
-    from personakit.cli.evaluating import evaluate_request
-
-    return evaluate_request(replace(request, suite="rewriting", tasks=["rewriting"]))
+    kinds = get_type_hints(Options, localns={"Sequence": list, "Path": Path})
+    defaults = {each.name: each.default for each in fields(Options)}
+    parameters = [
+        _parameter(name, kinds[name], defaults[name], suite) for name in _OPTIONS if name in suite.options
+    ]
+    if suite.scores_files:
+        parameters += [
+            _annotated(name, Path | None, None, typer.Option(flag, metavar=value, help=text))
+            for name, (flag, value, text) in _PREDICTIONS.items()
+        ]
+    evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    evaluate.__doc__ = suite.help
+    command(app, suite.name)(evaluate)
 
 
-@command(app, "preference", PreferenceRequest)
-def preference(request: PreferenceRequest) -> Result:
-    """Evaluate on held-out pairs: is what this user preferred favoured, and what does knowing them cost?
-
-    Several --run that differ in their seed are one row, with intervals over users and seeds. Writes
-    results.json, every pair's margin and report.html. Work on dev: a look at test is recorded in the run.
-    """
-    from personakit.cli.preference_evaluating import evaluate_preferences
-
-    return evaluate_preferences(request)
+def _parameter(name: str, kind: Any, default: Any, suite: Suite) -> inspect.Parameter:
+    flag, value, text = _OPTIONS[name]
+    help = suite.help_of.get(name, text).format(rows=", ".join(suite.row_names))
+    option = typer.Option(flag, metavar=value, help=help, callback=_CHECKS.get(name), min=_MINIMUM.get(name))
+    many = default == ()
+    return _annotated(name, kind, [] if many else default, option)
 
 
-@command(app, "instruction", InstructionRequest)
-def instruction(request: InstructionRequest) -> Result:
-    """Evaluate what picks prompts for instructions (PILLOW) against what else could.
+def _annotated(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
 
-    Several --run that differ in their seed are one row, with intervals over instructions and seeds. Beside
-    scores stand what training took, how many prompts pay, in which order, and which for what. Work on dev: a
-    look at test is recorded in the run.
-    """
-    from personakit.cli.instruction_evaluating import evaluate_instructions
 
-    return evaluate_instructions(request)
+def _evaluate(suite: Suite, options: Options) -> Result:
+    import shlex
+    import sys
+    from dataclasses import replace
+
+    from personakit.evaluation.sections import print_sections
+    from personakit.suites.folder import folder_for
+    from personakit.suites.run import Reporting, run
+    from personakit.training.progress import choose_progress
+
+    folder = folder_for(suite.name, options.split, options.output, resume=options.resume)
+    resume_with = _resume_command(folder)
+    stderr = console(sys.stderr)
+    reporting = Reporting(note, lambda sections: print_sections(sections, stderr), choose_progress())
+    with resumable(resume_with):
+        outcome = run(
+            suite.name,
+            replace(options, output=folder),
+            reporting,
+            command=shlex.join(["personakit", *sys.argv[1:]]),
+            resume_with=resume_with,
+        )
+
+    def show(out: Console) -> None:
+        print_sections(outcome.sections, out)
+        if outcome.folder is not None:
+            out.print(harmless(str(outcome.folder)))
+
+    return Result(_document(outcome), show)
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    """The results for `--json`, with seconds per answer, which are not in `results.json`."""
+    from personakit.evaluation.measurements import costs_of
+    from personakit.evaluation.samples import SAMPLES_FILE
+
+    if outcome.folder is None:
+        return outcome.results
+    costs = costs_of(outcome.folder / SAMPLES_FILE)
+    seconds = {method: round(cost.per_answer("seconds"), 6) for method, cost in costs.items()}
+    return {**outcome.results, "seconds_per_answer": seconds, "folder": str(outcome.folder)}
+
+
+def _resume_command(folder: Path) -> str:
+    import shlex
+    import sys
+
+    words = sys.argv[1:]
+    if "--output" not in words:
+        words = [*words, "--output", str(folder)]
+    return shlex.join(["personakit", *(word for word in words if word != "--resume"), "--resume"])
 
 
 def _score(predictions: Path | None, golds: Path | None) -> Result:
-    """Score files made elsewhere."""
+    """Score prediction files that were made elsewhere."""
     from personakit.tasks.predictions import score_files, score_folders
 
     if predictions is None or golds is None:

@@ -1,10 +1,9 @@
-"""`personakit report`: write an evaluation's page again."""
+"""`personakit report`: write the page of an evaluation or a training run again."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,9 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def report(folders: Folders = None, tensorboard: TensorBoard = False) -> Result:
     """Write report.html of an evaluation again, or that of a training run alone."""
-    from personakit.cli.evaluating import write_page
-    from personakit.cli.evaluation_folder import ROOT
-    from personakit.cli.instruction_evaluating import SUITE, write_instruction_page
+    from personakit.suites.folder import ROOT, read_results, write_page
     from personakit.training.tensorboard import write_events
 
     chosen = folders or sorted(ROOT.glob("eval-*/results.json"), key=lambda path: path.stat().st_mtime)[-1:]
@@ -52,10 +49,7 @@ def report(folders: Folders = None, tensorboard: TensorBoard = False) -> Result:
                 f"--tensorboard: {folder} is no training run",
                 hint="name a folder that `personakit train` wrote",
             )
-        results = _results(folder)
-        runs = {name: Path(name) for name in results["made_by"]["runs"]}
-        write = write_instruction_page if results["made_by"]["suite"] == SUITE else write_page
-        pages.append(write(folder, results, runs=runs, looks=_looks(results, runs)))
+        pages.append(write_page(folder, read_results(folder)))
     return Result(
         [{"report": str(page)} for page in pages],
         lambda out: out.print("\n".join(harmless(str(page)) for page in pages)),
@@ -63,33 +57,7 @@ def report(folders: Folders = None, tensorboard: TensorBoard = False) -> Result:
 
 
 def _of_training(run: Path) -> Path:
-    from personakit.cli.evaluation_folder import run_account
     from personakit.evaluation.report import REPORT_FILE, write_training_report
+    from personakit.suites.folder import run_account
 
-    metrics = run / "metrics.jsonl"
-    training = {run.name: metrics} if metrics.is_file() else {}
-    return write_training_report(run / REPORT_FILE, training, {str(run): run_account(run)})
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    path = folder / "results.json"
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        results["made_by"]["runs"]
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder}: no evaluation (it has no results.json)", hint="name a folder that `eval` wrote"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not the results of an evaluation ({error})", hint="evaluate again"
-        ) from error
-    return results
-
-
-def _looks(results: dict[str, Any], runs: dict[str, Path]) -> int:
-    from personakit.evaluation.results import count_test_looks
-
-    if results["made_by"]["split"] != "test":
-        return 0
-    return max(map(count_test_looks, runs.values()), default=0)
+    return write_training_report(run / REPORT_FILE, str(run), run_account(run))

@@ -17,9 +17,9 @@ from personakit.data.folders import available, data_folder, holds_questions, ope
 from personakit.data.instructions.check import InstructionCheck, check_instructions
 from personakit.data.instructions.store import instruction_files
 from personakit.data.lamp_formats import task_format
+from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.check import PreferenceCheck, check_preferences
 from personakit.data.preferences.store import preference_files
-from personakit.data.splitting import same_text
 from personakit.records import Example
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:
     texts: set[int] = set()
     for example in store:
         counts.update(_suspicions(example))
-        key = hash(same_text(example.query.text))
+        key = hash(normalized(example.query.text))
         counts["repeated input"] += key in texts
         texts.add(key)
     sizes = store.profile_sizes

@@ -8,7 +8,7 @@ which is generated when it is first asked for.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from personakit.data.json_stream import stream_list
 from personakit.data.lamp import QUESTIONS, QuestionChecks
@@ -127,3 +127,23 @@ def _splits(folder: Path) -> list[str]:
     order = {"train": 0, "dev": 1, "test": 2}
     names = [path.name.removesuffix(QUESTIONS) for path in folder.glob(f"?*{QUESTIONS}")]
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))
+
+
+class _Split(Protocol):
+    """A split of data of any kind."""
+
+    def __len__(self) -> int: ...
+
+    def subset(self: S, which: list[int], /) -> S:
+        """Return the examples at some places."""
+        ...
+
+
+S = TypeVar("S", bound=_Split)
+
+
+def spread(split: S, limit: int | None) -> S:
+    """Return at most `limit` examples, evenly spread over a split so that many users are among them."""
+    if limit is None or limit >= len(split):
+        return split
+    return split.subset([place * len(split) // limit for place in range(limit)])

@@ -1,8 +1,8 @@
 """Makes a LaMP-shaped task of plain histories: one item of each user is asked for, the rest is the profile.
 
 Users are split, not items: a test user is new. A user of one item gives a query with an empty
-profile, which is kept and counted. A text stands in one split only, and never in the profile of the
-query that asks about it.
+profile, which is kept and counted. A text, near-duplicates included, stands in one split only, and never in
+the profile of the query that asks about it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from personakit.data.lamp_formats import build_input, item_input, item_output, search_text, task_format
-from personakit.data.splitting import SPLITS, SplitExamples, same_text, split_users
+from personakit.data.near_duplicates import NearDuplicateOf, NearDuplicates
+from personakit.data.splitting import SPLITS, SplitExamples, split_users
 from personakit.errors import UserError
 from personakit.records import Example, Profile, ProfileItem, Query
 
@@ -33,14 +34,14 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool 
         )
     split_of = split_users((profile.user_id for profile in profiles), seed)
     dropped: Counter[str] = Counter()
-    taken: set[str] = set()  # the texts of the splits done so far
+    later: list[str] = []  # the texts of the splits done so far
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # test keeps its texts, train gives way
-        seen_here: set[str] = set()
+        taken, seen_here = NearDuplicates(later), []
         for profile in profiles:
             if split_of[profile.user_id] != split:
                 continue
-            items = [item for item in profile.items if same_text(_text(task, item)) not in taken]
+            items = [item for item in profile.items if not taken.of(_text(task, item))]
             dropped["items whose text is in another split"] += len(profile.items) - len(items)
             if not items:
                 dropped["users with no item left"] += 1
@@ -48,8 +49,8 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool 
             example, repeats = _query(format.task, Profile(profile.user_id, tuple(items)), seed, newest)
             dropped["profile items that repeat the query's text"] += repeats
             splits[split].append(example)
-            seen_here.update(same_text(_text(task, item)) for item in items)
-        taken |= seen_here
+            seen_here += [_text(task, item) for item in items]
+        later += seen_here
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
 
 
@@ -58,7 +59,8 @@ def _query(task: str, profile: Profile, seed: int, newest: bool) -> tuple[Exampl
     asked = profile.items[-1] if newest else generator.choice(profile.items)
     text = _text(task, asked)
     others = [item for item in profile.items if item is not asked]
-    rest = tuple(item for item in others if same_text(_text(task, item)) != same_text(text))
+    same = NearDuplicateOf(text)
+    rest = tuple(item for item in others if not same.matches(_text(task, item)))
     part = task_format(task).input_key
     assert part is not None
     wording = build_input(task, **{part: text})

@@ -2,7 +2,7 @@
 
 Questions are a bare list of `{"id", "input", "profile": [item, ...]}`; time-based files add
 `user_id`, and items a `date`. Outputs, and predictions, are `{"task", "golds": [{"id", "output"}]}`
-(LaMP.md "Files"; LaMP-Benchmark/LaMP @ 38c9d4d). Every question of a file is of one task.
+(LaMP-Benchmark/LaMP @ 38c9d4d, `data/`). Every question of a file is of one task.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.lamp_formats import build_input, profile_item
-from personakit.data.splitting import SPLITS, SplitExamples, same_text, split_users
+from personakit.data.near_duplicates import NearDuplicates
+from personakit.data.splitting import SPLITS, SplitExamples, split_users
 from personakit.data.tables import find_column, read_rows
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
@@ -67,18 +68,20 @@ def split_rewrites(rewrites: list[Rewrite], seed: int) -> SplitExamples:
 
     A row of train whose original stands in dev or test, and a row of dev whose original stands in
     test, is dropped and counted. A query's profile leaves out the user's rewrites of the same original.
+    Near-duplicates count as the same.
     """
     split_of = split_users((rewrite.user_id for rewrite in rewrites), seed)
     rows: dict[str, list[Rewrite]] = {split: [] for split in SPLITS}
     for rewrite in rewrites:
         rows[split_of[rewrite.user_id]].append(rewrite)
     dropped: Counter[str] = Counter()
-    taken: set[str] = set()
+    later: list[str] = []
     for split in reversed(SPLITS):
-        kept = [row for row in rows[split] if same_text(row.original) not in taken]
+        taken = NearDuplicates(later)
+        kept = [row for row in rows[split] if not taken.of(row.original)]
         dropped[f"{split} rows whose original is in a later split"] += len(rows[split]) - len(kept)
         rows[split] = kept
-        taken.update(same_text(row.original) for row in kept)
+        later += [row.original for row in kept]
     splits = {split: _examples(kept) for split, kept in rows.items()}
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
 
@@ -87,11 +90,11 @@ def _examples(rows: list[Rewrite]) -> list[Example]:
     by_user: dict[str, list[Rewrite]] = {}
     for row in rows:
         by_user.setdefault(row.user_id, []).append(row)
+    originals = {user: NearDuplicates([row.original for row in own]) for user, own in by_user.items()}
     examples = []
     for row in rows:
-        others = [
-            other for other in by_user[row.user_id] if same_text(other.original) != same_text(row.original)
-        ]
+        same = originals[row.user_id].of(row.original)
+        others = [other for place, other in enumerate(by_user[row.user_id]) if place not in same]
         items = tuple(
             profile_item(TASK, other.id, {"original": other.original, "revised": other.revised})
             for other in others

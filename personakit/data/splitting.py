@@ -1,9 +1,8 @@
-"""Splits by user, from a seed, and the comparison of texts that keeps splits apart."""
+"""Splits by user, from a seed."""
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +10,6 @@ from personakit.records import Example
 
 SPLITS = ("train", "dev", "test")
 DEV_SHARE = TEST_SHARE = 0.15
-_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,3 @@ def split_users(user_ids: Iterable[str], seed: int | str) -> dict[str, str]:
         user: "test" if place < test else "dev" if place < test + dev else "train"
         for place, user in enumerate(order)
     }
-
-
-def same_text(text: str) -> str:
-    """Return what two near-identical texts have in common: their words without case, space or punctuation."""
-    return _BETWEEN_WORDS.sub(" ", text.casefold()).strip() or text.strip()

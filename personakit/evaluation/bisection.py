@@ -1,4 +1,4 @@
-"""Asking for many answers at once where one request may spoil it for the others, as an endpoint's does."""
+"""Answers many queries in one call, and finds the one whose request fails by bisection."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from personakit.errors import GoneError, RunError
 
 T = TypeVar("T")
 
-#: Requests in a row that an endpoint may fail before nothing more is asked.
-FAILED_IN_A_ROW = 4
+#: Failed requests in a row after which the endpoint counts as dead.
+MAX_CONSECUTIVE_FAILURES = 4
 
 
-class Asker:
-    """Halves what cannot be answered as a whole, and the halves, until what fails stands alone."""
+class Bisection:
+    """Calls a function on a range of queries; where the call fails, on its halves, down to a single query."""
 
     def __init__(self) -> None:
-        self._failed = 0
+        self._failures = 0
 
     def __call__(
         self,
-        ask: Callable[[slice], Sequence[T]],
-        failed: Callable[[RunError], T],
-        some: slice,
-        answers: list[T],
+        answer: Callable[[slice], Sequence[T]],
+        failed: Callable[[int, RunError], T],
+        queries: slice,
+        results: list[T],
     ) -> None:
-        """Append an answer for each place of `some`, in order; `failed` makes that of one that fails alone.
+        """Append one result for each place in `queries`, in order.
 
-        `ask` answers the places of a slice. Raises `RunError` where asking on is no use: nobody answers any
-        more, or `FAILED_IN_A_ROW` have failed. The answers until then are in `answers`.
+        `answer` answers a range, `failed` makes the result of a single query that cannot be answered.
+        Raises `RunError` where the server is gone, or `MAX_CONSECUTIVE_FAILURES` queries failed in a row;
+        `results` then holds those before.
         """
         try:
-            answers += ask(some)
-            self._failed = 0
+            results += answer(queries)
+            self._failures = 0
         except RunError as error:
-            if some.stop - some.start > 1:  # what has been answered is in the answer cache
-                middle = (some.start + some.stop) // 2
-                self(ask, failed, slice(some.start, middle), answers)
-                self(ask, failed, slice(middle, some.stop), answers)
+            if (
+                queries.stop - queries.start > 1
+            ):  # what was answered before the failure is in the answer cache
+                middle = (queries.start + queries.stop) // 2
+                self(answer, failed, slice(queries.start, middle), results)
+                self(answer, failed, slice(middle, queries.stop), results)
                 return
-            self._failed += 1
-            if isinstance(error, GoneError) or self._failed >= FAILED_IN_A_ROW:
+            self._failures += 1
+            if isinstance(error, GoneError) or self._failures >= MAX_CONSECUTIVE_FAILURES:
                 raise
-            answers.append(failed(error))
+            results.append(failed(queries.start, error))

@@ -1,16 +1,17 @@
-"""The paired bootstrap over users and training seeds, all resamples at once.
+"""The paired, studentised bootstrap over users and training seeds, all resamples at once.
 
 A resample draws users with replacement (all samples of a user stay together) and, for a method with
 several trained seeds, draws seeds with replacement. Every method and metric of one `Bootstrap` sees
 the *same* draws, which is what makes differences paired. Methods trained with the same seeds share
 their seed draws too.
 
-Intervals are percentile intervals where users are many. Under `FEW_USERS` those are too short, and off
-to one side where users are skewed: there the ends are BCa's (Efron 1987, bias and acceleration), moved
-out to the jackknife's standard error and to Student's t with the degrees of freedom that the jackknife's
-own variance has (Satterthwaite). `benchmarks/coverage.py` measures how often both hold the truth. With
-few seeds the plain bootstrap understates the variance between them by the factor (seeds - 1) / seeds:
-rows say how many seeds they rest on.
+Intervals are bootstrap-t intervals (Efron and Tibshirani 1993, chapter 12.5): each resample's distance from
+the estimate is divided by a standard error of its own, the quantiles of that are Student's t as the data has
+it, and the interval is the estimate minus those quantiles times its standard error. Standard errors are
+infinitesimal jackknives (Efron 1982), from the derivative of the estimate by the weight of each user and
+seed. `benchmarks/coverage.py` measures how often the intervals hold the truth: nearer to 95 % than BCa's and
+percentile intervals do. `scipy.stats.bootstrap` has neither the studentised interval nor draws of users and
+seeds that many estimates share.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit  # type: ignore[import-untyped]
 
 from personakit.evaluation.metrics import Floats, Metric
 
@@ -31,114 +31,119 @@ from personakit.evaluation.metrics import Floats, Metric
 RESAMPLES = 2000
 #: Share of draws inside an interval.
 LEVEL = 0.95
-#: With fewer users than this in one of its tasks, a figure's interval is the refined one.
-FEW_USERS = 200
+#: The least standard error of a resample, as a share of the estimate's own: one that by chance has drawn none
+#: of the few users who differ would have none, and be infinitely far away.
+LEAST_ERROR = 0.25
+#: A standard error below this is rounding.
+_ROUNDING = 1e-9
+#: The step of numerical derivatives, as a share of the number.
+_STEP = 1e-4
 _USERS, _SEEDS = "users", "seeds"
 
 
-class _Shape(NamedTuple):
-    """What the jackknife knows of an estimate that its draws alone do not show."""
-
-    bias: float
-    acceleration: float
-    widening: float
-    """The jackknife's standard error over that of the draws."""
-    freedom: float
-
-
 @dataclass(frozen=True, slots=True)
+class Influence:
+    """How an estimate moves with the weight of each of n users or seeds, in the sample and in R resamples.
+
+    The derivative by the share of thing i is `slopes[r] @ parts[i]`; `slopes` [R + 1, K] begins with the sample
+    as it is, `parts` is [n, K], and `weights` [R, n] says how often a resample has drawn each.
+    """
+
+    slopes: Floats
+    parts: Floats
+    weights: Floats
+
+    def variance(self) -> Floats:
+        """Return the estimate's variance in the sample and in each resample, [R + 1]."""
+        count = len(self.parts)
+        if count < 2:
+            return np.zeros(len(self.slopes))
+        squares = (self.slopes @ self.parts.T) ** 2
+        sums = np.einsum("rn,rn->r", self.weights, squares[1:])
+        return np.concatenate([[squares[0].sum()], sums]) / (count * (count - 1))
+
+
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """A figure and its bootstrap draws; nan marks what cannot be computed.
 
-    `left_out` maps what is resampled (the users of a task, the seeds of a method) to the figure without
-    each one of them: the jackknife.
+    `influences` are keyed by what is drawn: the users of a task, the seeds of a method.
     """
 
     value: float
     draws: Floats
-    left_out: Mapping[str, Floats] = field(default_factory=dict)
+    influences: Mapping[str, Influence] = field(default_factory=dict)
 
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval."""
-        return self._end(-1)
+        return self._end((1 + LEVEL) / 2)
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval."""
-        return self._end(1)
+        return self._end((1 - LEVEL) / 2)
 
     @property
     def p(self) -> float:
-        """Two-sided bootstrap p-value of "the figure is 0", never below 2 / (resamples + 1).
+        """Two-sided p-value of "the figure is 0", never below 2 / (resamples + 1).
 
-        Where users are few it belongs to the refined interval: below 0.05 where that leaves 0 out.
+        It belongs to the interval: below 0.05 where that leaves 0 out.
         """
-        draws = self.draws[np.isfinite(self.draws)]
-        if not draws.size:
+        error, distances = self._studentized
+        if not distances.size:
             return 1.0
-        tail = min((draws <= 0).sum(), (draws >= 0).sum())
-        least = 2 / (draws.size + 1)
-        shape = self._shape(draws)
-        if shape is None or tail == 0:
-            return float(min(1.0, least * (tail + 1)))
-        away = ndtri(((draws < 0).sum() + 0.5 * (draws == 0).sum()) / draws.size) - shape.bias
-        z = away / (1 + shape.acceleration * away) - shape.bias  # BCa, solved for the normal quantile
-        return float(np.clip(2 * stdtr(shape.freedom, -abs(z) / shape.widening), least, 1.0))
+        if error < _ROUNDING:
+            tail = len(distances) if abs(self.value) < _ROUNDING else 0
+        else:
+            here = self.value / error
+            tail = min((distances <= here).sum(), (distances >= here).sum())
+        return float(min(1.0, 2 * (tail + 1) / (distances.size + 1)))
 
     def __sub__(self, other: Estimate) -> Estimate:
         """Paired difference: both sides must come from one `Bootstrap`."""
         return combine(np.subtract, [self, other])
 
-    def _end(self, side: int) -> float:
-        draws = self.draws[np.isfinite(self.draws)]
-        if not draws.size:
+    def _end(self, share: float) -> float:
+        error, distances = self._studentized
+        if not distances.size:
             return float("nan")
-        tail = (1 - LEVEL) / 2
-        shape = self._shape(draws)
-        if shape is None:
-            return float(np.percentile(draws, 100 * (tail if side < 0 else 1 - tail)))
-        z = shape.bias + side * float(stdtrit(shape.freedom, 1 - tail)) * shape.widening
-        share = ndtr(shape.bias + z / max(0.1, 1 - shape.acceleration * z))
-        return float(np.quantile(draws, share))
+        return float(self.value - error * np.quantile(distances, share))
 
-    def _shape(self, draws: Floats) -> _Shape | None:
-        """Return what refines the interval; None where users are many, or all draws are one."""
-        users = [values for name, values in self.left_out.items() if name.startswith(_USERS)]
-        spread = draws.var()
-        if not users or min(map(len, users)) >= FEW_USERS or spread < 1e-18:
-            return None
-        squares = cubes = variance = uncertainty = 0.0
-        for name, values in self.left_out.items():
-            known = values[np.isfinite(values)]
-            if len(known) < 2:
-                continue
-            influence = known.mean() - known
-            square = float((influence**2).sum())
-            squares, cubes = squares + square, cubes + float((influence**3).sum())
-            variance += square  # without the jackknife's (n - 1) / n: on the safe side of few
-            uncertainty += square**2 / _freedom(influence, square, users=name.startswith(_USERS))
-        if squares == 0 or uncertainty == 0:
-            return None
-        share = ((draws < self.value).sum() + 0.5 * (draws == self.value).sum()) / draws.size
-        return _Shape(
-            float(ndtri(np.clip(share, 1 / draws.size, 1 - 1 / draws.size))),
-            cubes / (6 * squares**1.5),
-            float(np.sqrt(variance / spread)),
-            variance**2 / uncertainty,
-        )
+    @cached_property
+    def _studentized(self) -> tuple[float, Floats]:
+        """Return the standard error, and each resample's distance from the value in its own standard errors."""
+        none = np.zeros(len(self.draws) + 1)
+        variances = sum((each.variance() for each in self.influences.values()), none)
+        errors = np.sqrt(variances)
+        if errors[0] < _ROUNDING:
+            return 0.0, np.zeros(np.isfinite(self.draws).sum())
+        distances = (self.draws - self.value) / np.maximum(errors[1:], LEAST_ERROR * errors[0])
+        return float(errors[0]), distances[np.isfinite(distances)]
 
 
 def combine(function: Callable[..., Any], estimates: Sequence[Estimate]) -> Estimate:
-    """Return a function of paired estimates; it works on numbers, and elementwise on arrays."""
-    families = dict.fromkeys(name for estimate in estimates for name in estimate.left_out)
+    """Return a smooth function of paired estimates; it works on numbers, and elementwise on arrays."""
+    every = [np.append(each.value, each.draws) for each in estimates]
+    terms: dict[str, list[tuple[Floats, Influence]]] = {}
+    for place, estimate in enumerate(estimates):
+        step = _STEP * np.where(every[place] == 0, 1, np.abs(every[place]))
+        up, down = (function(*every[:place], every[place] + by, *every[place + 1 :]) for by in (step, -step))
+        for name, influence in estimate.influences.items():
+            terms.setdefault(name, []).append(((up - down) / (2 * step), influence))
     return Estimate(
         float(function(*(estimate.value for estimate in estimates))),
         function(*(estimate.draws for estimate in estimates)),
-        {
-            name: function(*(estimate.left_out.get(name, estimate.value) for estimate in estimates))
-            for name in families
-        },
+        {name: _sum(of) for name, of in terms.items()},
+    )
+
+
+def _sum(terms: Sequence[tuple[Floats, Influence]]) -> Influence:
+    """Add influences of the same users or seeds, each times its derivative [R + 1]."""
+    return Influence(
+        np.concatenate([derivative[:, None] * each.slopes for derivative, each in terms], axis=1),
+        np.concatenate([each.parts for _, each in terms], axis=1),
+        terms[0][1].weights,
     )
 
 
@@ -151,9 +156,9 @@ def ratio(above: Estimate, below: Estimate) -> Estimate:
     sound = below.draws > 0
     if below.value <= 0 or np.mean(~sound) > (1 - LEVEL) / 2:
         return Estimate(float("nan"), np.full_like(below.draws, np.nan))
-    draws = np.divide(above.draws, below.draws, out=np.full_like(below.draws, np.nan), where=sound)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Estimate(above.value / below.value, draws, combine(np.divide, [above, below]).left_out)
+        share = combine(np.divide, [above, below])
+    return Estimate(share.value, np.where(sound, share.draws, np.nan), share.influences)
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -218,11 +223,11 @@ class Bootstrap:
         self._seed_weights: dict[tuple[int | None, ...], Floats] = {}
         self._columns: dict[str, list[int]] = {}
         if self.shared:
-            joint = self._draw(_USERS, len(everyone))
+            self._joint = self._draw(_USERS, len(everyone))
             column = {user: index for index, user in enumerate(everyone)}
             for task, users in self.users.items():
                 self._columns[task] = [column[user] for user in users]
-                self._weights[task] = joint[:, self._columns[task]]
+                self._weights[task] = self._joint[:, self._columns[task]]
 
     def estimate(self, measured: Measured) -> Estimate:
         """Return the metric averaged over seeds, with its draws."""
@@ -231,24 +236,27 @@ class Bootstrap:
         sums = np.zeros((users, seeds, width))
         np.add.at(sums, measured.users, measured.parts.transpose(1, 0, 2))
         drawn = self._user_weights(measured.task) @ sums.reshape(users, -1)
-        per_seed = measured.metric.finish(drawn.reshape(self.resamples, seeds, width))
-        draws = (per_seed * self._weights_of_seeds(measured.seeds)).sum(axis=1)
-        value = float(measured.per_seed().mean())
-        return Estimate(value, draws, self._left_out(measured, sums, value))
+        drawn = np.concatenate([sums.sum(axis=0)[None], drawn.reshape(self.resamples, seeds, width)])
+        shares = np.concatenate([np.full((1, seeds), 1 / seeds), self._weights_of_seeds(measured.seeds)])
+        per_seed = measured.metric.finish(drawn)
+        figures = (per_seed * shares).sum(axis=1)
+        slopes = users * shares[:, :, None] * measured.metric.slopes(drawn)
+        influences = self._influence_of_users(measured.task, slopes.reshape(-1, seeds * width), sums)
+        if seeds > 1:
+            weights = seeds * self._weights_of_seeds(measured.seeds)
+            apart = per_seed - figures[:, None]
+            influences[f"{_SEEDS} {measured.seeds}"] = Influence(apart, np.eye(seeds), weights)
+        return Estimate(float(measured.per_seed().mean()), figures[1:], influences)
 
-    def _left_out(self, measured: Measured, sums: Floats, value: float) -> dict[str, Floats]:
-        """Return the metric without each user, and without each seed; `sums` [users, seeds, C]."""
-        without = measured.metric.finish(sums.sum(axis=0) - sums).mean(axis=1)
-        left_out = {f"{_USERS} of {measured.task}": without}
-        if self.shared:  # whoever is not in this task changes nothing in it
-            everyone = np.full(self.user_count, value)
-            everyone[self._columns[measured.task]] = without
-            left_out = {_USERS: everyone}
-        per_seed = measured.per_seed()
-        if len(per_seed) > 1:
-            others = (per_seed.sum() - per_seed) / (len(per_seed) - 1)
-            left_out[f"{_SEEDS} {measured.seeds}"] = others
-        return left_out
+    def _influence_of_users(self, task: str, slopes: Floats, sums: Floats) -> dict[str, Influence]:
+        """Return how each user moves the metric; `sums` [users, seeds, C]."""
+        parts = sums.reshape(len(sums), -1)
+        if not self.shared:
+            return {f"{_USERS} of {task}": Influence(slopes, parts, self._user_weights(task))}
+        everyone = np.zeros((self.user_count, parts.shape[1]))  # whoever is not in this task changes nothing
+        everyone[self._columns[task]] = parts
+        scale = self.user_count / len(sums)
+        return {_USERS: Influence(scale * slopes, everyone, self._joint)}
 
     def _user_weights(self, task: str) -> Floats:
         if task not in self._weights:
@@ -277,16 +285,3 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p))
         adjusted[name] = largest
     return {name: adjusted[name] for name in p_values}
-
-
-def _freedom(influence: Floats, square: float, *, users: bool) -> float:
-    """Degrees of freedom of a variance estimated from `influence`: fewer where a few users are most of it.
-
-    From the variance of a variance, (excess kurtosis / n + 2 / (n - 1)) sigma^4, by the unbiased kurtosis.
-    """
-    count = len(influence)
-    if not users or count < 4 or square == 0:
-        return max(1, count - 1)
-    excess = count * float((influence**4).sum()) / square**2 - 3
-    excess = (count - 1) / ((count - 2) * (count - 3)) * ((count + 1) * excess + 6)
-    return 2 / (max(0.0, excess) / count + 2 / (count - 1))

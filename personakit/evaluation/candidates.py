@@ -1,7 +1,7 @@
-"""What is compared: a Personalizer under a label, with the history it is given, and another user's drawn.
+"""One row of an evaluation: a Personalizer under a label and the histories it gets; draws wrong users.
 
-The wrong-user control (METHODS, "Honest comparison") answers each query with the history of somebody
-else: the same task, another user, a history that is not empty, and other traits where traits are known.
+The wrong-user control (docs/methods.md) answers each query with another user's history: the same task, not
+empty, and from a user with different traits where traits are known.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.records import Example, Profile
 
-#: Others looked at before the best so far is taken: the draw stays linear in the examples.
-LOOKS = 200
-#: A history, and other in every trait.
+#: Users drawn at most before the best of them is taken: the draw stays linear in the number of examples.
+MAX_DRAWS = 200
+#: Rank of a user with a history who differs in every known trait.
 BEST_RANK = 5
 
-#: Whose history a candidate is given: the user's, nobody's, or somebody else's.
+#: Whose history a candidate gets: the user's own, an empty one, or another user's.
 Profiles = Literal["own", "empty", "other"]
 
 
@@ -29,10 +29,10 @@ Profiles = Literal["own", "empty", "other"]
 class Candidate:
     """One pass over the examples: a label, a Personalizer and the histories it gets.
 
-    `open` makes the Personalizer ready when the pass begins: all at once might not fit into memory.
-    Candidates with one `method` and different `seed`s are the same row trained several times. `seed`
-    is None for what is not trained; `run` names the run's directory it came from. `items` cuts the
-    history to its newest so many items (None: all of it).
+    `open` loads the Personalizer when the pass begins: all at once might not fit into memory. Candidates
+    with one `method` and different `seed`s are one row trained several times; `seed` is None for an
+    untrained one. `run` is the folder of the run it came from. `items` keeps the newest items of the
+    history only (None: all).
     """
 
     method: str
@@ -45,18 +45,35 @@ class Candidate:
 
 @runtime_checkable
 class KnowsTraits(Protocol):
-    """Examples of a benchmark whose users' hidden traits are known, as `ExampleStore` may."""
+    """Examples of a benchmark whose users' hidden traits are known, such as an `ExampleStore`."""
 
     def traits(self, query_id: str) -> Mapping[str, Any] | None:
         """Return the record of a query, whose "traits" are those that matter to its task, or None."""
         ...
 
 
-def profile_for(candidate: Candidate, example: Example, other: Example | None) -> Profile:
-    """Return the history `candidate` is given for `example`, `other` being the one drawn for it.
+class ExamplesWithTraits(list[Example]):
+    """Examples whose users' traits are known, by query id."""
 
-    What another user made of the very text that is asked about stays out, as it does of the user's own
-    history (people are often given the same originals to rewrite): it would all but give the answer.
+    def __init__(self, examples: Sequence[Example], traits: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__(examples)
+        self._traits = traits
+
+    def of(self, examples: Sequence[Example]) -> ExamplesWithTraits:
+        """Return some of the examples."""
+        return ExamplesWithTraits(examples, self._traits)
+
+    def traits(self, query_id: str) -> Mapping[str, Any] | None:
+        """Return {"traits": ...} of a query, or None."""
+        traits = self._traits.get(query_id)
+        return None if traits is None else {"traits": traits}
+
+
+def profile_for(candidate: Candidate, example: Example, other: Example | None) -> Profile:
+    """Return the history that `candidate` gets for `example`; `other` is the example of the wrong user.
+
+    Items of the other user about the same text as the query are left out, as they are from the user's own
+    history: people are often given the same originals to rewrite, and such an item nearly is the answer.
     """
     if candidate.profiles == "own":
         items = example.profile.items
@@ -67,8 +84,8 @@ def profile_for(candidate: Candidate, example: Example, other: Example | None) -
         return Profile(example.query.user_id, ())
     if other is None:
         raise ValueError("a wrong-user candidate needs the other user's example")
-    asked = _plain(example.query.search_text)
-    items = tuple(item for item in other.profile.items if _plain(item.document) != asked)
+    query = _plain(example.query.search_text)
+    items = tuple(item for item in other.profile.items if _plain(item.document) != query)
     return Profile(other.profile.user_id, items)
 
 
@@ -81,11 +98,11 @@ def other_user_examples(
     *,
     seed: int = 0,
 ) -> list[int]:
-    """Return for each example the index of another user's example, whose history stands in for its own.
+    """Return for each example the index of the example whose history the wrong-user control uses.
 
-    The best kind of user among the first `LOOKS` drawn is taken: with a
-    history, and other in every trait, else in any, else anyone. Over the same examples a draw depends
-    on `seed` and the query's id alone. Raises `UserError` where there is only one user.
+    The best of the first `MAX_DRAWS` users drawn: one with a history who differs in every trait, else in
+    some, else anyone. For the same examples the draw depends on `seed` and the query's id only. Raises
+    `UserError` where there is only one user.
     """
     traits = examples.traits if isinstance(examples, KnowsTraits) else None
     known = [_Known.of(example, traits) for example in examples]
@@ -103,7 +120,7 @@ def other_user_examples(
             if known[index].user_id != mine.user_id
         )
         best, best_rank = -1, -1
-        for index in itertools.islice(strangers, LOOKS):
+        for index in itertools.islice(strangers, MAX_DRAWS):
             rank = _rank(mine, known[index])
             if rank > best_rank:
                 best, best_rank = index, rank
@@ -115,7 +132,7 @@ def other_user_examples(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the draw looks at in an example."""
+    """What the draw reads of an example."""
 
     user_id: str
     filled: bool
@@ -128,7 +145,7 @@ class _Known:
 
 
 def _flat(traits: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield traits bound to a topic ({"severity": {"travel": 1}}) as one trait a topic."""
+    """Yield traits that depend on a topic ({"severity": {"travel": 1}}) as one trait per topic."""
     for name, value in traits.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}{name}.")
@@ -137,7 +154,7 @@ def _flat(traits: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
 
 
 def _rank(mine: _Known, theirs: _Known) -> int:
-    """A history first; then 2: other in every trait (or none known), 1: in some, 0: the same."""
+    """3 for a history, plus 2 for a difference in every trait (or none known), 1 in some, 0 in none."""
     shared = mine.traits.keys() & theirs.traits.keys()
     different = sum(mine.traits[key] != theirs.traits[key] for key in shared)
     return 3 * theirs.filled + (2 if different == len(shared) else int(different > 0))

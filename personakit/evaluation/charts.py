@@ -1,6 +1,6 @@
-"""Where things stand in the report's charts: axes with round ticks, dots with intervals, curves.
+"""Geometry of the report's charts: axes with round ticks, dots with intervals, curves.
 
-Positions are percentages of the plot's width (curves: of width and height), so the page can draw at
+Positions are percentages of the plot's width (curves: of width and height), so that the page can draw at
 any width without scaling its text.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 #: Points kept of a curve; more cannot be seen.
 CURVE_POINTS = 400
@@ -17,7 +17,7 @@ CURVE_POINTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled place on an axis."""
+    """A labelled position on an axis, in percent."""
 
     at: float
     label: str
@@ -39,7 +39,7 @@ class Axis:
         return cls(low - margin, high + margin)
 
     def at(self, value: float) -> float:
-        """Return the place of `value` in percent from the low end."""
+        """Return the position of `value` in percent from the low end."""
         return round(100 * (value - self.low) / (self.high - self.low), 3)
 
     def ticks(self, most: int = 5) -> list[Tick]:
@@ -55,26 +55,20 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A figure with its interval on an axis; the ends are None where there is no interval."""
+    """A figure and the ends of its interval on an axis, in percent; None where there is none."""
 
-    label: str
-    text: str
-    detail: str
     at: float | None
     low: float | None
     high: float | None
-    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
-    """Dots under each other on one axis, with a line to compare them by."""
+class IntervalChart:
+    """Dots on one axis, with lines to compare them with."""
 
-    title: str
-    note: str
     ticks: Sequence[Tick]
     dots: Sequence[Dot]
-    line: float | None
+    lines: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +82,14 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class CurveChart:
-    """One measure of training over steps, a line a run."""
+    """One measure over steps, a line per run."""
 
     title: str
     low: str
     high: str
     steps: str
     curves: Sequence[Curve]
+    kind: ClassVar[str] = "curve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +119,7 @@ class ChartLine:
 
 @dataclass(frozen=True, slots=True)
 class PointChart:
-    """Figures over a second quantity, a line a method."""
+    """Figures over a second quantity, a line per method."""
 
     title: str
     note: str
@@ -132,6 +127,16 @@ class PointChart:
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
     lines: Sequence[ChartLine]
+    kind: ClassVar[str] = "points"
+
+
+def interval_chart(
+    rows: Sequence[tuple[float | None, float | None, float | None]], lines: Sequence[float]
+) -> IntervalChart:
+    """Draw (value, low, high) of each row on one axis that also holds `lines`."""
+    axis = Axis.over([*lines, *(end for row in rows for end in row)])
+    dots = [Dot(*(None if end is None else axis.at(end) for end in row)) for row in rows]
+    return IntervalChart(axis.ticks(), dots, [axis.at(line) for line in lines])
 
 
 def point_chart(
@@ -145,7 +150,7 @@ def point_chart(
 ) -> PointChart | None:
     """Draw points {`along`, value, low, high} of each label; None where no point has a value.
 
-    `evenly`: each place of the axis stands as far from the next (0, 1, 2, 4, 8), else by its size.
+    `evenly`: equal distances between neighbouring places of the axis (0, 1, 2, 4, 8), else to scale.
     """
     known = {label: [one for one in some if one["value"] is not None] for label, some in series.items()}
     points = [one for some in known.values() for one in some]

@@ -1,7 +1,7 @@
-"""Curves of an evaluation: the mean over tasks against the history's length, or the items retrieved.
+"""Curves of an evaluation: the mean over tasks against the length of the history, or the items retrieved.
 
-Each point is a pass of its own (`Candidate.items`, or another k), logged and resumed like any; all points
-share their resamples. A point knows its context tokens, so the same points are the curve of the price.
+Each point is a pass of its own, logged and resumed like any other; all points share their resamples. A point
+also has its context tokens.
 """
 
 from __future__ import annotations
@@ -11,28 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.measurements import Measurements, TaskFacts
 from personakit.evaluation.results import DIGITS, round_or_none
 from personakit.evaluation.samples import read_samples
 from personakit.evaluation.statistics import Statistics
 
-#: The curves there are, what is counted on their axis, and where.
+#: The kinds of curves, and what their axis counts.
 KINDS = {"history": "items in the history", "k": "items retrieved"}
-POINTS = {"history": (0, 1, 2, 4, 8, 16), "k": (1, 2, 4, 8, 16)}
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One place of a curve: the row it belongs to, where on the axis, and who answers there."""
+    """One place of a curve: the label of its row, and where on the axis."""
 
     method: str
     at: int
-    candidates: Sequence[Candidate]
 
     @property
     def label(self) -> str:
-        """What the passes of this point are called in their log."""
+        """The label of this point's passes in their log."""
         return f"{self.method} · {self.at}"
 
 

@@ -1,24 +1,26 @@
-"""A language model as judge of two answers, asked in both orders, since judges prefer the first one shown.
+"""A language model as judge of two answers, in both orders, because judges prefer the first one shown.
 
-What a judge says is read strictly: a reply from which no verdict can be told is reported, never scored.
+A reply from which no verdict can be read is counted and never scored.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from personakit.contracts import LanguageModel
-from personakit.evaluation.bisection import Asker
+from personakit.evaluation.bisection import Bisection
+from personakit.evaluation.samples import Sample
 from personakit.models.refusal import refused_by
 
 #: Enough for "A", "B", "tie" and a few words around it.
 VERDICT_TOKENS = 16
 
-_ASK = """Here is a request and two answers to it.
+_PROMPT = """Here is a request and two answers to it.
 
-Request: {asked}
+Request: {request}
 
 Answer A: {first}
 
@@ -33,41 +35,86 @@ _WORD = re.compile(r"\b(A|B|tie|Tie|TIE)\b")
 class Match:
     """Two answers to one request."""
 
-    asked: str
+    request: str
     one: str
     other: str
 
 
 def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
-    """Return for each match how good `one` is against `other`: 1 better, 0 worse, 0.5 neither.
+    """Return how good `one` of each match is against `other`: 1 better, 0 worse, 0.5 neither.
 
-    The mean of both orders, so a verdict that turns with the order is 0.5. None where one of the two
-    replies cannot be read, or was not given. Answers that are the same are 0.5 without asking. Raises
-    `RunError` where the judge answers nothing any more.
+    The verdict is the mean over both orders, so one that changes with the order is 0.5; equal answers are
+    0.5 without a request. None where a reply is missing or cannot be read. Raises `RunError` where the
+    judge's server is gone.
     """
-    open_matches = [place for place, each in enumerate(matches) if each.one.strip() != each.other.strip()]
+    open_places = [place for place, each in enumerate(matches) if each.one.strip() != each.other.strip()]
     prompts = []
-    for place in open_matches:
-        each = matches[place]
-        prompts.append(_ASK.format(asked=each.asked, first=each.one, second=each.other))
-        prompts.append(_ASK.format(asked=each.asked, first=each.other, second=each.one))
+    for place in open_places:
+        match = matches[place]
+        prompts.append(_PROMPT.format(request=match.request, first=match.one, second=match.other))
+        prompts.append(_PROMPT.format(request=match.request, first=match.other, second=match.one))
     replies: list[list[str]] = []
     if prompts:
-        Asker()(
+        Bisection()(
             lambda some: model.generate(prompts[some], max_new_tokens=VERDICT_TOKENS),
-            lambda error: [""],
+            lambda place, error: [""],
             slice(0, len(prompts)),
             replies,
         )
     verdicts: list[float | None] = [0.5] * len(matches)
-    for number, place in enumerate(open_matches):
-        said = [replies[2 * number + turn][0] for turn in (0, 1)]
-        first, second = (None if refused_by(reply) else read_verdict(reply) for reply in said)
+    for number, place in enumerate(open_places):
+        both = [replies[2 * number + turn][0] for turn in (0, 1)]
+        first, second = (None if refused_by(reply) else read_verdict(reply) for reply in both)
         verdicts[place] = None if first is None or second is None else (first + 1 - second) / 2
     return verdicts
 
 
 def read_verdict(reply: str) -> float | None:
     """Return 1 where the reply says A, 0 for B, 0.5 for a tie; None where it says none or several of them."""
-    said = {word.casefold() for word in _WORD.findall(reply)}
-    return {"a": 1.0, "b": 0.0, "tie": 0.5}[said.pop()] if len(said) == 1 else None
+    found = {word.casefold() for word in _WORD.findall(reply)}
+    return {"a": 1.0, "b": 0.0, "tie": 0.5}[found.pop()] if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdicts on the samples of a log.
+
+    `verdicts` maps a sample's place to its verdict (None: unreadable); samples without an opponent, or
+    where either answer is missing, are not in it. `judged` and `unread` count them by row.
+    """
+
+    verdicts: Mapping[int, float | None]
+    judged: Counter[str]
+    unread: Counter[str]
+
+
+def judge_samples(
+    samples: Sequence[Sample],
+    opponents: Mapping[str, str],
+    model: LanguageModel,
+    request: Callable[[Sample], str] = lambda sample: sample.query,
+) -> Judgement:
+    """Compare the answers of each row in `opponents` with those of its opponent row to the same queries.
+
+    The opponent's answer has the same seed where there is one, else it is its only one. `request` words
+    what the judge reads of a sample.
+    """
+    places, matches = [], []
+    for place, other in _pairs(samples, opponents):
+        if samples[place].error is None and other.error is None:
+            places.append(place)
+            matches.append(Match(request(samples[place]), samples[place].prediction, other.prediction))
+    verdicts = dict(zip(places, judge(matches, model), strict=True))
+    unread = Counter(samples[place].method for place, verdict in verdicts.items() if verdict is None)
+    return Judgement(verdicts, Counter(samples[place].method for place in places), unread)
+
+
+def _pairs(samples: Sequence[Sample], opponents: Mapping[str, str]) -> Iterator[tuple[int, Sample]]:
+    by_query: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        by_query.setdefault((sample.method, sample.query_id), []).append(sample)
+    for place, sample in enumerate(samples):
+        candidates = by_query.get((opponents.get(sample.method, ""), sample.query_id), [])
+        same_seed = [other for other in candidates if other.seed == sample.seed]
+        if candidates:
+            yield place, (same_seed or candidates)[0]

@@ -5,10 +5,10 @@
     user_in_training     the user is in the training split too
     trained_on           the query is among those that a run was trained on (`training_digests`)
 
-`near_duplicates.py` says what is nearly the same. Answers of fewer than three words turn up in a history
-by chance ("Re: lunch") and are no leak alone. LaMP_1 has neither of the first two: its answer is a number,
-and citing oneself is what the task is about. In LaMP's time-based split users are in training by design
-(their later records are asked about), so nobody is counted there.
+`data/near_duplicates.py` defines what is nearly the same. Answers of fewer than three words turn up in a
+history by chance ("Re: lunch") and are no leak alone. LaMP_1 has neither of the first two: its answer is a
+number, and citing oneself is what the task is about. In LaMP's time-based split users are in training by
+design (their later records are asked about), so nobody is counted there.
 
 A held-out pair is a query with two answers, its user's signals are the history. Of an instruction there is no
 history: prompts that would give its answer away are kept out of its pool (`data.instructions.kept_out`).
@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.data.lamp_formats import task_format
+from personakit.data.near_duplicates import NearDuplicateOf
 from personakit.data.user_groups import with_a_shared_profile
-from personakit.evaluation.near_duplicates import Wanted
 from personakit.records import Example, ProfileItem
 from personakit.training.training_digests import seen_digest, store_digests
 
@@ -186,22 +186,20 @@ def _of_signal(item: ProfileItem) -> tuple[str | None, Sequence[str]]:
 
 def _in_profile(example: Example, task: str, answers: Iterable[str], keys_of: KeysOf) -> Iterator[Leak]:
     query = example.query
-    text = Wanted(query.search_text)
-    telling = [gold for gold in map(Wanted, answers) if gold.size >= MIN_WORDS]
+    text = NearDuplicateOf(query.search_text)
+    telling = [gold for gold in map(NearDuplicateOf, answers) if gold.words >= MIN_WORDS]
     answer = asked = ""
     for item in example.profile.items:
         asked_key, answer_keys = keys_of(item)
         if not answer and any(_holds(item.fields, answer_keys, gold) for gold in telling):
             answer = item.id
-        if not asked and asked_key is not None and text.near(item.fields[asked_key]):
+        if not asked and text.words and asked_key is not None and text.matches(item.fields[asked_key]):
             asked = item.id
     for kind, item_id in ((ANSWER, answer), (QUERY, asked)):
         if item_id:
             yield Leak(kind, task, query.id, query.user_id, f"item {item_id}")
 
 
-def _holds(fields: Mapping[str, str], own: Iterable[str], gold: Wanted) -> bool:
+def _holds(fields: Mapping[str, str], own: Iterable[str], gold: NearDuplicateOf) -> bool:
     """Tell whether an item has an answer somewhere word for word, or nearly as one of its `own` answers."""
-    return any(gold.plain in value.casefold() for value in fields.values()) or any(
-        gold.near(fields[key]) for key in own
-    )
+    return any(map(gold.stands_in, fields.values())) or any(gold.matches(fields[key]) for key in own)

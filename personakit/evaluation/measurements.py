@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -12,16 +13,16 @@ from personakit.errors import UserError
 from personakit.evaluation.bootstrap import Measured
 from personakit.evaluation.content import FactFinder, count_kept, entities_and_numbers
 from personakit.evaluation.metrics import Floats, Scored, make_metric
-from personakit.evaluation.samples import Sample
+from personakit.evaluation.samples import Sample, read_samples
 from personakit.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """What statistics know of a task: its metrics (the primary one first) and their direction.
+    """A task as the statistics see it: its metrics (the primary one first) and their direction.
 
-    The task's figure in the mean over tasks, in [0, 1] and higher better, is `offset + slope * primary`.
-    `find_facts` finds what an answer states, where answers are texts that can keep or lose it.
+    The task's figure in the mean over tasks is `offset + slope * primary`, in [0, 1], higher is better.
+    `find_facts` finds the facts in an answer, for tasks of free text.
     """
 
     metrics: tuple[str, ...]
@@ -37,7 +38,7 @@ class TaskFacts:
         return self.metrics[0]
 
     def figure(self, primary: Floats) -> Floats:
-        """Map the primary metric into [0, 1]: accuracy, 1 - MAE/4, ROUGE (METHODS)."""
+        """Map the primary metric into [0, 1]: accuracy, 1 - MAE/4, ROUGE."""
         return self.offset + self.slope * primary
 
 
@@ -52,11 +53,11 @@ def facts_of(task: Task, find_facts: FactFinder = entities_and_numbers) -> TaskF
 
 @dataclass(slots=True)
 class Costs:
-    """What a method's answers took, and what went wrong, summed over samples and seeds.
+    """Cost of a method's answers and counts of what went wrong, summed over samples and seeds.
 
-    Counts of samples: `errors` (no answer, left out of every score), `refused` (scored as what the
-    model said, mostly nothing), `degraded` (a fallback answered), `unparsable` (scored by the task's rule
-    for what it cannot read), `empty_profiles` (nothing known of the user).
+    Counts of samples: `errors` (no answer, not scored), `refused` (scored as it is, mostly empty), `cut` (by
+    the token limit), `degraded` (a fallback answered), `unparsable` (scored by the task's rule for that),
+    `empty_profiles` (no history).
     """
 
     samples: int = 0
@@ -65,6 +66,7 @@ class Costs:
     seconds: float = 0
     errors: int = 0
     refused: int = 0
+    cut: int = 0
     degraded: int = 0
     unparsable: int = 0
     empty_profiles: int = 0
@@ -77,6 +79,7 @@ class Costs:
         self.seconds += sample.seconds
         self.errors += sample.error is not None
         self.refused += sample.refused is not None
+        self.cut += sample.cut
         self.degraded += sample.degraded is not None
         self.unparsable += sample.unparsable
         self.empty_profiles += sample.profile_items == 0
@@ -87,6 +90,14 @@ class Costs:
     def per_answer(self, name: str) -> float:
         """Return tokens, context_tokens or seconds per answer."""
         return float(getattr(self, name)) / self.samples
+
+
+def costs_of(log: Path) -> dict[str, Costs]:
+    """Return the cost of each method's answers over tasks and seeds, in the order they were run."""
+    costs: dict[str, Costs] = defaultdict(Costs)
+    for sample in read_samples(log):
+        costs[sample.method].add(sample)
+    return dict(costs)
 
 
 class Measurements:
@@ -163,7 +174,7 @@ class Measurements:
         return Measured(task, rule, seeds, users, parts, answered)
 
     def costs(self, method: str, tasks: Iterable[str]) -> Costs:
-        """Add up what a method's answers on some tasks took."""
+        """Add up the cost of a method's answers on some tasks."""
         return sum((self._costs[method, task] for task in tasks), start=Costs())
 
     def _add(self, sample: Sample) -> None:

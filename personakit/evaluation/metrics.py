@@ -51,7 +51,14 @@ class Metric(Protocol):
         ...
 
     def finish(self, sums: Floats) -> Floats:
-        """Return the metric of sums of shape [..., C]; nan where nothing was summed."""
+        """Return the metric of sums of shape [..., C]; nan where nothing was summed.
+
+        Twice the sums must give the same metric.
+        """
+        ...
+
+    def slopes(self, sums: Floats) -> Floats:
+        """Return the metric's derivative by each sum, of the shape of `sums`; 0 where there is none."""
         ...
 
 
@@ -70,6 +77,10 @@ class Mean:
         """Divide the sum by the count."""
         return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
 
+    def slopes(self, sums: Floats) -> Floats:
+        """Derivative of a quotient."""
+        return _slopes_of_quotient(sums)
+
 
 @dataclass(frozen=True, slots=True)
 class MeanOfSome:
@@ -87,6 +98,10 @@ class MeanOfSome:
         """Divide the sum by the count."""
         return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
 
+    def slopes(self, sums: Floats) -> Floats:
+        """Derivative of a quotient."""
+        return _slopes_of_quotient(sums)
+
 
 @dataclass(frozen=True, slots=True)
 class RootMeanSquare:
@@ -103,6 +118,10 @@ class RootMeanSquare:
         """Root of the mean square."""
         return np.sqrt(_divide(sums[..., 0], sums[..., 1], empty=np.nan))
 
+    def slopes(self, sums: Floats) -> Floats:
+        """Derivative of the root of a quotient."""
+        return _divide(_slopes_of_quotient(sums), 2 * self.finish(sums)[..., None], empty=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class ContentKept:
@@ -117,6 +136,10 @@ class ContentKept:
     def finish(self, sums: Floats) -> Floats:
         """Divide the kept by all."""
         return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
+
+    def slopes(self, sums: Floats) -> Floats:
+        """Derivative of a quotient."""
+        return _slopes_of_quotient(sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +174,14 @@ class MacroF1:
         value = _divide(2 * hits, seen, empty=0.0).mean(axis=-1)
         return np.where(seen.sum(axis=-1) > 0, value, np.nan)
 
+    def slopes(self, sums: Floats) -> Floats:
+        """Derivative of each label's quotient."""
+        counts = sums.reshape(*sums.shape[:-1], 3, len(self.labels))
+        hits, seen = counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :]
+        by_hits = _divide(np.full_like(seen, 2 / len(self.labels)), seen, empty=0.0)
+        by_seen = -_divide(by_hits * hits, seen, empty=0.0)
+        return np.stack([by_hits, by_seen, by_seen], axis=-2).reshape(sums.shape)
+
 
 def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
     """Return the metric called `name` in LaMP's words; any other name is a mean over samples."""
@@ -173,3 +204,8 @@ def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
 def _divide(above: Floats, below: Floats, *, empty: float) -> Floats:
     result: Floats = np.divide(above, below, out=np.full(np.shape(above), empty), where=below > 0)
     return result
+
+
+def _slopes_of_quotient(sums: Floats) -> Floats:
+    by_above = _divide(np.ones(sums.shape[:-1]), sums[..., 1], empty=0.0)
+    return np.stack([by_above, -by_above * _divide(sums[..., 0], sums[..., 1], empty=0.0)], axis=-1)

@@ -1,23 +1,20 @@
-"""LaMP's leaderboard as reference rows, so that a real run stands beside what others have got.
+"""LaMP's leaderboard as reference rows, shown only with LaMP's own data.
 
-Copied from the benchmark's site (LaMP-Benchmark/lamp-benchmark.github.io @ 68ffd63): scores on LaMP's own
-test split, whose golds are not public, by other models than yours. They are marked as published wherever
-they are shown, take part in no comparison, and are never shown beside `lamp-mini`.
+Copied from the benchmark's site (LaMP-Benchmark/lamp-benchmark.github.io @ 68ffd63): scores on LaMP's test
+split, whose golds are not public, by other models. They are marked as published and take part in no
+comparison.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from personakit.evaluation.layout import make_table
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from personakit.evaluation.sections import Section, Table, Text
 
 HOW_TO_READ = (
-    "Published: LaMP's leaderboard, its {split}-based test split. Other models and other queries than above: "
-    "to be read beside it, not against it."
+    "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
+    "in the table: a reference, not a comparison."
 )
 
 _CLASSES, _RATINGS, _TEXTS = ("accuracy", "f1"), ("MAE", "RMSE"), ("rouge-1", "rouge-L")
@@ -96,18 +93,28 @@ def recognised_split(sizes: Mapping[str, int], *, dated: bool) -> str | None:
     return split if known and all(known) else None
 
 
-def published_table(results: Mapping[str, Any]) -> Table:
-    """Return model x task with each task's first metric."""
-    rows = results["published_lamp"]["rows"]
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
+def published_section(results: Mapping[str, Any]) -> Section:
+    """Return the published figures in a results document; empty where there are none."""
+    found = results.get("published_lamp")
+    if not found:
+        return Section("Published figures", [])
+    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found["rows"]:
+        cells.setdefault((row["model"], row["task"]), []).append(f"{row['value']:.3f}")
+    models = dict.fromkeys(row["model"] for row in found["rows"])
     first = {task: _METRICS[task][0] for task in tasks}
-    cells = {(row["model"], row["task"]): row["value"] for row in rows if row["metric"] == first[row["task"]]}
-    models = dict.fromkeys(row["model"] for row in rows)
-    return make_table(
+    terminal = Table(
         ["method", *(f"{task.replace('_', chr(10), 1)}\n{first[task]}" for task in tasks)],
-        [[f"published: {model}", *(_number(cells.get((model, task))) for task in tasks)] for model in models],
+        [
+            [f"published: {model}", *(cells.get((model, task), ["-"])[0] for task in tasks)]
+            for model in models
+        ],
+        on="terminal",
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    page = Table(
+        ["published by others", *tasks],
+        [[model, *(" / ".join(cells.get((model, task), ["-"])) for task in tasks)] for model in models],
+        on="page",
+    )
+    return Section("Published figures", [terminal, page, Text(HOW_TO_READ.format(split=found["split"]))])

@@ -1,7 +1,7 @@
 """`results.json`: rows and comparisons, computed from the sample log alone, with the same bytes each time.
 
-`rows` and `comparisons` are the machine-readable table; the rows of task "all" carry the primary
-figure, the mean over tasks of accuracy, 1 - MAE/4 and ROUGE-1. A row's `content_kept` (with its ends) is
+`rows` and `comparisons` are the machine-readable table; the rows of task "all" hold the primary figure,
+the mean over tasks of accuracy, 1 - MAE/4 and ROUGE-1. A row's `content_kept` (with its interval) is
 the share of the generic answers' facts that a rewriting method keeps (`content.py`), null elsewhere. No
 times are in it: how long answers took is in the log, and differs from run to run.
 """
@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from personakit.errors import RunError
-from personakit.evaluation.bootstrap import FEW_USERS, LEVEL, RESAMPLES, Estimate
+from personakit.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate, holm
 from personakit.evaluation.measurements import Measurements, TaskFacts
 from personakit.evaluation.samples import read_samples
 from personakit.evaluation.statistics import Beats, Statistics, Transfer, WrongUser
@@ -36,12 +36,12 @@ _UNKNOWN = Estimate(math.nan, np.array([]))
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the table is asked beside its rows: labels in, nothing known of what they stand for.
+    """The comparisons of a table, by the labels of its rows.
 
-    `compared` are pairs (method, against) with differences and a verdict "beats"; `wrong_user`
-    triples (right, wrong, empty); `gaps` triples (method, low, high): the share of the gap closed;
-    `transfers` maps the name of a base to (method, generic) behind it and behind the method's own base:
-    the share of the gain that is kept. Whatever names a label that was not run is left out.
+    `compared`: pairs (method, against), for differences and the verdict "beats". `wrong_user`: triples
+    (right, wrong, empty). `gaps`: triples (method, low, high), for the share of the gap closed. `transfers`
+    maps an unseen base model to (method, generic) with it and with the method's own base model, for the
+    share of the gain that is kept. Comparisons with a label that was not run are left out.
     """
 
     compared: Sequence[tuple[str, str]] = ()
@@ -56,15 +56,15 @@ def compute_results(
     claims: Claims = Claims(),
     *,
     made_by: Mapping[str, Any] | None = None,
-    grouped: bool = False,
+    users_are: str = "users",
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Compute the results document of a sample log.
 
-    `made_by` (command, versions, split, data fingerprints) is kept as it is given: no times in it, and
-    no `--resume`, or a resumed evaluation would differ from one left alone. `grouped` says that the
-    data names no users, and that "users" are groups of queries whose profiles share items.
+    `made_by` (versions, split, data fingerprints) is kept as given; it must hold no times and no
+    `--resume`, or a resumed evaluation would differ from an uninterrupted one. `users_are` names the units
+    that are resampled.
     """
     statistics = Statistics(Measurements(read_samples(log), tasks), resamples=resamples, seed=seed)
     comparable = statistics.measurements.comparable
@@ -72,7 +72,7 @@ def compute_results(
     return {
         "rows": [row for method in statistics.measurements.methods for row in _rows(statistics, method)],
         "comparisons": [item for pair in pairs for item in _comparisons(statistics, *pair)],
-        "beats": [_beats(statistics.beats(*pair)) for pair in pairs],
+        "beats": _corrected([_beats(statistics.beats(*pair)) for pair in pairs]),
         "wrong_user": [
             _wrong_user(statistics.wrong_user(*labels)) for labels in claims.wrong_user if comparable(*labels)
         ],
@@ -91,10 +91,9 @@ def compute_results(
             task: {"primary": facts.primary, "lower_is_better": facts.lower_is_better}
             for task, facts in statistics.measurements.tasks.items()
         },
-        "users_are": "groups of queries whose profiles share items" if grouped else "users",
+        "users_are": users_are,
         "intervals": {
-            "kind": "percentile bootstrap over users and training seeds, paired",
-            "few_users": f"below {FEW_USERS} users of a task: BCa, jackknife's width and degrees of freedom",
+            "kind": "studentised bootstrap over users and training seeds, paired",
             "level": LEVEL,
             "resamples": resamples,
             "seed": seed,
@@ -112,9 +111,9 @@ def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
 
 
 def record_test_look(run_folder: Path, *, command: str, tasks: Sequence[str], methods: Sequence[str]) -> int:
-    """Note in the run that its test split was looked at, and return how many looks that makes.
+    """Record in the run's folder an evaluation on its test split; return how many there are now.
 
-    Every look at test is a chance to choose by it: reports print the number.
+    Every evaluation on test is a chance to select by it: reports print the number.
     """
     path = run_folder / TEST_LOOKS_FILE
     look = {
@@ -128,14 +127,14 @@ def record_test_look(run_folder: Path, *, command: str, tasks: Sequence[str], me
             looks.write(orjson.dumps(look, option=orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
         raise RunError(
-            f"{path}: the look at the test split could not be recorded: {error.strerror}",
+            f"{path}: the evaluation on the test split could not be recorded: {error.strerror}",
             hint="make the run's folder writable, or evaluate on dev",
         ) from error
     return count_test_looks(run_folder)
 
 
 def count_test_looks(run_folder: Path) -> int:
-    """Return how many looks at its test split a run has had."""
+    """Return how often a run has been evaluated on its test split."""
     path = run_folder / TEST_LOOKS_FILE
     if not path.is_file():
         return 0
@@ -181,6 +180,7 @@ def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[st
         "seeds": len(statistics.measurements.seeds[method]),
         "errors": costs.errors,
         "refused": costs.refused,
+        "cut": costs.cut,
         "degraded": costs.degraded,
         "unparsable": costs.unparsable,
         "empty_profiles": costs.empty_profiles,
@@ -214,6 +214,20 @@ def _beats(verdict: Beats) -> dict[str, Any]:
         "tasks_worse": list(verdict.worse),
         "p_values_holm": {task: round_or_none(p) for task, p in verdict.p_values.items()},
     } | _interval("difference", verdict.difference)
+
+
+def _corrected(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add `p_holm` to verdicts on a single task: corrected over all rows that one row is compared with."""
+    by_method: dict[str, dict[str, float]] = {}
+    for verdict in verdicts:
+        p_values = list(verdict["p_values_holm"].values())
+        if len(p_values) == 1 and p_values[0] is not None:
+            by_method.setdefault(verdict["method"], {})[verdict["against"]] = p_values[0]
+    corrected = {method: holm(values) for method, values in by_method.items()}
+    for verdict in verdicts:
+        if verdict["against"] in corrected.get(verdict["method"], {}):
+            verdict["p_holm"] = corrected[verdict["method"]][verdict["against"]]
+    return verdicts
 
 
 def _wrong_user(verdict: WrongUser) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Runs candidates over tasks and logs every answer; can be stopped anywhere and resumed.
+"""Runs candidates over tasks and logs every answer; can be stopped at any time and resumed.
 
-The unit of work is a batch of queries: answered in one call, logged in one write. Batches are fixed
-by the examples and the batch size, so a resumed evaluation makes the same calls in the same
-composition as one left alone, and ends with the same results. That is why a batch with an answer that failed
-is asked again as a whole: what was paid for is in the answer cache.
+The unit of work is a batch of queries: answered in one call, logged in one write. Batches depend on the
+examples and the batch size only, so a resumed evaluation makes the same calls as an uninterrupted one and
+ends with the same results. For the same reason a batch with a failed answer is computed again as a whole;
+its other answers come from the answer cache.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from personakit.contracts import Personalizer
 from personakit.errors import RunError, UserError
-from personakit.evaluation.bisection import Asker
+from personakit.evaluation.bisection import Bisection
 from personakit.evaluation.candidates import Candidate, other_user_examples, profile_for
 from personakit.evaluation.samples import (
     SAMPLES_FILE,
@@ -33,12 +32,15 @@ from personakit.evaluation.samples import (
 from personakit.records import Answer, Example, Profile
 from personakit.tasks import Task
 
-#: Queries answered in one call. Larger is faster until memory ends, and loses more to a kill.
+#: Queries answered in one call. Larger is faster until memory runs out, and loses more when killed.
 BATCH_SIZE = 256
 
+Answering = Callable[[Candidate, Any, Sequence[Example], Sequence[Profile]], list[Sample]]
+"""Makes one sample per example, given the candidate, what it opened, and the history for each example."""
 
-class CutShortError(Exception):
-    """A batch that nobody answers to its end: the error that ended it, and the samples before that."""
+
+class _ServerGoneError(Exception):
+    """The server of a model is gone: the error, and the samples of the batch before it."""
 
     def __init__(self, error: RunError, answered: list[Sample]) -> None:
         super().__init__(error.message)
@@ -48,7 +50,7 @@ class CutShortError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some consecutive examples of one task for one candidate."""
+    """Consecutive examples of one task for one candidate."""
 
     candidate: Candidate
     task: str
@@ -56,8 +58,32 @@ class Batch:
     stop: int
 
 
-Answering = Callable[[Batch, Any, Sequence[Example], Sequence[int] | None], list[Sample]]
-"""From a batch, what its candidate opened, the task's examples and the others drawn for them, to samples."""
+def answered_and_scored(tasks: Mapping[str, Task]) -> Answering:
+    """Return the `Answering` of LaMP-like tasks: respond to each query, score it by its task."""
+
+    def answer(
+        candidate: Candidate, opened: Personalizer, examples: Sequence[Example], profiles: Sequence[Profile]
+    ) -> list[Sample]:
+        answers = opened.respond([example.query for example in examples], profiles)
+        if len(answers) != len(examples):
+            raise ValueError(f"{candidate.method}: {len(answers)} answers to {len(examples)} queries")
+        samples = []
+        for example, profile, given in zip(examples, profiles, answers, strict=True):
+            task, gold, text = tasks[example.query.task], example.query.gold, given.text
+            samples.append(
+                make_sample(
+                    candidate,
+                    example,
+                    profile,
+                    given,
+                    scores=None if gold is None else task.sample_scores(text, gold),
+                    utility=None if gold is None else task.utility(text, gold),
+                    unparsable=task.unparsable(text),
+                )
+            )
+        return samples
+
+    return answer
 
 
 def evaluate(
@@ -71,33 +97,14 @@ def evaluate(
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Answer every example with every candidate and return the path of the sample log in `folder`.
+    """Answer and score every example with every candidate; return the sample log in `folder`.
 
-    `examples` and `tasks` are keyed by task name. `seed` draws the other user of wrong-user
-    candidates; examples that know their users' traits (`KnowsTraits`) give users with other traits.
-    `progress` is called with samples done and in all. A candidate is opened for its first batch that is
-    not done, and let go before the next one is opened.
-
-    Where a batch cannot be answered as a whole, its halves are asked, and theirs: a query that fails by
-    itself is logged as a sample with an error. Raises `RunError` where nobody answers any more; what was
-    answered until then is in the log, and what is not, or failed, is asked again on `resume`.
-    Raises `UserError` where the folder holds an evaluation that `resume` was not asked to go on with,
-    or one of another plan.
+    `examples` and `tasks` are keyed by task name. For the rest see `run_passes`.
     """
-
-    asker = Asker()
-
-    def answer(
-        batch: Batch, personalizer: Personalizer, some: Sequence[Example], others: Sequence[int] | None
-    ) -> list[Sample]:
-        candidate, task = batch.candidate, tasks[batch.task]
-        make = partial(make_sample, candidate.method, candidate.seed, task)
-        return answer_batch(batch, personalizer, some, others, asker, make)
-
     return run_passes(
         candidates,
         examples,
-        answer,
+        answered_and_scored(tasks),
         folder / SAMPLES_FILE,
         batch_size=batch_size,
         seed=seed,
@@ -117,12 +124,22 @@ def run_passes(
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Log what `answer` makes of every batch of every candidate; for the rest see `evaluate`."""
+    """Log what `answer` makes of every batch of every candidate; return `log`.
+
+    `seed` draws the other user of wrong-user candidates (with different traits where they are known:
+    `KnowsTraits`). `progress` is called with the samples done and in all. A candidate is opened before its
+    first open batch and released before the next one is opened.
+
+    A batch that fails is halved until the failing query is found, which is logged with its error. Raises
+    `RunError` where the server is gone; finished answers stay in the log, and `resume` computes the rest
+    and the failed ones. Raises `UserError` where the log exists without `resume`, or was written by
+    another plan.
+    """
     check_candidates(candidates, examples)
     if log.exists() and not resume:
         raise UserError(
-            f"{log}: there is an evaluation already, expected none",
-            hint="go on with it by --resume, or choose another folder",
+            f"{log}: exists already, expected a new evaluation",
+            hint="continue it with --resume, or choose another folder",
         )
     log.parent.mkdir(parents=True, exist_ok=True)
     batches = [
@@ -133,64 +150,91 @@ def run_passes(
     ]
     done, failed = keep_whole_batches(log, _keys(batches, examples)) if resume else (0, [])
     open_places = [*failed, *range(done, len(batches))]
-    others = {
-        task: other_user_examples(examples[task], seed=seed)
-        for task in {batches[place].task for place in open_places if _needs_others(batches[place])}
+    wrong_user_tasks = {
+        batches[place].task for place in open_places if batches[place].candidate.profiles == "other"
     }
+    others = {task: other_user_examples(examples[task], seed=seed) for task in wrong_user_tasks}
     sizes = [batch.stop - batch.start for batch in batches]
     total, finished = sum(sizes), sum(sizes) - sum(sizes[place] for place in open_places)
-    if progress:
-        progress(finished, total)
+    report = progress or (lambda done, total: None)
+    report(finished, total)
+    bisection = Bisection()
     for candidate, places in itertools.groupby(open_places, key=lambda place: batches[place].candidate):
-        personalizer = candidate.open()
-        mended: dict[int, list[Sample]] = {}
+        opened = candidate.open()
+        replaced: dict[int, list[Sample]] = {}
         try:
             for place in places:
                 batch = batches[place]
                 if place >= done:
-                    _put(log, mended, sizes)
+                    _replace(log, replaced, sizes)
+                chosen, other = examples[batch.task], others.get(batch.task)
                 try:
-                    samples = answer(batch, personalizer, examples[batch.task], others.get(batch.task))
-                except CutShortError as cut:
+                    samples = _answer_batch(batch, opened, chosen, other, answer, bisection)
+                except _ServerGoneError as gone:
                     if place >= done:
-                        append_batch(log, cut.answered)  # no whole batch: `resume` makes it again
-                    raise cut.error from cut
+                        append_batch(log, gone.answered)  # an incomplete batch: `resume` computes it again
+                    raise gone.error from gone
                 if place >= done:
                     append_batch(log, samples)
                 else:
-                    mended[place] = samples
+                    replaced[place] = samples
                 finished += sizes[place]
-                if progress:
-                    progress(finished, total)
+                report(finished, total)
         finally:
-            _put(log, mended, sizes)
-        del personalizer  # or it would be there while the next one is opened
+            _replace(log, replaced, sizes)
+        del opened  # before the next candidate is opened: both may not fit into memory
     return log
 
 
-def _put(log: Path, mended: dict[int, list[Sample]], sizes: Sequence[int]) -> None:
-    """Put batches that were asked again where they stood; once a candidate, as the log is written anew."""
-    if mended:
-        put_batches(log, mended, sizes)
-        mended.clear()
+def _answer_batch(
+    batch: Batch,
+    opened: Any,
+    examples: Sequence[Example],
+    others: Sequence[int] | None,
+    answer: Answering,
+    bisection: Bisection,
+) -> list[Sample]:
+    """Answer a batch, each example with the history for its candidate; raises `_ServerGoneError`."""
+    candidate = batch.candidate
+    chosen = [examples[place] for place in range(batch.start, batch.stop)]
+    profiles = [
+        profile_for(candidate, example, examples[others[batch.start + offset]] if others else None)
+        for offset, example in enumerate(chosen)
+    ]
+    samples: list[Sample] = []
+    try:
+        bisection(
+            lambda some: answer(candidate, opened, chosen[some], profiles[some]),
+            lambda place, error: make_sample(
+                candidate, chosen[place], profiles[place], Answer("", error=error.message), task=batch.task
+            ),
+            slice(0, len(chosen)),
+            samples,
+        )
+    except RunError as error:
+        raise _ServerGoneError(error, samples) from error
+    return samples
 
 
-def _needs_others(batch: Batch) -> bool:
-    return batch.candidate.profiles == "other"
+def _replace(log: Path, replaced: dict[int, list[Sample]], sizes: Sequence[int]) -> None:
+    """Replace batches of the log that had failed; once per candidate, as the whole log is rewritten."""
+    if replaced:
+        put_batches(log, replaced, sizes)
+        replaced.clear()
 
 
 def write_prediction_files(log: Path, folder: Path) -> list[Path]:
     """Write each pass of a log as a prediction file in LaMP's format: `folder/METHOD[-seedN]/TASK.json`.
 
-    A failed answer is left out, never written as an empty one, so LaMP's own scorer stops on it.
+    A failed answer is left out instead of written as an empty one, so that LaMP's own scorer stops on it.
     """
     from personakit.tasks.predictions import write_predictions
 
     passes: dict[tuple[str, int | None, str], dict[str, str]] = defaultdict(dict)
     for sample in read_samples(log):
-        answered = passes[sample.key]
+        predictions = passes[sample.key]
         if sample.error is None:
-            answered[sample.query_id] = sample.prediction
+            predictions[sample.query_id] = sample.prediction
     paths = []
     for (method, seed, task), predictions in passes.items():
         name = slug(method) + ("" if seed is None else f"-seed{seed}")
@@ -201,50 +245,14 @@ def write_prediction_files(log: Path, folder: Path) -> list[Path]:
 
 
 def slug(method: str) -> str:
-    """Turn a label into a folder's name."""
+    """Turn a label into a folder name."""
     return re.sub(r"[^a-z0-9]+", "-", method.lower()).strip("-")
-
-
-def answer_batch(
-    batch: Batch,
-    personalizer: Personalizer,
-    examples: Sequence[Example],
-    others: Sequence[int] | None,
-    asker: Asker,
-    sample_of: Callable[[Example, Profile, Answer], Sample],
-) -> list[Sample]:
-    """Answer a batch, each example with the history that the candidate is given: what an `Answering` does.
-
-    Raises `CutShortError` with the samples until then where nobody answers any more.
-    """
-    chosen = [examples[index] for index in range(batch.start, batch.stop)]
-    profiles = [
-        profile_for(batch.candidate, example, examples[others[batch.start + offset]] if others else None)
-        for offset, example in enumerate(chosen)
-    ]
-    answers: list[Answer] = []
-
-    def samples() -> list[Sample]:
-        return [sample_of(*each) for each in zip(chosen, profiles, answers, strict=False)]
-
-    try:
-        asker(
-            lambda some: personalizer.respond([example.query for example in chosen[some]], profiles[some]),
-            lambda error: Answer("", error=error.message),
-            slice(0, len(chosen)),
-            answers,
-        )
-    except RunError as error:
-        raise CutShortError(error, samples()) from error
-    if len(answers) != len(chosen):
-        raise ValueError(f"{batch.candidate.method}: {len(answers)} answers to {len(chosen)} queries")
-    return samples()
 
 
 def _keys(
     batches: Sequence[Batch], examples: Mapping[str, Sequence[Example]]
 ) -> Iterator[list[tuple[str, int | None, str, str]]]:
-    """Yield for each batch what its lines in the log are about."""
+    """Yield (method, seed, task, query id) of each sample, batch by batch."""
     ids = {task: [example.query.id for example in some] for task, some in examples.items()}
     for batch in batches:
         head = batch.candidate.method, batch.candidate.seed, batch.task
@@ -252,7 +260,7 @@ def _keys(
 
 
 def check_candidates(candidates: Sequence[Candidate], examples: Mapping[str, Sequence[Example]]) -> None:
-    """Raise `UserError` where two rows are the same one, or a task has no examples."""
+    """Raise `UserError` where two rows have the same label and seed, or a task has no examples."""
     seen = set()
     for candidate in candidates:
         key = candidate.method, candidate.seed
@@ -260,7 +268,7 @@ def check_candidates(candidates: Sequence[Candidate], examples: Mapping[str, Seq
             raise UserError(
                 f"two candidates are called {candidate.method!r} with seed {candidate.seed}, "
                 "expected one row per method and seed",
-                hint="name each run once, or give the runs different seeds",
+                hint="name each run once, or train the runs with different seeds",
             )
         seen.add(key)
     for task, some in examples.items():

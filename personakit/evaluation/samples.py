@@ -1,9 +1,8 @@
 """The sample log: one line of `samples.jsonl` for every answer, from which all results are computed.
 
-Lines are appended a batch at a time and synced, so a process killed at any moment loses at most the
-batch in flight. `resume` keeps the whole batches and drops the rest, a cut last line included: the
-next run computes the same batches again, and the file ends as if it had never stopped. Batches with a sample
-that failed are computed again too, and put in their place.
+Lines are appended and synced one batch at a time, so a killed process loses at most one batch. `resume`
+keeps the complete batches, drops the rest (a truncated last line included) and computes the others again:
+the file ends as if the process had never stopped. Batches with a failed sample are replaced as well.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import Any
 import orjson
 
 from personakit.errors import RunError, UserError
+from personakit.evaluation.candidates import Candidate
 from personakit.files import whole_file
 from personakit.records import Answer, Context, Example, Profile
-from personakit.tasks import Task
 
 #: Characters kept of each profile item: enough to read, not the whole history again in every line.
 ITEM_CHARACTERS = 300
@@ -32,13 +31,15 @@ _OTHER_PLAN = "resume with the same methods, data, limit and batch size, or eval
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer with all that is needed to score, compare and read it.
+    """One answer with everything needed to score, compare and read it.
 
-    `profile_of` is the user whose history was given (None: an empty one). `scores` are the task's
-    metrics of this sample alone; `scores` and `utility` are None where there is no answer or no gold.
-    `unparsable` says that official scoring could not read the answer and took its rule for that; `refused`
-    why a model refused, whose answer is scored as what it is.
-    `context` is {"items": [{"id", "text"}], "summary", "prompts"}.
+    `profile_of` is the user whose history was used (None: none). `scores` are the metrics of this sample
+    alone and `utility` what it contributes to a user's gain, in [0, 1]; both are None without an answer or
+    a gold. `context` is {"items": [{"id", "text"}], "summary", "prompts"}.
+
+    `unparsable`: official scoring could not read the answer and applied its rule for that. `error`: there
+    is no answer. `refused`: why a model refused; its answer is scored as it is. `degraded`: which fallback
+    answered. `cut`: the token limit cut the answer.
     """
 
     method: str
@@ -63,26 +64,34 @@ class Sample:
     error: str | None = None
     degraded: str | None = None
     refused: str | None = None
+    cut: bool = False
 
     @property
     def key(self) -> tuple[str, int | None, str]:
-        """Method, seed and task: what one pass over the examples is called."""
+        """Method, seed and task: what identifies one pass over the examples."""
         return self.method, self.seed, self.task
 
 
 def make_sample(
-    method: str, seed: int | None, task: Task, example: Example, profile: Profile, answer: Answer
+    candidate: Candidate,
+    example: Example,
+    profile: Profile,
+    answer: Answer,
+    *,
+    task: str | None = None,
+    scores: Mapping[str, float] | None = None,
+    utility: float | None = None,
+    unparsable: bool = False,
 ) -> Sample:
-    """Score one answer and put it into the log's shape.
+    """Return the sample of one answer that was given with `profile`; `task` defaults to the query's.
 
-    `profile` is the history that was given. A failed answer has no score: it is counted instead.
+    A failed answer has no scores, whatever is passed: it is counted, not scored.
     """
-    query = example.query
-    gold = None if answer.error is not None else query.gold
+    query, failed = example.query, answer.error is not None
     return Sample(
-        method=method,
-        seed=seed,
-        task=query.task,
+        method=candidate.method,
+        seed=candidate.seed,
+        task=task or query.task,
         query_id=query.id,
         user_id=query.user_id,
         profile_of=profile.user_id if profile.items else None,
@@ -91,9 +100,9 @@ def make_sample(
         gold=query.gold,
         generic=None if answer.generic is None else _writable(answer.generic),
         prediction=_writable(answer.text),
-        scores=None if gold is None else task.sample_scores(answer.text, gold),
-        utility=None if gold is None else task.utility(answer.text, gold),
-        unparsable=answer.error is None and task.unparsable(answer.text),
+        scores=None if failed or scores is None else dict(scores),
+        utility=None if failed else utility,
+        unparsable=not failed and unparsable,
         context=readable_context(answer.context),
         trace={name: _writable(text) for name, text in answer.trace.items()},
         tokens=answer.tokens,
@@ -102,6 +111,7 @@ def make_sample(
         error=answer.error,
         degraded=answer.degraded,
         refused=answer.refused,
+        cut=answer.cut,
     )
 
 
@@ -140,11 +150,11 @@ def read_samples(path: Path) -> Iterator[Sample]:
                 ) from error
 
 
-def count_answers(folder: Path) -> int:
-    """Return how many samples of the log in a folder have an answer; 0 where there is no log."""
-    if not (folder / SAMPLES_FILE).exists():
+def count_answers(log: Path) -> int:
+    """Return how many samples of a log have an answer; 0 where there is no log."""
+    if not log.exists():
         return 0
-    return sum(sample.error is None for sample in read_samples(folder / SAMPLES_FILE))
+    return sum(sample.error is None for sample in read_samples(log))
 
 
 def keep_whole_batches(

@@ -44,7 +44,7 @@ class ShownSample:
     utility: float | None
     baseline: float | None
     outcome: Literal["won", "lost", "tied", "failed", "unscored"]
-    trouble: str | None
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,10 @@ def _show(sample: Sample, baseline: Sample | None) -> ShownSample:
         utility=sample.utility,
         baseline=None if baseline is None else baseline.utility,
         outcome=_outcome(sample, baseline),
-        trouble=sample.error or (sample.refused and f"refused: {sample.refused}") or sample.degraded,
+        problem=sample.error
+        or (sample.refused and f"refused: {sample.refused}")
+        or sample.degraded
+        or ("cut by the token limit" if sample.cut else None),
     )
 
 

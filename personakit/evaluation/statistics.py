@@ -1,4 +1,4 @@
-"""Figures, paired differences and verdicts, as METHODS.md ("Honest comparison") defines them.
+"""Figures, paired differences and verdicts, as docs/methods.md ("Rules of comparison") defines them.
 
 Every difference is signed so that positive is better, whatever the metric's direction. A failed
 answer is left out of its method's score; a difference is then taken over the samples both answered.
@@ -50,7 +50,7 @@ class Beats:
 
 @dataclass(frozen=True, slots=True)
 class WrongUser:
-    """The wrong-user test: the right history must pay, another user's must not.
+    """The wrong-user test: the user's own history must help, another user's must not.
 
     `gain` is right - wrong, `leak` wrong - empty, `share` leak over (right - empty).
     """
@@ -140,7 +140,7 @@ class Statistics:
         return Transfer(gain, own_gain, ratio(gain, own_gain))
 
     def beats(self, method: str, against: str) -> Beats:
-        """Judge "`method` beats `against`": all four conditions of METHODS.md must hold."""
+        """Judge "`method` beats `against`": all four conditions of docs/methods.md must hold."""
         tasks = self._tasks(None, method, against)
         by_task = {task: self._figure_difference(method, against, task) for task in tasks}
         p_values = holm({task: difference.p for task, difference in by_task.items()})

@@ -80,6 +80,7 @@ def open_prompted(
     `name` is one of `pillow.opening.SELECTORS`, `alone` for the tuned model without prompts, or `full` for
     the fully tuned one; `order` turns the picks round.
     """
+    from personakit.models.local import LocalModel
     from personakit.pillow.answering import Prompted, Reordered
     from personakit.pillow.opening import FULL, SELECTORS, TUNED
     from personakit.pillow.wording import Templated
@@ -88,6 +89,7 @@ def open_prompted(
     if place is None:
         raise UserError(f"{run.folder}: no model was trained for {name}", hint="leave that row out")
     model = open_weights(Path(place))
+    assert isinstance(model, LocalModel)
     wording = Templated(run.settings.data.template)
     selector = None if name in ("alone", "full") else SELECTORS[name](run, model, wording)
     if selector is not None and order is not None:

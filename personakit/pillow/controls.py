@@ -1,4 +1,4 @@
-"""What else could pick prompts (METHODS, PILLOW's controls): each a `Selector` on PILLOW's own encoder.
+"""What else could pick prompts (docs/methods.md): each a `Selector` on PILLOW's own encoder.
 
 Random, cosine's nearest, and maximal marginal relevance (MMR) need nothing but the pool. The greedy search
 and best-of-k ask for the reward of the *reference answer*, so they are no methods but ceilings.

@@ -23,7 +23,7 @@ class Rewriter:
     """Answers with `base`, then lets `model` rewrite the answer as the user would have it.
 
     Any ContextProvider chooses what the rewriter sees. A user without history gets the generic
-    answer; with `rewrite_without_history` the rewriter is run all the same, which is METHODS' control
+    answer; with `rewrite_without_history` the rewriter is run all the same, which is a control
     (a trained rewriter may repair formats and base rates for anyone). Users do not meet: each row of
     a batch is one user's prompt, and nothing is kept between calls.
     """

@@ -82,7 +82,7 @@ class Task(ABC):
 
     @abstractmethod
     def reward(self, text: str, gold: str) -> float:
-        """Return what an answer earns in RL, in [0, 1] (METHODS.md, after ROPG); nothing is extracted."""
+        """Return what an answer earns in RL, in [0, 1] (ROPG, arXiv 2404.05970); nothing is extracted."""
 
     @abstractmethod
     def utility(self, prediction: str, gold: str) -> float:

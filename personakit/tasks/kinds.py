@@ -75,7 +75,7 @@ class OrdinalTask(Task):
     lower_is_better: ClassVar[bool] = True
 
     def figure(self, metrics: Mapping[str, float]) -> float:
-        """Return 1 - MAE / 4 (METHODS.md)."""
+        """Return 1 - MAE / 4 (docs/methods.md)."""
         return 1.0 - metrics[self.primary] / (HIGHEST - LOWEST)
 
     def parse(self, text: str) -> str | None:

@@ -57,7 +57,7 @@ class ScoreReport:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
-    """The scores of all seven tasks; `primary` is the mean of their figures (METHODS.md)."""
+    """The scores of all seven tasks; `primary` is the mean of their figures (docs/methods.md)."""
 
     reports: Mapping[str, ScoreReport]
     primary: float

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from personakit.tasks.edit_distance import edit_similarity
+from rapidfuzz.distance import Levenshtein
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
@@ -68,7 +68,7 @@ def text_metric(name: str, prediction: str, gold: str) -> float:
     if name == "exact":
         return float(prediction == gold)
     if name == "edit-similarity":
-        return edit_similarity(prediction, gold)
+        return Levenshtein.normalized_similarity(prediction, gold)
     return float(_rouge_scorer(_ROUGE[name]).score(gold, prediction)[_ROUGE[name]].fmeasure)
 
 

@@ -199,8 +199,21 @@ class _Counted:
     logits: int
 
 
+_counted: dict[tuple[str, str, int], _Counted] = {}
+
+
 def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
-    """One forward pass without numbers: what it saves for the backward pass, in bytes."""
+    """Return what one forward pass saves for the backward pass, in bytes; each shape is counted once."""
+    fields = ("rows", "length", "scored", "lora_rank", "lora_targets", "dtype")
+    shape = repr([getattr(work, name) for name in fields])
+    key = (config.to_json_string(use_diff=False), shape, frozen_bytes)
+    if key not in _counted:
+        _counted[key] = _count(config, work, frozen_bytes)
+    return _counted[key]
+
+
+def _count(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
+    """One forward pass without numbers."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.nn.functional import cross_entropy

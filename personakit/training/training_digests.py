@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.data.splitting import same_text
+from personakit.data.near_duplicates import normalized
 from personakit.errors import UserError
 from personakit.files import write_text
 from personakit.training.run import Run
@@ -25,7 +25,7 @@ TRAINED_ON_FILE = "trained_on.txt"
 
 def seen_digest(text: str, answer: str = "", user_id: str = "") -> str:
     """Return what an item of training is known by; items of the same words have the same."""
-    words = "\0".join((same_text(text), same_text(answer), user_id))
+    words = "\0".join((normalized(text), normalized(answer), user_id))
     return hashlib.blake2b(words.encode(errors="replace"), digest_size=8).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_a_look_at_test_is_recorded_and_a_refused_one_is_not(
         call(*look, "--output", tmp_path / "two", "--resume").status == 0
     )  # there was nothing to go on with
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 2
-    assert "looked at 2 times" in (tmp_path / "two" / "report.html").read_text()
+    assert "evaluated on the test split 2 times" in (tmp_path / "two" / "report.html").read_text()
 
 
 def test_an_unseen_base_adds_its_rows_and_the_share_of_the_gain_kept_there(
@@ -293,11 +294,11 @@ def test_curves_and_single_queries(call: Call, tiny_run: Path, tmp_path: Path) -
     assert {row["task"] for row in done.document["rows"]} == {"LaMP_7", "all"}
     points = done.document["curves"]["history"]
     assert [(one["method"], one["at"]) for one in points] == [
-        (method, at) for method in ("RPO", "profile mode or mean") for at in (0, 1, 2, 4, 8, 16)
+        (method, at) for method in ("profile mode or mean", "RPO") for at in (0, 1, 2, 4, 8, 16)
     ]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "By items in the history" in page
-    assert "Begun with" in page
+    assert "Command" in page
     assert "retrieval:" in page  # the run's own configuration
     resumed = call(
         *asked, "--sample-id", "7d0", "--sample-id", "7d1", "--output", tmp_path / "out", "--resume"
@@ -355,22 +356,26 @@ def test_tensorboard_events_need_tensorboard_and_say_so(
 def test_runs_of_several_methods_stand_in_one_table_each_with_its_controls(
     tiny_run: Path, tmp_path: Path
 ) -> None:
-    from personakit.cli.comparison import make_comparison
     from personakit.config import SCHEMAS
-    from personakit.methods import FinishedRun, Surroundings, read_run
+    from personakit.methods import FinishedRun
+    from personakit.suites import SUITES, Options
+    from personakit.suites.base import choose_rows
 
-    run = read_run(tiny_run)
+    suite = SUITES["lamp"]
+    world = suite.load(Options(runs=[tiny_run]), lambda text: None)
     popi = [
         FinishedRun(tmp_path / f"popi{seed}", "popi", seed, SCHEMAS["popi"](seed=seed)) for seed in (0, 1)
     ]
-    around = Surroundings(run.settings, run.settings.base, {}, {})
-    comparison = make_comparison(["generic", "empty", "other"], [run], around, (), popi)
+    world = replace(world, others={"POPI": popi})
+    rows = choose_rows(suite, world, ["generic", "empty", "other"], lambda text: None)
+    candidates = [candidate for row in rows for candidate in row.candidates(world)]
     controls = ("", ", empty history", ", another user's history")
-    assert comparison.labels == [
+    labels = list(dict.fromkeys(candidate.method for candidate in candidates))
+    assert labels == [
         "generic",
         *(f"{method}{control}" for method in ("RPO", "POPI") for control in controls),
     ]
-    assert [one.seed for one in comparison.candidates if one.method == "POPI"] == [0, 1]
-    claims = comparison.claims()
+    assert [one.seed for one in candidates if one.method == "POPI"] == [0, 1]
+    claims = suite.claims(world, labels)
     assert {("RPO", "generic"), ("POPI", "generic"), ("RPO", "POPI")} <= set(claims.compared)
     assert ("POPI", "POPI, another user's history", "POPI, empty history") in claims.wrong_user

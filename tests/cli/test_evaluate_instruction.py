@@ -126,11 +126,11 @@ def test_the_pay_of_all_prompts_is_the_gain_over_the_model_alone(evaluated: Path
 def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run: Path) -> None:
     page = (evaluated / "report.html").read_text()
     for words in (
-        "Which prompt paid how much",
-        "What training took",
-        "Prompts shown",
+        "Which prompts help",
+        "Cost of training",
+        "Number of prompts",
         "pool-1",
-        "Begun with",
+        "Command",
         "max_new_tokens: 6",
     ):
         assert words in page
@@ -139,12 +139,12 @@ def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run:
     assert (evaluated / "report.html").read_text() == page
     done = call("eval", "instruction", "--run", run, "--no-variants", "--limit", "2")
     assert done.status == 0, done.err
-    for words in ("rouge-L", "likelihood", "training", "greedy oracle", "kept out", "% of the pool"):
+    for words in ("rouge-L", "likelihood", "operations", "greedy oracle", "kept out", "% of the pool"):
         assert words in done.out
 
 
 def test_the_page_speaks_of_gains_as_the_terminal_does(evaluated: Path) -> None:
-    from personakit.evaluation.table import verdict_word
+    from personakit.evaluation.common_sections import verdict_word
 
     results = results_of(evaluated)
     [against] = [one for one in results["beats"] if one["against"] == "cosine"]
@@ -152,7 +152,7 @@ def test_the_page_speaks_of_gains_as_the_terminal_does(evaluated: Path) -> None:
         against |= {"low": low, "high": high, "holds": False}
         assert verdict_word(results, against) == word
     page = (evaluated / "report.html").read_text()
-    assert "A gain is an interval above 0" in page
+    assert "gain says whether the interval is above 0" in page
     assert "5 of 7 tasks" not in page
     assert "intervals over instructions and training seeds" in page
 
@@ -165,16 +165,16 @@ def test_a_run_that_picks_from_a_pool_reads_no_history(call: Call, run: Path, tm
 
 
 def test_a_gap_that_may_be_none_is_said_to_be(evaluated: Path) -> None:
-    from personakit.evaluation.table import sentences
+    from personakit.evaluation.common_sections import findings
 
     results = results_of(evaluated)
     [gap] = results["gap_closed"]
     for value, said in (
         (0.5, "PILLOW closes 50 % of"),
-        (None, "PILLOW: what it closes of the gap from cosine"),
+        (None, "PILLOW: the share of the gap from cosine"),
     ):
         gap |= {"value": value, "low": None, "high": None}
-        assert any(sentence.startswith(said) for sentence in sentences(results)), said
+        assert any(sentence.startswith(said) for sentence in findings(results)), said
 
 
 @pytest.mark.parametrize("cut", [700, 20_000])
@@ -234,7 +234,7 @@ def test_a_judge_sets_every_answer_against_the_model_alone(call: Call, run: Path
 def test_a_dry_run_says_what_would_be_done(call: Call, run: Path) -> None:
     done = call("eval", "instruction", "--run", run, "--dry-run", "--json")
     assert done.status == 0, done.err
-    assert done.document["labels"] == ROWS
+    assert done.document["rows"] == ROWS
     assert done.document["instructions"] == SPLITS["dev"]
     assert not Path("runs").exists()
 
@@ -304,5 +304,5 @@ def test_a_run_on_histories_is_sent_to_the_evaluation_of_their_tasks(
     run = make_history_run(tmp_path / "run", tiny_model, tiny_data)
     done = call("eval", "instruction", "--run", str(run))
     assert done.status == 2
-    assert f"{run} picks from users' histories" in done.err
+    assert f"{run} selects from users' histories" in done.err
     assert f"hint: evaluate it with `personakit eval lamp --run {run}`" in done.err

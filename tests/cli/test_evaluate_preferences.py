@@ -78,8 +78,8 @@ def test_every_row_is_there_with_both_references_context_and_shares(evaluated: P
     assert results["adapters"]["a LoRA per user"]["users"] == 4
     assert rows["a LoRA per user"]["value"] != 0.5
     page = (evaluated / "report.html").read_text()
-    assert "a LoRA per user: an adapter for each of 4 users" in page
-    assert "published, accuracy in percent, POPI" in page
+    assert "a LoRA per user: one adapter for each of 4 users" in page
+    assert "published" not in page  # the data is none of those with published figures
     (evaluated / "report.html").unlink()
     assert main(["report", str(evaluated)]) == 0
     assert (evaluated / "report.html").read_text() == page
@@ -192,7 +192,7 @@ def test_what_a_black_box_failed_is_left_out_and_asked_again_and_what_it_refused
     told = " ".join(first.document["notes"])
     assert "openai:sorry, no summary: 1 requests without an answer" in told
     assert judged["refused"] == later["refused"] == judged["failed"]
-    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they stand" in told
+    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they are" in told
     assert "2 requests failed and have no answer" in first.err
     told = "openai:sorry, POPI's summary"
     assert (judged["asked"][told], later["asked"][told], later["failed"]) == (3, 4, {})

@@ -14,7 +14,8 @@ from personakit.data.check import check_data
 from personakit.data.history import read_history
 from personakit.data.imports import import_data
 from personakit.data.lamp import write_split
-from personakit.data.splitting import SPLITS, same_text, split_users
+from personakit.data.near_duplicates import normalized
+from personakit.data.splitting import SPLITS, split_users
 from personakit.errors import UserError
 from tests.data.made import example, item, user_split
 
@@ -37,9 +38,9 @@ def test_rewrites_are_split_by_user_and_by_original(tmp_path: Path) -> None:
     assert report.format == "rewriting"
     assert available(tmp_path / "out") == [("rewriting", split) for split in SPLITS]
     stores = {split: open_examples(tmp_path / "out", split=split) for split in SPLITS}
-    asked = {split: {same_text(each.query.search_text) for each in store} for split, store in stores.items()}
+    asked = {split: {normalized(each.query.search_text) for each in store} for split, store in stores.items()}
     told = {
-        split: {same_text(old.fields["original"]) for each in store for old in each.profile.items}
+        split: {normalized(old.fields["original"]) for each in store for old in each.profile.items}
         for split, store in stores.items()
     }
     users = {split: set(store.user_ids) for split, store in stores.items()}
@@ -48,8 +49,8 @@ def test_rewrites_are_split_by_user_and_by_original(tmp_path: Path) -> None:
         assert not users[earlier] & users[later]
     for store in stores.values():
         for each in store:
-            texts = {same_text(old.fields["original"]) for old in each.profile.items}
-            assert same_text(each.query.search_text) not in texts
+            texts = {normalized(old.fields["original"]) for old in each.profile.items}
+            assert normalized(each.query.search_text) not in texts
             assert all(
                 old.fields["revised"].endswith(f"Best, {each.query.user_id}") for old in each.profile.items
             )
@@ -132,9 +133,9 @@ def test_a_review_text_stands_in_one_split_and_never_beside_its_own_query(tmp_pa
     holding = []
     for split in SPLITS:
         for each in open_examples(tmp_path / "out", "LaMP_3", split):
-            old = [same_text(item.document) for item in each.profile.items]
-            assert same_text(each.query.search_text) not in old
-            if "great product" in (same_text(each.query.search_text), *old):
+            old = [normalized(item.document) for item in each.profile.items]
+            assert normalized(each.query.search_text) not in old
+            if "great product" in (normalized(each.query.search_text), *old):
                 holding.append(split)
     assert set(holding) == {"test"}
     assert report.dropped["LaMP_3"]["items whose text is in another split"] > 20

@@ -19,7 +19,6 @@ from personakit.data.instructions import (
     open_pool,
     write_instructions,
 )
-from personakit.data.instructions.near_duplicates import TextSketch
 from personakit.data.instructions.splitting import SPLITS
 from personakit.data.lamp import write_split
 from personakit.errors import UserError
@@ -184,12 +183,6 @@ def test_short_answers_give_nothing_away() -> None:
     asked = make("q", "Rate it.", long_text(1), "5")
     pool = Pool.of([make("a", "Rate it.", long_text(2), "5"), make("b", "Rate it.", long_text(1), "4")])
     assert kept_out([asked], pool) == [frozenset({1})]
-
-
-def test_one_word_more_makes_a_near_duplicate_of_a_long_text_and_another_of_a_short_one() -> None:
-    assert TextSketch.of(long_text(1)).like(TextSketch.of(long_text(1) + " more"))
-    assert not TextSketch.of(long_text(1)).like(TextSketch.of(long_text(2)))
-    assert not TextSketch.of("a cat sat there").like(TextSketch.of("a dog sat there"))
 
 
 def test_a_task_is_instructions_whose_pool_is_the_history(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from personakit.data.check import check_data
 from personakit.data.imports import ImportReport, detect_format, import_data
 from personakit.data.lamp_mini.preferences import HELD_OUT
+from personakit.data.near_duplicates import normalized
 from personakit.data.preferences import (
     PreferenceReport,
     PreferenceStore,
@@ -22,7 +23,7 @@ from personakit.data.preferences import (
 )
 from personakit.data.preferences.divide import Key, cluster, divide, key_of
 from personakit.data.preferences.rows import AMONG_SIGNALS, IS_AN_ANSWER, REPEATED, Texts
-from personakit.data.splitting import SPLITS, same_text
+from personakit.data.splitting import SPLITS
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
 from tests.data import preference_rows as made
@@ -39,7 +40,7 @@ def opened(tmp_path: Path, report: PreferenceReport) -> dict[str, PreferenceStor
 
 
 def texts(pairs: tuple[PreferencePair, ...]) -> set[str]:
-    return {same_text(text) for each in pairs for text in (each.prompt, each.chosen, each.rejected)}
+    return {normalized(text) for each in pairs for text in (each.prompt, each.chosen, each.rejected)}
 
 
 def assert_sound(report: PreferenceReport, stores: dict[str, PreferenceStore]) -> None:

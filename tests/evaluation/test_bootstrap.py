@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personakit.evaluation.bootstrap import Bootstrap, Estimate, holm, ratio
+from personakit.evaluation.bootstrap import Bootstrap, Estimate, Measured, combine, holm, ratio
+from personakit.evaluation.metrics import ContentKept, MacroF1, Mean, MeanOfSome, Metric, RootMeanSquare
 from personakit.evaluation.statistics import Statistics
 
 from .samples_of import accuracies
@@ -27,10 +28,9 @@ def test_p_value_of_no_difference_is_one_and_of_a_clear_one_is_the_smallest_poss
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("users", [20, 60])
-def test_intervals_of_few_skewed_users_hold_the_truth_about_as_often_as_they_say(users: int):
+def test_intervals_of_few_skewed_users_hold_the_truth_about_as_often_as_they_say():
     """`benchmarks/coverage.py` has the whole table; the plain interval misses one in ten here."""
-    generator = np.random.default_rng(users)
+    users, generator = 20, np.random.default_rng(20)
     covered = plain = 0
     for number in range(400):
         gains = np.repeat(generator.exponential(0.3, users), 1) - 0.2
@@ -43,7 +43,7 @@ def test_intervals_of_few_skewed_users_hold_the_truth_about_as_often_as_they_say
     assert covered > plain
 
 
-def test_the_p_value_of_few_users_belongs_to_their_interval():
+def test_the_p_value_belongs_to_the_interval():
     generator = np.random.default_rng(3)
     inside = 0
     for shift in np.linspace(0.0, 0.6, 40):
@@ -55,14 +55,40 @@ def test_the_p_value_of_few_users_belongs_to_their_interval():
     assert 0 < inside < 40
 
 
-def test_with_many_users_the_interval_is_the_plain_one():
-    values = np.random.default_rng(1).exponential(size=400)
-    estimate = Statistics(accuracies({("m", "t", None): values})).estimate("m", "t", "accuracy")
-    assert [estimate.low, estimate.high] == pytest.approx(np.percentile(estimate.draws, [2.5, 97.5]))
-    few = Statistics(accuracies({("m", "t", None): values[:30]})).estimate("m", "t", "accuracy")
+def test_an_interval_reaches_further_towards_the_tail_that_is_seen_too_rarely():
+    values = np.random.default_rng(1).exponential(size=30)
+    few = Statistics(accuracies({("m", "t", None): values})).estimate("m", "t", "accuracy")
     low, high = np.percentile(few.draws, [2.5, 97.5])
     assert few.high - few.low > 1.03 * (high - low)
-    assert few.high - high > low - few.low  # towards the tail that is seen too rarely
+    assert few.high - high > low - few.low
+
+
+@pytest.mark.parametrize(
+    "metric", [Mean("x"), MeanOfSome("x"), RootMeanSquare("x"), ContentKept(), MacroF1(("a", "b"))]
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_standard_error_is_the_jackknifes(metric: Metric, shared: bool):
+    users, samples, draw = 80, 400, np.random.default_rng(0)
+    of_user = np.concatenate([np.arange(users), draw.integers(users, size=samples - users)])
+    parts = draw.integers(1, 5, size=(1, samples, metric.width)).astype(float)
+    measured = Measured("t", metric, (None,), of_user, parts, np.ones((1, samples), dtype=bool))
+    tasks = {"t": [str(user) for user in range(users)]}
+    if shared:
+        tasks["another"] = [str(user) for user in range(users // 2, 2 * users)]
+    estimate = Bootstrap(tasks, resamples=2000).estimate(measured)
+    without = [metric.finish(parts[0][of_user != user].sum(axis=0)) for user in range(users)]
+    jackknife = np.sqrt((users - 1) / users * ((without - np.mean(without)) ** 2).sum())
+    error, _ = estimate._studentized
+    assert error == pytest.approx(jackknife, rel=0.02)
+    assert estimate.draws.std() == pytest.approx(error, rel=0.1)
+    halved = ratio(estimate - combine(lambda x: x / 2, [estimate]), estimate)
+    assert [halved.low, halved.value, halved.high] == pytest.approx([0.5] * 3)
+
+
+def test_resamples_without_the_one_user_who_differs_do_not_make_the_interval_endless():
+    estimate = Statistics(accuracies({("m", "t", None): [1.0] + [0.0] * 29})).estimate("m", "t", "accuracy")
+    assert estimate.low < 0 < estimate.high < 0.25
+    assert estimate.p > 0.05
 
 
 def test_an_interval_over_a_mean_has_the_width_theory_gives():

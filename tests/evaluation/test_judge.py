@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from personakit.errors import RunError
-from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.instructions import answering, examples_of, facts, judge_log
-from personakit.evaluation.judge import Match, judge, read_verdict
-from personakit.evaluation.results import compute_results
-from personakit.evaluation.runner import run_passes
+from personakit.evaluation.judge import Match, judge, judge_samples, read_verdict
 from personakit.models.refusal import Refusal
-from personakit.records import Answer, Instruction, Profile, Query
+
+from .samples_of import sample
 
 
 class Judge:
@@ -79,35 +76,29 @@ def test_verdicts(reply: str, verdict: float | None) -> None:
     assert read_verdict(reply) == verdict
 
 
-class Says:
-    """Answers everything alike."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        return [Answer(self.text) for _ in queries]
-
-    def score(
-        self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
-    ) -> list[float]:
-        return [-6.0 for _ in texts]
-
-
-def test_an_unread_verdict_is_counted_and_never_lost(tmp_path: Path) -> None:
-    rows = [Instruction(str(number), "say", "", "a b") for number in range(3)]
-    examples = {"instruction": examples_of(rows, ["u"] * 3)}
+def test_an_unread_verdict_is_counted_and_never_scored() -> None:
     answers = {"base": "a b", "long": "a b c", "odd": "odd"}
-    candidates = [Candidate(name, lambda text=text: Says(text)) for name, text in answers.items()]  # type: ignore[misc]
-    answer = answering(rows, lambda text: len(text.split()))
-    log = run_passes(candidates, examples, answer, tmp_path / "samples.jsonl")
-    unread = judge_log(log, tmp_path / "judged.jsonl", "base", Judge())
-    results = compute_results(tmp_path / "judged.jsonl", facts(judged=True))
-    values = {(row["method"], row["metric"]): row["value"] for row in results["rows"]}
-    assert unread == {"odd": 3}
-    assert [values[name, "judge"] for name in answers] == [0.5, 1.0, None]
-    assert values["long", "likelihood"] == -2.0  # two words and the end
-    assert values["long", "exact"] == 0.0
+    samples = [
+        replace(sample(name, "instruction", query, seed=seed), prediction=text)
+        for name, text in answers.items()
+        for query in range(3)
+        for seed in (0, 1)
+    ]
+    samples.append(sample("long", "instruction", "unanswered by base", error="timed out"))
+    found = judge_samples(samples, {"long": "base", "odd": "base"}, Judge())
+    assert found.judged == {"long": 6, "odd": 6}
+    assert found.unread == {"odd": 6}
+    verdicts = {(samples[place].method, verdict) for place, verdict in found.verdicts.items()}
+    assert verdicts == {("long", 1.0), ("odd", None)}
+
+
+def test_an_answer_is_compared_with_its_own_seed_or_the_only_one_there_is() -> None:
+    seeds = {0: "a b c d", 1: "a"}
+    samples = [replace(sample("base", "t", 1, seed=seed), prediction=text) for seed, text in seeds.items()]
+    samples += [replace(sample("one", "t", 1, seed=seed), prediction="a b") for seed in seeds]
+    samples += [replace(sample("alone", "t", 1), prediction="x y z")]
+    found = judge_samples(samples, {"base": "alone", "one": "base"}, Judge())
+    assert [found.verdicts[place] for place in range(4)] == [1.0, 0.0, 0.0, 1.0]
 
 
 def test_a_judge_that_refuses_has_given_no_verdict_whatever_it_began_to_say() -> None:

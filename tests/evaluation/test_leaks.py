@@ -24,7 +24,6 @@ from personakit.evaluation.leaks import (
     leaks_document,
     seen_in_training,
 )
-from personakit.evaluation.near_duplicates import Wanted
 from personakit.pillow.encoding import question
 from personakit.records import Example, PreferencePair, PreferenceUser, Query, Signals
 from personakit.training.run import Run
@@ -204,27 +203,6 @@ def test_leaks_are_counted_named_and_told():
     told = list(leak_sentences(document))
     assert "50 queries that a run was trained on (LaMP_4 0, LaMP_4 1, LaMP_4 2, ...)" in told[0]
     assert "runs/old" in told[1]
-
-
-@pytest.mark.parametrize(
-    ("other", "near"),
-    [
-        ("rocket shadow louis opens harbor friday", False),  # another word: another headline
-        ("rocket shadow louis opens harbour sunday sparrow puzzle", False),
-        ("rocket shadow louis opens harbor friday sparrow puzzles", True),
-        ("rocket, shadow: LOUIS opens harbor friday sparrow puzzle.", True),
-        ("", False),
-    ],
-)
-def test_short_texts_are_near_where_a_letter_differs_and_not_where_a_word_does(other: str, near: bool):
-    assert Wanted("rocket shadow louis opens harbor friday sparrow puzzle").near(other) is near
-
-
-def test_long_texts_are_near_though_a_word_differs():
-    words = [f"word{number}" for number in range(40)]
-    other = [*words[:20], "changed", *words[21:]]
-    assert Wanted(" ".join(words)).near(" ".join(other))
-    assert not Wanted(" ".join(words)).near(" ".join(reversed(words)))
 
 
 @pytest.mark.slow

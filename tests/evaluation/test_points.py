@@ -24,9 +24,8 @@ def test_a_history_is_cut_to_its_newest_items():
 
 
 def test_a_curve_has_a_point_for_each_place_with_what_it_cost(tmp_path: Path):
-    points = [Point("imitator", at, ()) for at in (0, 1)]
-    points = [Point("imitator", p.at, [Candidate(p.label, Imitator, items=p.at)]) for p in points]
-    candidates = [one for point in points for one in point.candidates]
+    points = [Point("imitator", at) for at in (0, 1)]
+    candidates = [Candidate(point.label, Imitator, items=point.at) for point in points]
     log = evaluate(candidates, people(), TASKS, tmp_path)
     cold, warm = curve_document(log, points, FACTS)
     assert (cold["method"], cold["at"], warm["at"]) == ("imitator", 0, 1)

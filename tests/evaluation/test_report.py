@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.charts import Axis
+from personakit.evaluation.common_sections import comparison_section, cost_section, score_section
 from personakit.evaluation.curves import training_charts
-from personakit.evaluation.report import write_report
+from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.report import PageOptions, write_report
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.showcase import choose_samples, word_changes
@@ -71,7 +73,10 @@ def report(folder: Path, label: str = "evil", **options: object) -> str:
     candidates = [Candidate("generic", Imitator, "empty"), Candidate(label, Evil)]
     log = evaluate(candidates, people(), TASKS, folder)
     results = compute_results(log, FACTS, Claims([(label, "generic")]), made_by={"command": EVIL})
-    path = write_report(folder / "report.html", results, log, title=EVIL, **options)  # type: ignore[arg-type]
+    sections = [score_section(results, "generic"), comparison_section(results)]
+    sections.append(cost_section(results, costs_of(log)))
+    page = PageOptions(title=EVIL, **options)  # type: ignore[arg-type]
+    path = write_report(folder / "report.html", results, sections, log, page)
     return path.read_text(encoding="utf-8")
 
 
@@ -109,8 +114,8 @@ def test_samples_are_capped_and_the_page_says_of_how_many(tmp_path: Path):
     assert {sample["task"] for sample in Page(text).data()} == {"LaMP_3", "LaMP_4"}
 
 
-def test_looks_at_test_are_printed(tmp_path: Path):
-    assert "looked at 3 times" in report(tmp_path, test_looks=3)
+def test_evaluations_on_test_are_printed(tmp_path: Path):
+    assert "evaluated on the test split 3 times" in report(tmp_path, test_looks=3)
 
 
 def test_a_sample_is_won_or_lost_against_the_baseline(tmp_path: Path):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.report import write_report
+from personakit.evaluation.report import PageOptions, write_report
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.statistics import Statistics
-from personakit.evaluation.table import print_results
+from personakit.suites import SUITES
 
 from .people import Imitator
+from .printing import printed
 from .samples_of import accuracies
 from .test_runner import FACTS, TASKS, people
 
@@ -92,12 +91,12 @@ def test_it_is_in_results_table_and_report(tmp_path: Path):
     assert moved["share"] == pytest.approx(by_hand, abs=1e-4)
     assert moved["low"] <= moved["share"] <= moved["high"]
     assert (moved["base"], moved["generic"]) == ("<other>", "generic, other")
-    printed = io.StringIO()
-    print_results(results, Console(file=printed, width=120, no_color=True))
-    line = next(one for one in printed.getvalue().splitlines() if one.startswith("<other>"))
+    line = next(one for one in printed(results, 120).splitlines() if one.startswith("<other>"))
     assert f"{100 * moved['share']:.0f} %" in line
-    page = write_report(tmp_path / "report.html", results, log, title="t").read_text(encoding="utf-8")
-    assert "Behind bases it never saw" in page
+    sections = SUITES["lamp"].sections(results, {})
+    path = write_report(tmp_path / "report.html", results, sections, log, PageOptions("t"))
+    page = path.read_text(encoding="utf-8")
+    assert "share of the gain that is kept" in page
     assert "&lt;other&gt;" in page
 
 
@@ -107,7 +106,5 @@ def test_with_too_few_tasks_to_beat_anything_a_gain_is_told_by_its_interval(tmp_
     results = compute_results(
         log, FACTS, Claims([("own", "generic"), ("generic", "own"), ("own", "own")]), resamples=100
     )
-    printed = io.StringIO()
-    print_results(results, Console(file=printed, width=120, no_color=True))
-    verdicts = [line.split()[-1] for line in printed.getvalue().splitlines() if "/1" in line]
+    verdicts = [line.split()[-1] for line in printed(results, 120).splitlines() if "/1" in line]
     assert verdicts == ["yes", "loss", "no"]

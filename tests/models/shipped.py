@@ -19,6 +19,17 @@ class Stage(Protocol):
     estimate: Any
 
 
+def representatives(files: Iterable[Path], *names: str) -> pytest.MarkDecorator:
+    """Parametrise `path` by all files; those but the named ones run in `make test-all` only."""
+    return pytest.mark.parametrize(
+        "path",
+        [
+            pytest.param(path, id=path.stem, marks=[] if path.stem in names else pytest.mark.extended)
+            for path in files
+        ],
+    )
+
+
 def header(path: Path) -> str:
     """The comment above the settings."""
     return path.read_text(encoding="utf-8").split("\n\nmodel:")[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import statistics
+import time
 
 import pytest
 import torch
@@ -138,23 +140,17 @@ def test_an_untrained_network_picks_by_cosine() -> None:
     assert draw(made, asked, made.pool(pool), allowed).tolist() == nearest.tolist()
 
 
-def test_a_query_is_matched_with_ten_thousand_prompts_at_once() -> None:
-    """Under 5 ms of one core, after encoding: of processor time, because a test shares its cores."""
-    import time
-
+def test_a_query_costs_a_small_part_of_what_encoding_the_pool_costs() -> None:
+    """The pool's side is computed once: in processor time, because a test shares its cores."""
     made = MatchingNetwork(MatcherShape(width=512, m=2)).eval()
-    with torch.inference_mode():
-        pool = made.pool(torch.randn(10_000, 512))
-    allowed = torch.ones(1, 10_000, dtype=torch.bool)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        taken = []
-        for number in range(30):
-            asked = torch.randn(1, 512, generator=torch.Generator().manual_seed(number))
-            began = time.process_time()
-            draw(made, asked, pool, allowed)
-            taken.append(time.process_time() - began)
-    finally:
-        torch.set_num_threads(threads)
-    assert sorted(taken)[len(taken) // 2] < 0.005
+    prompts, allowed = torch.randn(10_000, 512), torch.ones(1, 10_000, dtype=torch.bool)
+    per_query, per_pool = [], []
+    for _ in range(9):
+        began = time.process_time()
+        with torch.inference_mode():
+            pool = made.pool(prompts)
+        per_pool.append(time.process_time() - began)
+        began = time.process_time()
+        draw(made, torch.randn(1, 512), pool, allowed)
+        per_query.append(time.process_time() - began)
+    assert statistics.median(per_query) < statistics.median(per_pool) / 5

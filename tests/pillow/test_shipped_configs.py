@@ -15,6 +15,7 @@ from models.shipped import (
     check_memory,
     of_the_hub,
     published_shape,
+    representatives,
     says_memory,
 )
 
@@ -63,7 +64,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     check_launch_line(path, "pillow", config.data.path)
 
 
-@each_file
+@representatives(FILES, "lamp-items", "qwen3-4b-24gb")
 @pytest.mark.slow
 def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path: Path) -> None:
     shipped = load(TrainPILLOW, path)
@@ -81,7 +82,7 @@ def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path:
     assert (about.pool is None) == bool(config.data.tasks)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if says_memory(path)], ids=lambda path: path.stem)
+@representatives(filter(says_memory, FILES), "llama-3.1-8b")
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainPILLOW, path)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forking import ForkServer
 
 from personakit.config import TrainPILLOW, load
 from personakit.data.instructions import write_instructions
@@ -161,13 +160,9 @@ def test_settings_that_do_not_go_together_are_one_sentence(
         train(tmp_path / "run", config(override, "tuning.max_steps=1"))
 
 
-# Everything is imported once and then forked: importing costs far more than these runs do.
 KILLS = """
 import json, os, signal, sys
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
-import trl, peft
 from personakit.cli import main
 from personakit.training.run import Run
 
@@ -213,19 +208,11 @@ attempt("killed", "--resume")
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
-    tiny_model: Path, data: Path, tmp_path: Path
+    tiny_model: Path, data: Path, tmp_path: Path, forked: ForkServer
 ) -> None:
     settings = [f"model={tiny_model}", f"data.path={data}", *SHORT, "controls.full_fine_tuning=false"]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLS, str(tmp_path), json.dumps(settings)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = forked.run(KILLS, str(tmp_path), json.dumps(settings), cwd=tmp_path)
+    assert done.status == 0, done.err[-3000:]
     one, other = tmp_path / "alone" / "run", tmp_path / "killed" / "run"
     for name in ("model/adapter_model.safetensors", "matcher/network.safetensors", "matcher/matcher.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes()

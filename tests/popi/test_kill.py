@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 
-# Training is imported once and then forked: importing it costs far more than training does.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-torch.set_num_threads(1)
 from popi.codes import users, with_summary
-import trl, peft
 from personakit.popi import trainer
 from personakit.config.train_popi import JointSettings
 from personakit.popi.joint import train_jointly
@@ -26,7 +22,7 @@ from training.staging import staged
 from personakit.training import watch
 from personakit.training.run import Run
 
-base, root, shared = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+base, root, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -46,26 +42,24 @@ def die_before_marker(step):
 def die_before_stage_is_marked(step):
     Run.mark_stage = die
 
-def attempt(kind, name, resume=False, death=None, step=None):
-    settings = shared | {"schedule": kind}
+def attempt(name, resume=False, death=None, step=None):
     child = os.fork()
     if child == 0:
         torch.manual_seed(os.getpid())  # as in processes that know nothing of each other
         if death is not None:
             death(step)
-        with Run.create(root / kind / name, "popi", settings, 1, resume=resume) as run:
+        with Run.create(root / name, "popi", settings, 1, resume=resume) as run:
             placed = staged(JointSettings, run, "joint", group_by_length=False, **settings)
             train_jointly(base, users(), with_summary, *placed)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
-    assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (kind, name, status)
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (name, status)
 
-for kind in ("joint", "alternating", "generator-frozen"):
-    attempt(kind, "alone")
-    attempt(kind, "killed", death=die_after_line, step=5)
-    attempt(kind, "killed", resume=True, death=die_before_marker, step=8)
-    attempt(kind, "killed", resume=True, death=die_before_stage_is_marked)
-    attempt(kind, "killed", resume=True)
+attempt("alone")
+attempt("killed", death=die_after_line, step=5)
+attempt("killed", resume=True, death=die_before_marker, step=8)
+attempt("killed", resume=True, death=die_before_stage_is_marked)
+attempt("killed", resume=True)
 """
 
 
@@ -75,9 +69,19 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "alternating",
+        *(pytest.param(each, marks=pytest.mark.extended) for each in ("joint", "generator-frozen")),
+    ],
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_and_resumed_adapters_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_adapters_are_bit_identical(
+    tiny_folder: Path, tmp_path: Path, forked: ForkServer, schedule: str
+) -> None:
     settings = {
+        "schedule": schedule,
         "max_steps": 10,
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 2,
@@ -93,21 +97,12 @@ def test_killed_and_resumed_adapters_are_bit_identical(tiny_folder: Path, tmp_pa
         "max_length": 64,
         "device": "cpu",
     }
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for kind in ("joint", "alternating", "generator-frozen"):
-        alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
-        for role in ("inference", "generator"):
-            one, other = (each / "model" / role / "adapter_model.safetensors" for each in (alone, killed))
-            assert one.read_bytes() == other.read_bytes()
-        assert metrics(alone) == metrics(killed)
-        assert len(metrics(alone)) == 10
-        assert json.loads((killed / "run.json").read_text())["status"] == "finished"
+    done = forked.run(SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings))
+    assert done.status == 0, done.err[-3000:]
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    for role in ("inference", "generator"):
+        one, other = (each / "model" / role / "adapter_model.safetensors" for each in (alone, killed))
+        assert one.read_bytes() == other.read_bytes()
+    assert metrics(alone) == metrics(killed)
+    assert len(metrics(alone)) == 10
+    assert json.loads((killed / "run.json").read_text())["status"] == "finished"

@@ -13,6 +13,7 @@ from models.shipped import (
     check_memory,
     of_the_hub,
     published_shape,
+    representatives,
     says_memory,
 )
 
@@ -49,7 +50,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     check_launch_line(path, "popi", config.data.path)
 
 
-@each_file
+@representatives(FILES, "qwen3-4b-24gb")
 @pytest.mark.slow
 def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> None:
     shipped = load(TrainPOPI, path)
@@ -69,7 +70,7 @@ def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> No
         assert LocalModel.load(str(made.model / role)).generate(["hello"], max_new_tokens=2)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if says_memory(path)], ids=lambda path: path.stem)
+@representatives(filter(says_memory, FILES), "qwen3-0.6b")
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     config = load(TrainPOPI, path)
     if config.lora.load_in_4bit:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forking import ForkServer
 from safetensors.torch import load_file
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
 from popi.codes import users, with_summary
 from personakit.config.train_popi import JointSettings
 from personakit.popi.joint import train_jointly
@@ -33,31 +29,14 @@ for kind in ("joint", "alternating"):
 
 
 @pytest.mark.slow
-def test_two_processes_end_where_one_does(tiny_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_end_where_one_does(tiny_folder: Path, tmp_path: Path, forked: ForkServer) -> None:
     settings = {"max_steps": 4, "per_device_train_batch_size": 2, "num_summaries": 3, "num_pairs": 3}
     settings |= {"max_summary_tokens": 2, "r": 4, "max_length": 64, "alternate_every": 2}
     rates = {"learning_rate": 5e-3, "generator_learning_rate": 5e-3, "device": "cpu", "dtype": "float32"}
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    for name, how in (("one", []), ("two", launch)):
-        done = subprocess.run(
-            [
-                sys.executable,
-                *how,
-                str(script),
-                str(tiny_folder),
-                str(tmp_path / name),
-                json.dumps(settings | rates),
-            ],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path, "ACCELERATE_USE_CPU": "true"},
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    for name, processes in (("one", 1), ("two", 2)):
+        arguments = (str(tiny_folder), str(tmp_path / name), json.dumps(settings | rates))
+        done = forked.run(SCRIPT, *arguments, environment={"ACCELERATE_USE_CPU": "true"}, processes=processes)
+        assert done.status == 0, done.err[-3000:]
     for kind in ("joint", "alternating"):
         runs = [tmp_path / name / kind for name in ("one", "two")]
         assert [json.loads((run / "run.json").read_text())["processes"] for run in runs] == [1, 2]

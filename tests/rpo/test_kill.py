@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forking import ForkServer
 
-# Everything is imported once and then forked: importing costs far more than these runs do.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
-import trl, peft
 from personakit.cli import main
 from personakit.models.local import LocalModel
 from personakit.rpo import reinforce
@@ -45,7 +40,7 @@ def dies_in_the_second_request():
         return generate(self, prompts, **how)
     LocalModel.generate = counted
 
-def dies_after_a_line_of(wanted, last=20):
+def dies_after_a_line_of(wanted, last=10):
     log = Run.log_metrics
     def log_metrics(self, stage, step, **values):
         log(self, stage, step, **values)
@@ -101,34 +96,16 @@ attempt("killed", "--resume")
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, forked: ForkServer
 ) -> None:
     settings = [f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "lora.r=0"]
-    settings += [
-        "sft.max_steps=25",
-        "sft.per_device_train_batch_size=2",
-        "sft.save_steps=10",
-        "decoding.max_new_tokens=4",
-    ]
-    settings += [
-        "rl.max_steps=8",
-        "rl.per_device_train_batch_size=4",
-        "rl.num_generations=2",
-        "rl.max_completion_length=8",
-        "rl.beta=0.05",
-    ]
+    settings += ["sft.max_steps=15", "sft.per_device_train_batch_size=2", "sft.save_steps=5"]
+    settings += ["rl.max_steps=8", "rl.per_device_train_batch_size=4", "rl.num_generations=2"]
+    settings += ["rl.max_completion_length=8", "rl.beta=0.05", "decoding.max_new_tokens=4"]
     settings += ["rl.save_steps=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
     settings += ["stages=all", "rl.curriculum.first=1", "controls.without_curriculum=true"]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(settings)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = forked.run(SCRIPT, str(tmp_path), json.dumps(settings), cwd=tmp_path)
+    assert done.status == 0, done.err[-3000:]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     made = ("sft", "model", "controls/context_injection", "controls/without_curriculum")
     for folder in made:

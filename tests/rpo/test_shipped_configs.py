@@ -19,6 +19,7 @@ from models.shipped import (
     check_memory,
     of_the_hub,
     published_shape,
+    representatives,
     says_memory,
 )
 
@@ -98,7 +99,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     check_launch_line(path, "rpo", config.data.path)
 
 
-@each_file
+@representatives(FILES, "lamp-mini-few", "qwen3-4b-24gb")
 @pytest.mark.slow
 def test_it_trains_a_model_of_its_architecture(
     path: Path, lamp: Path, rewrites: Path, api: Server, tmp_path: Path
@@ -127,7 +128,7 @@ def test_it_trains_a_model_of_its_architecture(
     assert len(LocalModel.load(str(tmp_path / "run" / "model")).generate(["hello"], max_new_tokens=4)) == 1
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if says_memory(path)], ids=lambda path: path.stem)
+@representatives(filter(says_memory, FILES), "qwen3-0.6b")
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainRPO, path)

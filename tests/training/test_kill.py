@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 
-# Training is imported once and then forked: importing it costs far more than training does.
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
-import torch
-torch.set_num_threads(1)
 from models.tiny import WORDS, sentences
-import trl, peft
 from personakit.config.training import TrainingSettings
 from training.staging import staged
 from personakit.training import supervised, watch
 from personakit.training.run import Run
 
-base, root, shared = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+base, root, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 examples = [supervised.PromptCompletion(text, WORDS[n % 30]) for n, text in enumerate(sentences(40))]
 
 def die(*args, **kwargs):
@@ -47,25 +42,22 @@ def die_before_marker(step):
 def die_before_stage_is_marked(step):
     Run.mark_stage = die
 
-def attempt(kind, name, resume=False, death=None, step=None):
-    # Random numbers (LoRA's dropout) must be taken up where they were.
-    settings = shared | ({"r": 4, "lora_dropout": 0.1} if kind == "lora" else {})
+def attempt(name, resume=False, death=None, step=None):
     child = os.fork()
     if child == 0:
         if death is not None:
             death(step)
-        with Run.create(root / kind / name, "rpo", settings, 1, resume=resume) as run:
+        with Run.create(root / name, "rpo", settings, 1, resume=resume) as run:
             supervised.finetune(base, examples, *staged(TrainingSettings, run, "sft", **settings))
         os._exit(0)
     status = os.waitpid(child, 0)[1]
-    assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (kind, name, status)
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (name, status)
 
-for kind in ("full", "lora"):
-    attempt(kind, "alone")
-    attempt(kind, "killed", death=die_after_line, step=6)
-    attempt(kind, "killed", resume=True, death=die_before_marker, step=16)
-    attempt(kind, "killed", resume=True, death=die_before_stage_is_marked)
-    attempt(kind, "killed", resume=True)
+attempt("alone")
+attempt("killed", death=die_after_line, step=6)
+attempt("killed", resume=True, death=die_before_marker, step=16)
+attempt("killed", resume=True, death=die_before_stage_is_marked)
+attempt("killed", resume=True)
 """
 
 
@@ -75,28 +67,31 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("weights", "file"),
+    [
+        # Random numbers (LoRA's dropout) must be taken up where they were.
+        ({"r": 4, "lora_dropout": 0.1}, "adapter_model.safetensors"),
+        pytest.param({}, "model.safetensors", marks=pytest.mark.extended),
+    ],
+    ids=["lora", "full"],
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_and_resumed_weights_are_bit_identical(tiny_folder: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_weights_are_bit_identical(
+    tiny_folder: Path, tmp_path: Path, forked: ForkServer, weights: dict[str, float], file: str
+) -> None:
     settings = {
         "num_train_epochs": 2.3,  # 23 steps: the kills fall in both epochs
         "per_device_train_batch_size": 4,
         "logging_steps": 2,
         "save_steps": 4,
         "device": "cpu",
+        **weights,
     }
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for kind, file in (("full", "model.safetensors"), ("lora", "adapter_model.safetensors")):
-        alone, killed = tmp_path / kind / "alone", tmp_path / kind / "killed"
-        assert (alone / "model" / file).read_bytes() == (killed / "model" / file).read_bytes()
-        assert metrics(alone) == metrics(killed)
-        assert len(metrics(alone)) == 11
-        assert json.loads((killed / "run.json").read_text())["status"] == "finished"
+    done = forked.run(SCRIPT, str(tiny_folder), str(tmp_path), json.dumps(settings))
+    assert done.status == 0, done.err[-3000:]
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    assert (alone / "model" / file).read_bytes() == (killed / "model" / file).read_bytes()
+    assert metrics(alone) == metrics(killed)
+    assert len(metrics(alone)) == 11
+    assert json.loads((killed / "run.json").read_text())["status"] == "finished"

@@ -203,7 +203,9 @@ def test_what_cannot_be_lowered_is_not_proposed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="calibrated on Linux")
-@pytest.mark.parametrize("case", ["SFT, 2 rows", "SFT, 8 rows, gradient checkpointing"])
+@pytest.mark.parametrize(
+    "case", ["SFT, 2 rows", pytest.param("SFT, 8 rows, gradient checkpointing", marks=pytest.mark.extended)]
+)
 def test_the_estimate_is_near_the_measured_peak(case: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "memory.py"), "--case", case],

@@ -1,4 +1,4 @@
-"""Two processes of `accelerate launch` (gloo), under DDP and FSDP2, train as one does.
+"""Two processes as `accelerate launch` starts them (gloo), under DDP and FSDP2, train as one does.
 
 The same global batches, on recorded rollouts for group RL: losses, gradient norms and weights to 1e-5.
 Under FSDP2 with gradient checkpointing. accelerate keeps FSDP from CPUs, though torch's runs there; the
@@ -8,25 +8,22 @@ script lets it, in accelerate's state.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 
-ROOT = Path(__file__).parents[2]
-ENGINES = ("ddp", "fsdp2")
+from training.launching import launch_environment
+
+ENGINES = ("ddp", pytest.param("fsdp2", marks=pytest.mark.extended))
 STAGES = ("sft", "lora", "dpo", "grpo")
 
-# Importing the trainers costs far more than these trainings do: all stages run in one process (or two).
 SCRIPT = """
 import gc, json, sys
 from pathlib import Path
 import torch
 from torch.distributed.fsdp import FSDPModule
-torch.set_num_threads(1)
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 from models.tiny import WORDS, sentences
@@ -106,34 +103,32 @@ if process_count() == 1:
 """
 
 
+def run_stages(how: str, base: Path, root: Path, forked: ForkServer) -> None:
+    environment = {"PERSONAKIT_CACHE": str(root / how / "cache")}
+    if how != "one":
+        environment = launch_environment(f"accelerate/{how}") | environment
+    done = forked.run(
+        SCRIPT,
+        *(str(base), str(root), how),
+        environment=environment,
+        processes=1 if how == "one" else 2,
+    )
+    assert done.status == 0, done.err[-6000:]
+
+
 @pytest.fixture(scope="module")
-def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every stage's run: one/STAGE on one process, ddp/STAGE and fsdp2/STAGE on two."""
+def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, forked: ForkServer) -> Path:
+    """A folder with every stage's run on one process: one/STAGE; the engines write beside it."""
     root = tmp_path_factory.mktemp("two")
-    script = root / "script.py"
-    script.write_text(SCRIPT)
-    for how in ("one", *ENGINES):
-        done = subprocess.run(
-            [*launch(how), str(script), str(tiny_folder), str(root), how],
-            env=os.environ
-            | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-            | {"PERSONAKIT_CACHE": str(root / how / "cache")},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-6000:]
+    run_stages("one", tiny_folder, root, forked)
     return root
 
 
-def launch(how: str) -> list[str]:
-    """The words before the script."""
-    if how == "one":
-        return [sys.executable]
-    file = ROOT / "configs" / "accelerate" / f"{how}.yaml"
-    program = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
-    return [*program, "--config_file", str(file), "--num_processes", "2"]
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, tiny_folder: Path, trained: Path, forked: ForkServer) -> str:
+    """An engine whose runs on two processes are in ENGINE/STAGE."""
+    run_stages(request.param, tiny_folder, trained, forked)
+    return str(request.param)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -141,7 +136,6 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_losses_and_gradients_are_those_of_one_process(trained: Path, stage: str, engine: str) -> None:
     one, two = metrics(trained / "one" / stage), metrics(trained / engine / stage)
@@ -155,7 +149,6 @@ def test_losses_and_gradients_are_those_of_one_process(trained: Path, stage: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_weights_are_those_of_one_process(trained: Path, tiny_folder: Path, stage: str, engine: str) -> None:
     one, two = weights(trained / "one" / stage / "model"), weights(trained / engine / stage / "model")
@@ -176,7 +169,6 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
 def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -> None:
     lines = metrics(trained / engine / "generated")
     assert [line["step"] for line in lines] == [1, 2]
@@ -185,7 +177,6 @@ def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
 def test_only_the_first_process_wrote(trained: Path, engine: str) -> None:
     for stage in STAGES:
         facts = json.loads((trained / engine / stage / "run.json").read_text())

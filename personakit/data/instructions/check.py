@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit.data.instructions.leaks import ANSWER_WORDS, Answers
-from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
+from personakit.data.instructions.leaks import Answers, question, telling_answer
 from personakit.data.instructions.pools import POOL, read_pool
 from personakit.data.instructions.store import instruction_files, open_instructions
 from personakit.data.lamp_mini.facts import is_lamp_mini
+from personakit.data.near_duplicates import NearDuplicates
 from personakit.records import Instruction, Pool
 
 
@@ -41,23 +41,20 @@ def check_instructions(folder: Path) -> tuple[list[InstructionCheck], list[str]]
     answers = Answers(pool)
     if pool.prompts:
         checks.append(_check(POOL, pool.prompts, 0))
-    earlier: dict[str, tuple[NearTexts, NearTexts]] = {}
+    earlier: dict[str, tuple[NearDuplicates, NearDuplicates]] = {}
     for split in files:
         rows = open_instructions(folder, split).rows
         checks.append(_check(split, rows, sum(len(answers.of(row)) for row in rows)))
-        shapes = [
-            (TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)) for row in rows
-        ]
         for other, (questions, golds) in earlier.items():
             shared = sum(
-                bool(questions.like(question) or (_long(answer) and golds.like(answer)))
-                for question, answer in shapes
+                bool(questions.of(question(row)) or (telling_answer(row) and golds.of(row.output)))
+                for row in rows
             )
             if shared:
                 warnings.append(f"instructions: {shared} of {split} are near duplicates of some in {other}")
         earlier[split] = (
-            NearTexts((place, question) for place, (question, _) in enumerate(shapes)),
-            NearTexts((place, answer) for place, (_, answer) in enumerate(shapes) if _long(answer)),
+            NearDuplicates([question(row) for row in rows]),
+            NearDuplicates([row.output for row in rows if telling_answer(row)]),
         )
     return checks, warnings
 
@@ -71,7 +68,3 @@ def _check(split: str, rows: Sequence[Instruction], kept_out: int) -> Instructio
         statistics.median(len(row.output.split()) for row in rows),
         kept_out,
     )
-
-
-def _long(answer: TextSketch) -> bool:
-    return len(answer.words.split()) >= ANSWER_WORDS

@@ -9,8 +9,8 @@ from pathlib import Path
 from personakit.data.instructions import native
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS, check_format
 from personakit.data.instructions.splitting import split_instructions
+from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.rows import Skip, Skips, source_rows
-from personakit.data.splitting import same_text
 from personakit.errors import UserError
 from personakit.records import Instruction
 
@@ -53,7 +53,7 @@ def import_instructions(
     for number, row in enumerate(source_rows(source, columns), start=1):
         check_format(row, known)
         for each in known.read(row, skips, f"{number:06d}"):
-            key = same_text(each.instruction), same_text(each.input), same_text(each.output)
+            key = normalized(each.instruction), normalized(each.input), normalized(each.output)
             if key in seen:
                 skips.add(REPEATED, row.place)
                 continue

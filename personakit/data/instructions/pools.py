@@ -11,9 +11,9 @@ from pathlib import Path
 
 from personakit.data.folders import LAMP_MINI, data_folder
 from personakit.data.instructions import native
-from personakit.data.instructions.near_duplicates import TextSketch
 from personakit.data.instructions.store import instruction_files, open_instructions, with_kind
 from personakit.data.lamp_mini.facts import is_lamp_mini
+from personakit.data.near_duplicates import normalized
 from personakit.errors import UserError
 from personakit.records import Instruction, Pool
 
@@ -88,7 +88,7 @@ def _distinct(prompts: Iterable[Instruction]) -> tuple[Instruction, ...]:
 
 
 def _key(prompt: Instruction) -> str:
-    return "\n".join(TextSketch.of(text).words for text in (prompt.instruction, prompt.input, prompt.output))
+    return "\n".join(map(normalized, (prompt.instruction, prompt.input, prompt.output)))
 
 
 def check_pool(pool: Pool, name: str, m: int) -> None:

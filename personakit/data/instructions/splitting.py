@@ -1,8 +1,8 @@
 """Splits instructions so that no split holds a near duplicate of another's.
 
-Rows that ask the same or answer the same hang together (`near_duplicates.py`), and what hangs together
-goes to one split. The shares are lamp-mini's, nearly: 40 % to tune the LoRA on, 30 % for the matching
-network to learn from (RL's instructions are not those the LoRA was tuned on), 15 % each for dev and test.
+Rows whose questions or answers are near-duplicates form a group, and a group goes to one split. The shares
+are lamp-mini's, nearly: 40 % to tune the LoRA on, 30 % for the matching network to learn from (RL's
+instructions are not those the LoRA was tuned on), 15 % each for dev and test.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from personakit.data.instructions.leaks import ANSWER_WORDS
-from personakit.data.instructions.near_duplicates import NearTexts, TextSketch
+from personakit.data.instructions.leaks import question, telling_answer
+from personakit.data.near_duplicates import NearDuplicates
 from personakit.records import Instruction
 
 SPLITS = ("lora", "train", "dev", "test")
@@ -47,17 +47,16 @@ def _groups(rows: Sequence[Instruction]) -> tuple[list[list[int]], int]:
             place = parent[place]
         return place
 
-    questions, answers = NearTexts(), NearTexts()
+    questions = NearDuplicates([question(row) for row in rows])
+    answers = NearDuplicates([row.output for row in rows])
     joined = 0
     for place, row in enumerate(rows):
-        question, answer = TextSketch.of(f"{row.instruction} {row.input}"), TextSketch.of(row.output)
-        like = questions.like(question)
-        questions.add(place, question)
-        if len(answer.words.split()) >= ANSWER_WORDS:
-            like |= answers.like(answer)
-            answers.add(place, answer)
-        joined += bool(like)
-        for other in like:
+        found = questions.of(question(row))
+        if telling_answer(row):
+            found |= answers.of(row.output)
+        earlier = [other for other in found if other < place]
+        joined += bool(earlier)
+        for other in earlier:
             parent[root(place)] = root(other)
     groups: dict[int, list[int]] = {}
     for place in range(len(rows)):

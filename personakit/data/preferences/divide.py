@@ -1,7 +1,7 @@
 """Divides pairs so that no prompt and no answer stands on two sides.
 
 Pairs that share a prompt or an answer text form a cluster, and clusters are never parted. Texts are
-compared without case, spacing and punctuation (`splitting.same_text`).
+compared without case, spacing and punctuation (`near_duplicates.normalized`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import NamedTuple
 
+from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.rows import Texts
-from personakit.data.splitting import same_text
 
 SIGNAL_SHARE = 0.6
 """Of a user's pairs, where the data does not divide them: lamp-mini's 6 of 10."""
@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
 def text_key(text: str) -> int:
     """Return a number that equal texts share within this process."""
-    return hash(same_text(text))
+    return hash(normalized(text))
 
 
 def key_of(texts: Texts) -> Key:

@@ -49,11 +49,11 @@
   }
 
   function items(sample) {
-    const told = [...sample.context.items.map((item) => item.text), ...sample.context.prompts];
-    if (sample.context.summary) told.unshift(sample.context.summary);
-    if (!told.length) return null;
+    const shown = [...sample.context.items.map((item) => item.text), ...sample.context.prompts];
+    if (sample.context.summary) shown.unshift(sample.context.summary);
+    if (!shown.length) return null;
     const list = element("ul");
-    for (const text of told) list.append(element("li", text));
+    for (const text of shown) list.append(element("li", text));
     return list;
   }
 
@@ -76,7 +76,7 @@
     for (const [name, text] of Object.entries(sample.trace)) row(list, name, text);
     row(list, "this answer", changed(sample));
     row(list, "gold", sample.gold);
-    row(list, "trouble", sample.trouble);
+    row(list, "problem", sample.problem);
     made.append(head, list);
     return made;
   }

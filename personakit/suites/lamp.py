@@ -1,0 +1,577 @@
+"""`personakit eval lamp`: LaMP's seven tasks by LaMP's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from personakit.errors import UserError
+from personakit.plugins import METHODS as PLUGIN_BASELINES
+from personakit.plugins import plugin_names
+from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
+
+if TYPE_CHECKING:
+    from personakit.data.store import ExampleStore
+    from personakit.evaluation.leaks import Leak
+    from personakit.evaluation.measurements import Costs
+    from personakit.evaluation.results import Claims
+    from personakit.evaluation.runner import Answering
+    from personakit.evaluation.sections import Section
+    from personakit.methods import FinishedRun, Surroundings
+    from personakit.models.cost import CostEstimate
+    from personakit.tasks import Task
+
+GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
+PROFILE, CONTEXT = "profile mode or mean", "context injection"
+MEMORY, TUNED, ORACLE = "memory (facts extracted once)", "context injection, fine-tuned", "oracle"
+EMPTY, OTHER = "empty history", "another user's history"
+
+
+@dataclass(kw_only=True)
+class LampWorld(World):
+    """Examples of LaMP's tasks, the runs of the method under test and of others, and what baselines need.
+
+    `method` is the label of the method under test, whose controls are in the table; `main` are its runs and
+    `others` those of other methods by label.
+    """
+
+    examples: Mapping[str, ExampleStore]
+    tasks: Mapping[str, Task]
+    main: Sequence[FinishedRun]
+    others: Mapping[str, Sequence[FinishedRun]]
+    method: str
+    around: Surroundings
+    published: dict[str, Any] | None
+
+
+class LampSuite(Suite):
+    """Evaluate on LaMP's tasks by LaMP's rules.
+
+    Several --run that differ in their seed are one row, with intervals over users and seeds. Writes
+    results.json, every sample, prediction files in LaMP's format, and report.html. Work on dev: an
+    evaluation on test is recorded in the run.
+    """
+
+    name = "lamp"
+    options: ClassVar[Sequence[str]] = (
+        *COMMON,
+        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "published"),
+    )
+    curve_places: ClassVar[Mapping[str, Sequence[int]]] = {
+        "history": (0, 1, 2, 4, 8, 16),
+        "k": (1, 2, 4, 8, 16),
+    }
+    predictions = True
+    scores_files: ClassVar[bool] = True
+    row_names: ClassVar[Sequence[str]] = (
+        *("generic", "copy", "majority", "profile", "context", "memory", "context-tuned"),
+        *("sft", "sft-continued", "no-curriculum", "empty", "other", "oracle"),
+    )
+
+    def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
+        """Read runs and examples."""
+        from personakit.data.folders import data_folder
+        from personakit.data.lamp_mini import is_lamp_mini, known_facts
+        from personakit.evaluation.content import entities_and_numbers
+        from personakit.evaluation.measurements import facts_of
+        from personakit.tasks import get_task
+
+        runs = _runs(options)
+        by_method: dict[str, list[FinishedRun]] = {}
+        for run in sorted(runs, key=_method_order):
+            by_method.setdefault(label_of(run), []).append(run)
+        for some in by_method.values():
+            check_comparable(some)
+        method = next(iter(by_method), "")
+        main = by_method.pop(method, [])
+        data = options.data or (runs[0].settings.data.path if runs else "lamp-mini")
+        examples = self._examples(options, data)
+        around = _surroundings(options, main, data, examples)
+        tasks = {task: get_task(task) for task in examples}
+        find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
+        grouped = any(store.made_user_ids for store in examples.values())
+        return LampWorld(
+            options=options,
+            runs=runs,
+            data=data,
+            examples=examples,
+            facts={task: facts_of(each, find_facts) for task, each in tasks.items()},
+            fingerprints={task: store.fingerprint for task, store in examples.items()},
+            zero=GENERIC,
+            users_are="groups of queries whose profiles share items" if grouped else "users",
+            base=around.base,
+            unseen_bases=[base for base in dict.fromkeys(options.bases) if base != around.base]
+            if main
+            else [],
+            requests_at_once=around.settings.endpoint.requests_at_once,
+            tasks=tasks,
+            main=main,
+            others=by_method,
+            method=method,
+            around=around,
+            published=_published(options.published, data, examples),
+        )
+
+    def rows(self, world: LampWorld) -> list[Row]:
+        """Return baselines, the method with its controls, unseen base models, other methods."""
+        method, both = world.method, ("history", "k")
+        rows = [
+            replace(_baseline("generic", GENERIC), required=bool(world.unseen_bases)),
+            _baseline("copy", COPY),
+            _baseline("majority", MAJORITY, why_not=partial(_no_counts, classes=True)),
+            _baseline("profile", PROFILE, why_not=_no_counts, curves=("history",)),
+            _baseline("context", CONTEXT, curves=both),
+            _baseline(
+                "memory", MEMORY, only_if_named="it takes several requests per user; name it with --baseline"
+            ),
+            Row(
+                name="context-tuned",
+                label=TUNED,
+                open=_open_tuned_context,
+                trained=True,
+                runs=world.main,
+                why_not=_no_tuned_context,
+                curves=both,
+            ),
+        ]
+        if world.main:
+            curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
+            rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
+        rows += [
+            Row(
+                name=name,
+                label=f"{method}, {label}",
+                open=partial(_open_variant, name),
+                trained=True,
+                runs=world.main,
+                why_not=partial(_no_variant, name),
+            )
+            for name, label in _variants().items()
+        ]
+        rows += _history_controls(method, world.main)
+        rows.append(_baseline("oracle", ORACLE, why_not=_no_oracle))
+        for base in world.unseen_bases:
+            rows += [
+                Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)),
+                Row(
+                    label=with_base(method, base),
+                    open=partial(_open_with_base, base),
+                    trained=True,
+                    runs=world.main,
+                ),
+            ]
+        rows += [replace(_baseline(name, name), only_if_named="") for name in plugin_names(PLUGIN_BASELINES)]
+        for label, runs in world.others.items():
+            rows.append(Row(label=label, open=_open_own_base, trained=True, runs=runs, curves=("history",)))
+            rows += _history_controls(label, runs)
+        return rows
+
+    def at(self, world: LampWorld, row: Row, kind: str, place: int) -> Row:
+        """Return a row with the newest items of the history, or with another number of retrieved ones."""
+        return replace(row, items=place) if kind == "history" else replace(row, open=_WithK(row.open, place))
+
+    def answering(self, world: LampWorld) -> Answering:
+        """Respond to each query and score it by its task."""
+        from personakit.evaluation.runner import answered_and_scored
+
+        return answered_and_scored(world.tasks)
+
+    def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
+        """Compare the method with every baseline and control, and other methods with the main baselines."""
+        from personakit.evaluation.results import Claims
+
+        method, variants = world.method, [f"{world.method}, {label}" for label in _variants().values()]
+        plugins = [name for name in plugin_names(PLUGIN_BASELINES) if name in labels]
+        others = [*plugins, *world.others]
+        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, TUNED, *variants)
+        unseen = {base: (with_base(method, base), with_base(GENERIC, base)) for base in world.unseen_bases}
+        return Claims(
+            compared=[
+                *((method, other) for other in against),
+                *((variants[-1], other) for other in variants[:-1]),  # what RL adds without the curriculum
+                *unseen.values(),
+                *((label, other) for label in others for other in (GENERIC, CONTEXT, TUNED)),
+                *((method, label) for label in others),
+            ],
+            wrong_user=[(label, f"{label}, {OTHER}", f"{label}, {EMPTY}") for label in (method, *others)],
+            gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, TUNED, *variants, method)],
+            transfers={base: (*pair, method, GENERIC) for base, pair in unseen.items()},
+        )
+
+    def leaks(self, world: LampWorld) -> list[Leak]:
+        """Look for answers and queries in histories, for training users, and for training queries."""
+        from personakit.data import available, open_examples
+        from personakit.evaluation.leaks import find_leaks
+        from personakit.suites.run import trained_on
+
+        there = set(available(world.data))
+        tasks = [task for task in world.examples if (task, "train") in there]
+        training = {task: open_examples(world.data, task, "train") for task in tasks}
+        return find_leaks(world.examples, training, trained_on(world.runs)[0])
+
+    def check_rows(self, world: LampWorld, rows: Sequence[Row]) -> None:
+        """Raise `UserError` now where a row needs a model that is not there."""
+        from personakit.models.open import check_model
+
+        names = {row.name for row in rows}
+        models: list[str] = []
+        if world.main or {"generic", "context", "memory"} & names:
+            models += [world.base, *world.unseen_bases]
+        for run in world.runs:
+            models += map(str, run.models)
+        for run in world.main:
+            models += [str(run.rewriters[name]) for name in _variants() if name in names]
+            if "context-tuned" in names:
+                models.append(str(run.tuned_context))
+        for model in dict.fromkeys(models):
+            check_model(model)
+
+    def made_by(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
+        """Record where models behind an API are."""
+        from personakit.models.open import endpoint_addresses
+
+        addresses = endpoint_addresses([world.base, *world.unseen_bases])
+        return {"endpoints": addresses} if addresses else {}
+
+    def further(self, world: Any, rows: Sequence[Row], passes: Any, log: Any) -> Any:
+        """Add the published figures of the data set, where it is recognised."""
+        from personakit.suites.base import FurtherResults
+
+        return FurtherResults(log, {"published_lamp": world.published} if world.published else {})
+
+    def requests(self, world: LampWorld, rows: Sequence[Row]) -> list[CostEstimate]:
+        """Estimate the requests to base models behind an API.
+
+        Every rewriting row starts from the generic answers, which are cached: only the generic row, context
+        injection and memory cost requests.
+        """
+        from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
+        from personakit.methods import open_provider
+        from personakit.models.cost import RequestMeter, foreign_counter
+        from personakit.models.open import is_endpoint
+
+        settings, names = world.around.settings, {row.name for row in rows}
+        decoding = DecodingOptions(settings.decoding.max_new_tokens)
+        tokens = settings.controls.context_tokens
+        estimates = []
+        for base in filter(is_endpoint, [world.base, *world.unseen_bases]):
+            count = foreign_counter(str(world.main[0].folder / "model")) if world.main else None
+            meter = RequestMeter(base, tokens=count)
+            asking: list[tuple[str, Any]] = []
+            if world.main or "generic" in names:
+                asking.append(("generic answers", Generic(meter, decoding)))
+            if base == world.base and "context" in names:
+                provider = open_provider(settings)
+                asking.append(("context injection", ContextInjection(meter, provider, tokens, decoding)))
+            if base == world.base and "memory" in names:
+                asking.append(("memory: its notes; as many answers follow", Memory(meter, tokens, decoding)))
+            for purpose, personalizer in asking:
+                for store in world.examples.values():
+                    examples = list(store)
+                    personalizer.respond([one.query for one in examples], [one.profile for one in examples])
+                estimates.append(meter.estimate(purpose))
+        return estimates
+
+    def warnings(self, world: LampWorld) -> list[str]:
+        """Say how many golds LaMP's ROUGE cannot read."""
+        from personakit.tasks.predictions import UNSEEN
+        from personakit.tasks.scoring import unseen_by_rouge
+
+        found = []
+        for task, store in world.examples.items():
+            if world.tasks[task].kind == "generation":
+                unseen = sum(gold is not None and unseen_by_rouge(gold) for gold in store.golds)
+                if unseen:
+                    found.append(f"{task}: {unseen} of {len(store)} {UNSEEN}.")
+        return found
+
+    def shown(self, results: Mapping[str, Any]) -> list[str]:
+        """Show the samples of methods and baselines, not of controls."""
+        from personakit.evaluation.common_sections import methods
+
+        hidden = {GENERIC, MAJORITY, ORACLE, *(one["generic"] for one in results.get("transfer", ()))}
+        return [
+            label for label in methods(results) if label not in hidden and not label.endswith((EMPTY, OTHER))
+        ]
+
+    def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
+        """Return scores, published figures, comparisons, findings, transfer, curves, users, costs."""
+        from personakit.evaluation import common_sections as common
+        from personakit.evaluation.published import published_section
+
+        zero = str(results["made_by"].get("zero", GENERIC))
+        transfer = (
+            "The same rewriter with base models that it was not trained with; gains are over the generic "
+            "answers of the same base model. Above 100 %: it also corrects what that model does worse."
+        )
+        return [
+            common.score_section(results, zero),
+            published_section(results),
+            common.comparison_section(results),
+            common.findings_section(results),
+            common.transfer_section(results, transfer),
+            common.curve_section(results),
+            common.user_section(results),
+            common.task_section(results, zero),
+            common.cost_section(results, costs),
+        ]
+
+    def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
+        """The examples of each task, at most `limit` of each, spread over the split."""
+        from personakit.data import available, open_examples
+        from personakit.data.folders import spread
+
+        tasks = options.tasks or self._tasks(options, data, available(data))
+        stores = [open_examples(data, task, options.split) for task in tasks]
+        if options.sample_ids:
+            return _with_ids(stores, options.sample_ids)
+        return {store.task: spread(store, options.limit) for store in stores}
+
+    def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
+        tasks = [task for task, split in there if split == options.split and task.startswith("LaMP")]
+        if not tasks:
+            splits = sorted({split for _, split in there})
+            raise UserError(
+                f'{data} has no LaMP task with the split "{options.split}"',
+                hint=f"it has the splits {', '.join(splits)}; rewrites are for `personakit eval rewriting`",
+            )
+        return tasks
+
+
+def with_base(label: str, base: str) -> str:
+    """Return the label of a row with another base model than the run's."""
+    return f"{label}, {base}"
+
+
+def label_of(run: FinishedRun) -> str:
+    """Return the label of a run's method."""
+    return {"rpo": "RPO", "popi": "POPI", "pillow": "PILLOW"}.get(run.method, run.method)
+
+
+def _method_order(run: FinishedRun) -> int:
+    from personakit.config import SCHEMAS
+
+    return list(SCHEMAS).index(run.method)
+
+
+def _variants() -> dict[str, str]:
+    """Other trainings of the same method that a run may hold: --baseline name to label."""
+    return {"sft": "SFT only", "sft-continued": "SFT continued", "no-curriculum": "no curriculum"}
+
+
+def _baseline(name: str, label: str, **how: Any) -> Row:
+    def open_(world: LampWorld, run: FinishedRun | None) -> Any:
+        from personakit.methods import open_baseline
+
+        return open_baseline(name, world.around)
+
+    return Row(name=name, label=label, open=open_, **how)
+
+
+def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
+    """The method without a history and with another user's: what is left is no personalisation."""
+    return [
+        Row(
+            name="empty",
+            label=f"{label}, {EMPTY}",
+            open=_open_without_history,
+            trained=True,
+            profiles="empty",
+            runs=runs,
+            why_not=_no_run,
+        ),
+        Row(
+            name="other",
+            label=f"{label}, {OTHER}",
+            open=_open_run,
+            trained=True,
+            profiles="other",
+            runs=runs,
+            why_not=_no_other_user,
+        ),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _WithK:
+    """Opens a row that shows `k` retrieved items."""
+
+    open: Callable[[Any, Any], Any]
+    k: int
+
+    def __call__(self, world: LampWorld, run: FinishedRun | None) -> Any:
+        around = replace(world.around, settings=self._shown(world.around.settings))
+        changed = None if run is None else replace(run, settings=self._shown(run.settings))
+        return self.open(replace(world, around=around), changed)
+
+    def _shown(self, settings: Any) -> Any:
+        return replace(settings, retrieval=replace(settings.retrieval, k=self.k))
+
+
+def _base_of(world: LampWorld, run: FinishedRun) -> str | None:
+    """The base model that runs of the method under test answer with; other methods keep their own."""
+    return world.base if label_of(run) == world.method else None
+
+
+def _open_run(world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import open_run
+
+    return open_run(run, base=_base_of(world, run))
+
+
+def _open_own_base(world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import open_run
+
+    return open_run(run)
+
+
+def _open_without_history(world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import open_run
+
+    main = label_of(run) == world.method
+    return open_run(run, base=_base_of(world, run), rewrite_without_history=main)
+
+
+def _open_with_base(base: str, world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import open_run
+
+    return open_run(run, base=base)
+
+
+def _open_variant(name: str, world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import open_run
+
+    return open_run(run, base=world.base, rewriter=name)
+
+
+def _open_tuned_context(world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import open_tuned_context
+
+    return open_tuned_context(run)
+
+
+def _open_generic(base: str, world: LampWorld, run: None) -> Any:
+    from personakit.methods import open_baseline
+
+    return open_baseline("generic", replace(world.around, base=base))
+
+
+def _no_run(world: LampWorld) -> str | None:
+    return None if world.main else "there is no run"
+
+
+def _no_other_user(world: LampWorld) -> str | None:
+    one_user = any(len(set(store.user_ids)) < 2 for store in world.examples.values())
+    return _no_run(world) or ("there is only one user" if one_user else None)
+
+
+def _no_tuned_context(world: LampWorld) -> str | None:
+    missing = any(run.tuned_context is None for run in world.main)
+    reason = "the run did not train it (controls.fine_tuned_context_injection)" if missing else None
+    return _no_run(world) or reason
+
+
+def _no_variant(name: str, world: LampWorld) -> str | None:
+    missing = any(name not in run.rewriters for run in world.main)
+    return _no_run(world) or ("the run did not train it (stages, controls)" if missing else None)
+
+
+def _no_counts(world: LampWorld, *, classes: bool = False) -> str | None:
+    labelled = [task for task in world.examples if world.tasks[task].labels]
+    if classes and not labelled:
+        return "no task has classes"
+    if not all(world.around.train_golds.get(task) for task in labelled):
+        return "the data has no training split to count answers in"
+    return None
+
+
+def _no_oracle(world: LampWorld) -> str | None:
+    return None if world.around.oracle else "the data does not know its users' traits"
+
+
+def _runs(options: Options) -> list[FinishedRun]:
+    from personakit.methods import newest_run, read_run
+
+    if options.no_run:
+        if options.runs:
+            raise UserError(f"--no-run and --run {options.runs[0]} were both given", hint="leave one out")
+        return []
+    runs = [read_run(folder) for folder in options.runs or [newest_run()]]
+    return [replace(run, settings=_with_concurrency(run.settings, options)) for run in runs]
+
+
+def _with_concurrency(settings: Any, options: Options) -> Any:
+    if options.concurrency is None or not hasattr(settings, "endpoint"):
+        return settings
+    return replace(settings, endpoint=replace(settings.endpoint, requests_at_once=options.concurrency))
+
+
+def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, ExampleStore]:
+    """The examples whose queries have these ids, of the tasks that have any."""
+    missing = set(ids) - {id for store in stores for id in store.query_ids}
+    if missing:
+        raise UserError(
+            f"--sample-id {min(missing)}: no query of {', '.join(store.task for store in stores)} has "
+            "this id",
+            hint="ids are in the questions file, and in an evaluation's samples.jsonl",
+        )
+    found = {}
+    for store in stores:
+        if places := [place for place, id in enumerate(store.query_ids) if id in set(ids)]:
+            found[store.task] = store.subset(places)
+    return found
+
+
+def _surroundings(
+    options: Options, runs: Sequence[FinishedRun], data: str, examples: Mapping[str, ExampleStore]
+) -> Surroundings:
+    from personakit.config import TrainRPO
+    from personakit.data import available, open_examples
+    from personakit.methods import Surroundings, settings_of_baselines
+
+    settings = settings_of_baselines(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
+    if not runs and len(options.bases) > 1:
+        raise UserError(
+            f"--no-run with --base {' and --base '.join(options.bases)}: expected one base model",
+            hint="evaluate each separately, or name a --run to use it with all of them",
+        )
+    base = settings.base if runs or not options.bases else options.bases[0]
+    there = set(available(data))
+    train_golds = {
+        task: [gold for gold in open_examples(data, task, "train").golds if gold is not None]
+        for task in examples
+        if (task, "train") in there
+    }
+    oracle = {
+        id: str(traits["oracle"])
+        for store in examples.values()
+        for id in store.query_ids
+        if (traits := store.traits(id)) is not None and "oracle" in traits
+    }
+    return Surroundings(settings=settings, base=base, train_golds=train_golds, oracle=oracle)
+
+
+def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:
+    """The published rows of LaMP's split that was asked for, or that the data is recognised as; else None."""
+    from personakit.data import open_examples
+    from personakit.data.folders import data_folder
+    from personakit.data.lamp_mini import is_lamp_mini
+    from personakit.evaluation.published import SPLITS, published_rows, recognised_split
+
+    if split is not None and split not in SPLITS:
+        raise UserError(f'unknown --published "{split}"', hint=f"there is {', '.join(SPLITS)}")
+    if is_lamp_mini(data_folder(data)):
+        if split is not None:
+            raise UserError(
+                f"--published {split}: {data} is not LaMP, and LaMP's figures do not apply to it",
+                hint="leave it out",
+            )
+        return None
+    if split is None:
+        stores = [open_examples(data, task, store.split) for task, store in examples.items()]
+        sizes = {store.task: len(store) for store in stores}
+        split = recognised_split(sizes, dated=any(store.dated for store in stores))
+    rows = published_rows(split, list(examples)) if split is not None else []
+    return {"split": split, "rows": rows} if rows else None

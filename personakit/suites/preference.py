@@ -1,0 +1,698 @@
+"""`personakit eval preference`: held-out preference pairs, and what it costs to know the user (POPI)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from personakit.errors import UserError
+from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
+
+if TYPE_CHECKING:
+    from personakit.data.preferences import PreferenceStore
+    from personakit.evaluation.candidates import Candidate, ExamplesWithTraits
+    from personakit.evaluation.leaks import Leak
+    from personakit.evaluation.measurements import Costs
+    from personakit.evaluation.results import Claims
+    from personakit.evaluation.runner import Answering
+    from personakit.evaluation.samples import Sample
+    from personakit.evaluation.sections import Intervals, Section
+    from personakit.methods import FinishedRun
+    from personakit.records import Example, Profile
+    from personakit.suites.run import PassRunner
+
+METHOD = "POPI"
+BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
+HISTORY, RECENT, BM25 = "raw history", "raw history, cut, newest", "raw history, cut, BM25"
+PROMPTED, FROZEN = "prompted summary", "POPI, frozen generator"
+OTHER, ORACLE = "POPI, another user's summary", "oracle persona"
+LENGTH, LOOKUP = "length alone", "persona looked up"
+WITH_SUMMARY, WITHOUT_SUMMARY = ", POPI's summary", ", no summary"
+
+ANSWERS_TASK, WIN_RATE = "answers", "win rate"
+ANSWERS_FILE, JUDGED_FILE = "answers.jsonl", "judged.jsonl"
+_JUDGE_REQUEST = (
+    "{request}\n\nOf the person who asks this is known: {known}\n"
+    "The better answer is the one that this person would prefer."
+)
+#: Tokens that a chat template and a tokenizer's own special tokens add to a prompt, at most.
+_TEMPLATE_TOKENS = 32
+
+_SOURCE = "arXiv 2510.17881, from a third party's summary"
+#: Published accuracies in percent: method, then (data set, its format, its name in the imported file's name).
+PUBLISHED = {
+    "POPI": {
+        "ELIX": 80.14,
+        "Review": 95.76,
+        "Roleplay": 72.36,
+        "AlignX DEMO": 90.44,
+        "AlignX Arbitrary": 71.12,
+        "AlignX PAIR": 58.73,
+        "AlignX UGC": 58.54,
+    },
+    "AlignXpert-ICA (raw context, full data)": {
+        "AlignX DEMO": 91.44,
+        "AlignX Arbitrary": 75.19,
+        "AlignX PAIR": 58.48,
+        "AlignX UGC": 59.63,
+    },
+}
+
+
+@dataclass(kw_only=True)
+class PreferenceWorld(World):
+    """Held-out pairs as examples, the rejected answer of each by query id, and the users behind them.
+
+    `personas` are those of the users where the data has them, `train_personas` those of training users.
+    `black_boxes` are base models that can only answer. `skipped` counts pairs left out, by reason.
+    """
+
+    examples: Mapping[str, ExamplesWithTraits]
+    store: PreferenceStore
+    rejected: Mapping[str, str]
+    personas: Mapping[str, str]
+    train_personas: set[str]
+    bases: Sequence[str]
+    black_boxes: Sequence[str]
+    skipped: Mapping[str, int]
+    published: str | None
+
+
+class PreferenceSuite(Suite):
+    """Evaluate on held-out pairs: is the answer that this user preferred favoured, and at what cost?
+
+    Several --run that differ in their seed are one row, with intervals over users and seeds. Writes
+    results.json, every pair's margin and report.html. Work on dev: an evaluation on test is recorded in
+    the run.
+    """
+
+    name = "preference"
+    options: ClassVar[Sequence[str]] = (*COMMON, "bases", "judge", "per_user", "published")
+    help_of: ClassVar[Mapping[str, str]] = {
+        "bases": "A frozen model that has never seen a summary, repeatable: what it prefers with and without "
+        "POPI's, and the share of POPI's gain that it keeps.",
+        "data": "lamp-mini, or a folder of imported preferences; by default the run's own data.",
+        "judge": "A model that compares the answers to each user's first held-out request with those of "
+        "a row that does not know the user, in both orders; it is given the user's persona or signals.",
+        "limit": "At most N users.",
+        "published": "The data set's name, to show published figures for it: "
+        "ELIX, Review, Roleplay, 'AlignX DEMO', ... By default where the imported file is recognised.",
+    }
+    curve_places: ClassVar[Mapping[str, Sequence[int]]] = {"history": (0, 1, 2, 4, 8)}
+    row_names: ClassVar[Sequence[str]] = (
+        *("base", "length", "persona-lookup", "population", "lora-per-user", "history", "history-recent"),
+        *("history-bm25", "prompted", "frozen-generator", "other", "oracle"),
+    )
+
+    def load(self, options: Options, note: Callable[[str], None]) -> PreferenceWorld:
+        """Read runs and users, and keep the pairs that fit all models."""
+        from personakit.data.folders import spread
+        from personakit.data.preferences import open_preferences
+        from personakit.evaluation.pair_scoring import FACTS, TASK
+
+        runs = _runs(options)
+        bases, black_boxes = _bases(options)
+        data = options.data or runs[0].settings.data.path
+        store = open_preferences(data, options.split)
+        for reason, skip in store.skipped.items():
+            note(f"left out of {options.split}: {skip.count} {reason} (first: {skip.first})")
+        store = spread(store, options.limit)
+        personas = {user.user_id: user.persona for user in store if user.persona is not None}
+        whole_history = not options.baselines or "history" in options.baselines
+        examples, rejected, skipped = _pairs(store, runs[0], bases, personas, whole_history=whole_history)
+        trained = all(_missing(run, "population") is None for run in runs)
+        named = not options.baselines or {"population", "all"} & set(options.baselines)
+        return PreferenceWorld(
+            options=options,
+            runs=runs,
+            data=data,
+            examples={TASK: examples},
+            facts={TASK: FACTS},
+            fingerprints={TASK: store.fingerprint},
+            zero=POPULATION if trained and named else BASE,
+            base=runs[0].settings.model,
+            unseen_bases=[*bases, *black_boxes],
+            store=store,
+            rejected=rejected,
+            personas=personas,
+            train_personas=_train_personas(data) if personas else set(),
+            bases=bases,
+            black_boxes=black_boxes,
+            skipped=skipped,
+            published=_published_name(options.published, data),
+        )
+
+    def rows(self, world: PreferenceWorld) -> list[Row]:
+        """Return baselines and controls around POPI, then frozen models with and without its summaries."""
+
+        def row(name: str, label: str, **how: Any) -> Row:
+            return Row(
+                name=name,
+                label=label,
+                open=partial(_open, name),
+                why_not=how.pop("why_not", partial(_not_trained, name)),
+                **how,
+            )
+
+        curves = ("history",)
+        reads_history = {"curves": curves}
+        return [
+            row("base", BASE),
+            Row(name="length", label=LENGTH, open=partial(_open_heuristic, "length")),
+            Row(
+                name="persona-lookup",
+                label=LOOKUP,
+                open=partial(_open_heuristic, "persona-lookup"),
+                why_not=_no_known_persona,
+            ),
+            row("population", POPULATION, trained=True),
+            row("lora-per-user", LORA, only_if_named=None if world.options.per_user else "", **reads_history),
+            row("history", HISTORY, **reads_history),
+            row("history-recent", RECENT),
+            row("history-bm25", BM25),
+            row("prompted", PROMPTED, **reads_history),
+            row("frozen-generator", FROZEN, trained=True),
+            row("popi", METHOD, trained=True, required=True, **reads_history),
+            row("other", OTHER, trained=True, profiles="other", why_not=_no_other_user),
+            row("oracle", ORACLE, trained=True, why_not=_no_persona),
+            *(each for base in world.bases for each in _with_and_without_summary(base)),
+        ]
+
+    def answering(self, world: PreferenceWorld) -> Answering:
+        """Score both answers of each pair under the row's model and its references."""
+        from personakit.evaluation.pair_scoring import scored_pairs
+
+        return scored_pairs(world.rejected)
+
+    def claims(self, world: PreferenceWorld, labels: Sequence[str]) -> Claims:
+        """Compare POPI with every other row; frozen models with a summary with those without."""
+        from personakit.evaluation.results import Claims
+
+        moved = {base: (base + WITH_SUMMARY, base + WITHOUT_SUMMARY) for base in world.bases}
+        frozen = {label for pair in moved.values() for label in pair}
+        others = [label for label in labels if label != METHOD and label not in frozen]
+        return Claims(
+            compared=[*((METHOD, label) for label in others), *moved.values()],
+            wrong_user=[(METHOD, OTHER, world.zero)],
+            gaps=[
+                (label, world.zero, ORACLE)
+                for label in (LORA, HISTORY, RECENT, BM25, PROMPTED, FROZEN, METHOD)
+            ],
+            transfers={base: (*pair, METHOD, world.zero) for base, pair in moved.items()},
+        )
+
+    def leaks(self, world: PreferenceWorld) -> list[Leak]:
+        """Look for pairs among the user's signals, for training users, and for training pairs."""
+        from personakit.data.folders import data_folder
+        from personakit.data.preferences import open_preferences, preference_files
+        from personakit.evaluation.leaks import find_pair_leaks
+        from personakit.evaluation.pair_scoring import TASK
+        from personakit.suites.run import trained_on
+
+        users: set[str] = set()
+        if world.options.split != "train" and "train" in preference_files(data_folder(world.data)):
+            users = set(open_preferences(world.data, "train").user_ids)
+        examples = world.examples[TASK]
+        rejected = [world.rejected[example.query.id] for example in examples]
+        return find_pair_leaks(TASK, examples, rejected, users, trained_on(world.runs)[0])
+
+    def made_by(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
+        """Record the judge, beta, and which generator the oracle row uses."""
+        from personakit.popi.opening import ORACLE_GENERATOR, adapters_of
+
+        made: dict[str, Any] = {"judge": world.options.judge} if world.options.judge else {}
+        made["beta"] = world.runs[0].settings.joint.beta
+        if any(row.name == "oracle" for row in rows):
+            trained = all(ORACLE_GENERATOR in adapters_of(run.folder) for run in world.runs)
+            made["oracle"] = "a generator trained on personas" if trained else "POPI's generator"
+        return made
+
+    def plan(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return users, pairs, and the judge's requests: two per answer it compares."""
+        pairs = sum(map(len, world.examples.values()))
+        answers = len(_answering_rows(world, rows)) * len(world.store) if world.options.judge else 0
+        return {"users": len(world.store), "pairs": pairs, "answers": answers, "judge_requests": 2 * answers}
+
+    def further(
+        self, world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner, log: Path
+    ) -> FurtherResults:
+        """Have answers judged, and count what was left out of prompts and what per-user adapters cost."""
+        results: dict[str, Any] = {
+            "skipped": dict(world.skipped),
+            "left_out": _left_out(log),
+            "adapters": _adapters(log),
+        }
+        if world.published is not None:
+            results["published_accuracies"] = [
+                {
+                    "method": method,
+                    "source": _SOURCE,
+                    "data": world.published,
+                    "accuracy": values[world.published],
+                }
+                for method, values in PUBLISHED.items()
+                if world.published in values
+            ]
+        if world.options.judge is not None:
+            results["judged"] = _judged(world, rows, passes)
+            passes.failed_elsewhere += sum(results["judged"]["failed"].values())
+        return FurtherResults(log, results, list(_notes(results)))
+
+    def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
+        """Return scores, comparisons, findings, transfer, judged answers, curves, users, costs."""
+        from personakit.evaluation import common_sections as common
+        from personakit.evaluation.sections import Section, Text
+
+        zero = str(results["made_by"].get("zero", BASE))
+        read = (
+            "Accuracy: the share of held-out pairs whose preferred answer has the higher implicit reward "
+            "beta (log p - log ref), ties half; ref does not see the context. Same context: ref sees "
+            "the same context as the scored model (0.5 by definition for untrained rows). Bits: 1 + log2 "
+            "sigmoid(margin), 0 for no knowledge; differences between rows are gains of cross-entropy."
+        )
+        differences = (
+            "Accuracy, paired over users and seeds, with p after Holm's correction over the rows; bits."
+        )
+        transfer = "Frozen models that have never seen a summary: the gain of POPI's over none."
+        judged = results.get("judged") or {}
+        wins = (
+            "Wins: the share of answers that the judge, who knows the user and is asked in both orders, "
+            "prefers "
+            "to those of the other row; ties half. Unread: verdicts that are missing or unreadable, not "
+            "scored."
+        )
+        return [
+            common.score_section(results, zero, _scores(results), note=read),
+            common.comparison_section(results, _comparisons(results), Text(differences)),
+            common.findings_section(results),
+            common.transfer_section(results, transfer),
+            Section("Judged answers", [_wins(judged), Text(wins)] if judged.get("rows") else []),
+            common.curve_section(results),
+            common.user_section(results),
+            common.cost_section(results, costs),
+        ]
+
+
+def _runs(options: Options) -> list[FinishedRun]:
+    from personakit.methods import newest_run, read_run
+
+    runs = [read_run(folder) for folder in options.runs or [newest_run("popi")]]
+    for run in runs:
+        if run.method != "popi":
+            raise UserError(
+                f"{run.folder}: a run of {run.method}, expected one of popi",
+                hint="`personakit eval lamp` takes runs of every method",
+            )
+    check_comparable(runs)
+    return runs
+
+
+def _bases(options: Options) -> tuple[list[str], list[str]]:
+    """The frozen models asked for: those that can score texts, and black boxes; all exist."""
+    from personakit.models.open import check_model, is_endpoint
+
+    bases = list(dict.fromkeys(options.bases))
+    for name in [*bases, *([] if options.judge is None else [options.judge])]:
+        check_model(name)
+    black_boxes = [base for base in bases if is_endpoint(base)]
+    if black_boxes and options.judge is None:
+        raise UserError(
+            f"--base {black_boxes[0]}: a black box cannot score given texts: only a judge can say what a "
+            "summary does to its answers",
+            hint="add --judge MODEL, or name a model on this machine",
+        )
+    return [base for base in bases if base not in black_boxes], black_boxes
+
+
+def _pairs(
+    store: PreferenceStore,
+    run: FinishedRun,
+    bases: Sequence[str],
+    personas: Mapping[str, str],
+    *,
+    whole_history: bool,
+) -> tuple[ExamplesWithTraits, dict[str, str], dict[str, int]]:
+    """Held-out pairs that fit every model's context window, the rejected answers, and counts of the rest.
+
+    With `whole_history` a prompt must have room for all signals, else for a summary.
+    """
+    from personakit.data.preferences.profiles import as_profile
+    from personakit.evaluation.candidates import ExamplesWithTraits
+    from personakit.models.cost import token_counter
+    from personakit.records import Example, Query
+    from personakit.tasks.signals import wording_for
+
+    settings = run.settings
+    count = token_counter(settings.model)
+    window = _context_window([settings.model, *bases])
+    context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
+    wording = wording_for(store.task)
+    skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
+    examples, rejected, traits = [], {}, {}
+    for user in store:
+        profile = as_profile(user.user_id, user.signals)
+        for number, pair in enumerate(user.pairs, start=1):
+            text = wording.request(pair.prompt)
+            longest = max(count(pair.chosen), count(pair.rejected))
+            if window is not None and count(text) + context + longest + _TEMPLATE_TOKENS > window:
+                skipped["pairs longer than the models' context window"] += 1
+                continue
+            id = f"{user.user_id}/{number}"
+            query = Query(id, store.task or "preference", text, pair.prompt, user.user_id, pair.chosen)
+            examples.append(Example(query, profile))
+            rejected[id] = pair.rejected
+            if (persona := personas.get(user.user_id)) is not None:
+                # The more clauses of the persona differ, the better a wrong user.
+                clauses = persona.split(";")
+                traits[id] = {f"clause {place}": part.strip() for place, part in enumerate(clauses)}
+    if not examples:
+        raise UserError(
+            f"{store.path}: no held-out pair fits the {window} tokens of the models' context window",
+            hint="evaluate with models of a longer one",
+        )
+    return ExamplesWithTraits(examples, traits), rejected, dict(skipped)
+
+
+def _context_window(models: Sequence[str]) -> int | None:
+    """The shortest context window of these models; None where none is known."""
+    from personakit.models.model_files import context_window, locate
+    from personakit.models.open import resolve_model
+    from personakit.models.stand_ins import split_name
+
+    names = [(split_name(name) or (name,))[0] for name in models]
+    windows = [context_window(locate(resolve_model(name))) for name in names]
+    return min((window for window in windows if window is not None), default=None)
+
+
+def _train_personas(data: str) -> set[str]:
+    from personakit.data.folders import data_folder
+    from personakit.data.preferences import open_preferences, preference_files
+
+    if "train" not in preference_files(data_folder(data)):
+        return set()
+    return {user.persona for user in open_preferences(data, "train") if user.persona is not None}
+
+
+def _published_name(name: str | None, data: str) -> str | None:
+    """The data set whose published figures belong to this data: as named, or recognised by its import.
+
+    An import is recognised by its format and its file's name, such as `DEMO.json` in AlignX's format.
+    """
+    import json
+
+    from personakit.data.folders import data_folder
+
+    names = PUBLISHED["POPI"]
+    if name is not None:
+        if name not in names:
+            raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
+        return name
+    try:
+        document = json.loads((data_folder(data) / "dataset.json").read_text(encoding="utf-8"))
+        made_from = document["made_from"]
+        format, source = str(made_from["format"]), Path(str(made_from["source"])).stem.casefold()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    for known in names:
+        collection, _, subset = known.rpartition(" ")
+        if format == (collection.casefold() or "fspo") and subset.casefold() in source.split("_"):
+            return known
+    return None
+
+
+def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
+    from personakit.methods import open_popi
+
+    return open_popi((run or world.runs[0]).folder).judged(name, world.personas)
+
+
+def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
+    from personakit.methods import open_heuristic
+
+    return open_heuristic(name, world.data, world.personas, world.runs[0].settings.joint.beta)
+
+
+def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
+    from personakit.methods import open_base, open_popi
+
+    return open_popi((run or world.runs[0]).folder).judged_on(open_base(base), told=summary)
+
+
+def _with_and_without_summary(base: str) -> list[Row]:
+    return [
+        Row(label=base + WITHOUT_SUMMARY, open=partial(_open_base, base, False)),
+        Row(label=base + WITH_SUMMARY, open=partial(_open_base, base, True), trained=True),
+    ]
+
+
+def _missing(run: FinishedRun, row: str) -> str | None:
+    from personakit.methods import popi_lacks
+
+    return popi_lacks(run, row)
+
+
+def _not_trained(name: str, world: PreferenceWorld) -> str | None:
+    return next((reason for run in world.runs if (reason := _missing(run, name)) is not None), None)
+
+
+def _no_other_user(world: PreferenceWorld) -> str | None:
+    return "there is only one user" if len(world.store) < 2 else None
+
+
+def _no_persona(world: PreferenceWorld) -> str | None:
+    return None if world.personas else "the data does not know its users' personas"
+
+
+def _no_known_persona(world: PreferenceWorld) -> str | None:
+    known = world.train_personas & set(world.personas.values())
+    return None if known else "no user has a persona that occurs in training"
+
+
+def _answering_rows(world: PreferenceWorld, rows: Sequence[Row]) -> list[Row]:
+    """The rows whose answers are judged: all with a model, and black boxes, which only answer."""
+    models = [row for row in rows if row.label not in (LENGTH, LOOKUP)]
+    return [*models, *(each for base in world.black_boxes for each in _with_and_without_summary(base))]
+
+
+def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> dict[str, Any]:
+    """Answer each user's first request with every row, have the answers judged, and return the win rates.
+
+    `against` names the row that a row's answers are compared with; `asked` and `unread` count verdicts by
+    row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
+    """
+    from personakit.evaluation.judge import judge_samples
+    from personakit.evaluation.measurements import TaskFacts
+    from personakit.evaluation.pair_scoring import TASK
+    from personakit.evaluation.results import compute_results
+    from personakit.evaluation.samples import append_batch, read_samples
+    from personakit.files import whole_file
+    from personakit.methods import open_base
+
+    first: dict[str, Example] = {}
+    for example in world.examples[TASK]:
+        first.setdefault(example.query.user_id, example)
+    examples = world.examples[TASK].of(list(first.values()))
+    candidates = [each for row in _answering_rows(world, rows) for each in row.candidates(world)]
+    log = passes(candidates, {ANSWERS_TASK: examples}, _answers, ANSWERS_FILE)
+    samples = list(read_samples(log))
+    known, opponents = _known(world.store), _opponents(candidates, world.zero)
+    judgement = judge_samples(
+        samples,
+        opponents,
+        open_base(str(world.options.judge)),
+        lambda sample: _JUDGE_REQUEST.format(request=sample.query, known=known[sample.user_id]),
+    )
+    scored = [
+        replace(
+            samples[place],
+            scores=None if verdict is None else {WIN_RATE: verdict},
+            utility=verdict,
+            unparsable=verdict is None,
+        )
+        for place, verdict in judgement.verdicts.items()
+    ]
+    with whole_file(passes.folder / JUDGED_FILE) as temporary:
+        append_batch(temporary, scored)
+    found = {
+        "against": opponents,
+        "asked": dict(judgement.judged),
+        "unread": {method: judgement.unread[method] for method in judgement.judged},
+        "failed": dict(Counter(each.method for each in samples if each.error is not None)),
+        "refused": dict(Counter(each.method for each in samples if each.refused is not None)),
+    }
+    if not any(each.scores for each in scored):
+        return {"rows": [], **found}
+    results = compute_results(
+        passes.folder / JUDGED_FILE, {ANSWERS_TASK: TaskFacts((WIN_RATE,))}, seed=world.options.seed
+    )
+    return {"rows": [row for row in results["rows"] if row["metric"] == WIN_RATE], **found}
+
+
+def _answers(
+    candidate: Candidate, row: Any, examples: Sequence[Example], profiles: Sequence[Profile]
+) -> list[Sample]:
+    """Answers without scores: the judge compares them."""
+    from personakit.evaluation.samples import make_sample
+
+    answers = row.policy.respond([example.query for example in examples], profiles)
+    return [
+        make_sample(candidate, *each, task=ANSWERS_TASK)
+        for each in zip(examples, profiles, answers, strict=True)
+    ]
+
+
+def _opponents(candidates: Sequence[Candidate], zero: str) -> dict[str, str]:
+    """The row that each row's answers are compared with: the one that does not know the user."""
+    labels = list(dict.fromkeys(candidate.method for candidate in candidates))
+    found = {}
+    for label in labels:
+        base = label.removesuffix(WITH_SUMMARY)
+        if base != label and base + WITHOUT_SUMMARY in labels:
+            found[label] = base + WITHOUT_SUMMARY
+        elif label != zero and (label == BASE or not label.endswith((WITH_SUMMARY, WITHOUT_SUMMARY))):
+            found[label] = zero
+    return found
+
+
+def _known(store: PreferenceStore) -> dict[str, str]:
+    """What the judge is given about each user: the persona, or the signals in words."""
+    from personakit.tasks.signals import render_signals
+
+    return {
+        user.user_id: user.persona
+        or render_signals(user.signals, count_tokens=lambda text: len(text.split()), max_length=2000)[0]
+        for user in store
+    }
+
+
+def _left_out(log: Path) -> dict[str, dict[str, int]]:
+    """How many users of each row had signals left out of a prompt, and how many signals of each kind."""
+    from personakit.evaluation.samples import read_samples
+
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    met: set[tuple[str, int | None, str]] = set()
+    for sample in read_samples(log):
+        dropped = sample.trace.get("left out")
+        key = (sample.method, sample.seed, sample.user_id)
+        if dropped is None or key in met:
+            continue
+        met.add(key)
+        counts[sample.method]["users"] += 1
+        for part in dropped.split(", "):
+            count, _, kind = part.partition(" ")
+            counts[sample.method][kind] += int(count)
+    return {method: dict(some) for method, some in counts.items()}
+
+
+def _adapters(log: Path) -> dict[str, dict[str, float]]:
+    """Mean bytes and training tokens of per-user adapters, by row."""
+    from personakit.evaluation.samples import read_samples
+
+    found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for sample in read_samples(log):
+        numbers = [int(word) for word in sample.trace.get("adapter", "").split() if word.isdigit()]
+        if len(numbers) == 2:
+            found[sample.method][sample.user_id] = (numbers[0], numbers[1])
+    return {
+        method: {
+            "users": len(costs),
+            "bytes": fmean(size for size, _ in costs.values()),
+            "training_tokens": round(fmean(tokens for _, tokens in costs.values()), 1),
+        }
+        for method, costs in found.items()
+    }
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    """Say what was left out, what adapters cost, and published figures."""
+    notes = [f"left out: {count} {reason}." for reason, count in results["skipped"].items()]
+    judged = results.get("judged", {})
+    for method, count in judged.get("unread", {}).items():
+        if count and not judged["rows"]:
+            notes.append(f"{method}: none of the judge's {count} verdicts could be read.")
+    for method, count in judged.get("failed", {}).items():
+        notes.append(f"{method}: {count} requests without an answer, not judged.")
+    for method, count in judged.get("refused", {}).items():
+        notes.append(f"{method}: {count} requests refused by the model, judged as they are: mostly empty.")
+    for method, cost in results["adapters"].items():
+        notes.append(
+            f"{method}: one adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "
+            f"{cost['training_tokens']:.0f} training tokens per user."
+        )
+    for method, counts in results["left_out"].items():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind != "users")
+        notes.append(
+            f"{method}: the signals of {counts['users']} users did not all fit the prompt ({kinds})."
+        )
+    for row in results.get("published_accuracies", ()):
+        notes.append(
+            f"published accuracy on {row['data']}, {row['method']}: {row['accuracy']:.2f} % ({row['source']})"
+        )
+    return notes
+
+
+def _scores(results: Mapping[str, Any]) -> Any:
+    from personakit.evaluation.common_sections import methods
+    from personakit.evaluation.pair_scoring import ACCURACY, BITS, SAME_CONTEXT
+    from personakit.evaluation.sections import Table, interval, number
+
+    cells = {(row["method"], row["metric"]): row for row in results["rows"]}
+    rows = []
+    for method in methods(results):
+        accuracy = cells[method, ACCURACY]
+        rows.append(
+            [
+                method,
+                number(accuracy["value"]),
+                interval(accuracy),
+                number(cells[method, SAME_CONTEXT]["value"]),
+                number(cells[method, BITS]["value"], signed=True),
+                f"{accuracy['context_tokens']:.1f}",
+            ]
+        )
+    columns = ["method", "accu-\nracy", "95 %\ninterval", "same\ncontext", "bits", "context\ntokens"]
+    return Table(columns, rows)
+
+
+def _comparisons(results: Mapping[str, Any]) -> Intervals:
+    from personakit.evaluation.pair_scoring import BITS
+    from personakit.evaluation.sections import IntervalRow, Intervals, interval, number
+
+    bits = {(row["method"], row["against"]): row for row in results["comparisons"] if row["metric"] == BITS}
+    rows = [
+        IntervalRow(
+            [one["method"], one["against"]],
+            one["difference"],
+            one["low"],
+            one["high"],
+            [
+                number(one.get("p_holm")),
+                number(bits[one["method"], one["against"]]["difference"], signed=True),
+                interval(bits[one["method"], one["against"]], signed=True),
+            ],
+        )
+        for one in results["beats"]
+    ]
+    columns = ["method", "against", "differ-\nence", "p", "bits", "95 %\ninterval"]
+    return Intervals(columns, rows, "Paired differences", "positive is better", line=0.0, style="signed")
+
+
+def _wins(judged: Mapping[str, Any]) -> Intervals:
+    from personakit.evaluation.sections import IntervalRow, Intervals
+
+    rows = [
+        IntervalRow(
+            [row["method"], judged["against"][row["method"]]],
+            row["value"],
+            row["low"],
+            row["high"],
+            [f"{judged['unread'][row['method']]}/{judged['asked'][row['method']]}"],
+        )
+        for row in judged["rows"]
+    ]
+    return Intervals(["method", "against", "wins", "un-\nread"], rows, "Judged answers", line=0.5)
