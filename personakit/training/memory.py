@@ -204,7 +204,7 @@ _counted: dict[tuple[str, str, int], _Counted] = {}
 
 def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
     """Return what one forward pass saves for the backward pass, in bytes; each shape is counted once."""
-    fields = ("rows", "length", "scored", "lora_rank", "lora_targets", "dtype")
+    fields = ("rows", "length", "scored", "lora", "dtype")
     shape = repr([getattr(work, name) for name in fields])
     key = (config.to_json_string(use_diff=False), shape, frozen_bytes)
     if key not in _counted:
