@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.config import load
+from personakit.config import load_saved
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
@@ -56,7 +56,7 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
             hint=f"personakit train {name} --output {folder} --resume continues it",
         )
-    run = FinishedRun(folder, name, seed, load(found.settings, folder / "config.yaml"))
+    run = FinishedRun(folder, name, seed, load_saved(found.settings, folder / "config.yaml"))
     if method is not None:
         METHODS[method].refuse(run)
     return run

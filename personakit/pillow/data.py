@@ -175,11 +175,11 @@ def tuning_examples(data: PillowData, wording: PromptWording, config: TrainPILLO
             data.tuning_pools[place].prompts if data.pool is None else data.tuning
         )
         shown: list[Instruction] = []
-        if tuning.shown and random.random() < tuning.shown_share:
-            drawn = random.sample(range(len(examples)), min(tuning.shown_from, len(examples)))
+        if tuning.num_shots and random.random() < tuning.few_shot_share:
+            drawn = random.sample(range(len(examples)), min(tuning.shot_candidates, len(examples)))
             others = [examples[at] for at in drawn if examples[at].output != asked.output]
             scores = BM25Index([question(each) for each in others]).scores(question(asked))
-            shown = [others[at] for at in (-scores).argsort(kind="stable")[: tuning.shown]]
+            shown = [others[at] for at in (-scores).argsort(kind="stable")[: tuning.num_shots]]
         made.append(PromptCompletion(wording.prompt(asked, shown), asked.output))
     return made
 

@@ -9,7 +9,7 @@ a weight which no longer asks for it is dropped without a word. So what trains i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ def put_on(
     network: Any,
     config: Any,
     *,
-    warm: dict[Role, Path],
+    warm: Mapping[Role, Path],
     keep_start: bool,
     trained: Sequence[Role],
     seed: int,

@@ -166,7 +166,9 @@ class LoadedPOPI:
         return self.models[WARM if tuned and WARM in self.models else BASE]
 
     def _budget(self, name: str) -> int:
-        return self.settings.data.signal_tokens if name == "history" else self.settings.joint.summary_tokens
+        return (
+            self.settings.data.signal_tokens if name == "history" else self.settings.joint.max_summary_tokens
+        )
 
     def _summarised(self, model: LanguageModel, summaries: Summaries) -> Judged:
         return self._trained(
@@ -184,5 +186,5 @@ class LoadedPOPI:
             CachedModel(model),
             self.wording,
             self.settings.data.signal_tokens,
-            self.settings.joint.summary_tokens,
+            self.settings.joint.max_summary_tokens,
         )

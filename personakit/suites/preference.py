@@ -344,7 +344,7 @@ def _pairs(
     settings = run.settings
     count = token_counter(settings.model)
     window = _context_window([settings.model, *bases])
-    context = settings.data.signal_tokens if whole_history else settings.joint.summary_tokens
+    context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
     wording = signal_wording(store.task)
     skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
     examples, rejected, traits = [], {}, {}

@@ -237,7 +237,7 @@ CASES = [
     Bad(
         "a wrong type",
         "config check c.yaml",
-        ("c.yaml", "sft.steps", "many"),
+        ("c.yaml", "sft.max_steps", "many"),
         {"c.yaml": "sft:\n  steps: many\n"},
     ),
     Bad(

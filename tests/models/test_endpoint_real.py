@@ -103,7 +103,12 @@ def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
         "data.tasks=[LaMP_3,LaMP_5]",
         "data.limit=3",
     ]
-    train += ["stages=sft", "sft.steps=1", "sft.batch_size=2", "decoding.max_new_tokens=8"]
+    train += [
+        "stages=sft",
+        "sft.max_steps=1",
+        "sft.per_device_train_batch_size=2",
+        "decoding.max_new_tokens=8",
+    ]
     train += ["controls.fine_tuned_context_injection=false", "endpoint.requests_at_once=2"]
     assert main([*train, "--output", "run"]) == 0, capsys.readouterr().err
     served.process.kill()

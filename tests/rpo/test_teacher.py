@@ -134,8 +134,13 @@ def settings(model: Path, data: Path) -> list[str]:
             "trajectories.teacher=openai:wise",
             "trajectories.no_history_share=0",
         ),
-        *("trajectories.teacher_tokens=50", "decoding.max_new_tokens=4", "sft.steps=1", "sft.batch_size=2"),
-        *("lora.rank=0", "controls.fine_tuned_context_injection=false", "endpoint.requests_at_once=2"),
+        *(
+            "trajectories.teacher_tokens=50",
+            "decoding.max_new_tokens=4",
+            "sft.max_steps=1",
+            "sft.per_device_train_batch_size=2",
+        ),
+        *("lora.r=0", "controls.fine_tuned_context_injection=false", "endpoint.requests_at_once=2"),
         "endpoint.attempts=2",
     ]
 
