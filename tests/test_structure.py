@@ -105,8 +105,6 @@ def test_no_import_cycle_between_files() -> None:
         module: set(imported_modules(ast.parse(path.read_text(encoding="utf-8")), modules)) - {module}
         for module, path in modules.items()
     }
-    for importing, imported in CYCLES_TO_RESOLVE:
-        imports.get(importing, set()).discard(imported)
     assert find_cycle(imports) == []
 
 
@@ -115,12 +113,6 @@ def test_find_cycle_finds_a_cycle() -> None:
     assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-#: 2026-11-29: (importing, imported) pairs that still close a cycle. Remove each when it is resolved.
-CYCLES_TO_RESOLVE = (
-    ("personakit.suites.base", "personakit.suites.run"),
-    ("personakit.suites.folder", "personakit.suites"),
-    ("personakit.suites.run", "personakit.suites"),
-)
 MAX_PARAMETERS = 10
 
 

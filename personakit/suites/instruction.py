@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from personakit.methods import FinishedRun
     from personakit.pillow.answering import Offer, Order
     from personakit.records import Example, Profile, Query
-    from personakit.suites.run import PassRunner
+    from personakit.suites.passes import PassRunner
 
 ALONE, METHOD, FULL, COSINE, GREEDY = "LoRA alone", "PILLOW", "full fine-tuning", "cosine", "greedy oracle"
 
@@ -154,7 +154,7 @@ class InstructionSuite(Suite):
         from personakit.evaluation.leaks import QueryDigest, seen_in_training
         from personakit.evaluation.prompt_analysis import TASK
         from personakit.pillow.encoding import question
-        from personakit.suites.run import trained_on
+        from personakit.suites.passes import trained_on
         from personakit.training.training_digests import seen_digest
 
         digests = [

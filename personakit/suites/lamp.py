@@ -190,7 +190,7 @@ class LampSuite(Suite):
         """Look for answers and queries in histories, for training users, and for training queries."""
         from personakit.data import available, open_examples
         from personakit.evaluation.leaks import find_leaks
-        from personakit.suites.run import trained_on
+        from personakit.suites.passes import trained_on
 
         there = set(available(world.data))
         tasks = [task for task in world.examples if (task, "train") in there]

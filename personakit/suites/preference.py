@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from personakit.evaluation.sections import Intervals, Section
     from personakit.methods import FinishedRun
     from personakit.records import Example, Profile
-    from personakit.suites.run import PassRunner
+    from personakit.suites.passes import PassRunner
 
 METHOD = "POPI"
 BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
@@ -212,7 +212,7 @@ class PreferenceSuite(Suite):
         from personakit.data.preferences import open_preferences, preference_files
         from personakit.evaluation.leaks import find_pair_leaks
         from personakit.evaluation.pair_scoring import TASK
-        from personakit.suites.run import trained_on
+        from personakit.suites.passes import trained_on
 
         users: set[str] = set()
         if world.options.split != "train" and "train" in preference_files(data_folder(world.data)):
