@@ -39,7 +39,7 @@ def split_instructions(rows: Sequence[Instruction], seed: int) -> tuple[dict[str
 
 
 def _groups(rows: Sequence[Instruction]) -> tuple[list[list[int]], int]:
-    """Return the places of the rows of each group, and how many rows belong to the group of an earlier one."""
+    """Return the places of each group's rows, and how many rows belong to an earlier row's group."""
     from scipy.sparse import coo_array  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
