@@ -1,4 +1,4 @@
-"""A task, a baseline and a method of an installed package, found by their entry points."""
+"""A task, a baseline and a method of an installed package, found through entry points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from personakit.cli import main
 from personakit.data import open_examples
 from personakit.errors import UserError
 from personakit.methods import read_run
-from personakit.plugins import BASELINES, forget_plugins, load_plugin, plugin_names
+from personakit.plugins import BASELINES, clear_plugin_cache, load_plugin, plugin_names
 from personakit.tasks import get_task
 
 MODULE = """
@@ -126,9 +126,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     (information / "entry_points.txt").write_text(textwrap.dedent(POINTS))
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
-    forget_plugins()
+    clear_plugin_cache()
     yield
-    forget_plugins()
+    clear_plugin_cache()
 
 
 def make_data(folder: Path) -> Path:
@@ -155,7 +155,7 @@ def test_a_task_of_an_installed_package_reads_its_files_and_scores(tmp_path: Pat
     assert get_task("haiku").score(["the snow"], ["the snow"]) == {"rouge-1": 1.0}
 
 
-def test_its_method_is_a_row_beside_ours(tmp_path: Path) -> None:
+def test_a_plugin_method_becomes_a_row(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data")
     asked = [
         "eval",
@@ -175,7 +175,7 @@ def test_its_method_is_a_row_beside_ours(tmp_path: Path) -> None:
     assert value["last-item"] > value["copy the input"]
 
 
-def test_what_cannot_be_loaded_is_told_with_its_package(tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_loaded_is_reported_with_its_package(tmp_path: Path) -> None:
     assert plugin_names(BASELINES) == ("broken", "last-item")
     with pytest.raises(UserError, match=r'"broken" of a-package-of-mine cannot be loaded'):
         load_plugin(BASELINES, "broken")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.data.imports import ImportReport, SplitCounts
-    from personakit.data.preferences.rows import Skip
+    from personakit.data.preferences.rows import SkipCount
 
 app = group("data", "Make, import, check and show data.")
 
@@ -63,7 +63,7 @@ def make(
     else:
         if output.exists():
             raise UserError(f"{output}: exists already, expected a new folder", hint="choose another name")
-        lamp_mini.make(output, seed=chosen, knobs=knobs)
+        lamp_mini.write_benchmark(output, seed=chosen, knobs=knobs)
         folder = output
     there = available(folder)
     document = {"folder": str(folder), "version": lamp_mini.VERSION, "seed": chosen, "splits": there}
@@ -219,6 +219,6 @@ def _print_import(out: Console, report: ImportReport) -> None:
     out.print(harmless(str(report.output)))
 
 
-def _print_skipped(out: Console, skipped: Mapping[str, Skip]) -> None:
+def _print_skipped(out: Console, skipped: Mapping[str, SkipCount]) -> None:
     for reason, skip in skipped.items():
         out.print(harmless(f"skipped {skip.count} {reason} (first: {skip.first})"))

@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 from personakit.cli.app import command_tree, help_text
 from personakit.cli.errors import Failure, failure_of, usage_failure
 from personakit.cli.output import print_error, print_help
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.training.allocator import tuned_environment
 from personakit.training.processes import is_first, process_count, process_rank
 
@@ -31,7 +31,7 @@ _LOST_CONNECTION, _NOT_FIRST = 3.0, 6.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `personakit ARGUMENTS` and return its exit status."""
-    keep_quiet()
+    silence_libraries()
     if arguments is None:
         arguments = sys.argv[1:]
         _restart_with_tuned_allocator(arguments)

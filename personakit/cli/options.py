@@ -19,7 +19,7 @@ def at_least_one(value: int | None) -> int | None:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's, such as sft.steps=100."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's: sft.max_steps=100."),
 ]
 Run = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; by default the newest.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.data.preferences.rows import Skip
+    from personakit.data.preferences.rows import SkipCount
 
 _UNFOLDED = 10_000  # columns: wider than any row
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
@@ -81,7 +81,7 @@ def note(text: str) -> None:
     print(harmless(text), file=sys.stderr)
 
 
-def note_skipped(source: object, skipped: Mapping[str, Skip]) -> None:
+def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
     """Print what of a file or a split was left out, and why."""
     for reason, skip in skipped.items():
         note(f"left out of {source}: {skip.count} {reason} (first: {skip.first})")

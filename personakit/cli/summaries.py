@@ -50,7 +50,7 @@ def summary(run: FinishedRun, lookup: ProfileLookup, options: InferOptions) -> R
         texts[OWN] = _text(summariser.infer([user.signals])[0], popi)
     if given is not None:
         texts[GIVEN] = given.summary
-        tokens, longest = summariser.model.count_tokens(given.summary), popi.settings.joint.summary_tokens
+        tokens, longest = summariser.model.count_tokens(given.summary), popi.settings.joint.max_summary_tokens
         if tokens > longest:
             note(f"the summary has {tokens} tokens, those of this run at most {longest}; it is used as it is")
     if options.update is not None:

@@ -1,4 +1,4 @@
-"""Reads a file of queries, one JSON object a line, with the profile of each."""
+"""Reads a file of queries with their profiles, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from personakit.data.lookup import ProfileLookup
 from personakit.errors import UserError
 from personakit.records import Profile, Query
 
-_FORM = 'a line is {"id": "1", "query": "..."}, with "user", "profile" or "task" where they differ'
+_FORM = 'a line is {"id": "1", "query": "..."}, optionally with "user", "profile" or "task"'
 
 
 def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[tuple[Query, Profile]]:
-    """Read and check all lines of a file (`-`: stdin); raises `UserError` naming the first that is wrong."""
+    """Read and validate all lines of a file (`-`: stdin). Raises `UserError` for the first invalid line."""
     batch: dict[str, tuple[Query, Profile]] = {}
     place = "stdin" if str(path) == "-" else str(path)
     for number, line in enumerate(_lines(path), start=1):
@@ -26,7 +26,9 @@ def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[tupl
         raw = _parse(line, where)
         id = str(raw.get("id", number))
         if id in batch:
-            raise UserError(f'{where}: "id" is "{id}", as on an earlier line', hint="give each line its own")
+            raise UserError(
+                f'{where}: "id" is "{id}", as on an earlier line', hint="give each line its own id"
+            )
         profile = _own_profile(raw.get("profile"), where)
         try:
             batch[id] = lookup.find(

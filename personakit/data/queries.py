@@ -1,4 +1,4 @@
-"""Turns what a user types into a `Query`: a full LaMP input as it is, a bare text in a task's wording."""
+"""Converts user input to a `Query`: a complete LaMP input, or a text that a task's template is applied to."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from personakit.errors import UserError
 from personakit.records import Query
 
 DEFAULT_TASK = "LaMP_7"
-"""The task of a bare text where none is named: to paraphrase it in the user's style."""
+"""The task for a text without a template: to paraphrase it in the user's style."""
 INSTRUCTION, PREFERENCE = "instruction", "preference"
-"""The tasks of a request that is taken as it is: to a run with a pool of prompts, and of preference data."""
+"""Tasks without a template: for runs with a prompt pool, and for preference data."""
 
 
 def make_query(text: str, *, task: str | None, id: str = "query", user_id: str = "") -> Query:
-    """Return the query that `text` stands for.
+    """Return the query for `text`.
 
-    A text in the wording of one of LaMP's tasks is taken as it is; any other is put into the wording of
-    `task` (LaMP_7 where none is given).
+    A text that follows the template of a LaMP task is used unchanged; otherwise the template of `task`
+    (LaMP_7 by default) is applied to it.
 
     Raises:
-        UserError: the text is empty, the task is unknown, the input is of another task, or the task's
-            wording has several parts (LaMP_1), so that a bare text cannot fill it.
+        UserError: the text is empty, the task is unknown, the input belongs to another task, or the
+            task's template has several parts (LaMP_1).
     """
     if not text.strip():
         raise UserError(
@@ -29,25 +29,31 @@ def make_query(text: str, *, task: str | None, id: str = "query", user_id: str =
     if task in (INSTRUCTION, PREFERENCE):
         return Query(id, task, text.strip(), text.strip(), user_id)
     found = recognise_task(text)
-    wanted = task_format(task).task if task is not None else found or DEFAULT_TASK
-    if found is not None and found != wanted:
+    chosen_task = task_format(task).task if task is not None else found or DEFAULT_TASK
+    if found is not None and found != chosen_task:
         raise UserError(
-            f"the query is worded as {found}, expected {wanted}",
-            hint=f"leave --task out, or give --task {found}",
+            f"the query follows the template of {found}, expected {chosen_task}",
+            hint=f"omit --task, or use --task {found}",
         )
     if found is None:
-        form = task_format(wanted)
-        parts = [name for _, name in form.pieces if name is not None and name not in dict(form.fixed_parts)]
+        format_ = task_format(chosen_task)
+        parts = [
+            name for _, name in format_.pieces if name is not None and name not in dict(format_.fixed_parts)
+        ]
         if len(parts) != 1:
             raise UserError(
-                f"the query {text[:40]!r} is not worded as {wanted}, which has {len(parts)} parts",
-                hint=f"word it in full: {form.template}",
+                f"the query {text[:40]!r} does not follow the template of {chosen_task}, "
+                f"which has {len(parts)} parts",
+                hint=f"give the complete input: {format_.template}",
             )
-        text = build_input(wanted, **{parts[0]: text.strip()})
+        text = build_input(chosen_task, **{parts[0]: text.strip()})
     try:
-        parse_input(wanted, text)
+        parse_input(chosen_task, text)
     except ValueError as error:
         raise UserError(
-            f"the query does not follow the wording of {wanted}: {error}", hint=task_format(wanted).template
+            f"the query does not follow the template of {chosen_task}: {error}",
+            hint=task_format(chosen_task).template,
         ) from error
-    return Query(id=id, task=wanted, text=text, search_text=search_text(wanted, text), user_id=user_id)
+    return Query(
+        id=id, task=chosen_task, text=text, search_text=search_text(chosen_task, text), user_id=user_id
+    )

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.config import load
+from personakit.config import load_saved
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
@@ -56,7 +56,7 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
             hint=f"personakit train {name} --output {folder} --resume continues it",
         )
-    run = FinishedRun(folder, name, seed, load(found.settings, folder / "config.yaml"))
+    run = FinishedRun(folder, name, seed, load_saved(found.settings, folder / "config.yaml"))
     if method is not None:
         METHODS[method].refuse(run)
     return run
@@ -85,10 +85,10 @@ def open_popi(run: str | Path | FinishedRun) -> LoadedPOPI:
 
 def offer_runs() -> None:
     """Let a run stand wherever a retriever is named, as METHOD:RUN: what it trained chooses the context."""
-    from personakit.retrieval.open import offer_provider
+    from personakit.retrieval.open import register_provider
 
     for name in METHODS:
-        offer_provider(name, partial(_open_provider, name))
+        register_provider(name, partial(_open_provider, name))
 
 
 def _open_provider(name: str, folder: str, k: int) -> ContextProvider:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.config import config_files, find_config, load
+from personakit.config import config_files, find_config, load, load_saved
 from personakit.errors import UserError
 from personakit.method import Method, Plan
 from personakit.methods.runs import offer_runs
@@ -47,11 +47,13 @@ class Training:
         found = find_method(method)
         if resume and output is None:
             output = from_first(lambda: _newest_stopped(method))
-        path = None if output is None or config is not None or not resume else output / "config.yaml"
-        if path is None or not path.is_file():
-            path = config_of(method, config)
-        offer_runs()  # a run may stand where the settings name a retriever
-        return cls(found, load(found.settings, path, overrides), output, resume)
+        offer_runs()  # a run may be named as the retriever in the settings
+        own = output / "config.yaml" if output is not None and config is None and resume else None
+        if own is not None and own.is_file():
+            settings = load_saved(found.settings, own, overrides)
+        else:
+            settings = load(found.settings, config_of(method, config), overrides)
+        return cls(found, settings, output, resume)
 
     def plan(self) -> Plan:
         """Check everything and estimate costs; nothing is trained or written."""
@@ -60,7 +62,7 @@ class Training:
     def open_run(self) -> Run:
         """Make the run's folder, or take up the one to resume."""
         settings = self.settings
-        return Run.create(self.output, self.method.name, asdict(settings), settings.seed, resume=self.resume)
+        return Run.create(self.output, self.method.name, settings, settings.seed, resume=self.resume)
 
     def train(self, run: Run, progress: Progress) -> None:
         """Train into the run that `open_run` returned, and record in it how that ended."""
@@ -82,7 +84,7 @@ def train(
     Args:
         method: A name in `personakit.methods.METHODS`, such as "rpo".
         config: A shipped config's name or a file; by default "lamp-mini", or the resumed run's own.
-        overrides: Settings that replace the config's, such as "sft.steps=100".
+        overrides: Settings that replace the config's, such as "sft.max_steps=100".
         output: The run's folder; by default a new one in `runs/`.
         resume: Continue the stopped run in `output`, by default the newest one.
         quiet: Show no progress.

@@ -17,7 +17,7 @@ from personakit.data.folders import data_folder
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
 from personakit.method import FinishedRun
-from personakit.models.cache import CachedModel, KnownModel
+from personakit.models.cache import CachedModel, FingerprintedModel
 from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
@@ -25,7 +25,7 @@ from personakit.popi.models import BASE, AdaptedModel, RememberedScores, open_ad
 from personakit.popi.per_user_adapters import AdapterAUser, WithoutAdapter
 from personakit.popi.per_user_lora import PerUserLora
 from personakit.popi.personalizer import Summarised
-from personakit.tasks.signals import SignalWording, prompt_with_summary, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording
 
 INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
 POPULATION = "population DPO"
@@ -90,8 +90,8 @@ class LoadedPOPI:
         """How signals and requests were worded in training: as the data's are, which run.json records."""
         facts = self.run.facts
         if "preference_task" in facts:
-            return wording_for(facts["preference_task"])
-        return wording_for("LaMP_7" if is_lamp_mini(data_folder(self.settings.data.path)) else None)
+            return signal_wording(facts["preference_task"])
+        return signal_wording("LaMP_7" if is_lamp_mini(data_folder(self.settings.data.path)) else None)
 
     def summariser(self, model: str = INFERENCE) -> Summariser:
         """Return what infers summaries, behind the answer cache; `BASE` is asked for one untrained."""
@@ -166,7 +166,9 @@ class LoadedPOPI:
         return self.models[WARM if tuned and WARM in self.models else BASE]
 
     def _budget(self, name: str) -> int:
-        return self.settings.data.signal_tokens if name == "history" else self.settings.joint.summary_tokens
+        return (
+            self.settings.data.signal_tokens if name == "history" else self.settings.joint.max_summary_tokens
+        )
 
     def _summarised(self, model: LanguageModel, summaries: Summaries) -> Judged:
         return self._trained(
@@ -179,10 +181,10 @@ class LoadedPOPI:
     def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
         return Judged(policy, self._alone(model), policy, self._beta)
 
-    def _summariser(self, model: KnownModel) -> Summariser:
+    def _summariser(self, model: FingerprintedModel) -> Summariser:
         return Summariser(
             CachedModel(model),
             self.wording,
             self.settings.data.signal_tokens,
-            self.settings.joint.summary_tokens,
+            self.settings.joint.max_summary_tokens,
         )

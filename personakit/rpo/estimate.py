@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from personakit.config import TrainRPO
 from personakit.contracts import ContextProvider
-from personakit.models.cost import CostEstimate, RequestMeter, foreign_counter
+from personakit.models.cost import CostEstimate, RequestMeter, approximate_token_counter
 from personakit.models.open import is_endpoint
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
@@ -28,7 +28,7 @@ def estimate_requests(config: TrainRPO) -> list[CostEstimate]:
     paid_teacher = teaches and is_endpoint(teacher_name(config))
     if not (is_endpoint(config.base) or paid_teacher):
         return []
-    tokens = foreign_counter(config.model)
+    tokens = approximate_token_counter(config.model)
     base = RequestMeter(config.base, tokens=tokens)
     provider = _provider(config) if paid_teacher else _NoItems()
     drafted: list[Drafted] = []

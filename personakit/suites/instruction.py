@@ -336,7 +336,7 @@ def _runs(options: Options) -> list[FinishedRun]:
 
 def _offers(runs: Sequence[FinishedRun], instructions: InstructionStore) -> dict[str, Offer]:
     """The pool of each instruction, without the prompts that would give its answer away."""
-    from personakit.data.instructions import kept_out
+    from personakit.data.instructions import leaking_prompts
     from personakit.pillow.answering import Offer
     from personakit.pillow.opening import pool_of
 
@@ -351,7 +351,7 @@ def _offers(runs: Sequence[FinishedRun], instructions: InstructionStore) -> dict
     assert pool is not None
     return {
         one.id: Offer(one, pool, out)
-        for one, out in zip(instructions.rows, kept_out(instructions, pool), strict=True)
+        for one, out in zip(instructions.rows, leaking_prompts(instructions, pool), strict=True)
     }
 
 
@@ -378,8 +378,8 @@ def _no_full_model(world: InstructionWorld) -> str | None:
 
 def _kept_out(world: InstructionWorld) -> dict[str, int]:
     return {
-        "queries": sum(bool(offer.kept_out) for offer in world.offers.values()),
-        "prompts": sum(len(offer.kept_out) for offer in world.offers.values()),
+        "queries": sum(bool(offer.excluded) for offer in world.offers.values()),
+        "prompts": sum(len(offer.excluded) for offer in world.offers.values()),
     }
 
 
@@ -396,7 +396,7 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
     from personakit.evaluation.judge import judge_samples
     from personakit.evaluation.metrics import JUDGE
     from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import whole_file
+    from personakit.files import atomic_file
     from personakit.methods import open_base
 
     samples = list(read_samples(log))
@@ -409,7 +409,7 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
         if verdict is not None and scores is not None:
             scores[JUDGE] = verdict
         scored.append(replace(sample, scores=scores))
-    with whole_file(judged) as temporary:
+    with atomic_file(judged) as temporary:
         append_batch(temporary, scored)
     return judged, dict(judgement.unread)
 

@@ -89,7 +89,7 @@ class LampSuite(Suite):
         around = _surroundings(options, main, data, examples)
         tasks = {task: get_task(task) for task in examples}
         find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
-        grouped = any(store.made_user_ids for store in examples.values())
+        grouped = any(store.has_derived_user_ids for store in examples.values())
         return LampWorld(
             options=options,
             runs=runs,
@@ -235,7 +235,7 @@ class LampSuite(Suite):
         """
         from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
         from personakit.methods import open_provider
-        from personakit.models.cost import RequestMeter, foreign_counter
+        from personakit.models.cost import RequestMeter, approximate_token_counter
         from personakit.models.open import is_endpoint
 
         settings, names = world.around.settings, {row.name for row in rows}
@@ -243,7 +243,7 @@ class LampSuite(Suite):
         tokens = settings.controls.context_tokens
         estimates = []
         for base in filter(is_endpoint, [world.base, *world.unseen_bases]):
-            count = foreign_counter(str(world.main[0].folder / "model")) if world.main else None
+            count = approximate_token_counter(str(world.main[0].folder / "model")) if world.main else None
             meter = RequestMeter(base, tokens=count)
             asking: list[tuple[str, Any]] = []
             if world.main or "generic" in names:
@@ -262,15 +262,15 @@ class LampSuite(Suite):
 
     def warnings(self, world: LampWorld) -> list[str]:
         """Say how many golds LaMP's ROUGE cannot read."""
-        from personakit.tasks.predictions import UNSEEN
-        from personakit.tasks.scoring import unseen_by_rouge
+        from personakit.tasks.predictions import IGNORED_BY_ROUGE
+        from personakit.tasks.scoring import mostly_ignored_by_rouge
 
         found = []
         for task, store in world.examples.items():
             if world.tasks[task].kind == "generation":
-                unseen = sum(gold is not None and unseen_by_rouge(gold) for gold in store.golds)
+                unseen = sum(gold is not None and mostly_ignored_by_rouge(gold) for gold in store.golds)
                 if unseen:
-                    found.append(f"{task}: {unseen} of {len(store)} {UNSEEN}.")
+                    found.append(f"{task}: {unseen} of {len(store)} {IGNORED_BY_ROUGE}.")
         return found
 
     def shown(self, results: Mapping[str, Any]) -> list[str]:

@@ -339,13 +339,13 @@ def _pairs(
     from personakit.evaluation.candidates import ExamplesWithTraits
     from personakit.models.cost import token_counter
     from personakit.records import Example, Query
-    from personakit.tasks.signals import wording_for
+    from personakit.tasks.signals import signal_wording
 
     settings = run.settings
     count = token_counter(settings.model)
     window = _context_window([settings.model, *bases])
-    context = settings.data.signal_tokens if whole_history else settings.joint.summary_tokens
-    wording = wording_for(store.task)
+    context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
+    wording = signal_wording(store.task)
     skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
     examples, rejected, traits = [], {}, {}
     for user in store:
@@ -484,7 +484,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     from personakit.evaluation.pair_scoring import TASK
     from personakit.evaluation.results import compute_results
     from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import whole_file
+    from personakit.files import atomic_file
     from personakit.methods import open_base
 
     first: dict[str, Example] = {}
@@ -510,7 +510,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
         )
         for place, verdict in judgement.verdicts.items()
     ]
-    with whole_file(passes.folder / JUDGED_FILE) as temporary:
+    with atomic_file(passes.folder / JUDGED_FILE) as temporary:
         append_batch(temporary, scored)
     found = {
         "against": opponents,

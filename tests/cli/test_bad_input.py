@@ -170,7 +170,7 @@ CASES = [
     Bad(
         "preferences without a user",
         "data import p.jsonl new",
-        ("p.jsonl, line 1", "whose"),
+        ("p.jsonl, line 1", "no user id"),
         {"p.jsonl": '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'},
     ),
     Bad(
@@ -185,7 +185,7 @@ CASES = [
     Bad(
         "preferences of which none can be used",
         "data import p.jsonl new",
-        ("p.jsonl", "none is left", "chosen answer equals"),
+        ("p.jsonl", "pairs is usable", "chosen answer equals"),
         {"p.jsonl": '{"user": "u", "prompt": "a", "chosen": "b", "rejected": "b"}\n'},
     ),
     Bad(
@@ -237,7 +237,7 @@ CASES = [
     Bad(
         "a wrong type",
         "config check c.yaml",
-        ("c.yaml", "sft.steps", "many"),
+        ("c.yaml", "sft.max_steps", "many"),
         {"c.yaml": "sft:\n  steps: many\n"},
     ),
     Bad(

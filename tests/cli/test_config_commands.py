@@ -39,9 +39,9 @@ def test_copy_gives_an_equal_file_and_refuses_to_overwrite(call: Call, tmp_path:
 
 def test_later_overrides_win_and_the_file_wins_over_defaults(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("sft:\n  batch_size: 3\n  steps: 7\n")
-    config = load(TrainRPO, path, ["sft.steps=8", "sft.steps=9"])
-    assert (config.sft.batch_size, config.sft.steps) == (3, 9)
+    path.write_text("sft:\n  per_device_train_batch_size: 3\n  max_steps: 7\n")
+    config = load(TrainRPO, path, ["sft.max_steps=8", "sft.max_steps=9"])
+    assert (config.sft.per_device_train_batch_size, config.sft.max_steps) == (3, 9)
     assert config.retrieval.k == TrainRPO().retrieval.k
 
 

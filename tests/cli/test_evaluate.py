@@ -310,6 +310,7 @@ def test_curves_and_single_queries(call: Call, tiny_run: Path, tmp_path: Path) -
     assert call(*asked[:4], "--curve", "bumps").status == 2
 
 
+@pytest.mark.usefixtures("lamp_mini")
 def test_published_figures_stand_beside_lamp_and_never_beside_lamp_mini(
     call: Call, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -132,6 +132,6 @@ def test_training_on_histories_goes_on_with_their_tasks(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = [f"model={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_3]", "matcher.m=1"]
-    settings += ["tuning.enabled=false", "controls.full_fine_tuning=false", "rl.steps=1"]
+    settings += ["tuning.enabled=false", "controls.full_fine_tuning=false", "rl.max_steps=1"]
     assert main(["train", "pillow", "--quiet", "--output", str(tmp_path / "run"), *settings]) == 0
     assert f"next: personakit eval lamp --run {tmp_path / 'run'}" in capsys.readouterr().err

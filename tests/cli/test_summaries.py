@@ -116,7 +116,7 @@ def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, t
         (["--summary", "--import", "empty.md"], "empty.md: the summary is empty"),
         (["--summary", "--import", "bad.json"], "bad.json, line 1: not valid JSON"),
         (["--summary", "--import", "odd.json"], 'odd.json: "summary" is 3, expected a text'),
-        (["--summary", "--profile", "none.jsonl"], "none.jsonl holds no signals"),
+        (["--summary", "--profile", "none.jsonl"], "none.jsonl holds no usable signals"),
         (["--summary", "--user", "dev-9"], 'has no user "dev-9"'),
         (["--import", "other.md", "--batch", "b.jsonl"], "--import other.md holds one user's summary"),
     ],
