@@ -96,7 +96,7 @@ def _logger(run: Run, stage: str, report_to: str) -> Iterator[Callable[..., None
             from torch.utils.tensorboard import SummaryWriter
 
             folder = str(run.folder / TENSORBOARD / stage)
-            writer = stack.enter_context(SummaryWriter(folder))  # type: ignore[no-untyped-call]
+            writer = stack.enter_context(SummaryWriter(folder))
 
         def log(step: int, **values: float) -> None:
             run.log_metrics(stage, step, **values)
