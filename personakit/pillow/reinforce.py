@@ -158,7 +158,7 @@ def _step(
             clip=settings.cliprange,
         )
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
         optimizer.step()
     watch.add(picked, float(rewards.mean()), entropy, float(loss.detach()), float(norm))
