@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings for all tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -18,6 +19,19 @@ from forking import ForkServer
 os.environ.pop("COLUMNS", None)
 
 _modules_frozen = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each worker whole files, those that train first; and one of them all that needs `forked`."""
+    groups = [
+        "forked" if "forked" in getattr(item, "fixturenames", ()) else item.location[0] for item in items
+    ]
+    trains = {group for group, item in zip(groups, items, strict=True) if item.get_closest_marker("slow")}
+    order = {group: (group != "forked", group not in trains, place) for place, group in enumerate(groups)}
+    for group, item in zip(groups, items, strict=True):
+        item.add_marker(pytest.mark.xdist_group(group))
+    items[:] = [item for _, item in sorted(zip(groups, items, strict=True), key=lambda pair: order[pair[0]])]
 
 
 def pytest_runtest_setup() -> None:
@@ -35,3 +49,21 @@ def forked() -> Iterator[ForkServer]:
     server = ForkServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def lamp_mini(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put the built-in benchmark, which takes seconds to make, into this test's cache; made once for all."""
+    from personakit.data.lamp_mini import generate
+    from personakit.files import cache_folder
+
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "shared-cache"
+    shared.mkdir(exist_ok=True)
+    with FileLock(shared / "lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PERSONAKIT_CACHE", str(shared))
+        generate.folder()
+    here = cache_folder() / "lamp-mini"
+    if not here.exists():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(shared / "lamp-mini", target_is_directory=True)

@@ -7,19 +7,13 @@ keys of earlier versions. The files themselves are in the top-level `configs/`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from personakit.config.loading import config_files, find_config, launch_files, load, load_saved, to_yaml
 from personakit.config.schema import Setting, walk
 from personakit.config.train_pillow import TrainPILLOW
 from personakit.config.train_popi import TrainPOPI
 from personakit.config.train_rpo import TrainRPO
 
-SCHEMAS: dict[str, type[Any]] = {"rpo": TrainRPO, "popi": TrainPOPI, "pillow": TrainPILLOW}
-"""A config's folder under `configs/` names its method, and the method its schema."""
-
 __all__ = [
-    "SCHEMAS",
     "Setting",
     "TrainPILLOW",
     "TrainPOPI",

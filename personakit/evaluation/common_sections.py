@@ -75,13 +75,15 @@ def score_section(results: Results, zero: str, *blocks: Block, note: str = "") -
 
     `zero` is the row that the plots compare with.
     """
-    plot = _score_plot(results, ALL, zero) or _score_plot(results, next(iter(results["tasks"])), zero)
+    tasks = list(results["tasks"])
+    plot = _score_plot(results, ALL if len(tasks) > 1 else tasks[0], zero)
     read = f"Bars are 95 % intervals over {results['users_are']} and training seeds. The line is {zero}."
     return Section(
         "Scores",
         [
             *(blocks or [_score_table(results)]),
-            Text(f"{legend(results)} {note}".strip()),
+            Text(legend(results), on="terminal"),  # the page has it in its header
+            Text(note),
             *([plot] if plot else []),
             Text(read, on="page"),
         ],
@@ -133,7 +135,7 @@ def curve_section(results: Results) -> Section:
     charts: list[PointChart | None] = []
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for kind, points in results.get("curves", {}).items():
-        blocks += [Text(f"Mean over tasks by {KINDS[kind]}:", on="terminal"), _curve_table(points)]
+        blocks.append(_curve_table(f"Mean over tasks by {KINDS[kind]}", points))
         by_method: dict[str, list[Mapping[str, Any]]] = {}
         for point in points:
             by_method.setdefault(point["method"], []).append(point)
@@ -219,7 +221,7 @@ def findings(results: Results) -> Iterator[str]:
     if "leaks" in results:
         yield from leak_sentences(results["leaks"])
     yield from results.get("warnings", ())
-    yield from user_sentences(results.get("users", ()))
+    yield from user_sentences(results.get("users", ()), results["users_are"])
     for test in results["wrong_user"]:
         outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"
         gain = test["right_minus_wrong"]
@@ -328,7 +330,7 @@ def _comparisons(results: Results) -> Intervals:
     return Intervals(columns, rows, "Paired differences", "positive is better", line=0.0, style="signed")
 
 
-def _curve_table(points: Sequence[Mapping[str, Any]]) -> Table:
+def _curve_table(title: str, points: Sequence[Mapping[str, Any]]) -> Table:
     """Method x place with the means over tasks, and their context tokens."""
     places = sorted({point["at"] for point in points})
     cells = {(point["method"], point["at"]): point for point in points}
@@ -337,7 +339,7 @@ def _curve_table(points: Sequence[Mapping[str, Any]]) -> Table:
         some = [cells.get((method, at)) for at in places]
         rows.append([method, *(number(one["value"] if one else None) for one in some)])
         rows.append(["  context tokens", *(f"{one['context_tokens']:.0f}" if one else "-" for one in some)])
-    return Table(["method", *(f"{at}\nitems" for at in places)], rows)
+    return Table(["method", *(f"{at}\nitems" for at in places)], rows, title)
 
 
 def _problems(results: Results, method: str) -> list[str]:

@@ -72,8 +72,9 @@ class IntervalRow:
 class Intervals:
     """Figures with intervals: a dot plot on the page, a table on the terminal.
 
-    `columns` are the names of the labels, of the value and of the details. `line` is a value to compare
-    with. `style` formats values: "plain", "signed" or "percent".
+    `columns` are the names of the labels, of the value and of the details, of which the terminal leaves out
+    the last `page_details`. `line` is a value to compare with. `style` formats values: "plain", "signed" or
+    "percent".
     """
 
     columns: Sequence[str]
@@ -82,6 +83,7 @@ class Intervals:
     note: str = ""
     line: float | None = None
     style: Literal["plain", "signed", "percent"] = "plain"
+    page_details: int = 0
     on: Where = "both"
     kind: ClassVar[str] = "intervals"
 
@@ -106,7 +108,7 @@ class Intervals:
         labels = len(self.rows[0].labels) if self.rows else 1
         columns = [*self.columns[: labels + 1], "95 %\ninterval", *self.columns[labels + 1 :]]
         rows = [[*row.labels, self._format(row.value), self.interval(row), *row.details] for row in self.rows]
-        return Table(columns, rows, text_columns=labels)
+        return Table(columns, rows, text_columns=labels, page_columns=self.page_details)
 
     def _format(self, value: float | None) -> str:
         if self.style == "percent":
@@ -138,7 +140,7 @@ Block = Text | Sentences | Table | Intervals | Charts | Panels
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks under a title; the terminal prints no titles."""
+    """Blocks under a title."""
 
     title: str
     blocks: Sequence[Block]
@@ -150,9 +152,17 @@ class Section:
 
 def print_sections(sections: Iterable[Section], console: Console) -> None:
     """Print sections; readable at 80 columns and without colour. User text is never read as markup."""
+    from rich.text import Text as RichText
+
     for section in sections:
-        for block in section.on("terminal"):
+        for place, block in enumerate(section.on("terminal")):
+            if place == 0:
+                console.print(RichText(section.title, style="bold"))
+            if isinstance(block, Table) and block.title:
+                console.print(RichText(f"{block.title}:"))
             console.print(_renderable(block), soft_wrap=False)
+        if section.on("terminal"):
+            console.print()
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -192,7 +202,7 @@ def _renderable(block: Block) -> RenderableType:
     if isinstance(block, Sentences):
         return RichText("\n".join(f"- {sentence}" for sentence in block.sentences))
     if isinstance(block, Text):
-        return RichText(f"{block.text}\n")
+        return RichText(block.text)
     assert isinstance(block, Table | Intervals)
     return _rich_table(block if isinstance(block, Table) else block.table())
 

@@ -1,8 +1,7 @@
-"""Who gains and who loses: a mean gain hides the users whom a method makes worse, so they are named.
+"""Who gains and who loses: a mean gain hides the users for whom a method is worse, so they are named.
 
-A user's gain is the mean, over the queries that both rows answered, of what the method's answer is worth
-more than the other row's (a sample's `utility`, in [0, 1]; over seeds: their mean). With one or two
-queries a user, much of it is luck: the list says where to look, the intervals say what holds.
+A user's gain is the mean difference between the method's and the other row's `utility` (in [0, 1], averaged
+over seeds) over the queries that both answered. With one or two queries per user it is mostly luck.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from personakit.evaluation.samples import read_samples
-from personakit.files import whole_file
+from personakit.files import atomic_file
 
 USERS_FILE = "users.csv"
 #: Users named in a results document, of each comparison.
@@ -78,14 +77,14 @@ def users_document(gains: Sequence[UserGain]) -> list[dict[str, Any]]:
     ]
 
 
-def user_sentences(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each method's first pair, naming the users worst off."""
+def user_sentences(documents: Sequence[Mapping[str, Any]], users_are: str = "users") -> Iterator[str]:
+    """Yield a sentence for each method's first pair, naming the users with the largest losses."""
     firsts = {one["method"]: one for one in reversed(documents)}
     for one in reversed(firsts.values()):
         named = ", ".join(f"{worst['user']} {worst['gain']:+.2f}" for worst in one["worst"][:3])
         yield (
-            f"{one['method']} against {one['against']}: {one['better']} of {one['users']} users are better "
-            f"off, {one['worse']} worse" + (f" ({named}, ...)." if named else ".")
+            f"{one['method']} against {one['against']}: {one['better']} of {one['users']} {users_are} "
+            f"gain, {one['worse']} lose" + (f" ({named}, ...)." if named else ".")
         )
 
 
@@ -93,7 +92,7 @@ def write_users(path: Path, gains: Sequence[UserGain]) -> None:
     """Write all users of all pairs as CSV, whole or not at all."""
     import csv
 
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(("method", "against", "user", "queries", "gain"))
         for one in gains:

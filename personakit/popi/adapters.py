@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from personakit.models.environment import quiet_peft
+from personakit.models.environment import suppress_peft_warnings
 
 INFERENCE = "inference"
 GENERATOR = "generator"
@@ -46,7 +46,7 @@ def put_on(
     import torch
     from peft import PeftModel, get_peft_model
 
-    with quiet_peft(), torch.random.fork_rng():
+    with suppress_peft_warnings(), torch.random.fork_rng():
         torch.manual_seed(seed)
         model: Any = None
         for role in ROLES:

@@ -15,7 +15,7 @@ from typing import Any
 
 from personakit.config.train_popi import JointSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.popi.adapters import GENERATOR, ROLES, Role, active, put_on
 from personakit.popi.rows import (
@@ -87,7 +87,7 @@ def train_jointly(
             "cannot be switched",
             hint="launch with configs/accelerate/ddp.yaml",
         )
-    keep_quiet()
+    silence_libraries()
     precision = decide_and_record(stage)
     start = load_trainable(model, stage.lora, precision)
     if is_adapted(start.network):

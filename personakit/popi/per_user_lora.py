@@ -59,7 +59,7 @@ class PerUserLora:
         from peft import get_peft_model
         from trl.trainer.utils import add_fused_lm_head
 
-        from personakit.models.environment import keep_quiet
+        from personakit.models.environment import silence_libraries
         from personakit.models.local import LocalModel, load_pretrained
         from personakit.models.open import resolve_model
         from personakit.training.answer_head import score_answers_only
@@ -67,7 +67,7 @@ class PerUserLora:
         from personakit.training.stage import peft_config
         from personakit.training.weights import is_adapted
 
-        keep_quiet()
+        silence_libraries()
         self._settings = settings or PerUserSettings()
         self._with_summary = with_summary
         self._precision = decide_precision(self._settings.device, self._settings.dtype)

@@ -35,7 +35,7 @@ from personakit.popi.trained_controls import (
 )
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferenceUser
-from personakit.tasks.signals import SignalWording, prompt_with_summary, summary_prompt, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording, summary_prompt
 from personakit.training.fitting import Finetuned
 from personakit.training.four_bit import require_four_bit
 from personakit.training.preference import TrainingPair
@@ -73,13 +73,13 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
     record_trained_on(
         run, (seen_digest(pair.prompt, pair.chosen, pair.user_id) for each in people for pair in each.pairs)
     )
-    return train_on_users(config, people, wording_for(store.task), run, progress)
+    return train_on_users(config, people, signal_wording(store.task), run, progress)
 
 
 def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:
     """Return what would be trained on, and what the data's reader left out, by reason; nothing is trained."""
     store = _store(config)
-    _, counts = summarised(config, list(store), wording_for(store.task), token_counter(config.model))
+    _, counts = summarised(config, list(store), signal_wording(store.task), token_counter(config.model))
     return dict(counts), {reason: skip.count for reason, skip in store.skipped.items()}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from personakit.config.training import GroupRLSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
@@ -104,7 +104,7 @@ def train(
             'too_long is "cut", and prompts of rollouts are not cut', hint="cut them where they are made"
         )
     batches = GroupBatches.plan(settings, len(prompts), process_count())
-    keep_quiet()
+    silence_libraries()
     require_vllm(settings, load_in_4bit=stage.lora.load_in_4bit)
     precision = decide_and_record(stage)
     start = load_trainable(model, stage.lora, precision)

@@ -16,7 +16,7 @@ from typing import Any
 
 from personakit.config.training import PreferenceSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
@@ -98,7 +98,7 @@ def optimise(
             f'stage "{stage.name}" has no preference pairs', hint="check what the filters left over"
         )
     check_stage(settings, stage, evaluates=bool(evaluation))
-    keep_quiet()
+    silence_libraries()
     precision = decide_and_record(stage)
     start = load_trainable(model, stage.lora, precision)
     trained, cut = tokenized(start.tokenizer, pairs, stage)

@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from personakit import __version__
 from personakit.config.loading import complete
 from personakit.errors import RunError, UserError
-from personakit.files import whole_file, write_json, write_text
+from personakit.files import atomic_file, write_json, write_text
 from personakit.training.processes import from_first, process_count
 
 #: A start that was killed before run.json was written leaves no more than these.
@@ -207,7 +207,7 @@ class Run:
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if not _is_beyond(json.loads(line), stage, step)]
         if kept != lines:
-            with whole_file(path) as temporary:
+            with atomic_file(path) as temporary:
                 temporary.write_text("".join(kept), encoding="utf-8")
 
     def __enter__(self) -> Run:

@@ -13,7 +13,7 @@ from typing import Any
 
 from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
@@ -71,7 +71,7 @@ def finetune(
     if not examples:
         raise UserError(f'stage "{stage.name}" has no examples', hint="check what the filters left over")
     check_stage(settings, stage, evaluates=bool(evaluation))
-    keep_quiet()
+    silence_libraries()
     precision = decide_and_record(stage)
     start = load_trainable(model, stage.lora, precision)
     rows, labels, cut = _tokenized(start.tokenizer, examples, stage.max_length, stage.too_long)

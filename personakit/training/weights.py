@@ -11,7 +11,7 @@ from typing import Any
 
 from personakit.config.training import LoraSettings
 from personakit.errors import UserError
-from personakit.files import whole_folder
+from personakit.files import atomic_folder
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.local import load_pretrained
 from personakit.models.open import resolve_model
@@ -103,7 +103,7 @@ def save_result(
         kept["selected_adapters"] = list(adapters)  # not the frozen copy that TRL keeps as the reference
     run = stage.run
     if run.writes:
-        with whole_folder(run.folder / stage.output) as temporary:
+        with atomic_folder(run.folder / stage.output) as temporary:
             network.save_pretrained(temporary, **kept)
             trainer.processing_class.save_pretrained(temporary)
             write_card(
@@ -124,7 +124,7 @@ def save_start(start: Trainable, stage: Stage) -> None:
     """
     folder = stage.run.checkpoints(stage.name) / "start"
     if stage.run.writes and not folder.is_dir():
-        with whole_folder(folder) as temporary:
+        with atomic_folder(folder) as temporary:
             start.network.save_pretrained(temporary)
             start.tokenizer.save_pretrained(temporary)
     wait_for_all()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from personakit.config import SCHEMAS, TrainRPO, load, to_yaml
+from personakit.config import TrainRPO, load, to_yaml
 from personakit.errors import UserError
+from personakit.methods import METHODS
 
 from .conftest import Call
 
@@ -44,12 +45,12 @@ def test_later_overrides_win_and_the_file_wins_over_defaults(tmp_path: Path) -> 
     assert config.retrieval.k == TrainRPO().retrieval.k
 
 
-@pytest.mark.parametrize("method", sorted(SCHEMAS))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_runs_config_yaml_reads_back(method: str, tmp_path: Path) -> None:
-    config = load(SCHEMAS[method], None, ["seed=5"])
+    config = load(METHODS[method].settings, None, ["seed=5"])
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
-    assert load(SCHEMAS[method], path) == config
+    assert load(METHODS[method].settings, path) == config
 
 
 def test_a_near_miss_is_suggested() -> None:

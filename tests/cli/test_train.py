@@ -55,7 +55,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_weights(
         stopped = train("--output", tmp_path / "stopped")
     assert stopped.status == 130
     resume = f"personakit train rpo --output {tmp_path / 'stopped'} --resume"
-    assert stopped.err.splitlines()[-2:] == ["interrupted", f"hint: `{resume}` goes on from here"]
+    assert stopped.err.splitlines()[-2:] == ["interrupted", f"hint: `{resume}` continues from here"]
     assert json.loads((tmp_path / "stopped" / "run.json").read_text())["status"] == "interrupted"
     resumed = call(*resume.split()[1:])
     assert resumed.status == 0, resumed.err

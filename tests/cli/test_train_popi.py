@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         stopped = train("--output", tmp_path / "stopped")
     assert stopped.status == 130
     resume = f"personakit train popi --output {tmp_path / 'stopped'} --resume"
-    assert stopped.err.splitlines()[-1] == f"hint: `{resume}` goes on from here"
+    assert stopped.err.splitlines()[-1] == f"hint: `{resume}` continues from here"
     assert call(*resume.split()[1:]).status == 0
     for role in ("inference", "generator"):
         one, other = (

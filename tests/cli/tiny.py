@@ -72,6 +72,7 @@ def make_run(folder: Path, model: Path, data: Path, *, seed: int = 0, tuned: boo
         f"data.path={data}",
         f"seed={seed}",
         "decoding.max_new_tokens=8",
+        "trajectories.max_tokens=32",
     ]
     settings = load(TrainRPO, None, overrides)
     shutil.copytree(model, folder / "model")

@@ -23,7 +23,7 @@ def test_who_is_made_worse_is_counted_and_named_the_worst_first(tmp_path: Path):
     assert (document["users"], document["better"], document["worse"]) == (10, 5, 5)
     assert [one["user"] for one in document["worst"]] == ["user0", "user2", "user4", "user6", "user8"]
     (sentence,) = user_sentences([document])
-    assert "5 of 10 users are better off, 5 worse (user0 -0.25" in sentence
+    assert "5 of 10 users gain, 5 lose (user0 -0.25" in sentence
 
 
 def test_all_users_are_listed_over_their_tasks_and_seeds(tmp_path: Path):

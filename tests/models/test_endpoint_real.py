@@ -1,4 +1,4 @@
-"""A base behind a real OpenAI-compatible server: `transformers serve` with the built-in model."""
+"""A base model behind a real OpenAI-compatible server: `transformers serve` with nano."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli.tiny import make_model
 
 from personakit.cli import main
 from personakit.data import open_examples
@@ -74,6 +75,7 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lamp_mini")
 def test_a_served_model_answers_as_the_local_one(served: Served) -> None:
     store = open_examples("lamp-mini", "LaMP_5", "dev")
     prompts = [get_task("LaMP_5").prompt(store[number].query) for number in range(6)]
@@ -85,13 +87,22 @@ def test_a_served_model_answers_as_the_local_one(served: Served) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("lamp_mini")
 def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", served.url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-never-shown")
-    train = ["train", "rpo", f"base=openai:{served.folder}", "data.tasks=[LaMP_3,LaMP_5]", "data.limit=3"]
+    model = make_model(tmp_path / "model")
+    train = [
+        "train",
+        "rpo",
+        f"model={model}",
+        f"base=openai:{served.folder}",
+        "data.tasks=[LaMP_3,LaMP_5]",
+        "data.limit=3",
+    ]
     train += [
         "stages=sft",
         "sft.max_steps=1",
@@ -105,7 +116,7 @@ def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
     # All its answers are here: the same again asks nobody.
     assert main([*train, "--output", "again"]) == 0, capsys.readouterr().err
     with pytest.raises(RunError, match="it cannot be reached"):
-        EndpointModel("m", base_url=served.url, patience=RetryPolicy(attempts=1)).generate(
+        EndpointModel("m", base_url=served.url, retry_policy=RetryPolicy(attempts=1)).generate(
             ["new"], max_new_tokens=2
         )
     printed = capsys.readouterr()

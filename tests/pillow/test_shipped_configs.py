@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "USERS", {"train": 4, "dev": 1, "test": 1})
         patch.setattr(generate, "INSTRUCTIONS", {"lora": 6, "train": 4, "dev": 2, "test": 2})
-        generate.make(folder)
+        generate.write_benchmark(folder)
     write_instructions(folder / "instructions" / "pool.jsonl", made("pool", 5))
     return folder
 

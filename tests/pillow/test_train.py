@@ -93,7 +93,7 @@ def test_a_run_holds_adapter_network_and_pool_and_says_what_each_cost(run: Path)
     assert about.pool == pool.fingerprint
     model = LocalModel.load(str(run / "model"))
     matcher = Matcher(network, open_text_encoder(about.encoder, model), about)
-    picks = matcher.select(made("dev", 3), pool, 2, kept_out=[frozenset({0, 1}), frozenset(), frozenset({5})])
+    picks = matcher.select(made("dev", 3), pool, 2, excluded=[frozenset({0, 1}), frozenset(), frozenset({5})])
     assert [len(set(each)) for each in picks] == [2, 2, 2]
     assert not {0, 1} & set(picks[0])
     assert 5 not in picks[2]
@@ -129,7 +129,7 @@ def test_a_pool_that_changed_since_is_refused(
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        (made("pool", 1), "2 prompts are to be picked from a pool of 1"),
+        (made("pool", 1), "2 prompts from a pool of 1"),
         ([*made("pool", 3), Instruction("again", "Spell pool.", "word 1", "pool 1")], "repeats prompt"),
         ([], "has no instructions|no prompts"),
     ],

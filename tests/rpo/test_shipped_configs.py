@@ -77,7 +77,7 @@ def lamp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "USERS", {"train": 3, "dev": 1, "test": 1})
         patch.setattr(generate, "INSTRUCTIONS", {"lora": 2, "train": 2, "dev": 2, "test": 2})
-        generate.make(folder)
+        generate.write_benchmark(folder)
     return folder
 
 

@@ -235,7 +235,7 @@ def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
     first = capsys.readouterr()
     told = [line for line in first.err.splitlines() if "endpoint" in line]
     assert len(told) == 1
-    assert re.search(r'gave no answer for "wise" in 2 attempts \(the connection was cut\)', told[0])
+    assert re.search(r'gave no answer for "wise" in 2 attempts \(the connection was lost\)', told[0])
     assert "Traceback" not in first.err
     finished = sum(server.answered.values())
     assert finished == 8  # fourteen less five refusals and a cut

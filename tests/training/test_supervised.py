@@ -47,7 +47,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("rank", [0, 8])
 def test_it_learns_the_answers_and_when_to_stop(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
-    done = train(tiny_folder, tmp_path / "run", r=rank, num_train_epochs=40, learning_rate=1e-2)
+    done = train(tiny_folder, tmp_path / "run", r=rank, num_train_epochs=30, learning_rate=1.5e-2)
     model = LocalModel.load(str(done.model), device="cpu")
     answers = model.generate([example.prompt for example in EXAMPLES], max_new_tokens=5)
     assert [row[0] for row in answers] == [example.completion for example in EXAMPLES]
