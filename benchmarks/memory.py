@@ -30,16 +30,17 @@ from personakit.training.allocator import tuned_environment
 
 RESULTS = Path(__file__).parent / "results" / "memory.md"
 VOCABULARY, PROMPT, ANSWER = 2048, 1024, 64
+ROWS = "per_device_train_batch_size"
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "SFT, 8 rows": ("sft", {"batch_size": 8}),
-    "SFT, 2 rows": ("sft", {"batch_size": 2}),
-    "SFT, 8 rows, gradient checkpointing": ("sft", {"batch_size": 8, "gradient_checkpointing": True}),
-    "SFT, 8 rows, LoRA": ("sft", {"batch_size": 8, "lora_rank": 16}),
-    "SFT, 8 rows, bfloat16": ("sft", {"batch_size": 8, "dtype": "bfloat16"}),
-    "preference, 4 pairs, dense": ("dpo", {"batch_size": 4, "shared_prefix": False}),
-    "preference, 4 pairs, shared prefix": ("dpo", {"batch_size": 4}),
-    "group RL, 8 completions of a prompt, dense": ("grpo", {"batch_size": 8, "shared_prefix": False}),
-    "group RL, 8 completions of a prompt, shared prefix": ("grpo", {"batch_size": 8}),
+    "SFT, 8 rows": ("sft", {ROWS: 8}),
+    "SFT, 2 rows": ("sft", {ROWS: 2}),
+    "SFT, 8 rows, gradient checkpointing": ("sft", {ROWS: 8, "gradient_checkpointing": True}),
+    "SFT, 8 rows, LoRA": ("sft", {ROWS: 8, "r": 16}),
+    "SFT, 8 rows, bfloat16": ("sft", {ROWS: 8, "dtype": "bfloat16"}),
+    "preference, 4 pairs, dense": ("dpo", {ROWS: 4, "shared_prefix": False}),
+    "preference, 4 pairs, shared prefix": ("dpo", {ROWS: 4}),
+    "group RL, 8 completions of a prompt, dense": ("grpo", {ROWS: 8, "shared_prefix": False}),
+    "group RL, 8 completions of a prompt, shared prefix": ("grpo", {ROWS: 8}),
 }
 
 
@@ -97,30 +98,35 @@ def largest_resident() -> int:
 
 def train(stage: str, model: Path, folder: Path, settings: dict[str, Any], *, prompt: int) -> float:
     """Two steps of a stage on `model`; the estimate it recorded."""
+    from personakit.config.training import (
+        GroupRLSettings,
+        LoraSettings,
+        PreferenceSettings,
+        TrainingSettings,
+    )
     from personakit.training import group_rl, preference, supervised
     from personakit.training.run import Run
+    from personakit.training.stage import Stage
 
-    common = {
-        "max_steps": 2,
-        "max_length": PROMPT + ANSWER + 1,
-        "device": "cpu",
-        "dtype": "float32",
-    } | settings
-    count = 2 * int(settings["batch_size"])
+    common = {"max_steps": 2} | settings
+    lora, dtype = LoraSettings(r=common.pop("r", 0)), common.pop("dtype", "float32")
+    count = 2 * int(settings[ROWS])
     prompts, chosen, rejected = texts(count, prompt, 0), texts(count, ANSWER, 1), texts(count, ANSWER, 2)
     with Run.create(folder, "rpo", {}, 0) as run:
+        place = Stage(run, stage, lora=lora, max_length=PROMPT + ANSWER + 1, device="cpu", dtype=dtype)
         if stage == "sft":
             examples = [supervised.PromptCompletion(a, b) for a, b in zip(prompts, chosen, strict=True)]
-            supervised.finetune(str(model), examples, supervised.SupervisedSettings(**common), run, stage)
+            supervised.finetune(str(model), examples, TrainingSettings(**common), place)
         elif stage == "dpo":
             pairs = [preference.TrainingPair(*three) for three in zip(prompts, chosen, rejected, strict=True)]
-            preference.optimise(str(model), pairs, preference.PreferenceSettings(**common), run, stage)
+            preference.optimise(str(model), pairs, PreferenceSettings(**common), place)
         else:
-            group = group_rl.GroupRLSettings(**common, num_generations=8, max_completion_length=ANSWER)
+            group = GroupRLSettings(**common, num_generations=8)
             reward = group_rl.RewardFunction(
                 lambda completions, **_: [len(set(text.split())) for text in completions]
             )
-            group_rl.train(str(model), [group_rl.Prompt(a) for a in prompts], [reward], group, run, stage)
+            some = [group_rl.Prompt(a) for a in prompts]
+            group_rl.train(str(model), some, [reward], group, place, max_completion_length=ANSWER)
         return float(run.facts["memory"][stage]["total"])
 
 

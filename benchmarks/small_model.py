@@ -122,7 +122,7 @@ def bare_loop(base: Path, examples: list[Any], dtype: str) -> float:
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).train()
     _, tokenizer, _, _ = load_pretrained(str(base), device="cpu")
-    rows, labels, _ = supervised._tokenized(tokenizer, examples, supervised.SupervisedSettings())
+    rows, labels, _ = supervised._tokenized(tokenizer, examples, 1024)
     schedule = make_schedule([len(row) for row in rows], batch_size=BATCH, seed=0, epochs=1)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
     stamps = []
@@ -143,10 +143,12 @@ def bare_loop(base: Path, examples: list[Any], dtype: str) -> float:
 
 def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str, *, shared: bool) -> float:
     """Tokens per CPU second through TRL's trainer, after its first step."""
+    from personakit.config.training import TrainingSettings
     from personakit.training.progress import Silent
     from personakit.training.run import Run
     from personakit.training.schedule import make_schedule
-    from personakit.training.supervised import SupervisedSettings, finetune
+    from personakit.training.stage import Stage
+    from personakit.training.supervised import finetune
 
     stamps: list[float] = []
 
@@ -157,9 +159,10 @@ def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str, 
 
     lengths = [len(e.prompt.split()) + len(e.completion.split()) + 1 for e in examples]
     tokens = make_schedule(lengths, batch_size=BATCH, seed=0, epochs=1).tokens_by_step
-    settings = SupervisedSettings(batch_size=BATCH, dtype=dtype, device="cpu", shared_prefix=shared)
+    settings = TrainingSettings(per_device_train_batch_size=BATCH, shared_prefix=shared)
     with Run.create(folder, "rpo", {}, 0) as run:
-        finetune(str(base), examples, settings, run, "sft", progress=Clock())
+        stage = Stage(run, "sft", progress=Clock(), dtype=dtype, device="cpu")
+        finetune(str(base), examples, settings, stage)
     return speed_after_first(tokens, stamps)
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import personakit
 
 SHORT = {
-    "rpo": ("stages=sft", "sft.steps=3", "data.limit=16", "controls.fine_tuned_context_injection=false"),
-    "popi": ("warm_start.steps=1", "joint.steps=1", "data.limit=32", "data.held_out=0"),
+    "rpo": ("stages=sft", "sft.max_steps=3", "data.limit=16", "controls.fine_tuned_context_injection=false"),
+    "popi": ("warm_start.max_steps=1", "joint.max_steps=1", "data.limit=32", "data.held_out=0"),
 }
 
 

@@ -5,7 +5,7 @@
 scores it on LaMP-7 beside copying the input, directly in Python. To make it a row of `personakit eval`, with
 intervals, comparisons and the report, put this file into an installed package and name it there:
 
-    [project.entry-points."personakit.methods"]
+    [project.entry-points."personakit.baselines"]
     nearest-item = "my_package.custom_baseline:open_nearest_item"
 
     personakit eval lamp --task LaMP_7 --baseline nearest-item --baseline context

@@ -1,8 +1,8 @@
-"""The rows every method is measured against (docs/methods.md): Personalizers without training.
+"""Baselines: Personalizers that need no training.
 
-Each covers all tasks, so that means over tasks compare; what it does where its idea has no meaning
-(the mode of a title) is said in its docstring. Fine-tuned context injection is `ContextInjection`
-over a fine-tuned model.
+Each covers every task, so that means over tasks are comparable. Where a baseline's idea does not apply to a
+task (the mode of a title), its docstring says what it does instead. Fine-tuned context injection is
+`ContextInjection` over a fine-tuned model.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from statistics import fmean
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
-from personakit.models.clock import Clock
-from personakit.models.refusal import refused_by
+from personakit.models.clock import GenerationTimer
+from personakit.models.refusal import refusal_reason
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
-from personakit.tasks.profile_prompt import cut
+from personakit.tasks.profile_prompt import truncate
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """How a model writes its answers; temperature 0 is greedy, None the task's own length."""
+    """Decoding settings. Temperature 0 is greedy; `max_new_tokens` None takes the task's default."""
 
     max_new_tokens: int | None = None
     temperature: float = 0.0
     seed: int = 0
 
 
-class _Fixed:
-    """A baseline that writes its answer without a model, and so has no probabilities."""
+class _RuleBaseline:
+    """A baseline without a model. It answers by rule and has no probabilities."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return one answer per (query, profile); no tokens are spent."""
+        """Return one answer per (query, profile). Token counts are 0."""
         return [
             Answer(text=self.answer(query, profile)) for query, profile in zip(queries, profiles, strict=True)
         ]
@@ -49,24 +49,24 @@ class _Fixed:
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Raise `UserError`: there is no model behind this baseline."""
+        """Raise `UserError`: this baseline has no model."""
         raise UserError(
             f"the baseline {type(self).__name__} cannot score texts: no model is behind it",
             hint="compare probabilities with a baseline that has a model, such as generic",
         )
 
 
-class CopyInput(_Fixed):
-    """Gives back the part of the input the query is about: the tweet, the article, the original."""
+class CopyInput(_RuleBaseline):
+    """Copies the part of the input that the query is about: the tweet, the article, the original text."""
 
     def answer(self, query: Query, profile: Profile) -> str:
-        """Return the query's own text without the benchmark's wording."""
+        """Return the query text without the benchmark's template."""
         return query.search_text
 
 
 @dataclass(frozen=True)
-class MajorityClass(_Fixed):
-    """The most frequent gold of the training set; where a task has no classes, copies the input.
+class MajorityClass(_RuleBaseline):
+    """Predicts the most frequent gold label of the training split. Without labels, it copies the input.
 
     `classes` maps a task to its most frequent label.
     """
@@ -75,7 +75,7 @@ class MajorityClass(_Fixed):
 
     @classmethod
     def from_examples(cls, examples: Iterable[Example]) -> MajorityClass:
-        """Count the golds of training examples; of two labels as frequent, the earlier in the list."""
+        """Count the gold labels of training examples. Ties go to the earlier label in the task's list."""
         counts: dict[str, Counter[str]] = {}
         for example in examples:
             query = example.query
@@ -97,12 +97,12 @@ class MajorityClass(_Fixed):
 
 
 @dataclass(frozen=True)
-class ProfileMode(_Fixed):
-    """The user's most frequent label; of two as frequent, the earlier in the task's list.
+class ProfileMode(_RuleBaseline):
+    """Predicts the user's most frequent label. Ties go to the earlier label in the task's list.
 
-    Where the history holds no label (it is empty, or LaMP-1, whose items have none): the majority
-    class of training. In generation tasks the user's most recent text, which has the user's way and
-    the wrong content; where there is none, a copy of the input.
+    If the profile holds no label (it is empty, or the task is LaMP-1), it predicts the training split's
+    majority class. In generation tasks it returns the user's most recent text: the user's style with the
+    wrong content. If the profile is empty, it copies the input.
     """
 
     majority: MajorityClass
@@ -113,41 +113,41 @@ class ProfileMode(_Fixed):
         labels = task_format(query.task).labels
         known = [output for output in outputs if output in labels]
         if known:
-            return self.typical(known, query.task)
+            return self.predict_from(known, query.task)
         if labels or not outputs:
             return self.majority.answer(query, profile)
         return outputs[_most_recent(profile)]
 
-    def typical(self, labels: Sequence[str], task: str) -> str:
-        """Return the label that stands for the user's."""
+    def predict_from(self, labels: Sequence[str], task: str) -> str:
+        """Return the label to predict, given all labels in the profile."""
         return _most_frequent(Counter(labels), task)
 
 
 @dataclass(frozen=True)
 class ProfileMean(ProfileMode):
-    """`ProfileMode`, but the user's mean rating in LaMP-3.
+    """`ProfileMode`, but predicts the user's mean rating in LaMP-3.
 
-    Not rounded: LaMP scores `float(prediction)`, and rounding would hide what the mean knows.
+    The mean is not rounded: LaMP scores `float(prediction)`, and rounding would lose information.
     """
 
-    def typical(self, labels: Sequence[str], task: str) -> str:
-        """Return the mean of ratings, the mode of any other label."""
+    def predict_from(self, labels: Sequence[str], task: str) -> str:
+        """Return the mean of ratings, or the mode of other labels."""
         if get_task(task).kind == "ordinal":
             return f"{fmean(map(float, labels)):.4f}"
-        return super().typical(labels, task)
+        return super().predict_from(labels, task)
 
 
 @dataclass(frozen=True)
-class Oracle(_Fixed):
-    """Answers from the user's hidden traits: the ceiling, where a benchmark ships it.
+class Oracle(_RuleBaseline):
+    """Answers from the user's hidden traits: an upper bound, for benchmarks that ship it.
 
-    `answers` maps query ids to texts; a query without one is an error in its answer, not a guess.
+    `answers` maps query ids to texts. A query without an answer gets an `Answer` with `error` set.
     """
 
     answers: Mapping[str, str]
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Look the answers up."""
+        """Look up each answer by query id."""
         return [
             Answer(text=self.answers[query.id])
             if query.id in self.answers
@@ -158,13 +158,13 @@ class Oracle(_Fixed):
 
 @dataclass(frozen=True)
 class Generic:
-    """The model on the bare query: what anybody would be answered."""
+    """The base model without context: no profile is used."""
 
     model: LanguageModel
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Answer all queries in one call of the model; the profiles are not read."""
+        """Answer all queries in one model call. Profiles are ignored."""
         prompts = [get_task(query.task).prompt(query) for query in queries]
         return _answers(self.model, self.decoding, queries, prompts, [Context()] * len(prompts), prompts)
 
@@ -177,10 +177,10 @@ class Generic:
 
 @dataclass(frozen=True)
 class ContextInjection:
-    """LaMP's in-prompt augmentation: the history in the prompt of a single-step model.
+    """LaMP's in-prompt augmentation: profile items in the prompt of a single model call.
 
-    `max_length` is the prompt's budget in the model's tokens, shared out as LaMP does (512 there). An
-    empty history leaves the plain prompt.
+    `max_length` is the prompt budget in the model's tokens, divided between input and items as in LaMP
+    (512 there). With an empty context the prompt is the task's plain prompt.
     """
 
     model: LanguageModel
@@ -189,7 +189,7 @@ class ContextInjection:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Answer all queries in one call of the model."""
+        """Answer all queries in one model call."""
         contexts = self.provider.context(queries, profiles)
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
@@ -198,7 +198,7 @@ class ContextInjection:
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return log p(text | history, query) in nats."""
+        """Return log p(text | context, query) in nats."""
         return self.model.score(self._prompts(queries, self.provider.context(queries, profiles)), texts)
 
     def _prompts(self, queries: Sequence[Query], contexts: Sequence[Context]) -> list[str]:
@@ -212,8 +212,8 @@ class ContextInjection:
         ]
 
 
-#: Items shown to the base at once, facts it may note of them, tokens of its notes, facts pasted in.
-MEMORY_ITEMS, MEMORY_FACTS, MEMORY_TOKENS, MEMORY_TOLD = 16, 8, 256, 10
+#: Profile items per extraction prompt, facts per prompt, tokens per reply, facts retrieved per query.
+MEMORY_ITEMS, MEMORY_FACTS, MEMORY_TOKENS, MEMORY_FACTS_PER_QUERY = 16, 8, 256, 10
 _MEMORY_PROMPT = (
     "Below is what one user wrote earlier. Note at most {facts} short facts about this user that would help "
     "to answer for them: preferences, habits, tone, favourite words, how they judge. One fact a line, and "
@@ -225,12 +225,12 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
 
 @dataclass(frozen=True)
 class Memory:
-    """What a memory layer does (mem0 and its like): facts noted once by the base, pasted into the prompt.
+    """A memory layer (as mem0): the model extracts facts from the profile once; queries retrieve from them.
 
-    The base reads a user's items, some at a time, and notes facts; per query the facts nearest to it (BM25)
-    stand above the plain prompt. mem0 also merges notes with earlier ones by further calls and finds them by
-    embeddings: this is its idea without its upkeep. Notes are made once a user in each call, and their
-    tokens are counted with the first answer that needed them.
+    The model reads the profile in chunks and lists facts. Per query, the best facts by BM25 precede the
+    prompt. Unlike mem0, new facts are not merged with old ones, and retrieval uses BM25 instead of
+    embeddings. Each call of `respond` extracts facts once per user; the first answer that uses them carries
+    their tokens.
     """
 
     model: LanguageModel
@@ -238,21 +238,21 @@ class Memory:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Note what is new of the users, then answer all queries in one call of the model."""
-        clock = Clock(self.model)
-        noted, cost, refused = self._notes(queries, profiles)
-        contexts = self._contexts(queries, profiles, noted)
+        """Extract facts from each distinct profile, then answer all queries in one model call."""
+        clock = GenerationTimer(self.model)
+        facts, cost, refused = self._notes(queries, profiles)
+        contexts = self._contexts(queries, profiles, facts)
         seconds = clock.seconds() / max(1, len(queries))
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
         answers = _answers(self.model, self.decoding, queries, prompts, contexts, plain)
-        unpaid = dict(cost)
+        uncounted = dict(cost)
         return [
             replace(
                 answer,
-                tokens=answer.tokens + unpaid.pop(_told_by(query, profile), 0),
+                tokens=answer.tokens + uncounted.pop(_profile_key(query, profile), 0),
                 seconds=answer.seconds + seconds,
-                degraded=NOTES_REFUSED if _told_by(query, profile) in refused else None,
+                degraded=NOTES_REFUSED if _profile_key(query, profile) in refused else None,
             )
             for query, profile, answer in zip(queries, profiles, answers, strict=True)
         ]
@@ -261,45 +261,52 @@ class Memory:
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | facts, query) in nats."""
-        noted, _, _ = self._notes(queries, profiles)
-        return self.model.score(self._prompts(queries, self._contexts(queries, profiles, noted)), texts)
+        facts, _, _ = self._notes(queries, profiles)
+        return self.model.score(self._prompts(queries, self._contexts(queries, profiles, facts)), texts)
 
     def _notes(
         self, queries: Sequence[Query], profiles: Sequence[Profile]
     ) -> tuple[dict[str, list[str]], dict[str, int], set[str]]:
-        """The facts of each history, by its content, the tokens that took, and of which some were refused."""
+        """Return facts and token costs by profile key, and the keys for which the model refused."""
         prompts: dict[str, list[str]] = {}
         for query, profile in zip(queries, profiles, strict=True):
-            key = _told_by(query, profile)
+            key = _profile_key(query, profile)
             if key not in prompts:
-                prompts[key] = list(self._questions(profile))
-        asked = [prompt for some in prompts.values() for prompt in some]
+                prompts[key] = list(self._extraction_prompts(profile))
+        all_prompts = [prompt for own_prompts in prompts.values() for prompt in own_prompts]
         texts = (
-            self.model.generate(asked, max_new_tokens=MEMORY_TOKENS, seed=self.decoding.seed) if asked else []
+            self.model.generate(all_prompts, max_new_tokens=MEMORY_TOKENS, seed=self.decoding.seed)
+            if all_prompts
+            else []
         )
-        replies = dict(zip(asked, (samples[0] for samples in texts), strict=True))
+        replies = dict(zip(all_prompts, (samples[0] for samples in texts), strict=True))
         count = self.model.count_tokens
-        facts = {key: _facts(replies[prompt] for prompt in some) for key, some in prompts.items()}
+        facts = {
+            key: _facts(replies[prompt] for prompt in own_prompts) for key, own_prompts in prompts.items()
+        }
         cost = {
-            key: sum(count(prompt) + count(replies[prompt]) for prompt in some)
-            for key, some in prompts.items()
+            key: sum(count(prompt) + count(replies[prompt]) for prompt in own_prompts)
+            for key, own_prompts in prompts.items()
         }
         refused = {
-            key for key, some in prompts.items() if any(refused_by(replies[prompt]) for prompt in some)
+            key
+            for key, own_prompts in prompts.items()
+            if any(refusal_reason(replies[prompt]) for prompt in own_prompts)
         }
         return facts, cost, refused
 
-    def _questions(self, profile: Profile) -> Iterator[str]:
+    def _extraction_prompts(self, profile: Profile) -> Iterator[str]:
         for start in range(0, len(profile.items), MEMORY_ITEMS):
-            some = profile.items[start : start + MEMORY_ITEMS]
-            room = max(16, self.max_length // len(some))
-            told = [
-                "- " + cut(" | ".join(item.fields.values()), room, self.model.count_tokens) for item in some
+            chunk = profile.items[start : start + MEMORY_ITEMS]
+            item_tokens = max(16, self.max_length // len(chunk))
+            lines = [
+                "- " + truncate(" | ".join(item.fields.values()), item_tokens, self.model.count_tokens)
+                for item in chunk
             ]
-            yield _MEMORY_PROMPT.format(facts=MEMORY_FACTS, items="\n".join(told))
+            yield _MEMORY_PROMPT.format(facts=MEMORY_FACTS, items="\n".join(lines))
 
     def _contexts(
-        self, queries: Sequence[Query], profiles: Sequence[Profile], noted: Mapping[str, list[str]]
+        self, queries: Sequence[Query], profiles: Sequence[Profile], facts: Mapping[str, list[str]]
     ) -> list[Context]:
         from personakit.retrieval import open_retriever
 
@@ -307,20 +314,21 @@ class Memory:
             Profile(
                 profile.user_id,
                 tuple(
-                    ProfileItem(str(place), {"fact": fact}, fact)
-                    for place, fact in enumerate(noted[_told_by(query, profile)])
+                    ProfileItem(str(number), {"fact": fact}, fact)
+                    for number, fact in enumerate(facts[_profile_key(query, profile)])
                 ),
             )
             for query, profile in zip(queries, profiles, strict=True)
         ]
-        chosen = open_retriever("bm25", MEMORY_TOLD).context(queries, memories)
+        chosen = open_retriever("bm25", MEMORY_FACTS_PER_QUERY).context(queries, memories)
         return [
             Context(
-                summary="What is known of this user:\n" + "\n".join(f"- {one.document}" for one in some.items)
+                summary="What is known of this user:\n"
+                + "\n".join(f"- {item.document}" for item in context.items)
             )
-            if some.items
+            if context.items
             else Context()
-            for some in chosen
+            for context in chosen
         ]
 
     def _prompts(self, queries: Sequence[Query], contexts: Sequence[Context]) -> list[str]:
@@ -332,14 +340,14 @@ class Memory:
         ]
 
 
-def _told_by(query: Query, profile: Profile) -> str:
-    """What a history is known by: its user and what it says."""
-    told = repr((profile.user_id, query.task, [tuple(item.fields.items()) for item in profile.items]))
-    return hashlib.blake2b(told.encode(errors="replace"), digest_size=16).hexdigest()
+def _profile_key(query: Query, profile: Profile) -> str:
+    """Return a key of user, task and profile content."""
+    content = repr((profile.user_id, query.task, [tuple(item.fields.items()) for item in profile.items]))
+    return hashlib.blake2b(content.encode(errors="replace"), digest_size=16).hexdigest()
 
 
 def _facts(replies: Iterable[str]) -> list[str]:
-    """The facts in the base's notes, each once, without bullets and numbers."""
+    """Return the distinct facts in the model's replies, without bullets and numbers."""
     lines = (_BULLET.sub("", line).strip() for reply in replies for line in reply.splitlines()[:MEMORY_FACTS])
     return list(dict.fromkeys(filter(None, lines)))
 
@@ -352,21 +360,25 @@ def _answers(
     contexts: Sequence[Context],
     plain: Sequence[str],
 ) -> list[Answer]:
-    """Generate one answer a prompt; what a prompt has beyond the plain one counts as context."""
-    clock = Clock(model)
+    """Generate one answer per prompt. Tokens beyond those of the plain prompt count as context tokens."""
+    clock = GenerationTimer(model)
     texts = _generate(model, decoding, queries, prompts)
     seconds = clock.seconds() / max(1, len(prompts))
     answers = []
-    for query, text, prompt, bare, context in zip(queries, texts, prompts, plain, contexts, strict=True):
+    for query, text, prompt, plain_prompt, context in zip(
+        queries, texts, prompts, plain, contexts, strict=True
+    ):
         prompt_tokens = model.count_tokens(prompt)
         answers.append(
             Answer(
                 text=_clean(query, text),
                 context=context,
                 tokens=prompt_tokens + model.count_tokens(text),
-                context_tokens=0 if prompt == bare else prompt_tokens - model.count_tokens(bare),
+                context_tokens=0
+                if prompt == plain_prompt
+                else prompt_tokens - model.count_tokens(plain_prompt),
                 seconds=seconds,
-                refused=refused_by(text),
+                refused=refusal_reason(text),
             )
         )
     return answers
@@ -375,33 +387,33 @@ def _answers(
 def _generate(
     model: LanguageModel, decoding: DecodingOptions, queries: Sequence[Query], prompts: Sequence[str]
 ) -> list[str]:
-    """Return one text a prompt, in one call for all queries that may be answered at the same length."""
+    """Return one text per prompt, with one model call per distinct answer length."""
     lengths = [decoding.max_new_tokens or get_task(query.task).max_new_tokens for query in queries]
     texts = [""] * len(prompts)
     for length in dict.fromkeys(lengths):
-        places = [place for place, its_length in enumerate(lengths) if its_length == length]
+        indices = [index for index, other in enumerate(lengths) if other == length]
         answers = model.generate(
-            [prompts[place] for place in places],
+            [prompts[index] for index in indices],
             max_new_tokens=length,
             temperature=decoding.temperature,
             seed=decoding.seed,
         )
-        for place, samples in zip(places, answers, strict=True):
-            texts[place] = samples[0]
+        for index, samples in zip(indices, answers, strict=True):
+            texts[index] = samples[0]
     return texts
 
 
 def _clean(query: Query, text: str) -> str:
-    """Take the answer out of a model's text; one that cannot be parsed stays, and scores as it is."""
+    """Return the parsed answer, or the stripped text if it cannot be parsed."""
     parsed = get_task(query.task).parse(text)
     return text.strip() if parsed is None else parsed
 
 
 def _most_frequent(counter: Counter[str], task: str) -> str:
-    order = {label: place for place, label in enumerate(task_format(task).labels)}
+    order = {label: rank for rank, label in enumerate(task_format(task).labels)}
     return min(counter, key=lambda label: (-counter[label], order.get(label, len(order)), label))
 
 
 def _most_recent(profile: Profile) -> int:
-    """Return the place of the newest item; without dates, the last in the file."""
-    return max(range(len(profile.items)), key=lambda place: (profile.items[place].date or "", place))
+    """Return the index of the newest item. Without dates, that is the last one."""
+    return max(range(len(profile.items)), key=lambda index: (profile.items[index].date or "", index))

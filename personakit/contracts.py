@@ -1,6 +1,6 @@
-"""The contracts that hold the house together: a new method needs no more than these.
+"""The protocols that connect the packages. A new method implements one or more of them.
 
-`Selector` is one of instruction tuning alone (PILLOW and its controls); the other three are everyone's.
+`Selector` is used only in instruction tuning (PILLOW and its controls).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from personakit.records import Answer, Context, Instruction, Pool, Profile, Quer
 
 @runtime_checkable
 class ContextProvider(Protocol):
-    """Chooses what a model is told about a user: BM25, dense, recency, POPI's summary, PILLOW's matcher."""
+    """Provides the context of a query: BM25, dense, recency, POPI's summary, PILLOW's matcher."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
-        """Return one `Context` per (query, profile); the two sequences run in parallel."""
+        """Return one `Context` per (query, profile). Both sequences have the same length."""
         ...
 
 
 @runtime_checkable
 class Personalizer(Protocol):
-    """Answers queries for users. No state may travel from one user to the next."""
+    """Answers queries for users. It must not carry state from one user to the next."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Return one `Answer` per (query, profile)."""
@@ -31,13 +31,13 @@ class Personalizer(Protocol):
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return the log-probability (nats, summed over tokens) of each given text."""
+        """Return the log-probability of each text in nats, summed over tokens."""
         ...
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A model behind one name: local weights or an endpoint."""
+    """A language model: local weights or an endpoint."""
 
     def generate(
         self,
@@ -48,27 +48,27 @@ class LanguageModel(Protocol):
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """Return `samples` completions per prompt; temperature 0 is greedy.
+        """Return `samples` completions per prompt. Temperature 0 is greedy.
 
-        One that a server refused is a `models.refusal.Refusal`, whose text is mostly empty.
+        A completion that the server refused is a `models.refusal.Refusal`, a string that is usually empty.
         """
         ...
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Return log p(completion | prompt) in nats, summed over tokens.
 
-        Raises `UserError` where the model is a black box that cannot tell.
+        Raises `UserError` if the model is an endpoint without log-probabilities.
         """
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of tokens `text` has for this model (an estimate for a black box)."""
+        """Return the number of tokens in `text` (an estimate for an endpoint)."""
         ...
 
 
 @runtime_checkable
 class Selector(Protocol):
-    """Picks prompts from a pool: PILLOW's matching network, random, cosine, MMR, a greedy oracle."""
+    """Selects prompts from a pool: PILLOW's matching network, random, cosine, MMR, greedy oracle."""
 
     def select(
         self,
@@ -76,13 +76,14 @@ class Selector(Protocol):
         pool: Pool,
         m: int,
         *,
-        kept_out: Sequence[frozenset[int]] | None = None,
+        excluded: Sequence[frozenset[int]] | None = None,
     ) -> list[tuple[int, ...]]:
-        """Return each instruction's picks: places in `pool.prompts`, in the order they were made.
+        """Return the selected indices into `pool.prompts` for each instruction, in selection order.
 
-        At most `m` each, none twice; fewer where a selector learned to stop, or where fewer are allowed.
-        `kept_out` names, for each instruction, the places that it must not be shown (its own answer); None
-        keeps nothing out. The first pick is the best match and stands next to the instruction, last in the
-        prompt (`personakit.tasks.instructions`). Only an oracle may read an instruction's `output`.
+        At most `m` per instruction, without repeats; fewer if a selector learned to stop or if fewer are
+        allowed. `excluded` holds, for each instruction, the indices that must not be selected (for example
+        its own answer); None excludes nothing. The first selected prompt is the best match and comes last
+        in the model's prompt, next to the instruction (`personakit.tasks.instructions`). Only an oracle may
+        read an instruction's `output`.
         """
         ...

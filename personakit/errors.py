@@ -1,15 +1,15 @@
-"""The one exception for wrong use and bad input, and the one for a run that failed.
+"""Exceptions that the command line reports in one sentence.
 
-The command line turns `UserError` into one sentence plus a `hint:` line and exit status 2,
-`RunError` into the same with exit status 1. Everything else is a bug and keeps its traceback.
+The command line prints the message and a `hint:` line. `UserError` exits with status 2, `RunError` with
+status 1. Any other exception is a bug and keeps its traceback.
 """
 
 
 class UserError(Exception):
     """Wrong use or bad input.
 
-    `message` names the place and the value ("data/dev.json, item 17: "score" is "five", expected 1
-    to 5"); `hint` says what to do about it.
+    `message` names the place, the value and what was expected ("data/dev.json, item 17: "score" is "five",
+    expected 1 to 5"). `hint` says how to fix it.
     """
 
     def __init__(self, message: str, *, hint: str) -> None:
@@ -19,8 +19,8 @@ class UserError(Exception):
 
 
 class RunError(UserError):
-    """The input was fine and the run still failed (a full disk, a dead server, out of memory)."""
+    """A run failed although the input was valid (disk full, server down, out of memory)."""
 
 
-class GoneError(RunError):
-    """Nobody answers any more: a server that stays away, or refuses whatever it is asked."""
+class ServerUnavailableError(RunError):
+    """A server does not respond, or refuses every request."""

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: to a temporary name beside the target, then renamed."""
+"""Atomic writes: to a temporary name next to the target, then renamed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it into place only if the block succeeds."""
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -30,11 +30,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it into place only if the block succeeds.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `path`, and rename it to `path` if the block succeeds.
 
-    If another process has put `path` there in the meantime, its copy stays (content-keyed folders
-    are equal by construction).
+    If another process has created `path` in the meantime, that copy is kept: folder names are content
+    hashes, so both copies are equal.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
@@ -51,20 +51,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
-    with whole_file(path) as temporary:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write `document` as indented UTF-8 JSON, whole or not at all."""
+    """Write `document` as indented UTF-8 JSON, atomically."""
     write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
 def cache_folder() -> Path:
-    """Where converted data, generated benchmarks and paid answers are kept.
+    """Return the folder for converted data, generated benchmarks and cached completions.
 
-    `PERSONAKIT_CACHE`, else `$XDG_CACHE_HOME/personakit`, else `~/.cache/personakit`.
+    `$PERSONAKIT_CACHE`, else `$XDG_CACHE_HOME/personakit`, else `~/.cache/personakit`.
     """
     chosen = os.environ.get("PERSONAKIT_CACHE")
     if chosen:

@@ -1,12 +1,15 @@
-"""What an installed package adds: tasks and methods of the user's own, found by their entry points.
+"""Tasks, methods and baselines of installed packages, found through entry points.
 
     [project.entry-points."personakit.tasks"]
-    haiku = "my_package:HAIKU"            # a tasks.TaskPlugin: how its files look, and how it is scored
+    haiku = "my_package:HAIKU"            # a tasks.TaskPlugin: file format, prompts and scoring
 
     [project.entry-points."personakit.methods"]
-    my-method = "my_package:open_mine"    # takes methods.Surroundings, returns a Personalizer
+    my-method = "my_package:METHOD"       # a method.Method: settings, train, open
 
-They are looked for only where a name is not one of ours, so that nothing is imported that was not asked for.
+    [project.entry-points."personakit.baselines"]
+    my-baseline = "my_package:open_mine"  # takes methods.Surroundings, returns a Personalizer
+
+A package is imported only when its name is looked up.
 """
 
 from __future__ import annotations
@@ -17,22 +20,22 @@ from typing import Any
 
 from personakit.errors import UserError
 
-TASKS, METHODS = "personakit.tasks", "personakit.methods"
+TASKS, METHODS, BASELINES = "personakit.tasks", "personakit.methods", "personakit.baselines"
 
 
 @functools.cache
 def plugin_names(group: str) -> tuple[str, ...]:
-    """Return the names that installed packages give in a group."""
-    return tuple(sorted(_found(group)))
+    """Return the names of a group's entry points in all installed packages."""
+    return tuple(sorted(_entry_points(group)))
 
 
 @functools.cache
 def load_plugin(group: str, name: str) -> Any:
-    """Return what an entry point names, None where no package has one of this name.
+    """Return the object that an entry point names, or None if no package has one of this name.
 
-    Raises `UserError` where it cannot be imported.
+    Raises `UserError` if it cannot be imported.
     """
-    point = _found(group).get(name)
+    point = _entry_points(group).get(name)
     if point is None:
         return None
     try:
@@ -42,16 +45,16 @@ def load_plugin(group: str, name: str) -> Any:
         raise UserError(
             f'{group} "{name}" of {package} cannot be loaded from {point.value}: '
             f"{type(error).__name__}: {error}",
-            hint="mend or remove that package",
+            hint="fix or uninstall that package",
         ) from error
 
 
 @functools.cache
-def _found(group: str) -> dict[str, EntryPoint]:
+def _entry_points(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
-def forget_plugins() -> None:
-    """Look again: what is installed has changed."""
-    for cached in (plugin_names, load_plugin, _found):
+def clear_plugin_cache() -> None:
+    """Clear the cache, so that newly installed packages are found."""
+    for cached in (plugin_names, load_plugin, _entry_points):
         cached.cache_clear()

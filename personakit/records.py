@@ -1,4 +1,4 @@
-"""The records every room passes around: small, frozen, no heavy import."""
+"""The data records that all packages share: small, frozen, without heavy imports."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 class ProfileItem:
     """One thing a user wrote, rated or chose earlier.
 
-    `fields` holds the item's own keys as LaMP names them (title, abstract, text, score, ...), as
-    strings. `document` is what retrieval reads (LaMP's `rank_profiles.py`), so that a retriever
-    needs to know no task. `date` is None in LaMP's user-based split.
+    `fields` holds the item's LaMP fields (title, abstract, text, score, ...) as strings. `document` is the
+    text that retrieval indexes (LaMP's `rank_profiles.py`), so that retrievers need no task knowledge.
+    `date` is None in LaMP's user-based split.
     """
 
     id: str
@@ -24,10 +24,10 @@ class ProfileItem:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A user's items, oldest first where they carry dates, else in file order.
+    """A user's items, oldest first if they have dates, else in file order.
 
-    `user_id` is the data's own id, or, where LaMP gives none, an id made by the reader: queries
-    whose profiles share items get the same one.
+    `user_id` comes from the data. LaMP has none: the reader then derives one, and queries whose profiles
+    share items get the same id.
     """
 
     user_id: str
@@ -38,8 +38,8 @@ class Profile:
 class Query:
     """One request of one user.
 
-    `text` is the full input as the benchmark words it; `search_text` is its non-template part, which
-    retrieval uses. `gold` is None where the data has no answer (LaMP's test split).
+    `text` is the full input, template included; `search_text` is the part without the template, used by
+    retrieval. `gold` is None if the data has no answer (LaMP's test split).
     """
 
     id: str
@@ -52,7 +52,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query beside its user's profile, as LaMP stores them."""
+    """A query with its user's profile, as LaMP stores them."""
 
     query: Query
     profile: Profile
@@ -60,7 +60,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two answers to one prompt, of which this user prefers `chosen`."""
+    """Two answers to one prompt. This user prefers `chosen`."""
 
     user_id: str
     prompt: str
@@ -70,10 +70,10 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What a user has shown of their taste, of any kind: what a summary is inferred from (POPI).
+    """The evidence of a user's preferences from which POPI infers a summary.
 
-    `comments` are the user's own words about what they like; `about` is what is known of them in words
-    (demographics, a self-description); `items` is a history. Any kind may be missing.
+    `pairs` are preference pairs; `comments` the user's own statements about their preferences; `about` facts
+    about the user (demographics, a self-description); `items` a profile. Any of them may be empty.
     """
 
     pairs: tuple[PreferencePair, ...] = ()
@@ -83,16 +83,16 @@ class Signals:
 
     @property
     def empty(self) -> bool:
-        """True where the user has shown nothing."""
+        """Whether there is no signal of any kind."""
         return not (self.pairs or self.comments or self.about or self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceUser:
-    """A user as preference data has them: signals to infer from, and held-out pairs to be judged on.
+    """A user of a preference data set: signals, and held-out pairs for evaluation.
 
-    No held-out pair, and no answer of one, stands among the signals. `persona` says in words what the user
-    wants, where the data knows (an oracle reads it; no method does).
+    No held-out pair or answer occurs in the signals. `persona` describes the user's preferences in words if
+    the data has it; only an oracle may read it.
     """
 
     user_id: str
@@ -105,7 +105,7 @@ class PreferenceUser:
 class Instruction:
     """One instruction with its reference answer (Alpaca's three fields).
 
-    `kind` says what sort of request it is, where that is known (Dolly's category).
+    `kind` is the category of the request if known (as in Dolly).
     """
 
     id: str
@@ -117,9 +117,9 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The prompts that a `Selector` picks from: worked examples, in a fixed order (PILLOW).
+    """The prompts that a `Selector` selects from: worked examples in a fixed order (PILLOW).
 
-    `fingerprint` is a digest of their texts and order, not of their ids; `Pool.of` computes it.
+    `fingerprint` is a hash of their texts and order, not of their ids. `Pool.of` computes it.
     """
 
     prompts: tuple[Instruction, ...]
@@ -128,12 +128,12 @@ class Pool:
     @classmethod
     def of(cls, prompts: Iterable[Instruction]) -> Pool:
         """Return the pool of `prompts`."""
-        kept = tuple(prompts)
+        instructions = tuple(prompts)
         digest = hashlib.sha256()
-        for each in kept:
-            for text in (each.instruction, each.input, each.output):
+        for instruction in instructions:
+            for text in (instruction.instruction, instruction.input, instruction.output):
                 digest.update(f"{len(text)}\0{text}\0".encode())
-        return cls(kept, digest.hexdigest())
+        return cls(instructions, digest.hexdigest())
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -141,7 +141,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a model is told about a user for one query: items, a summary, or prompts."""
+    """What is added to a query's prompt about its user: profile items, a summary, or selected prompts."""
 
     items: tuple[ProfileItem, ...] = ()
     summary: str | None = None
@@ -149,19 +149,20 @@ class Context:
 
     @property
     def empty(self) -> bool:
-        """True where nothing at all is known of the user."""
+        """Whether there is no context of any kind."""
         return not (self.items or self.summary or self.prompts)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a `Personalizer` says, and what it cost.
+    """The output of a `Personalizer` for one query, with its cost.
 
-    `tokens` counts prompt and completion over *all* calls made for this answer, the generic one
-    included; `context_tokens` only those that told a model about the user. `trace` holds named
-    intermediate texts (RPO: evidence and plan). `error` is set when there is no answer,
-    `degraded` when a fallback was used, `refused` when a model refused (`models/refusal.py`) and `text` is
-    what it said, or what became of that; each says why in words. `cut`: the token limit ended the text.
+    `generic` is the answer without context, if the method makes one. `tokens` counts prompt and completion
+    tokens over all model calls for this answer; `context_tokens` only those of the context. `trace` holds
+    named intermediate texts (RPO: evidence and plan). `seconds` is the query's share of the wall-clock time.
+    `error` is set if there is no answer, `degraded` if a fallback was used, `refused` if a model refused
+    (`models/refusal.py`; `text` is then its reply, or what was derived from it). Each holds the
+    reason. `cut` says that the token limit ended the text.
     """
 
     text: str

@@ -1,17 +1,20 @@
-"""The shape of the project: which room imports which, every shipped config, and what help costs."""
+"""The structure of the project: imports, names, shipped configs, and the cost of `--help`."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from personakit.config import SCHEMAS, config_files, load, walk
+from personakit.config import config_files, load, walk
+from personakit.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
@@ -43,7 +46,7 @@ def command_paths() -> list[tuple[str, ...]]:
     return below(typer.main.get_command(command_tree()), ())
 
 
-def test_a_room_imports_only_from_floors_below_it() -> None:
+def test_packages_import_only_from_lower_layers() -> None:
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run(
         [sys.executable, "-c", program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -51,20 +54,117 @@ def test_a_room_imports_only_from_floors_below_it() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def module_files() -> dict[str, Path]:
+    """Every module of the package, by its dotted name."""
+    files = {}
+    for path in sorted((ROOT / "personakit").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+def imported_modules(tree: ast.Module, modules: dict[str, Path]) -> Iterator[str]:
+    """The modules of the package that a file imports, at any place: in functions and for type checking, too.
+
+    `from package import name` counts as an import of `package.name` if that is a module, else of `package`,
+    whose `__init__` then imports what it re-exports.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                name = submodule if submodule in modules else node.module
+                if name in modules:
+                    yield name
+
+
+def find_cycle(imports: dict[str, set[str]]) -> list[str]:
+    """An import cycle as a path, or an empty list (depth-first search)."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for imported in sorted(imports[module]):
+            if cycle := visit(imported, [*path, module]):
+                return cycle
+        done.add(module)
+        return []
+
+    return next((cycle for module in imports if (cycle := visit(module, []))), [])
+
+
+def test_no_import_cycle_between_files() -> None:
+    modules = module_files()
+    imports = {
+        module: set(imported_modules(ast.parse(path.read_text(encoding="utf-8")), modules)) - {module}
+        for module, path in modules.items()
+    }
+    for importing, imported in CYCLES_TO_RESOLVE:
+        imports.get(importing, set()).discard(imported)
+    assert find_cycle(imports) == []
+
+
+def test_find_cycle_finds_a_cycle() -> None:
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+#: 2026-11-29: (importing, imported) pairs that still close a cycle. Remove each when it is resolved.
+CYCLES_TO_RESOLVE = (
+    ("personakit.suites.base", "personakit.suites.run"),
+    ("personakit.suites.folder", "personakit.suites"),
+    ("personakit.suites.run", "personakit.suites"),
+    ("personakit.training.group_batches", "personakit.training.group_rl"),
+    ("personakit.training.out_of_memory", "personakit.training.memory"),
+    ("personakit.training.watch", "personakit.training.fitting"),
+)
+#: 2026-11-29: functions that still have more parameters. Remove each when it is resolved.
+LONG_SIGNATURES = {
+    "personakit.popi.joint.train_jointly",
+    "personakit.rpo.reinforce.reinforce",
+    "personakit.training.fitting.fit",
+    "personakit.training.fitting.plan",
+    "personakit.training.group_rl._trainer",
+}
+MAX_PARAMETERS = 10
+
+
+def long_signatures() -> Iterator[str]:
+    """Functions of the package with more than `MAX_PARAMETERS` parameters, without `self` and `cls`."""
+    for module, path in module_files().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                arguments = node.args
+                names = [
+                    each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+                ]
+                if len([name for name in names if name not in ("self", "cls")]) > MAX_PARAMETERS:
+                    yield f"{module}.{node.name}"
+
+
+def test_no_function_has_more_than_ten_parameters() -> None:
+    assert set(long_signatures()) - LONG_SIGNATURES == set()
+
+
 @pytest.mark.parametrize("name", sorted(config_files()))
 def test_every_shipped_config_is_loaded_and_says_how_to_launch_it(name: str) -> None:
     method, _, short = name.partition("/")
     path = config_files()[name]
-    load(SCHEMAS[method], path)
+    load(METHODS[method].settings, path)
     header = path.read_text(encoding="utf-8").split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
     assert f"train {method}" in header
     assert short == "lamp-mini" or f"--config {short}" in header
 
 
-@pytest.mark.parametrize("method", sorted(SCHEMAS))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_setting_has_a_help_text_and_a_provenance(method: str) -> None:
-    for known in walk(SCHEMAS[method]):
+    for known in walk(METHODS[method].settings):
         assert known.help, known.key
         assert known.provenance.startswith(("stated by the paper", "borrowed from ", "our choice")), known.key
 
@@ -132,7 +232,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examp
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
@@ -181,7 +281,7 @@ def options_of(path: tuple[str, ...]) -> set[str]:
 
 
 #: Documents that are not part of the project; what it needs of them is in docs/methods.md and docs/data.md.
-OUTSIDE = re.compile(r"\b(?:METHODS|DESIGN|STYLE|FIELD_NOTES|LAMP|LaMP)\.md\b|\(METHODS[,)]|\.\./shared")
+OUTSIDE = re.compile(r"\b(?:METHODS|DESIGN|STYLE|FIELD_NOTES|LAMP|LaMP)\.md\b|\.\./shared")
 
 
 def test_no_file_cites_a_document_outside_the_project() -> None:

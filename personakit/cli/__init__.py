@@ -1,4 +1,4 @@
-"""The command line: one small file a command; each parses, calls and prints.
+"""The command line: a file for each command, which parses, calls and prints.
 
 Nothing here imports torch, transformers, trl or anything slow before a command runs, so that every
 `--help` answers at once.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from personakit.cli.command import help_where_nothing_was_asked
+from personakit.cli.command import help_without_command
 
-# A module of this room each, with `register(app)`, in the order of `personakit --help`.
+# Modules of this package, each with `register(app)`, in the order of `personakit --help`.
 _COMMANDS = ("train", "eval", "infer", "data", "config", "report", "runs", "env")
 
 
-def command_tree(asked: str | None = None) -> typer.Typer:
-    """All commands; or the one named `asked` alone, where there is one, to start faster."""
+def command_tree(only: str | None = None) -> typer.Typer:
+    """Return all commands; or the one called `only`, where there is one, to start faster."""
     # Help is printed plainly (no Rich): it starts faster, and docs/cli.md is the same text everywhere.
     app = typer.Typer(
         name="personakit",
@@ -23,20 +23,20 @@ def command_tree(asked: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback(invoke_without_command=True)(_root)
-    for name in [asked] if asked in _COMMANDS else _COMMANDS:
+    for name in [only] if only in _COMMANDS else _COMMANDS:
         importlib.import_module(f"personakit.cli.{name}").register(app)
     return app
 
 
 def help_text(arguments: list[str]) -> str | None:
-    """The help of `COMMAND ... --help`; None where the arguments are anything else.
+    """Return the help of `COMMAND ... --help`; None for other arguments.
 
-    Nothing is parsed for it: typer loads pydantic to parse even a flag, which takes as long as all the rest.
+    Without parsing: typer loads pydantic to parse even a flag, which takes as long as everything else.
     """
     *path, flag = arguments or [""]
     if flag not in ("-h", "--help"):
         return None
-    below = typer.main.get_command(command_tree(path[0] if path else None))
+    below: Any = typer.main.get_command(command_tree(path[0] if path else None))
     context = typer.Context(below, info_name="personakit", **below.context_settings)
     for name in path:
         below = getattr(below, "commands", {}).get(name)
@@ -46,8 +46,8 @@ def help_text(arguments: list[str]) -> str | None:
     return context.get_help()
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from personakit import __version__
 
         typer.echo(f"personakit {__version__}")
@@ -64,4 +64,4 @@ def _root(
 
     Every command runs with no further argument: the built-in model, the built-in data, the newest run.
     """
-    help_where_nothing_was_asked(context)
+    help_without_command(context)

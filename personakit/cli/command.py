@@ -1,6 +1,6 @@
 """Registers a function as a command: every command gets `--json` and `--debug`, and returns a `Result`.
 
-A command's options are its parameters, or, where it hands them on together, the fields of a dataclass.
+A command's options are the parameters of its function, or the fields of a dataclass.
 
 While the function runs, stdout is stderr: no library can spoil a JSON document by printing.
 """
@@ -24,14 +24,14 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def group(name: str, help: str) -> typer.Typer:
-    """A command that only holds others; alone it prints its help and counts as wrong use."""
+    """Return a command that holds others; alone it prints its help and exits with status 2."""
     app = typer.Typer(name=name, rich_markup_mode=None)
-    app.callback(help=help, invoke_without_command=True)(help_where_nothing_was_asked)
+    app.callback(help=help, invoke_without_command=True)(help_without_command)
     return app
 
 
-def help_where_nothing_was_asked(context: typer.Context) -> None:
-    """Print a group's help, with exit status 2, where no command of it was named."""
+def help_without_command(context: typer.Context) -> None:
+    """Print a group's help and exit with status 2 where none of its commands was named."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
@@ -49,7 +49,7 @@ def command(
     def register(function: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(function)
         def run(*, json: bool, debug: bool, **arguments: Any) -> None:
-            del debug  # read by `main`, which is the one to print or keep the traceback
+            del debug  # read by `main`, which prints the traceback
             with contextlib.redirect_stdout(sys.stderr):
                 result = function(**arguments) if options is None else function(options(**arguments))
             print_result(result, as_json=json)

@@ -26,24 +26,29 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app)
 
 
-Name = Annotated[str, typer.Argument(help="A shipped config's name, or a file.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="A shipped config's name, a method's name, or a file; by default rpo/lamp-mini."),
+]
 Method = Annotated[
     str | None,
-    typer.Option("--method", help="Whose settings these are; by default read off the config's name."),
+    typer.Option("--method", help="The settings' method; by default the one in the config's name."),
 ]
-
-_DEFAULT = "rpo/lamp-mini"
 
 
 @command(app, "list")
 def list_configs() -> Result:
     """Name the shipped configs, and the files for `accelerate launch`."""
     from personakit.config import config_files, launch_files
+    from personakit.methods.table import METHODS
+    from personakit.methods.training import config_of
 
     found = {
         name: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
         for name, path in sorted((config_files() | launch_files()).items())
     }
+    without = [name for name in METHODS if config_of(name, None) is None]
+    found |= dict.fromkeys(without, "the defaults of an installed method")
     return Result(
         [{"name": name, "about": about} for name, about in found.items()],
         lambda out: table(out, ("config", "what it is for"), found.items()),
@@ -51,7 +56,7 @@ def list_configs() -> Result:
 
 
 @command(app, "show")
-def show(name: Name = _DEFAULT, overrides: Overrides = None, method: Method = None) -> Result:
+def show(name: Name = None, overrides: Overrides = None, method: Method = None) -> Result:
     """Print a whole config, every key explained.
 
     Each key stands under its meaning, type, default and the default's provenance. The output is
@@ -59,8 +64,7 @@ def show(name: Name = _DEFAULT, overrides: Overrides = None, method: Method = No
     """
     from personakit.config import load, walk
 
-    name, overrides = _settings_first(name, overrides)
-    schema, path = _resolve(name, method)
+    schema, path, overrides = _chosen(name, overrides, method)
     values = asdict(load(schema, path, overrides))
     known = list(walk(schema))
     document = [
@@ -79,56 +83,62 @@ def show(name: Name = _DEFAULT, overrides: Overrides = None, method: Method = No
 
 @command(app, "copy")
 def copy(
-    name: Name = _DEFAULT,
+    name: Name = None,
     target: Annotated[
         Path | None, typer.Argument(help="The new file; by default the config's name in this folder.")
     ] = None,
 ) -> Result:
     """Copy a shipped config to a file of your own."""
-    from personakit.config import find_config
+    from personakit.config import load, to_yaml
     from personakit.files import write_text
 
-    source = find_config(name, "rpo")
-    target = target or Path(source.name)
+    schema, source, _ = _chosen(name, None, None)
+    file_name = f"{name}.yaml" if source is None else source.name
+    target = target or Path(file_name)
     if target.is_dir():
-        target = target / source.name
+        target = target / file_name
     if target.exists():
         raise UserError(f"{target}: exists already", hint="give another file name after the config's")
-    write_text(target, source.read_text(encoding="utf-8"))
+    write_text(target, to_yaml(load(schema)) if source is None else source.read_text(encoding="utf-8"))
     return Result({"written": target}, lambda out: out.print(str(target)))
 
 
 @command(app, "check")
-def check(name: Name = _DEFAULT, overrides: Overrides = None, method: Method = None) -> Result:
+def check(name: Name = None, overrides: Overrides = None, method: Method = None) -> Result:
     """Check a config and print what it resolves to.
 
     Unknown keys, wrong types and values out of bounds are errors.
     """
     from personakit.config import load, to_yaml
 
-    name, overrides = _settings_first(name, overrides)
-    schema, path = _resolve(name, method)
+    schema, path, overrides = _chosen(name, overrides, method)
     config = load(schema, path, overrides)
-    note(f"{path}: every key is known and every value fits")
+    note(f"{path or name}: all keys are known and all values valid")
     return Result(asdict(config), lambda out: out.print(to_yaml(config), end=""))
 
 
-def _settings_first(name: str, overrides: list[str] | None) -> tuple[str, list[str]]:
-    """Take a first word written KEY=VALUE for a setting of the default config, as `train` does."""
-    if "=" in name and not Path(name).exists():
-        return _DEFAULT, [name, *(overrides or [])]
-    return name, overrides or []
+def _chosen(
+    name: str | None, overrides: list[str] | None, method: str | None
+) -> tuple[type[Any], Path | None, list[str]]:
+    """The settings' class, the file (None: the defaults) and the overrides.
 
+    A first word KEY=VALUE is an override of the default config, as for `train`. A config's folder names its
+    method.
+    """
+    from personakit.config import find_config
+    from personakit.methods.table import METHODS, find_method
+    from personakit.methods.training import config_of
 
-def _resolve(name: str, method: str | None) -> tuple[type[Any], Path]:
-    """The schema and file; a shipped config's folder names its method, and so may a file's folder."""
-    from personakit.config import SCHEMAS, find_config
-
-    path = find_config(name, method or "rpo")
-    chosen = method or (path.parent.name if path.parent.name in SCHEMAS else "rpo")
-    if chosen not in SCHEMAS:
-        raise UserError(f"--method {chosen}: no such method", hint=f"there is {', '.join(SCHEMAS)}")
-    return SCHEMAS[chosen], path
+    overrides, default = overrides or [], next(iter(METHODS))
+    if name is not None and "=" in name and not Path(name).exists():
+        overrides = [name, *overrides]
+        name = None
+    if name is None or (name in METHODS and not Path(name).is_file()):
+        found = find_method(method or name or default)
+        return found.settings, config_of(found.name, None), overrides
+    path = find_config(name, method or default)
+    named = path.parent.name if path.parent.name in METHODS else default
+    return find_method(method or named).settings, path, overrides
 
 
 def _value(values: dict[str, Any], key: str) -> Any:

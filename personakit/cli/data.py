@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from personakit.cli.command import command, group
-from personakit.cli.options import Columns, Limit, Seed, Split, Task
-from personakit.cli.output import Result, harmless, note, shortened, table
+from personakit.cli.options import Columns, Limit, Seed, Split, Task, parse_columns
+from personakit.cli.output import Result, harmless, note, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.data.preferences import PreferenceReport
-    from personakit.records import Example
+    from personakit.data.imports import ImportReport, SplitCounts
+    from personakit.data.preferences.rows import SkipCount
 
 app = group("data", "Make, import, check and show data.")
 
@@ -62,7 +63,7 @@ def make(
     else:
         if output.exists():
             raise UserError(f"{output}: exists already, expected a new folder", hint="choose another name")
-        lamp_mini.make(output, seed=chosen, knobs=knobs)
+        lamp_mini.write_benchmark(output, seed=chosen, knobs=knobs)
         folder = output
     there = available(folder)
     document = {"folder": str(folder), "version": lamp_mini.VERSION, "seed": chosen, "splits": there}
@@ -106,7 +107,6 @@ def import_(
 
     Users are split, not items: a test user is new. What is dropped is counted.
     """
-    from personakit.cli.histories import parse_columns
     from personakit.data.imports import import_data
 
     report = import_data(
@@ -118,35 +118,11 @@ def import_(
         columns=parse_columns(column) or None,
         user_column=user_column,
         date_column=date_column,
-        split_by=split_by,
+        split_by=cast(Any, split_by),  # checked by `import_data`
     )
-    if report.preferences is not None:
-        preferences = report.preferences
-        return Result(asdict(report), lambda out: _show_import(out, preferences, report.output))
-    if report.instructions is not None:
-        from personakit.cli.instructions import show_import
-
-        instructions = report.instructions
-        return Result(asdict(report), lambda out: show_import(out, instructions, report.output))
-    if (
-        report.format == "history"
-        and sum(each.users for each in next(iter(report.tasks.values())).values()) == 1
-    ):
+    if report.format == "history" and sum(each.users for each in _splits(report)) == 1:
         note("all rows are one user's, so only one split has queries (--user-column names whose a row is)")
-    rows = [
-        (name, split, each.queries, each.users, each.empty_profiles, each.items)
-        for name, splits in report.tasks.items()
-        for split, each in splits.items()
-    ]
-
-    def show(out: Console) -> None:
-        table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows)
-        for name, reasons in report.dropped.items():
-            for reason, count in reasons.items():
-                out.print(f"{name}: dropped {count} {reason}")
-        out.print(harmless(str(report.output)))
-
-    return Result(asdict(report), show)
+    return Result(asdict(report), lambda out: _print_import(out, report))
 
 
 @command(app, "check")
@@ -158,23 +134,20 @@ def check(path: Folder = "lamp-mini") -> Result:
     from personakit.data.check import check_data
 
     report = check_data(path)
-    rows = [
-        (one.task, one.split, one.queries, one.users, one.golds, one.empty_profiles, one.items["median"])
-        for one in report.splits
-    ]
+    preferences = ("split", "users", "pairs", "signal_pairs", "comments", "about", "items", "personas")
+    instructions = ("split", "instructions", "with_input", "kinds", "answer_words", "kept_out")
+    questions = ("task", "split", "queries", "users", "golds", "empty_profiles")
 
     def show(out: Console) -> None:
-        columns = ("task", "split", "queries", "users", "golds", "empty profiles", "median items")
-        if rows:
-            table(out, columns, rows)
+        if report.splits:
+            rows = [[*_values(each, questions), each.items["median"]] for each in report.splits]
+            table(out, [*_titles(questions), "median items"], rows)
         if report.preferences:
-            names = ("split", "users", "pairs", "signal_pairs", "comments", "about", "items", "personas")
-            held = [[getattr(one, name) for name in names] for one in report.preferences]
-            table(out, ["preferences", *(name.replace("_", " ") for name in names[1:])], held)
+            rows = [_values(each, preferences) for each in report.preferences]
+            table(out, ["preferences", *_titles(preferences[1:])], rows)
         if report.instructions:
-            names = ("split", "instructions", "with_input", "kinds", "answer_words", "kept_out")
-            held = [[getattr(one, name) for name in names] for one in report.instructions]
-            table(out, ["instructions", *(name.replace("_", " ") for name in names[1:])], held)
+            rows = [_values(each, instructions) for each in report.instructions]
+            table(out, ["instructions", *_titles(instructions[1:])], rows)
         for warning in report.warnings:
             out.print(f"warning: {harmless(warning)}")
 
@@ -194,55 +167,58 @@ def show(
     With `--task preferences` their signals and held-out pairs, with `--task instructions` instructions and
     the pool of prompts.
     """
-    from personakit.cli.histories import Histories
-    from personakit.cli.instructions import show_instructions, wants_instructions
-    from personakit.cli.preferences import show_preferences, wants_preferences
+    from personakit.cli.data_show import show_instructions, show_preferences, show_questions
+    from personakit.data.lookup import ProfileLookup, data_kind
 
-    if wants_preferences(path, task):
-        return show_preferences(path, split, user=user, limit=limit)
-
-    if wants_instructions(path, task):
-        return show_instructions(path, split, limit=limit)
-
-    examples = Histories(path, split, user=user).examples_of_user(task)
-    shown = examples[:limit]
-    first = shown[0]
-    note(f"{path}, {first.query.task}, {split}: {len(examples)} queries of this user")
-    return Result(_document(shown), lambda out: _show(out, shown))
+    kind = data_kind(path, task)
+    if kind == "instructions":
+        return show_instructions(path, split, limit)
+    lookup = ProfileLookup(path, split, user, preferences=kind == "preferences")
+    return show_preferences(lookup, limit) if lookup.preferences else show_questions(lookup, task, limit)
 
 
-def _show_import(out: Console, report: PreferenceReport, output: Path) -> None:
-    counts = [
-        (split, each.users, each.pairs, each.signal_pairs, each.other_signals)
-        for split, each in report.splits.items()
-    ]
-    table(out, (report.format, "users", "held-out pairs", "signal pairs", "other signals"), counts)
-    for reason, skip in report.skipped.items():
+def _values(record: object, names: Sequence[str]) -> list[Any]:
+    return [getattr(record, name) for name in names]
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _splits(report: ImportReport) -> list[SplitCounts]:
+    return [each for splits in report.tasks.values() for each in splits.values()]
+
+
+def _print_import(out: Console, report: ImportReport) -> None:
+    preferences, instructions = report.preferences, report.instructions
+    if preferences is not None:
+        counts = [
+            (split, each.users, each.pairs, each.signal_pairs, each.other_signals)
+            for split, each in preferences.splits.items()
+        ]
+        table(out, (preferences.format, "users", "held-out pairs", "signal pairs", "other signals"), counts)
+        _print_skipped(out, preferences.skipped)
+        kept = f"kept {preferences.kept} of {preferences.pairs} pairs in {preferences.rows} rows"
+        out.print(f"{kept}, split by {preferences.split_by}")
+    elif instructions is not None:
+        table(out, (instructions.format, "instructions"), instructions.splits.items())
+        _print_skipped(out, instructions.skipped)
+        if instructions.near_duplicates:
+            out.print(f"{instructions.near_duplicates} near-duplicates are in the split of what they repeat")
+        out.print(f"kept {instructions.kept} of {instructions.read} instructions")
+    else:
+        rows = [
+            (name, split, each.queries, each.users, each.empty_profiles, each.items)
+            for name, splits in report.tasks.items()
+            for split, each in splits.items()
+        ]
+        table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows)
+        for name, reasons in report.dropped.items():
+            for reason, count in reasons.items():
+                out.print(f"{name}: dropped {count} {reason}")
+    out.print(harmless(str(report.output)))
+
+
+def _print_skipped(out: Console, skipped: Mapping[str, SkipCount]) -> None:
+    for reason, skip in skipped.items():
         out.print(harmless(f"skipped {skip.count} {reason} (first: {skip.first})"))
-    out.print(f"kept {report.kept} of {report.pairs} pairs in {report.rows} rows, split by {report.split_by}")
-    out.print(harmless(str(output)))
-
-
-def _document(examples: list[Example]) -> dict[str, Any]:
-    first = examples[0]
-    return {
-        "user": first.query.user_id,
-        "task": first.query.task,
-        "queries": [
-            {"id": one.query.id, "query": one.query.text, "gold": one.query.gold} for one in examples
-        ],
-        "profile": [{"id": item.id, "date": item.date, **item.fields} for item in first.profile.items],
-    }
-
-
-def _show(out: Console, examples: list[Example]) -> None:
-    first = examples[0]
-    out.print(f"user {harmless(first.query.user_id)}, {len(first.profile.items)} items")
-    for number, item in enumerate(first.profile.items, start=1):
-        date = f"{item.date}  " if item.date else ""
-        fields = "  ".join(f"{key}: {shortened(value, 160)}" for key, value in item.fields.items())
-        out.print(f"{number:4}. {harmless(date + fields)}")
-    for one in examples:
-        out.print(f"query {harmless(one.query.id)}: {harmless(one.query.text)}")
-        if one.query.gold is not None:
-            out.print(f"gold  {harmless(one.query.gold)}")

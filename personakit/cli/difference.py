@@ -1,7 +1,4 @@
-"""A readable difference of two texts, word by word: `the [-old-]{+new+} text`.
-
-The marks (those of `git diff --word-diff`) tell without colour; a terminal adds red and green.
-"""
+"""Shows the difference of two texts by word, as `git diff --word-diff` does: `the [-old-]{+new+} text`."""
 
 from __future__ import annotations
 
@@ -17,12 +14,12 @@ _STYLES = {"same": "", "gone": "red", "new": "green"}
 
 
 def marked(before: str, after: str) -> str:
-    """What makes `after` of `before`, as plain text."""
+    """Return the difference as plain text."""
     return "".join(_mark(change) for change in word_changes(before, after))
 
 
 def coloured(before: str, after: str) -> Text:
-    """The same, with colours for a terminal that has them."""
+    """Return the difference with colours."""
     from rich.text import Text
 
     return Text.assemble(

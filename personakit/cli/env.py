@@ -1,4 +1,4 @@
-"""`personakit env`: what this machine has, for a bug report or a surprise."""
+"""`personakit env`: versions, devices and folders, for bug reports."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def env() -> Result:
-    """Print what this machine has.
+    """Print versions, devices and folders, for bug reports.
 
-    Versions, the device and precision a local model would use and why, threads, the cache folder, and
-    which extras are installed.
+    The device and precision that a local model would use, and why; threads; the cache folder; the extras
+    that are installed.
     """
     import os
     import platform
@@ -52,7 +52,7 @@ def env() -> Result:
 
 
 def _device() -> dict[str, object]:
-    """Where a local model computes here and in what precision, with the reason."""
+    """The device and precision of local models, with the reason."""
     from personakit.training.allocator import tuned_environment
     from personakit.training.precision import decide_precision
 
@@ -61,7 +61,7 @@ def _device() -> dict[str, object]:
         "device": precision.device,
         "dtype": precision.dtype,
         "dtype_reason": precision.reason,
-        "allocator": "as it is" if not tuned_environment() else "tuned for train, eval and infer",
+        "allocator": "default" if not tuned_environment() else "tuned for train, eval and infer",
     }
 
 

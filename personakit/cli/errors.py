@@ -1,4 +1,4 @@
-"""How a command that did not finish is told: one sentence, one hint, one exit status."""
+"""Turns the exception that ended a command into one sentence, one hint and an exit status."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True)
-class Ending:
-    """The last words of a command that did not finish; `sentence` is printed with its first word."""
+class Failure:
+    """What is printed of a command that failed: `sentence`, then `hint: ...`."""
 
     sentence: str
     hint: str
@@ -26,9 +26,9 @@ class Ending:
 
 
 class Interrupted(Exception):
-    """Ctrl-C in a command that can go on; carries the command that does.
+    """Ctrl-C in a command that can be resumed; `resume` is the command that does.
 
-    No `KeyboardInterrupt` itself, because typer turns every one of those into a bare exit status.
+    Not a `KeyboardInterrupt`, because typer turns those into an exit status without a message.
     """
 
     def __init__(self, resume: str) -> None:
@@ -38,52 +38,52 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def resumable(command: str) -> Iterator[None]:
-    """Turn Ctrl-C inside the block into `Interrupted`, which says that `command` goes on."""
+    """Turn Ctrl-C inside the block into `Interrupted`, which names the `command` that resumes."""
     try:
         yield
     except KeyboardInterrupt as error:
         raise Interrupted(command) from error
 
 
-def ending_of(error: BaseException) -> Ending:
-    """Say how `error` ended the command."""
+def failure_of(error: BaseException) -> Failure:
+    """Return what to print of an error."""
     if isinstance(error, Interrupted):
-        return Ending("interrupted", f"`{error.resume}` goes on from here", INTERRUPTED)
+        return Failure("interrupted", f"`{error.resume}` continues from here", INTERRUPTED)
     if isinstance(error, KeyboardInterrupt):
-        return Ending("interrupted", "nothing is left half-written; run it again", INTERRUPTED)
+        return Failure("interrupted", "no file is left half-written; run it again", INTERRUPTED)
     if isinstance(error, UserError):
         status = FAILED if isinstance(error, RunError) else WRONG_USE
-        return Ending(f"error: {error.message}", error.hint, status)
-    if isinstance(error, OSError) and (told := _system_ending(error)):
-        return told
+        return Failure(f"error: {error.message}", error.hint, status)
+    if isinstance(error, OSError) and (failure := _system_failure(error)):
+        return failure
     if isinstance(error, MemoryError) or _is_cuda_out_of_memory(error):
-        return Ending(
+        return Failure(
             "error: out of memory",
-            "a smaller sft.batch_size with more sft.accumulation, or a smaller --limit, needs less",
+            "use smaller batches with more gradient accumulation, or a smaller --limit",
             FAILED,
         )
     first = (str(error).strip().splitlines() or ["no message"])[0]
-    return Ending(
+    return Failure(
         f"error: {type(error).__name__}: {first}",
-        "this is a bug in personakit or in something it stands on; --debug shows where",
+        "this is a bug in personakit or in a library it uses; --debug shows the traceback",
         FAILED,
     )
 
 
-def usage_ending(error: TyperException) -> Ending:
-    """Say what was wrong with the command line itself."""
+def usage_failure(error: TyperException) -> Failure:
+    """Return what to print of a command line that cannot be parsed."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "personakit"
     sentence = " ".join(error.format_message().split()).rstrip(".")
-    return Ending(f"error: {sentence}", f"{path} --help lists what there is", WRONG_USE)
+    return Failure(f"error: {sentence}", f"{path} --help lists the options", WRONG_USE)
 
 
 _SYSTEM = {
     errno.ENOSPC: ("no space left on the device", "free some space, or choose another disk with --output"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another disk with --output"),
     errno.EROFS: ("the file system is read-only", "choose another place with --output"),
-    errno.EACCES: ("permission denied", "check who owns it, or choose another place"),
-    errno.EPERM: ("not permitted", "check who owns it, or choose another place"),
+    errno.EACCES: ("permission denied", "check its owner, or choose another place"),
+    errno.EPERM: ("not permitted", "check its owner, or choose another place"),
     errno.ENOENT: ("no such file or folder", "check the path"),
     errno.EISDIR: ("a folder, expected a file", "give a file inside it"),
     errno.ENOTDIR: ("not a folder", "a part of the path is a file"),
@@ -93,18 +93,18 @@ _SYSTEM = {
 }
 
 
-def _system_ending(error: OSError) -> Ending | None:
-    """What the operating system refused; None for errors that no path or disk explains."""
+def _system_failure(error: OSError) -> Failure | None:
+    """What the operating system refused; None for errors that are not about a path or a disk."""
     if error.errno not in _SYSTEM:
         return None
     sentence, hint = _SYSTEM[error.errno]
     place = error.filename2 or error.filename
-    if isinstance(place, str) and place.endswith(".part"):  # files.py's own temporary name says nothing
+    if isinstance(place, str) and place.endswith(".part"):  # a temporary name of files.py
         place = os.path.dirname(place) or "."
     where = f"{place}: " if place else "while writing: "
-    return Ending(f"error: {where}{sentence}", hint, WRONG_USE)
+    return Failure(f"error: {where}{sentence}", hint, WRONG_USE)
 
 
 def _is_cuda_out_of_memory(error: BaseException) -> bool:
-    torch = sys.modules.get("torch")  # not imported just to name an error it cannot have raised
+    torch = sys.modules.get("torch")  # where it is not imported, it raised nothing
     return torch is not None and isinstance(error, torch.OutOfMemoryError)

@@ -1,252 +1,166 @@
-"""`personakit infer`: one query for one user, or a batch of them."""
+"""`personakit infer`: answers one query for one user, or a file of queries."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from personakit.cli.command import command
-from personakit.cli.options import Base, Columns, Resume, Run, RunData, Split
-from personakit.cli.output import Result, harmless, note, shortened
-from personakit.cli.summaries import SummaryRequest
+from personakit.cli.errors import resumable
+from personakit.cli.infer_options import InferOptions
+from personakit.cli.options import parse_columns
+from personakit.cli.output import Result, harmless, note, note_skipped, shortened
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.contracts import Personalizer
+    from personakit.data.lookup import ProfileLookup
     from personakit.methods import FinishedRun
     from personakit.records import Answer, Profile, Query
-
-Text = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="QUERY",
-        help="What the user asks: a bare text, or a full LaMP input; - reads it from stdin. Without one: "
-        "a sample query of the data.",
-    ),
-]
-Task = Annotated[str | None, typer.Option("--task", help="The query's task, such as LaMP_7.")]
-User = Annotated[str | None, typer.Option("--user", metavar="ID", help="A user of the data.")]
-ProfileFile = Annotated[
-    Path | None,
-    typer.Option("--profile", metavar="FILE", help="A history of your own: JSONL, CSV or Parquet."),
-]
-Batch = Annotated[
-    Path | None,
-    typer.Option(
-        "--batch", metavar="FILE", help='JSONL with {"id", "query"} and, if any, "user" or "profile".'
-    ),
-]
-Trace = Annotated[
-    bool, typer.Option("--trace", help="Show what was retrieved, the plan, and the difference.")
-]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", metavar="FILE", help="Where a batch's answers go; by default stdout."),
-]
-
-
-Summary = Annotated[
-    bool, typer.Option("--summary", help="Print the user's summary (POPI) instead of answering a query.")
-]
-Export = Annotated[
-    Path | None,
-    typer.Option("--export", metavar="FILE", help="Write the summary too: FILE.json or FILE.md."),
-]
-Import = Annotated[
-    Path | None,
-    typer.Option(
-        "--import",
-        metavar="FILE",
-        help="A summary from a file, exported or edited by hand, in the place of the inferred one: a query "
-        "is answered with it; --summary shows what both do to the user's held-out pairs.",
-    ),
-]
-Update = Annotated[
-    Path | None,
-    typer.Option(
-        "--update",
-        metavar="FILE",
-        help="New signals (JSON, JSONL, CSV or Parquet): --summary infers the summary anew from the old one "
-        "and these, without reading older signals.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    command(app, "infer")(infer)
+    command(app, "infer", InferOptions)(infer)
 
 
-def infer(
-    query: Text = None,
-    batch: Batch = None,
-    run: Run = None,
-    base: Base = None,
-    user: User = None,
-    profile: ProfileFile = None,
-    column: Columns = None,
-    task: Task = None,
-    data: RunData = None,
-    split: Split = "dev",
-    trace: Trace = False,
-    summary: Summary = False,
-    export: Export = None,
-    import_: Import = None,
-    update: Update = None,
-    output: Output = None,
-    resume: Resume = False,
-) -> Result:
-    """Answer one query, or a batch, in one user's way.
+def infer(options: InferOptions) -> Result:
+    """Answer a query, or a file of queries, for one user.
 
-    The history is a user's of the data (--user), or a file of your own (--profile); without one, the
-    answer is the generic one.
+    The user's history is one of the data (--user) or a file of yours (--profile); without one, the answer
+    is not personalised.
     """
-    from personakit.cli.histories import Histories
-    from personakit.cli.preference_histories import PreferenceHistories
-    from personakit.cli.preferences import wants_preferences
-    from personakit.cli.queries import INSTRUCTION, task_of_run
-    from personakit.methods import newest_run, read_run
+    from personakit.data.lookup import ProfileLookup, data_kind
+    from personakit.data.queries import INSTRUCTION
+    from personakit.methods import METHODS, newest_run, read_run
+    from personakit.popi.method import METHOD as POPI
 
-    if user is not None and profile is not None:
+    _check(options)
+    summaries = options.summary or options.import_ is not None
+    run = read_run(options.run or newest_run(POPI.name if summaries else None))
+    if summaries:
+        POPI.refuse(run)
+    suites, task = METHODS[run.method].suites(run.settings), options.task
+    if task is None and suites[0] == INSTRUCTION:
+        task = INSTRUCTION
+        if options.user is not None or options.profile is not None:
+            raise UserError(
+                f"{run.folder} selects prompts from a pool and reads no history, "
+                f"expected no {'--user' if options.profile is None else '--profile'}",
+                hint="leave it out, or name a run that reads histories with --run",
+            )
+    data = options.data or run.settings.data.path
+    lookup = ProfileLookup(
+        data,
+        options.split,
+        options.user,
+        options.profile,
+        parse_columns(options.column),
+        preferences=not options.summary and "preference" in suites and data_kind(data, task) == "preferences",
+        on_skip=note_skipped,
+    )
+    if options.summary:
+        from personakit.cli.summaries import summary
+
+        return summary(run, lookup, options)
+    if options.batch is not None:
+        return _answer_batch(run, lookup, task, options)
+    if options.query is None:
+        query, profile = lookup.sample(task)
+    else:
+        query, profile = lookup.find(sys.stdin.read() if options.query == "-" else options.query, task)
+    if not profile.items and task != INSTRUCTION and options.import_ is None:
+        note("no history: the answer is not personalised (--user or --profile names a history)")
+    return _answer(_open(run, options), query, profile, trace=options.trace)
+
+
+def _check(options: InferOptions) -> None:
+    """Refuse options that do not go together."""
+    given = {
+        "a query": options.query,
+        "--batch": options.batch,
+        "--base": options.base,
+        "--output": options.output,
+        "--export": options.export,
+        "--import": options.import_,
+        "--update": options.update,
+    }
+    if options.user is not None and options.profile is not None:
         raise UserError(
-            f"--user {user} and --profile {profile} both name a history, expected one of them",
+            f"--user {options.user} and --profile {options.profile} both name a history, expected one",
             hint="leave one out",
         )
-    if not summary:
-        _without_summary(export, update)
-    opened = read_run(run or newest_run("popi" if summary or import_ else None))
-    if summary:
-        return _summary(
-            opened,
-            SummaryRequest(
-                opened.folder,
-                data or opened.settings.data.path,
-                split,
-                user,
-                profile,
-                export,
-                import_,
-                update,
-                trace,
-            ),
-            refused={"a query": query, "--batch": batch, "--base": base, "--output": output},
-        )
-    task = task_of_run(opened.folder, opened.method, task)
-    if task == INSTRUCTION and (user is not None or profile is not None):
-        raise UserError(
-            f"{opened.folder} shows prompts from a pool of its own and reads no history, "
-            f"expected no {'--user' if profile is None else '--profile'}",
-            hint="leave it out, or name a run that reads histories with --run",
-        )
-    path = data or opened.settings.data.path
-    histories = (
-        PreferenceHistories(path, split, user=user, profile=profile)
-        if opened.method == "popi" and wants_preferences(path, task)
-        else Histories(path, split, user=user, profile=profile, columns=column)
-    )
-    if batch is not None:
-        from personakit.cli.batch import answer_batch
-
-        if query is not None:
-            raise UserError(
-                f"{query[:40]!r} and --batch {batch} both ask, expected one of them", hint="leave one out"
-            )
-        if import_ is not None:
-            raise UserError(
-                f"--import {import_} holds one user's summary, and --batch {batch} has many queries",
-                hint="answer the queries of that user one by one",
-            )
-        return answer_batch(
-            batch, histories, run=opened.folder, base=base, task=task, output=output, resume=resume
-        )
-    if output is not None or resume:
-        option = "--resume" if resume else f"--output {output}"
-        raise UserError(f"{option} goes with --batch, which was not given", hint="redirect with > instead")
-    if query is None:
-        asked, history = histories.sample(task)
-    else:
-        asked, history = histories.ask(sys.stdin.read() if query == "-" else query, task)
-    answer = _answer(asked, history, opened.folder, base, import_)
-    return Result(
-        document_of(asked, history, answer), lambda out: _show(out, asked, history, answer, trace=trace)
-    )
-
-
-def document_of(query: Query, profile: Profile, answer: Answer) -> dict[str, Any]:
-    """An answer as `--json` and a batch's lines have it."""
-    return {
-        "id": query.id,
-        "task": query.task,
-        "user": query.user_id,
-        "query": query.text,
-        "answer": answer.text,
-        "generic": answer.generic,
-        "profile_items": len(profile.items),
-        "context": {
-            "items": [{"id": item.id, **item.fields} for item in answer.context.items],
-            "summary": answer.context.summary,
-            "prompts": list(answer.context.prompts),
-        },
-        "trace": dict(answer.trace),
-        "tokens": answer.tokens,
-        "context_tokens": answer.context_tokens,
-        "seconds": answer.seconds,
-        "error": answer.error,
-        "degraded": answer.degraded,
-        "refused": answer.refused,
-    }
-
-
-def _without_summary(export: Path | None, update: Path | None) -> None:
-    """Refuse what only goes with --summary."""
-    for option, value in (("--export", export), ("--update", update)):
-        if value is not None:
-            raise UserError(
-                f"{option} {value} goes with --summary, which was not given", hint="add --summary"
-            )
-
-
-def _summary(run: FinishedRun, request: SummaryRequest, *, refused: dict[str, object]) -> Result:
-    from personakit.cli.summaries import summarise
-
-    for name, value in refused.items():
-        if value is not None:
+    refused = ("a query", "--batch", "--base", "--output") if options.summary else ("--export", "--update")
+    for name in (name for name in refused if given[name] is not None):
+        if options.summary:
             raise UserError(
                 f"--summary and {name} were both given: a summary is of a user, not of a query",
-                hint="leave one out; a query is answered with a summary from a file by --import",
+                hint="leave one out; --import answers a query with a summary from a file",
             )
-    if run.method != "popi":
         raise UserError(
-            f"{run.folder}: a run of {run.method}, which has no summaries", hint="name a run of `train popi`"
+            f"{name} {given[name]} goes with --summary, which was not given", hint="add --summary"
         )
-    return summarise(request)
+    if options.batch is not None and options.query is not None:
+        raise UserError(
+            f"{options.query[:40]!r} and --batch {options.batch} are both queries, expected one of them",
+            hint="leave one out",
+        )
+    if options.batch is not None and options.import_ is not None:
+        raise UserError(
+            f"--import {options.import_} holds one user's summary, --batch {options.batch} has many queries",
+            hint="answer the queries of that user one by one",
+        )
+    if options.batch is None and (options.output is not None or options.resume):
+        option = "--resume" if options.resume else f"--output {options.output}"
+        raise UserError(f"{option} goes with --batch, which was not given", hint="redirect with > instead")
+    if options.resume and options.output is None:
+        raise UserError("--resume needs --output FILE: stdout keeps nothing", hint="name the file")
 
 
-def _answer(
-    query: Query, profile: Profile, run: Path, base: str | None, summary: Path | None = None
-) -> Answer:
-    from personakit.cli.queries import INSTRUCTION
+def _open(run: FinishedRun, options: InferOptions) -> Personalizer:
     from personakit.methods import open_run, open_with_summary
 
-    if summary is not None:
-        from personakit.popi.summary_files import read_summary
+    if options.import_ is None:
+        return open_run(run, base=options.base)
+    from personakit.popi.summary_files import read_summary
 
-        [answer] = open_with_summary(run, read_summary(summary), base=base).respond([query], [profile])
-    else:
-        if not profile.items and query.task != INSTRUCTION:
-            note("no history: the answer is the generic one (--user or --profile names a history)")
-        [answer] = open_run(run, base=base).respond([query], [profile])
+    return open_with_summary(run, read_summary(options.import_), base=options.base)
+
+
+def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, options: InferOptions) -> Result:
+    from personakit.data.batch import read_batch
+    from personakit.methods.batch import answer_batch, answer_line, begin_output, write_answers
+
+    assert options.batch is not None
+    batch, output = read_batch(options.batch, lookup, task), options.output
+    if output is None:
+        answers = list(answer_batch(_open(run, options), batch))
+        return Result(answers, lambda out: out.print("".join(map(answer_line, answers)), end=""))
+    done = begin_output(output, batch, resume=options.resume)
+    with resumable(f"personakit infer --batch {options.batch} --output {output} --resume"):
+        failed = write_answers(_open(run, options), batch, output, done=done)
+    if failed:
+        note(f'{failed} of {len(batch)} queries have no answer: "error" in their lines gives the reason')
+    document = {"written": str(output), "queries": len(batch), "resumed_after": done, "errors": failed}
+    return Result(document, lambda out: out.print(str(output)))
+
+
+def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace: bool) -> Result:
+    from personakit.methods.batch import answer_document
+
+    [answer] = personalizer.respond([query], [profile])
     if answer.error is not None:
         raise RunError(f"no answer: {answer.error}", hint="--debug and the run's log may say more")
     if answer.degraded is not None:
         note(f"degraded: {answer.degraded}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
-    return answer
+    document = answer_document(query, profile, answer)
+    return Result(document, lambda out: _show(out, query, profile, answer, trace=trace))
 
 
 def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace: bool) -> None:
@@ -260,7 +174,7 @@ def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace
     for number, item in enumerate(answer.context.items, start=1):
         out.print(f"retrieved  {number}. {harmless(shortened(' · '.join(item.fields.values())))}")
     for number, prompt in enumerate(answer.context.prompts, start=1):
-        out.print(f"shown      {number}. {harmless(shortened(prompt))}")
+        out.print(f"prompt     {number}. {harmless(shortened(prompt))}")
     for name, text in answer.trace.items():
         out.print(f"{name:<10} {harmless(text)}")
     if answer.generic is not None:
@@ -269,6 +183,6 @@ def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace
     if answer.generic is not None:
         out.print("difference ", coloured(answer.generic, answer.text), sep="", end="\n")
     out.print(
-        f"price      {answer.tokens} tokens over all calls, {answer.context_tokens} of them context, "
+        f"cost       {answer.tokens} tokens over all calls, {answer.context_tokens} of them context, "
         f"{answer.seconds:.2f} s"
     )

@@ -1,10 +1,10 @@
-"""Runs a command and turns how it ended into an exit status.
+"""Runs a command and returns its exit status.
 
 0 done · 1 the run failed · 2 wrong use or bad input · 130 interrupted. An error is one sentence with
 the value and its place, then `hint: ...`; the traceback only with `--debug`.
 
-Under `accelerate launch` the first process speaks for all: what the others print is dropped (kept with
-`--debug`), and one of them names its own error only where the first has none.
+Under `accelerate launch` only the first process prints (all do with `--debug`); another process prints its
+error only where the first has none.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from collections.abc import Sequence
 from typer.exceptions import TyperException
 
 from personakit.cli.app import command_tree, help_text
-from personakit.cli.errors import Ending, ending_of, usage_ending
+from personakit.cli.errors import Failure, failure_of, usage_failure
 from personakit.cli.output import print_error, print_help
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.training.allocator import tuned_environment
 from personakit.training.processes import is_first, process_count, process_rank
 
-# Seconds until a process that fails under a launcher says so. When one ends the launcher ends the others:
-# so the first speaks for an error that all have, and nobody tells of a connection that another's end cut.
-_UNSURE, _NOT_FIRST = 3.0, 6.0
+# Seconds that a failing process waits under a launcher, which ends all processes when one ends: so the first
+# reports an error that all have, and none reports a connection lost because another process ended.
+_LOST_CONNECTION, _NOT_FIRST = 3.0, 6.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `personakit ARGUMENTS` and return its exit status."""
-    keep_quiet()
+    silence_libraries()
     if arguments is None:
         arguments = sys.argv[1:]
         _restart_with_tuned_allocator(arguments)
@@ -44,22 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = command_tree(next(iter(arguments), None))
         status = app(args=list(arguments), prog_name="personakit", standalone_mode=False)
     except TyperException as error:
-        return _end(usage_ending(error))
-    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last stop: told below, never lost
+        return _end(usage_failure(error))
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - reported below
         if debug:
             traceback.print_exception(error)
         if process_count() > 1:
             _wait_for_the_first(error)
-        return _end(ending_of(error))
+        return _end(failure_of(error))
     if status == 130:  # typer turns an interruption that no command caught into this status
-        return _end(ending_of(KeyboardInterrupt()))
+        return _end(failure_of(KeyboardInterrupt()))
     return status if isinstance(status, int) else 0
 
 
 def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
-    """Replace this process by itself with malloc's settings, which glibc reads only when a process starts.
+    """Restart this process with malloc's settings in its environment: glibc reads them only at the start.
 
-    Happens once, as nothing is missing then; only for the commands that compute, and not for their help.
+    Only for the commands that compute, and not for their help. The restarted process has the settings.
     """
     missing = tuned_environment()
     computes = arguments[:1] and arguments[0] in ("train", "eval", "infer")
@@ -68,15 +68,15 @@ def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
 
 
 def _wait_for_the_first(error: BaseException) -> None:
-    """Under a launcher: give the process whose error this is the time to say it and to end."""
+    """Under a launcher: give the process whose error this is the time to report it and end."""
     if not is_first():
         time.sleep(_NOT_FIRST)
         sys.stderr = sys.__stderr__
         print(f"process {process_rank()} of {process_count()}:", file=sys.stderr)
-    elif isinstance(error, RuntimeError):  # as a connection cut by another process's end is
-        time.sleep(_UNSURE)
+    elif isinstance(error, RuntimeError):  # a lost connection is one
+        time.sleep(_LOST_CONNECTION)
 
 
-def _end(ending: Ending) -> int:
-    print_error(ending.sentence, ending.hint)
-    return ending.status
+def _end(failure: Failure) -> int:
+    print_error(failure.sentence, failure.hint)
+    return failure.status

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that one name means one thing everywhere."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from personakit.errors import UserError
 
 
 def at_least_one(value: int | None) -> int | None:
-    """Refuse a --limit that leaves nothing."""
+    """Refuse a --limit below 1."""
     if value is not None and value < 1:
         raise UserError(f"--limit {value}: expected at least 1", hint="leave it out for all")
     return value
@@ -19,14 +19,14 @@ def at_least_one(value: int | None) -> int | None:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's, such as sft.steps=100."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's: sft.max_steps=100."),
 ]
 Run = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; by default the newest.")
 ]
 Base = Annotated[
     str | None,
-    typer.Option("--base", metavar="MODEL", help="The black box; by default the one the run was trained on."),
+    typer.Option("--base", metavar="MODEL", help="The base model; by default the one of the training."),
 ]
 RunData = Annotated[
     str | None,
@@ -41,9 +41,26 @@ Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="train, dev
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N queries a task.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an earlier, stopped call left.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of everything random here.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an earlier, stopped call.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The random seed.")]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="FIELD=COLUMN", help="A column that is called otherwise; repeatable."),
+    typer.Option(
+        "--column",
+        metavar="FIELD=COLUMN",
+        help="The column that holds a field; repeatable.",
+    ),
 ]
+
+
+def parse_columns(columns: list[str] | None) -> dict[str, str]:
+    """Read `--column FIELD=COLUMN` options."""
+    parsed = {}
+    for option in columns or ():
+        name, equals, column = option.partition("=")
+        if not (name and equals and column):
+            raise UserError(
+                f"--column {option}: expected FIELD=COLUMN", hint="for example --column text=body"
+            )
+        parsed[name] = column
+    return parsed

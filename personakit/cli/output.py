@@ -1,8 +1,7 @@
-"""What reaches the terminal: results on stdout, everything else on stderr, user text made harmless.
+"""Prints results on stdout and everything else on stderr, with control characters escaped.
 
-Consoles here have Rich's markup, emoji codes and highlighting off, so a review that says `[/]` is
-printed as it stands; control characters (a history could hold terminal escapes) are shown by name.
-Rich itself leaves colour out where there is no terminal or `NO_COLOR` is set.
+Rich's markup, emoji codes and highlighting are off, so that a review that says `[/]` is printed literally;
+a history could hold terminal escapes, so control characters are printed as `\\x1b`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,24 +17,26 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.data.preferences.rows import SkipCount
+
 _UNFOLDED = 10_000  # columns: wider than any row
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found: `document` is printed by `--json`, else `show` prints it for people."""
+    """A command's result: `--json` prints `document`, otherwise `show` prints it."""
 
     document: Any
     show: Callable[[Console], None]
 
 
 def console(file: TextIO) -> Console:
-    """A Rich console on `file` that takes every string literally, and folds nothing in a pipe or a file."""
+    """Return a Rich console that prints strings literally, and wraps nothing in a pipe or a file."""
     from rich.console import Console
 
     class Pipe(Console):
-        """Leaves a reader that went away to `print_result`; Rich itself would exit with status 1."""
+        """Leaves a closed pipe to `print_result`; Rich itself would exit with status 1."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
@@ -45,7 +46,7 @@ def console(file: TextIO) -> Console:
 
 
 def print_result(result: Result, *, as_json: bool) -> None:
-    """Print on stdout; a reader that went away (`| head`) ends the command quietly."""
+    """Print on stdout; a pipe closed by its reader (`| head`) ends the command quietly."""
     import typer
 
     try:
@@ -61,7 +62,7 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
 
 def print_help(text: str) -> int:
-    """Print on stdout, likewise; return the exit status."""
+    """Print a help text likewise; return the exit status."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -76,17 +77,23 @@ def _close_stdout() -> None:
 
 
 def note(text: str) -> None:
-    """Say something beside the result."""
+    """Print a message on stderr."""
     print(harmless(text), file=sys.stderr)
 
 
+def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
+    """Print what of a file or a split was left out, and why."""
+    for reason, skip in skipped.items():
+        note(f"left out of {source}: {skip.count} {reason} (first: {skip.first})")
+
+
 def print_error(sentence: str, hint: str) -> None:
-    """Print the last words of a command that did not finish."""
+    """Print why a command failed."""
     print(f"{harmless(sentence)}\nhint: {harmless(hint)}", file=sys.stderr)
 
 
 def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under column names; numbers stand on the right."""
+    """Print rows under column names, numbers right-aligned."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

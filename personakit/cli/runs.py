@@ -1,7 +1,8 @@
-"""`personakit runs`: what has been trained here."""
+"""`personakit runs`: lists the training runs."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def runs(
-    root: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the runs' folders are.")] = Path(
+    root: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the runs.")] = Path(
         "runs"
     ),
 ) -> Result:
@@ -30,16 +31,7 @@ def runs(
     found = find_runs(root)
     if not found:
         note(f"no runs in {root}/: personakit train rpo makes one")
-    document = [
-        {
-            "folder": str(run.folder),
-            "method": run.method,
-            "status": run.status,
-            "created": run.created,
-            "seconds": run.seconds,
-        }
-        for run in found
-    ]
+    document = [asdict(run) | {"folder": str(run.folder)} for run in found]
     rows = [(run.folder, run.method, run.status, run.created[:19], round(run.seconds)) for run in found]
     columns = ("folder", "method", "status", "created (UTC)", "seconds")
     return Result(document, lambda out: table(out, columns, rows) if rows else None)

@@ -7,10 +7,11 @@ turns its exceptions into sentences with a place.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from personakit.config.renamed import refuse_old_keys, upgraded
 from personakit.config.schema import check_bounds, walk
 from personakit.errors import UserError
 
@@ -81,6 +82,13 @@ def load(schema: type[Schema], path: Path | None = None, overrides: Sequence[str
     merged = OmegaConf.structured(schema)
     if path is not None:
         merged = _merge(schema, merged, _read_yaml(path), place=str(path))
+    return _override(schema, merged, overrides)
+
+
+def _override(schema: type[Schema], config: Any, overrides: Sequence[str]) -> Schema:
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.structured(config)
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or not key:
@@ -89,6 +97,23 @@ def load(schema: type[Schema], path: Path | None = None, overrides: Sequence[str
                 hint="for example sft.learning_rate=1e-4; options start with --",
             )
         merged = _merge(schema, merged, _parse_override(override), place=override)
+    return cast(Schema, OmegaConf.to_object(merged))
+
+
+def load_saved(schema: type[Schema], path: Path, overrides: Sequence[str] = ()) -> Schema:
+    """Load the `config.yaml` of a saved run, which an earlier version may have written, as `load` does."""
+    from omegaconf import OmegaConf
+
+    saved = cast(Mapping[str, Any], OmegaConf.to_container(_mapping(_read_yaml(path), place=str(path))))
+    return _override(schema, complete(schema, saved, place=str(path)), overrides)
+
+
+def complete(schema: type[Schema], saved: Mapping[str, Any], *, place: str) -> Schema:
+    """Return a saved run's settings by this version's names, with defaults for keys that are new."""
+    from omegaconf import OmegaConf
+
+    defaults = OmegaConf.structured(schema)
+    merged = _merge(schema, defaults, OmegaConf.create(upgraded(schema, saved)), place=place)
     return cast(Schema, OmegaConf.to_object(merged))
 
 
@@ -138,12 +163,20 @@ def _parse_override(override: str) -> Any:
         ) from error
 
 
-def _merge(schema: type[Any], base: Any, added: Any, *, place: str) -> Any:
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+def _mapping(added: Any, *, place: str) -> Any:
+    from omegaconf import DictConfig
 
     if not isinstance(added, DictConfig):
         raise UserError(f"{place}: a list or a bare value, expected `key: value` lines", hint=_SHOW)
+    return added
+
+
+def _merge(schema: type[Any], base: Any, added: Any, *, place: str) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    given = cast(Mapping[str, Any], OmegaConf.to_container(_mapping(added, place=place)))
+    refuse_old_keys(schema, given, place=place)
     try:
         merged = OmegaConf.merge(base, added)
         settings = OmegaConf.to_object(merged)  # resolves ${...}: a dangling one is blamed on its own file

@@ -57,6 +57,8 @@ class Setting:
     minimum: float | None
     maximum: float | None
     pattern: str | None
+    choices: tuple[Any, ...] = ()
+    """The values that are allowed; empty: any of the type."""
 
 
 def walk(schema: type[Any], prefix: str = "") -> Iterator[Setting]:
@@ -69,11 +71,13 @@ def walk(schema: type[Any], prefix: str = "") -> Iterator[Setting]:
         if is_dataclass(kind):
             yield from walk(cast(type[Any], kind), f"{key}.")
         else:
-            yield Setting(key, _in_words(kind), getattr(defaults, entry.name), **entry.metadata)
+            choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+            default = getattr(defaults, entry.name)
+            yield Setting(key, _in_words(kind), default, **entry.metadata, choices=choices)
 
 
 def check_bounds(config: Any, *, place: str) -> None:
-    """Raise `UserError` for the first value outside its declared bounds."""
+    """Raise `UserError` for the first value outside its declared bounds or choices."""
     for known in walk(type(config)):
         value = config
         for name in known.key.split("."):
@@ -90,6 +94,8 @@ def _expected(known: Setting, value: Any) -> str | None:
         return f"at least {known.minimum:g}"
     if known.maximum is not None and value is not None and value > known.maximum:
         return f"at most {known.maximum:g}"
+    if known.choices and value not in known.choices:
+        return f"one of {', '.join(known.choices)}"
     if known.pattern is not None and value is not None and not re.fullmatch(known.pattern, value):
         return f"a text of the form {known.pattern}"
     return None

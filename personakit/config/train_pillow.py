@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.schema import LAMP, STATED, setting
-from personakit.config.train_rpo import LoraSettings
+from personakit.config.training import LoraSettings, TrainingSettings
 
 RETICL = "borrowed from RetICL (arXiv 2305.14502)"
 PROMPTPG = "borrowed from PromptPG (arXiv 2209.14610)"
@@ -42,43 +42,45 @@ class InstructionDataSettings:
 
 
 @dataclass
-class TuningSettings:
-    """Fine-tuning on instructions: with LoRA the first stage, with all weights its yardstick."""
+class TuningSettings(TrainingSettings):
+    """Fine-tuning on instructions: with LoRA as the first stage, with all weights as its upper bound."""
 
-    enabled: bool = setting(True, "false: prompts are picked for the model as it is", provenance=STATED)
-    shown: int = setting(
+    learning_rate: float = setting(
+        1e-3, "peak learning rate of the adapter; 1e-4 for a large model", minimum=0.0
+    )
+    warmup_ratio: float = setting(
+        0.05,
+        "share of the steps over which the learning rate rises to its peak",
+        provenance=LAMP,
+        minimum=0.0,
+        maximum=1.0,
+    )
+    num_train_epochs: float = setting(
+        1.0, "passes over the instructions; no effect where max_steps is given", minimum=0.0001
+    )
+    max_length: int = setting(
+        1024,
+        "prompt and answer together; longer prompts lose their middle (tokens)",
+        minimum=32,
+    )
+    enabled: bool = setting(
+        True, "false: prompts are picked for the model without fine-tuning", provenance=STATED
+    )
+    num_shots: int = setting(
         0,
-        "worked examples before an instruction of training: a small model that never sees any forgets how to "
-        "read them",
+        "worked examples before an instruction in training: a small model that never sees any forgets how to "
+        "use them",
         minimum=0,
     )
-    shown_from: int = setting(
+    shot_candidates: int = setting(
         50,
-        "they are BM25's best among so many other instructions drawn at random: of few they have little to "
-        "do with the instruction, and a model learns to pass over them",
+        "they are BM25's best among this many other instructions drawn at random: with few candidates they "
+        "have little to do with the instruction, and the model learns to ignore them",
         minimum=1,
     )
-    shown_share: float = setting(
-        0.5, "share of the instructions with examples before them", minimum=0.0, maximum=1.0
+    few_shot_share: float = setting(
+        0.5, "share of the instructions that have worked examples before them", minimum=0.0, maximum=1.0
     )
-    epochs: float = setting(
-        1.0, "passes over the instructions; no effect where `steps` is given", minimum=0.0
-    )
-    steps: int | None = setting(None, "optimizer steps; null: as `epochs` says", minimum=1)
-    batch_size: int = setting(16, "instructions in a batch, a device", minimum=1)
-    accumulation: int = setting(1, "batches added up before one optimizer step", minimum=1)
-    learning_rate: float = setting(1e-3, "the adapter's peak; 1e-4 for a large model", minimum=0.0)
-    schedule: Literal["cosine", "linear", "constant"] = setting("cosine", "how the rate falls after warm-up")
-    warmup_share: float = setting(
-        0.05, "share of the steps spent warming up", provenance=LAMP, minimum=0.0, maximum=1.0
-    )
-    weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
-    max_length: int = setting(
-        1024, "prompt and answer together are cut here, in the middle of the prompt (tokens)", minimum=32
-    )
-    gradient_checkpointing: bool = setting(False, "less memory, about a third slower")
-    shared_prefix: bool = setting(True, "compute what the rows of a batch have in common once")
-    checkpoint_every: int = setting(100, "steps between checkpoints", minimum=1)
 
 
 @dataclass
@@ -90,12 +92,12 @@ class MatcherSettings:
     )
     encoder: str = setting(
         "model",
-        "what it sees of a text: model, the tuned model's last states averaged; model:0,2, several of its "
-        "layers side by side (0: the embeddings); or a sentence encoder by name",
+        "how a text is encoded: model, the tuned model's last hidden states averaged; model:0,2, several of "
+        "its layers concatenated (0: the embeddings); or a sentence encoder by name",
     )
-    size: int = setting(128, "the towers' vectors", minimum=1)
-    hidden: int = setting(128, "the towers' hidden layer", minimum=1)
-    stop: bool = setting(False, "whether it may stop before m prompts; rl.prompt_cost makes it worth while")
+    embedding_size: int = setting(128, "dimension of the towers' output vectors", minimum=1)
+    hidden_size: int = setting(128, "units in the towers' hidden layer", minimum=1)
+    stop: bool = setting(False, "whether it may stop before m prompts; useful with rl.prompt_cost above 0")
 
 
 @dataclass
@@ -120,30 +122,46 @@ class MatchRlSettings:
     """Reinforcement learning of the matching network. The paper does not say how it is done."""
 
     algorithm: Literal["reinforce", "ppo"] = setting(
-        "reinforce", "reinforce: the policy's gradient; ppo: several clipped updates on the same selections"
+        "reinforce", "reinforce: the policy gradient; ppo: several clipped updates on the same selections"
     )
-    epochs: float = setting(
-        3.0, "passes over the instructions; no effect where `steps` is given", minimum=0.0
+    num_train_epochs: float = setting(
+        3.0, "passes over the instructions; no effect where max_steps is given", minimum=0.0001
     )
-    steps: int | None = setting(None, "optimizer steps; null: as `epochs` says", minimum=1)
-    batch_size: int = setting(20, "instructions a step", provenance=RETICL, minimum=1)
-    selections: int = setting(4, "selections drawn of each, each other's baseline", minimum=2)
-    learning_rate: float = setting(1e-3, "Adam's, of the matching network", provenance=RETICL, minimum=0.0)
-    warmup_steps: int = setting(0, "steps spent warming up", minimum=0)
-    clip: float = setting(2.0, "gradients are clipped to this norm", provenance=RETICL, minimum=0.0)
+    max_steps: int | None = setting(None, "optimizer steps; null: num_train_epochs", minimum=1)
+    batch_size: int = setting(
+        20, "instructions per step, on all devices together", provenance=RETICL, minimum=1
+    )
+    num_selections: int = setting(
+        4, "selections sampled per instruction, which are each other's baseline", minimum=2
+    )
+    learning_rate: float = setting(
+        1e-3, "Adam's learning rate, of the matching network", provenance=RETICL, minimum=0.0
+    )
+    warmup_steps: int = setting(0, "steps over which the learning rate rises", minimum=0)
+    max_grad_norm: float = setting(2.0, "gradients are clipped to this norm", provenance=RETICL, minimum=0.0)
     entropy_bonus: float = setting(
         0.01,
-        "what a nat of entropy is worth at the first step, in rewards, falling to nothing at the last: too "
-        "little, and the policy collapses onto a few prompts",
+        "weight of the policy's entropy (nats) at the first step, falling linearly to 0 at the last: too "
+        "low, and the policy collapses onto a few prompts",
         minimum=0.0,
     )
     prompt_cost: float = setting(
-        0.0, "what each prompt shown takes off the reward: with matcher.stop, when to stop", minimum=0.0
+        0.0,
+        "subtracted from the reward per prompt shown; with matcher.stop it teaches when to stop",
+        minimum=0.0,
     )
-    ppo_epochs: int = setting(4, "ppo: updates on the selections of a step", minimum=1)
-    ppo_clip: float = setting(0.2, "ppo: how far a selection's probability may move", minimum=0.0)
+    num_ppo_epochs: int = setting(4, "ppo: updates on the selections of a step", minimum=1)
+    cliprange: float = setting(0.2, "ppo: clipping range of the probability ratio", minimum=0.0)
     reward: RewardSettings = field(default_factory=RewardSettings)
-    checkpoint_every: int = setting(50, "steps between checkpoints", minimum=1)
+    save_steps: int = setting(50, "steps between checkpoints", minimum=1)
+    logging_steps: int = setting(10, "steps between lines of metrics.jsonl", minimum=1)
+    eval_steps: int | None = setting(
+        None, "steps between measurements on held-out instructions, if any; null: save_steps", minimum=1
+    )
+
+    def planned_steps(self, instructions: int) -> int:
+        """Return the optimizer steps of a training on so many instructions."""
+        return self.max_steps or max(1, round(self.num_train_epochs * instructions / self.batch_size))
 
 
 @dataclass

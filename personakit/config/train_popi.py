@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.schema import STATED, TRL, setting
+from personakit.config.training import LoraSettings, TrainingSettings
 
 PLUS = "borrowed from PLUS (arXiv 2507.13579)"
 ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
@@ -30,121 +31,113 @@ class PreferenceDataSettings:
 
 
 @dataclass
-class AdapterSettings:
-    """The two adapters, one of the inference model and one of the generator, on one frozen base."""
+class AdapterSettings(LoraSettings):
+    """The two adapters, of the inference model and of the generator, on one frozen base."""
 
-    rank: int = setting(
-        32, "more is nearer to training all weights: nano wants 32, 16 is enough for 8 B", minimum=1
+    r: int = setting(
+        32, "rank of the adapters, closer to full fine-tuning: nano wants 32, 16 is enough for 8 B", minimum=1
     )
-    alpha: int = setting(64, "the adapters' output is scaled by alpha / rank", minimum=1)
-    dropout: float = setting(0.0, "dropout on the adapters' input", minimum=0.0, maximum=0.9)
-    targets: str = setting(
-        "all-linear", "which modules get an adapter: all-linear, or a regular expression of names"
-    )
-    four_bit: bool = setting(
-        False, "QLoRA: the weights under the adapters are held in 4 bits; needs bitsandbytes"
-    )
+    lora_alpha: int = setting(64, "the adapters' output is scaled by lora_alpha / r", minimum=1)
 
 
 @dataclass
-class WarmStartSettings:
-    """Fine-tuning before the two are trained together: a summary by a template, and answers with it."""
+class WarmStartSettings(TrainingSettings):
+    """Fine-tuning before the two are trained together: a template's summary, and answers with it."""
 
-    enabled: bool = setting(True, "false: both begin as the model itself, which then has to follow a prompt")
-    generator: bool = setting(
-        True, "false: the generator begins as the model itself, where that can answer from a summary already"
+    num_train_epochs: float = setting(
+        2.0, "passes over the users; no effect where max_steps is given", minimum=0.0001
     )
-    epochs: float = setting(2.0, "passes over the users; no effect where `steps` is given", minimum=0.0)
-    steps: int | None = setting(None, "optimizer steps of each model; null: as `epochs` says", minimum=1)
-    batch_size: int = setting(16, "examples in a batch, a device", minimum=1)
-    learning_rate: float = setting(1e-3, "the peak; too high and the answers fall apart", minimum=0.0)
-    warmup_share: float = setting(0.05, "share of the steps spent warming up", minimum=0.0, maximum=1.0)
+    max_steps: int | None = setting(None, "optimizer steps of each model; null: num_train_epochs", minimum=1)
+    learning_rate: float = setting(1e-3, "peak learning rate; too high a rate ruins the answers", minimum=0.0)
+    enabled: bool = setting(True, "false: both start as the base model, which then has to follow a prompt")
+    generator: bool = setting(
+        True, "false: the generator starts as the base model, where that can answer from a summary already"
+    )
     bare_share: float = setting(
         0.0,
-        "share of the template's summaries that give a user's phrases without their place in an answer "
+        "share of the template's summaries that list a user's phrases without their place in an answer "
         "('begins with'): training can then choose between the two",
         minimum=0.0,
         maximum=1.0,
     )
     without_summary_share: float = setting(
         0.1,
-        "share of the generator's examples whose summary is left out: it must know requests without one too",
+        "share of the generator's examples without a summary, so that it learns to answer without one too",
         minimum=0.0,
         maximum=1.0,
     )
-    checkpoint_every: int = setting(100, "steps between checkpoints", minimum=1)
 
 
 @dataclass
-class JointSettings:
+class JointSettings(TrainingSettings):
     """Both models under one preference objective: POPI's own stage."""
 
+    learning_rate: float = setting(
+        1e-5,
+        "peak learning rate of the inference model; AlignXplore's is 1e-6 for all weights, adapters want ten "
+        "times as much, nano a hundred times",
+        minimum=0.0,
+    )
+    warmup_ratio: float = setting(
+        0.05,
+        "share of the steps over which the learning rates rise to their peaks (AlignXplore: 50 steps)",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    num_train_epochs: float = setting(
+        1.0, "passes over the users; no effect where max_steps is given", minimum=0.0001
+    )
+    per_device_train_batch_size: int = setting(
+        8, "users per forward pass and device, each with all their summaries", minimum=1
+    )
+    save_steps: int = setting(50, "steps between checkpoints, which bound what a killed run loses", minimum=1)
+    logging_steps: int = setting(1, "steps between lines of metrics.jsonl", minimum=1)
+    generator_learning_rate: float = setting(1e-5, "peak learning rate of the generator", minimum=0.0)
     schedule: Literal["joint", "alternating", "generator-frozen"] = setting(
         "joint",
-        "joint: both in each step; alternating: in turns; generator-frozen: the inference model alone",
+        "joint: both models in each step; alternating: in turns; generator-frozen: the inference model alone",
         provenance=STATED,
     )
     alternate_every: int = setting(10, "alternating: steps of one model before the other's turn", minimum=1)
-    epochs: float = setting(1.0, "passes over the users; no effect where `steps` is given", minimum=0.0)
-    steps: int | None = setting(None, "optimizer steps; null: as `epochs` says", minimum=1)
-    batch_size: int = setting(8, "users in a batch, a device, each with all their summaries", minimum=1)
-    accumulation: int = setting(1, "batches added up before one optimizer step", minimum=1)
-    summaries: int = setting(
-        4, "summaries of a user that are compared with each other", provenance=ALIGNXPLORE, minimum=2
+    num_summaries: int = setting(
+        4, "summaries sampled per user, which are each other's baseline", provenance=ALIGNXPLORE, minimum=2
     )
-    pairs: int = setting(
-        4,
-        "held-out pairs that judge all summaries of a user; of users who have fewer, all",
+    num_pairs: int = setting(
+        4, "held-out pairs per user that score all their summaries; of users who have fewer, all", minimum=1
+    )
+    max_summary_tokens: int = setting(
+        256,
+        "a summary is cut here (tokens): a shorter one makes every answer cheaper",
+        provenance=PLUS,
         minimum=1,
     )
-    summary_tokens: int = setting(
-        256, "a summary is cut off here: shorter ones cost less in every answer", provenance=PLUS, minimum=1
-    )
     generator_summaries: int | None = setting(
-        None, "the generator learns from so many of a user's summaries; null: from all", minimum=1
+        None, "how many of a user's summaries the generator is trained with; null: all", minimum=1
     )
     beta: float = setting(
         0.1,
-        "how dear it is for the generator to move away from the reference (per nat)",
+        "KL penalty strength of the generator, as in DPO: how strongly it is held to the reference model",
         provenance=TRL,
         minimum=0.0001,
     )
-    kl: float = setting(
+    kl_coef: float = setting(
         0.01,
-        "weight of the divergence of the inference model from what it began as; 0: none, and faster",
+        "KL penalty strength of the inference model, subtracted from its reward (the name that PPO "
+        "implementations use; beta is DPO's); 0: none, and faster",
         provenance=PLUS,
         minimum=0.0,
     )
     base_share: float = setting(
         0.0,
-        "share of a summary's reward that the base pays, which is never trained to read summaries: they are "
-        "then worded for models that were not; costs a forward pass",
+        "share of a summary's reward that is measured on the base model, which is never trained to read "
+        "summaries, so that they also work with other models; costs a forward pass",
         minimum=0.0,
         maximum=1.0,
     )
     reference: Literal["base", "generator"] = setting(
         "base",
-        "whose answers without a summary the margin is measured against: the model's before any training, or "
-        "the warm-started generator's",
-    )
-    learning_rate: float = setting(
-        1e-5,
-        "the inference model's peak; AlignXplore's is 1e-6 for all weights, adapters want ten times as much, "
-        "nano's a hundred times",
-        minimum=0.0,
-    )
-    generator_learning_rate: float = setting(1e-5, "the generator's peak", minimum=0.0)
-    schedule_of_rates: Literal["cosine", "linear", "constant"] = setting(
-        "cosine", "how the rates fall after warm-up"
-    )
-    warmup_share: float = setting(
-        0.05, "share of the steps spent warming up (AlignXplore: 50 steps)", minimum=0.0, maximum=1.0
-    )
-    weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
-    gradient_checkpointing: bool = setting(False, "less memory, about a third slower")
-    shared_prefix: bool = setting(True, "compute what a user's summaries, requests and answers share once")
-    checkpoint_every: int = setting(
-        50, "steps between checkpoints: a killed run loses at most these", minimum=1
+        "reference model of the margin, whose answers see no summary: the base model, or the warm-started "
+        "generator",
     )
 
 

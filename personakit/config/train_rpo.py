@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.endpoint import EndpointSettings
-from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, TRL, setting
+from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, setting
+from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings
 
 
 @dataclass
@@ -41,7 +42,7 @@ class DecodingSettings:
     """How answers are written: greedily, so that the same question has the same answer."""
 
     max_new_tokens: int | None = setting(
-        None, "an answer is cut here (tokens); null: long enough for any answer of the task", minimum=1
+        None, "an answer is cut here (tokens); null: the longest that the task allows", minimum=1
     )
 
 
@@ -83,66 +84,23 @@ class TrajectorySettings:
 
 
 @dataclass
-class LoraSettings:
-    """The adapter; rank 0 trains all weights instead."""
-
-    rank: int = setting(16, "0: all weights are trained: more memory", provenance=PRLM, minimum=0)
-    alpha: int = setting(32, "the adapter's output is scaled by alpha / rank", minimum=1)
-    dropout: float = setting(0.0, "dropout on the adapter's input", minimum=0.0, maximum=0.9)
-    targets: str = setting(
-        "all-linear", "which modules get an adapter: all-linear, or a regular expression of names"
-    )
-    four_bit: bool = setting(
-        False,
-        "QLoRA: the weights under the adapter are held in 4 bits while it trains: a quarter of the memory, "
-        "slower, a little less exact; needs bitsandbytes",
-    )
-
-
-@dataclass
-class EarlyStopSettings:
-    """When to stop before the last step; the weights kept are then those of the best checkpoint."""
-
-    metric: str | None = setting(
-        None, "stop on this metric of metrics.jsonl, such as loss or eval_loss; null: never"
-    )
-    patience: int = setting(3, "stop after so many measurements in a row without an improvement", minimum=1)
-    minimum_change: float = setting(0.0, "a smaller change is no improvement", minimum=0.0)
-    mode: Literal["min", "max"] = setting("min", "whether lower or higher is better")
-
-
-@dataclass
-class SftSettings:
+class SftSettings(TrainingSettings):
     """Supervised fine-tuning on trajectories, the first of RPO's training stages."""
 
-    epochs: float = setting(
-        2.0, "passes over the trajectories; no effect where `steps` is given", minimum=0.0
+    learning_rate: float = setting(1e-3, "peak learning rate; too high a rate ruins the answers", minimum=0.0)
+    warmup_ratio: float = setting(
+        0.05,
+        "share of the steps over which the learning rate rises to its peak",
+        provenance=LAMP,
+        minimum=0.0,
+        maximum=1.0,
     )
-    steps: int | None = setting(None, "optimizer steps; null: as `epochs` says", minimum=1)
-    batch_size: int = setting(
-        16, "trajectories in a batch, a device: more is faster and takes memory", minimum=1
+    num_train_epochs: float = setting(
+        2.0, "passes over the trajectories; no effect where max_steps is given", minimum=0.0001
     )
-    accumulation: int = setting(1, "batches added up before one optimizer step", minimum=1)
-    learning_rate: float = setting(1e-3, "the peak; too high and the answers fall apart", minimum=0.0)
-    schedule: Literal["cosine", "linear", "constant"] = setting("cosine", "how the rate falls after warm-up")
-    warmup_share: float = setting(
-        0.05, "share of the steps spent warming up", provenance=LAMP, minimum=0.0, maximum=1.0
+    max_length: int = setting(
+        1024, "prompt and trajectory together, in RL too: longer ones are cut (tokens)", minimum=32
     )
-    weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
-    max_length: int = setting(1024, "prompt and trajectory together are cut here (tokens)", minimum=32)
-    gradient_checkpointing: bool = setting(False, "less memory, about a third slower")
-    shared_prefix: bool = setting(True, "compute what the rows of a batch have in common once")
-    early_stop: EarlyStopSettings = field(default_factory=EarlyStopSettings)
-    checkpoint_every: int = setting(
-        100, "steps between checkpoints: what a killed run loses at most", minimum=1
-    )
-
-
-@dataclass
-class RewardStopSettings(EarlyStopSettings):
-    """As in SFT, on a metric such as reward or eval_reward; in every stage of the curriculum by itself."""
-
-    mode: Literal["min", "max"] = setting("max", "whether lower or higher is better")
 
 
 @dataclass
@@ -173,78 +131,34 @@ class CurriculumSettings:
 
 
 @dataclass
-class RlSettings:
+class RlSettings(GroupRLSettings):
     """Reinforcement learning on rewrites (GRPO), the second of RPO's training stages.
 
     The reward is the task's own plus one for the format. The paper does not say how it is done.
     """
 
-    epochs: float = setting(
-        1.0, "passes over the training queries; no effect where `steps` is given", minimum=0.0
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = setting(
+        "cosine",
+        "how the learning rate falls after warm-up, in each stage of the curriculum",
+        provenance=PRLM,
     )
-    steps: int | None = setting(
-        None, "optimizer steps, all stages of the curriculum together; null: as `epochs` says", minimum=1
+    num_train_epochs: float = setting(
+        1.0, "passes over the training queries; no effect where max_steps is given", minimum=0.0001
     )
-    batch_size: int = setting(
-        8,
-        "queries in a batch, a device, each with all its rewrites: more is steadier",
-        minimum=1,
+    max_steps: int | None = setting(
+        None, "optimizer steps, of all stages of the curriculum together; null: num_train_epochs", minimum=1
     )
-    accumulation: int = setting(1, "batches added up before one optimizer step", minimum=1)
-    generations: int = setting(
-        4, "rewrites of a query that are compared with each other", provenance=PRLM, minimum=2
+    num_generations: int = setting(
+        4, "rewrites sampled per query, which are each other's baseline", provenance=PRLM, minimum=2
     )
     temperature: float = setting(
-        0.7, "of sampling: too low and all rewrites of a query are alike", provenance=PRLM, minimum=0.01
+        0.7, "of sampling: too low, and all rewrites of a query are alike", provenance=PRLM, minimum=0.01
     )
-    max_tokens: int | None = setting(
+    max_completion_length: int | None = setting(
         None, "a rewrite is cut here (tokens); null: trajectories.max_tokens", minimum=1
     )
-    learning_rate: float = setting(
-        1e-6,
-        "the peak; ten times as much for an adapter, 1e-5 to 1e-4 for nano; too high and the answers fall "
-        "apart",
-        provenance=PRLM,
-        minimum=0.0,
-    )
-    schedule: Literal["cosine", "linear", "constant"] = setting(
-        "cosine", "how the rate falls after warm-up, in each stage of the curriculum", provenance=PRLM
-    )
-    warmup_share: float = setting(
-        0.05, "share of each stage's steps spent warming up", minimum=0.0, maximum=1.0
-    )
-    weight_decay: float = setting(0.0, "AdamW's weight decay", minimum=0.0)
-    algorithm: Literal["grpo", "rloo"] = setting(
-        "grpo",
-        "grpo: a rewrite is measured by its group's mean and spread; rloo: by the other rewrites' mean",
-    )
-    scale_rewards: Literal["group", "batch", "none"] = setting(
-        "group",
-        "what GRPO divides a rewrite's advantage by: the spread of its group's rewards, which makes the "
-        "smallest difference count as much as the largest; the batch's; or nothing",
-        provenance=TRL,
-    )
-    loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = setting(
-        "dapo", "how GRPO averages over tokens, by TRL's names", provenance=TRL
-    )
     format_weight: float = setting(
-        0.1, "what a rewrite in its tags earns beside the task reward", provenance=PRLM, minimum=0.0
-    )
-    beta: float = setting(
-        0.0,
-        "weight of the KL divergence from the model that SFT left; above 0 it takes a second forward pass",
-        provenance=TRL,
-        minimum=0.0,
-    )
-    gradient_checkpointing: bool = setting(False, "less memory, about a third slower")
-    shared_prefix: bool = setting(True, "compute the prompt of a query's rewrites once")
-    vllm: Literal["off", "colocate", "server"] = setting(
-        "off", "rewrites by vLLM: on the training GPUs, or by the server at `vllm_url`"
-    )
-    vllm_url: str | None = setting(None, "the vLLM server's address, such as http://localhost:8000")
-    early_stop: RewardStopSettings = field(default_factory=RewardStopSettings)
-    checkpoint_every: int = setting(
-        50, "steps between checkpoints: a killed run loses at most these", minimum=1
+        0.1, "reward of a rewrite in its tags, added to the task reward", provenance=PRLM, minimum=0.0
     )
     curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
 

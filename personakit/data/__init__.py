@@ -1,6 +1,6 @@
-"""Readers and writers of what a user wrote: LaMP's files, histories, reviews, rewrites.
+"""Readers and writers of data: LaMP files, histories, reviews, rewrites, preferences, instructions.
 
-Start at `open_examples`: it gives the examples of a task's split, whatever folder they lie in.
+Start with `open_examples`: it opens the examples of one task and split in any data folder.
 """
 
 from personakit.data.folders import available, open_examples

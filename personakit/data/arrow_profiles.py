@@ -1,8 +1,8 @@
-"""Questions as Arrow record batches, in two ways that agree.
+"""LaMP questions as Arrow record batches, built in two ways with the same result.
 
-`quick_batches` lets Arrow parse a block of JSON lines into columns, without a Python object for each
-of millions of items, and answers only where all is as usual. `checked_batch` builds the same columns
-from `Example`s that went through `QuestionChecks`, which mends or refuses the unusual.
+`quick_batches` has Arrow parse a block of JSON lines directly, without a Python object per profile item. It
+returns None for any irregular input. `checked_batch` builds the same columns from `Example`s that
+`QuestionChecks` has validated, with full error messages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from personakit.records import Example
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_PIECE_BYTES = 1 << 20  # of a block, for one thread
+_PIECE_BYTES = 1 << 20  # Arrow's block size: one thread parses one block
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileBatch:
-    """Consecutive questions: `columns` (input, profile) go to disk; `user_ids` is None where absent."""
+    """Consecutive questions. `columns` (input, profile) are stored; `user_ids` is None if absent."""
 
     columns: pa.RecordBatch
     ids: list[str]
@@ -32,23 +32,23 @@ class ProfileBatch:
 
     @property
     def sizes(self) -> list[int]:
-        """The number of items of each profile."""
+        """The number of items in each profile."""
         sizes: list[int] = self.columns.column("profile").value_lengths().to_pylist()
         return sizes
 
     def item_column(self, name: str) -> Any:
-        """Return one field of all items, end to end."""
+        """Return one field of all items of all profiles, concatenated."""
         return self.columns.column("profile").flatten().field(name)
 
 
 def quick_batches(block: Block, format: TaskFormat) -> list[ProfileBatch] | None:
-    """Return the questions of a block, None where anything at all is unusual."""
+    """Return the questions of a block, or None if anything in it is irregular."""
     import pyarrow as pa
     import pyarrow.json
 
     if not block.lines.isascii():
         try:
-            block.lines.decode("utf-8")  # Arrow would not look
+            block.lines.decode("utf-8")  # Arrow does not validate UTF-8
         except UnicodeDecodeError:
             return None
     texts = pa.string()
@@ -71,7 +71,7 @@ def quick_batches(block: Block, format: TaskFormat) -> list[ProfileBatch] | None
 
 
 def checked_batch(examples: Sequence[Example], format: TaskFormat, *, user_ids: bool) -> ProfileBatch:
-    """Return the columns of examples."""
+    """Return a batch with the columns of `examples`."""
     import pyarrow as pa
 
     profiles = [
@@ -130,7 +130,7 @@ def _quick_batch(batch: Any, format: TaskFormat) -> ProfileBatch | None:
 
 
 def _oldest_first(profiles: Any) -> Any:
-    """Return dated profiles with their items in order, None where dates are missing or not all alike."""
+    """Return dated profiles with items sorted by date, or None if a date is missing or irregular."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,7 +1,6 @@
-"""Looks a data folder over: what it holds, and what would spoil an experiment with it.
+"""Validates a data folder: reports its contents and problems that would distort an experiment.
 
-Anything that is not in LaMP's format, or in that of preferences or instructions, is an error (`UserError`,
-from the readers); what is allowed and still suspicious is a warning here.
+Invalid files raise `UserError` in the readers. Valid but suspicious content becomes a warning here.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from personakit.records import Example
 if TYPE_CHECKING:
     from personakit.data.store import ExampleStore
 
-_MIN_VERBATIM_WORDS = 3  # shorter answers turn up in a profile by chance
+_MIN_VERBATIM_WORDS = 3  # shorter answers occur in profiles by chance
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCheck:
-    """What one split holds.
+    """The contents of one split.
 
-    `items` are the quartiles and maximum of items per profile. `gold_in_profile` counts generation
-    queries whose gold answer (of at least three words) stands word for word in their own profile,
-    `query_in_profile` those whose own text is an item of it. `unknown_labels` counts profile items
-    whose label is not in the task's list.
+    `items` holds the quartiles and the maximum of items per profile. `gold_in_profile` counts generation
+    queries whose gold answer (of at least three words) occurs verbatim in their own profile;
+    `query_in_profile` counts queries whose text is an item of their profile. `unknown_labels` counts profile
+    items with a label outside the task's list. `made_user_ids` says that user ids were derived from profiles.
     """
 
     task: str
@@ -57,7 +56,7 @@ class SplitCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The splits of a data folder, its preferences and instructions, and warnings, each one sentence."""
+    """The contents of a data folder, and warnings of one sentence each."""
 
     path: str
     splits: Sequence[SplitCheck]
@@ -67,9 +66,9 @@ class CheckReport:
 
 
 def check_data(path: str | Path) -> CheckReport:
-    """Read every split of a data folder and report on it.
+    """Read every split of a data folder and return a report.
 
-    Raises `UserError` at the first thing that is not in its format.
+    Raises `UserError` for the first invalid item.
     """
     splits: list[SplitCheck] = []
     warnings: list[str] = []
@@ -77,26 +76,30 @@ def check_data(path: str | Path) -> CheckReport:
     users: dict[str, dict[str, set[str]]] = {}
     folder = data_folder(path)
     files = preference_files(folder)
-    asked = instruction_files(folder)
-    for task, split in available(path) if holds_questions(folder) or not (files or asked) else ():
+    instruction_splits = instruction_files(folder)
+    for task, split in (
+        available(path) if holds_questions(folder) or not (files or instruction_splits) else ()
+    ):
         store = open_examples(path, task, split)
         check, texts = _check_split(store)
         splits.append(check)
         warnings += _split_warnings(check)
-        for other, seen in inputs.get(task, {}).items():
-            if common := len(texts & seen):
-                warnings.append(f"{task}: {common} inputs of {split} are also in {other}")
-        for other, known in users.get(task, {}).items():
-            common = 0 if check.made_user_ids or check.dated else len(known.intersection(store.user_ids))
+        for earlier_split, earlier_inputs in inputs.get(task, {}).items():
+            if common := len(texts & earlier_inputs):
+                warnings.append(f"{task}: {common} inputs of {split} are also in {earlier_split}")
+        for earlier_split, earlier_users in users.get(task, {}).items():
+            common = (
+                0 if check.made_user_ids or check.dated else len(earlier_users.intersection(store.user_ids))
+            )
             if common:
                 warnings.append(
-                    f"{task}: {common} users of {split} are also in {other}, without dates to tell apart"
+                    f"{task}: {common} users of {split} are also in {earlier_split}, without dates"
                 )
         inputs.setdefault(task, {})[split] = texts
         users.setdefault(task, {})[split] = set(store.user_ids)
-    preferences, about_preferences = check_preferences(files)
-    instructions, about_instructions = check_instructions(folder)
-    warnings = [*warnings, *about_preferences, *about_instructions]
+    preferences, preference_warnings = check_preferences(files)
+    instructions, instruction_warnings = check_instructions(folder)
+    warnings = [*warnings, *preference_warnings, *instruction_warnings]
     return CheckReport(str(path), splits, warnings, preferences, instructions)
 
 
@@ -104,7 +107,7 @@ def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:
     counts: Counter[str] = Counter()
     texts: set[int] = set()
     for example in store:
-        counts.update(_suspicions(example))
+        counts.update(_issues(example))
         key = hash(normalized(example.query.text))
         counts["repeated input"] += key in texts
         texts.add(key)
@@ -115,7 +118,7 @@ def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:
         split=store.split,
         queries=len(store),
         users=len(set(store.user_ids)),
-        made_user_ids=store.made_user_ids,
+        made_user_ids=store.has_derived_user_ids,
         golds=sum(gold is not None for gold in golds),
         dated=store.dated,
         empty_profiles=sizes.count(0),
@@ -130,13 +133,13 @@ def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:
     return check, texts
 
 
-def _suspicions(example: Example) -> Counter[str]:
+def _issues(example: Example) -> Counter[str]:
     query, items = example.query, example.profile.items
     format = task_format(query.task)
     found: Counter[str] = Counter()
     found["repeated item"] = len(items) - len({tuple(item.fields.values()) for item in items})
-    asked_key = format.input_key or format.output_key
-    found["query in profile"] = any(item.fields[asked_key].strip() == query.search_text for item in items)
+    input_field = format.input_key or format.output_key
+    found["query in profile"] = any(item.fields[input_field].strip() == query.search_text for item in items)
     if format.labels and format.output_key in ("tag", "category"):
         found["unknown label"] = sum(item.fields[format.output_key] not in format.labels for item in items)
     gold = (query.gold or "").strip()
@@ -154,16 +157,16 @@ def _quartiles(sizes: Sequence[int]) -> dict[str, float]:
 
 def _split_warnings(check: SplitCheck) -> list[str]:
     place = f"{check.task} {check.split}"
-    said = [
+    findings = [
         (check.gold_in_profile, "queries have their gold answer word for word in their own profile"),
-        (check.query_in_profile, "queries have their own text as an item of their profile"),
+        (check.query_in_profile, "queries have their own text as a profile item"),
         (check.repeated_inputs, "inputs are repeated"),
         (check.repeated_items, "profile items are repeated within their profile"),
         (check.unknown_labels, "profile items have a label that is not in the task's list"),
         (check.empty_golds, "gold answers are empty"),
         (check.empty_profiles, "queries have an empty profile: they get the generic answer"),
     ]
-    warnings = [f"{place}: {count} {what}" for count, what in said if count]
+    warnings = [f"{place}: {count} {what}" for count, what in findings if count]
     if check.golds == 0:
         warnings.append(f"{place}: no gold answers, so it can be answered but not scored")
     return warnings

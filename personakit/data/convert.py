@@ -1,4 +1,4 @@
-"""Converts a split of LaMP's files into Arrow, as a stream: what `store.open_store` does once."""
+"""Converts a split of LaMP files to Arrow as a stream. `store.open_store` calls this once per split."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def convert(
 ) -> None:
     """Write `profiles.arrow` (input, profile), `queries.arrow` (id, user_id, gold, items) and `about.json`.
 
-    The profiles lie in record batches, whose lengths `about.json` lists. User ids come from the
-    sidecar, else from the file, else are made (`user_groups`). Raises `UserError` for the first
-    thing that is not LaMP's.
+    `about.json` lists the lengths of the record batches in `profiles.arrow`. User ids come from the sidecar,
+    else from the questions file, else they are derived from shared profile items (`user_groups`). Raises
+    `UserError` for the first invalid item.
     """
     import pyarrow as pa
 
     checks = QuestionChecks(questions, task)
     groups = UserGroups()
     rows: dict[str, list[Any]] = {"id": [], "user_id": [], "items": []}
-    lengths: list[int] = []
+    batch_sizes: list[int] = []
     dated = False
     with _BatchWriter(folder / PROFILES) as writer:
         for batch in _batches(questions, checks):
             assert checks.format is not None
             writer.write(batch.columns)
             sizes = batch.sizes
-            lengths.append(len(sizes))
+            batch_sizes.append(len(sizes))
             rows["id"] += batch.ids
             rows["user_id"] += batch.user_ids or []
             rows["items"] += sizes
@@ -56,16 +56,21 @@ def convert(
             f"{questions} is an empty list, expected at least one question", hint="fetch the file again"
         )
     rows["gold"] = _golds(rows["id"], questions, outputs, checks.format)
-    made_user_ids = sidecar is None and not checks.has_user_ids
+    derived_user_ids = sidecar is None and not checks.has_user_ids
     if sidecar is not None:
         rows["user_id"] = [sidecar.user_id(id) for id in rows["id"]]
-    elif made_user_ids:
-        rows["user_id"] = [f"user-of-{rows['id'][leader]}" for leader in groups.leaders()]
+    elif derived_user_ids:
+        rows["user_id"] = [f"user-of-{rows['id'][first]}" for first in groups.first_queries()]
     strings = {name: pa.array(rows[name], pa.string()) for name in ("id", "user_id", "gold")}
     table = pa.table({**strings, "items": pa.array(rows["items"], pa.int64())})
     with pa.ipc.new_file(str(folder / QUERIES), table.schema) as queries:
         queries.write_table(table)
-    about = {"task": checks.format.task, "dated": dated, "made_user_ids": made_user_ids, "batches": lengths}
+    about = {
+        "task": checks.format.task,
+        "dated": dated,
+        "made_user_ids": derived_user_ids,
+        "batches": batch_sizes,
+    }
     write_json(folder / ABOUT, about)
 
 
@@ -77,25 +82,26 @@ def _batches(questions: Path, checks: QuestionChecks) -> Iterator[ProfileBatch]:
             if block is not None and checks.format is not None:
                 quick = quick_batches(block, checks.format)
             if block is None or quick is None:
-                yield _checked(reader, checks, _CHECKED_QUERIES if block is None else block.count)
+                yield _checked_batch(reader, checks, _CHECKED_QUERIES if block is None else block.count)
                 continue
             reader.skip_block(block)
             for batch in quick:
                 user_ids: Sequence[str | None] = batch.user_ids or [None] * len(batch.ids)
                 for id, text, user_id in zip(batch.ids, batch.inputs, user_ids, strict=True):
-                    checks.question(id, text, user_id)
+                    checks.check_question(id, text, user_id)
                 yield batch
 
 
-def _checked(reader: ListReader, checks: QuestionChecks, most: int) -> ProfileBatch:
-    """Return the element the reader is at and some that follow, checked one by one.
+def _checked_batch(reader: ListReader, checks: QuestionChecks, max_queries: int) -> ProfileBatch:
+    """Return the current element and some that follow, validated one by one.
 
-    Of a file's first element alone: it tells the task, and the rest may go quickly.
+    The first element of a file is returned alone: it determines the task, and later blocks take the fast
+    path.
     """
     first = checks.format is None
     examples = [checks.example(reader.element())]
     items = len(examples[0].profile.items)
-    while not first and items < _CHECKED_ITEMS and len(examples) < most and reader.more():
+    while not first and items < _CHECKED_ITEMS and len(examples) < max_queries and reader.more():
         examples.append(checks.example(reader.element()))
         items += len(examples[-1].profile.items)
     assert checks.format is not None
@@ -103,7 +109,7 @@ def _checked(reader: ListReader, checks: QuestionChecks, most: int) -> ProfileBa
 
 
 class _BatchWriter:
-    """Writes record batches to an Arrow file, each while the next one is being parsed."""
+    """Writes record batches to an Arrow file in a background thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -112,7 +118,7 @@ class _BatchWriter:
         self._writing: Future[None] | None = None
 
     def write(self, batch: Any) -> None:
-        """Start to write; raises what went wrong with the batch before."""
+        """Start writing `batch`. Raises the error of the previous write, if any."""
         import pyarrow as pa
 
         if self._file is None:
@@ -150,7 +156,7 @@ def _golds(ids: list[str], questions: Path, outputs: Path | None, format: TaskFo
     if len(golds) > len(ids):
         extra = min(golds.keys() - set(ids))
         raise UserError(
-            f'{outputs}: gold for id "{extra}", which {questions.name} does not have',
+            f'{outputs}: gold for id "{extra}", which is not in {questions.name}',
             hint="put the questions and outputs of one split together",
         )
     return [golds[id] for id in ids]

@@ -1,8 +1,7 @@
 """Finds the tasks and splits in a data folder and opens them.
 
-A data folder holds one task's files directly, or one sub-folder for each task
-(`LaMP_1/`, ..., `LaMP_7/`, `rewriting/`). The name `lamp-mini` stands for the built-in benchmark,
-which is generated when it is first asked for.
+A data folder holds the files of one task directly, or one sub-folder per task (`LaMP_1/`, ..., `LaMP_7/`,
+`rewriting/`). The name `lamp-mini` stands for the built-in benchmark, which is generated on first use.
 """
 
 from __future__ import annotations
@@ -24,40 +23,42 @@ LAMP_MINI = "lamp-mini"
 def open_examples(path: str | Path, task: str | None = None, split: str = "dev") -> ExampleStore:
     """Open one task's split of a data folder (or of `lamp-mini`) as a lazy sequence of examples.
 
-    `task` may be left out where the folder holds only one. Raises `UserError` where the folder, the
-    task or the split is not there, naming those that are.
+    `task` may be omitted if the folder holds only one. Raises `UserError` if the folder, task or split does
+    not exist; the message lists those that do.
     """
     from personakit.data.store import open_store
 
     folder = data_folder(path)
-    found = task_folders(folder)
-    if task is None and len(found) > 1:
+    folders = task_folders(folder)
+    if task is None and len(folders) > 1:
         raise UserError(
-            f"{path} holds {len(found)} tasks: {', '.join(found)}, expected one to be chosen",
-            hint=f"add the task, for example {next(iter(found))}",
+            f"{path} holds {len(folders)} tasks ({', '.join(folders)}) and no task was given",
+            hint=f"choose one of them, for example {next(iter(folders))}",
         )
-    wanted = next(iter(found)) if task is None else _match(task, found)
-    if wanted is None:
+    chosen_task = next(iter(folders)) if task is None else _match(task, folders)
+    if chosen_task is None:
         raise UserError(
-            f'{path} has no task "{task}", it holds {", ".join(found)}', hint="name one of these tasks"
+            f'{path} has no task "{task}", expected one of {", ".join(folders)}',
+            hint="choose one of these tasks",
         )
-    splits = _splits(found[wanted])
+    splits = _splits(folders[chosen_task])
     if split not in splits:
         raise UserError(
-            f'{found[wanted]} has no split "{split}" ({split}{QUESTIONS}), it holds {", ".join(splits)}',
-            hint="name one of these splits",
+            f'{folders[chosen_task]} has no split "{split}" ({split}{QUESTIONS}), '
+            f"expected one of {', '.join(splits)}",
+            hint="choose one of these splits",
         )
-    return open_store(found[wanted], split, task=wanted)
+    return open_store(folders[chosen_task], split, task=chosen_task)
 
 
 def available(path: str | Path) -> list[tuple[str, str]]:
-    """Return the (task, split) pairs of a data folder: tasks by name, train before dev before test."""
-    found = task_folders(data_folder(path))
-    return [(task, split) for task, folder in found.items() for split in _splits(folder)]
+    """Return the (task, split) pairs of a data folder, by task name, then train, dev, test."""
+    folders = task_folders(data_folder(path))
+    return [(task, split) for task, folder in folders.items() for split in _splits(folder)]
 
 
 def data_folder(path: str | Path) -> Path:
-    """Return the folder that `path` names; `lamp-mini` is generated the first time."""
+    """Return the folder that `path` names. `lamp-mini` is generated on first use."""
     if str(path) == LAMP_MINI:
         from personakit.data.lamp_mini import folder
 
@@ -68,43 +69,43 @@ def data_folder(path: str | Path) -> Path:
         what = "is a file" if chosen.exists() else "does not exist"
         raise UserError(
             f"{chosen} {what}, expected a folder of LaMP files or the name {LAMP_MINI}",
-            hint="give the folder of train_questions.json, or run `personakit data import` on the file",
+            hint="give the folder of train_questions.json, or convert the file with `personakit data import`",
         )
     return chosen
 
 
 def holds_questions(folder: Path) -> bool:
-    """Tell whether a data folder holds any of LaMP's files (one of preferences alone does not)."""
+    """Return whether a data folder holds LaMP questions (a folder of preferences only does not)."""
     return any(folder.glob(f"?*{QUESTIONS}")) or any(folder.glob(f"*/?*{QUESTIONS}"))
 
 
 def task_folders(folder: Path) -> dict[str, Path]:
     """Return the folder of each task in a data folder, by task name.
 
-    The task is read from the wording of the first question, not from the folder's name.
+    The task is recognised by the first question, not by the folder's name.
     """
-    found: dict[str, Path] = {}
-    for place in (folder, *sorted(child for child in folder.iterdir() if child.is_dir())):
-        splits = [] if place.name.startswith(".") else _splits(place)
+    folders: dict[str, Path] = {}
+    for candidate in (folder, *sorted(child for child in folder.iterdir() if child.is_dir())):
+        splits = [] if candidate.name.startswith(".") else _splits(candidate)
         if not splits:
             continue
-        task = first_task(place / f"{splits[0]}{QUESTIONS}")
-        if task in found:
+        task = first_task(candidate / f"{splits[0]}{QUESTIONS}")
+        if task in folders:
             raise UserError(
-                f"{place} and {found[task]} both hold {task}, expected one folder a task",
-                hint="give one of the two folders instead",
+                f"{candidate} and {folders[task]} both hold {task}, expected one folder per task",
+                hint="give one of the two folders",
             )
-        found[task] = place
-    if not found:
+        folders[task] = candidate
+    if not folders:
         raise UserError(
-            f"{folder} holds no *{QUESTIONS}, nor do its sub-folders; expected LaMP's files",
-            hint="`personakit data import` makes such a folder from reviews, rewrites or a history",
+            f"{folder} and its sub-folders hold no *{QUESTIONS} file, expected LaMP files",
+            hint="create a data folder from reviews, rewrites or a history with `personakit data import`",
         )
-    return found
+    return folders
 
 
 def first_task(questions: Path) -> str:
-    """Return the task of a questions file by its first element, without reading further."""
+    """Return the task of a questions file, reading only its first element."""
     checks = QuestionChecks(questions)
     for raw in stream_list(questions, chunk_bytes=1 << 18):
         checks.example(raw)
@@ -116,11 +117,11 @@ def first_task(questions: Path) -> str:
     return checks.format.task
 
 
-def _match(task: str, found: dict[str, Path]) -> str | None:
+def _match(task: str, folders: dict[str, Path]) -> str | None:
     wanted = task_format(task)
-    if wanted.task in found:
+    if wanted.task in folders:
         return wanted.task
-    return next((name for name in found if task_format(name).file_task == wanted.task), None)
+    return next((name for name in folders if task_format(name).file_task == wanted.task), None)
 
 
 def _splits(folder: Path) -> list[str]:

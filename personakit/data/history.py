@@ -1,8 +1,8 @@
-"""A user's own history: a CSV, JSONL or Parquet file with one item a row, as profiles of a task.
+"""Reads a user history: a CSV, JSONL or Parquet file with one item per row.
 
-Columns are found by the names of the task's item fields (LaMP_4: title, text; LaMP_3: text, score),
-or named by the caller, for example `{"text": "body", "title": "subject"}`. Without a user column
-the whole file is one user's.
+Columns are matched by the task's item fields (LaMP_4: title, text; LaMP_3: text, score) or mapped by the
+caller, for example `{"text": "body", "title": "subject"}`. Without a user column, all rows belong to one
+user.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from personakit.data.lamp import checked_score, date_key
 from personakit.data.lamp_formats import profile_item, task_format
-from personakit.data.tables import Row, find_column, read_rows
+from personakit.data.tables import TableRow, find_column, read_rows
 from personakit.errors import UserError
 from personakit.records import Profile, ProfileItem
 
@@ -27,13 +27,12 @@ def read_history(
     user_column: str | None = None,
     date_column: str | None = None,
 ) -> list[Profile]:
-    """Return the profile of each user in `path`, in the order of their first row; dated items oldest first.
+    """Return the profile of each user in `path`, in the order of their first row, dated items oldest first.
 
-    `columns` maps item fields to columns, where they are called otherwise. `user_column` and
-    `date_column` default to `user_id` and `date` where the file has them. An item's id is its `id`
-    column, else its number in the file.
+    `columns` maps item fields to column names. `user_column` and `date_column` default to `user_id` and
+    `date` if the file has them. An item's id is its `id` column, else its row number.
 
-    Raises `UserError` naming the line for a missing column or value, or a score outside 1 to 5.
+    Raises `UserError` with the line for a missing column or value, or a score outside 1 to 5.
     """
     format = task_format(task)
     unknown = set(columns or {}) - set(format.item_keys)
@@ -62,17 +61,17 @@ def read_history(
         user_id = ONE_USER if user is None else row.text(user)
         users.setdefault(user_id, []).append(item)
     if not users:
-        raise UserError(f"{path} has no rows, expected one for each item", hint="add the user's items to it")
+        raise UserError(f"{path} has no rows, expected one per item", hint="add the user's items")
     return [Profile(user_id, _oldest_first(items)) for user_id, items in users.items()]
 
 
-def _optional_column(name: str, given: str | None, row: Row) -> str | None:
+def _optional_column(name: str, given: str | None, row: TableRow) -> str | None:
     if given is None and name not in (column.casefold() for column in row.values):
         return None
     return find_column(name, given, list(row.values), row.place)
 
 
-def _score(value: str, column: str, row: Row) -> str:
+def _score(value: str, column: str, row: TableRow) -> str:
     score = checked_score(value)
     if score is None:
         raise UserError(
@@ -82,14 +81,14 @@ def _score(value: str, column: str, row: Row) -> str:
     return score
 
 
-def _date(row: Row, column: str | None) -> str | None:
+def _date(row: TableRow, column: str | None) -> str | None:
     if column is None or row.values.get(column) in (None, ""):
         return None
     value = row.values[column]
     text = value.isoformat() if hasattr(value, "isoformat") else row.text(column)
     if not text[:4].isdigit():
         raise UserError(
-            f'{row.place}: "{column}" is "{text}", expected the year first, as 2012-10-05',
+            f'{row.place}: "{column}" is "{text}", expected a date with the year first, as 2012-10-05',
             hint="write dates as YYYY-MM-DD",
         )
     return text

@@ -1,8 +1,7 @@
-"""Brings what people have into a data folder: LaMP, reviews, rewrites, histories, preferences, instructions.
+"""Imports data into a data folder: LaMP, reviews, rewrites, histories, preferences, instructions.
 
-The result is a data folder like any other (`folders.py`): one sub-folder a task, beside a
-`dataset.json` that says how it was made. Preferences lie in `preferences/`, instructions in
-`instructions/`. It is written whole or not at all.
+The output is a data folder (`folders.py`) with one sub-folder per task and a `dataset.json` with its origin.
+Preferences are stored in `preferences/`, instructions in `instructions/`. It is written atomically.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrit
 from personakit.data.splitting import SplitExamples
 from personakit.data.tables import SUFFIXES, read_rows
 from personakit.errors import UserError
-from personakit.files import whole_folder, write_json
+from personakit.files import atomic_folder, write_json
 from personakit.records import Example
 
 FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
@@ -39,7 +38,7 @@ DATASET = "dataset.json"
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """How much one split of a task holds."""
+    """The size of one split of a task."""
 
     queries: int
     users: int
@@ -49,9 +48,9 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import wrote: counts by task and split, what was dropped by task and reason.
+    """The result of an import: counts by task and split, dropped rows by task and reason.
 
-    `preferences` is None unless it was a file of preferences, and then all there is; so is `instructions`.
+    For a preference file, only `preferences` is set; for an instruction file, only `instructions`.
     """
 
     output: Path
@@ -75,34 +74,33 @@ def import_data(
     date_column: str | None = None,
     split_by: SplitBy | None = None,
 ) -> ImportReport:
-    """Write `source` as a data folder `output`, which must not exist yet.
+    """Write `source` as the data folder `output`, which must not exist or must be empty.
 
-    `format` is one of `FORMATS`, found from the file unless given. `task` is needed for a history
-    and chooses one of several otherwise; `columns` names columns of rewrites, histories, preferences and
-    instructions, `user_column` those of histories and preferences, `date_column` that of a history. `seed`
-    fixes the split and what is held out; `split_by` says what of preferences is split
-    (`import_preferences`).
+    `format` is one of `FORMATS`, detected if None. `task` is required for a history; otherwise it selects one
+    of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions);
+    `user_column` applies to histories and preferences, `date_column` to histories. `seed` determines the
+    split and the held-out items. `split_by` applies to preferences (`import_preferences`).
 
-    Raises `UserError` naming the place of anything wrong in `source`; `output` is then not made.
+    Raises `UserError` with the place of the first invalid item in `source`; `output` is then not created.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(
-            f"{output} exists already, expected a new folder", hint="remove it or choose another name"
+            f"{output} already exists, expected a new folder", hint="remove it or choose another name"
         )
     if format is not None and format not in FORMATS:
         raise UserError(
-            f'unknown format "{format}", expected one of {", ".join(FORMATS)}', hint="name one of these"
+            f'unknown format "{format}", expected one of {", ".join(FORMATS)}', hint="choose one of these"
         )
     format = format or detect_format(source, columns)
     if split_by is not None and format not in PREFERENCE_FORMATS:
         raise UserError(
-            f'{source} ({format}) was to be split by "{split_by}", which only preferences can be',
-            hint="leave it out",
+            f'{source} ({format}) cannot be split by "{split_by}": only preferences can',
+            hint="remove the option",
         )
     task = None if task is None else task_format(task).task
     if output.exists():
-        output.rmdir()  # empty: `whole_folder` renames onto its name
-    with whole_folder(output) as temporary:
+        output.rmdir()  # empty; `atomic_folder` renames to this path
+    with atomic_folder(output) as temporary:
         counts: dict[str, dict[str, SplitCounts]] = {}
         dropped: dict[str, Mapping[str, int]] = {}
         preferences: PreferenceReport | None = None
@@ -122,8 +120,8 @@ def import_data(
         elif format == "lamp":
             counts = _copy_lamp(source, task, temporary)
         else:
-            made = _made_tasks(source, format, task, seed, columns, user_column, date_column)
-            for name, splits in made:
+            built = _built_tasks(source, format, task, seed, columns, user_column, date_column)
+            for name, splits in built:
                 counts[name] = _write_task(temporary / name, splits)
                 dropped[name] = splits.dropped
         fingerprint = _fingerprint(temporary)
@@ -134,7 +132,8 @@ def import_data(
                 "made_by": "personakit data import",
                 "made_from": {"source": source.name, "format": format, "seed": seed},
                 "tasks": {
-                    name: {split: asdict(each) for split, each in by.items()} for name, by in counts.items()
+                    name: {split: asdict(split_counts) for split, split_counts in counts_by_split.items()}
+                    for name, counts_by_split in counts.items()
                 },
                 "dropped": dropped,
                 **({} if preferences is None else {"preferences": asdict(preferences)}),
@@ -146,7 +145,7 @@ def import_data(
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:
-    """Return which of `FORMATS` a folder or file is in; raises `UserError` where it is none."""
+    """Return the format (one of `FORMATS`) of a folder or file. Raises `UserError` if it is none of them."""
     if source.is_dir() or source.name.endswith(QUESTIONS):
         return "lamp"
     if source.suffix.casefold() in SUFFIXES:
@@ -171,18 +170,18 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
                 return instruction
         if isinstance(element, dict) and "input" in element:
             raise UserError(
-                f"{source} holds LaMP questions, expected a name that tells the split",
+                f"{source} holds LaMP questions, expected a file name that gives the split",
                 hint=f"rename it, for example to dev{QUESTIONS}",
             )
         return "reviews"
-    what = "does not exist" if not source.exists() else "is in no format that is known by its name"
+    what = "does not exist" if not source.exists() else "has an unknown file type"
     raise UserError(
         f"{source} {what}, expected a LaMP folder, or a file in .json, {', '.join(SUFFIXES)}",
         hint="docs/data.md describes the formats",
     )
 
 
-def _made_tasks(
+def _built_tasks(
     source: Path,
     format: str,
     task: str | None,
@@ -197,16 +196,16 @@ def _made_tasks(
         by_task = read_reviews(source)
         if task is not None and task not in by_task:
             raise UserError(
-                f'reviews cannot be made into "{task}", expected one of {", ".join(by_task)}',
-                hint="leave the task out for both",
+                f'reviews cannot be converted to "{task}", expected one of {", ".join(by_task)}',
+                hint="omit the task to convert to both",
             )
         for name in [task] if task else by_task:
             yield name, hold_out(by_task[name], name, seed)
     else:
         if task is None:
             raise UserError(
-                f"{source} is a history, and no task was named",
-                hint="name the task its items are for, as LaMP_4",
+                f"{source} is a history, and no task was given",
+                hint="give the task of its items, for example LaMP_4",
             )
         profiles = read_history(
             source, task, columns=columns, user_column=user_column, date_column=date_column
@@ -215,16 +214,16 @@ def _made_tasks(
         yield task, hold_out(profiles, task, seed, newest=dated)
 
 
-def _write_task(folder: Path, made: SplitExamples) -> dict[str, SplitCounts]:
+def _write_task(folder: Path, built: SplitExamples) -> dict[str, SplitCounts]:
     counts = {}
-    for split, examples in made.splits.items():
+    for split, examples in built.splits.items():
         if examples:
             counter = _Counter()
-            write_split(folder, split, counter.counted(examples), user_ids=True)
+            write_split(folder, split, counter.iterate(examples), user_ids=True)
             counts[split] = counter.counts()
     if not counts:
         raise UserError(
-            f"no example of {folder.name} is left after splitting", hint="give more users or items"
+            f"no example of {folder.name} is left after splitting", hint="provide more users or items"
         )
     return counts
 
@@ -232,35 +231,40 @@ def _write_task(folder: Path, made: SplitExamples) -> dict[str, SplitCounts]:
 def _copy_lamp(source: Path, task: str | None, output: Path) -> dict[str, dict[str, SplitCounts]]:
     from personakit.data.store import open_store
 
-    folder, only = (source, None) if source.is_dir() else (source.parent, source.name.removesuffix(QUESTIONS))
+    folder, single_split = (
+        (source, None) if source.is_dir() else (source.parent, source.name.removesuffix(QUESTIONS))
+    )
     folder = data_folder(folder)
-    folders = task_folders(folder) if only is None else {"": folder}
-    pairs = available(folder) if only is None else [("", only)]
+    folders = task_folders(folder) if single_split is None else {"": folder}
+    pairs = available(folder) if single_split is None else [("", single_split)]
     counts: dict[str, dict[str, SplitCounts]] = {}
     for name, split in pairs:
         store = open_store(folders[name], split, task=name or task)
         if task not in (None, store.task, task_format(store.task).file_task):
             continue
         counter = _Counter()
-        write_split(output / store.task, split, counter.counted(store), user_ids=not store.made_user_ids)
+        write_split(
+            output / store.task, split, counter.iterate(store), user_ids=not store.has_derived_user_ids
+        )
         if store.sidecar is not None:
             shutil.copyfile(store.sidecar.path, output / store.task / store.sidecar.path.name)
         counts.setdefault(store.task, {})[split] = counter.counts()
     if not counts:
         raise UserError(
-            f'{source} has no task "{task}", it holds {", ".join(folders)}', hint="name one of these tasks"
+            f'{source} has no task "{task}", expected one of {", ".join(folders)}',
+            hint="choose one of these tasks",
         )
     return counts
 
 
 class _Counter:
-    """Counts examples as they pass by on their way to a file."""
+    """Counts examples while they are written to a file."""
 
     def __init__(self) -> None:
         self._users: set[str] = set()
         self._queries = self._empty = self._items = 0
 
-    def counted(self, examples: Iterable[Example]) -> Iterator[Example]:
+    def iterate(self, examples: Iterable[Example]) -> Iterator[Example]:
         for example in examples:
             self._queries += 1
             self._empty += not example.profile.items

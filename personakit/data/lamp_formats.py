@@ -1,10 +1,10 @@
-"""LaMP's seven tasks as facts: input wording, profile keys, labels, what retrieval reads.
+"""LaMP's seven tasks: input templates, profile fields, labels, and the text that retrieval uses.
 
-Source: LaMP-Benchmark/LaMP @ 38c9d4d (`data/`, `rank_profiles.py`, `eval/evaluation.py`) and the
-benchmark's site; the old news task (LaMP-2 before 2024-01, here `LaMP_2N`) from third-party
-reports. The `rewriting` task of this project has the same shape and stands in the same table.
+Source: LaMP-Benchmark/LaMP @ 38c9d4d (`data/`, `rank_profiles.py`, `eval/evaluation.py`) and the benchmark's
+website. The old news task (LaMP-2 before 2024-01, here `LaMP_2N`) follows third-party reports. This project's
+`rewriting` task has the same structure.
 
-A file says `LaMP_2` for both second tasks; `Query.task` says `LaMP_2` (movies) or `LaMP_2N` (news).
+Files write `LaMP_2` for both variants; `Query.task` is `LaMP_2` (movies) or `LaMP_2N` (news).
 """
 
 from __future__ import annotations
@@ -61,13 +61,12 @@ SCORES = ("1", "2", "3", "4", "5")
 
 @dataclass(frozen=True)
 class TaskFormat:
-    """How one task looks in LaMP's files.
+    """The file format of one task.
 
-    `template` is the input with `{part}`s; `item_keys` are the keys of a profile item beside `id`
-    and `date`; `document_keys` and `search_parts` are what retrieval reads of an item and of an
-    input; `output_key` is the item field the user produced (a title, a tag, a score, a text) and
-    `input_key` the one it was produced from (None where there is none). `labels` is empty for
-    generation tasks.
+    `template` is the input with `{part}` placeholders. `item_keys` are the fields of a profile item besides
+    `id` and `date`. Retrieval reads `document_keys` of an item and `search_parts` of an input. `output_key`
+    is the item field that the user produced (title, tag, score, text), `input_key` the field it was produced
+    from (None if there is none). `labels` is empty for generation tasks.
     """
 
     task: str
@@ -84,12 +83,12 @@ class TaskFormat:
 
     @cached_property
     def pieces(self) -> tuple[tuple[str, str | None], ...]:
-        """The template as (literal, name of the part that follows it or None) pairs."""
+        """The template as (literal, name of the following part or None) pairs."""
         return tuple((literal, name) for literal, name, _, _ in Formatter().parse(self.template))
 
     @property
     def prefix(self) -> str:
-        """The literal every input of this task begins with; no two tasks share one."""
+        """The literal with which every input of this task begins. It is unique to the task."""
         return self.pieces[0][0]
 
 
@@ -198,12 +197,12 @@ _ALL = (
         input_key="original",
     ),
 )
-FORMATS: Mapping[str, TaskFormat] = MappingProxyType({each.task: each for each in _ALL})
+FORMATS: Mapping[str, TaskFormat] = MappingProxyType({format.task: format for format in _ALL})
 LAMP_TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
 
 
 def task_format(task: str) -> TaskFormat:
-    """Return the format of `task`, in any of the spellings `LaMP_3`, `LaMP-3`, `lamp_3`.
+    """Return the format of `task`, spelled `LaMP_3`, `LaMP-3` or `lamp_3`.
 
     Raises `UserError` for an unknown task.
     """
@@ -220,15 +219,15 @@ def task_format(task: str) -> TaskFormat:
     near = difflib.get_close_matches(wanted, folded, n=1)
     raise UserError(
         f'unknown task "{task}", expected one of {", ".join((*FORMATS, *plugin_names(PLUGIN_TASKS)))}',
-        hint=f"did you mean {folded[near[0]]}?" if near else "name one of these tasks",
+        hint=f"did you mean {folded[near[0]]}?" if near else "choose one of these tasks",
     )
 
 
 def recognise_task(text: str) -> str | None:
-    """Return the task whose template `text` begins with, or None."""
-    for each in _ALL:
-        if text.startswith(each.prefix):
-            return each.task
+    """Return the task whose template `text` starts with, or None."""
+    for format in _ALL:
+        if text.startswith(format.prefix):
+            return format.task
     for name in plugin_names(PLUGIN_TASKS):
         if text.startswith(task_format(name).prefix):
             return name
@@ -236,8 +235,10 @@ def recognise_task(text: str) -> str | None:
 
 
 def build_input(task: str, **parts: str) -> str:
-    """Return the input string of `task` from its parts (LaMP_1: title, ref1, ref2; LaMP_2:
-    description; LaMP_5: abstract; rewriting: original; the others: text).
+    """Return the input of `task`, built from its parts.
+
+    Parts: title, ref1, ref2 (LaMP_1); description (LaMP_2); abstract (LaMP_5); original (rewriting); text
+    (all others).
     """
     fixed = task_format(task)
     return fixed.template.format(**{**dict(fixed.fixed_parts), **parts})
@@ -246,52 +247,56 @@ def build_input(task: str, **parts: str) -> str:
 def parse_input(task: str, text: str) -> dict[str, str]:
     """Return the parts of an input: the inverse of `build_input`.
 
-    Raises `ValueError` where `text` does not follow the template; LaMP_2's tags may come in any order.
+    Raises `ValueError` if `text` does not follow the template. The order of LaMP_2's tags is not checked.
     """
     parts: dict[str, str] = {}
     pieces = task_format(task).pieces
     position = 0
     name: str | None = None
-    for index, (literal, following) in enumerate(pieces):
-        last = index == len(pieces) - 1 and following is None
-        at = len(text) - len(literal) if last else text.find(literal, position)
-        if at < position or not text.startswith(literal, at) or (name is None and at != 0):
+    for index, (literal, next_name) in enumerate(pieces):
+        last = index == len(pieces) - 1 and next_name is None
+        match_start = len(text) - len(literal) if last else text.find(literal, position)
+        if (
+            match_start < position
+            or not text.startswith(literal, match_start)
+            or (name is None and match_start != 0)
+        ):
             raise ValueError(f'"{literal}" is missing')
         if name is not None:
-            parts[name] = text[position:at]
-        position, name = at + len(literal), following
+            parts[name] = text[position:match_start]
+        position, name = match_start + len(literal), next_name
     if name is not None:
         parts[name] = text[position:]
     return parts
 
 
 def search_text(task: str, text: str) -> str:
-    """Return the non-template part of an input, which retrieval uses as its query.
+    """Return the non-template part of an input, the query of retrieval.
 
-    LaMP_1 gives both references (`ref1 ref2`), not the author's own title (`rank_profiles.py`).
+    For LaMP_1 these are both references (`ref1 ref2`), not the author's title (`rank_profiles.py`).
     """
     parts = parse_input(task, text)
     return " ".join(parts[name] for name in task_format(task).search_parts).strip()
 
 
 def document(task: str, fields: Mapping[str, str], date: str | None = None) -> str:
-    """Return what retrieval reads of an item; with a date, LaMP_3, 6 and 7 append ` date: {date}`."""
+    """Return the text of an item that retrieval indexes. LaMP_3, 6 and 7 append ` date: {date}` if dated."""
     wanted = task_format(task)
     text = " ".join(fields[key] for key in wanted.document_keys)
     return f"{text} date: {date}" if date is not None and wanted.date_in_document else text
 
 
 def profile_item(task: str, id: str, fields: Mapping[str, str], date: str | None = None) -> ProfileItem:
-    """Return a `ProfileItem` of `task` with its `document` filled in."""
+    """Return a `ProfileItem` of `task`, with `document` filled in."""
     return ProfileItem(id=id, fields=fields, document=document(task, fields, date), date=date)
 
 
 def item_output(task: str, item: ProfileItem) -> str:
-    """Return what the user produced in this item: a title, tag, category, score or text."""
+    """Return the field that the user produced: a title, tag, category, score or text."""
     return item.fields[task_format(task).output_key]
 
 
 def item_input(task: str, item: ProfileItem) -> str | None:
-    """Return what the user produced it from, or None where the item has no such field (LaMP_7)."""
+    """Return the field it was produced from, or None if the task has none (LaMP_7)."""
     key = task_format(task).input_key
     return None if key is None else item.fields[key]

@@ -1,7 +1,7 @@
-"""Review files, `[{"id", "profile": [{"rating", "title", "text", "pid"}]}]`, as two LaMP tasks.
+"""Reads review files, `[{"id", "profile": [{"rating", "title", "text", "pid"}]}]`, as two LaMP tasks.
 
-The rating is asked for as in LaMP_3 and the title as in LaMP_5 (same wording, so that one model
-serves both). PGraphRAG publishes Amazon and other reviews in this shape.
+Predicting the rating is LaMP_3, predicting the title LaMP_5 (with the same templates, so that one model
+serves both). PGraphRAG publishes Amazon and other reviews in this format.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ TASKS = ("LaMP_3", "LaMP_5")
 def read_reviews(path: Path) -> Mapping[str, Sequence[Profile]]:
     """Return each user's reviews as profiles of LaMP_3 and of LaMP_5.
 
-    Items are numbered by their place, as the same product may be reviewed twice. Raises `UserError`
-    naming user and review for a missing field, a rating outside 1 to 5, or a user given twice.
+    Item ids are positions, because a product may be reviewed twice. Raises `UserError` with user and review
+    for a missing field, a rating outside 1 to 5, or a repeated user.
     """
     profiles: dict[str, list[Profile]] = {task: [] for task in TASKS}
     seen: set[str] = set()
@@ -33,7 +33,7 @@ def read_reviews(path: Path) -> Mapping[str, Sequence[Profile]]:
         if not user_id or not isinstance(user.get("profile"), list):
             raise UserError(f'{place}: expected an object with a text "id" and a list "profile"', hint=_HINT)
         if user_id in seen:
-            raise UserError(f'{place}: user "{user_id}" is given twice, expected every user once', hint=_HINT)
+            raise UserError(f'{place}: user "{user_id}" is repeated, expected one entry per user', hint=_HINT)
         seen.add(user_id)
         for task in TASKS:
             items = (

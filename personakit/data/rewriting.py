@@ -1,8 +1,8 @@
-"""The rewriting format: a user's rewrites, one a row (`user_id, original, revised`).
+"""The rewriting format: one rewrite per row (`user_id, original, revised`).
 
-Each row becomes a query, "rewrite `original`", with `revised` as its gold answer and the user's
-other rewrites as the profile. People are often given the same originals to rewrite, so a split by
-user alone would let a model see test texts: the split is by user *and* by original text.
+Each row becomes a query, "rewrite `original`", with `revised` as the gold answer and the user's other
+rewrites as the profile. Several users may rewrite the same original, so a split by user alone would leak test
+texts: the split is by user *and* by original text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLUMNS = ("user_id", "original", "revised")
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One text as it was, and as this user made it; `id` is unique in its file."""
+    """One text before and after a user's rewrite. `id` is unique in its file."""
 
     id: str
     user_id: str
@@ -34,9 +34,9 @@ class Rewrite:
 
 
 def read_rewrites(path: Path, *, columns: Mapping[str, str] | None = None) -> list[Rewrite]:
-    """Read the rewrites of a CSV, JSONL or Parquet file; `columns` says where they are called otherwise.
+    """Read the rewrites of a CSV, JSONL or Parquet file. `columns` maps fields to column names.
 
-    Raises `UserError` naming the line for a missing column or an empty value.
+    Raises `UserError` with the line for a missing column or an empty value.
     """
     unknown = set(columns or {}) - set(COLUMNS)
     if unknown:
@@ -45,43 +45,46 @@ def read_rewrites(path: Path, *, columns: Mapping[str, str] | None = None) -> li
             hint="write it as FIELD=COLUMN, for example revised=after",
         )
     rewrites: list[Rewrite] = []
-    found: dict[str, str] = {}
+    columns_by_field: dict[str, str] = {}
     for number, row in enumerate(read_rows(path), start=1):
-        if not found:
+        if not columns_by_field:
             names = list(row.values)
-            found = {each: find_column(each, (columns or {}).get(each), names, row.place) for each in COLUMNS}
-        values = {each: row.text(found[each]) for each in COLUMNS}
-        for each, value in values.items():
+            columns_by_field = {
+                field_name: find_column(field_name, (columns or {}).get(field_name), names, row.place)
+                for field_name in COLUMNS
+            }
+        values = {field_name: row.text(columns_by_field[field_name]) for field_name in COLUMNS}
+        for field_name, value in values.items():
             if not value.strip():
                 raise UserError(
-                    f'{row.place}: "{found[each]}" is empty, expected a text',
+                    f'{row.place}: "{columns_by_field[field_name]}" is empty, expected a text',
                     hint="fill it in, or remove the row",
                 )
         rewrites.append(Rewrite(str(number), **values))
     if not rewrites:
-        raise UserError(f"{path} has no rows, expected one for each rewrite", hint="add rows to it")
+        raise UserError(f"{path} has no rows, expected one per rewrite", hint="add rows")
     return rewrites
 
 
 def split_rewrites(rewrites: list[Rewrite], seed: int) -> SplitExamples:
-    """Split by user, then drop what would leak: the same seed gives the same split.
+    """Split by user, then drop texts that would leak. The result depends only on rows and seed.
 
-    A row of train whose original stands in dev or test, and a row of dev whose original stands in
-    test, is dropped and counted. A query's profile leaves out the user's rewrites of the same original.
-    Near-duplicates count as the same.
+    A train row whose original occurs in dev or test, and a dev row whose original occurs in test, is dropped
+    and counted. A query's profile excludes the user's rewrites of the same original. Near duplicates count as
+    equal.
     """
     split_of = split_users((rewrite.user_id for rewrite in rewrites), seed)
     rows: dict[str, list[Rewrite]] = {split: [] for split in SPLITS}
     for rewrite in rewrites:
         rows[split_of[rewrite.user_id]].append(rewrite)
     dropped: Counter[str] = Counter()
-    later: list[str] = []
+    later_originals: list[str] = []
     for split in reversed(SPLITS):
-        taken = NearDuplicates(later)
-        kept = [row for row in rows[split] if not taken.of(row.original)]
+        in_later_splits = NearDuplicates(later_originals)
+        kept = [row for row in rows[split] if not in_later_splits.of(row.original)]
         dropped[f"{split} rows whose original is in a later split"] += len(rows[split]) - len(kept)
         rows[split] = kept
-        later += [row.original for row in kept]
+        later_originals += [row.original for row in kept]
     splits = {split: _examples(kept) for split, kept in rows.items()}
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
 

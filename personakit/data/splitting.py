@@ -14,16 +14,16 @@ DEV_SHARE = TEST_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class SplitExamples:
-    """The examples of each split, and how many rows, items or users were dropped, by reason."""
+    """The examples of each split, and counts of dropped rows, items or users by reason."""
 
     splits: Mapping[str, Sequence[Example]]
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def split_users(user_ids: Iterable[str], seed: int | str) -> dict[str, str]:
-    """Return the split of each user: 15 % test, 15 % dev, the rest train; the same for equal ids and seed.
+    """Return each user's split: 15 % test, 15 % dev, the rest train. It depends only on ids and seed.
 
-    From three users on every split has at least one.
+    With three users or more, no split is empty.
     """
     users: Sequence[str] = sorted(set(user_ids))
     order = random.Random(f"split {seed}").sample(users, len(users))

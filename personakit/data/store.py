@@ -1,8 +1,7 @@
-"""A split as a memory-mapped sequence of examples: converted once, then opened by content.
+"""A split as a memory-mapped sequence of examples, converted once and cached by content.
 
-`open_store` streams LaMP's files into Arrow under `files.cache_folder()/data/<digest>`, where the
-digest covers the bytes of the files and `READER_VERSION`: changed input is read again, equal input
-never. Nothing is loaded whole, neither then nor later.
+`open_store` converts LaMP files to Arrow in `files.cache_folder()/data/<digest>` as a stream. The digest
+covers the files' bytes and `READER_VERSION`, so changed input is converted again and equal input never.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from personakit.data.lamp_formats import profile_item, search_text, task_format
 from personakit.data.sidecar import Sidecar
 from personakit.data.user_groups import item_digests
 from personakit.errors import UserError
-from personakit.files import cache_folder, whole_folder
+from personakit.files import atomic_folder, cache_folder
 from personakit.records import Example, Profile, Query
 
 if TYPE_CHECKING:
@@ -33,11 +32,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 class ExampleStore(Sequence[Example]):
-    """The examples of one task and split, read from disk as they are asked for.
+    """The examples of one task and split, read from disk on access. A slice is a store, too.
 
-    `fingerprint` changes with the content and with the selection; `user_ids` and `query_ids` run
-    parallel to the examples and cost no access to the profiles. Iterating in order holds one batch
-    in memory; indexing reads through a memory map.
+    `fingerprint` depends on content and selection. `user_ids` and `query_ids` have one entry per example and
+    do not read the profiles. Iteration in order holds one batch in memory; indexing uses a memory map.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class ExampleStore(Sequence[Example]):
         self.task: str = about["task"]
         self.split = split
         self.dated: bool = about["dated"]
-        self.made_user_ids: bool = about["made_user_ids"]
+        self.has_derived_user_ids: bool = about["made_user_ids"]
         self.sidecar = sidecar
         self._folder = folder
         self._indices = indices
@@ -69,43 +67,43 @@ class ExampleStore(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | ExampleStore:
         if isinstance(index, slice):
             return self.subset(range(*index.indices(len(self))))
-        place = range(len(self))[index]  # raises IndexError and resolves negative indices
-        row = place if self._indices is None else self._indices[place]
-        number = bisect_right(self._starts, row) - 1
+        index = range(len(self))[index]  # raises IndexError and resolves negative indices
+        row = index if self._indices is None else self._indices[index]
+        batch_number = bisect_right(self._starts, row) - 1
         if self._batches is None:
             self._batches = _open_batches(self._folder / PROFILES, mapped=True)
-        return self._example(self._batches.get_batch(number), row, row - self._starts[number])
+        return self._example(self._batches.get_batch(batch_number), row, row - self._starts[batch_number])
 
     def __iter__(self) -> Iterator[Example]:
         if self._indices is not None:
-            for place in range(len(self)):
-                yield self[place]
+            for index in range(len(self)):
+                yield self[index]
             return
         batches = _open_batches(self._folder / PROFILES, mapped=False)
-        for number, start in enumerate(self._starts[:-1]):
-            batch = batches.get_batch(number)
-            for within in range(batch.num_rows):
-                yield self._example(batch, start + within, within)
+        for batch_number, start in enumerate(self._starts[:-1]):
+            batch = batches.get_batch(batch_number)
+            for offset_in_batch in range(batch.num_rows):
+                yield self._example(batch, start + offset_in_batch, offset_in_batch)
 
-    def subset(self, which: int | Sequence[int]) -> ExampleStore:
+    def subset(self, selection: int | Sequence[int]) -> ExampleStore:
         """Return the first `which` examples, or those at the given indices, as a store."""
-        places = range(min(which, len(self))) if isinstance(which, int) else which
-        rows = [self._row(place) for place in places]
+        indices = range(min(selection, len(self))) if isinstance(selection, int) else selection
+        rows = [self._row(index) for index in indices]
         return ExampleStore(self._folder, self.split, self.sidecar, rows)
 
     @property
     def query_ids(self) -> list[str]:
-        """The id of each example's query, in order."""
+        """The query id of each example, in order."""
         return self._column("id")
 
     @property
     def user_ids(self) -> list[str]:
-        """The id of each example's user, in order; a user appears once for every query."""
+        """The user id of each example, in order."""
         return self._column("user_id")
 
     @property
     def golds(self) -> list[str | None]:
-        """The gold answer of each example, None where the data has none."""
+        """The gold answer of each example, or None if the data has none."""
         return self._column("gold")
 
     @property
@@ -115,57 +113,57 @@ class ExampleStore(Sequence[Example]):
 
     @property
     def inputs(self) -> list[str]:
-        """The text of each example's query, in order, without a look at the profiles."""
+        """The query text of each example, in order, without reading the profiles."""
         batches = _open_batches(self._folder / PROFILES, mapped=False)
         texts: list[str] = []
-        for number in range(len(self._starts) - 1):
-            texts += batches.get_batch(number).column("input").to_pylist()
+        for batch_number in range(len(self._starts) - 1):
+            texts += batches.get_batch(batch_number).column("input").to_pylist()
         return texts if self._indices is None else [texts[row] for row in self._indices]
 
     def item_digests(self) -> tuple[np.ndarray[Any, Any], list[int]]:
-        """Return a digest of each profile item (uint64, end to end) and the items of each profile.
+        """Return a hash of each profile item (uint64, concatenated) and the number of items per profile.
 
-        Equal items have equal digests (`user_groups.item_digests`), in other stores of the task too.
+        Equal items have equal hashes (`user_groups.item_digests`), also across stores of the task.
         """
         import numpy as np
 
         keys = task_format(self.task).item_keys
         batches = _open_batches(self._folder / PROFILES, mapped=False)
         digests = []
-        for number in range(len(self._starts) - 1):
-            profiles = batches.get_batch(number).column("profile")
+        for batch_number in range(len(self._starts) - 1):
+            profiles = batches.get_batch(batch_number).column("profile")
             items = profiles.flatten()
             digests.append(item_digests([items.field(key) for key in keys]))
-        whole = np.concatenate(digests) if digests else np.zeros(0, dtype=np.uint64)
+        all_digests = np.concatenate(digests) if digests else np.zeros(0, dtype=np.uint64)
         sizes: list[int] = self._rows["items"]
         if self._indices is None:
-            return whole, list(sizes)
+            return all_digests, list(sizes)
         starts = [0, *accumulate(sizes)]
-        parts = [whole[starts[row] : starts[row + 1]] for row in self._indices]
-        return np.concatenate([whole[:0], *parts]), [sizes[row] for row in self._indices]
+        parts = [all_digests[starts[row] : starts[row + 1]] for row in self._indices]
+        return np.concatenate([all_digests[:0], *parts]), [sizes[row] for row in self._indices]
 
     def traits(self, query_id: str) -> Mapping[str, Any] | None:
-        """Return what the sidecar file tells of a query, None where there is none."""
+        """Return the sidecar's entry for a query, or None."""
         return None if self.sidecar is None else self.sidecar.get(query_id)
 
-    def _row(self, place: int) -> int:
-        place = range(len(self))[place]
-        return place if self._indices is None else self._indices[place]
+    def _row(self, index: int) -> int:
+        index = range(len(self))[index]
+        return index if self._indices is None else self._indices[index]
 
     def _column(self, name: str) -> list[Any]:
         column: list[Any] = self._rows[name]
         return list(column) if self._indices is None else [column[row] for row in self._indices]
 
-    def _example(self, batch: Any, row: int, within: int) -> Example:
+    def _example(self, batch: Any, row: int, offset_in_batch: int) -> Example:
         profiles = batch.column("profile")
         offsets = profiles.offsets
-        start = offsets[within].as_py()
-        items = profiles.values.slice(start, offsets[within + 1].as_py() - start)
+        start = offsets[offset_in_batch].as_py()
+        items = profiles.values.slice(start, offsets[offset_in_batch + 1].as_py() - start)
         keys = task_format(self.task).item_keys
         columns = [items.field(key).to_pylist() for key in keys]
         fields = [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
         ids, dates = items.field("id").to_pylist(), items.field("date").to_pylist()
-        text = batch.column("input")[within].as_py()
+        text = batch.column("input")[offset_in_batch].as_py()
         user_id = self._rows["user_id"][row]
         return Example(
             Query(
@@ -179,36 +177,34 @@ class ExampleStore(Sequence[Example]):
             Profile(
                 user_id,
                 tuple(
-                    profile_item(self.task, id, each, date)
-                    for id, each, date in zip(ids, fields, dates, strict=True)
+                    profile_item(self.task, id, item_fields, date)
+                    for id, item_fields, date in zip(ids, fields, dates, strict=True)
                 ),
             ),
         )
 
 
 def open_store(folder: Path, split: str, *, task: str | None = None) -> ExampleStore:
-    """Open `{split}_questions.json` in `folder`, converting it the first time.
+    """Open `{split}_questions.json` in `folder`, converting it on first use.
 
-    Joined are `{split}_outputs.json` and `{split}_traits.json` where they are present. Raises
-    `UserError` where anything in them is not LaMP's; the cache then holds nothing of them.
+    `{split}_outputs.json` and `{split}_traits.json` are joined if present. Raises `UserError` if a file is
+    invalid; nothing is cached then.
     """
     questions, outputs = questions_path(folder, split), outputs_path(folder, split)
-    sidecar = Sidecar.beside(folder, split)
+    sidecar = Sidecar.find(folder, split)
     digest = _content_digest(questions, outputs, None if sidecar is None else sidecar.path)
     converted = cache_folder() / "data" / digest
     if not converted.is_dir():
-        with whole_folder(converted) as temporary:
+        with atomic_folder(converted) as temporary:
             convert(questions, outputs if outputs.exists() else None, sidecar, temporary, task=task)
     store = ExampleStore(converted, split, sidecar)
     if task is not None and task_format(task).task not in (store.task, task_format(store.task).file_task):
-        raise UserError(
-            f"{questions} is of {store.task}, expected {task}", hint="name the task the file holds"
-        )
+        raise UserError(f"{questions} holds {store.task}, expected {task}", hint="give the task of the file")
     return store
 
 
 def _content_digest(questions: Path, outputs: Path, sidecar: Path | None) -> str:
-    import xxhash  # comes with `datasets`; many times faster than SHA, and nobody forges a cache key
+    import xxhash  # a dependency of `datasets`; much faster than SHA, and a cache key needs no security
 
     digest = xxhash.xxh3_128(READER_VERSION.encode())
     for path in (questions, outputs, sidecar):
@@ -228,7 +224,7 @@ def _content_digest(questions: Path, outputs: Path, sidecar: Path | None) -> str
 def _open_batches(path: Path, *, mapped: bool) -> Any:
     import pyarrow as pa
 
-    # Pages of a memory map count as resident once touched: a pass over everything reads plainly.
+    # Touched pages of a memory map count as resident memory, so a full pass uses plain reads.
     return pa.ipc.open_file(pa.memory_map(str(path)) if mapped else pa.OSFile(str(path)))
 
 

@@ -1,4 +1,4 @@
-"""Rows of a CSV, JSONL or Parquet file, each with its place for error messages."""
+"""Reads the rows of a CSV, JSONL or Parquet file, with their place for error messages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One record; `place` reads `FILE, line 3` (or `row 3` in a Parquet file, which has no lines)."""
+class TableRow:
+    """One record. `place` is `FILE, line 3` (or `FILE, row 3` for a Parquet file)."""
 
     place: str
     values: Mapping[str, Any]
 
     def text(self, column: str) -> str:
-        """Return a column as text, numbers written out; `UserError` where it is missing or no text."""
+        """Return a column as text; numbers are formatted. Raises `UserError` if it is missing or not text."""
         value = self.values.get(column)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return str(int(value)) if float(value).is_integer() else str(value)
@@ -37,10 +37,10 @@ class Row:
         return value
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of `path` in order, by its suffix: .csv (with a header), .jsonl, .parquet.
+def read_rows(path: Path) -> Iterator[TableRow]:
+    """Yield the rows of `path` in order. Its suffix gives the format: .csv (with a header), .jsonl, .parquet.
 
-    Raises `UserError` naming file and line for anything that cannot be read.
+    Raises `UserError` with file and line for invalid content.
     """
     suffix = path.suffix.casefold()
     if path.is_dir():
@@ -55,34 +55,34 @@ def read_rows(path: Path) -> Iterator[Row]:
         else:
             raise UserError(
                 f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}',
-                hint="rename the file after what it is, or convert it",
+                hint="rename the file to its actual type, or convert it",
             )
     except OSError as error:
         raise unreadable(path, error) from error
 
 
 def find_column(name: str, given: str | None, columns: Sequence[str], place: str) -> str:
-    """Return the column that holds `name`: the one the caller gave, else the one so called in any case.
+    """Return the column for field `name`: the given one, else the column of that name in any case.
 
-    Raises `UserError` where there is none, naming the columns there are.
+    Raises `UserError` if there is none; the message lists the columns.
     """
     if given is not None:
         if given in columns:
             return given
         raise UserError(
             f'{place} has no column "{given}" (given for {name}), it has {", ".join(columns)}',
-            hint="name one of these columns",
+            hint="choose one of these columns",
         )
     for column in columns:
         if column.casefold() == name.casefold():
             return column
     raise UserError(
         f'{place} has no column "{name}", it has {", ".join(columns)}',
-        hint=f"say which column holds it, for example {name}={columns[0] if columns else 'COLUMN'}",
+        hint=f"give the column, for example {name}={columns[0] if columns else 'COLUMN'}",
     )
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[TableRow]:
     csv.field_size_limit(sys.maxsize)
     with path.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle, strict=True)
@@ -99,9 +99,9 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                     found = "more" if None in values else "fewer"
                     raise UserError(
                         f"{place}: {found} values than the header's {len(reader.fieldnames)} columns",
-                        hint='put values that hold commas or line ends in "quotes"',
+                        hint='quote values that contain commas or line breaks: "a, b"',
                     )
-                yield Row(place, values)
+                yield TableRow(place, values)
                 line = reader.line_num + 1
         except csv.Error as error:
             raise UserError(
@@ -111,7 +111,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise _not_utf8(path, line, error) from error
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path) -> Iterator[TableRow]:
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
@@ -125,17 +125,17 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                     raise _not_utf8(path, number, encoding) from error
                 raise UserError(
                     f"{path}, line {number}, column {error.colno}: not valid JSON ({error.msg})",
-                    hint="JSONL has one whole JSON object on every line",
+                    hint="JSONL has one complete JSON object per line",
                 ) from error
             if not isinstance(values, dict):
                 raise UserError(
                     f"{path}, line {number} holds {values!r:.60}, expected a JSON object",
-                    hint="JSONL has one whole JSON object on every line",
+                    hint="JSONL has one complete JSON object per line",
                 )
-            yield Row(f"{path}, line {number}", values)
+            yield TableRow(f"{path}, line {number}", values)
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[TableRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -145,9 +145,11 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         for batch in file.iter_batches():
             for values in batch.to_pylist():
                 number += 1
-                yield Row(f"{path}, row {number}", values)
+                yield TableRow(f"{path}, row {number}", values)
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a Parquet file: {error}", hint="write or fetch it again") from error
+        raise UserError(
+            f"{path} is not a Parquet file: {error}", hint="write or download it again"
+        ) from error
 
 
 def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> UserError:

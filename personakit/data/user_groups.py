@@ -1,9 +1,9 @@
-"""Makes users for LaMP's user-based split, whose files carry no user id.
+"""Derives users for LaMP's user-based split, whose files carry no user ids.
 
-Two queries of one user repeat nearly the same profile, so queries are joined when they share at
-least half of the smaller profile's distinct items. Half and not one: different users may well hold
-an equal item (a popular movie with a popular tag, a paper of two authors), and joining on one would
-chain nearly all users of LaMP-1 and LaMP-2 into a single one.
+Two queries of one user have nearly the same profile, so queries are joined if they share at least half of the
+smaller profile's distinct items. One shared item is not enough: different users may have an equal item (a
+popular movie with a popular tag, a paper with two authors), which would chain nearly all users of LaMP-1 and
+LaMP-2 together.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _ROWS_AT_ONCE = 512
 
 
 class UserGroups:
-    """Collects profiles as item digests, then tells which belong together."""
+    """Collects profiles as item hashes and groups those of the same user."""
 
     def __init__(self) -> None:
         self._digests: list[np.ndarray[Any, Any]] = []
         self._sizes: list[int] = []
 
     def add(self, digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> None:
-        """Add the next profiles: their items' digests (uint64, end to end) and how many each has."""
+        """Add profiles: the hashes of their items (uint64, concatenated) and the number of items of each."""
         self._digests.append(digests)
         self._sizes += sizes
 
-    def leaders(self) -> list[int]:
+    def first_queries(self) -> list[int]:
         """Return for each query the index of the first query of the same user.
 
         A query with an empty profile is its own user.
@@ -45,69 +45,69 @@ class UserGroups:
         if not any(self._sizes):
             return list(range(queries))
         digests = np.concatenate(self._digests)
-        order = np.argsort(digests, kind="stable")  # equal items stay in the order of their queries
+        order = np.argsort(digests, kind="stable")  # equal items stay in query order
         rows = np.repeat(np.arange(queries, dtype=np.int32), self._sizes)[order]
         digests = digests[order]
         new_item = np.r_[True, digests[1:] != digests[:-1]]
-        distinct = new_item | np.r_[True, rows[1:] != rows[:-1]]  # an item twice in a profile counts once
+        distinct = new_item | np.r_[True, rows[1:] != rows[:-1]]  # count repeated items of a profile once
         items = np.cumsum(new_item, dtype=np.int32)[distinct] - 1
         rows = rows[distinct]
         sizes = np.bincount(rows, minlength=queries)
         shared = np.bincount(items)[items] > 1
         items, rows = items[shared], rows[shared]
         shape = (int(items.max(initial=0)) + 1, queries)
-        holders = coo_array((np.ones(len(items), dtype=np.int32), (items, rows)), shape=shape).tocsr()
-        holds = holders.T.tocsr()
+        item_queries = coo_array((np.ones(len(items), dtype=np.int32), (items, rows)), shape=shape).tocsr()
+        query_items = item_queries.T.tocsr()
         pairs = []
         for start in range(0, queries, _ROWS_AT_ONCE):
-            common = (holds[start : start + _ROWS_AT_ONCE] @ holders).tocoo()
+            common = (query_items[start : start + _ROWS_AT_ONCE] @ item_queries).tocoo()
             left, right = common.row + start, common.col
-            joined = common.data >= MIN_SHARED * np.minimum(sizes[left], sizes[right])
-            pairs.append(np.stack([left[joined], right[joined]]))
+            same_user = common.data >= MIN_SHARED * np.minimum(sizes[left], sizes[right])
+            pairs.append(np.stack([left[same_user], right[same_user]]))
         left, right = np.concatenate(pairs, axis=1)
         edges = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(queries, queries))
         _, labels = connected_components(edges, directed=False)
         _, first = np.unique(labels, return_index=True)
-        leaders: list[int] = first[labels].tolist()
-        return leaders
+        first_queries: list[int] = first[labels].tolist()
+        return first_queries
 
 
-def with_a_shared_profile(
-    one: tuple[np.ndarray[Any, Any], Sequence[int]], other: tuple[np.ndarray[Any, Any], Sequence[int]]
+def profiles_of_shared_users(
+    profiles: tuple[np.ndarray[Any, Any], Sequence[int]], others: tuple[np.ndarray[Any, Any], Sequence[int]]
 ) -> list[int]:
-    """Return the profiles of `one` whose user is among those of `other`, by the rule for queries above.
+    """Return the indices of those profiles of `one` whose user also occurs in `other`, by the rule above.
 
-    Both are items' digests, end to end, and how many each profile has.
+    Each argument holds item hashes (uint64, concatenated) and the number of items per profile.
     """
     import numpy as np
     from scipy.sparse import coo_array
 
-    common = np.intersect1d(one[0], other[0])
+    common = np.intersect1d(profiles[0], others[0])
     if not len(common):
         return []
 
-    def holders(digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> Any:
+    def incidence(digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> Any:
         rows = np.repeat(np.arange(len(sizes)), sizes)
-        place = np.minimum(np.searchsorted(common, digests), len(common) - 1)
-        shared = common[place] == digests
+        index = np.minimum(np.searchsorted(common, digests), len(common) - 1)
+        shared = common[index] == digests
         shape = (len(sizes), len(common))
-        matrix = coo_array((np.ones(shared.sum()), (rows[shared], place[shared])), shape=shape).tocsr()
-        matrix.data[:] = 1  # an item twice in a profile counts once
+        matrix = coo_array((np.ones(shared.sum()), (rows[shared], index[shared])), shape=shape).tocsr()
+        matrix.data[:] = 1  # count repeated items of a profile once
         return matrix
 
-    mine, theirs = holders(*one), holders(*other)
-    sizes, their_sizes = (_distinct(*side) for side in (one, other))
+    holdings, other_holdings = incidence(*profiles), incidence(*others)
+    sizes, other_sizes = (_distinct(*pair) for pair in (profiles, others))
     found: list[int] = []
     for start in range(0, len(sizes), _ROWS_AT_ONCE):
-        both = (mine[start : start + _ROWS_AT_ONCE] @ theirs.T).tocoo()
-        row = both.row + start
-        joined = both.data >= MIN_SHARED * np.minimum(sizes[row], their_sizes[both.col])
-        found += np.unique(row[joined]).tolist()
+        shared_counts = (holdings[start : start + _ROWS_AT_ONCE] @ other_holdings.T).tocoo()
+        row = shared_counts.row + start
+        same_user = shared_counts.data >= MIN_SHARED * np.minimum(sizes[row], other_sizes[shared_counts.col])
+        found += np.unique(row[same_user]).tolist()
     return found
 
 
 def _distinct(digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> np.ndarray[Any, Any]:
-    """The number of distinct items of each profile."""
+    """Return the number of distinct items of each profile."""
     import numpy as np
 
     rows = np.repeat(np.arange(len(sizes)), sizes)
@@ -118,11 +118,11 @@ def _distinct(digests: np.ndarray[Any, Any], sizes: Sequence[int]) -> np.ndarray
 
 
 def item_digests(fields: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Return a 64-bit digest of each item from its fields, given as Arrow string arrays without nulls.
+    """Return a 64-bit hash of each item from its fields, given as Arrow string arrays without nulls.
 
-    Of each field it covers the length and five evenly spaced windows of eight bytes (all of a short
-    text): enough to tell a user's items apart at a fraction of the cost of hashing everything. Two
-    items taken for one by mistake would still have to be half of a profile to join two users.
+    For each field it covers the length and five evenly spaced windows of eight bytes (all of a short text).
+    That is enough to distinguish a user's items and much faster than hashing everything. A few collisions do
+    no harm: two users are joined only if half of a profile collides.
     """
     import numpy as np
 
@@ -137,17 +137,17 @@ def item_digests(fields: Sequence[Any]) -> np.ndarray[Any, Any]:
         if data is not None:
             padded[:-8] = np.frombuffer(data, dtype=np.uint8)
         words = np.ndarray((len(padded) - 7,), dtype="<u8", buffer=padded.data, strides=(1,))
-        unused = (8 * (8 - np.minimum(lengths, 8))).astype(np.uint64)
-        room = np.maximum(lengths - 8, 0)
-        digest = _mixed(digest, lengths.astype(np.uint64))
+        unused_bits = (8 * (8 - np.minimum(lengths, 8))).astype(np.uint64)
+        last_start = np.maximum(lengths - 8, 0)
+        digest = _mix(digest, lengths.astype(np.uint64))
         for window in range(_WINDOWS):
-            word = words[starts + room * window // (_WINDOWS - 1)]
-            # a shift by 64 is undefined: an empty text is told by its length
-            digest = _mixed(digest, np.where(lengths > 0, word << (unused & np.uint64(63)), np.uint64(0)))
+            word = words[starts + last_start * window // (_WINDOWS - 1)]
+            # A shift by 64 bits is undefined; an empty text is covered by its length.
+            digest = _mix(digest, np.where(lengths > 0, word << (unused_bits & np.uint64(63)), np.uint64(0)))
     return digest
 
 
-def _mixed(digest: np.ndarray[Any, Any], word: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _mix(digest: np.ndarray[Any, Any], word: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import numpy as np
 
     first, second = map(np.uint64, _MULTIPLIERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from personakit.errors import GoneError, RunError
+from personakit.errors import RunError, ServerUnavailableError
 
 T = TypeVar("T")
 
@@ -44,6 +44,6 @@ class Bisection:
                 self(answer, failed, slice(middle, queries.stop), results)
                 return
             self._failures += 1
-            if isinstance(error, GoneError) or self._failures >= MAX_CONSECUTIVE_FAILURES:
+            if isinstance(error, ServerUnavailableError) or self._failures >= MAX_CONSECUTIVE_FAILURES:
                 raise
             results.append(failed(queries.start, error))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from personakit.contracts import LanguageModel
 from personakit.evaluation.bisection import Bisection
 from personakit.evaluation.samples import Sample
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 
 #: Enough for "A", "B", "tie" and a few words around it.
 VERDICT_TOKENS = 16
@@ -64,7 +64,7 @@ def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
     verdicts: list[float | None] = [0.5] * len(matches)
     for number, place in enumerate(open_places):
         both = [replies[2 * number + turn][0] for turn in (0, 1)]
-        first, second = (None if refused_by(reply) else read_verdict(reply) for reply in both)
+        first, second = (None if refusal_reason(reply) else read_verdict(reply) for reply in both)
         verdicts[place] = None if first is None or second is None else (first + 1 - second) / 2
     return verdicts
 

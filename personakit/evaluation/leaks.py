@@ -11,7 +11,7 @@ number, and citing oneself is what the task is about. In LaMP's time-based split
 design (their later records are asked about), so nobody is counted there.
 
 A held-out pair is a query with two answers, its user's signals are the history. Of an instruction there is no
-history: prompts that would give its answer away are kept out of its pool (`data.instructions.kept_out`).
+history: prompts that would give its answer away are excluded (`data.instructions.leaking_prompts`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from personakit.data.lamp_formats import task_format
 from personakit.data.near_duplicates import NearDuplicateOf
-from personakit.data.user_groups import with_a_shared_profile
+from personakit.data.user_groups import profiles_of_shared_users
 from personakit.records import Example, ProfileItem
 from personakit.training.training_digests import seen_digest, store_digests
 
@@ -127,8 +127,8 @@ def _store_asked(store: ExampleStore) -> Iterator[QueryDigest]:
 
 def _users_in_training(store: ExampleStore, training: ExampleStore) -> Iterator[Leak]:
     """Yield a leak for each query whose user is in the training split too."""
-    if store.made_user_ids or training.made_user_ids:
-        places = with_a_shared_profile(store.item_digests(), training.item_digests())
+    if store.has_derived_user_ids or training.has_derived_user_ids:
+        places = profiles_of_shared_users(store.item_digests(), training.item_digests())
         shared = {store.user_ids[place] for place in places}
     elif store.dated:
         return
@@ -190,8 +190,8 @@ def _in_profile(example: Example, task: str, answers: Iterable[str], keys_of: Ke
     telling = [gold for gold in map(NearDuplicateOf, answers) if gold.words >= MIN_WORDS]
     answer = asked = ""
     for item in example.profile.items:
-        asked_key, answer_keys = keys_of(item)
-        if not answer and any(_holds(item.fields, answer_keys, gold) for gold in telling):
+        asked_key, cache_keys = keys_of(item)
+        if not answer and any(_holds(item.fields, cache_keys, gold) for gold in telling):
             answer = item.id
         if not asked and text.words and asked_key is not None and text.matches(item.fields[asked_key]):
             asked = item.id

@@ -17,7 +17,7 @@ import orjson
 
 from personakit.errors import RunError, UserError
 from personakit.evaluation.candidates import Candidate
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import Answer, Context, Example, Profile
 
 #: Characters kept of each profile item: enough to read, not the whole history again in every line.
@@ -198,7 +198,7 @@ def put_batches(path: Path, made: Mapping[int, Sequence[Sample]], sizes: Iterabl
 
     `sizes` are the samples of each batch, in order; a batch has as many after as before.
     """
-    with whole_file(path) as temporary, path.open("rb") as log, temporary.open("wb") as new:
+    with atomic_file(path) as temporary, path.open("rb") as log, temporary.open("wb") as new:
         for place, size in enumerate(sizes):
             lines = [log.readline() for _ in range(size)]
             new.write(_lines(made[place]) if place in made else b"".join(lines))

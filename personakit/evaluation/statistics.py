@@ -82,6 +82,7 @@ class Statistics:
         self.bootstrap = Bootstrap(measurements.users, resamples=resamples, seed=seed)
         self._measured = cache(measurements.measured)
         self._estimate = cache(self._estimate_uncached)
+        self._figure_difference = cache(self._figure_difference_uncached)
 
     def estimate(self, method: str, task: str, metric: str) -> Estimate:
         """Return a method's metric on a task, averaged over its seeds."""
@@ -203,7 +204,7 @@ class Statistics:
         figure = self.measurements.tasks[task].figure
         return combine(figure, [estimate])
 
-    def _figure_difference(self, method: str, against: str, task: str) -> Estimate:
+    def _figure_difference_uncached(self, method: str, against: str, task: str) -> Estimate:
         one, other = self._paired(method, against, task, self.measurements.tasks[task].primary)
         return self._figure(task, one) - self._figure(task, other)
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from personakit.evaluation.samples import read_samples
-from personakit.files import whole_file
+from personakit.files import atomic_file
 
 USERS_FILE = "users.csv"
 #: Users named in a results document, of each comparison.
@@ -92,7 +92,7 @@ def write_users(path: Path, gains: Sequence[UserGain]) -> None:
     """Write all users of all pairs as CSV, whole or not at all."""
     import csv
 
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(("method", "against", "user", "queries", "gain"))
         for one in gains:

@@ -4,49 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from personakit.config import TrainRPO
-from personakit.contracts import Personalizer
+from personakit.contracts import ContextProvider, Personalizer
 from personakit.errors import UserError
-from personakit.methods.open_models import open_base
-from personakit.methods.providers import open_provider
-from personakit.methods.runs import FinishedRun
-from personakit.plugins import METHODS as PLUGIN_METHODS
-from personakit.plugins import load_plugin
+from personakit.method import FinishedRun
+from personakit.methods.runs import offer_runs
+from personakit.methods.table import METHODS
+from personakit.models.loading import open_base
+from personakit.plugins import BASELINES as PLUGINS
+from personakit.plugins import load_plugin, plugin_names
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What baselines are made of: the settings they share with the run, golds to count, and oracle texts.
+    """What baselines are made of: the settings that they share with the run, and the data.
 
-    `train_golds` maps a task to its training golds, `oracle` a query's id to the answer of one who knows
-    the user's traits (empty where the data has no such thing).
+    `train_golds` maps a task to its training golds, `oracle` a query's id to the answer that the user's
+    hidden traits give (empty where the data does not know them). `tasks` are those of the evaluation.
     """
 
     settings: TrainRPO
     base: str
     train_golds: Mapping[str, Iterable[str]]
     oracle: Mapping[str, str]
+    tasks: tuple[str, ...] = ()
 
 
 def settings_of_baselines(run: FinishedRun) -> TrainRPO:
     """Return the settings that baselines share with a run: its base, how many items, the prompt's length."""
-    if run.method == "rpo":
-        settings: TrainRPO = run.settings
-        return settings
-    baselines = TrainRPO(base=run.settings.model)
-    if run.method == "pillow":
-        baselines.retrieval.k = run.settings.matcher.m
-        baselines.controls.context_tokens = run.settings.prompt_tokens
-    return baselines
+    return METHODS[run.method].baseline_settings(run.settings)
+
+
+def open_provider(settings: TrainRPO) -> ContextProvider:
+    """Open the retriever that the settings name, or the run that stands in its place."""
+    from personakit.retrieval import open_retriever
+
+    offer_runs()
+    return open_retriever(settings.retrieval.name, settings.retrieval.k)
 
 
 def open_baseline(name: str, around: Surroundings) -> Personalizer:
     """Open a baseline by its name, ours or an installed package's; raises `UserError` for another."""
     if name in BASELINES:
-        return BASELINES[name](around)
-    open_own: Callable[[Surroundings], Personalizer] | None = load_plugin(PLUGIN_METHODS, name)
+        return BASELINES[name].open(around)
+    open_own: Callable[[Surroundings], Personalizer] | None = load_plugin(PLUGINS, name)
     if open_own is None:
         raise UserError(f'unknown baseline "{name}"', hint=f"there is {', '.join(BASELINES)}")
     return open_own(around)
@@ -113,15 +117,61 @@ def _decoding(settings: TrainRPO) -> Any:
     return DecodingOptions(settings.decoding.max_new_tokens)
 
 
-BASELINES: dict[str, Callable[[Surroundings], Personalizer]] = {
-    "generic": _generic,
-    "copy": _copy,
-    "majority": _majority,
-    "profile": _profile,
-    "context": _context,
-    "memory": _memory,
-    "oracle": _oracle,
+def _classes(around: Surroundings) -> str | None:
+    from personakit.tasks import get_task
+
+    if not any(get_task(task).labels for task in around.tasks):
+        return "no task has classes"
+    return _counts(around)
+
+
+def _counts(around: Surroundings) -> str | None:
+    from personakit.tasks import get_task
+
+    labelled = [task for task in around.tasks if get_task(task).labels]
+    counted = all(around.train_golds.get(task) for task in labelled)
+    return None if counted else "the data has no training split to count answers in"
+
+
+def _traits(around: Surroundings) -> str | None:
+    return None if around.oracle else "the data does not know its users' traits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A row of `eval lamp` that needs no run of a method.
+
+    `why_not` says why it is impossible with some data, or None. `only_if_named` says why it is not among the
+    default rows (empty: without a note). `curves` are the curves that it is drawn in.
+    """
+
+    label: str
+    open: Callable[[Surroundings], Personalizer]
+    why_not: Callable[[Surroundings], str | None] = lambda around: None
+    only_if_named: str | None = None
+    curves: tuple[str, ...] = ()
+
+
+BASELINES: dict[str, Baseline] = {
+    "generic": Baseline(label="generic", open=_generic),
+    "copy": Baseline(label="copy the input", open=_copy),
+    "majority": Baseline(label="majority class", open=_majority, why_not=_classes),
+    "profile": Baseline(label="profile mode or mean", open=_profile, why_not=_counts, curves=("history",)),
+    "context": Baseline(label="context injection", open=_context, curves=("history", "k")),
+    "memory": Baseline(
+        label="memory (facts extracted once)",
+        open=_memory,
+        only_if_named="it takes several requests per user; name it with --baseline",
+    ),
+    "oracle": Baseline(label="oracle", open=_oracle, why_not=_traits),
 }
-"""Untrained rows by name: the base alone, the input back, the most frequent label, the user's mode or
-mean, the history in the base's prompt, facts drawn from it instead, and the answer of one who knows the
-user's traits."""
+"""Untrained rows by the names that `--baseline` takes, in the table's order; an oracle is its last row."""
+
+
+def baselines() -> dict[str, Baseline]:
+    """Return `BASELINES`, and those of installed packages, which are run where they are named."""
+    return BASELINES | {
+        name: Baseline(label=name, open=partial(open_baseline, name), only_if_named="")
+        for name in plugin_names(PLUGINS)
+        if name not in BASELINES
+    }

@@ -1,69 +1,41 @@
-"""What a run's folder says of itself, whatever its method."""
+"""Reads finished runs and opens them as Personalizers, whatever their method."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from personakit.config import SCHEMAS, load
+from personakit.config import load_saved
+from personakit.contracts import Personalizer
 from personakit.errors import UserError
+from personakit.method import FinishedRun, OpenOptions
+from personakit.methods.table import METHODS
+from personakit.popi.method import load_popi
 from personakit.training import run as runs
 
-#: Where a run keeps the control that was trained beside its method.
-TUNED_CONTEXT = Path("controls") / "context_injection"
-#: Rewriters that a run keeps beside its model, by name: the one that RL began with, and the controls of RL.
-REWRITERS = {
-    "sft": Path("sft"),
-    "sft-continued": Path("controls") / "sft_continued",
-    "no-curriculum": Path("controls") / "without_curriculum",
-}
-#: The folder that a method's training leaves last, where that is not its model.
-_LAST_MADE = {"pillow": "matcher"}
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """A run that can answer: its folder, method and seed, and the settings it was trained with."""
-
-    folder: Path
-    method: str
-    seed: int
-    settings: Any
-    """The method's own: `config.SCHEMAS`."""
-
-    @property
-    def tuned_context(self) -> Path | None:
-        """The fine-tuned context injection model's folder, None where none was trained."""
-        place = self.folder / TUNED_CONTEXT
-        return place if place.is_dir() else None
-
-    @property
-    def models(self) -> list[Path]:
-        """The folders of the models that the run made: POPI's two; none where PILLOW left its as it was."""
-        made = self.folder / "model"
-        if self.method == "popi":
-            return [made / "inference", made / "generator"]
-        return [made] if made.is_dir() else []
-
-    @property
-    def rewriters(self) -> dict[str, Path]:
-        """The rewriters beside the run's model by name (`REWRITERS`): those that were trained."""
-        places = {name: self.folder / place for name, place in REWRITERS.items()}
-        return {name: place for name, place in places.items() if place.is_dir()}
+if TYPE_CHECKING:
+    from personakit.contracts import ContextProvider
+    from personakit.popi.opening import LoadedPOPI
 
 
 def newest_run(method: str | None = None) -> Path:
     """Return the newest finished run under `runs/`; raises `UserError` where there is none."""
     folder = runs.newest_run(method=method)
     if folder is None:
-        raise UserError("there is no finished run in runs/", hint="personakit train rpo makes one")
+        raise UserError(
+            "there is no finished run in runs/",
+            hint=f"personakit train {method or next(iter(METHODS))} makes one",
+        )
     return folder
 
 
-def read_run(folder: Path) -> FinishedRun:
-    """Read a run's own account of itself; raises `UserError` where it is no run, or has no model yet."""
+def read_run(folder: Path, method: str | None = None) -> FinishedRun:
+    """Read a finished run's run.json and config.yaml.
+
+    Raises `UserError` where it is no run, has no model yet, or is of another method than `method`.
+    """
     document = folder / "run.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such run", hint="personakit runs lists those in runs/")
@@ -73,18 +45,58 @@ def read_run(folder: Path) -> FinishedRun:
         )
     try:
         facts = json.loads(document.read_text(encoding="utf-8"))
-        method, seed = facts["method"], facts["seed"]
+        name, seed = facts["method"], facts["seed"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{document}: not a run's account of itself ({error})", hint="train it again"
-        ) from error
-    if method not in SCHEMAS:
-        raise UserError(
-            f'{document}: "method" is "{method}"', hint=f"this version knows {', '.join(SCHEMAS)}"
-        )
-    if not (folder / _LAST_MADE.get(method, "model")).is_dir():
+        raise UserError(f"{document}: not the record of a run ({error})", hint="train it again") from error
+    if name not in METHODS:
+        raise UserError(f'{document}: "method" is "{name}"', hint=f"this version knows {', '.join(METHODS)}")
+    found = METHODS[name]
+    if not (folder / found.result).is_dir():
         raise UserError(
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
-            hint=f"personakit train {method} --output {folder} --resume goes on with it",
+            hint=f"personakit train {name} --output {folder} --resume continues it",
         )
-    return FinishedRun(folder, method, seed, load(SCHEMAS[method], folder / "config.yaml"))
+    run = FinishedRun(folder, name, seed, load_saved(found.settings, folder / "config.yaml"))
+    if method is not None:
+        METHODS[method].refuse(run)
+    return run
+
+
+def open_run(
+    run: str | Path | FinishedRun,
+    *,
+    base: str | None = None,
+    rewrite_without_history: bool = False,
+    rewriter: str | None = None,
+) -> Personalizer:
+    """Open a finished run as the Personalizer it trained; the options are those of `OpenOptions`.
+
+    Raises `UserError` where the folder is no finished run, or a part that an option needs was not trained.
+    """
+    run = run if isinstance(run, FinishedRun) else read_run(Path(run))
+    offer_runs()
+    return METHODS[run.method].open(run, OpenOptions(base, rewrite_without_history, rewriter))
+
+
+def open_popi(run: str | Path | FinishedRun) -> LoadedPOPI:
+    """Load a run of POPI, its base model and its adapters; the last one loaded is kept for the next call."""
+    return load_popi(run if isinstance(run, FinishedRun) else read_run(Path(run)))
+
+
+def offer_runs() -> None:
+    """Let a run stand wherever a retriever is named, as METHOD:RUN: what it trained chooses the context."""
+    from personakit.retrieval.open import register_provider
+
+    for name in METHODS:
+        register_provider(name, partial(_open_provider, name))
+
+
+def _open_provider(name: str, folder: str, k: int) -> ContextProvider:
+    open_ = METHODS[name].context_provider
+    if open_ is None:
+        able = [f"{other}:RUN" for other in METHODS if METHODS[other].context_provider is not None]
+        raise UserError(
+            f"retriever {name}:{folder}: a run of {name} does not choose context",
+            hint=f"there is {', '.join(able)}",
+        )
+    return open_(read_run(Path(folder), name), k)

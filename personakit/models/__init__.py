@@ -1,1 +1,1 @@
-"""Language models behind one name: local weights, an endpoint, the answer cache, the built-in `nano`."""
+"""Language models behind one interface: local weights, endpoints, the answer cache, the built-in `nano`."""

@@ -1,4 +1,4 @@
-"""Where an endpoint is and what opens it: checked before the first request, shown without secrets."""
+"""Validates an endpoint's URL and API key before the first request, and redacts secrets for display."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from urllib.parse import urlsplit, urlunsplit
 from personakit.errors import UserError
 
 
-def check_address(url: str) -> str:
-    """Return `url` without a slash at its end; raises `UserError` where no request could go there.
+def validate_url(url: str) -> str:
+    """Return `url` without a trailing slash. Raises `UserError` if it is not a valid HTTP URL.
 
-    Of the value only what stands after a user name and password is ever quoted.
+    The message never quotes a user name or password of the URL.
     """
     import httpx2
 
@@ -19,7 +19,7 @@ def check_address(url: str) -> str:
         host = parts.hostname or ""
         host.encode("idna")  # as the resolver will
         httpx2.URL(url)
-        # An @ beyond the host: part of a password is read as the address, and would be shown as one.
+        # An "@" after the host means an unescaped password, part of which would be shown as the address.
         at_host = url.count("@") == parts.netloc.count("@") <= 1
         sound = parts.scheme in ("http", "https") and host and parts.port != 0 and at_host
     except (ValueError, httpx2.InvalidURL):
@@ -33,20 +33,20 @@ def check_address(url: str) -> str:
         f'endpoint address "{url.rpartition("@")[2].partition("?")[0]}" is not a web address, '
         "expected http://HOST/... or https://HOST/...",
         hint=hint,
-    ) from None  # the cause would repeat what is left out here
+    ) from None  # the cause would contain the redacted part
 
 
-def shown_address(url: str) -> str:
-    """Return a checked `url` without a user name, password or query that stands in it."""
+def redacted_url(url: str) -> str:
+    """Return a validated `url` without user name, password and query."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
-def check_key(key: str | None) -> str | None:
-    """Return `key`; raises `UserError`, which does not quote it, where it cannot be sent."""
+def validate_api_key(key: str | None) -> str | None:
+    """Return `key`. Raises `UserError`, without quoting the key, if it cannot be sent in a header."""
     if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
         raise UserError(
-            "OPENAI_API_KEY has characters that no header can hold",
-            hint="copy the key again: it has no spaces around it, no line ends, and no letters beyond ASCII",
+            "OPENAI_API_KEY contains characters that are not allowed in a header",
+            hint="copy the key again, without spaces, line breaks or non-ASCII characters",
         )
     return key

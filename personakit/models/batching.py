@@ -1,4 +1,4 @@
-"""Which rows share a batch: those of like length, or those that begin alike."""
+"""Groups rows into batches: by length, or by common prefix."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 import numpy
 
-from personakit.models.shared_prefix.packing import agreement
+from personakit.models.shared_prefix.packing import common_prefix_length
 
-#: From this share of tokens saved on, rows that begin alike stand together rather than rows of like length.
-WORTH_SHARING = 0.2
+#: Minimum share of tokens saved for which rows are batched by common prefix rather than by length.
+MIN_SHARED_FRACTION = 0.2
 
 
 def length_batches(lengths: Sequence[int], *, budget: int, max_rows: int) -> list[list[int]]:
-    """Cut row indices into batches of at most `max_rows` rows and `budget` padded tokens.
+    """Return batches of row indices with at most `max_rows` rows and `budget` padded tokens each.
 
-    Longest first, so that rows of like length share a batch and memory runs out at once or never. A
-    row longer than the budget gets a batch of its own.
+    Rows are sorted longest first, so that batches need little padding and an out-of-memory error occurs at
+    once or never. A row longer than the budget gets its own batch.
     """
     batches: list[list[int]] = []
     widest = 0
@@ -31,29 +31,29 @@ def length_batches(lengths: Sequence[int], *, budget: int, max_rows: int) -> lis
 
 
 def prefix_batches(
-    rows: Sequence[Sequence[int]], own: Sequence[int], *, budget: int, max_rows: int
+    rows: Sequence[Sequence[int]], extra_tokens: Sequence[int], *, budget: int, max_rows: int
 ) -> list[list[int]] | None:
-    """Cut row indices into batches in which rows of token ids that begin alike stand together.
+    """Return batches of row indices in which rows with a common prefix are adjacent.
 
-    A batch has at most `max_rows` rows and `budget` tokens, where what a row shares with the one before it
-    counts once; row `i` counts `own[i]` tokens besides (its answer's). None where too little is shared for
-    this order to pay.
+    A batch has at most `max_rows` rows and `budget` tokens, where the prefix shared with the previous row
+    counts once and row `i` counts `own[i]` additional tokens (its answer). Returns None if sharing saves too
+    little.
     """
     order = sorted(range(len(rows)), key=lambda i: (rows[i], i))
     tokens = [numpy.asarray(rows[index], dtype=numpy.int64) for index in order]
     if not tokens:
         return []
-    alike = [0, *(agreement(a, b) for a, b in itertools.pairwise(tokens))]
-    if sum(alike) < WORTH_SHARING * sum(len(row) for row in tokens):
+    prefix_lengths = [0, *(common_prefix_length(a, b) for a, b in itertools.pairwise(tokens))]
+    if sum(prefix_lengths) < MIN_SHARED_FRACTION * sum(len(row) for row in tokens):
         return None
     batches: list[list[int]] = []
-    held = 0
-    for index, row, shared in zip(order, tokens, alike, strict=True):
-        more = len(row) - shared + own[index]
-        if batches and len(batches[-1]) < max_rows and held + more <= budget:
+    batch_tokens = 0
+    for index, row, shared in zip(order, tokens, prefix_lengths, strict=True):
+        new_tokens = len(row) - shared + extra_tokens[index]
+        if batches and len(batches[-1]) < max_rows and batch_tokens + new_tokens <= budget:
             batches[-1].append(index)
-            held += more
+            batch_tokens += new_tokens
         else:
             batches.append([index])
-            held = len(row) + own[index]
+            batch_tokens = len(row) + extra_tokens[index]
     return batches

@@ -1,4 +1,4 @@
-"""The answer cache: content-addressed, on disk. An API is never paid twice, a stopped job goes on."""
+"""The answer cache: completions on disk, keyed by content. No API request is paid for twice."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ CREATE TABLE IF NOT EXISTS took (key BLOB PRIMARY KEY, seconds REAL NOT NULL) WI
 _KEYS_PER_QUERY = 500  # SQLite allows a bounded number of parameters in one statement
 
 
-class KnownModel(LanguageModel, Protocol):
-    """A `LanguageModel` that can say in one string what decides its answers."""
+class FingerprintedModel(LanguageModel, Protocol):
+    """A `LanguageModel` with a fingerprint that identifies everything that determines its answers."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest of weights, tokenizer and configuration, or of an endpoint's address and model."""
+        """Hash of weights, tokenizer and configuration, or of an endpoint's address and model name."""
         ...
 
 
 @runtime_checkable
-class OneByOne(Protocol):
-    """A model that hands over each answer the moment it is there (an endpoint), not all at the end."""
+class StreamingModel(Protocol):
+    """A model that reports each answer as soon as it arrives (an endpoint) instead of all at the end."""
 
-    def generate_and_keep(
+    def generate_streaming(
         self,
         prompts: Sequence[str],
         keep: Callable[[int, int, str], None],
@@ -51,17 +51,17 @@ class OneByOne(Protocol):
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """As `LanguageModel.generate`; `keep` is given the prompt's index, the sample's number, the text.
+        """Like `LanguageModel.generate`, and call `keep(prompt index, sample number, text)` per answer.
 
-        An answer that should not be kept is in the result alone.
+        `keep` is not called for answers that must not be cached; they are only in the result.
         """
         ...
 
 
-def answer_keys(
+def cache_keys(
     fingerprint: str, prompt: str, *, samples: int, max_new_tokens: int, temperature: float, seed: int
 ) -> list[bytes]:
-    """Return what the cache knows the answers to `prompt` by: one key, with temperature one a sample."""
+    """Return the cache keys of the answers to `prompt`: one key, or one per sample if temperature > 0."""
 
     def key(*stream: int) -> bytes:
         parts = [fingerprint, prompt, max_new_tokens, float(temperature), *stream]
@@ -71,14 +71,14 @@ def answer_keys(
 
 
 class AnswerCache:
-    """A table from key to answer text in one SQLite file, safe for several processes at once.
+    """A table from key to answer in one SQLite file, safe for concurrent processes.
 
-    Each `put` is one transaction in write-ahead mode: a process killed at any moment loses at most
-    the batch in flight. The file holds answers, not prompts; deleting it deletes them.
+    Each `put` is one transaction in write-ahead mode, so a killed process loses at most the current batch.
+    The file contains answers, not prompts.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open or make the file; by default `answers/answers.sqlite` in the cache folder."""
+        """Open or create the file, by default `answers/answers.sqlite` in the cache folder."""
         self.path = path or cache_folder() / "answers" / "answers.sqlite"
         self._lock = threading.Lock()
         with contextlib.ExitStack() as failed:
@@ -88,7 +88,7 @@ class AnswerCache:
                     self.path, timeout=60, isolation_level=None, check_same_thread=False
                 )
                 failed.callback(self._connection.close)
-                # One at a time: of two that change a new file's journal at once SQLite refuses one, unwaited.
+                # Serialised: SQLite fails if two processes change the journal mode of a new file at once.
                 with FileLock(f"{self.path}.lock"):
                     self._connection.execute("PRAGMA journal_mode=WAL")
                     self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -96,54 +96,54 @@ class AnswerCache:
             except (sqlite3.DatabaseError, OSError) as error:
                 raise UserError(
                     f'answer cache "{self.path}" cannot be opened: {error}',
-                    hint="delete it (answers are then asked for again), or set PERSONAKIT_CACHE elsewhere",
+                    hint="delete it (the answers are then requested again), or set PERSONAKIT_CACHE",
                 ) from error
             failed.pop_all()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, str]:
-        """Return the answers that are there; a key that is not there is not in the result."""
+        """Return the cached answers. Missing keys are not in the result."""
         return self._select("SELECT key, text FROM answers WHERE key IN", keys)
 
     def _select(self, query: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
-        wanted = list(dict.fromkeys(keys))
+        distinct = list(dict.fromkeys(keys))
         found: dict[bytes, Any] = {}
-        for start in range(0, len(wanted), _KEYS_PER_QUERY):
-            some = wanted[start : start + _KEYS_PER_QUERY]
-            marks = ",".join("?" * len(some))
+        for start in range(0, len(distinct), _KEYS_PER_QUERY):
+            chunk = distinct[start : start + _KEYS_PER_QUERY]
+            placeholders = ",".join("?" * len(chunk))
             with self._lock:
                 try:
-                    found.update(self._connection.execute(f"{query} ({marks})", some))
+                    found.update(self._connection.execute(f"{query} ({placeholders})", chunk))
                 except sqlite3.DatabaseError as error:
-                    raise self._broken("read", error) from error
+                    raise self._database_error("read", error) from error
         return found
 
     def seconds(self, keys: Iterable[bytes]) -> float:
-        """Return what the answers of `keys` took when they were made, together, as far as that is known."""
+        """Return the total generation time of the answers of `keys` in seconds, as far as it is known."""
         return math.fsum(self._select("SELECT key, seconds FROM took WHERE key IN", keys).values())
 
     def put(self, answers: Mapping[bytes, str], *, seconds: float = 0.0) -> None:
-        """Store `answers`, which took `seconds` together, in one transaction.
+        """Store `answers`, whose generation took `seconds` in total, in one transaction.
 
-        An answer that is already there stays as it is.
+        Existing answers are not overwritten.
         """
-        each = seconds / max(1, len(answers))
+        seconds_each = seconds / max(1, len(answers))
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", answers.items())
                 self._connection.executemany(
-                    "INSERT OR IGNORE INTO took VALUES (?, ?)", ((key, each) for key in answers)
+                    "INSERT OR IGNORE INTO took VALUES (?, ?)", ((key, seconds_each) for key in answers)
                 )
                 self._connection.execute("COMMIT")
             except sqlite3.DatabaseError as error:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                raise self._broken("written", error) from error
+                raise self._database_error("written", error) from error
 
-    def _broken(self, verb: str, error: sqlite3.DatabaseError) -> RunError:
+    def _database_error(self, verb: str, error: sqlite3.DatabaseError) -> RunError:
         return RunError(
             f'answer cache "{self.path}" cannot be {verb}: {error}',
-            hint="free space on its disk, delete it where it is damaged (answers are then asked for again), "
+            hint="free disk space, delete the file if it is damaged (the answers are then requested again), "
             "or set PERSONAKIT_CACHE to another folder",
         )
 
@@ -168,23 +168,22 @@ class AnswerCache:
 
 
 class CachedModel:
-    """Any model behind the cache: only what is not there is asked for, and stored.
+    """Any model with the answer cache: only missing answers are generated, and stored.
 
-    A model that hands its answers over `OneByOne` has each stored the moment it arrives; others are asked
-    in chunks, each stored at once.
+    A `StreamingModel` model has each answer stored as soon as it arrives. Other models generate in chunks,
+    and each chunk is stored at once.
 
-    Keys are the model's fingerprint, the prompt and the decoding options; with temperature above 0
-    also seed and sample number. `hits` and `misses` count samples since construction, `seconds_saved` what
-    the hits took when they were made: an answer's price in time does not depend on what was asked before.
+    Cache keys consist of the model's fingerprint, the prompt and the decoding options; with temperature > 0
+    also seed and sample number. `hits` and `misses` count samples since construction. `seconds_saved` is the
+    original generation time of the hits, so that reported times do not depend on the state of the cache.
 
-    When a prompt's first samples are there and more are wanted, only the rest is asked for, under a
-    seed derived from the given one: nothing is paid twice, the draws are independent, but they are not
-    the ones a single larger request would have brought.
+    If some samples of a prompt are cached and more are requested, only the missing ones are generated, with a
+    derived seed. They are independent draws, but not those of a single larger request.
     """
 
     def __init__(
         self,
-        model: KnownModel,
+        model: FingerprintedModel,
         cache: AnswerCache | None = None,
         *,
         chunk: int = 512,
@@ -192,11 +191,11 @@ class CachedModel:
     ) -> None:
         """Wrap `model`. `on_progress(done, total)` counts prompts.
 
-        `chunk` prompts are asked at a time where the model cannot hand over answers one by one: what a
-        kill or a failure loses at most.
+        `chunk` is the number of prompts per call for models that do not report single answers, and so the
+        most that an interruption loses.
         """
         self.model = model
-        self.cache = AnswerCache() if cache is None else cache  # an empty one is false
+        self.cache = AnswerCache() if cache is None else cache  # an empty cache is falsy
         self.hits = 0
         self.misses = 0
         self.seconds_saved = 0.0
@@ -205,7 +204,7 @@ class CachedModel:
 
     @property
     def fingerprint(self) -> str:
-        """The wrapped model's."""
+        """The wrapped model's fingerprint."""
         return self.model.fingerprint
 
     def generate(
@@ -217,73 +216,85 @@ class CachedModel:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """Return `samples` completions per prompt, as the wrapped model would, in input order."""
-        drawn = samples if temperature > 0 else 1
+        """Return `samples` completions per prompt in input order, like the wrapped model."""
+        distinct_samples = samples if temperature > 0 else 1
         decoding: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
         keys = {
-            prompt: answer_keys(self.fingerprint, prompt, samples=drawn, seed=seed, **decoding)
+            prompt: cache_keys(self.fingerprint, prompt, samples=distinct_samples, seed=seed, **decoding)
             for prompt in prompts
         }
-        known = self.cache.get(key for row in keys.values() for key in row)
-        missing: dict[int, list[str]] = {}  # by the number of samples that are there
+        cached = self.cache.get(key for row in keys.values() for key in row)
+        missing: dict[int, list[str]] = {}  # prompts by their number of cached samples
         for prompt, row in keys.items():
-            there = sum(key in known for key in row)
-            if there < drawn:
-                missing.setdefault(there, []).append(prompt)
-        new = sum(len(some) * (drawn - there) for there, some in missing.items())
+            cached_count = sum(key in cached for key in row)
+            if cached_count < distinct_samples:
+                missing.setdefault(cached_count, []).append(prompt)
+        new = sum(
+            len(incomplete_prompts) * (distinct_samples - cached_count)
+            for cached_count, incomplete_prompts in missing.items()
+        )
         self.misses += new
-        self.hits += len(keys) * drawn - new
-        self.seconds_saved += self.cache.seconds(known)
+        self.hits += len(keys) * distinct_samples - new
+        self.seconds_saved += self.cache.seconds(cached)
 
         done, total = len(keys) - sum(map(len, missing.values())), len(keys)
         self._report(done, total)
-        for there, some in missing.items():
-            absent = {prompt: [key for key in keys[prompt] if key not in known] for prompt in some}
-            before = done
+        for cached_count, incomplete_prompts in missing.items():
+            missing_keys = {
+                prompt: [key for key in keys[prompt] if key not in cached] for prompt in incomplete_prompts
+            }
+            done_before = done
 
-            def tell(prompts_done: int, before: int = before) -> None:
-                self._report(before + prompts_done, total)
+            def report_progress(prompts_done: int, done_before: int = done_before) -> None:
+                self._report(done_before + prompts_done, total)
 
-            known.update(
-                self._ask(absent, tell, samples=drawn - there, seed=_later_seed(seed, there), **decoding)
+            cached.update(
+                self._generate_missing(
+                    missing_keys,
+                    report_progress,
+                    samples=distinct_samples - cached_count,
+                    seed=_seed_for(seed, cached_count),
+                    **decoding,
+                )
             )
-            done += len(some)
+            done += len(incomplete_prompts)
         return [
-            [known[key] for key in keys[prompt]] * (1 if drawn == samples else samples) for prompt in prompts
+            [cached[key] for key in keys[prompt]] * (1 if distinct_samples == samples else samples)
+            for prompt in prompts
         ]
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return the wrapped model's scores; they are not cached."""
+        """Return the wrapped model's scores. They are not cached."""
         return self.model.score(prompts, completions)
 
     def count_tokens(self, text: str) -> int:
-        """Return the wrapped model's count."""
+        """Return the wrapped model's token count."""
         return self.model.count_tokens(text)
 
-    def _ask(
-        self, absent: Mapping[str, list[bytes]], tell: Callable[[int], None], **decoding: Any
+    def _generate_missing(
+        self, missing_keys: Mapping[str, list[bytes]], report_progress: Callable[[int], None], **decoding: Any
     ) -> dict[bytes, str]:
-        """Ask for the answers to the keys of each prompt, store them, and `tell` of prompts answered."""
-        prompts = list(absent)
+        """Generate the answers for the missing keys of each prompt and store them; report progress."""
+        prompts = list(missing_keys)
         answers: dict[bytes, str] = {}
-        if isinstance(self.model, OneByOne):
+        if isinstance(self.model, StreamingModel):
             lock = threading.Lock()
             last = time.perf_counter()
 
             def keep(index: int, sample: int, text: str) -> None:
                 nonlocal last
-                answer = {absent[prompts[index]][sample]: text}
-                with lock:  # several are in flight: from one to the next, so that all add up to the whole
+                answer = {missing_keys[prompts[index]][sample]: text}
+                with lock:  # concurrent requests: the time since the last answer, so that times add up
                     seconds, last = time.perf_counter() - last, time.perf_counter()
                 self.cache.put(answer, seconds=seconds)
                 with lock:
                     answers.update(answer)
-                    tell(len(answers) // decoding["samples"])
+                    report_progress(len(answers) // decoding["samples"])
 
-            rows = self.model.generate_and_keep(prompts, keep, **decoding)
+            rows = self.model.generate_streaming(prompts, keep, **decoding)
             for prompt, texts in zip(prompts, rows, strict=True):
-                for key, text in zip(absent[prompt], texts, strict=True):
-                    answers.setdefault(key, text)  # one that was not to be kept
+                for key, text in zip(missing_keys[prompt], texts, strict=True):
+                    answers.setdefault(key, text)  # an answer that must not be cached
             return answers
         for start in range(0, len(prompts), self._chunk):
             chunk = prompts[start : start + self._chunk]
@@ -292,12 +303,12 @@ class CachedModel:
             new = {
                 key: text
                 for prompt, texts in zip(chunk, rows, strict=True)
-                for key, text in zip(absent[prompt], texts, strict=True)
+                for key, text in zip(missing_keys[prompt], texts, strict=True)
             }
             answered = {key: text for key, text in new.items() if not isinstance(text, Refusal)}
             self.cache.put(answered, seconds=time.perf_counter() - began)
             answers.update(new)
-            tell(start + len(chunk))
+            report_progress(start + len(chunk))
         return answers
 
     def _report(self, done: int, total: int) -> None:
@@ -305,8 +316,8 @@ class CachedModel:
             self._on_progress(done, total)
 
 
-def _later_seed(seed: int, there: int) -> int:
-    """The given seed for a first request; another, far from it, for samples beyond those that are there."""
-    if there == 0:
+def _seed_for(seed: int, cached_count: int) -> int:
+    """Return the seed of a request: a derived one if some samples are already cached."""
+    if cached_count == 0:
         return seed
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{there}".encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{cached_count}".encode()).digest()[:4], "big")

@@ -1,4 +1,4 @@
-"""How long answers took, what the answer cache held included."""
+"""Measures generation time, including the original time of cached answers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from personakit.contracts import LanguageModel
 from personakit.models.cache import CachedModel
 
 
-class Clock:
-    """Seconds since construction, and those that the models' cached answers had taken when they were made.
+class GenerationTimer:
+    """Seconds since construction, plus the original generation time of answers found in the cache.
 
-    So an evaluation that finds the generic answers in the cache says what they cost, as the one that asked.
+    An evaluation that finds answers in the cache therefore reports the same time as the one that generated
+    them.
     """
 
     def __init__(self, *models: LanguageModel) -> None:
-        """Start; `models` are those that are about to be asked."""
+        """Start the timer. `models` are the models that will be called."""
         self._models = [model for model in models if isinstance(model, CachedModel)]
-        self._saved = self._saved_by_now()
-        self._began = time.perf_counter()
+        self._saved_at_start = self._total_saved()
+        self._start = time.perf_counter()
 
     def seconds(self) -> float:
-        """Return the seconds until now."""
-        return time.perf_counter() - self._began + self._saved_by_now() - self._saved
+        """Return the seconds so far."""
+        return time.perf_counter() - self._start + self._total_saved() - self._saved_at_start
 
-    def _saved_by_now(self) -> float:
+    def _total_saved(self) -> float:
         return sum(model.seconds_saved for model in self._models)

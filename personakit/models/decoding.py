@@ -1,9 +1,9 @@
-"""Decode one batch: one KV cache, and finished rows leave the batch.
+"""Decodes one batch with one KV cache, from which finished rows are removed.
 
-Own loop rather than `transformers.generate` for two reasons. Sampling draws from one random stream a
-row, so a sampled answer depends on (prompt, seed, sample) and not on its neighbours in the batch;
-`generate` draws from one global stream. And rows that have ended are dropped, which for short answers
-on a CPU is worth more than the rest of the loop (`benchmarks/small_model.py`).
+This replaces `transformers.generate` for two reasons. Sampling uses one random stream per row, so that a
+sampled answer depends only on (prompt, seed, sample) and not on the rest of the batch; `generate` uses one
+global stream. Removing finished rows saves more time on a CPU than anything else for short answers
+(`benchmarks/small_model.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from personakit.models.shared_prefix import share_prefixes
 
-# Rows leave the batch when at least this share of it has ended: selecting copies the whole cache.
+# Rows are removed once this share of the batch has finished: selecting rows copies the whole cache.
 _ENDED_SHARE = 0.25
 
 
@@ -31,42 +31,41 @@ def decode(
     end_ids: frozenset[int],
     pad_id: int,
 ) -> list[list[int]]:
-    """Return the new tokens of each row, without the end token: `len(prompts) * samples` rows.
+    """Return the new token ids of each row without the end token: `len(prompts) * samples` rows.
 
-    Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1))
-    are the draws of inverse-CDF sampling; with temperature 0 they are not looked at. What prompts share is
-    run once, and a prompt's samples are decoded over one copy of its cache (`shared_prefix`).
+    Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1)) are the
+    random numbers for inverse-CDF sampling, unused with temperature 0. Common prefixes of prompts are
+    computed once, and all samples of a prompt share one copy of its cache (`shared_prefix`).
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
     device = model.device
     cache = DynamicCache(config=model.config)
-    # Everything but each row's last token is prefilled. Padded on the right, a causal model needs no
-    # mask for that, which the attention kernels reward; later steps mask the padding in the cache.
-    # Sliding windows count places in the cache, and recurrent layers run through the padding: there it
-    # must come first.
+    # Prefill everything but each row's last token. With right padding, a causal model needs no mask here,
+    # which is faster; later steps mask the padding in the cache. Sliding windows count positions in the
+    # cache, and recurrent layers process padding, so these models need left padding.
     right = all(type(layer) is DynamicLayer for layer in cache.layers)
     ids, mask = pad([row[:-1] for row in prompts], pad_id, device, right=right)
-    position = mask.sum(-1, keepdim=True)  # of the next token to feed
+    position = mask.sum(-1, keepdim=True)  # of the next input token
     tokens = torch.tensor([row[-1] for row in prompts], device=device)
     sharing = share_prefixes(model)
-    # Equal rows are run once, and decoded over one copy of their prompt.
+    # Equal rows are computed once and share one copy of their prompt.
     early = samples > 1 and right and sharing.reason is None
     if early:
         ids, tokens, mask, position = (t.repeat_interleave(samples, 0) for t in (ids, tokens, mask, position))
     if ids.shape[1]:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         if sharing.reason is None and right:
-            # The cache is all that is wanted of it, but a model returns something.
-            sharing.wanted = torch.zeros_like(mask, dtype=torch.bool)
-            sharing.wanted[0, 0] = True
+            # Only the cache is needed; request a single hidden state.
+            sharing.output_positions = torch.zeros_like(mask, dtype=torch.bool)
+            sharing.output_positions[0, 0] = True
         _last_logits(model, ids, None if right and sharing.reason is not None else mask, positions, cache)
     if samples > 1 and not early:
         cache.batch_repeat_interleave(samples)
         tokens, mask, position = (t.repeat_interleave(samples, 0) for t in (tokens, mask, position))
     rows = len(prompts) * samples
-    alive = torch.arange(rows, device=device)  # which answer each row of the batch continues
+    alive = torch.arange(rows, device=device)  # the answer that each row of the batch extends; -1: finished
     answers: list[list[int]] = [[] for _ in range(rows)]
     ends = torch.tensor(sorted(end_ids), device=device)
 
@@ -92,7 +91,7 @@ def decode(
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, right: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (ids, mask), each rows x longest, padded on the right or on the left."""
+    """Return (ids, mask), each of shape [rows, longest], padded on the right or left."""
     longest = max(len(row) for row in rows)
     ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -126,7 +125,7 @@ def _choose(logits: torch.Tensor, temperature: float, draws: torch.Tensor | None
     if temperature == 0 or draws is None:
         return logits.argmax(-1)
     cumulated = torch.softmax(logits.float() / temperature, dim=-1).cumsum(-1)
-    # Scaled by the last entry, which rounding leaves a little off 1; `right` never picks probability 0.
+    # Scaled by the last entry, which may deviate from 1 by rounding. `right` never selects probability 0.
     targets = draws[:, None].to(cumulated) * cumulated[:, -1:]
     chosen = torch.searchsorted(cumulated, targets, right=True).squeeze(1)
     return chosen.clamp(max=logits.shape[-1] - 1)

@@ -1,7 +1,7 @@
-"""Keep the libraries underneath quiet and at home. Call `keep_quiet()` before importing any of them.
+"""Disables telemetry and progress bars of libraries. Call `silence_libraries()` before importing them.
 
-huggingface_hub sends usage data and TRL pings home at each trainer construction unless told not to;
-transformers and datasets draw progress bars over our own output. This is the only place that tells them.
+huggingface_hub sends usage data, and TRL sends a request for each new trainer, unless disabled; transformers
+and datasets draw progress bars over our output. Only this module changes these settings.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-# Set whatever the user's shell says: nothing of ours phones home.
+# Set regardless of the user's environment: nothing sends telemetry.
 _NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "DISABLE_TELEMETRY": "1"}
 
-# Defaults only: a user who wants to see the libraries' own output sets the variable.
+# Defaults only: set the variables to see the libraries' output.
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_VERBOSITY": "error",
@@ -27,22 +27,22 @@ _QUIET = {
 }
 
 
-def keep_quiet() -> None:
-    """Switch off telemetry for good, and the libraries' bars and notices unless their variables are set."""
+def silence_libraries() -> None:
+    """Disable telemetry, and the libraries' progress bars and notices unless their variables are set."""
     os.environ.update(_NO_TELEMETRY)
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
-    # PEFT imports bitsandbytes where it is installed, which misses kernels on a CPU that it does without.
+    # PEFT imports bitsandbytes if installed, which warns about kernels that a CPU does not need.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    # huggingface_hub reads its variables once, at import: if something imported it first, tell it directly.
+    # huggingface_hub reads its variables once, on import. If it is already imported, set the constant.
     constants = sys.modules.get("huggingface_hub.constants")
     if constants is not None:
         constants.HF_HUB_DISABLE_TELEMETRY = True  # type: ignore[attr-defined]
 
 
 def hide_loading_bars() -> None:
-    """Hide transformers' bars ("Loading weights", "Writing model shards"); imports transformers."""
-    keep_quiet()
+    """Hide transformers' progress bars ("Loading weights", "Writing model shards"). Imports transformers."""
+    silence_libraries()
     if os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1":
         from transformers.utils import logging
 
@@ -50,8 +50,8 @@ def hide_loading_bars() -> None:
 
 
 @contextlib.contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Say nothing of PEFT's use of old names in transformers, and of a second adapter: it is wanted."""
+def suppress_peft_warnings() -> Iterator[None]:
+    """Suppress PEFT's warnings about deprecated names in transformers and about a second adapter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", message="You are trying to modify a model with PEFT")

@@ -1,4 +1,4 @@
-"""What a model is, in one string: the answer cache must not answer for weights that have changed."""
+"""Fingerprints of models, so that the answer cache is not used for weights that have changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from personakit.files import cache_folder, write_text
 
-# What changes a model's answers. Checkpoint leftovers, cards and optimizer states do not.
+# Files that determine a model's answers. Checkpoints, model cards and optimizer states do not.
 _PATTERNS = (
     "config.json",
     "generation_config.json",
@@ -25,7 +25,7 @@ _LARGE = 64 * 2**20
 
 
 def fingerprint_folder(folder: Path) -> str:
-    """Return a digest of the weights, configuration and tokenizer files in `folder`."""
+    """Return a hash of the weight, configuration and tokenizer files in `folder`."""
     files = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
     total = hashlib.sha256()
     for path in sorted(files):
@@ -34,13 +34,13 @@ def fingerprint_folder(folder: Path) -> str:
 
 
 def fingerprint_of(revision: str | None, folders: Sequence[Path]) -> str:
-    """Return a digest of a model: "name@commit" where it comes from the hub, and its folders in order."""
+    """Return a hash of a model: "name@commit" if it comes from the hub, and its folders in order."""
     parts = [revision or "", *map(fingerprint_folder, folders)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:
-    """Digest of one file; for a large file remembered on disk under its path, size and time of change."""
+    """Return the hash of one file. For large files it is cached by path, size and modification time."""
     stat = path.stat()
     if stat.st_size < _LARGE:
         return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""`LocalModel`: weights on this machine behind the `LanguageModel` contract (transformers, PEFT)."""
+"""`LocalModel`: local weights (transformers, PEFT) as a `LanguageModel`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import hide_loading_bars, keep_quiet, quiet_peft
+from personakit.models.environment import hide_loading_bars, silence_libraries, suppress_peft_warnings
 from personakit.models.fingerprint import fingerprint_of
-from personakit.models.model_files import locate, nowhere
+from personakit.models.model_files import locate, model_not_found
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 
-#: Padded tokens held in one KV cache. On a CPU larger batches no longer help, as for rows in one batch.
+#: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
 BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
 
@@ -23,14 +23,12 @@ _BATCH_ROWS = {"cpu": 128, "cuda": 256}
 class LocalModel:
     """A causal language model of transformers, with or without a PEFT adapter.
 
-    A prompt is a plain string. If the tokenizer has a chat template the prompt is sent as one user
-    message; else as it is (`personakit.models.tokens`). Answers end at the model's end-of-sequence
-    tokens.
+    A prompt is a string. If the tokenizer has a chat template, the prompt becomes one user message
+    (`personakit.models.tokens`). Answers end at the model's end-of-sequence tokens.
 
-    Greedy answers do not depend on the batch they were decoded in but for rounding: padding changes
-    the order of float additions, so where two tokens score within about 1e-5 of each other the choice
-    may differ. Sampled answers draw from a stream of their own (prompt, seed, sample number), with
-    the same proviso.
+    Apart from rounding, greedy answers do not depend on the batch: padding changes the order of float
+    additions, so the choice may differ if two tokens score within about 1e-5 of each other. Sampled answers
+    use a random stream of their own (prompt, seed, sample number), with the same limitation.
     """
 
     def __init__(
@@ -45,11 +43,11 @@ class LocalModel:
         batch_tokens: int | None = None,
         batch_rows: int | None = None,
     ) -> None:
-        """Take a loaded model; `load` is the usual way in.
+        """Wrap a loaded model. Usually, call `load` instead.
 
-        `truncate` cuts the middle out of prompts that do not fit the context window, instead of
-        raising. `batch_tokens` and `batch_rows` bound one batch (defaults by device). `fingerprint`,
-        or the `folders` it is computed from, is what the answer cache knows the model by.
+        `truncate` removes the middle of prompts that exceed the context window instead of raising.
+        `batch_tokens` and `batch_rows` limit a batch (defaults by device). The answer cache identifies the
+        model by `fingerprint`, or by the hash of its `folders`.
         """
         self.name = name
         self.model = model.eval()
@@ -72,10 +70,10 @@ class LocalModel:
         batch_tokens: int | None = None,
         batch_rows: int | None = None,
     ) -> LocalModel:
-        """Load a folder or a hub name; bfloat16 on CUDA, float32 on a CPU.
+        """Load a folder or a hub model, in bfloat16 on CUDA and float32 on a CPU.
 
-        A folder that holds a PEFT adapter loads its base model with it. Raises `UserError` where the
-        name is neither a folder with a model in it nor available from the hub.
+        A folder with a PEFT adapter loads its base model, too. Raises `UserError` if the name is neither a
+        model folder nor available from the hub.
         """
         model, tokenizer, folders, revision = load_pretrained(name, adapter=adapter, device=device)
         return cls(
@@ -91,17 +89,17 @@ class LocalModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything that decides the answers: weights, adapter, tokenizer, configuration."""
+        """Hash of weights, adapter, tokenizer and configuration."""
         if not self._fingerprint and not self._folders:
             raise UserError(
-                f'model "{self.name}" has no fingerprint: it was handed over in memory',
-                hint="pass fingerprint=... when its answers are to be cached",
+                f'model "{self.name}" has no fingerprint: it was constructed in memory',
+                hint="pass fingerprint=... to cache its answers",
             )
         return fingerprint_of(self._fingerprint, self._folders)
 
     @cached_property
     def context_window(self) -> int | None:
-        """The largest number of positions the model has, or None where it does not say."""
+        """The maximum number of positions, or None if the configuration does not give it."""
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return int(positions) if positions else None
 
@@ -114,33 +112,34 @@ class LocalModel:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """Return `samples` completions per prompt, in input order; temperature 0 is greedy.
+        """Return `samples` completions per prompt, in input order. Temperature 0 is greedy.
 
-        Raises `UserError` naming the prompt and its number of tokens where it does not fit the
-        context window beside `max_new_tokens` (unless `truncate`).
+        Raises `UserError` if a prompt and `max_new_tokens` exceed the context window (unless `truncate`).
         """
         from personakit.models.batching import length_batches, prefix_batches
         from personakit.models.decoding import decode
 
         _check_decoding(samples=samples, max_new_tokens=max_new_tokens, temperature=temperature)
-        ids = self._prompt_ids(prompts, room=max_new_tokens)
-        drawn = samples if temperature > 0 else 1  # greedy samples are all the same: decode one
-        max_rows = max(1, self._batch_rows // drawn)
+        ids = self._prompt_ids(prompts, reserved_tokens=max_new_tokens)
+        distinct_samples = samples if temperature > 0 else 1  # greedy samples are equal: decode one
+        max_rows = max(1, self._batch_rows // distinct_samples)
         batches = prefix_batches(
-            ids, [max_new_tokens * drawn] * len(ids), budget=self._batch_tokens, max_rows=max_rows
+            ids, [max_new_tokens * distinct_samples] * len(ids), budget=self._batch_tokens, max_rows=max_rows
         )
         if batches is None:
-            costs = [(len(row) + max_new_tokens) * drawn for row in ids]
+            costs = [(len(row) + max_new_tokens) * distinct_samples for row in ids]
             batches = length_batches(costs, budget=self._batch_tokens, max_rows=max_rows)
         answers: list[list[str]] = [[] for _ in prompts]
         for batch in batches:
             rows = decode(
                 self.model,
                 [ids[index] for index in batch],
-                samples=drawn,
+                samples=distinct_samples,
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
-                uniforms=self._uniforms([prompts[index] for index in batch], drawn, max_new_tokens, seed)
+                uniforms=self._uniforms(
+                    [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+                )
                 if temperature > 0
                 else None,
                 end_ids=self._end_ids,
@@ -149,22 +148,22 @@ class LocalModel:
             texts = self.tokenizer.batch_decode(
                 rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-            for place, index in enumerate(batch):
-                own = texts[place * drawn : (place + 1) * drawn]
-                answers[index] = own if drawn == samples else own * samples
+            for position, index in enumerate(batch):
+                own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
+                answers[index] = own_texts if distinct_samples == samples else own_texts * samples
         return answers
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Return log p(completion, end | prompt) in nats, summed over the completion's tokens.
 
-        The end-of-sequence token counts, as in DPO: it is the probability of saying exactly this.
+        As in DPO, the end-of-sequence token is included: the probability of exactly this completion.
         """
         from personakit.models.scoring import score_rows
 
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
         answers = encode_answers(self.tokenizer, completions)
-        ids = self._prompt_ids(prompts, room=max((len(row) for row in answers), default=0))
+        ids = self._prompt_ids(prompts, reserved_tokens=max((len(row) for row in answers), default=0))
         return score_rows(
             self.model,
             ids,
@@ -175,7 +174,7 @@ class LocalModel:
         )
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of tokens of `text`, without special tokens or chat template."""
+        """Return the number of tokens of `text`, without special tokens and chat template."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     @cached_property
@@ -186,25 +185,27 @@ class LocalModel:
 
     @cached_property
     def _pad_id(self) -> int:
-        # Padding is masked, so any token will do where the tokenizer names none.
+        # Padding is masked, so any token will do if the tokenizer has none.
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
-    def _prompt_ids(self, prompts: Sequence[str], *, room: int) -> list[list[int]]:
+    def _prompt_ids(self, prompts: Sequence[str], *, reserved_tokens: int) -> list[list[int]]:
         ids = encode_prompts(self.tokenizer, prompts)
         if self.context_window is None:
             return ids
-        limit = self.context_window - room
+        limit = self.context_window - reserved_tokens
         if limit < 1:
             raise UserError(
-                f'{room} new tokens leave no room for a prompt in the {self.context_window} of "{self.name}"',
-                hint="ask for fewer new tokens, or use a model with a longer context window",
+                f"{reserved_tokens} new tokens leave no space for a prompt in the context window of "
+                f'"{self.name}" ({self.context_window})',
+                hint="generate fewer new tokens, or use a model with a longer context window",
             )
         for index, row in enumerate(ids):
             if len(row) > limit and not self.truncate:
                 raise UserError(
                     f"prompt {index + 1} of {len(ids)} has {len(row)} tokens, expected at most {limit}: "
-                    f'the window of "{self.name}" is {self.context_window}, {room} of it for the answer',
-                    hint="give the model fewer or shorter history items, or a longer context window",
+                    f'the context window of "{self.name}" is {self.context_window}, of which '
+                    f"{reserved_tokens} are for the answer",
+                    hint="use fewer or shorter profile items, or a model with a longer context window",
                 )
         return [cut_middle(row, limit) for row in ids]
 
@@ -230,12 +231,12 @@ def load_pretrained(
     dtype: str = "auto",
     quantization: Any = None,
 ) -> tuple[Any, Any, list[Path], str | None]:
-    """Load (model, tokenizer, the folders it came from, "name@commit" if from the hub).
+    """Return (model, tokenizer, folders it was loaded from, "name@commit" if from the hub).
 
-    `dtype` "auto" is bfloat16 on CUDA and float32 elsewhere. `quantization` is transformers' configuration
-    of weights in fewer bits, which are made on `device`. Raises `UserError` as `LocalModel.load`.
+    `dtype` "auto" is bfloat16 on CUDA, else float32. `quantization` is a transformers quantization
+    configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
     """
-    keep_quiet()
+    silence_libraries()
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -243,30 +244,30 @@ def load_pretrained(
     hide_loading_bars()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
+    torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
         torch.bfloat16 if device.startswith("cuda") else torch.float32
     )
-    place = locate(name, adapter)
-    name, adapter, folders = place.source, place.adapter, list(place.folders)
+    files = locate(name, adapter)
+    name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=wanted,
-            local_files_only=place.offline,
+            dtype=torch_dtype,
+            local_files_only=files.offline,
             **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
         )
         tokenizer = AutoTokenizer.from_pretrained(
             adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
-            local_files_only=place.offline,
+            local_files_only=files.offline,
         )
     except (OSError, ValueError, SafetensorError) as error:
         if is_folder:
             raise UserError(
                 f'model folder "{name}" cannot be loaded: {_first_line(error)}',
-                hint="check that it is whole: config.json, *.safetensors and the tokenizer's files",
+                hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
             ) from error
-        raise nowhere(name) from error
+        raise model_not_found(name) from error
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         raise UserError(
             f'model "{name}" ({type(model).__name__}) is not a plain causal language model of transformers',
@@ -284,10 +285,10 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     if not (adapter / "adapter_config.json").is_file():
         raise UserError(
             f'adapter folder "{adapter}" has no adapter_config.json',
-            hint="name the folder that PEFT's save_pretrained wrote",
+            hint="give the folder that PEFT's save_pretrained wrote",
         )
     try:
-        with quiet_peft():
+        with suppress_peft_warnings():
             return PeftModel.from_pretrained(model, str(adapter))
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(

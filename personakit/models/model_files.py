@@ -1,8 +1,8 @@
-"""Where a local model's files are, found without loading them; a name that leads nowhere is told at once.
+"""Finds the files of a local model without loading them, and fails fast for unknown names.
 
-transformers tries an unknown hub name, or one that cannot be reached, again and again for most of a
-minute. One question to the hub answers faster: it says "no such model", or cannot be reached. Only when
-it answers late or with an error of its own is the ordinary way left to try, with all its patience.
+transformers retries an unknown or unreachable hub name for most of a minute. A single request to the hub
+answers faster. Only if that request times out or the hub returns an error is the decision left to
+transformers.
 """
 
 from __future__ import annotations
@@ -13,83 +13,83 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.nano import FOLDER as NANO_FOLDER
 
-_PATIENCE = 10.0  # seconds for the hub's first answer; a slower one is asked by transformers itself
+_HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
-    """A folder or hub name, the adapter to put on it, and what is known of the hub."""
+class ModelFiles:
+    """A folder or hub name, the adapter to load on it, and the state of the hub."""
 
     source: str
     adapter: Path | None = None
     commit: str | None = None
-    """The hub's commit; None for a folder, or where the hub did not say."""
+    """The hub's commit; None for a folder, or if the hub did not answer."""
     offline: bool = False
-    """The hub cannot be reached, and its files are on this machine."""
+    """Whether the hub is unreachable while the files are cached locally."""
 
     @property
     def folders(self) -> Sequence[Path]:
-        """The folders the weights come from, the adapter's last; a hub model has none of its own."""
+        """The folders of the weights, with the adapter's last. A hub model has only its adapter's."""
         base = [Path(self.source)] if Path(self.source).is_dir() else []
         return base if self.adapter is None else [*base, self.adapter]
 
     @property
     def fingerprint(self) -> str | None:
-        """What `LocalModel.fingerprint` will be; None where that needs the hub's answer."""
+        """The value of `LocalModel.fingerprint`, or None if that needs the hub."""
         if Path(self.source).is_dir():
             return fingerprint_of(None, self.folders)
         return self.commit and fingerprint_of(f"{self.source}@{self.commit}", self.folders)
 
 
-def locate(name: str, adapter: Path | None = None) -> Location:
-    """Find a folder or a hub name. A folder that holds a PEFT adapter leads to its base model too.
+def locate(name: str, adapter: Path | None = None) -> ModelFiles:
+    """Find a folder or hub model. A folder with a PEFT adapter also gives its base model.
 
-    Raises `UserError` where there is no such folder, it holds no model, or the hub has no such name.
+    Raises `UserError` if the folder does not exist, holds no model, or the hub has no such name.
     """
     folder = Path(name).expanduser()
     if adapter is None and (folder / "adapter_config.json").is_file():
         adapter = folder
-        name = _base_of(folder)
+        name = _base_model(folder)
         folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(
                 f'model folder "{folder}" has no config.json',
-                hint="name the folder that transformers' save_pretrained wrote, for a run its model/",
+                hint="give the folder that transformers' save_pretrained wrote; for a run, its model/",
             )
-        return Location(str(folder), adapter)
+        return ModelFiles(str(folder), adapter)
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise UserError(
             f"model {name}: no such folder", hint='give a folder, a hub name, "nano", or "openai:MODEL"'
         )
-    commit, offline = _ask_hub(name)
-    return Location(name, adapter, commit, offline)
+    commit, offline = _query_hub(name)
+    return ModelFiles(name, adapter, commit, offline)
 
 
-def context_window(place: Location) -> int | None:
-    """Return the largest number of positions of the model there, None where it does not say."""
+def context_window(files: ModelFiles) -> int | None:
+    """Return the model's maximum number of positions, or None if its configuration does not give it."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(place.source, local_files_only=place.offline)
+    config = AutoConfig.from_pretrained(files.source, local_files_only=files.offline)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(positions) if positions else None
 
 
-def nowhere(name: str) -> UserError:
-    """What is said of a name that neither this machine nor the hub knows."""
+def model_not_found(name: str) -> UserError:
+    """Return the error for a name that is neither a folder nor on the hub."""
     return UserError(
         f'model "{name}" is neither a folder nor available from the hub',
-        hint='name a folder, a hub model that can be reached from here, "nano", or "openai:MODEL"',
+        hint='give a folder, a hub model that is reachable, "nano", or "openai:MODEL"',
     )
 
 
-def _ask_hub(name: str) -> tuple[str | None, bool]:
-    """Return the commit, and whether the hub cannot be reached (and the files are here)."""
-    keep_quiet()
+def _query_hub(name: str) -> tuple[str | None, bool]:
+    """Return the commit, and whether the hub is unreachable while the files are cached locally."""
+    silence_libraries()
     import httpx2
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import (
@@ -100,25 +100,25 @@ def _ask_hub(name: str) -> tuple[str | None, bool]:
     )
 
     try:
-        return HfApi().model_info(name, timeout=_PATIENCE).sha, False
+        return HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha, False
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise nowhere(name) from error
+        raise model_not_found(name) from error
     except (httpx2.TimeoutException, HfHubHTTPError):
-        return None, False  # a slow link, or a hub in trouble
+        return None, False  # a slow connection, or an error of the hub
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
-        there = try_to_load_from_cache(name, "config.json")
-        if not isinstance(there, str):
-            raise nowhere(name) from error
-        return Path(there).parent.name, True  # .../snapshots/COMMIT/config.json
+        cached_config = try_to_load_from_cache(name, "config.json")
+        if not isinstance(cached_config, str):
+            raise model_not_found(name) from error
+        return Path(cached_config).parent.name, True  # .../snapshots/COMMIT/config.json
 
 
-def _base_of(adapter: Path) -> str:
-    """The base model an adapter names; the built-in one is found again wherever it is installed."""
+def _base_model(adapter: Path) -> str:
+    """Return the base model of an adapter. The built-in model is found wherever it is installed."""
     document = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     base = str(document.get("base_model_name_or_path") or "")
     if not base:
         raise UserError(
-            f'adapter folder "{adapter}" does not name its base model',
+            f'adapter folder "{adapter}" does not give its base model',
             hint='set "base_model_name_or_path" in its adapter_config.json',
         )
     if not Path(base).is_dir() and Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:

@@ -1,6 +1,6 @@
-"""One string names a model everywhere: `nano`, a folder or hub name, or `openai:MODEL`.
+"""Opens a model by name: `nano`, a folder or hub name, or `openai:MODEL`.
 
-`MODEL:terse`, `:wordy` and `:noisy` are stand-ins for other black boxes (`stand_ins.py`).
+`MODEL:terse`, `:wordy` and `:noisy` simulate other black-box models (`stand_ins.py`).
 """
 
 from __future__ import annotations
@@ -15,39 +15,38 @@ from personakit.models.stand_ins import StandIn, fingerprint_of, split_name
 
 if TYPE_CHECKING:
     from personakit.config.endpoint import EndpointSettings
-    from personakit.models.cache import KnownModel
+    from personakit.models.cache import FingerprintedModel
 
 _ENDPOINT = "openai:"
 
 
 def resolve_model(name: str) -> str:
-    """Return the folder or hub name that `name` stands for (`nano` becomes its folder).
+    """Return the folder or hub name for `name` (`nano` becomes its folder).
 
-    For whoever trains: raises `UserError` for an endpoint, whose weights are not here, and for a
-    stand-in, which is no model.
+    Used for training: raises `UserError` for an endpoint or a stand-in, which have no weights.
     """
     if is_endpoint(name):
         raise UserError(
-            f'model "{name}" is an endpoint, expected weights on this machine',
-            hint="name a folder, a hub model or nano",
+            f'model "{name}" is an endpoint, expected local weights',
+            hint="use a folder, a hub model or nano",
         )
     if split_name(name) is not None:
         raise UserError(
-            f'model "{name}" is a stand-in for a black box, expected weights on this machine',
-            hint=f"name what stands before the colon: {name.rpartition(':')[0]}",
+            f'model "{name}" is a stand-in for a black box, expected local weights',
+            hint=f"use the model before the colon: {name.rpartition(':')[0]}",
         )
     return str(NANO_FOLDER) if name == "nano" else name
 
 
 def is_endpoint(name: str) -> bool:
-    """Whether `name` is a model behind an API, whose answers may cost money."""
+    """Return whether `name` is a model behind an API, which may cost money."""
     return name.startswith(_ENDPOINT)
 
 
 def endpoint_addresses(names: Iterable[str]) -> dict[str, str]:
-    """Return where those of `names` that are endpoints are, without what opens them.
+    """Return the address, without secrets, of each endpoint among `names`.
 
-    The same name at another address is another model. Raises `UserError` for one that cannot be asked.
+    The same name at another address is a different model. Raises `UserError` for an invalid endpoint.
     """
     from personakit.models.endpoint import EndpointModel
 
@@ -59,9 +58,9 @@ def endpoint_addresses(names: Iterable[str]) -> dict[str, str]:
 
 
 def check_model(name: str) -> str | None:
-    """Raise `UserError` where `name` leads nowhere; load nothing, and make no request that is paid for.
+    """Raise `UserError` if the model does not exist, without loading it and without a paid request.
 
-    Returns the model's fingerprint, or None where it cannot be known without loading.
+    Returns the model's fingerprint, or None if it is unknown before loading.
     """
     if is_endpoint(name):
         return open_language_model(name).fingerprint
@@ -81,27 +80,27 @@ def open_language_model(
     device: str = "auto",
     truncate: bool = False,
     endpoint: EndpointSettings | None = None,
-) -> KnownModel:
-    """Open the model that `name` stands for.
+) -> FingerprintedModel:
+    """Open the model `name`.
 
-    `adapter` is a PEFT folder to put on it; `truncate` as in `LocalModel`; `endpoint` is how a server
-    is asked. Raises `UserError` where there is no such model.
+    `adapter` is a PEFT folder to load on it; `truncate` as in `LocalModel`; `endpoint` configures requests.
+    Raises `UserError` if the model does not exist.
     """
     if is_endpoint(name):
         from personakit.models.endpoint import EndpointModel
 
         if adapter is not None:
             raise UserError(
-                f'adapter "{adapter}" cannot be put on the endpoint "{name}"',
-                hint="leave the adapter out, or name a local model",
+                f'adapter "{adapter}" cannot be applied to the endpoint "{name}"',
+                hint="remove the adapter, or use a local model",
             )
         return EndpointModel.from_environment(name.removeprefix(_ENDPOINT), endpoint)
     stand_in = split_name(name)
     if stand_in is not None:
         if adapter is not None:
             raise UserError(
-                f'adapter "{adapter}" cannot be put on the stand-in "{name}"',
-                hint="leave the adapter out, or name a local model",
+                f'adapter "{adapter}" cannot be applied to the stand-in "{name}"',
+                hint="remove the adapter, or use a local model",
             )
         inner, kind = stand_in
         return StandIn(open_language_model(inner, device=device, truncate=truncate), kind)

@@ -1,15 +1,15 @@
-"""A model that refuses: what it said instead of an answer, marked as that.
+"""Refusals: a model's reply instead of an answer, marked as such.
 
-A refusal is what a model does, unlike a request that failed: it is an answer, mostly an empty one, and says
-so wherever it goes on as a text.
+Unlike a failed request, a refusal is an answer, usually an empty one. Code that handles it as a string can
+still recognise it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-#: What a choice may be finished by where a filter or the model itself ended it, and the codes of a server
-#: that does not even ask the model (OpenAI's, Azure's).
+#: Finish reasons with which a content filter or the model itself ends a refused choice, and error codes of
+#: servers that reject the prompt before calling the model (OpenAI, Azure).
 REFUSED_FINISHES = frozenset({"content_filter", "refusal"})
 REFUSED_CODES = frozenset({"content_filter", "content_policy_violation"})
 NO_TEXT = "it gave no text"
@@ -17,26 +17,26 @@ _LONGEST_REASON = 200
 
 
 class Refusal(str):
-    """The text of an answer that was refused, mostly "", and why."""
+    """The text of a refused answer, usually "", with the reason."""
 
     reason: str
 
     def __new__(cls, text: str = "", reason: str = NO_TEXT) -> Refusal:
-        """Make one; `reason` completes "the model refused: ..."."""
+        """`reason` completes the sentence "the model refused: ..."."""
         made = super().__new__(cls, text)
         made.reason = reason
         return made
 
 
-def refused_by(text: str) -> str | None:
-    """Return why a model's text is a refusal, None where it is an answer."""
+def refusal_reason(text: str) -> str | None:
+    """Return the reason if a model's text is a refusal, else None."""
     return text.reason if isinstance(text, Refusal) else None
 
 
 def read_refusal(choice: Any) -> str | None:
-    """Return why a choice of `/v1/chat/completions` says that it is no answer, None where it does not."""
-    said = choice["message"].get("refusal")
-    if said:
-        return " ".join(str(said).split())[:_LONGEST_REASON]
+    """Return the reason if a choice of `/v1/chat/completions` is a refusal, else None."""
+    message = choice["message"].get("refusal")
+    if message:
+        return " ".join(str(message).split())[:_LONGEST_REASON]
     finish = choice.get("finish_reason")
     return f"finish_reason {finish}" if finish in REFUSED_FINISHES else None

@@ -1,8 +1,8 @@
-"""Asking a server that may be busy, cut off or dead: what is waited out, for how long, and how it is told.
+"""HTTP requests with retries: which errors are retried, how often, and how failures are reported.
 
-A server that says 429 is alive, so it gets more time than one that does not answer: `busy_attempts`
-against `attempts`. Its own Retry-After is honoured; without one, or with one of 0, the wait doubles from
-time to time.
+A server that returns 429 is alive, so it gets more attempts than one that does not answer (`busy_attempts`
+and `attempts`). Its Retry-After header is honoured. Without one, or with 0, the wait time doubles with each
+attempt.
 """
 
 from __future__ import annotations
@@ -15,73 +15,74 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_TROUBLED = frozenset({408, 409, 500, 502, 503, 504, 529})
-_BUSY = 429
-_LONGEST_WAIT = 60.0  # seconds; a server that asks for more is asked again after this
+_RETRYABLE_STATUSES = frozenset({408, 409, 500, 502, 503, 504, 529})
+_TOO_MANY_REQUESTS = 429
+_MAX_DELAY = 60.0  # seconds; a longer Retry-After is cut to this
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long one request may take (seconds), and how often it is made again.
+    """Timeout of a request in seconds, and the number of attempts.
 
-    `attempts` counts lost connections, time-outs and 5xx, `busy_attempts` answers of 429.
+    `attempts` counts lost connections, timeouts and 5xx responses; `busy_attempts` counts 429 responses.
     """
 
     timeout: float = 120.0
     attempts: int = 6
     busy_attempts: int = 30
-    first_wait: float = 1.0
+    first_delay: float = 1.0
 
 
-class GaveUpError(Exception):
-    """No answer in as many attempts as `RetryPolicy` allows; the message says what the last one lacked."""
+class RetriesExhaustedError(Exception):
+    """All attempts of a `RetryPolicy` failed. The message describes the last failure."""
 
 
-class StoppedError(Exception):
-    """Another request has failed for good meanwhile: this one is not made again."""
+class RequestCancelledError(Exception):
+    """The request was cancelled because another request failed permanently."""
 
 
-def ask_patiently(send: Callable[[], Any], patience: RetryPolicy, stop: threading.Event) -> Any:
-    """Return `send()`'s first response that no waiting would change: an answer, or a refusal.
+def request_with_retries(send: Callable[[], Any], policy: RetryPolicy, stop: threading.Event) -> Any:
+    """Return the first response of `send()` that a retry would not change: a success or a permanent error.
 
-    `send` makes one request (httpx2). Raises `GaveUpError`, or `StoppedError` once `stop` is set.
+    `send` makes one request (httpx2). Raises `RetriesExhaustedError`, or `RequestCancelledError` once `stop`
+    is set.
     """
     import httpx2
 
-    wait, failed, busy = patience.first_wait, 0, 0
+    delay, failures, busy_responses = policy.first_delay, 0, 0
     while True:
-        asked: float | None = None
+        retry_delay: float | None = None
         try:
             response = send()
         except httpx2.TransportError as error:
-            failed += 1
-            trouble = _in_words(error, patience)
+            failures += 1
+            reason = _describe(error, policy)
         else:
-            if response.status_code == _BUSY and not _out_of_money(response):
-                busy += 1
-            elif response.status_code in _TROUBLED:
-                failed += 1
+            if response.status_code == _TOO_MANY_REQUESTS and not _quota_exhausted(response):
+                busy_responses += 1
+            elif response.status_code in _RETRYABLE_STATUSES:
+                failures += 1
             else:
                 return response
-            trouble = f"status {response.status_code}"
-            asked = retry_after(response.headers.get("Retry-After"))
-        if failed >= patience.attempts or busy >= patience.busy_attempts:
-            raise GaveUpError(f"in {failed + busy} attempts ({trouble})")
-        # Jitter, so that the requests in flight do not all come back at the same moment. Asked to wait no
-        # time at all, it waits as if not asked: the attempts would be gone at once.
-        pause(min(_LONGEST_WAIT, (asked or wait) * random.uniform(1, 1.5)), stop)
+            reason = f"status {response.status_code}"
+            retry_delay = retry_after(response.headers.get("Retry-After"))
+        if failures >= policy.attempts or busy_responses >= policy.busy_attempts:
+            raise RetriesExhaustedError(f"in {failures + busy_responses} attempts ({reason})")
+        # Jitter, so that concurrent requests are not retried simultaneously. A Retry-After of 0 is ignored,
+        # because all attempts would be used up at once.
+        pause(min(_MAX_DELAY, (retry_delay or delay) * random.uniform(1, 1.5)), stop)
         if stop.is_set():
-            raise StoppedError
-        wait = min(_LONGEST_WAIT, wait * 2)
+            raise RequestCancelledError
+        delay = min(_MAX_DELAY, delay * 2)
 
 
 def pause(seconds: float, stop: threading.Event) -> None:
-    """Wait, but no longer than until `stop` is set."""
+    """Wait for `seconds`, or until `stop` is set."""
     stop.wait(seconds)
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, in either of its forms (RFC 9110, 10.2.3), or None."""
+    """Return the seconds of a Retry-After header in either form (RFC 9110, 10.2.3), or None."""
     if value is None:
         return None
     try:
@@ -97,16 +98,16 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
-def _in_words(error: Exception, patience: RetryPolicy) -> str:
+def _describe(error: Exception, policy: RetryPolicy) -> str:
     import httpx2
 
     if isinstance(error, httpx2.TimeoutException):
-        return f"nothing came within {patience.timeout:g} seconds"
+        return f"no response within {policy.timeout:g} seconds"
     if isinstance(error, httpx2.ConnectError):
         return "it cannot be reached"
-    return "the connection was cut"
+    return "the connection was lost"
 
 
-def _out_of_money(response: Any) -> bool:
-    """OpenAI says 429 for a spent budget too, which no waiting mends."""
+def _quota_exhausted(response: Any) -> bool:
+    """Return whether a 429 response means an exhausted quota (OpenAI), which no retry can fix."""
     return b"insufficient_quota" in response.content

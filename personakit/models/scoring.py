@@ -1,7 +1,7 @@
-"""Log-probabilities of given answers to given prompts, over one trie of all rows that begin alike.
+"""Log-probabilities of given answers to given prompts, with common prefixes computed once.
 
-Chosen and rejected after one prompt, many summaries against many pairs: what rows share is run once
-(`shared_prefix`), and the head sees the answers' positions alone.
+For example chosen and rejected answers to one prompt, or many summaries for many pairs. The common prefixes
+of rows are computed once (`shared_prefix`), and the LM head is applied to answer positions only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from personakit.models.batching import length_batches, prefix_batches
 from personakit.models.decoding import pad
 from personakit.models.shared_prefix import share_prefixes
 
-# Bounds answer tokens x vocabulary of a batch: 2**28 float32 logits are 1 GB.
+# Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB.
 _LOGITS = 2**28
 
 
@@ -28,10 +28,10 @@ def score_rows(
     budget: int,
     max_rows: int,
 ) -> list[float]:
-    """Return the log-probability of each answer's token ids after its prompt's, summed, in nats.
+    """Return the log-probability of each answer's token ids given its prompt's, summed, in nats.
 
-    At most `max_rows` rows and `budget` tokens are run at a time, shared ones counted once. `model` comes
-    to share prefixes, if it can.
+    Batches have at most `max_rows` rows and `budget` tokens, counting shared ones once. Prefix sharing is
+    enabled on `model` if possible.
     """
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     batches = prefix_batches(rows, [0] * len(rows), budget=budget, max_rows=max_rows)
@@ -51,33 +51,33 @@ def score_rows(
 def log_likelihoods(
     model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad_id: int
 ) -> list[float]:
-    """Return the same for one batch."""
+    """Return the log-probabilities for one batch."""
     sharing = share_prefixes(model)
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     ids, mask = pad(rows, pad_id, model.device, right=True)
-    first = torch.tensor([len(prompt) for prompt in prompts], device=model.device)[:, None]
+    first_target = torch.tensor([len(prompt) for prompt in prompts], device=model.device)[:, None]
     columns = torch.arange(ids.shape[1], device=model.device)
-    predicts = ((columns >= first) & mask.bool())[:, 1:]  # the logits at t are those of the token at t + 1
+    is_target = ((columns >= first_target) & mask.bool())[:, 1:]  # logits at t predict the token at t + 1
     if sharing.installed:
-        sharing.wanted = torch.nn.functional.pad(predicts, (0, 1))
+        sharing.output_positions = torch.nn.functional.pad(is_target, (0, 1))
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[0]
     else:
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][predicts]
-    targets = ids[:, 1:][predicts]
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][is_target]
+    targets = ids[:, 1:][is_target]
     chosen = logits.float().gather(-1, targets[:, None]).squeeze(1) - logits.float().logsumexp(-1)
-    of_row = predicts.nonzero()[:, 0]
-    sums = chosen.new_zeros(len(rows), dtype=torch.double).index_add_(0, of_row, chosen.double())
+    target_rows = is_target.nonzero()[:, 0]
+    sums = chosen.new_zeros(len(rows), dtype=torch.double).index_add_(0, target_rows, chosen.double())
     return [float(value) for value in sums]
 
 
-def _pieces(batch: Sequence[int], answers: Sequence[Sequence[int]], most: int) -> list[list[int]]:
-    """Cut a batch so that no piece has more than `most` answer tokens, but for a single row."""
+def _pieces(batch: Sequence[int], answers: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
+    """Split a batch into pieces of at most `most` answer tokens, or a single row."""
     pieces: list[list[int]] = []
-    held = 0
+    piece_tokens = 0
     for index in batch:
-        held += len(answers[index])
-        if not pieces or held > most:
+        piece_tokens += len(answers[index])
+        if not pieces or piece_tokens > max_tokens:
             pieces.append([])
-            held = len(answers[index])
+            piece_tokens = len(answers[index])
         pieces[-1].append(index)
     return pieces

@@ -1,7 +1,7 @@
-"""How a prompt and an answer become tokens: once, for training, generation and scoring alike.
+"""Tokenises prompts and answers, in the same way for training, generation and scoring.
 
-Prompt and answer are tokenised apart and joined, so that the model meets at inference exactly the
-boundary it was trained on (a merge across it would differ).
+Prompt and answer are tokenised separately and concatenated, so that the boundary at inference is the one of
+training (joint tokenisation could merge across it).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of each prompt.
 
-    Where the tokenizer has a chat template, the prompt becomes one user message followed by the
-    opening of the assistant's turn (thinking switched off where the template knows
-    `enable_thinking`); else it is taken as it is, with the special tokens that the tokenizer adds.
+    If the tokenizer has a chat template, the prompt becomes a user message followed by the generation prompt
+    (without thinking if the template supports `enable_thinking`). Otherwise it is tokenised with the
+    tokenizer's special tokens.
     """
     if not prompts:
         return []
@@ -37,7 +37,7 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
 
 
 def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each answer, the end-of-sequence token included."""
+    """Return the token ids of each answer, including the end-of-sequence token."""
     if not answers:
         return []
     rows = tokenizer(list(answers), add_special_tokens=False, return_attention_mask=False)["input_ids"]
@@ -46,9 +46,9 @@ def encode_answers(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
 
 
 def cut_middle(ids: list[int], limit: int) -> list[int]:
-    """Return `ids` with at most `limit` tokens: the first and the last half stay, the middle goes.
+    """Return at most `limit` tokens of `ids`: the first and last half, without the middle.
 
-    Instructions stand at either end of our prompts, and what stands between is the history.
+    Our prompts have instructions at both ends and the profile in the middle.
     """
     if len(ids) <= limit:
         return ids
@@ -57,7 +57,7 @@ def cut_middle(ids: list[int], limit: int) -> list[int]:
 
 
 def _without_final_end(tokenizer: Any, row: list[int]) -> list[int]:
-    # Some tokenizers (T5's, some Llama conversions) close every text: an answer must still follow.
+    # Some tokenizers (T5, some Llama conversions) append an end token to every text; the answer must follow.
     if len(row) > 1 and tokenizer.eos_token_id is not None and row[-1] == tokenizer.eos_token_id:
         return row[:-1]
     return row

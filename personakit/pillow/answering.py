@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
@@ -32,7 +32,7 @@ class Offer:
 
     instruction: Instruction
     pool: Pool
-    kept_out: frozenset[int] = frozenset()
+    excluded: frozenset[int] = frozenset()
 
 
 class Prompted:
@@ -72,7 +72,7 @@ class Prompted:
                     tokens=tokens + self._model.count_tokens(text[0]),
                     context_tokens=tokens - bare,
                     seconds=seconds,
-                    refused=refused_by(text[0]),
+                    refused=refusal_reason(text[0]),
                 )
             )
         return answers
@@ -102,7 +102,7 @@ class Prompted:
                 [each.instruction for each in some],
                 some[0].pool,
                 m,
-                kept_out=[each.kept_out for each in some],
+                excluded=[each.excluded for each in some],
             )
             for place, each in zip(places, picks, strict=True):
                 picked[place] = each
@@ -126,10 +126,10 @@ class Reordered:
         pool: Pool,
         m: int,
         *,
-        kept_out: Sequence[frozenset[int]] | None = None,
+        excluded: Sequence[frozenset[int]] | None = None,
     ) -> list[Picks]:
         """Return each instruction's picks (`contracts.Selector`), turned round or shuffled."""
-        picks = self._selector.select(instructions, pool, m, kept_out=kept_out)
+        picks = self._selector.select(instructions, pool, m, excluded=excluded)
         return [self._turned(one, each) for one, each in zip(instructions, picks, strict=True)]
 
     def _turned(self, instruction: Instruction, picks: Picks) -> Picks:

@@ -17,7 +17,7 @@ from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
 from personakit.pillow.rewards import SelectionReward, ShownPrompts
 from personakit.records import Instruction, Pool
 
-KeptOut = Sequence[frozenset[int]] | None
+Excluded = Sequence[frozenset[int]] | None
 
 #: MMR's weight of what is asked against what is shown already; our choice.
 MMR_TRADE = 0.7
@@ -34,13 +34,13 @@ class RandomPicks:
         self._seed = seed
 
     def select(
-        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, kept_out: KeptOut = None
+        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
         """Return each instruction's picks (`contracts.Selector`)."""
         check_pool(pool, "the pool", m)
         return [
             _drawn(each, pool, m, out, f"{self._seed}")
-            for each, out in zip(instructions, _outs(instructions, kept_out), strict=True)
+            for each, out in zip(instructions, _outs(instructions, excluded), strict=True)
         ]
 
 
@@ -51,13 +51,13 @@ class Nearest:
         self._encoder = encoder
 
     def select(
-        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, kept_out: KeptOut = None
+        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
         """Return each instruction's picks, nearest first (`contracts.Selector`)."""
         check_pool(pool, "the pool", m)
         near, _ = _similarities(self._encoder, instructions, pool)
         picks = []
-        for row, out in zip(near, _outs(instructions, kept_out), strict=True):
+        for row, out in zip(near, _outs(instructions, excluded), strict=True):
             row[list(out)] = -np.inf
             best = np.argsort(-row, kind="stable")[: min(m, len(pool) - len(out))]
             picks.append(tuple(map(int, best)))
@@ -72,13 +72,13 @@ class MarginalRelevance:
         self._encoder, self._trade = encoder, trade
 
     def select(
-        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, kept_out: KeptOut = None
+        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
         """Return each instruction's picks, the first one the nearest (`contracts.Selector`)."""
         check_pool(pool, "the pool", m)
         near, alike = _similarities(self._encoder, instructions, pool)
         picks = []
-        for row, out in zip(near, _outs(instructions, kept_out), strict=True):
+        for row, out in zip(near, _outs(instructions, excluded), strict=True):
             chosen: list[int] = []
             barred = list(out)
             for _ in range(min(m, len(pool) - len(out))):
@@ -97,12 +97,12 @@ class Greedy:
         self._reward = reward
 
     def select(
-        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, kept_out: KeptOut = None
+        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
         """Return each instruction's picks (`contracts.Selector`); its `output` is read."""
         check_pool(pool, "the pool", m)
         picks: list[tuple[int, ...]] = [()] * len(instructions)
-        outs = _outs(instructions, kept_out)
+        outs = _outs(instructions, excluded)
         for _ in range(m):
             tried = [
                 [(*had, place) for place in range(len(pool)) if place not in out and place not in had]
@@ -119,13 +119,13 @@ class BestOf:
         self._reward, self._k, self._seed = reward, k, seed
 
     def select(
-        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, kept_out: KeptOut = None
+        self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
         """Return each instruction's picks (`contracts.Selector`); its `output` is read."""
         check_pool(pool, "the pool", m)
         tried = [
             list(dict.fromkeys(_drawn(each, pool, m, out, f"{self._seed}/{try_}") for try_ in range(self._k)))
-            for each, out in zip(instructions, _outs(instructions, kept_out), strict=True)
+            for each, out in zip(instructions, _outs(instructions, excluded), strict=True)
         ]
         return _best(self._reward, instructions, pool, tried, [()] * len(instructions))
 
@@ -176,5 +176,5 @@ def _drawn(instruction: Instruction, pool: Pool, m: int, out: frozenset[int], st
     return tuple(map(int, random.permutation(allowed)[:m]))
 
 
-def _outs(instructions: Sequence[Instruction], kept_out: KeptOut) -> Sequence[frozenset[int]]:
-    return [frozenset()] * len(instructions) if kept_out is None else kept_out
+def _outs(instructions: Sequence[Instruction], excluded: Excluded) -> Sequence[frozenset[int]]:
+    return [frozenset()] * len(instructions) if excluded is None else excluded

@@ -9,7 +9,7 @@ from random import Random
 
 from personakit.config import TrainPILLOW
 from personakit.data import open_examples
-from personakit.data.instructions import kept_out, open_instructions, open_pool
+from personakit.data.instructions import leaking_prompts, open_instructions, open_pool
 from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
 from personakit.pillow.encoding import KnownEncoder, question
@@ -29,7 +29,7 @@ class PillowData:
     """Instructions of both stages, and the prompts.
 
     `tuning` is for the LoRA, `matching` for RL: no instruction is in both. `pool` is one for all, or None
-    where each instruction's user has their own (`tuning_pools`, `matching_pools`). `kept_out` names, for each
+    where each instruction's user has their own (`tuning_pools`, `matching_pools`). `excluded` names, for each
     instruction of RL, the prompts that would give its answer away.
     """
 
@@ -38,7 +38,7 @@ class PillowData:
     pool: Pool | None
     tuning_pools: Sequence[Pool]
     matching_pools: Sequence[Pool]
-    kept_out: Sequence[frozenset[int]]
+    excluded: Sequence[frozenset[int]]
     queries: dict[str, Query]
     items: dict[tuple[str, str], ProfileItem]
     held_out: int
@@ -48,13 +48,13 @@ class PillowData:
     """Digests of what is learnt to answer (`training.training_digests`)."""
 
     def counts(self) -> dict[str, int]:
-        """Return how many there are of what; `kept_out` counts pairs of an instruction and a prompt."""
+        """Return how many there are of what; "kept_out" counts pairs of an instruction and a prompt."""
         return {
             "tuning": len(self.tuning),
             "matching": len(self.matching) - self.held_out,
             "held_out": self.held_out,
             "prompts": len(self.pool) if self.pool is not None else sum(map(len, self.matching_pools)),
-            "kept_out": sum(map(len, self.kept_out)),
+            "kept_out": sum(map(len, self.excluded)),
         }
 
     def wording(self, config: TrainPILLOW, count_tokens: Callable[[str], int]) -> PromptWording:
@@ -67,7 +67,7 @@ class PillowData:
 
     def episodes(self, encoder: KnownEncoder, which: slice) -> Episodes:
         """Return some of RL's instructions as episodes."""
-        asked, out = self.matching[which], self.kept_out[which]
+        asked, out = self.matching[which], self.excluded[which]
         if self.pool is not None:
             return Episodes.of_one_pool(asked, self.pool.prompts, out, encoder)
         return Episodes.of_own_pools(
@@ -107,7 +107,7 @@ def _of_instructions(config: TrainPILLOW) -> PillowData:
         pool=opened.pool,
         tuning_pools=(),
         matching_pools=(),
-        kept_out=kept_out(matching, opened.pool),
+        excluded=leaking_prompts(matching, opened.pool),
         queries={},
         items={},
         held_out=data.held_out,
@@ -151,7 +151,7 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
         pool=None,
         tuning_pools=[pool for _, pool in tuning],
         matching_pools=[pool for _, pool in matching],
-        kept_out=[kept_out([one], pool)[0] for one, pool in matching],
+        excluded=[leaking_prompts([one], pool)[0] for one, pool in matching],
         queries=queries,
         items=items,
         held_out=data.held_out,
@@ -175,11 +175,11 @@ def tuning_examples(data: PillowData, wording: PromptWording, config: TrainPILLO
             data.tuning_pools[place].prompts if data.pool is None else data.tuning
         )
         shown: list[Instruction] = []
-        if tuning.shown and random.random() < tuning.shown_share:
-            drawn = random.sample(range(len(examples)), min(tuning.shown_from, len(examples)))
+        if tuning.num_shots and random.random() < tuning.few_shot_share:
+            drawn = random.sample(range(len(examples)), min(tuning.shot_candidates, len(examples)))
             others = [examples[at] for at in drawn if examples[at].output != asked.output]
             scores = BM25Index([question(each) for each in others]).scores(question(asked))
-            shown = [others[at] for at in (-scores).argsort(kind="stable")[: tuning.shown]]
+            shown = [others[at] for at in (-scores).argsort(kind="stable")[: tuning.num_shots]]
         made.append(PromptCompletion(wording.prompt(asked, shown), asked.output))
     return made
 

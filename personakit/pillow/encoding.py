@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from personakit.errors import UserError
-from personakit.files import cache_folder, whole_file
+from personakit.files import atomic_file, cache_folder
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.local import LocalModel
 from personakit.models.tokens import cut_middle
@@ -154,7 +154,7 @@ def kept_vectors(encoder: KnownEncoder, texts: Sequence[str]) -> Vectors:
         kept: Vectors = np.load(path, allow_pickle=False)
         return kept
     vectors = encoder.encode(texts)
-    with whole_file(path) as temporary, temporary.open("wb") as handle:
+    with atomic_file(path) as temporary, temporary.open("wb") as handle:
         np.save(handle, vectors)
     return vectors
 

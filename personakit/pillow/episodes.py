@@ -22,7 +22,7 @@ Picks = tuple[int, ...]
 class Episodes:
     """Instructions, all prompts there are, and which of them each instruction may be shown, by place.
 
-    One pool for all leaves out no more than `kept_out`; where every user has a pool of their own, `allowed`
+    One pool for all leaves out no more than `excluded`; where every user has a pool of their own, `allowed`
     is that pool's part of `prompts`. A batch sees the prompts that any of its instructions may be shown.
     """
 
@@ -37,12 +37,12 @@ class Episodes:
         cls,
         instructions: Sequence[Instruction],
         prompts: Sequence[Instruction],
-        kept_out: Sequence[frozenset[int]],
+        excluded: Sequence[frozenset[int]],
         encoder: KnownEncoder,
     ) -> Episodes:
         """Return episodes over one pool."""
         everything = np.arange(len(prompts))
-        allowed = [np.setdiff1d(everything, sorted(out)) if out else everything for out in kept_out]
+        allowed = [np.setdiff1d(everything, sorted(out)) if out else everything for out in excluded]
         return cls._encoded(instructions, prompts, allowed, encoder)
 
     @classmethod
@@ -50,13 +50,13 @@ class Episodes:
         cls,
         instructions: Sequence[Instruction],
         pools: Sequence[Sequence[Instruction]],
-        kept_out: Sequence[frozenset[int]],
+        excluded: Sequence[frozenset[int]],
         encoder: KnownEncoder,
     ) -> Episodes:
-        """Return episodes in which each instruction has a pool of its own; `kept_out` are places in that."""
+        """Return episodes in which each instruction has a pool of its own; `excluded` are places in that."""
         prompts: list[Instruction] = []
         allowed = []
-        for pool, out in zip(pools, kept_out, strict=True):
+        for pool, out in zip(pools, excluded, strict=True):
             allowed.append(
                 np.array([len(prompts) + at for at in range(len(pool)) if at not in out], np.int64)
             )

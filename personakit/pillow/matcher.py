@@ -16,7 +16,7 @@ import torch
 
 from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
-from personakit.files import whole_folder
+from personakit.files import atomic_folder
 from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
 from personakit.pillow.network import MatcherShape, MatchingNetwork, TowerPool
 from personakit.pillow.policy import draw
@@ -47,7 +47,7 @@ def save_matcher(network: MatchingNetwork, facts: MatcherFacts, folder: Path) ->
         "pool": facts.pool,
         "network": network.facts(),
     }
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         save_file(
             {name: each.contiguous() for name, each in network.state_dict().items()}, temporary / WEIGHTS
         )
@@ -97,7 +97,7 @@ class Matcher:
         pool: Pool,
         m: int,
         *,
-        kept_out: Sequence[frozenset[int]] | None = None,
+        excluded: Sequence[frozenset[int]] | None = None,
     ) -> list[tuple[int, ...]]:
         """Return the prompts that the network matches, best first (`contracts.Selector`).
 
@@ -110,7 +110,7 @@ class Matcher:
         for start in range(0, len(instructions), _BATCH):
             some = instructions[start : start + _BATCH]
             asked = torch.from_numpy(self._encoder.encode([question(each) for each in some]))
-            out = None if kept_out is None else kept_out[start : start + _BATCH]
+            out = None if excluded is None else excluded[start : start + _BATCH]
             picks += self.match(asked, towered, m, out)
         return picks
 
@@ -119,11 +119,11 @@ class Matcher:
         asked: torch.Tensor,
         pool: TowerPool,
         m: int,
-        kept_out: Sequence[frozenset[int]] | None = None,
+        excluded: Sequence[frozenset[int]] | None = None,
     ) -> list[tuple[int, ...]]:
         """Return the picks for encoded instructions, (N, width)."""
         allowed = torch.ones(len(asked), len(pool.normal), dtype=torch.bool)
-        for row, out in enumerate(kept_out or ()):
+        for row, out in enumerate(excluded or ()):
             allowed[row, list(out)] = False
         rows = draw(self._network, asked, pool, allowed, m=m).tolist()
         return [tuple(place for place in row if place >= 0) for row in rows]

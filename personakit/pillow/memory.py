@@ -7,6 +7,7 @@ stage will estimate for itself (`training.memory`), and like those uncalibrated 
 from __future__ import annotations
 
 from personakit.config import TrainPILLOW
+from personakit.config.training import all_weights
 from personakit.models.local import BATCH_TOKENS
 from personakit.training.memory import Workload, estimate_answering, estimate_memory
 from personakit.training.stage_memory import StageMemory, shape_of
@@ -18,20 +19,18 @@ def estimate_stages(config: TrainPILLOW, device: str, dtype: str) -> list[StageM
     if shape is None:
         return []
     found = []
-    tuning, lora = config.tuning, config.lora
-    if tuning.enabled:
-        for stage, rank in (("LoRA", lora.rank), ("full fine-tuning", 0)):
-            if stage == "LoRA" or config.controls.full_fine_tuning:
-                work = Workload(
-                    rows=tuning.batch_size,
-                    length=tuning.max_length,
-                    gradient_checkpointing=tuning.gradient_checkpointing,
-                    lora_rank=rank,
-                    lora_targets=lora.targets,
-                    four_bit=lora.four_bit and rank > 0,
-                    device=device,
-                    dtype=dtype,
-                )
-                found.append(StageMemory(stage, config.model, device, estimate_memory(shape, work)))
+    tuning, adapters = config.tuning, {"LoRA": config.lora}
+    if config.controls.full_fine_tuning:
+        adapters["full fine-tuning"] = all_weights()
+    for stage, lora in adapters.items() if tuning.enabled else ():
+        work = Workload(
+            rows=tuning.per_device_train_batch_size,
+            length=tuning.max_length,
+            gradient_checkpointing=tuning.gradient_checkpointing,
+            lora=lora,
+            device=device,
+            dtype=dtype,
+        )
+        found.append(StageMemory(stage, config.model, device, estimate_memory(shape, work)))
     rewards = estimate_answering(shape, tokens=BATCH_TOKENS[device], device=device)
     return [*found, StageMemory("rewards", config.model, device, rewards)]

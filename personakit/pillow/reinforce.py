@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from personakit.config.train_pillow import MatchRlSettings
 from personakit.pillow.episodes import Episodes, Picks
 from personakit.pillow.network import MatchingNetwork
 from personakit.pillow.policy import SelectionLikelihood, draw, likelihood, policy_loss
 from personakit.pillow.rewards import SelectionReward
-from personakit.pillow.settings import MatchSettings
 from personakit.training.checkpoints import mark_complete, newest_complete
 from personakit.training.leave_one_out import leave_one_out
 from personakit.training.processes import from_first, in_shares, wait_for_all
@@ -41,7 +41,7 @@ def reinforce(
     network: MatchingNetwork,
     episodes: Episodes,
     reward: SelectionReward,
-    settings: MatchSettings,
+    settings: MatchRlSettings,
     run: Run,
     stage: str,
     progress: Progress,
@@ -53,6 +53,7 @@ def reinforce(
     a choice (entropy in nats), the share of all prompts shown lately and that of the most shown one, and the
     share of rewards that had been paid before; on `held_out` instructions what the best selection earns.
     """
+    steps = settings.planned_steps(len(episodes))
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
     checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage)))
     began = checkpoint[1] if checkpoint else 0
@@ -61,16 +62,16 @@ def reinforce(
         _restore(checkpoint[0], network, optimizer, watch)
     run.rewind_metrics(stage, began)
     wait_for_all()
-    with Staged(progress, stage, settings.steps, began) as reporter:
-        for step in range(began + 1, settings.steps + 1):
+    with Staged(progress, stage, steps, began) as reporter:
+        for step in range(began + 1, steps + 1):
             told = _step(network, optimizer, episodes, reward, settings, run.seed, step, watch)
-            if step % settings.log_every == 0 or step == settings.steps:
+            if step % settings.logging_steps == 0 or step == steps:
                 run.log_metrics(stage, step, **watch.metrics(), **_hit_rate(reward))
-            every = settings.evaluate_every or settings.checkpoint_every
-            if held_out is not None and (step % every == 0 or step == settings.steps):
+            every = settings.eval_steps or settings.save_steps
+            if held_out is not None and (step % every == 0 or step == steps):
                 earned, shown = evaluate(network, held_out, reward)
                 run.log_metrics(stage, step, eval_reward=earned, eval_coverage=shown)
-            if step % settings.checkpoint_every == 0 and step < settings.steps and run.writes:
+            if step % settings.save_steps == 0 and step < steps and run.writes:
                 _save(run.checkpoints(stage), step, network, optimizer, watch)
             reporter.update(step, **told)
     facts = watch.facts()
@@ -100,20 +101,20 @@ def _step(
     optimizer: torch.optim.Optimizer,
     episodes: Episodes,
     reward: SelectionReward,
-    settings: MatchSettings,
+    settings: MatchRlSettings,
     seed: int,
     step: int,
     watch: _Watch,
 ) -> dict[str, float]:
     """Draw, pay, update; return what to show."""
     which = _instructions_of(seed, step, len(episodes), settings.batch_size)
-    batch = episodes.batch(which, settings.selections)
+    batch = episodes.batch(which, settings.num_selections)
     uniforms = _uniforms(seed, step, len(batch.asked), network.shape.m, len(batch.places) + 1)
     picks = draw(network, batch.asked, network.pool(batch.vectors), batch.allowed, uniforms=uniforms)
     picked = batch.picked(picks)
     paid = in_shares(episodes.shown(which, picked), lambda rows: reward(rows))
     rewards = torch.tensor(paid, dtype=torch.float32)
-    advantages = leave_one_out(rewards.view(len(which), settings.selections)).flatten()
+    advantages = leave_one_out(rewards.view(len(which), settings.num_selections)).flatten()
 
     def now() -> SelectionLikelihood:
         return likelihood(network, batch.asked, network.pool(batch.vectors), batch.allowed, picks)
@@ -123,15 +124,15 @@ def _step(
     before = made.log_probabilities.sum(1).detach()
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * min(1.0, step / max(1, settings.warmup_steps))
-    bonus = settings.entropy_bonus * (1 - (step - 1) / settings.steps)
-    for epoch in range(settings.ppo_epochs if settings.algorithm == "ppo" else 1):
+    bonus = settings.entropy_bonus * (1 - (step - 1) / settings.planned_steps(len(episodes)))
+    for epoch in range(settings.num_ppo_epochs if settings.algorithm == "ppo" else 1):
         loss = policy_loss(
             made if epoch == 0 else now(),
             advantages,
             entropy_bonus=bonus,
             algorithm=settings.algorithm,
             before=before,
-            clip=settings.ppo_clip,
+            clip=settings.cliprange,
         )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

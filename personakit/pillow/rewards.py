@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from personakit.files import cache_folder
-from personakit.models.cache import AnswerCache, KnownModel
+from personakit.models.cache import AnswerCache, FingerprintedModel
 from personakit.models.local import LocalModel
 from personakit.pillow.encoding import KnownEncoder
 from personakit.pillow.wording import PromptWording
@@ -131,7 +131,9 @@ class TextReward:
         return reward_key(self._model, self._wording, row, decided)
 
 
-def reward_key(model: KnownModel, wording: PromptWording, row: ShownPrompts, reward: Sequence[Any]) -> bytes:
+def reward_key(
+    model: FingerprintedModel, wording: PromptWording, row: ShownPrompts, reward: Sequence[Any]
+) -> bytes:
     """Return what a reward is kept under: all that decides it, and nothing else."""
     one = row.instruction
     asked, shown = (one.instruction, one.input), [(p.instruction, p.input, p.output) for p in row.prompts]

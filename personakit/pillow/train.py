@@ -7,12 +7,14 @@ them the pool that it picks from, `pool.jsonl`. Rewards are kept by content: non
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from personakit.config import TrainPILLOW
 from personakit.config.train_pillow import RewardSettings
+from personakit.config.training import all_weights, without_early_stopping
 from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.local import LocalModel
@@ -24,14 +26,13 @@ from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.pool import FILE, save_pool
 from personakit.pillow.reinforce import evaluate, reinforce
 from personakit.pillow.rewards import TextReward
-from personakit.pillow.settings import MatchSettings
 from personakit.training.compute import measured
 from personakit.training.four_bit import require_four_bit
-from personakit.training.processes import first_on_this_machine, from_first, process_count, wait_for_all
+from personakit.training.processes import first_on_this_machine, from_first, wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
-from personakit.training.settings import check_settings
-from personakit.training.supervised import Finetuned, SupervisedSettings, finetune
+from personakit.training.stage import Stage, check_lora, check_stopping
+from personakit.training.supervised import Finetuned, finetune
 from personakit.training.training_digests import record_trained_on
 from personakit.training.weights import remove_checkpoints
 
@@ -75,9 +76,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
         encoder=encoder,
     )
     with measured(run, MATCHING) as cost:
-        facts = reinforce(
-            network, episodes, reward, match_settings(config, learnt), run, MATCHING, progress, held_out
-        )
+        facts = reinforce(network, episodes, reward, config.rl, run, MATCHING, progress, held_out)
         trained = sum(weight.numel() for weight in network.parameters())
         # As of the other stages: float32 gradients, and AdamW's two moments.
         cost |= {"trained": trained, "gradient_bytes": 4 * trained, "optimizer_bytes": 8 * trained}
@@ -99,10 +98,11 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
 def check_plan(config: TrainPILLOW) -> None:
     """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
     resolve_model(config.model)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         require_four_bit()
     if config.tuning.enabled:
-        check_settings(tuning_settings(config))
+        check_lora(config.lora)
+        check_stopping(config.tuning, LORA, evaluates=False)
     layers_of(config.matcher.encoder)
     if not any(reward_weights(config.rl.reward).values()):
         raise UserError(
@@ -115,62 +115,29 @@ def check_plan(config: TrainPILLOW) -> None:
         )
 
 
-def tuning_settings(config: TrainPILLOW, *, full: bool = False) -> SupervisedSettings:
-    """Return how the LoRA is trained, or, with as many steps, all weights."""
-    tuning, lora = config.tuning, config.lora
-    return SupervisedSettings(
-        learning_rate=config.controls.full_learning_rate if full else tuning.learning_rate,
-        lr_schedule=tuning.schedule,
-        warmup_ratio=tuning.warmup_share,
-        epochs=tuning.epochs,
-        max_steps=tuning.steps,
-        batch_size=tuning.batch_size * tuning.accumulation * process_count(),
-        micro_batch_size=tuning.batch_size,
-        lora_rank=0 if full else lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        lora_targets=lora.targets,
-        four_bit=lora.four_bit and not full,
-        weight_decay=tuning.weight_decay,
-        max_length=tuning.max_length,
-        too_long="cut",
-        checkpoint_every=tuning.checkpoint_every,
-        gradient_checkpointing=tuning.gradient_checkpointing,
-        shared_prefix=tuning.shared_prefix,
-    )
-
-
-def match_settings(config: TrainPILLOW, instructions: int) -> MatchSettings:
-    """Return how the matching network is trained on so many instructions."""
-    rl = config.rl
-    steps = rl.steps or max(1, round(rl.epochs * instructions / rl.batch_size))
-    return MatchSettings(
-        algorithm=rl.algorithm,
-        steps=steps,
-        batch_size=rl.batch_size,
-        selections=rl.selections,
-        learning_rate=rl.learning_rate,
-        warmup_steps=rl.warmup_steps,
-        max_grad_norm=rl.clip,
-        entropy_bonus=rl.entropy_bonus,
-        ppo_epochs=rl.ppo_epochs,
-        ppo_clip=rl.ppo_clip,
-        checkpoint_every=rl.checkpoint_every,
-    )
-
-
 def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -> Finetuned | None:
     """The LoRA, and all weights on the same examples for as many steps; None: the model stays as it is."""
     if not config.tuning.enabled:
         return None
     wording = data.wording(config, token_counter(config.model))
     examples = tuning_examples(data, wording, config)
+    stage = Stage(
+        run,
+        LORA,
+        progress=progress,
+        lora=config.lora,
+        max_length=config.tuning.max_length,
+        too_long="cut",
+    )
     with measured(run, LORA):
-        tuned = finetune(config.model, examples, tuning_settings(config), run, LORA, progress=progress)
+        tuned = finetune(config.model, examples, config.tuning, stage)
     if config.controls.full_fine_tuning:
-        settings = tuning_settings(config, full=True)
+        settings = replace(config.tuning, learning_rate=config.controls.full_learning_rate)
+        if settings.metric_for_best_model is not None:  # as many steps as the adapter made
+            settings = replace(without_early_stopping(settings), max_steps=tuned.steps)
+        full = replace(stage, name=FULL, output=FULL_FOLDER, lora=all_weights())
         with measured(run, FULL):
-            finetune(config.model, examples, settings, run, FULL, progress=progress, output=FULL_FOLDER)
+            finetune(config.model, examples, settings, full)
     return tuned
 
 
@@ -201,7 +168,9 @@ def _record_data(data: PillowData, config: TrainPILLOW, run: Run) -> None:
 
 def _shape(config: TrainPILLOW, width: int) -> MatcherShape:
     matcher = config.matcher
-    return MatcherShape(width=width, m=matcher.m, size=matcher.size, hidden=matcher.hidden, stop=matcher.stop)
+    return MatcherShape(
+        width=width, m=matcher.m, size=matcher.embedding_size, hidden=matcher.hidden_size, stop=matcher.stop
+    )
 
 
 def reward_weights(reward: RewardSettings) -> dict[str, float]:

@@ -9,11 +9,11 @@ a weight which no longer asks for it is dropped without a word. So what trains i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from personakit.models.environment import quiet_peft
+from personakit.models.environment import suppress_peft_warnings
 
 INFERENCE = "inference"
 GENERATOR = "generator"
@@ -30,7 +30,7 @@ def put_on(
     network: Any,
     config: Any,
     *,
-    warm: dict[Role, Path],
+    warm: Mapping[Role, Path],
     keep_start: bool,
     trained: Sequence[Role],
     seed: int,
@@ -46,7 +46,7 @@ def put_on(
     import torch
     from peft import PeftModel, get_peft_model
 
-    with quiet_peft(), torch.random.fork_rng():
+    with suppress_peft_warnings(), torch.random.fork_rng():
         torch.manual_seed(seed)
         model: Any = None
         for role in ROLES:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from personakit.contracts import LanguageModel
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 from personakit.records import Answer, Context, Profile, Query
 from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
@@ -48,7 +48,7 @@ class FromPrompts(ABC):
         texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
         seconds = (time.perf_counter() - started) / len(queries)
         return [
-            self._answer(query, each, _read(query, text), seconds, refused=refused_by(text))
+            self._answer(query, each, _read(query, text), seconds, refused=refusal_reason(text))
             for query, each, text in zip(queries, prepared, texts, strict=True)
         ]
 

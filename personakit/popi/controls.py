@@ -14,7 +14,7 @@ from personakit.data.preferences.profiles import as_signals
 from personakit.popi.answering import FromPrompts, Prepared, left_out
 from personakit.records import Context, Profile, Query
 from personakit.retrieval.bm25 import BM25
-from personakit.tasks.signals import SignalWording, below_signals
+from personakit.tasks.signals import SignalWording, with_signals
 
 Order = Literal["recent", "bm25"]
 
@@ -47,7 +47,7 @@ class RawSignals(FromPrompts):
         prepared = []
         for query, profile in zip(queries, profiles, strict=True):
             chosen = profile if self.order == "recent" else _ranked(query, profile)
-            prompt, dropped = below_signals(
+            prompt, dropped = with_signals(
                 query.text,
                 as_signals(chosen),
                 count_tokens=count,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from personakit.popi.inferring import GivenSummaries
-from personakit.popi.opening import OpenRun
+from personakit.popi.opening import LoadedPOPI
 from personakit.records import PreferencePair, Profile, Query
 
 _BREAKS = re.compile(r"[^.;,\n]*[.;,\n]+\s*|[^.;,\n]+$")
@@ -36,7 +36,7 @@ class Phrase:
     worth: float
 
 
-def effects(opened: OpenRun, pairs: Sequence[PreferencePair], summaries: Sequence[str]) -> list[Effect]:
+def effects(opened: LoadedPOPI, pairs: Sequence[PreferencePair], summaries: Sequence[str]) -> list[Effect]:
     """Return what each of these summaries does to the pairs of one user; "" is no summary."""
     found = []
     for margins in _margins(opened, pairs, summaries):
@@ -50,7 +50,7 @@ def _loss(margin: float) -> float:
     return max(0.0, -margin) + math.log1p(math.exp(-abs(margin)))
 
 
-def worth_of_phrases(opened: OpenRun, pairs: Sequence[PreferencePair], summary: str) -> list[Phrase]:
+def worth_of_phrases(opened: LoadedPOPI, pairs: Sequence[PreferencePair], summary: str) -> list[Phrase]:
     """Return the phrases of a summary, each with its worth on the pairs of its user."""
     parts = phrases(summary)
     without = [
@@ -66,7 +66,9 @@ def phrases(summary: str) -> list[str]:
     return parts if len(parts) > 1 else re.findall(r"\S+\s*", summary.strip())
 
 
-def _margins(opened: OpenRun, pairs: Sequence[PreferencePair], summaries: Sequence[str]) -> list[list[float]]:
+def _margins(
+    opened: LoadedPOPI, pairs: Sequence[PreferencePair], summaries: Sequence[str]
+) -> list[list[float]]:
     """The margins of all pairs under each summary, [summaries][pairs], in one call of each model."""
     given: Mapping[str, str] = {str(place): summary for place, summary in enumerate(summaries)}
     judged = opened.judged_with(GivenSummaries(given))

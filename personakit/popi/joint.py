@@ -8,12 +8,14 @@ What surrounds the training step (`trainer`) is that of every stage (`training.f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from personakit.config.train_popi import JointSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.popi.adapters import GENERATOR, ROLES, Role, active, put_on
 from personakit.popi.rows import (
@@ -26,10 +28,10 @@ from personakit.popi.rows import (
     users_fingerprint,
     visit,
 )
-from personakit.popi.settings import JointSettings, check_joint
+from personakit.popi.schedule import check_joint, trained_roles
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
+    TrainedOn,
     common_arguments,
     decide_and_record,
     fit,
@@ -39,13 +41,12 @@ from personakit.training.fitting import (
 )
 from personakit.training.memory import sharding_of_launch
 from personakit.training.precision import Precision
-from personakit.training.progress import Progress, Silent, Staged
+from personakit.training.progress import Staged
 from personakit.training.reference import TokenRow, reference_logps
-from personakit.training.run import Run
-from personakit.training.settings import check_settings
+from personakit.training.stage import Stage, StageMetrics, check_stage, train_batch_size
 from personakit.training.weights import Trainable, is_adapted, load_trainable
 
-__all__ = ["JointSettings", "SummarisedUser", "WithSummary", "train_jointly"]
+__all__ = ["SummarisedUser", "WithSummary", "train_jointly"]
 
 _RENAMED = {"loss": "loss", "learning_rate": "learning_rate"}
 
@@ -55,40 +56,40 @@ def train_jointly(
     users: Sequence[SummarisedUser],
     with_summary: WithSummary,
     settings: JointSettings,
-    run: Run,
-    stage: str,
+    stage: Stage,
     *,
-    inference: Path | None = None,
-    generator: Path | None = None,
+    warm: Mapping[Role, Path] = MappingProxyType({}),
     evaluation: Sequence[SummarisedUser] = (),
-    progress: Progress | None = None,
-    output: str = "model",
 ) -> Finetuned:
-    """Train the inference model and the generator on `users`; leave both adapters in `run.folder/output`.
+    """Train the inference model and the generator on `users`; leave both adapters in the output folder.
 
-    `model` is the frozen base: a folder, a hub name or `nano`. `inference` and `generator` are adapters on it
+    `model` is the frozen base: a folder, a hub name or `nano`. `warm` names adapters on it
     that earlier stages left (a warm start); without one an adapter begins as the base. The result has the
     folders `inference` and `generator`, each of which plain PEFT loads.
     Resumes, and passes over a stage that is done, as `supervised.finetune`. Rewards on `evaluation`, users
-    who are not trained on, are logged now and then. Raises `UserError` for settings and users that cannot be
-    trained on.
+    who are not trained on, are logged every `eval_steps`. Raises `UserError` for settings and users that
+    cannot be trained on.
     """
-    done = stage_result(run, stage)
+    run = stage.run
+    done = stage_result(stage)
     if done is not None:
         return done
     if not users:
-        raise UserError(f'stage "{stage}" has no users', hint="check what was left out of the data, and why")
-    check_settings(settings, evaluates=bool(evaluation))
+        raise UserError(
+            f'stage "{stage.name}" has no users', hint="check what was left out of the data, and why"
+        )
+    check_stage(settings, stage, evaluates=bool(evaluation))
     check_joint(settings)
+    _check_stage_of_adapters(stage)
     if sharding_of_launch() != "none":
         raise UserError(
             f"the launcher cuts the weights into pieces ({sharding_of_launch()}), between which two adapters "
             "cannot be switched",
             hint="launch with configs/accelerate/ddp.yaml",
         )
-    keep_quiet()
-    precision = decide_and_record(settings, run)
-    start = load_trainable(model, settings, precision)
+    silence_libraries()
+    precision = decide_and_record(stage)
+    start = load_trainable(model, stage.lora, precision)
     if is_adapted(start.network):
         raise UserError(
             f'"{model}" is a LoRA adapter, expected the base that both adapters of POPI go onto',
@@ -99,20 +100,20 @@ def train_jointly(
         start.tokenizer,
         every,
         with_summary,
-        summary_tokens=settings.summary_tokens,
-        max_length=settings.max_length,
+        summary_tokens=settings.max_summary_tokens,
+        max_length=stage.max_length,
     )
     visits = plan_visits(
         tokens[: len(users)],
-        batch_size=settings.batch_size,
-        pairs=settings.pairs,
-        epochs=settings.epochs,
+        batch_size=train_batch_size(settings),
+        pairs=settings.num_pairs,
+        epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
-        group_by_length=settings.group_by_length,
+        group_by_length=stage.group_by_length,
         seed=run.seed,
     )
     held_out = [
-        visit(tokens, place, f"evaluation {place}", settings.pairs, run.seed)
+        visit(tokens, place, f"evaluation {place}", settings.num_pairs, run.seed)
         for place in range(len(users), len(every))
     ]
     judges = [judge for user in tokens for judge in user.pairs]
@@ -121,21 +122,16 @@ def train_jointly(
         start,
         settings,
         precision,
-        run,
         stage,
-        rows=2 * settings.rows_at_a_time * settings.summaries * settings.pairs,
-        prompt=max(bare + settings.summary_tokens, *(len(user.summary_prompt) for user in tokens)),
+        rows=2 * settings.per_device_train_batch_size * settings.num_summaries * settings.num_pairs,
+        prompt=max(bare + settings.max_summary_tokens, *(len(user.summary_prompt) for user in tokens)),
         answer=max(len(answer) for judge in judges for answer in (judge.chosen, judge.rejected)),
         sharing=2,  # at least chosen and rejected
-        decoded_rows=settings.rows_at_a_time * settings.summaries,
+        decoded_rows=settings.per_device_train_batch_size * settings.num_summaries,
     )
-    warm: dict[Role, Path] = {
-        role: folder for role, folder in zip(ROLES, (inference, generator), strict=True) if folder is not None
-    }
-    network = _adapted(start, warm, settings, run.seed)
-    reference, fingerprint = _reference(
-        network, start, tokens, [*visits, *held_out], settings, warm, precision, progress, stage
-    )
+    network = _adapted(start, warm, settings, stage)
+    tuned = warm.get("generator") if settings.reference == "generator" else None
+    reference, fingerprint = _reference(network, start, tokens, [*visits, *held_out], tuned, precision, stage)
     from personakit.popi.trainer import METRICS, JointData, JointTrainer  # imports transformers
 
     trainer = _trainer(
@@ -146,58 +142,62 @@ def train_jointly(
         len(visits),
         settings,
         precision,
-        run,
         stage,
     )
     names = _RENAMED | {name: name for name in METRICS}
     return fit(
         trainer,
-        start.tokenizer,
         settings,
-        run,
         stage,
-        base=model,
-        output=output,
+        TrainedOn(
+            model, len(users), 0, {"examples_fingerprint": users_fingerprint(users), "reference": fingerprint}
+        ),
         meter=StageMetrics(names.get, lambda step, state: int(state.num_input_tokens_seen)),
         work=work,
-        examples=len(users),
-        cut=0,
-        facts={"examples_fingerprint": users_fingerprint(users), "reference": fingerprint},
-        progress=progress,
         adapters=ROLES,
     )
 
 
-def _adapted(start: Trainable, warm: dict[Role, Path], settings: JointSettings, seed: int) -> Any:
+def _check_stage_of_adapters(stage: Stage) -> None:
+    """Raise `UserError` for what two adapters on one base cannot be trained with."""
+    if stage.lora.r == 0:
+        raise UserError("lora.r is 0, and POPI trains two adapters on one base", hint="set lora.r=32 or so")
+    if stage.max_tokens is not None:
+        raise UserError(
+            "max_tokens is set, and how many tokens a step has is not known before its summaries are written",
+            hint="bound the training by num_train_epochs or max_steps",
+        )
+
+
+def _adapted(start: Trainable, warm: Mapping[Role, Path], settings: JointSettings, stage: Stage) -> Any:
     from trl.trainer.utils import add_fused_lm_head
 
     for role, folder in warm.items():
-        _check_warm(role, folder, settings)
+        _check_warm(role, folder, stage.lora.r)
     add_fused_lm_head(start.network, outputs=("log_probs", "entropy"))
     return put_on(
         start.network,
         start.adapter,
         warm=warm,
-        keep_start=settings.kl > 0,
-        trained=settings.trained,
-        seed=seed,
+        keep_start=settings.kl_coef > 0,
+        trained=trained_roles(settings),
+        seed=stage.run.seed,
     )
 
 
-def _check_warm(role: str, folder: Path, settings: JointSettings) -> None:
+def _check_warm(role: str, folder: Path, expected: int) -> None:
     from peft import PeftConfig
 
     if not (folder / "adapter_config.json").is_file():
         raise UserError(
             f'the warm start of the {role} model, "{folder}", holds no adapter',
-            hint="name the folder that a stage with lora_rank left",
+            hint="name the folder of a stage that trained an adapter",
         )
     rank = PeftConfig.from_pretrained(str(folder)).r
-    if rank != settings.lora_rank:
+    if rank != expected:
         raise UserError(
-            f'the warm start of the {role} model, "{folder}", has rank {rank}, and lora_rank is '
-            f"{settings.lora_rank}",
-            hint=f"set lora_rank to {rank}, or make the warm start again",
+            f'the warm start of the {role} model, "{folder}", has rank {rank}, and lora.r is {expected}',
+            hint=f"set lora.r to {rank}, or make the warm start again",
         )
 
 
@@ -206,22 +206,22 @@ def _reference(
     start: Trainable,
     users: Sequence[TokenUser],
     visits: Sequence[Visit],
-    settings: JointSettings,
-    warm: dict[Role, Path],
+    tuned: Path | None,
     precision: Precision,
-    progress: Progress | None,
-    stage: str,
+    stage: Stage,
 ) -> tuple[list[dict[int, tuple[float, float]]], str]:
-    """log ref(y|x) of the answers of every pair that is met, by user, and the reference's fingerprint."""
+    """log ref(y|x) of the answers of every pair that is met, by user, and the reference's fingerprint.
+
+    The reference is the base, or the generator whose adapter is in `tuned`.
+    """
     met = sorted({(each.user, number) for each in visits for number in each.pairs})
     judges = [users[user].pairs[number] for user, number in met]
     rows = [TokenRow(judge.bare, answer) for judge in judges for answer in (judge.chosen, judge.rejected)]
     fingerprint = start.fingerprint
-    tuned = warm.get("generator") if settings.reference == "generator" else None
     if tuned is not None:
         fingerprint = hashlib.sha256(f"{fingerprint}\0{fingerprint_folder(tuned)}".encode()).hexdigest()
     turned_on = network.disable_adapter() if tuned is None else active(network, GENERATOR, trained=())
-    with Staged(progress or Silent(), f"{stage}: reference", len(rows)) as reporter, turned_on:
+    with Staged(stage.progress, f"{stage.name}: reference", len(rows)) as reporter, turned_on:
         logps = reference_logps(
             network,
             rows,
@@ -244,8 +244,7 @@ def _trainer(
     trained: int,
     settings: JointSettings,
     precision: Precision,
-    run: Run,
-    stage: str,
+    stage: Stage,
 ) -> Any:
     from transformers import TrainingArguments
 
@@ -253,9 +252,8 @@ def _trainer(
     arguments = common_arguments(
         settings,
         precision,
-        run,
         stage,
-        steps=trained // settings.batch_size,
+        steps=trained // train_batch_size(settings),
         evaluates=len(places) > trained,
     )
     arguments |= {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from personakit.config.train_popi import TrainPOPI
 from personakit.training.memory import Workload, estimate_memory, shared_fraction
 from personakit.training.stage_memory import StageMemory, shape_of, shares_prefixes
@@ -32,47 +30,42 @@ def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMem
 
 def _warm(config: TrainPOPI, device: str, dtype: str, length: int, answer: int) -> Workload:
     return Workload(
-        rows=config.warm_start.batch_size,
+        rows=config.warm_start.per_device_train_batch_size,
         length=length,
         scored=answer + 1,
-        **_common(config, device, dtype),
+        gradient_checkpointing=config.warm_start.gradient_checkpointing,
+        lora=config.lora,
+        device=device,
+        dtype=dtype,
     )
 
 
 def _joint(config: TrainPOPI, device: str, dtype: str, *, shares: bool) -> Workload:
     """The generator's pass, the larger one: each summary of each user with all its pairs."""
     joint, answer = config.joint, _answer(config)
-    summaries = joint.batch_size * (joint.generator_summaries or joint.summaries)
+    users = joint.per_device_train_batch_size
+    summaries = users * (joint.generator_summaries or joint.num_summaries)
     return Workload(
-        rows=2 * summaries * joint.pairs,
+        rows=2 * summaries * joint.num_pairs,
         length=config.max_length,
         scored=answer + 1,
-        decoded_rows=joint.batch_size * joint.summaries,
+        decoded_rows=users * joint.num_summaries,
         prefix_factor=(
             shared_fraction(config.max_length - answer, answer, 2) if joint.shared_prefix and shares else 1.0
         ),
-        **_common(config, device, dtype),
+        gradient_checkpointing=joint.gradient_checkpointing,
+        lora=config.lora,
+        device=device,
+        dtype=dtype,
     )
 
 
-def _common(config: TrainPOPI, device: str, dtype: str) -> dict[str, Any]:
-    lora = config.lora
-    return {
-        "gradient_checkpointing": config.joint.gradient_checkpointing,
-        "lora_rank": lora.rank,
-        "lora_targets": lora.targets,
-        "four_bit": lora.four_bit,
-        "device": device,
-        "dtype": dtype,
-    }
-
-
 def _summary(config: TrainPOPI) -> int:
-    return config.joint.summary_tokens
+    return config.joint.max_summary_tokens
 
 
 def _summary_row(config: TrainPOPI) -> int:
-    return config.data.signal_tokens + config.joint.summary_tokens
+    return config.data.signal_tokens + config.joint.max_summary_tokens
 
 
 def _answer(config: TrainPOPI) -> int:

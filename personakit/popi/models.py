@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from personakit.models.environment import quiet_peft
+from personakit.models.environment import suppress_peft_warnings
 from personakit.models.local import LocalModel, load_pretrained
 from personakit.models.open import resolve_model
 from personakit.popi.adapters import START, active
@@ -48,7 +48,7 @@ class AdaptedModel(LocalModel):
 
     @contextlib.contextmanager
     def _on(self) -> Iterator[None]:
-        with active(self.model, self._adapter or START, trained=()), quiet_peft():
+        with active(self.model, self._adapter or START, trained=()), suppress_peft_warnings():
             yield
 
 
@@ -87,7 +87,7 @@ def open_adapters(base: str, adapters: Mapping[str, Path]) -> dict[str, AdaptedM
     from peft import PeftModel
 
     network, tokenizer, folders, revision = load_pretrained(resolve_model(base))
-    with quiet_peft():
+    with suppress_peft_warnings():
         model = network
         for name, folder in adapters.items():
             if model is network:

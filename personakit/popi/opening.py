@@ -6,7 +6,6 @@ them are adapters on one base, which is loaded once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,7 +16,8 @@ from personakit.contracts import LanguageModel, Personalizer
 from personakit.data.folders import data_folder
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
-from personakit.models.cache import CachedModel, KnownModel
+from personakit.method import FinishedRun
+from personakit.models.cache import CachedModel, FingerprintedModel
 from personakit.popi.answering import ANSWER_TOKENS, FromPrompts
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summaries, Summariser
@@ -25,7 +25,7 @@ from personakit.popi.models import BASE, AdaptedModel, RememberedScores, open_ad
 from personakit.popi.per_user_adapters import AdapterAUser, WithoutAdapter
 from personakit.popi.per_user_lora import PerUserLora
 from personakit.popi.personalizer import Summarised
-from personakit.tasks.signals import SignalWording, prompt_with_summary, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording
 
 INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
 POPULATION = "population DPO"
@@ -61,29 +61,37 @@ def adapters_of(folder: Path) -> dict[str, Path]:
 
 
 @dataclass(frozen=True)
-class OpenRun:
-    """A run of POPI, its base and its adapters in memory."""
+class LoadedPOPI:
+    """A run of POPI with its base model and its adapters in memory."""
 
-    folder: Path
-    settings: TrainPOPI
+    run: FinishedRun
     models: Mapping[str, AdaptedModel]
 
     @classmethod
-    def load(cls, folder: Path, settings: TrainPOPI) -> OpenRun:
+    def load(cls, run: FinishedRun) -> LoadedPOPI:
         """Load the run's base with all of its adapters on it; raises `UserError` where one is missing."""
-        adapters = adapters_of(folder)
+        adapters = adapters_of(run.folder)
         for name in (INFERENCE, GENERATOR):
             if name not in adapters:
                 raise UserError(
-                    f"{folder / PLACES[name]}: no adapter is there",
+                    f"{run.folder / PLACES[name]}: no adapter is there",
                     hint="train the run again, or --resume it",
                 )
-        return cls(folder, settings, open_adapters(settings.model, adapters))
+        return cls(run, open_adapters(run.settings.model, adapters))
+
+    @property
+    def settings(self) -> TrainPOPI:
+        """The settings it was trained with."""
+        settings: TrainPOPI = self.run.settings
+        return settings
 
     @cached_property
     def wording(self) -> SignalWording:
-        """How signals and requests were worded in training."""
-        return wording_of(self.folder, self.settings)
+        """How signals and requests were worded in training: as the data's are, which run.json records."""
+        facts = self.run.facts
+        if "preference_task" in facts:
+            return signal_wording(facts["preference_task"])
+        return signal_wording("LaMP_7" if is_lamp_mini(data_folder(self.settings.data.path)) else None)
 
     def summariser(self, model: str = INFERENCE) -> Summariser:
         """Return what infers summaries, behind the answer cache; `BASE` is asked for one untrained."""
@@ -158,7 +166,9 @@ class OpenRun:
         return self.models[WARM if tuned and WARM in self.models else BASE]
 
     def _budget(self, name: str) -> int:
-        return self.settings.data.signal_tokens if name == "history" else self.settings.joint.summary_tokens
+        return (
+            self.settings.data.signal_tokens if name == "history" else self.settings.joint.max_summary_tokens
+        )
 
     def _summarised(self, model: LanguageModel, summaries: Summaries) -> Judged:
         return self._trained(
@@ -171,18 +181,10 @@ class OpenRun:
     def _frozen(self, policy: FromPrompts, model: LanguageModel) -> Judged:
         return Judged(policy, self._alone(model), policy, self._beta)
 
-    def _summariser(self, model: KnownModel) -> Summariser:
+    def _summariser(self, model: FingerprintedModel) -> Summariser:
         return Summariser(
             CachedModel(model),
             self.wording,
             self.settings.data.signal_tokens,
-            self.settings.joint.summary_tokens,
+            self.settings.joint.max_summary_tokens,
         )
-
-
-def wording_of(folder: Path, settings: TrainPOPI) -> SignalWording:
-    """Return how a run's signals and requests are worded: as its data's are, which run.json remembers."""
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if "preference_task" in facts:
-        return wording_for(facts["preference_task"])
-    return wording_for("LaMP_7" if is_lamp_mini(data_folder(settings.data.path)) else None)

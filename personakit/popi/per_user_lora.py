@@ -10,26 +10,28 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from personakit.config.training import LoraSettings
 from personakit.errors import UserError
 from personakit.models.tokens import encode_answers, encode_prompts
 from personakit.popi.rows import WithSummary
 from personakit.records import PreferencePair
-from personakit.training.settings import StageSettings
 
 
 @dataclass(frozen=True, slots=True)
-class PerUserSettings(StageSettings):
+class PerUserSettings:
     """How an adapter is trained on one user's pairs, all of them in every step."""
 
     learning_rate: float = 1e-2
     """Suits the built-in model; one of 8 B parameters wants about 1e-4."""
-    lora_rank: int = 4
-    lora_alpha: int = 8
-    steps: int = 8
+    max_steps: int = 8
+    max_grad_norm: float = 1.0
     beta: float = 0.1
+    lora: LoraSettings = field(default_factory=lambda: LoraSettings(r=4, lora_alpha=8))
+    device: str = "auto"
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,15 @@ class PerUserLora:
         from peft import get_peft_model
         from trl.trainer.utils import add_fused_lm_head
 
-        from personakit.models.environment import keep_quiet
+        from personakit.models.environment import silence_libraries
         from personakit.models.local import LocalModel, load_pretrained
         from personakit.models.open import resolve_model
         from personakit.training.answer_head import score_answers_only
         from personakit.training.precision import decide_precision
+        from personakit.training.stage import peft_config
         from personakit.training.weights import is_adapted
 
-        keep_quiet()
+        silence_libraries()
         self._settings = settings or PerUserSettings()
         self._with_summary = with_summary
         self._precision = decide_precision(self._settings.device, self._settings.dtype)
@@ -77,7 +80,7 @@ class PerUserLora:
         network.requires_grad_(False)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self._network: Any = get_peft_model(network, self._settings.lora())
+            self._network: Any = get_peft_model(network, peft_config(self._settings.lora))
         score_answers_only(self._network)
         self._weights = [weight for weight in self._network.parameters() if weight.requires_grad]
         self._start = [weight.detach().clone() for weight in self._weights]
@@ -109,7 +112,7 @@ class PerUserLora:
             weight.data.copy_(start)
         optimizer = torch.optim.AdamW(self._weights, self._settings.learning_rate, weight_decay=0.0)
         reference: torch.Tensor | None = None
-        for _ in range(self._settings.steps):
+        for _ in range(self._settings.max_steps):
             with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._precision.bf16):
                 log_p = likelihood(self._network, prompts, answers, pad_id=self._pad).log_p
             both = log_p.view(1, 1, -1, 2)
@@ -125,7 +128,7 @@ class PerUserLora:
         seen = sum(map(len, prompts)) + sum(map(len, answers))
         return UserCost(
             seconds=time.monotonic() - began,
-            tokens=self._settings.steps * seen,
+            tokens=self._settings.max_steps * seen,
             bytes=sum(weight.numel() * weight.element_size() for weight in self._weights),
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from personakit.popi.answering import FromPrompts, Prepared, left_out
 from personakit.popi.inferring import Summaries
 from personakit.records import Context, Profile, Query
-from personakit.tasks.signals import SignalWording, below_summary
+from personakit.tasks.signals import SignalWording, with_summary
 
 NO_HISTORY = "no history: the answer is the one without a summary"
 
@@ -35,7 +35,7 @@ class Summarised(FromPrompts):
             payer = (profile.user_id, summary.text)
             prepared.append(
                 Prepared(
-                    below_summary(query.text, summary.text, wording=self.wording),
+                    with_summary(query.text, summary.text, wording=self.wording),
                     Context(summary=summary.text or None),
                     ({"summary": summary.text} if summary.text else {}) | left_out(summary.dropped),
                     tokens=0 if payer in paid else summary.tokens,

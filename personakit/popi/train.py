@@ -20,8 +20,9 @@ from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.open import resolve_model
 from personakit.popi.adapters import Role
-from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary, train_jointly
-from personakit.popi.settings import check_joint
+from personakit.popi.joint import train_jointly
+from personakit.popi.rows import SummarisedUser, WithSummary
+from personakit.popi.schedule import check_joint
 from personakit.popi.trained_controls import (
     FROZEN,
     FROZEN_FOLDER,
@@ -34,14 +35,15 @@ from personakit.popi.trained_controls import (
 )
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferenceUser
-from personakit.tasks.signals import SignalWording, prompt_with_summary, summary_prompt, wording_for
+from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording, summary_prompt
 from personakit.training.fitting import Finetuned
 from personakit.training.four_bit import require_four_bit
 from personakit.training.preference import TrainingPair
-from personakit.training.processes import first_on_this_machine, process_count
+from personakit.training.processes import first_on_this_machine
 from personakit.training.progress import Progress
 from personakit.training.run import Run
-from personakit.training.supervised import PromptCompletion, SupervisedSettings, finetune
+from personakit.training.stage import Stage, check_stopping
+from personakit.training.supervised import PromptCompletion, finetune
 from personakit.training.training_digests import record_trained_on, seen_digest
 
 JOINT = "joint"
@@ -71,13 +73,13 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
     record_trained_on(
         run, (seen_digest(pair.prompt, pair.chosen, pair.user_id) for each in people for pair in each.pairs)
     )
-    return train_on_users(config, people, wording_for(store.task), run, progress)
+    return train_on_users(config, people, signal_wording(store.task), run, progress)
 
 
 def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:
     """Return what would be trained on, and what the data's reader left out, by reason; nothing is trained."""
     store = _store(config)
-    _, counts = summarised(config, list(store), wording_for(store.task), token_counter(config.model))
+    _, counts = summarised(config, list(store), signal_wording(store.task), token_counter(config.model))
     return dict(counts), {reason: skip.count for reason, skip in store.skipped.items()}
 
 
@@ -107,41 +109,32 @@ def train_on_users(
             hint="hold out fewer, or raise max_length where users were left out for their length",
         )
     trained, judged = users[: len(users) - held_out], users[len(users) - held_out :]
+    stage = _stage(config, run, progress)
     warm: dict[Role, Path] = {}
     if config.warm_start.enabled:
-        warm = _warm_starts(config, people, trained, with_summary, count_tokens, run, progress)
-    settings = joint_settings(config)
-    train = partial(
-        train_jointly, config.model, trained, with_summary, run=run, evaluation=judged, progress=progress
-    )
-    result = train(settings, stage=JOINT, inference=warm.get("inference"), generator=warm.get("generator"))
+        warm = _warm_starts(config, people, trained, with_summary, count_tokens, stage)
+    train = partial(train_jointly, config.model, trained, with_summary, evaluation=judged)
+    result = train(config.joint, stage, warm=warm)
     if config.controls.frozen_generator:
         train(
-            replace(settings, schedule="generator-frozen", reference="base", base_share=0.0),
-            stage=FROZEN,
-            inference=warm.get("inference"),
-            output=str(FROZEN_FOLDER),
+            replace(config.joint, schedule="generator-frozen", reference="base", base_share=0.0),
+            replace(stage, name=FROZEN, output=str(FROZEN_FOLDER)),
+            warm={role: folder for role, folder in warm.items() if role == "inference"},
         )
-    optimise = partial(
-        optimise_generator,
-        users=trained,
-        with_summary=with_summary,
-        joint=settings,
-        tokens=result.tokens,
-        run=run,
-        progress=progress,
-    )
+    control = replace(stage, group_by_length=True, too_long="cut", max_tokens=result.tokens)
     if config.controls.population_dpo:
         start = config.model
         if "generator" in warm:
             none = [""] * len(trained)
             answers = generator_examples(trained, none, with_summary, without_share=1.0, seed=config.seed)
-            start = str(_warm(config, WARM_POPULATION, "population", answers, run, progress))
-        optimise(start, summaries={}, stage=POPULATION, output=POPULATION_FOLDER)
+            start = str(_warm(config, stage, WARM_POPULATION, "population", answers))
+        population = replace(control, name=POPULATION, output=str(POPULATION_FOLDER))
+        optimise_generator(start, trained, with_summary, config.joint, population, summaries={})
     if config.controls.oracle_generator:
         personas = {person.user_id: person.persona for person in people if person.persona}
         start = str(warm.get("generator", config.model))
-        optimise(start, summaries=personas, stage=ORACLE, output=ORACLE_FOLDER)
+        oracle = replace(control, name=ORACLE, output=str(ORACLE_FOLDER))
+        optimise_generator(start, trained, with_summary, config.joint, oracle, summaries=personas)
     return result
 
 
@@ -151,8 +144,7 @@ def _warm_starts(
     users: Sequence[SummarisedUser],
     with_summary: WithSummary,
     count_tokens: Callable[[str], int],
-    run: Run,
-    progress: Progress,
+    stage: Stage,
 ) -> dict[Role, Path]:
     """Fine-tune both models on summaries by the template."""
     warm, drawn = config.warm_start, random.Random(f"{config.seed}/template")
@@ -161,34 +153,36 @@ def _warm_starts(
         template_summary(
             signals[user.user_id],
             count_tokens=count_tokens,
-            max_tokens=config.joint.summary_tokens - 1,  # one is the end's
+            max_tokens=config.joint.max_summary_tokens - 1,  # one is the end's
             bare=drawn.random() < warm.bare_share,
         )
         for user in users
     ]
-    run.record(template_summaries_empty=sum(not summary for summary in summaries))
+    stage.run.record(template_summaries_empty=sum(not summary for summary in summaries))
     said = inference_examples(users, summaries)
-    made: dict[Role, Path] = {"inference": _warm(config, WARM_INFERENCE, "inference", said, run, progress)}
+    made: dict[Role, Path] = {"inference": _warm(config, stage, WARM_INFERENCE, "inference", said)}
     if warm.generator:
         answers = generator_examples(
             users, summaries, with_summary, without_share=warm.without_summary_share, seed=config.seed
         )
-        made["generator"] = _warm(config, WARM_GENERATOR, "generator", answers, run, progress)
+        made["generator"] = _warm(config, stage, WARM_GENERATOR, "generator", answers)
     return made
 
 
 def check_plan(config: TrainPOPI) -> None:
     """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
     resolve_model(config.model)
-    check_joint(joint_settings(config))
-    if config.lora.four_bit:
+    check_joint(config.joint)
+    check_stopping(config.joint, JOINT, evaluates=config.data.held_out > 0)
+    check_stopping(config.warm_start, WARM_INFERENCE, evaluates=False)
+    if config.lora.load_in_4bit:
         require_four_bit()
-    room = config.max_length - config.joint.summary_tokens
+    room = config.max_length - config.joint.max_summary_tokens
     if config.data.signal_tokens > room:
         raise UserError(
             f"data.signal_tokens is {config.data.signal_tokens}, expected at most {room} (max_length "
-            f"{config.max_length} less {config.joint.summary_tokens} of a summary)",
-            hint="raise max_length, or lower data.signal_tokens or joint.summary_tokens",
+            f"{config.max_length} less {config.joint.max_summary_tokens} of a summary)",
+            hint="raise max_length, or lower data.signal_tokens or joint.max_summary_tokens",
         )
     if config.controls.frozen_generator and config.joint.schedule == "generator-frozen":
         raise UserError(
@@ -223,7 +217,7 @@ def summarised(
             told = count_tokens(prompt_with_summary(pair.prompt, "a", wording=wording))
             longest = max(count_tokens(pair.chosen), count_tokens(pair.rejected))
             # A tokenizer's special tokens and chat template are not counted by it: room for them is left.
-            if told + config.joint.summary_tokens + longest + _UNCOUNTED > config.max_length:
+            if told + config.joint.max_summary_tokens + longest + _UNCOUNTED > config.max_length:
                 counts["pairs: longer than max_length"] += 1
             else:
                 pairs.append(TrainingPair(pair.prompt, pair.chosen, pair.rejected))
@@ -237,71 +231,24 @@ def summarised(
     return users, counts
 
 
-def joint_settings(config: TrainPOPI) -> JointSettings:
-    """Return the joint stage's settings."""
-    joint, lora = config.joint, config.lora
-    return JointSettings(
-        learning_rate=joint.learning_rate,
-        generator_learning_rate=joint.generator_learning_rate,
-        lr_schedule=joint.schedule_of_rates,
-        warmup_ratio=joint.warmup_share,
-        weight_decay=joint.weight_decay,
-        epochs=joint.epochs,
-        max_steps=joint.steps,
-        batch_size=joint.batch_size * joint.accumulation * process_count(),
-        micro_batch_size=joint.batch_size,
-        max_length=config.max_length,
-        summaries=joint.summaries,
-        pairs=joint.pairs,
-        summary_tokens=joint.summary_tokens,
-        generator_summaries=joint.generator_summaries,
-        beta=joint.beta,
-        kl=joint.kl,
-        base_share=joint.base_share,
-        schedule=joint.schedule,
-        alternate_every=joint.alternate_every,
-        reference=joint.reference,
-        lora_rank=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        lora_targets=lora.targets,
-        four_bit=lora.four_bit,
-        gradient_checkpointing=joint.gradient_checkpointing,
-        shared_prefix=joint.shared_prefix,
-        checkpoint_every=joint.checkpoint_every,
-    )
-
-
 # A chat template's turns and a beginning of sequence.
 _UNCOUNTED = 32
 
 
-def _warm(
-    config: TrainPOPI,
-    stage: str,
-    role: str,
-    examples: Sequence[PromptCompletion],
-    run: Run,
-    progress: Progress,
-) -> Path:
-    warm, lora = config.warm_start, config.lora
-    settings = SupervisedSettings(
-        learning_rate=warm.learning_rate,
-        warmup_ratio=warm.warmup_share,
-        epochs=warm.epochs,
-        max_steps=warm.steps,
-        batch_size=warm.batch_size * process_count(),
-        micro_batch_size=warm.batch_size,
-        lora_rank=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        lora_targets=lora.targets,
-        four_bit=lora.four_bit,
+def _stage(config: TrainPOPI, run: Run, progress: Progress) -> Stage:
+    """The joint stage; the others differ by name and output."""
+    return Stage(
+        run,
+        JOINT,
+        progress=progress,
+        lora=config.lora,
         max_length=config.max_length,
-        gradient_checkpointing=config.joint.gradient_checkpointing,
-        shared_prefix=config.joint.shared_prefix,
-        checkpoint_every=warm.checkpoint_every,
+        group_by_length=False,
     )
-    return finetune(
-        config.model, examples, settings, run, stage, progress=progress, output=str(WARM_FOLDER / role)
-    ).model
+
+
+def _warm(
+    config: TrainPOPI, stage: Stage, name: str, role: str, examples: Sequence[PromptCompletion]
+) -> Path:
+    warm = replace(stage, name=name, output=str(WARM_FOLDER / role), group_by_length=True)
+    return finetune(config.model, examples, config.warm_start, warm).model

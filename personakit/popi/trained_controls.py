@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from personakit.popi.joint import JointSettings, SummarisedUser, WithSummary
+from personakit.config.train_popi import JointSettings
+from personakit.config.training import PreferenceSettings, shared_settings, without_early_stopping
+from personakit.popi.rows import SummarisedUser, WithSummary
 from personakit.training.fitting import Finetuned
-from personakit.training.preference import PreferenceSettings, TrainingPair, optimise
-from personakit.training.progress import Progress
-from personakit.training.run import Run
+from personakit.training.preference import TrainingPair, optimise
+from personakit.training.stage import Stage
 
 POPULATION = "population-dpo"
 WARM_POPULATION = "warm-population"
@@ -30,16 +31,13 @@ FROZEN_FOLDER = Path("controls") / "frozen_generator"
 def optimise_generator(
     start: str,
     users: Sequence[SummarisedUser],
-    summaries: Mapping[str, str],
     with_summary: WithSummary,
     joint: JointSettings,
-    tokens: int,
-    run: Run,
-    stage: str,
-    output: Path,
-    progress: Progress,
+    stage: Stage,
+    *,
+    summaries: Mapping[str, str],
 ) -> Finetuned:
-    """Train a generator by DPO with fixed summaries, for as many tokens as POPI's joint stage saw.
+    """Train a generator by DPO with fixed summaries, for as many tokens as `stage` says: the joint stage's.
 
     A user without a summary is asked the request alone: with none at all it is one model for everybody.
 
@@ -47,28 +45,17 @@ def optimise_generator(
     it began with.
     """
     settings = PreferenceSettings(
-        learning_rate=joint.generator_learning_rate,
-        lr_schedule=joint.lr_schedule,
-        warmup_ratio=joint.warmup_ratio,
-        weight_decay=joint.weight_decay,
-        max_tokens=tokens,
-        batch_size=joint.batch_size * joint.pairs,
-        micro_batch_size=joint.rows_at_a_time * joint.pairs,
-        max_length=joint.max_length,
-        too_long="cut",
-        beta=joint.beta,
-        lora_rank=joint.lora_rank,
-        lora_alpha=joint.lora_alpha,
-        lora_dropout=joint.lora_dropout,
-        lora_targets=joint.lora_targets,
-        four_bit=joint.four_bit,
-        gradient_checkpointing=joint.gradient_checkpointing,
-        shared_prefix=joint.shared_prefix,
-        checkpoint_every=joint.checkpoint_every,
+        **shared_settings(without_early_stopping(joint))
+        | {
+            "learning_rate": joint.generator_learning_rate,
+            "max_steps": None,
+            "per_device_train_batch_size": joint.per_device_train_batch_size * joint.num_pairs,
+            "beta": joint.beta,
+        }
     )
     pairs = [
         TrainingPair(with_summary(pair.prompt, summaries.get(user.user_id, "")), pair.chosen, pair.rejected)
         for user in users
         for pair in user.pairs
     ]
-    return optimise(start, pairs, settings, run, stage, progress=progress, output=str(output))
+    return optimise(start, pairs, settings, stage)

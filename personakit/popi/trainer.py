@@ -21,6 +21,7 @@ import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from transformers import Trainer
 
+from personakit.config.train_popi import JointSettings
 from personakit.models.tokens import encode_prompts
 from personakit.popi.adapters import (
     BASE,
@@ -41,7 +42,7 @@ from personakit.popi.objective import (
     rewards,
 )
 from personakit.popi.rows import TokenUser, Visit, WithSummary
-from personakit.popi.settings import JointSettings
+from personakit.popi.schedule import roles_in_step, trained_roles
 from personakit.popi.summaries import Summary, sample_summaries
 
 #: What the bar and metrics.jsonl know beside transformers' own.
@@ -91,7 +92,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         The trainer has loaded a checkpoint by now, which leaves only the adapter that is on with gradients.
         """
         network = self.accelerator.unwrap_model(self.model if model is None else model)
-        let_train(network, self._settings.trained)
+        let_train(network, trained_roles(self._settings))
         if self.optimizer is None:
             kind, options = self.get_optimizer_cls_and_kwargs(self.args)
             rates = {
@@ -100,7 +101,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             }
             groups = [
                 {"params": adapter_weights(network, role), "lr": rates[role]}
-                for role in self._settings.trained
+                for role in trained_roles(self._settings)
             ]
             self.optimizer = kind(groups, **options | {"weight_decay": self._settings.weight_decay})
         return self.optimizer
@@ -108,7 +109,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Sample summaries, let the held-out pairs judge them, and add up the gradients of both models."""
         visits = [self._data.visits[place] for place in inputs["place"].tolist()]
-        turn = self._settings.turn(self.state.global_step)
+        turn = roles_in_step(self._settings, self.state.global_step)
         network = self.accelerator.unwrap_model(model)
         network.train()
         with active(network, INFERENCE, trained=turn), self._evaluating(network):
@@ -187,8 +188,8 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             self.processing_class,
             [self._data.users[each.user].summary_prompt for each in visits],
             [each.place for each in visits],
-            group=group or self._settings.summaries,
-            cap=self._settings.summary_tokens,
+            group=group or self._settings.num_summaries,
+            cap=self._settings.max_summary_tokens,
             seed=self.args.seed,
         )
 
@@ -200,7 +201,9 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         turn: Sequence[str],
     ) -> torch.Tensor:
         """Return the margins, (B, G, K), and take the generator's gradient if it is its turn."""
-        learnt = (self._settings.generator_summaries or self._settings.summaries) if GENERATOR in turn else 0
+        learnt = (
+            (self._settings.generator_summaries or self._settings.num_summaries) if GENERATOR in turn else 0
+        )
         parts = []
         if learnt:
             some = [group[:learnt] for group in groups]
@@ -208,7 +211,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                 own = self._margins(network, visits, some, gradients=True, trained=turn)
                 self._backward(generator_loss(own, self._present(visits)))
             parts.append(own.detach())
-        if learnt < self._settings.summaries:
+        if learnt < self._settings.num_summaries:
             rest = [group[learnt:] for group in groups]
             parts.append(self._margins(network, visits, rest, trained=turn))
         return torch.cat(parts, dim=1)
@@ -225,16 +228,16 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         prompts = [self._data.users[each.user].summary_prompt for each in visits for _ in groups[0]]
         written = [summary.tokens for group in groups for summary in group]
         values: dict[str, float] = {}
-        if self._settings.kl:
+        if self._settings.kl_coef:
             with active(network, START, trained=turn), self._evaluating(network), torch.no_grad():
                 before = self._scored(network, prompts, written).log_p.view(len(visits), -1)
         with active(network, INFERENCE, trained=turn):
             said = self._scored(network, prompts, written)
             log_q = said.log_p.view(len(visits), -1)
-            if self._settings.kl:
+            if self._settings.kl_coef:
                 apart = kl_estimates(log_q, before)
                 values["kl"] = float(apart.mean())
-                paid = paid - self._settings.kl * apart
+                paid = paid - self._settings.kl_coef * apart
             self._backward(inference_loss(log_q, leave_one_out(paid)))
         values["entropy"] = float(said.entropy.sum()) / sum(map(len, written))
         return values
@@ -268,7 +271,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                         prompts += [self._data.with_summary(judge.request, summary.text)] * 2
                         answers += [judge.chosen, judge.rejected]
             wide = [rows[summary.text] for summary in group]
-            first_row.append([row + row[:1] * (self._settings.pairs - len(row)) for row in wide])
+            first_row.append([row + row[:1] * (self._settings.num_pairs - len(row)) for row in wide])
         ids = encode_prompts(self.processing_class, prompts)
         with active(network, answering, trained=trained):
             if gradients:
@@ -283,13 +286,13 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
     def _reference(self, visits: Sequence[Visit], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The reference's log-probabilities, twice (B, 1, K)."""
         rows = [[self._data.reference[each.user][number] for number in each.pairs] for each in visits]
-        wide = [row + row[:1] * (self._settings.pairs - len(row)) for row in rows]
+        wide = [row + row[:1] * (self._settings.num_pairs - len(row)) for row in rows]
         both = torch.tensor(wide, dtype=like.dtype, device=like.device)[:, None]
         return both[..., 0], both[..., 1]
 
     def _present(self, visits: Sequence[Visit]) -> torch.Tensor:
         """(B, 1, K): 1 where a user has a pair."""
-        rows = [[float(at < len(each.pairs)) for at in range(self._settings.pairs)] for each in visits]
+        rows = [[float(at < len(each.pairs)) for at in range(self._settings.num_pairs)] for each in visits]
         return torch.tensor(rows, device=self.args.device)[:, None]
 
     def _scored(
@@ -339,7 +342,7 @@ class JointTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         every = [summary for group in groups for summary in group]
         weights = present.expand_as(judged)
         spread = paid.amax(-1) - paid.amin(-1)
-        learnt = self._settings.generator_summaries or self._settings.summaries
+        learnt = self._settings.generator_summaries or self._settings.num_summaries
         return {
             "reward": float(paid.mean()),
             "reward_std": float(paid.std(-1).mean()),

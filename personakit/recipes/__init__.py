@@ -1,1 +1,1 @@
-"""Recipes that train a small model from nothing: nano, and one on a user's own text."""
+"""Recipes that train small models from scratch: nano, and a base model for given data."""

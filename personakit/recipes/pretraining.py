@@ -1,10 +1,11 @@
-"""One small Llama from nothing: tokenizer, loop, and the copying lesson. Shared by the recipes.
+"""Trains a small Llama from scratch: tokenizer, training loop, and the copying task. Shared by the recipes.
 
-Copying: random words, said twice, with the loss on the second time. A model of this size that is not
-taught so does not learn to copy words it has not seen copied before (induction heads, arXiv
-2209.11895); with it, it does within a few hundred steps.
+Copying: random words, repeated, with the loss on the repetition. Without it, a model of this size does not
+learn to copy words that it has not seen copied in training (induction heads, arXiv 2209.11895); with it, a
+few hundred steps are enough.
 
-Simplified away: validation, resuming, more than one device. A recipe is minutes long and run by hand.
+Not included, for simplicity: validation, resuming, more than one device. A recipe takes minutes and is run by
+hand.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from personakit.files import whole_folder
+from personakit.files import atomic_folder
 
 PAD, END = "<pad>", "<eos>"
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A Llama's size. The defaults are nano's: about a million parameters."""
+    """The size of a Llama. The defaults are nano's, with about a million parameters."""
 
     width: int = 128
     layers: int = 4
@@ -34,8 +35,8 @@ class ModelShape:
 
 
 @dataclass(frozen=True)
-class Schooling:
-    """How long and how fast. All ours; the learning rate and the copying lesson are from trials."""
+class TrainingPlan:
+    """Training hyperparameters. All are our choice; learning rate and copying steps are tuned."""
 
     steps: int
     batch_size: int = 24
@@ -43,12 +44,12 @@ class Schooling:
     warmup_steps: int = 100
     weight_decay: float = 0.05
     copying_steps: int = 200
-    """Every step up to this one also has a batch of copying; later every fourth."""
+    """Up to this step, every step has an additional batch of copying; later, every fourth."""
     seed: int = 0
 
 
 def train_tokenizer(corpus: Iterable[str], shape: ModelShape, pieces: Sequence[str] = ()) -> Any:
-    """Return a byte-level BPE tokenizer; each of `pieces` (fixed wording) becomes one token."""
+    """Return a byte-level BPE tokenizer. Each of `pieces` (fixed wording) becomes one token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -73,7 +74,7 @@ def train_tokenizer(corpus: Iterable[str], shape: ModelShape, pieces: Sequence[s
 
 
 def new_model(tokenizer: Any, shape: ModelShape, seed: int) -> Any:
-    """Return a Llama with random weights for `tokenizer`."""
+    """Return a randomly initialised Llama for `tokenizer`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -94,8 +95,8 @@ def new_model(tokenizer: Any, shape: ModelShape, seed: int) -> Any:
     )
 
 
-def school(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan: Schooling) -> None:
-    """Train `model` on (prompt, answer) pairs, the loss on the answers, one pass or as many as it takes."""
+def train(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan: TrainingPlan) -> None:
+    """Train `model` on (prompt, answer) pairs for `plan.steps` steps, with the loss on the answers."""
     import torch
 
     from personakit.training.precision import decide_precision
@@ -105,22 +106,26 @@ def school(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan:
     print(f"{precision.device}, {precision.dtype}: {precision.reason}", flush=True)
     model.to(precision.device).train()
     generator = random.Random(plan.seed)
-    rows = _encode(tokenizer, samples)
-    batches = _batches([len(prompt) + len(answer) for prompt, answer in rows], plan, generator)
-    words = torch.tensor(_words(tokenizer), device=precision.device)
+    rows = _encode_pairs(tokenizer, samples)
+    batches = _length_batches([len(prompt) + len(answer) for prompt, answer in rows], plan, generator)
+    words = torch.tensor(_whole_words(tokenizer), device=precision.device)
     optimizer = torch.optim.AdamW(
         model.parameters(), plan.learning_rate, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
-    began, tokens = time.monotonic(), 0
-    with Staged(choose_progress(), "schooling", plan.steps) as reporter:
+    start_time, tokens = time.monotonic(), 0
+    with Staged(choose_progress(), "training", plan.steps) as reporter:
         for step, batch in enumerate(batches, 1):
             for group in optimizer.param_groups:
-                group["lr"] = plan.learning_rate * _rate(step, plan)
-            lessons = [_padded([rows[index] for index in batch], tokenizer.pad_token_id, precision.device)]
+                group["lr"] = plan.learning_rate * _learning_rate_factor(step, plan)
+            batches_of_step = [
+                _padded([rows[index] for index in batch], tokenizer.pad_token_id, precision.device)
+            ]
             if step <= plan.copying_steps or step % 4 == 0:
-                lessons.append(_copying(words, 32, generator.randint(10, 40), generator.getrandbits(32)))
+                batches_of_step.append(
+                    _copying_batch(words, 32, generator.randint(10, 40), generator.getrandbits(32))
+                )
             losses = []
-            for ids, labels in lessons:
+            for ids, labels in batches_of_step:
                 with torch.autocast(precision.device, torch.bfloat16, enabled=precision.bf16):
                     loss = answer_loss(model, ids, labels)
                 loss.backward()
@@ -129,39 +134,39 @@ def school(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-            facts = dict(zip(("loss", "copying"), losses, strict=False))
-            reporter.update(step, **facts, tokens_per_second=tokens / (time.monotonic() - began))
+            metrics = dict(zip(("loss", "copying"), losses, strict=False))
+            reporter.update(step, **metrics, tokens_per_second=tokens / (time.monotonic() - start_time))
     model.to("cpu").eval()
 
 
 def answer_loss(model: Any, ids: Any, labels: Any) -> Any:
-    """Mean cross-entropy over the positions labelled; ids and labels (B, T), labels -100 elsewhere.
+    """Return the mean cross-entropy over labelled positions.
 
-    Rows are padded on the right, so that a causal model needs no mask; only labelled positions reach
-    the vocabulary.
+    `ids` and `labels` have shape (B, T); unlabelled positions are -100. Rows are right-padded, so a causal
+    model needs no mask. The LM head is applied to labelled positions only.
     """
     import torch
 
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    wanted = labels[:, 1:] != -100
-    logits = model.lm_head(hidden[wanted])
-    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][wanted])
+    labelled = labels[:, 1:] != -100
+    logits = model.lm_head(hidden[labelled])
+    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][labelled])
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a plain transformers folder in bfloat16, whole or not at all; an old one is replaced."""
+    """Write a transformers folder in bfloat16, atomically. An existing folder is replaced."""
     import shutil
 
     import torch
 
     if folder.exists():
         shutil.rmtree(folder)
-    with whole_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         model.to(torch.bfloat16).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 
 
-def _encode(tokenizer: Any, samples: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+def _encode_pairs(tokenizer: Any, samples: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     prompts = tokenizer([prompt for prompt, _ in samples])["input_ids"]
     answers = tokenizer([answer for _, answer in samples])["input_ids"]
     return [
@@ -169,25 +174,28 @@ def _encode(tokenizer: Any, samples: Sequence[tuple[str, str]]) -> list[tuple[li
     ]
 
 
-def _words(tokenizer: Any) -> list[int]:
-    """Tokens that are whole words: what is worth copying."""
+def _whole_words(tokenizer: Any) -> list[int]:
+    """Return the tokens that are whole words, for the copying task."""
     texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
     return [index for index, text in enumerate(texts) if len(text.strip()) > 2 and text.strip().isalpha()]
 
 
-def _batches(lengths: list[int], plan: Schooling, generator: random.Random) -> list[list[int]]:
-    """`plan.steps` batches of rows of about one length, in random order."""
+def _length_batches(lengths: list[int], plan: TrainingPlan, generator: random.Random) -> list[list[int]]:
+    """Return `plan.steps` batches of rows of similar length, in random order."""
     window = plan.batch_size * 8
     batches: list[list[int]] = []
     while len(batches) < plan.steps:
         order = list(range(len(lengths)))
         generator.shuffle(order)
-        some: list[list[int]] = []
+        epoch: list[list[int]] = []
         for start in range(0, len(order), window):
-            near = sorted(order[start : start + window], key=lengths.__getitem__)
-            some += [near[at : at + plan.batch_size] for at in range(0, len(near), plan.batch_size)]
-        generator.shuffle(some)
-        batches += some
+            similar = sorted(order[start : start + window], key=lengths.__getitem__)
+            epoch += [
+                similar[offset : offset + plan.batch_size]
+                for offset in range(0, len(similar), plan.batch_size)
+            ]
+        generator.shuffle(epoch)
+        batches += epoch
     return batches[: plan.steps]
 
 
@@ -204,18 +212,18 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int, device: str) 
     return ids.to(device), labels.to(device)
 
 
-def _copying(words: Any, rows: int, length: int, seed: int) -> tuple[Any, Any]:
+def _copying_batch(words: Any, rows: int, length: int, seed: int) -> tuple[Any, Any]:
     import torch
 
-    drawn = torch.randint(0, len(words), (rows, length), generator=torch.Generator().manual_seed(seed))
-    once = words[drawn.to(words.device)]
-    ids = torch.cat([once, once], dim=1)
+    indices = torch.randint(0, len(words), (rows, length), generator=torch.Generator().manual_seed(seed))
+    copied = words[indices.to(words.device)]
+    ids = torch.cat([copied, copied], dim=1)
     labels = ids.clone()
     labels[:, :length] = -100
     return ids, labels
 
 
-def _rate(step: int, plan: Schooling) -> float:
-    """Linear warm-up, cosine to a twentieth."""
-    falling = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-    return min(1.0, step / plan.warmup_steps) * falling
+def _learning_rate_factor(step: int, plan: TrainingPlan) -> float:
+    """Return the learning rate factor: linear warmup, then cosine decay to 5 %."""
+    decay = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+    return min(1.0, step / plan.warmup_steps) * decay

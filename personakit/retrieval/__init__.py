@@ -1,6 +1,6 @@
-"""Retrieval: which of a user's items a model is shown (BM25, dense, recency, random, none).
+"""Retrieval: selects profile items for a query (BM25, dense, recency, random, none).
 
-Reads only `ProfileItem.document` and `Query.search_text`, so it needs to know no task.
+Retrievers read only `ProfileItem.document` and `Query.search_text`, so they need no task knowledge.
 """
 
 from personakit.retrieval.open import open_retriever

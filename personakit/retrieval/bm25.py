@@ -1,13 +1,12 @@
-"""Okapi BM25 as LaMP uses it, a user indexed once.
+"""Okapi BM25 as in LaMP, with one cached index per profile.
 
-The scores are those of rank_bm25's BM25Okapi (LaMP's rank_profiles.py): k1 1.5, b 0.75, whitespace
-split, no lower-casing, a word of the query counted as often as it stands there, and a negative idf
-(a word in more than half of the items) replaced by 0.25 of the mean idf over the user's vocabulary.
+Scores equal those of rank_bm25's BM25Okapi (LaMP's rank_profiles.py): k1 1.5, b 0.75, split at whitespace,
+no lower-casing, query words counted with multiplicity, and a negative idf (a word in more than half of the
+items) replaced by 0.25 times the mean idf over the user's vocabulary.
 
-What differs is the work. rank_bm25 makes a dictionary for each item and asks all of them for each
-query word. Here every word is a number whose low bits are given over to its item, so that one sort
-lays down the whole inverted index, and a query touches only the postings of its own words.
-benchmarks/retrieval.py measures both.
+The implementation differs: rank_bm25 keeps a dictionary per item and looks up each query word in all of
+them. Here every (word, item) pair is one integer, a single sort builds the inverted index, and a query
+reads only the postings of its own words. benchmarks/retrieval.py compares both.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personakit.records import Context, Profile, Query
-from personakit.retrieval.words import Counts, number_query, number_words
+from personakit.retrieval.words import Counts, hash_query_words, hash_words
 
 K1 = 1.5
 B = 0.75
@@ -28,13 +27,13 @@ EPSILON = 0.25  # a negative idf becomes this share of the mean idf
 
 
 class BM25Index:
-    """One user's documents, ready to be asked."""
+    """An inverted index over one user's documents."""
 
     def __init__(self, documents: Sequence[str]) -> None:
-        words, lengths = number_words(documents)
+        words, lengths = hash_words(documents)
         self.size = len(documents)
         self._shift = np.uint64(max(self.size - 1, 1).bit_length())
-        # The high bits say which word, the low bits in which item: equal keys are one posting.
+        # High bits: word; low bits: item. Equal keys belong to one posting.
         keys = words >> self._shift << self._shift
         keys |= np.arange(self.size, dtype=np.uint64).repeat(lengths)
         keys.sort()
@@ -43,40 +42,40 @@ class BM25Index:
         frequencies = np.diff(posting_starts, append=len(keys))
         posting_words = postings >> self._shift
         word_starts = _starts_of_runs(posting_words)
-        # One more word, which no query holds, so that a search past the last word still finds one.
+        # A sentinel that no query contains, so that a search past the last word stays in bounds.
         self._words = np.append(posting_words[word_starts], ~np.uint64(0))
         self._bounds = np.append(word_starts, len(postings))
-        holding = np.diff(self._bounds)
+        document_counts = np.diff(self._bounds)
         self._items = (postings & ((np.uint64(1) << self._shift) - np.uint64(1))).astype(np.int64)
-        # K1 (1 - b + b |d| / mean |d|); where every item is empty there is no posting to read it.
+        # K1 (1 - b + b |d| / mean |d|). If every item is empty there are no postings.
         saturation = K1 * (1 - B + B * lengths / (lengths.mean() or 1.0)) if self.size else lengths
         self._weights = frequencies * (K1 + 1) / (frequencies + saturation[self._items])
-        self._weights *= _inverse_document_frequencies(holding, self.size).repeat(holding)
+        self._weights *= _inverse_document_frequencies(document_counts, self.size).repeat(document_counts)
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Return the score of each document, shape [documents]."""
-        times: dict[str, int] = {}
-        for word in query.split():  # a Counter takes longer to set up than this to count
-            times[word] = times.get(word, 0) + 1
-        asked = number_query(times) >> self._shift
-        places = self._words.searchsorted(asked)
-        starts = self._bounds[places]
-        # A word that is not there has the postings from its place to the same place: none.
-        counts = self._bounds[places + (self._words[places] == asked)] - starts
-        # Where the postings of all asked words are, one word's after the other's.
+        word_counts: dict[str, int] = {}
+        for word in query.split():  # faster than a Counter for short queries
+            word_counts[word] = word_counts.get(word, 0) + 1
+        query_words = hash_query_words(word_counts) >> self._shift
+        word_indices = self._words.searchsorted(query_words)
+        starts = self._bounds[word_indices]
+        # A word outside the vocabulary gets an empty range of postings.
+        counts = self._bounds[word_indices + (self._words[word_indices] == query_words)] - starts
+        # The positions of the postings of all query words, concatenated.
         positions = (starts - counts.cumsum() + counts).repeat(counts)
         positions += np.arange(len(positions))
         weights = self._weights[positions]
-        weights *= np.fromiter(times.values(), np.float64, len(times)).repeat(counts)
+        weights *= np.fromiter(word_counts.values(), np.float64, len(word_counts)).repeat(counts)
         return np.bincount(self._items[positions], weights, self.size).astype(np.float64, copy=False)
 
 
 class BM25:
-    """The `k` items that answer a query best, by BM25; ties keep the profile's order.
+    """Returns the `k` best items by BM25. Ties keep the profile's order.
 
-    The index of a user asked lately is kept (`cached_profiles` of them, a few hundred kilobytes each
-    for 185 items of 100 words). It is found by the documents themselves, so a changed history is a
-    new one and no user can be given another's.
+    The indices of the `cached_profiles` most recently used profiles stay in memory (a few hundred kilobytes
+    each for 185 items of 100 words). The cache key is the documents themselves, so a changed profile gets a
+    new index and users cannot be mixed up.
     """
 
     def __init__(self, k: int, *, cached_profiles: int = 256) -> None:
@@ -84,11 +83,11 @@ class BM25:
         self._index = functools.lru_cache(maxsize=cached_profiles)(BM25Index)
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
-        """Return each query's best items of its own profile, best first."""
+        """Return the best items of each query's profile, best first."""
         return [self._choose(query, profile) for query, profile in zip(queries, profiles, strict=True)]
 
-    def forget(self) -> None:
-        """Drop every index, and with it every user's text."""
+    def clear_cache(self) -> None:
+        """Clear the cache, and with it all user text."""
         self._index.cache_clear()
 
     def _choose(self, query: Query, profile: Profile) -> Context:
@@ -98,16 +97,16 @@ class BM25:
 
 
 def _starts_of_runs(ordered: NDArray[np.uint64]) -> Counts:
-    """Return where each run of equal values begins, shape [runs]."""
+    """Return where each run of equal values starts, shape [runs]."""
     if not len(ordered):
         return np.zeros(0, dtype=np.int64)
     return np.concatenate(([0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1))
 
 
-def _inverse_document_frequencies(holding: Counts, size: int) -> NDArray[np.float64]:
-    """Return the idf of words of which `holding` of `size` documents hold each, shape [words]."""
+def _inverse_document_frequencies(document_counts: Counts, size: int) -> NDArray[np.float64]:
+    """Return each word's idf, shape [words]; `holding` counts the documents that contain it."""
     table = np.array([math.log(size - n + 0.5) - math.log(n + 0.5) for n in range(size + 1)])
-    idf = table[holding]
+    idf = table[document_counts]
     if len(idf):
         idf[idf < 0] = EPSILON * idf.mean()
     return idf

@@ -1,4 +1,4 @@
-"""Dense retrieval: the items whose vectors have the largest dot product with the query's."""
+"""Dense retrieval: items ranked by the dot product of their embeddings with the query's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from personakit.retrieval.encoders import Encoder, Vectors
 
 
 class Dense:
-    """The `k` items nearest to a query; ties keep the profile's order.
+    """Returns the `k` items nearest to the query. Ties keep the profile's order.
 
-    Items' vectors are kept in memory by their text, the `cached_items` used last (150 MB at width
-    768): a user asked again, or an item in several profiles, is encoded once.
+    The embeddings of the `cached_items` most recently used texts stay in memory (150 MB at 768 dimensions).
     """
 
     def __init__(self, k: int, encoder: Encoder, *, cached_items: int = 50_000) -> None:
@@ -28,13 +27,15 @@ class Dense:
         self._lock = threading.Lock()
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
-        """Return each query's best items of its own profile, best first."""
+        """Return the best items of each query's profile, best first."""
         pairs = list(zip(queries, profiles, strict=True))
-        asked = self._encoder.encode([query.search_text for query, _ in pairs])
-        return [self._choose(vector, profile) for vector, (_, profile) in zip(asked, pairs, strict=True)]
+        query_vectors = self._encoder.encode([query.search_text for query, _ in pairs])
+        return [
+            self._choose(vector, profile) for vector, (_, profile) in zip(query_vectors, pairs, strict=True)
+        ]
 
-    def forget(self) -> None:
-        """Drop every vector and the text it was made from."""
+    def clear_cache(self) -> None:
+        """Clear the cache, and with it all user text."""
         with self._lock:
             self._cache.clear()
 
@@ -46,13 +47,13 @@ class Dense:
         return Context(items=tuple([profile.items[place] for place in order.tolist()]))
 
     def _vectors(self, documents: list[str]) -> Vectors:
-        """Return the documents' vectors, shape [documents, width], encoding only those not kept."""
+        """Return the documents' embeddings, shape [documents, dimensions]. Only uncached ones are encoded."""
         with self._lock:
-            wanted = dict.fromkeys(documents)
-            unseen = [text for text in wanted if text not in self._cache]
-            if unseen:
-                self._cache.update(zip(unseen, self._encoder.encode(unseen), strict=True))
-            for text in wanted:
+            distinct = dict.fromkeys(documents)
+            uncached = [text for text in distinct if text not in self._cache]
+            if uncached:
+                self._cache.update(zip(uncached, self._encoder.encode(uncached), strict=True))
+            for text in distinct:
                 self._cache.move_to_end(text)
             vectors = np.stack([self._cache[text] for text in documents])
             while len(self._cache) > self._limit:

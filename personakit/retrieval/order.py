@@ -1,7 +1,7 @@
-"""Providers that read no word: the newest items, random items, none.
+"""Retrievers that ignore the query text: the newest items, random items, no items.
 
-LaMP's `recency` and `random` (prompts.py), with two choices of ours: random items are drawn without
-replacement, and each query has a draw of its own that no order of queries can change.
+They follow LaMP's `recency` and `random` (prompts.py) with two changes: random items are drawn without
+replacement, and each query has its own random state, so that the order of queries does not matter.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from personakit.records import Context, Profile, Query
 
 
 class Recency:
-    """The `k` newest items, newest first.
+    """Returns the `k` newest items, newest first.
 
-    Dates are compared as LaMP writes them, year first (`2020-01-31`). Where dates are equal or
-    missing, the later item of the profile is the newer; an item without a date is older than any
-    with one.
+    Dates are compared part by part, year first (`2020-01-31`), as in LaMP. If dates are equal or missing, the
+    later item in the profile is newer. An item without a date is older than any with one.
     """
 
     def __init__(self, k: int) -> None:
@@ -33,14 +32,14 @@ class Recency:
 
 
 class Random:
-    """`k` items drawn at random, the same for the same seed and query id."""
+    """Returns `k` random items, reproducible from the seed and the query id."""
 
     def __init__(self, k: int, *, seed: int = 0) -> None:
         self.k = k
         self.seed = seed
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
-        """Return each query's random items of its own profile."""
+        """Return random items of each query's profile."""
         return [self._draw(query, profile) for query, profile in zip(queries, profiles, strict=True)]
 
     def _draw(self, query: Query, profile: Profile) -> Context:
@@ -48,8 +47,8 @@ class Random:
         return Context(items=tuple(generator.sample(profile.items, min(self.k, len(profile.items)))))
 
 
-class Nothing:
-    """No item at all: a model is told nothing about the user."""
+class NoRetrieval:
+    """Returns no items."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
         """Return an empty context for each query."""
@@ -57,7 +56,7 @@ class Nothing:
 
 
 def _date_parts(date: str | None) -> tuple[tuple[bool, int, str], ...]:
-    """Order `2020-9-1` before `2020-10-01` (LaMP compares the numbers), and no date before any date."""
+    """Return a sort key that puts `2020-9-1` before `2020-10-01`, as in LaMP, and no date first."""
     if date is None:
         return ()
     return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in date.split("-"))

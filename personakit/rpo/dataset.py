@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.errors import UserError
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
@@ -53,7 +53,7 @@ def draft_all(
     answers = base.generate([task.prompt(each.query) for each in known], max_new_tokens=max_new_tokens)
     contexts = provider.context([each.query for each in known], [each.profile for each in known])
     return [
-        Drafted(task, example, draft_text(task, texts[0]), context, refused_by(texts[0]))
+        Drafted(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
         for example, texts, context in zip(known, answers, contexts, strict=True)
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from personakit.config import TrainRPO
 from personakit.contracts import ContextProvider
-from personakit.models.cost import CostEstimate, RequestMeter, foreign_counter
+from personakit.models.cost import CostEstimate, RequestMeter, approximate_token_counter
 from personakit.models.open import is_endpoint
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
@@ -28,7 +28,7 @@ def estimate_requests(config: TrainRPO) -> list[CostEstimate]:
     paid_teacher = teaches and is_endpoint(teacher_name(config))
     if not (is_endpoint(config.base) or paid_teacher):
         return []
-    tokens = foreign_counter(config.model)
+    tokens = approximate_token_counter(config.model)
     base = RequestMeter(config.base, tokens=tokens)
     provider = _provider(config) if paid_teacher else _NoItems()
     drafted: list[Drafted] = []
@@ -68,7 +68,7 @@ def _with_some_draft(each: Drafted) -> Drafted:
 def _provider(config: TrainRPO) -> ContextProvider:
     """The retriever; recency for one with a model behind it, which need not be loaded to count tokens."""
     name = config.retrieval.name
-    return open_retriever("recency" if name.startswith(("dense", "pillow:")) else name, config.retrieval.k)
+    return open_retriever("recency" if name.startswith("dense") or ":" in name else name, config.retrieval.k)
 
 
 class _NoItems:

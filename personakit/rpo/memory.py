@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from personakit.config import TrainRPO
 from personakit.models.local import BATCH_TOKENS
 from personakit.models.open import is_endpoint
@@ -47,35 +45,30 @@ def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemo
 def _sft(config: TrainRPO, device: str, dtype: str) -> Workload:
     sft = config.sft
     return Workload(
-        rows=sft.batch_size,
+        rows=sft.per_device_train_batch_size,
         length=sft.max_length,
         scored=min(config.trajectories.max_tokens, sft.max_length) + 1,
         gradient_checkpointing=sft.gradient_checkpointing,
-        **_common(config, device, dtype),
+        lora=config.lora,
+        device=device,
+        dtype=dtype,
     )
 
 
 def _rl(config: TrainRPO, device: str, dtype: str, *, shares: bool) -> Workload:
     rl, answer = config.rl, rewrite_tokens(config)
-    rows, prompt = rl.batch_size * rl.generations, max(1, config.sft.max_length - answer)
+    rows, prompt = rl.per_device_train_batch_size, max(1, config.sft.max_length - answer)
     return Workload(
         rows=rows,
         length=prompt + answer,
         scored=answer + 1,
         gradient_checkpointing=rl.gradient_checkpointing,
-        reference=bool(rl.beta) and config.lora.rank == 0,
-        decoded_rows=rows if rl.vllm == "off" else 0,
-        prefix_factor=shared_fraction(prompt, answer, rl.generations) if rl.shared_prefix and shares else 1.0,
-        **_common(config, device, dtype),
+        reference=bool(rl.beta) and config.lora.r == 0,
+        decoded_rows=rows if rl.vllm_mode == "off" else 0,
+        prefix_factor=shared_fraction(prompt, answer, rl.num_generations)
+        if rl.shared_prefix and shares
+        else 1.0,
+        lora=config.lora,
+        device=device,
+        dtype=dtype,
     )
-
-
-def _common(config: TrainRPO, device: str, dtype: str) -> dict[str, Any]:
-    lora = config.lora
-    return {
-        "lora_rank": lora.rank,
-        "lora_targets": lora.targets,
-        "four_bit": lora.four_bit,
-        "device": device,
-        "dtype": dtype,
-    }

@@ -12,25 +12,24 @@ import math
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
 from personakit.config import TrainRPO
+from personakit.config.training import without_early_stopping
 from personakit.errors import UserError
 from personakit.rpo.curriculum import ContextStage
 from personakit.rpo.dataset import Drafted
 from personakit.rpo.rewards import TASK, rewards
 from personakit.rpo.rl_prompts import PromptMaker, open_tokenizer, rewrite_tokens
-from personakit.training.early_stop import EarlyStop, Target
+from personakit.training.early_stop import Target
 from personakit.training.fitting import Finetuned
 from personakit.training.group_batches import GroupBatches
-from personakit.training.group_rl import GroupRLSettings, train
+from personakit.training.group_rl import train
 from personakit.training.processes import process_count
-from personakit.training.progress import Progress
-from personakit.training.run import Run
-from personakit.training.settings import check_settings
-from personakit.training.vllm import Vllm, require_vllm
+from personakit.training.stage import Stage, check_stopping, train_batch_size
+from personakit.training.vllm import require_vllm
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +46,17 @@ def reinforce(
     config: TrainRPO,
     drafted: Sequence[Drafted],
     start: Path,
-    stages: Sequence[ContextStage],
-    run: Run,
-    name: str,
+    curriculum: Sequence[ContextStage],
+    whole: Stage,
     *,
     count_tokens: Callable[[str], int],
     held_out: Sequence[Drafted] = (),
     stage_steps: Sequence[int] | None = None,
-    progress: Progress,
-    output: str = "model",
 ) -> Reinforced:
-    """Train the model in `start` on rewards, stage by stage, and leave the result in `run.folder/output`.
+    """Train the model in `start` on rewards, stage by stage, and leave the result in `whole`'s output folder.
 
     The steps are `config.rl`'s, shared out among the stages; with `stage_steps`, a control's, each stage
-    makes exactly as many. Rewards on `held_out`, shown as at test, are logged now and then. Raises
+    makes exactly as many. Rewards on `held_out`, shown as at test, are logged every `eval_steps`. Raises
     `UserError` where there is no prompt to train on.
     """
     maker = PromptMaker(config, open_tokenizer(start), count_tokens)
@@ -72,40 +68,48 @@ def reinforce(
             hint="train with stages=sft, or give data with profiles",
         )
     # As at test, where a user without history is given the draft.
-    evaluation = maker.make([each for each in held_out if not each.context.empty], stages[-1], hide=False)
+    evaluation = maker.make([each for each in held_out if not each.context.empty], curriculum[-1], hide=False)
     maker.counts.clear()  # they count what is trained on
-    settings = _settings(config, exact=stage_steps is not None)
-    prompts_per_step = settings.batch_size // settings.num_generations
+    # A control makes exactly the method's steps.
+    settings = without_early_stopping(config.rl) if stage_steps else config.rl
+    prompts_per_step = train_batch_size(settings) // settings.num_generations
+    run, name = whole.run, whole.name
     left = sum(stage_steps) if stage_steps else _steps(config, len(queries), prompts_per_step)
     model, met = start, 0
     done: list[Finetuned] = []
     made: list[int] = []
-    for number, stage in enumerate(stages):
-        steps = stage_steps[number] if stage_steps else left // (len(stages) - number)
+    for number, shown in enumerate(curriculum):
+        steps = stage_steps[number] if stage_steps else left // (len(curriculum) - number)
         if steps == 0:  # there are fewer steps than stages: the last ones have them
             made.append(0)
             continue
-        title = name if len(stages) == 1 else f"{name}-{number + 1}"
-        prompts = maker.make(_turn(queries, met, steps * prompts_per_step), stage)
+        title = name if len(curriculum) == 1 else f"{name}-{number + 1}"
+        prompts = maker.make(_turn(queries, met, steps * prompts_per_step), shown)
         if not prompts:
             raise UserError(
                 f"no prompt of stage {title} fits into {maker.room} tokens (sft.max_length "
                 f"{config.sft.max_length} less {rewrite_tokens(config)} of a rewrite)",
-                hint="raise sft.max_length, or lower prompt_tokens or rl.max_tokens",
+                hint="raise sft.max_length, or lower prompt_tokens or rl.max_completion_length",
             )
-        target = None if stage_steps else _target(config, stage)
-        last = number == len(stages) - 1
+        stage = replace(
+            whole,
+            name=title,
+            output=whole.output
+            if number == len(curriculum) - 1
+            else str(Path("checkpoints") / f"after-{title}"),
+            target=None if stage_steps else _target(config, shown),
+            too_long="error",
+            group_by_length=False,  # prompts of similar length are mostly of one task
+        )
         tuned = train(
             str(model),
             prompts,
             rewards(config.rl.format_weight),
-            replace(settings, max_steps=steps, target=target),
-            run,
-            title,
+            replace(settings, max_steps=steps),
+            stage,
+            max_completion_length=rewrite_tokens(config),
             evaluation=evaluation,
             reference=str(start),
-            progress=progress,
-            output=output if last else str(Path("checkpoints") / f"after-{title}"),
         )
         if model != start and run.writes:
             shutil.rmtree(model, ignore_errors=True)  # its weights have gone on
@@ -124,16 +128,16 @@ def check_rl(config: TrainRPO) -> None:
         raise UserError(
             f"a rewrite has up to {rewrite_tokens(config)} tokens in RL, and sft.max_length is "
             f"{config.sft.max_length} for prompt and rewrite together",
-            hint="raise sft.max_length, or lower rl.max_tokens",
+            hint="raise sft.max_length, or lower rl.max_completion_length",
         )
-    settings = _settings(config, exact=False)
-    check_settings(settings, evaluates=config.data.held_out > 0)
-    GroupBatches.plan(settings, 1, process_count())
-    require_vllm(settings.vllm, four_bit=settings.four_bit)
+    check_stopping(config.rl, "rl", evaluates=config.data.held_out > 0)
+    GroupBatches.plan(config.rl, 1, process_count())
+    require_vllm(config.rl, load_in_4bit=config.lora.load_in_4bit)
 
 
 def _steps(config: TrainRPO, queries: int, prompts_per_step: int) -> int:
-    return config.rl.steps or max(1, math.ceil(round(config.rl.epochs * queries / prompts_per_step, 6)))
+    epochs = config.rl.num_train_epochs
+    return config.rl.max_steps or max(1, math.ceil(round(epochs * queries / prompts_per_step, 6)))
 
 
 def _turn(queries: Sequence[Drafted], met: int, count: int) -> list[Drafted]:
@@ -145,36 +149,3 @@ def _target(config: TrainRPO, stage: ContextStage) -> Target | None:
     if stage.until_reward is None:
         return None
     return Target(stage.until_reward, f"reward/{TASK}", config.rl.curriculum.reward_window)
-
-
-def _settings(config: TrainRPO, *, exact: bool) -> GroupRLSettings:
-    """`exact`: no early stop, since a control makes the method's steps."""
-    rl, lora = config.rl, config.lora
-    rows = rl.batch_size * rl.generations
-    return GroupRLSettings(
-        algorithm=rl.algorithm,
-        scale_rewards=rl.scale_rewards,
-        loss_type=rl.loss_type,
-        learning_rate=rl.learning_rate,
-        lr_schedule=rl.schedule,
-        warmup_ratio=rl.warmup_share,
-        weight_decay=rl.weight_decay,
-        group_by_length=False,  # prompts of like lengths are mostly of one task: a step would pull to that
-        batch_size=rows * rl.accumulation * process_count(),
-        micro_batch_size=rows,
-        num_generations=rl.generations,
-        max_completion_length=rewrite_tokens(config),
-        max_length=config.sft.max_length,
-        temperature=rl.temperature,
-        beta=rl.beta,
-        lora_rank=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        lora_targets=lora.targets,
-        four_bit=lora.four_bit,
-        gradient_checkpointing=rl.gradient_checkpointing,
-        shared_prefix=rl.shared_prefix,
-        checkpoint_every=rl.checkpoint_every,
-        early_stop=EarlyStop(**asdict(rl.early_stop)) if rl.early_stop.metric and not exact else None,
-        vllm=Vllm(rl.vllm, server_url=rl.vllm_url),
-    )

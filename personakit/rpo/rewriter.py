@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from personakit.contracts import ContextProvider, LanguageModel
-from personakit.models.clock import Clock
-from personakit.models.refusal import refused_by
+from personakit.models.clock import GenerationTimer
+from personakit.models.refusal import refusal_reason
 from personakit.records import Answer, Context, Profile, Query
 from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
@@ -40,7 +40,7 @@ class Rewriter:
         """Return one personalised answer per query; `Answer.generic` is the draft, `trace` the rest."""
         if not queries:
             return []
-        clock = Clock(self.base, self.model)
+        clock = GenerationTimer(self.base, self.model)
         drafts, base_tokens, refusals = self._drafts(queries)
         contexts = self.provider.context(queries, profiles)
         places = [
@@ -108,7 +108,7 @@ class Rewriter:
                 places, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
             ):
                 drafts[place] = draft_text(task, texts[0])
-                if (reason := refused_by(texts[0])) is not None:
+                if (reason := refusal_reason(texts[0])) is not None:
                     refusals[place] = reason
                 tokens[place] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
         return drafts, tokens, refusals

@@ -103,4 +103,4 @@ def open_tokenizer(folder: Path) -> Any:
 
 def rewrite_tokens(config: TrainRPO) -> int:
     """Return how long a rewrite may get in RL, in tokens."""
-    return config.rl.max_tokens or config.trajectories.max_tokens
+    return config.rl.max_completion_length or config.trajectories.max_tokens

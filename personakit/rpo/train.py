@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from personakit.config import TrainRPO
 from personakit.config.endpoint import EndpointSettings
+from personakit.config.training import without_early_stopping
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data import available, open_examples
 from personakit.data.store import ExampleStore
@@ -39,13 +40,12 @@ from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.reinforce import check_rl, reinforce
 from personakit.rpo.teacher import open_writer, teacher_name
 from personakit.tasks import get_task
-from personakit.training.early_stop import EarlyStop
 from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, in_shares, process_count
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
-from personakit.training.settings import check_settings
-from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
+from personakit.training.stage import Stage, check_lora, check_stopping
+from personakit.training.supervised import Finetuned, PromptCompletion, finetune
 from personakit.training.training_digests import record_trained_on, store_digests
 
 REWRITER = "sft"
@@ -84,57 +84,40 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     count_tokens = token_counter(config.model)
     drafted, held_out = hold_out(drafted, config.data.held_out)
     texts, evaluation = _write_trajectories(config, drafted, held_out, count_tokens, run, progress)
-    sft = finetune(
-        config.model,
-        _examples(texts),
-        _settings(config),
-        run,
-        REWRITER,
-        evaluation=_examples(evaluation),
-        progress=progress,
-        output="model" if config.stages == "sft" else SFT_FOLDER,
-    )
+    rewriter = _sft_stage(config, run, progress)
+    # A control is trained for as many tokens as what it is compared with, all of them.
+    control_settings = replace(without_early_stopping(config.sft), max_steps=None)
+    sft = finetune(config.model, _examples(texts), config.sft, rewriter, evaluation=_examples(evaluation))
     result, tokens = sft, sft.tokens
     if config.stages == "all":
-        reinforced = partial(
-            reinforce,
-            config,
-            drafted,
-            sft.model,
-            run=run,
-            count_tokens=count_tokens,
-            progress=progress,
-        )
+        reinforced = partial(reinforce, config, drafted, sft.model, count_tokens=count_tokens)
         stages = curriculum_stages(config.rl.curriculum, config.retrieval.k)
-        rl = reinforced(stages, name=RL, held_out=held_out)
+        rl_stage = replace(rewriter, name=RL, output="model")
+        rl = reinforced(stages, rl_stage, held_out=held_out)
         result, tokens = rl.result, sft.tokens + rl.result.tokens
         if config.controls.sft_continued:
             finetune(
                 str(sft.model),
                 _examples(texts),
-                _settings(config, max_tokens=rl.result.tokens),
-                run,
-                SFT_CONTINUED,
-                progress=progress,
-                output=SFT_CONTINUED_FOLDER,
+                control_settings,
+                replace(
+                    rewriter, name=SFT_CONTINUED, output=SFT_CONTINUED_FOLDER, max_tokens=rl.result.tokens
+                ),
             )
         if config.controls.without_curriculum:
             # The same steps, rates and queries stage by stage: only what the prompts show differs.
             reinforced(
                 [ContextStage(config.retrieval.k)] * len(stages),
-                name=WITHOUT_CURRICULUM,
+                replace(rl_stage, name=WITHOUT_CURRICULUM, output=WITHOUT_CURRICULUM_FOLDER),
                 stage_steps=rl.stage_steps,
-                output=WITHOUT_CURRICULUM_FOLDER,
             )
     if config.controls.fine_tuned_context_injection:
         control = context_injection_texts(
             drafted, count_tokens=count_tokens, max_length=config.controls.context_tokens
         )
         # The same users, items and number of training tokens as all stages, so that the two can be compared.
-        settings = _settings(config, max_tokens=tokens)
-        finetune(
-            config.model, _examples(control), settings, run, CONTROL, progress=progress, output=CONTROL_FOLDER
-        )
+        stage = replace(rewriter, name=CONTROL, output=CONTROL_FOLDER, max_tokens=tokens)
+        finetune(config.model, _examples(control), control_settings, stage)
     return result
 
 
@@ -172,16 +155,12 @@ def _write_trajectories(
 def check_plan(config: TrainRPO) -> None:
     """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
     resolve_model(config.model)
-    if config.lora.four_bit:
-        if config.lora.rank == 0:
-            raise UserError(
-                "lora.four_bit is true and lora.rank is 0: weights in four bits cannot train",
-                hint="set lora.rank=16, whose adapter trains above them, or lora.four_bit=false",
-            )
+    check_lora(config.lora)
+    if config.lora.load_in_4bit:
         require_four_bit()
     if config.trajectories.writer == "teacher":
         teacher_name(config)
-    check_settings(_settings(config), evaluates=config.data.held_out > 0)
+    check_stopping(config.sft, REWRITER, evaluates=config.data.held_out > 0)
     controls = config.controls
     if config.stages == "sft":
         for name in ("sft_continued", "without_curriculum"):
@@ -308,30 +287,15 @@ class _DealtOut:
         return [answers[prompt] for prompt in prompts]
 
 
-def _settings(config: TrainRPO, max_tokens: int | None = None) -> SupervisedSettings:
-    sft, lora = config.sft, config.lora
-    return SupervisedSettings(
-        learning_rate=sft.learning_rate,
-        lr_schedule=sft.schedule,
-        warmup_ratio=sft.warmup_share,
-        epochs=sft.epochs,
-        max_steps=None if max_tokens else sft.steps,
-        max_tokens=max_tokens,
-        batch_size=sft.batch_size * sft.accumulation * process_count(),
-        micro_batch_size=sft.batch_size,
-        lora_rank=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        lora_targets=lora.targets,
-        four_bit=lora.four_bit,
-        weight_decay=sft.weight_decay,
-        max_length=sft.max_length,
+def _sft_stage(config: TrainRPO, run: Run, progress: Progress) -> Stage:
+    return Stage(
+        run,
+        REWRITER,
+        output="model" if config.stages == "sft" else SFT_FOLDER,
+        progress=progress,
+        lora=config.lora,
+        max_length=config.sft.max_length,
         too_long="cut",
-        checkpoint_every=sft.checkpoint_every,
-        gradient_checkpointing=sft.gradient_checkpointing,
-        shared_prefix=sft.shared_prefix,
-        # A control trained for given tokens must see them all.
-        early_stop=EarlyStop(**asdict(sft.early_stop)) if sft.early_stop.metric and not max_tokens else None,
     )
 
 

@@ -245,6 +245,8 @@ def choose_rows(suite: Suite, world: World, named: Sequence[str], note: Callable
     rows = suite.rows(world)
     names = list(dict.fromkeys(row.name for row in rows if row.name))
     unknown = set(named) - {*names, "all"}
+    if unknown & set(suite.row_names):
+        raise UserError(f"--baseline {min(unknown)}: there is no run that trained it", hint="leave it out")
     if unknown:
         raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(names)}, and all")
     defaults = not named or "all" in named

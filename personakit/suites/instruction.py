@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from personakit.evaluation.runner import Answering
     from personakit.evaluation.samples import Sample
     from personakit.evaluation.sections import Section, Table
+    from personakit.methods import FinishedRun
     from personakit.pillow.answering import Offer, Order
-    from personakit.pillow.opening import PillowRun
     from personakit.records import Example, Profile, Query
     from personakit.suites.run import PassRunner
 
@@ -126,7 +126,9 @@ class InstructionSuite(Suite):
             Row(
                 name=name,
                 label=label,
-                open=partial(_open, name, 0 if name in ("alone", "full") else world.runs[0].m, None),
+                open=partial(
+                    _open, name, 0 if name in ("alone", "full") else world.runs[0].settings.matcher.m, None
+                ),
                 trained=True,
                 required=name == "pillow",
                 why_not=_no_full_model if name == "full" else lambda world: None,
@@ -167,7 +169,7 @@ class InstructionSuite(Suite):
         return {
             "rows": [row.name for row in rows],
             "variants": options.variants,
-            "m": world.runs[0].m,
+            "m": world.runs[0].settings.matcher.m,
             "judge": options.judge,
             "pools": 1,
         }
@@ -194,7 +196,9 @@ class InstructionSuite(Suite):
         unread: dict[str, int] = {}
         if world.options.judge is not None:
             log, unread = _judged(world, log, passes.folder / JUDGED_FILE)
-        training = _training([row.label for row in rows], [_compute(run) for run in world.runs])
+        training = _training(
+            [row.label for row in rows], [run.facts.get("compute", {}) for run in world.runs]
+        )
         prompts = [
             (each.id, f"{each.instruction} {each.input} => {each.output}")
             for each in _pool(world.offers).prompts
@@ -258,7 +262,7 @@ class _Variants:
 
 
 def _variants(world: InstructionWorld, rows: Sequence[Row]) -> _Variants:
-    m = world.runs[0].m
+    m = world.runs[0].settings.matcher.m
     smallest = min(len(offer.pool) for offer in world.offers.values())
     numbers = [number for number in range(1, min(m + MORE_PROMPTS, smallest) + 1) if number != m]
     wanted = world.options.variants
@@ -316,28 +320,30 @@ class _Scored:
         return samples
 
 
-def _runs(options: Options) -> list[PillowRun]:
-    from personakit.methods import newest_run, read_pillow_run
+def _runs(options: Options) -> list[FinishedRun]:
+    from personakit.methods import newest_run, read_run
 
-    runs = [read_pillow_run(folder) for folder in options.runs or [newest_run("pillow")]]
+    runs = [read_run(folder, "pillow") for folder in options.runs or [newest_run("pillow")]]
     for run in runs:
         if run.settings.data.tasks:
             raise UserError(
                 f"{run.folder} selects from users' histories, expected a run with one pool of prompts",
                 hint=f"evaluate it with `personakit eval lamp --run {run.folder}`",
             )
-    check_comparable(runs)  # type: ignore[arg-type]
+    check_comparable(runs)
     return runs
 
 
-def _offers(runs: Sequence[PillowRun], instructions: InstructionStore) -> dict[str, Offer]:
+def _offers(runs: Sequence[FinishedRun], instructions: InstructionStore) -> dict[str, Offer]:
     """The pool of each instruction, without the prompts that would give its answer away."""
-    from personakit.data.instructions import kept_out
+    from personakit.data.instructions import leaking_prompts
     from personakit.pillow.answering import Offer
+    from personakit.pillow.opening import pool_of
 
-    pool = runs[0].pool
-    for run in runs:
-        if pool is None or run.pool is None or run.pool.fingerprint != pool.fingerprint:
+    pools = [pool_of(run) for run in runs]
+    pool = pools[0]
+    for run, other in zip(runs, pools, strict=True):
+        if pool is None or other is None or other.fingerprint != pool.fingerprint:
             raise UserError(
                 f"{run.folder} was not trained with the pool of prompts of {runs[0].folder}",
                 hint="evaluate runs with the same pool together",
@@ -345,7 +351,7 @@ def _offers(runs: Sequence[PillowRun], instructions: InstructionStore) -> dict[s
     assert pool is not None
     return {
         one.id: Offer(one, pool, out)
-        for one, out in zip(instructions.rows, kept_out(instructions, pool), strict=True)
+        for one, out in zip(instructions.rows, leaking_prompts(instructions, pool), strict=True)
     }
 
 
@@ -353,7 +359,7 @@ def _pool(offers: Mapping[str, Offer]) -> Any:
     return next(iter(offers.values())).pool
 
 
-def _open(name: str, m: int, order: Order | None, world: InstructionWorld, run: PillowRun) -> Any:
+def _open(name: str, m: int, order: Order | None, world: InstructionWorld, run: FinishedRun) -> Any:
     from personakit.methods import open_prompted
 
     def offer(query: Query, profile: Profile) -> Offer:
@@ -364,15 +370,16 @@ def _open(name: str, m: int, order: Order | None, world: InstructionWorld, run: 
 
 def _no_full_model(world: InstructionWorld) -> str | None:
     from personakit.pillow.opening import FULL as FULL_FOLDER
+    from personakit.pillow.opening import model_folder
 
-    missing = [run.folder for run in world.runs if run.model_folder(FULL_FOLDER) is None]
+    missing = [run.folder for run in world.runs if model_folder(run, FULL_FOLDER) is None]
     return f"{missing[0]} has none (controls.full_fine_tuning)" if missing else None
 
 
 def _kept_out(world: InstructionWorld) -> dict[str, int]:
     return {
-        "queries": sum(bool(offer.kept_out) for offer in world.offers.values()),
-        "prompts": sum(len(offer.kept_out) for offer in world.offers.values()),
+        "queries": sum(bool(offer.excluded) for offer in world.offers.values()),
+        "prompts": sum(len(offer.excluded) for offer in world.offers.values()),
     }
 
 
@@ -389,7 +396,7 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
     from personakit.evaluation.judge import judge_samples
     from personakit.evaluation.metrics import JUDGE
     from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import whole_file
+    from personakit.files import atomic_file
     from personakit.methods import open_base
 
     samples = list(read_samples(log))
@@ -402,17 +409,9 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
         if verdict is not None and scores is not None:
             scores[JUDGE] = verdict
         scored.append(replace(sample, scores=scores))
-    with whole_file(judged) as temporary:
+    with atomic_file(judged) as temporary:
         append_batch(temporary, scored)
     return judged, dict(judgement.unread)
-
-
-def _compute(run: PillowRun) -> dict[str, Any]:
-    import json
-
-    facts = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    compute: dict[str, Any] = facts.get("compute", {})
-    return compute
 
 
 def _training(labels: Sequence[str], computes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

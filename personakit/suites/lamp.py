@@ -8,8 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
-from personakit.plugins import METHODS as PLUGIN_BASELINES
-from personakit.plugins import plugin_names
 from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
 
 if TYPE_CHECKING:
@@ -19,13 +17,13 @@ if TYPE_CHECKING:
     from personakit.evaluation.results import Claims
     from personakit.evaluation.runner import Answering
     from personakit.evaluation.sections import Section
+    from personakit.method import Control
     from personakit.methods import FinishedRun, Surroundings
+    from personakit.methods.baselines import Baseline
     from personakit.models.cost import CostEstimate
     from personakit.tasks import Task
 
-GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
-PROFILE, CONTEXT = "profile mode or mean", "context injection"
-MEMORY, TUNED, ORACLE = "memory (facts extracted once)", "context injection, fine-tuned", "oracle"
+GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
 EMPTY, OTHER = "empty history", "another user's history"
 
 
@@ -91,7 +89,7 @@ class LampSuite(Suite):
         around = _surroundings(options, main, data, examples)
         tasks = {task: get_task(task) for task in examples}
         find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
-        grouped = any(store.made_user_ids for store in examples.values())
+        grouped = any(store.has_derived_user_ids for store in examples.values())
         return LampWorld(
             options=options,
             runs=runs,
@@ -116,42 +114,28 @@ class LampSuite(Suite):
 
     def rows(self, world: LampWorld) -> list[Row]:
         """Return baselines, the method with its controls, unseen base models, other methods."""
+        from personakit.methods.baselines import BASELINES, baselines
+
         method, both = world.method, ("history", "k")
-        rows = [
-            replace(_baseline("generic", GENERIC), required=bool(world.unseen_bases)),
-            _baseline("copy", COPY),
-            _baseline("majority", MAJORITY, why_not=partial(_no_counts, classes=True)),
-            _baseline("profile", PROFILE, why_not=_no_counts, curves=("history",)),
-            _baseline("context", CONTEXT, curves=both),
-            _baseline(
-                "memory", MEMORY, only_if_named="it takes several requests per user; name it with --baseline"
-            ),
+        found = baselines()
+        rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
+        rows += [
             Row(
-                name="context-tuned",
-                label=TUNED,
-                open=_open_tuned_context,
+                name=name,
+                label=control.label,
+                open=partial(_open_control, control),
                 trained=True,
                 runs=world.main,
-                why_not=_no_tuned_context,
-                curves=both,
-            ),
+                why_not=partial(_not_trained, control),
+                curves=both if name == "context-tuned" else (),
+            )
+            for name, control in _controls(world).items()
         ]
         if world.main:
             curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
             rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
-        rows += [
-            Row(
-                name=name,
-                label=f"{method}, {label}",
-                open=partial(_open_variant, name),
-                trained=True,
-                runs=world.main,
-                why_not=partial(_no_variant, name),
-            )
-            for name, label in _variants().items()
-        ]
         rows += _history_controls(method, world.main)
-        rows.append(_baseline("oracle", ORACLE, why_not=_no_oracle))
+        rows.append(_baseline_row("oracle", found["oracle"], world))
         for base in world.unseen_bases:
             rows += [
                 Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)),
@@ -162,7 +146,7 @@ class LampSuite(Suite):
                     runs=world.main,
                 ),
             ]
-        rows += [replace(_baseline(name, name), only_if_named="") for name in plugin_names(PLUGIN_BASELINES)]
+        rows += [_baseline_row(name, found[name], world) for name in found if name not in BASELINES]
         for label, runs in world.others.items():
             rows.append(Row(label=label, open=_open_own_base, trained=True, runs=runs, curves=("history",)))
             rows += _history_controls(label, runs)
@@ -181,22 +165,24 @@ class LampSuite(Suite):
     def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
         """Compare the method with every baseline and control, and other methods with the main baselines."""
         from personakit.evaluation.results import Claims
+        from personakit.methods.baselines import BASELINES, baselines
 
-        method, variants = world.method, [f"{world.method}, {label}" for label in _variants().values()]
-        plugins = [name for name in plugin_names(PLUGIN_BASELINES) if name in labels]
+        method, controls = world.method, [control.label for control in _controls(world).values()]
+        plugins = [name for name in baselines() if name not in BASELINES and name in labels]
         others = [*plugins, *world.others]
-        against = (GENERIC, COPY, MAJORITY, PROFILE, CONTEXT, MEMORY, TUNED, *variants)
+        untrained = [baseline.label for baseline in BASELINES.values() if baseline.label != ORACLE]
+        against = (*untrained, *controls)
         unseen = {base: (with_base(method, base), with_base(GENERIC, base)) for base in world.unseen_bases}
         return Claims(
             compared=[
                 *((method, other) for other in against),
-                *((variants[-1], other) for other in variants[:-1]),  # what RL adds without the curriculum
+                *((controls[-1], other) for other in controls[1:-1]),  # what RL adds without the curriculum
                 *unseen.values(),
-                *((label, other) for label in others for other in (GENERIC, CONTEXT, TUNED)),
+                *((label, other) for label in others for other in (GENERIC, CONTEXT, *controls[:1])),
                 *((method, label) for label in others),
             ],
             wrong_user=[(label, f"{label}, {OTHER}", f"{label}, {EMPTY}") for label in (method, *others)],
-            gaps=[(row, GENERIC, ORACLE) for row in (CONTEXT, MEMORY, TUNED, *variants, method)],
+            gaps=[(row, GENERIC, ORACLE) for row in (*untrained, *controls, method) if row != GENERIC],
             transfers={base: (*pair, method, GENERIC) for base, pair in unseen.items()},
         )
 
@@ -213,6 +199,7 @@ class LampSuite(Suite):
 
     def check_rows(self, world: LampWorld, rows: Sequence[Row]) -> None:
         """Raise `UserError` now where a row needs a model that is not there."""
+        from personakit.methods import METHODS
         from personakit.models.open import check_model
 
         names = {row.name for row in rows}
@@ -220,11 +207,10 @@ class LampSuite(Suite):
         if world.main or {"generic", "context", "memory"} & names:
             models += [world.base, *world.unseen_bases]
         for run in world.runs:
-            models += map(str, run.models)
-        for run in world.main:
-            models += [str(run.rewriters[name]) for name in _variants() if name in names]
-            if "context-tuned" in names:
-                models.append(str(run.tuned_context))
+            models += map(str, METHODS[run.method].models(run))
+            if run in world.main:
+                controls = _controls(world)
+                models += [str(run.path(controls[name].folder)) for name in controls if name in names]
         for model in dict.fromkeys(models):
             check_model(model)
 
@@ -249,7 +235,7 @@ class LampSuite(Suite):
         """
         from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
         from personakit.methods import open_provider
-        from personakit.models.cost import RequestMeter, foreign_counter
+        from personakit.models.cost import RequestMeter, approximate_token_counter
         from personakit.models.open import is_endpoint
 
         settings, names = world.around.settings, {row.name for row in rows}
@@ -257,7 +243,7 @@ class LampSuite(Suite):
         tokens = settings.controls.context_tokens
         estimates = []
         for base in filter(is_endpoint, [world.base, *world.unseen_bases]):
-            count = foreign_counter(str(world.main[0].folder / "model")) if world.main else None
+            count = approximate_token_counter(str(world.main[0].folder / "model")) if world.main else None
             meter = RequestMeter(base, tokens=count)
             asking: list[tuple[str, Any]] = []
             if world.main or "generic" in names:
@@ -276,15 +262,15 @@ class LampSuite(Suite):
 
     def warnings(self, world: LampWorld) -> list[str]:
         """Say how many golds LaMP's ROUGE cannot read."""
-        from personakit.tasks.predictions import UNSEEN
-        from personakit.tasks.scoring import unseen_by_rouge
+        from personakit.tasks.predictions import IGNORED_BY_ROUGE
+        from personakit.tasks.scoring import mostly_ignored_by_rouge
 
         found = []
         for task, store in world.examples.items():
             if world.tasks[task].kind == "generation":
-                unseen = sum(gold is not None and unseen_by_rouge(gold) for gold in store.golds)
+                unseen = sum(gold is not None and mostly_ignored_by_rouge(gold) for gold in store.golds)
                 if unseen:
-                    found.append(f"{task}: {unseen} of {len(store)} {UNSEEN}.")
+                    found.append(f"{task}: {unseen} of {len(store)} {IGNORED_BY_ROUGE}.")
         return found
 
     def shown(self, results: Mapping[str, Any]) -> list[str]:
@@ -347,27 +333,34 @@ def with_base(label: str, base: str) -> str:
 
 def label_of(run: FinishedRun) -> str:
     """Return the label of a run's method."""
-    return {"rpo": "RPO", "popi": "POPI", "pillow": "PILLOW"}.get(run.method, run.method)
+    from personakit.methods import METHODS
+
+    return METHODS[run.method].label
 
 
 def _method_order(run: FinishedRun) -> int:
-    from personakit.config import SCHEMAS
+    from personakit.methods import METHODS
 
-    return list(SCHEMAS).index(run.method)
-
-
-def _variants() -> dict[str, str]:
-    """Other trainings of the same method that a run may hold: --baseline name to label."""
-    return {"sft": "SFT only", "sft-continued": "SFT continued", "no-curriculum": "no curriculum"}
+    return list(METHODS).index(run.method)
 
 
-def _baseline(name: str, label: str, **how: Any) -> Row:
-    def open_(world: LampWorld, run: FinishedRun | None) -> Any:
-        from personakit.methods import open_baseline
+def _controls(world: LampWorld) -> Mapping[str, Control]:
+    """The controls that the method under test may have trained."""
+    from personakit.methods import METHODS
 
-        return open_baseline(name, world.around)
+    return METHODS[world.main[0].method].controls if world.main else {}
 
-    return Row(name=name, label=label, open=open_, **how)
+
+def _baseline_row(name: str, baseline: Baseline, world: LampWorld) -> Row:
+    return Row(
+        name=name,
+        label=baseline.label,
+        open=lambda world, run: baseline.open(world.around),
+        why_not=lambda world: baseline.why_not(world.around),
+        only_if_named=baseline.only_if_named,
+        required=name == "generic" and bool(world.unseen_bases),
+        curves=baseline.curves,
+    )
 
 
 def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
@@ -440,16 +433,10 @@ def _open_with_base(base: str, world: LampWorld, run: FinishedRun) -> Any:
     return open_run(run, base=base)
 
 
-def _open_variant(name: str, world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
+def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
+    from personakit.methods import OpenOptions
 
-    return open_run(run, base=world.base, rewriter=name)
-
-
-def _open_tuned_context(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_tuned_context
-
-    return open_tuned_context(run)
+    return control.open(run, OpenOptions(base=world.base))
 
 
 def _open_generic(base: str, world: LampWorld, run: None) -> Any:
@@ -467,28 +454,9 @@ def _no_other_user(world: LampWorld) -> str | None:
     return _no_run(world) or ("there is only one user" if one_user else None)
 
 
-def _no_tuned_context(world: LampWorld) -> str | None:
-    missing = any(run.tuned_context is None for run in world.main)
-    reason = "the run did not train it (controls.fine_tuned_context_injection)" if missing else None
-    return _no_run(world) or reason
-
-
-def _no_variant(name: str, world: LampWorld) -> str | None:
-    missing = any(name not in run.rewriters for run in world.main)
-    return _no_run(world) or ("the run did not train it (stages, controls)" if missing else None)
-
-
-def _no_counts(world: LampWorld, *, classes: bool = False) -> str | None:
-    labelled = [task for task in world.examples if world.tasks[task].labels]
-    if classes and not labelled:
-        return "no task has classes"
-    if not all(world.around.train_golds.get(task) for task in labelled):
-        return "the data has no training split to count answers in"
-    return None
-
-
-def _no_oracle(world: LampWorld) -> str | None:
-    return None if world.around.oracle else "the data does not know its users' traits"
+def _not_trained(control: Control, world: LampWorld) -> str | None:
+    missing = any(run.path(control.folder) is None for run in world.main)
+    return f"the run was not trained with {control.trained_with}" if missing else None
 
 
 def _runs(options: Options) -> list[FinishedRun]:
@@ -550,7 +518,9 @@ def _surroundings(
         for id in store.query_ids
         if (traits := store.traits(id)) is not None and "oracle" in traits
     }
-    return Surroundings(settings=settings, base=base, train_golds=train_golds, oracle=oracle)
+    return Surroundings(
+        settings=settings, base=base, train_golds=train_golds, oracle=oracle, tasks=tuple(examples)
+    )
 
 
 def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:

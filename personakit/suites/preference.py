@@ -301,13 +301,7 @@ class PreferenceSuite(Suite):
 def _runs(options: Options) -> list[FinishedRun]:
     from personakit.methods import newest_run, read_run
 
-    runs = [read_run(folder) for folder in options.runs or [newest_run("popi")]]
-    for run in runs:
-        if run.method != "popi":
-            raise UserError(
-                f"{run.folder}: a run of {run.method}, expected one of popi",
-                hint="`personakit eval lamp` takes runs of every method",
-            )
+    runs = [read_run(folder, "popi") for folder in options.runs or [newest_run("popi")]]
     check_comparable(runs)
     return runs
 
@@ -345,13 +339,13 @@ def _pairs(
     from personakit.evaluation.candidates import ExamplesWithTraits
     from personakit.models.cost import token_counter
     from personakit.records import Example, Query
-    from personakit.tasks.signals import wording_for
+    from personakit.tasks.signals import signal_wording
 
     settings = run.settings
     count = token_counter(settings.model)
     window = _context_window([settings.model, *bases])
-    context = settings.data.signal_tokens if whole_history else settings.joint.summary_tokens
-    wording = wording_for(store.task)
+    context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
+    wording = signal_wording(store.task)
     skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
     examples, rejected, traits = [], {}, {}
     for user in store:
@@ -428,7 +422,7 @@ def _published_name(name: str | None, data: str) -> str | None:
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
     from personakit.methods import open_popi
 
-    return open_popi((run or world.runs[0]).folder).judged(name, world.personas)
+    return open_popi(run or world.runs[0]).judged(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
@@ -440,7 +434,7 @@ def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
     from personakit.methods import open_base, open_popi
 
-    return open_popi((run or world.runs[0]).folder).judged_on(open_base(base), told=summary)
+    return open_popi(run or world.runs[0]).judged_on(open_base(base), told=summary)
 
 
 def _with_and_without_summary(base: str) -> list[Row]:
@@ -490,7 +484,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     from personakit.evaluation.pair_scoring import TASK
     from personakit.evaluation.results import compute_results
     from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import whole_file
+    from personakit.files import atomic_file
     from personakit.methods import open_base
 
     first: dict[str, Example] = {}
@@ -516,7 +510,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
         )
         for place, verdict in judgement.verdicts.items()
     ]
-    with whole_file(passes.folder / JUDGED_FILE) as temporary:
+    with atomic_file(passes.folder / JUDGED_FILE) as temporary:
         append_batch(temporary, scored)
     found = {
         "against": opponents,

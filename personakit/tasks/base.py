@@ -1,6 +1,6 @@
-"""What a task is: one object that prompts, reads answers, pays rewards and scores.
+"""The task interface: prompts, parsing, rewards and scores of one task in one object.
 
-`kinds.py` has the three kinds there are, `lamp.py` and `rewriting.py` fill them in.
+`kinds.py` implements the three kinds of tasks; `lamp.py` and `rewriting.py` instantiate them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Kind = Literal["label", "ordinal", "generation"]
 class Task(ABC):
     """One task of a benchmark.
 
-    `metrics` are the official ones by their upstream names, `primary` the one that counts, and
-    `lower_is_better` holds for all of them. `labels` is empty for free text. `max_new_tokens` is
-    long enough for any answer.
+    `metrics` are the official metrics by their upstream names, `primary` is the main one, and
+    `lower_is_better` applies to all of them. `labels` is empty for free text. `max_new_tokens` is enough for
+    any answer.
     """
 
     name: str
@@ -37,68 +37,68 @@ class Task(ABC):
     lower_is_better: ClassVar[bool] = False
 
     def prompt(self, query: Query) -> str:
-        """Return the zero-shot prompt: the input as the benchmark words it."""
+        """Return the zero-shot prompt: the input in the benchmark's template."""
         return query.text
 
     def prompt_with_context(
         self, query: Query, context: Context, *, count_tokens: Callable[[str], int], max_length: int
     ) -> str:
-        """Return the input with the user's context in it: LaMP's in-prompt augmentation.
+        """Return the prompt with context, as in LaMP's in-prompt augmentation.
 
-        `count_tokens` is the reading model's own; `max_length` is its window in tokens (LaMP: 512).
-        A summary and pool prompts, which LaMP does not know, stand in lines above, in full. With an
-        empty context this is `prompt(query)`.
+        `count_tokens` is that of the model that reads the prompt; `max_length` is the token budget (LaMP:
+        512). A summary and selected prompts, which LaMP does not have, precede it on their own lines and are
+        never cut. With an empty context this is `prompt(query)`.
         """
-        lines = [*context.prompts, *([context.summary] if context.summary else [])]
-        above = "".join(f"{line}\n" for line in lines)
-        left = max_length - count_tokens(above) if above else max_length
-        return above + self.profile_prompt.fill(
-            query.text, context.items, count_tokens=count_tokens, max_length=left
+        preceding_lines = [*context.prompts, *([context.summary] if context.summary else [])]
+        preceding = "".join(f"{line}\n" for line in preceding_lines)
+        remaining = max_length - count_tokens(preceding) if preceding else max_length
+        return preceding + self.profile_prompt.fill(
+            query.text, context.items, count_tokens=count_tokens, max_length=remaining
         )
 
     def item_parts(self, item: ProfileItem) -> tuple[str | None, str]:
-        """Return what the user started from in an item (None in LaMP-7) and what they made of it."""
+        """Return an item's input (None in LaMP-7) and the user's output for it."""
         return item_input(self.name, item), item_output(self.name, item)
 
     def score(self, predictions: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
-        """Return the official metrics over a corpus, by upstream's names; nothing is extracted.
+        """Return the official corpus metrics by their upstream names. Predictions are not parsed.
 
-        Raises `ValueError` where there is nothing to score or the two differ in length.
+        Raises `ValueError` if there are no golds or the lengths differ.
         """
         if not golds or len(predictions) != len(golds):
             raise ValueError(f"{len(predictions)} predictions for {len(golds)} golds of {self.name}")
         return self._corpus_scores(predictions, golds)
 
     def figure(self, metrics: Mapping[str, float]) -> float:
-        """Return the primary metric in [0, 1], higher better, as the mean over tasks takes it."""
+        """Return the primary metric scaled to [0, 1], higher is better, for means over tasks."""
         return metrics[self.primary]
 
     @abstractmethod
     def parse(self, text: str) -> str | None:
-        """Return the answer found in a model's raw text, or None.
+        """Return the answer in a model's raw text, or None.
 
-        This extraction is ours: upstream scores raw text as it stands. Report it with the score.
+        Upstream scores raw text without parsing, so report the parsing together with the score.
         """
 
     @abstractmethod
     def reward(self, text: str, gold: str) -> float:
-        """Return what an answer earns in RL, in [0, 1] (ROPG, arXiv 2404.05970); nothing is extracted."""
+        """Return the RL reward of an unparsed answer, in [0, 1] (as in ROPG, arXiv 2404.05970)."""
 
     @abstractmethod
     def utility(self, prediction: str, gold: str) -> float:
-        """Return one sample's worth in [0, 1], higher better: what the primary figure is the mean of."""
+        """Return the score of one sample in [0, 1], higher is better; its mean is the primary figure."""
 
     @abstractmethod
     def sample_scores(self, prediction: str, gold: str) -> dict[str, float]:
-        """Return the metrics of one sample alone: those whose corpus value is a mean (RMSE: of squares)."""
+        """Return those metrics of one sample whose corpus value is a mean (for RMSE, of squared errors)."""
 
     @abstractmethod
     def unparsable(self, prediction: str) -> bool:
-        """Return whether official scoring cannot read this prediction and falls back on its rule."""
+        """Return whether official scoring cannot read the prediction and applies its fallback rule."""
 
     @abstractmethod
     def valid_gold(self, gold: str) -> bool:
-        """Return whether this can be a reference answer of the task at all."""
+        """Return whether `gold` is a valid reference answer of the task."""
 
     @abstractmethod
     def _corpus_scores(self, predictions: Sequence[str], golds: Sequence[str]) -> dict[str, float]: ...
@@ -106,9 +106,9 @@ class Task(ABC):
 
 @dataclass(frozen=True, slots=True)
 class TaskPlugin:
-    """A task of an installed package (`plugins.py`): how its files look, and how it is prompted and scored.
+    """A task of an installed package (`plugins.py`): its file format, prompts and scoring.
 
-    `format.task`, `format.file_task` and `task.name` are the entry point's name.
+    `format.task`, `format.file_task` and `task.name` must equal the entry point's name.
     """
 
     format: TaskFormat

@@ -1,4 +1,4 @@
-"""The three kinds of task: a label out of a list, a rating on a scale, a free text."""
+"""The three kinds of tasks: label, rating, free text."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from personakit.tasks.scoring import (
     text_metric,
 )
 
-#: LaMP-3's scale, and so the largest error a rating on it can have.
-LOWEST, HIGHEST = 1.0, 5.0
+#: LaMP-3's rating scale. Its range is the largest possible error.
+MIN_RATING, MAX_RATING = 1.0, 5.0
 
 
 @dataclass(frozen=True)
 class LabelTask(Task):
-    """One label out of a list: exact, case-sensitive match after `strip`."""
+    """One label of a list. Matches are exact and case-sensitive after `strip`."""
 
     kind: ClassVar[Kind] = "label"
 
     def parse(self, text: str) -> str | None:
-        """Return the exact label, else the only label named in the text, in any case; else None.
+        """Return the exact label, else the only label that occurs in the text (in any case), else None.
 
-        Where one label holds another (`dark comedy`, `comedy`), the longer one is read.
+        If one label contains another (`dark comedy`, `comedy`), the longer one counts.
         """
         if text.strip() in self.labels:
             return text.strip()
@@ -47,11 +47,11 @@ class LabelTask(Task):
         return float(prediction.strip() == gold.strip() and prediction.strip() in self.labels)
 
     def sample_scores(self, prediction: str, gold: str) -> dict[str, float]:
-        """Return the accuracy; F1 has no value for one sample."""
+        """Return the accuracy. F1 is not defined for one sample."""
         return {"accuracy": self.utility(prediction, gold)}
 
     def unparsable(self, prediction: str) -> bool:
-        """Return whether the prediction is no label; it counts as wrong."""
+        """Return whether the prediction is not a label. It then counts as wrong."""
         return prediction.strip() not in self.labels
 
     def valid_gold(self, gold: str) -> bool:
@@ -75,42 +75,42 @@ class OrdinalTask(Task):
     lower_is_better: ClassVar[bool] = True
 
     def figure(self, metrics: Mapping[str, float]) -> float:
-        """Return 1 - MAE / 4 (docs/methods.md)."""
-        return 1.0 - metrics[self.primary] / (HIGHEST - LOWEST)
+        """Return 1 - MAE / 4."""
+        return 1.0 - metrics[self.primary] / (MAX_RATING - MIN_RATING)
 
     def parse(self, text: str) -> str | None:
-        """Return the first 1, 2, 3, 4 or 5 that stands by itself in the text (`4` in `[4]`), or None."""
+        """Return the first separate digit from 1 to 5 in the text (`4` in `[4]`), or None."""
         found = re.search(r"(?<![\w.])[1-5](?!\w|\.\d)", text)
         return found.group() if found else None
 
     def reward(self, text: str, gold: str) -> float:
-        """Return (W - |error|) / W in [0, 1], W the largest error possible at this gold; unparsable: 0."""
+        """Return (W - |error|) / W, where W is the largest possible error for this gold; 0 if unparsable."""
         rating, target = parse_rating(text), float(gold)
         if rating is None:
             return 0.0
-        widest = max(target - LOWEST, HIGHEST - target)
-        return max(0.0, (widest - abs(rating - target)) / widest)
+        max_error = max(target - MIN_RATING, MAX_RATING - target)
+        return max(0.0, (max_error - abs(rating - target)) / max_error)
 
     def utility(self, prediction: str, gold: str) -> float:
-        """Return 1 - |error| / 4, an unparsable prediction read by LaMP's rule.
+        """Return 1 - |error| / 4. For an unparsable prediction, LaMP's fallback rule applies.
 
-        Clipped at 0, which only a rating outside 1 to 5 can reach; the official MAE does not clip.
+        The value is clipped at 0, which only affects ratings outside 1 to 5. The official MAE does not clip.
         """
-        return max(0.0, 1.0 - self._error(prediction, gold) / (HIGHEST - LOWEST))
+        return max(0.0, 1.0 - self._error(prediction, gold) / (MAX_RATING - MIN_RATING))
 
     def sample_scores(self, prediction: str, gold: str) -> dict[str, float]:
-        """Return the absolute error, which is the MAE and the RMSE of one sample."""
+        """Return the absolute error, which is both the MAE and the RMSE of one sample."""
         error = self._error(prediction, gold)
         return {"MAE": error, "RMSE": error}
 
     def unparsable(self, prediction: str) -> bool:
-        """Return whether the prediction is no finite number; LaMP's rule then takes the far endpoint."""
+        """Return whether the prediction is not a finite number. LaMP then takes the farther endpoint."""
         return parse_rating(prediction) is None
 
     def valid_gold(self, gold: str) -> bool:
         """Return whether `gold` is a number from 1 to 5."""
         rating = parse_rating(gold)
-        return rating is not None and LOWEST <= rating <= HIGHEST
+        return rating is not None and MIN_RATING <= rating <= MAX_RATING
 
     def _error(self, prediction: str, gold: str) -> float:
         return abs(official_rating(prediction, gold) - float(gold))
@@ -123,8 +123,8 @@ class OrdinalTask(Task):
 class GenerationTask(Task):
     """A free text, compared with the user's own.
 
-    `one_line` says that an answer is a single line (a title, not a tweet). The reward is the mean of
-    `reward_metrics`.
+    `one_line` means that an answer is a single line (true for a title, not for a tweet). The reward is the
+    mean of `reward_metrics`.
     """
 
     one_line: bool = True
@@ -133,7 +133,7 @@ class GenerationTask(Task):
     kind: ClassVar[Kind] = "generation"
 
     def parse(self, text: str) -> str | None:
-        """Return the first line that is not empty, or the whole text where lines belong to it."""
+        """Return the first non-empty line, or the whole text if answers may have several lines."""
         answer = text.strip()
         return (answer.splitlines()[0].strip() if self.one_line and answer else answer) or None
 
@@ -154,7 +154,7 @@ class GenerationTask(Task):
         return not prediction.strip()
 
     def valid_gold(self, gold: str) -> bool:
-        """Return True: any text may be a reference, even one ROUGE finds no word in."""
+        """Return True: any text may be a reference, even without words that ROUGE recognises."""
         return True
 
     def _corpus_scores(self, predictions: Sequence[str], golds: Sequence[str]) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""The seven LaMP tasks, and the old news tagging (LaMP-2 before 2024-01).
+"""The seven LaMP tasks, and the old news categorisation (LaMP-2 before 2024-01).
 
-Wording of the items: LaMP/prompts/prompts.py @ 38c9d4d; metrics and label lists: eval/evaluation.py.
-`max_new_tokens` is upstream's 128 for free text, and enough for the longest label.
+Item templates: LaMP/prompts/prompts.py @ 38c9d4d; metrics and label lists: eval/evaluation.py. For free text,
+`max_new_tokens` is upstream's 128; for labels, enough for the longest one.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""LaMP's in-prompt augmentation: a user's items worked into the input (LaMP/prompts/prompts.py).
+"""LaMP's in-prompt augmentation: inserts profile items into the input (LaMP/prompts/prompts.py).
 
-The budget is LaMP's: the items get what the input leaves of `max_length`, the input counted for at
-most 0.6 of it; they share it evenly, what one item leaves goes to the next, and only an item's long
-field is cut. Choices of ours, where upstream works on token ids:
+The token budget follows LaMP: the items get what the input leaves of `max_length`, where the input counts for
+at most 0.6 of it. They share it evenly, an item's unused tokens go to the next item, and only an item's long
+field is cut. Three differences from upstream, which works on token ids:
 
-1. The words that join items are counted with the model's own tokenizer, not as two tokens each.
-2. A field is cut at the end of a word, not in the middle of one.
-3. An item whose other words alone exceed its share is left out, and its share goes to the next.
-   (Upstream counts the input for less and less instead, so that the prompt outgrows `max_length`
-   and its end, which is the question, is cut off.)
+1. The words that join items are counted with the model's tokenizer, not as two tokens each.
+2. A field is cut at a word boundary.
+3. An item whose other words exceed its share is left out, and its share goes to the next. (Upstream reduces
+the
+   input's share instead, so that the prompt exceeds `max_length` and the question at its end is cut off.)
 
 The input itself is never cut.
 """
@@ -24,17 +24,17 @@ from personakit.errors import UserError
 from personakit.records import ProfileItem
 
 JOIN = ", and "
-#: The input counts for at most this share of the window.
+#: Maximum share of the token budget that the input counts for.
 INPUT_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class ProfilePrompt:
-    """How one task words its items and where it puts them.
+    """The item template of one task, and the place of the items in the input.
 
-    `item` is the wording of one item, with the names of its fields in braces; `long_field` the one
-    that may be cut. `frame` holds `{profile}` and `{input}`; with `inside_input_after`, `frame`
-    stands inside the input, after these words, and `{input}` is the rest of it (LaMP-1).
+    `item` is the template of one item, with field names in braces; `long_field` is the field that may be cut.
+    `frame` contains `{profile}` and `{input}`. With `inside_input_after`, the frame is inserted into the
+    input after these words, and `{input}` is the rest of it (LaMP-1).
     """
 
     item: str
@@ -45,80 +45,84 @@ class ProfilePrompt:
     def fill(
         self, text: str, items: Sequence[ProfileItem], *, count_tokens: Callable[[str], int], max_length: int
     ) -> str:
-        """Return the input `text` with as much of `items` in it as fits; without items, `text`."""
+        """Return the input `text` with as much of `items` as fits. Without items, return `text`."""
         head, text_after = self._split(text)
         budget = max_length - min(count_tokens(text), int(INPUT_SHARE * max_length))
         budget -= count_tokens(self.frame.format(profile="", input=""))
         budget -= count_tokens(JOIN) * (len(items) - 1)
-        worded = self._word_items(items, budget, count_tokens)
-        if not worded:
+        formatted = self._format_items(items, budget, count_tokens)
+        if not formatted:
             return text
-        return head + self.frame.format(profile=JOIN.join(worded), input=text_after)
+        return head + self.frame.format(profile=JOIN.join(formatted), input=text_after)
 
     def _split(self, text: str) -> tuple[str, str]:
-        """Return the input up to the place of the items, and the rest of it."""
+        """Return the input before the place of the items, and the rest."""
         if not self.inside_input_after:
             return "", text
         before, words, after = text.partition(self.inside_input_after)
         if not words:
             raise UserError(
-                f'the input "{text[:60]}" does not hold the words "{self.inside_input_after}", '
-                "after which the user's items are put",
-                hint="word the input as LaMP's files do",
+                f'the input "{text[:60]}" does not contain "{self.inside_input_after}", '
+                "after which the profile items are inserted",
+                hint="use the template of LaMP's files",
             )
         return before + words, after
 
-    def _word_items(
+    def _format_items(
         self, items: Sequence[ProfileItem], budget: int, count_tokens: Callable[[str], int]
     ) -> list[str]:
-        worded: list[str] = []
-        left_over = 0
+        formatted: list[str] = []
+        unused_tokens = 0
         for item in items:
-            room = budget // len(items) + left_over
-            fixed = count_tokens(self._word(item, ""))
-            whole = item.fields[self.long_field]
-            kept = cut(whole, room - fixed, count_tokens)
-            if fixed > room or (whole and not kept):
-                left_over = room
+            token_budget = budget // len(items) + unused_tokens
+            fixed = count_tokens(self._format_item(item, ""))
+            text_tokens = item.fields[self.long_field]
+            kept_text = truncate(text_tokens, token_budget - fixed, count_tokens)
+            if fixed > token_budget or (text_tokens and not kept_text):
+                unused_tokens = token_budget
                 continue
-            worded.append(self._word(item, kept))
-            left_over = room - fixed - count_tokens(kept)
-        return worded
+            formatted.append(self._format_item(item, kept_text))
+            unused_tokens = token_budget - fixed - count_tokens(kept_text)
+        return formatted
 
-    def _word(self, item: ProfileItem, long_text: str) -> str:
+    def _format_item(self, item: ProfileItem, long_text: str) -> str:
         return self.item.format_map({**item.fields, self.long_field: long_text})
 
 
-def cut(text: str, room: int, count_tokens: Callable[[str], int]) -> str:
-    """Return the longest beginning of `text` of whole words and at most `room` tokens, perhaps none.
+def truncate(text: str, token_budget: int, count_tokens: Callable[[str], int]) -> str:
+    """Return the longest prefix of whole words of `text` with at most `token_budget` tokens, possibly "".
 
-    Where not even the first word fits, as in scripts without spaces, it is cut at a character.
+    If the first word does not fit, as in scripts without spaces, cut at a character.
     """
-    if room < 1:
+    if token_budget < 1:
         return ""
-    whole = count_tokens(text)
-    if whole <= room:
+    text_tokens = count_tokens(text)
+    if text_tokens <= token_budget:
         return text
-    share = room / whole
+    expected_ratio = token_budget / text_tokens
     word_ends = [match.end() for match in re.finditer(r"\S+", text)]
-    return _longest(text, word_ends, room, count_tokens, share) or _longest(
-        text, range(1, word_ends[0] + 1), room, count_tokens, share
+    return _longest_prefix(text, word_ends, token_budget, count_tokens, expected_ratio) or _longest_prefix(
+        text, range(1, word_ends[0] + 1), token_budget, count_tokens, expected_ratio
     )
 
 
-def _longest(
-    text: str, ends: Sequence[int], room: int, count_tokens: Callable[[str], int], share: float
+def _longest_prefix(
+    text: str,
+    ends: Sequence[int],
+    token_budget: int,
+    count_tokens: Callable[[str], int],
+    expected_ratio: float,
 ) -> str:
-    """Return the longest of the beginnings that fits; `share` of them is about right.
+    """Return the longest fitting prefix of `text` that ends at one of `ends`; `expected_ratio` is a guess.
 
-    Steps that double lead away from the guess until the place is between two, then it is halved: counting
-    is what prompts at the benchmark's size cost.
+    Galloping search from the expected position, then bisection, because counting tokens dominates the cost of
+    building prompts.
     """
 
     def fits(place: int) -> bool:
-        return count_tokens(text[: ends[place]]) <= room
+        return count_tokens(text[: ends[place]]) <= token_budget
 
-    guess, step = min(len(ends) - 1, int(share * len(ends))), 1
+    guess, step = min(len(ends) - 1, int(expected_ratio * len(ends))), 1
     if fits(guess):
         low, high = guess, len(ends)
         while low + step < len(ends):

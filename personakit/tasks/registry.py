@@ -1,4 +1,4 @@
-"""Every task by its name."""
+"""All tasks by name."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from personakit.tasks.lamp import LAMP
 from personakit.tasks.rewriting import REWRITING
 
 TASKS: dict[str, Task] = {task.name: task for task in (*LAMP, REWRITING)}
-#: What files say; `LaMP_2` stands for two tasks.
-FILE_TASKS = tuple(dict.fromkeys(form.file_task for form in FORMATS.values()))
+#: Task names in files. `LaMP_2` stands for two tasks.
+FILE_TASKS = tuple(dict.fromkeys(format_.file_task for format_ in FORMATS.values()))
 
 
 def get_task(name: str) -> Task:
-    """Return the task called `name`, in any of the spellings `LaMP_3`, `LaMP-3`, `lamp_3`.
+    """Return the task `name`, spelled `LaMP_3`, `LaMP-3` or `lamp_3`.
 
-    A name that is none of ours may be that of an installed package's task (`plugins.py`). Raises
-    `UserError` for an unknown name.
+    Other names may belong to tasks of installed packages (`plugins.py`). Raises `UserError` for an unknown
+    name.
     """
-    known = task_format(name).task
-    if known in TASKS:
-        return TASKS[known]
-    task: Task = load_plugin(PLUGIN_TASKS, known).task
+    canonical_name = task_format(name).task
+    if canonical_name in TASKS:
+        return TASKS[canonical_name]
+    task: Task = load_plugin(PLUGIN_TASKS, canonical_name).task
     return task
 
 
@@ -33,5 +33,5 @@ def task_names() -> tuple[str, ...]:
 
 
 def tasks_in_file(file_task: str) -> tuple[Task, ...]:
-    """Return the tasks a file may mean by `file_task`: `LaMP_2` is both second tasks, movies first."""
-    return tuple(TASKS[name] for name, form in FORMATS.items() if form.file_task == file_task)
+    """Return the tasks for a file's task name. `LaMP_2` gives both variants, movies first."""
+    return tuple(TASKS[name] for name, format_ in FORMATS.items() if format_.file_task == file_task)

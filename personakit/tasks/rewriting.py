@@ -1,8 +1,8 @@
-"""Rewriting: a text in, the same text in its user's way out. Not LaMP's; wording and metrics are ours.
+"""The rewriting task: rewrite a text in its user's style. Template and metrics are ours, not LaMP's.
 
-ROUGE-L counts the words kept in their order, ROUGE-1 the words, edit similarity the characters, so
-that small touches (a comma, a capital) show too. All of them must be read beside a row that copies
-the original: a good rewrite keeps most of it.
+ROUGE-L counts words in order, ROUGE-1 words, and edit similarity characters, so that small changes (a comma,
+a capital letter) count, too. Compare them with a baseline that copies the original: a good rewrite keeps most
+of it.
 """
 
 from __future__ import annotations

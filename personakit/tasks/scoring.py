@@ -1,9 +1,9 @@
 """The official metrics of LaMP (eval/evaluation.py), computed with scikit-learn and rouge_score.
 
-Upstream loads the same metrics through HF `evaluate`, from the network. Two differences of ours:
-ROUGE is the plain mean over samples where upstream takes the median of 1,000 unseeded bootstrap
-means (within 5e-4 of it), and a rating of `nan` or `inf`, which upstream passes on into the result,
-counts as unparsable.
+Upstream loads the same metrics through HF `evaluate`, which needs network access. There are two differences:
+ROUGE is the plain mean over samples, while upstream takes the median of 1,000 unseeded bootstrap means
+(within 5e-4 of it); and a rating of `nan` or `inf`, which upstream propagates to the result, counts as
+unparsable.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ def classification_scores(
 ) -> dict[str, float]:
     """Return `accuracy` and macro `f1` (LaMP-1, 2).
 
-    A prediction that is no label counts as label -1, so as wrong; a label that occurs on neither
-    side still contributes an F1 of 0.
+    A prediction that is not a label counts as label -1, and so as wrong. A label that occurs in neither golds
+    nor predictions contributes an F1 of 0.
     """
     from sklearn.metrics import accuracy_score, f1_score
 
-    number = {label: index for index, label in enumerate(labels)}
-    predicted = [number.get(text.strip(), -1) for text in predictions]
-    wanted = [number.get(text.strip(), -1) for text in golds]
-    f1 = f1_score(wanted, predicted, labels=range(len(labels)), average="macro", zero_division=0)
-    return {"accuracy": float(accuracy_score(wanted, predicted)), "f1": float(f1)}
+    index_of = {label: index for index, label in enumerate(labels)}
+    predicted_indices = [index_of.get(text.strip(), -1) for text in predictions]
+    gold_indices = [index_of.get(text.strip(), -1) for text in golds]
+    f1 = f1_score(
+        gold_indices, predicted_indices, labels=range(len(labels)), average="macro", zero_division=0
+    )
+    return {"accuracy": float(accuracy_score(gold_indices, predicted_indices)), "f1": float(f1)}
 
 
 def rating_scores(predictions: Sequence[str], golds: Sequence[str]) -> dict[str, float]:
     """Return `MAE` and `RMSE` of ratings (LaMP-3), neither clipped nor rounded."""
     from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-    wanted = [float(gold) for gold in golds]
-    predicted = [official_rating(text, gold) for text, gold in zip(predictions, golds, strict=True)]
+    gold_indices = [float(gold) for gold in golds]
+    predicted_indices = [official_rating(text, gold) for text, gold in zip(predictions, golds, strict=True)]
     return {
-        "MAE": float(mean_absolute_error(wanted, predicted)),
-        "RMSE": float(root_mean_squared_error(wanted, predicted)),
+        "MAE": float(mean_absolute_error(gold_indices, predicted_indices)),
+        "RMSE": float(root_mean_squared_error(gold_indices, predicted_indices)),
     }
 
 
@@ -61,8 +63,8 @@ def generation_scores(
 def text_metric(name: str, prediction: str, gold: str) -> float:
     """Return one metric of one text in [0, 1].
 
-    `rouge-1`, `rouge-L` (F, no stemmer, lower-cased `[a-z0-9]` words), `edit-similarity` (1 - edit
-    distance in characters / the longer length), `exact` (equal after `strip`).
+    `rouge-1`, `rouge-L`: F1, without stemming, lower-cased `[a-z0-9]` words. `edit-similarity`: 1 - edit
+    distance in characters / the longer length. `exact`: equality after `strip`.
     """
     prediction, gold = prediction.strip(), gold.strip()
     if name == "exact":
@@ -72,15 +74,15 @@ def text_metric(name: str, prediction: str, gold: str) -> float:
     return float(_rouge_scorer(_ROUGE[name]).score(gold, prediction)[_ROUGE[name]].fmeasure)
 
 
-def unseen_by_rouge(text: str) -> bool:
-    """Tell whether ROUGE sees less than half of a text: it reads `[a-z0-9]` alone, so no other script."""
+def mostly_ignored_by_rouge(text: str) -> bool:
+    """Return whether ROUGE, which reads only `[a-z0-9]`, ignores more than half of a text's letters."""
     letters = [letter for letter in text.casefold() if letter.isalnum()]
     seen = sum(letter.isascii() for letter in letters)
     return bool(letters) and 2 * seen < len(letters)
 
 
 def parse_rating(text: str) -> float | None:
-    """Return the number `text` is, or None where it is none or not finite."""
+    """Return the number that `text` represents, or None if it is not a finite number."""
     try:
         rating = float(text.strip())
     except ValueError:
@@ -89,7 +91,7 @@ def parse_rating(text: str) -> float | None:
 
 
 def official_rating(prediction: str, gold: str) -> float:
-    """Return the rating official scoring reads: an unparsable one is the endpoint farther from the gold.
+    """Return the rating used by official scoring. If unparsable, it is the endpoint farther from the gold.
 
     Gold 1, 2, 3 -> 5.0; gold 4, 5 -> 1.0.
     """
@@ -104,11 +106,11 @@ def official_rating(prediction: str, gold: str) -> float:
 def _rouge_scorer(kind: str) -> RougeScorer:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer([kind], tokenizer=_Words())
+    return RougeScorer([kind], tokenizer=_CachedTokenizer())
 
 
-class _Words:
-    """rouge_score's own words; a gold that many samples are compared with is split once."""
+class _CachedTokenizer:
+    """rouge_score's tokenizer with a cache, because a gold is compared with many samples."""
 
     @staticmethod
     @functools.lru_cache(maxsize=4096)

@@ -1,20 +1,20 @@
-"""How a user's signals, and a summary of them, are worded: the one place where they become text (POPI).
+"""Prompt templates for a user's signals and for summaries of them (POPI).
 
-Three prompts are made of the same parts: the inference model's (signals, then the request for a summary),
-the generator's (a summary, then what is asked), and that of the raw-history control (signals, then what is
-asked). The paper's own wording is not known: all of it is our choice.
+Three prompts use the same parts: the inference model's (signals, then the request for a summary), the
+generator's (a summary, then the request), and the raw-history control's (signals, then the request). The
+paper does not publish its templates, so these are ours.
 
-Two wordings, by the task whose inputs the prompts of the pairs are (`PreferenceStore.task`):
+There are two templates, chosen by the task whose inputs the pairs' prompts are (`PreferenceStore.task`):
 
-- `PLAIN`, where prompts are whole requests: every pair with its prompt and both answers.
-- `MESSAGES`, for lamp-mini, whose prompts are the non-template part of a LaMP-7 input: what the user
-  preferred stands as LaMP-7's profile does ('"..." , and "..."  are written by a person. Following the
-  given patterns ...'), the request as LaMP-7 words it, and a summary in a line above, where
-  `Task.prompt_with_context` puts it. nano was taught to read the first two so. It knows no answer that
-  the user did *not* prefer, so these are left out; `MESSAGE_PAIRS` is the same with prompt and both
-  answers of each pair, for models that are trained to read them.
+- `PLAIN`, for complete requests: every pair with its prompt and both answers.
+- `MESSAGES`, for lamp-mini, whose prompts are the non-template part of LaMP-7 inputs: preferred answers are
+formatted
+  like LaMP-7's profile ('"..." , and "..."  are written by a person. Following the given patterns ...'), the
+  request like LaMP-7's input, and a summary on a line above, as in `Task.prompt_with_context`. nano was
+  trained on the first two. It has never seen rejected answers, so these are left out. `MESSAGE_PAIRS` adds
+  prompt and both answers of each pair, for models that are trained to read them.
 
-Signals are dropped whole to fit a budget, never cut, and counted by kind.
+Signals that exceed the token budget are dropped whole, never cut, and counted by kind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from personakit.tasks.profile_prompt import JOIN
 
 CountTokens = Callable[[str], int]
 Dropped = Mapping[str, int]
-"""How many signals of each of the `KINDS` did not fit; {} where all did."""
+"""The number of dropped signals of each of the `KINDS`; {} if none was dropped."""
 
 KINDS = ("about", "comments", "items", "pairs")
 """The kinds of signals, as `Signals` names them."""
@@ -40,14 +40,14 @@ _LAMP_7 = next(task.profile_prompt for task in LAMP if task.name == "LaMP_7")
 
 @dataclass(frozen=True, slots=True)
 class SignalWording:
-    """How one kind of prompt words everything.
+    """The templates of one kind of prompt.
 
-    `pair` holds {prompt}, {chosen} and {rejected}; `comment`, `about` and `item` {text}; `post`, for a
-    comment on somebody's post, {post} and {comment}. Comments and lines about the user come first, each
-    ended by `line_end`; then pairs and items, with `join` between them and `end` behind the last.
-    `to_request` leads from the signals to what is asked and `to_ask` to `ask`, the request for a summary;
-    with `after_lines` also where there are lines alone. `summary` words a summary before a request.
-    `task` is the LaMP task whose template goes around a prompt.
+    `pair` contains {prompt}, {chosen} and {rejected}; `comment`, `about` and `item` {text}; `post`, for a
+    comment on a post, {post} and {comment}. Comments and lines about the user come first, each followed by
+    `line_end`; then pairs and items, joined by `join` and followed by `end`. `to_request` connects the
+    signals with the request and `to_ask` with `ask`, the request for a summary; with `after_lines` also if
+    there are only lines. `summary` is the template of a summary before a request. `task` is the LaMP task
+    whose template applies to prompts.
     """
 
     pair: str
@@ -66,7 +66,7 @@ class SignalWording:
     task: str | None = None
 
     def request(self, prompt: str) -> str:
-        """Return what is asked, as the answering model is asked it when nothing is known of the user."""
+        """Return the request as the generator gets it without a summary or signals."""
         if self.task is None:
             return prompt
         return build_input(self.task, **{task_format(self.task).search_parts[0]: prompt})
@@ -110,10 +110,10 @@ MESSAGES = SignalWording(
 MESSAGE_PAIRS = replace(MESSAGES, pair='"{chosen}" not "{rejected}" for "{prompt}" ')
 
 
-def wording_for(task: str | None, *, whole_pairs: bool = False) -> SignalWording:
-    """Return the wording for preference data of a LaMP task (`PreferenceStore.task`), or of none.
+def signal_wording(task: str | None, *, whole_pairs: bool = False) -> SignalWording:
+    """Return the templates for preference data of a LaMP task (`PreferenceStore.task`), or of none.
 
-    `whole_pairs` shows prompt and rejected answer of a pair even where nano does not know them.
+    `whole_pairs` includes prompt and rejected answer of each pair, although nano does not know them.
     """
     if task is None:
         return PLAIN
@@ -129,14 +129,13 @@ def render_signals(
     newest_last: bool = True,
     wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
-    """Return the signals as text of at most `max_length` tokens, and what was dropped to fit.
+    """Return the signals as text of at most `max_length` tokens, and the counts of dropped signals.
 
-    What is said in words goes first (about the user, then comments), then pairs and items, the newest
-    first: the oldest are the first to be dropped. Each kind is taken to run from old to new, or with
-    `newest_last` off from new to old; the text keeps the order given. A signal longer than what is left is
-    passed over, and smaller ones after it are still taken.
+    Priority: lines about the user, then comments, then pairs and items from newest to oldest. Each kind must
+    be sorted from old to new, or with `newest_last` False from new to old; the text keeps that order. A
+    signal that does not fit is skipped, and shorter ones after it may still be included.
     """
-    text, dropped = _fitted(signals, "", "", count_tokens, max_length, newest_last, wording)
+    text, dropped = _fit(signals, "", "", count_tokens, max_length, newest_last, wording)
     return text.strip(), dropped
 
 
@@ -148,21 +147,21 @@ def summary_prompt(
     newest_last: bool = True,
     wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
-    """Return the inference model's prompt, of at most `max_length` tokens, and what was dropped to fit.
+    """Return the inference model's prompt of at most `max_length` tokens, and the counts of dropped signals.
 
-    It holds the signals and the request for a summary, and nothing of what will be asked: a summary
-    is inferred once for a user. Without signals it is the request alone.
+    It contains the signals and the request for a summary, but no later request: a summary is inferred once
+    per user. Without signals, only the request remains.
     """
-    return _fitted(signals, wording.to_ask, wording.ask, count_tokens, max_length, newest_last, wording)
+    return _fit(signals, wording.to_ask, wording.ask, count_tokens, max_length, newest_last, wording)
 
 
 def prompt_with_summary(prompt: str, summary: str | None, *, wording: SignalWording = PLAIN) -> str:
-    """Return the generator's prompt: the request, below a summary unless it is None or blank."""
-    return below_summary(wording.request(prompt), summary, wording=wording)
+    """Return the generator's prompt: the request, after the summary unless that is None or blank."""
+    return with_summary(wording.request(prompt), summary, wording=wording)
 
 
-def below_summary(request: str, summary: str | None, *, wording: SignalWording = PLAIN) -> str:
-    """Return a request that is worded already below a summary, unless it is None or blank."""
+def with_summary(request: str, summary: str | None, *, wording: SignalWording = PLAIN) -> str:
+    """Return a formatted request, after the summary unless that is None or blank."""
     if summary is None or not summary.strip():
         return request
     return wording.summary.format(summary=summary.strip()) + request
@@ -177,11 +176,11 @@ def prompt_with_signals(
     newest_last: bool = True,
     wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
-    """Return the request below the raw signals, and what was dropped to stay within `max_length` tokens.
+    """Return the request after the raw signals, and the counts of signals dropped for `max_length` tokens.
 
-    The request is never cut; where no signal fits beside it, it stands alone.
+    The request is never cut. If no signal fits, only the request remains.
     """
-    return below_signals(
+    return with_signals(
         wording.request(prompt),
         signals,
         count_tokens=count_tokens,
@@ -191,7 +190,7 @@ def prompt_with_signals(
     )
 
 
-def below_signals(
+def with_signals(
     request: str,
     signals: Signals,
     *,
@@ -200,20 +199,20 @@ def below_signals(
     newest_last: bool = True,
     wording: SignalWording = PLAIN,
 ) -> tuple[str, Dropped]:
-    """Do the same for a request that is worded already."""
-    return _fitted(signals, wording.to_request, request, count_tokens, max_length, newest_last, wording)
+    """Like `prompt_with_signals`, for a request that is already formatted."""
+    return _fit(signals, wording.to_request, request, count_tokens, max_length, newest_last, wording)
 
 
 @dataclass(frozen=True, slots=True)
-class _Worded:
-    """One signal: its kind, its place in that kind, its text."""
+class _FormattedSignal:
+    """One formatted signal: its kind, its index within that kind, and its text."""
 
     kind: str
     place: int
     text: str
 
 
-def _fitted(
+def _fit(
     signals: Signals,
     leading: str,
     ending: str,
@@ -222,56 +221,64 @@ def _fitted(
     newest_last: bool,
     wording: SignalWording,
 ) -> tuple[str, Dropped]:
-    """Take signals in order of worth while they fit; `ending` always stands, `leading` only after signals."""
-    joint = max(count_tokens(wording.join), count_tokens(wording.line_end))
-    room = max_length - count_tokens(wording.end + leading + ending) + joint  # the last has none behind it
-    taken: list[_Worded] = []
-    for each in _by_worth(signals, newest_last, wording):
-        cost = count_tokens(each.text) + joint
-        if cost <= room:
-            taken.append(each)
-            room -= cost
-    text = _assembled(taken, wording, leading) + ending
-    while taken and count_tokens(text) > max_length:  # the tokens of a text are not quite those of its parts
-        taken.pop()
-        text = _assembled(taken, wording, leading) + ending
-    left = Counter(each.kind for each in taken)
-    given = {kind: len(getattr(signals, kind)) for kind in KINDS}
-    return text, {kind: count - left[kind] for kind, count in given.items() if count > left[kind]}
+    """Add signals by priority while they fit. `ending` is always included, `leading` only after signals."""
+    separator_tokens = max(count_tokens(wording.join), count_tokens(wording.line_end))
+    remaining_tokens = (
+        max_length - count_tokens(wording.end + leading + ending) + separator_tokens
+    )  # no separator after the last
+    included: list[_FormattedSignal] = []
+    for signal in _by_priority(signals, newest_last, wording):
+        cost = count_tokens(signal.text) + separator_tokens
+        if cost <= remaining_tokens:
+            included.append(signal)
+            remaining_tokens -= cost
+    text = _assemble(included, wording, leading) + ending
+    while included and count_tokens(text) > max_length:  # token counts of the parts do not quite add up
+        included.pop()
+        text = _assemble(included, wording, leading) + ending
+    included_counts = Counter(signal.kind for signal in included)
+    given_counts = {kind: len(getattr(signals, kind)) for kind in KINDS}
+    return text, {
+        kind: count - included_counts[kind]
+        for kind, count in given_counts.items()
+        if count > included_counts[kind]
+    }
 
 
-def _assembled(taken: Iterable[_Worded], wording: SignalWording, leading: str) -> str:
-    """The signals in the order given: lines above, items and pairs below."""
+def _assemble(included: Iterable[_FormattedSignal], wording: SignalWording, leading: str) -> str:
+    """Return the signals in their given order: lines first, then items and pairs."""
     by_kind: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for each in sorted(taken, key=lambda one: one.place):
-        by_kind[each.kind].append(each.text)
+    for signal in sorted(included, key=lambda signal: signal.place):
+        by_kind[signal.kind].append(signal.text)
     text = "".join(line + wording.line_end for line in (*by_kind["about"], *by_kind["comments"]))
-    shown = [*by_kind["items"], *by_kind["pairs"]]
-    if shown:
-        return text + wording.join.join(shown) + wording.end + leading
+    joined = [*by_kind["items"], *by_kind["pairs"]]
+    if joined:
+        return text + wording.join.join(joined) + wording.end + leading
     return text + leading if text and wording.after_lines else text
 
 
-def _by_worth(signals: Signals, newest_last: bool, wording: SignalWording) -> list[_Worded]:
-    def worded(kind: str, texts: Sequence[str]) -> list[_Worded]:
-        made = [_Worded(kind, place, text) for place, text in enumerate(texts)]
+def _by_priority(signals: Signals, newest_last: bool, wording: SignalWording) -> list[_FormattedSignal]:
+    def formatted_signals(kind: str, texts: Sequence[str]) -> list[_FormattedSignal]:
+        made = [_FormattedSignal(kind, place, text) for place, text in enumerate(texts)]
         return made[::-1] if newest_last else made
 
-    said = worded("about", [wording.about.format(text=text) for text in signals.about])
-    said += worded("comments", [wording.comment.format(text=text) for text in signals.comments])
-    pairs = worded("pairs", [_pair(pair, wording) for pair in signals.pairs])
-    items = worded("items", [_item(item, wording) for item in signals.items])
-    # Pairs and items in turn, the newest of each first.
+    formatted = formatted_signals("about", [wording.about.format(text=text) for text in signals.about])
+    formatted += formatted_signals(
+        "comments", [wording.comment.format(text=text) for text in signals.comments]
+    )
+    pairs = formatted_signals("pairs", [_format_pair(pair, wording) for pair in signals.pairs])
+    items = formatted_signals("items", [_format_item(item, wording) for item in signals.items])
+    # Alternate pairs and items, each by priority.
     for number in range(max(len(pairs), len(items))):
-        said += pairs[number : number + 1] + items[number : number + 1]
-    return said
+        formatted += pairs[number : number + 1] + items[number : number + 1]
+    return formatted
 
 
-def _pair(pair: PreferencePair, wording: SignalWording) -> str:
+def _format_pair(pair: PreferencePair, wording: SignalWording) -> str:
     return wording.pair.format(prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected)
 
 
-def _item(item: ProfileItem, wording: SignalWording) -> str:
+def _format_item(item: ProfileItem, wording: SignalWording) -> str:
     if {"post", "comment"} <= item.fields.keys():
         return wording.post.format(**item.fields)
     return wording.item.format(text=item.document)

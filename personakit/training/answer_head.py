@@ -52,12 +52,12 @@ def score_answers_only(model: Any) -> Sharing:
         if own is None or share == 0 or share > _MOST_SCORED:
             return scored(self, **kwargs)
         kwargs.pop("labels")
-        own.wanted = labelled.new_zeros(labels.shape)
-        own.wanted[:, :-1] = labelled
+        own.output_positions = labelled.new_zeros(labels.shape)
+        own.output_positions[:, :-1] = labelled
         try:
             output = scored(self, **kwargs, shift_labels=labels[:, 1:][labelled][None])
         finally:
-            own.wanted = None
+            own.output_positions = None
         for field in _PER_TOKEN:
             values = getattr(output, field)
             if values is not None:

@@ -11,47 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
 
 _EVALUATED = "eval_"
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyStop:
-    """When to stop before the last step. The result is the best checkpoint's weights, not the last's."""
-
-    metric: str = "eval_loss"
-    """A name from metrics.jsonl: `loss`, `reward`, ...; of the evaluation set with `eval_` before it."""
-    patience: int = 3
-    """Stop after so many measurements in a row (logging steps, or evaluations) without an improvement."""
-    minimum_change: float = 0.0
-    """A change counts as an improvement if it is larger than this, in the metric's own unit."""
-    mode: Literal["min", "max"] = "min"
-    """Whether lower or higher is better."""
-
-    @property
-    def on_evaluation(self) -> bool:
-        """Whether the metric is one of the evaluation set's."""
-        return self.metric.startswith(_EVALUATED)
-
-    def check(self) -> None:
-        """Raise `UserError` for values that mean nothing."""
-        if self.patience < 1:
-            raise UserError(
-                f"early_stop.patience is {self.patience}, expected at least 1", hint="set it to 1 or more"
-            )
-        if self.minimum_change < 0:
-            raise UserError(
-                f"early_stop.minimum_change is {self.minimum_change}, expected 0 or more",
-                hint="set it to the smallest improvement worth waiting for",
-            )
-        if self.mode not in ("min", "max"):
-            raise UserError(
-                f'early_stop.mode is "{self.mode}", expected min or max',
-                hint="min where lower is better (a loss), max where higher is (a reward)",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +60,10 @@ class TargetWatch:
 class EarlyStopState:
     """The best value so far, and for how many measurements there has been no better one."""
 
-    def __init__(self, settings: EarlyStop) -> None:
+    def __init__(self, settings: TrainingSettings) -> None:
         """Nothing measured yet."""
         self._settings = settings
+        self._metric = settings.metric_for_best_model or ""
         self.best_value: float | None = None
         self.best_step: int | None = None
         self._waited = 0
@@ -105,15 +71,15 @@ class EarlyStopState:
     @property
     def exhausted(self) -> bool:
         """Whether it is time to stop."""
-        return self._waited >= self._settings.patience
+        return self._waited >= self._settings.early_stopping_patience
 
     def observe(self, step: int, value: float) -> bool:
         """Take in the metric at `step`; return whether it is the best so far (NaN never is)."""
         if self.best_value is None:
             better = value == value
         else:
-            gain = value - self.best_value if self._settings.mode == "max" else self.best_value - value
-            better = gain > self._settings.minimum_change
+            gain = value - self.best_value if self._settings.maximizes else self.best_value - value
+            better = gain > self._settings.early_stopping_threshold
         if better:
             self.best_value, self.best_step, self._waited = value, step, 0
         else:
@@ -122,16 +88,16 @@ class EarlyStopState:
 
     def observe_line(self, line: Mapping[str, Any]) -> bool:
         """Take in a line of metrics.jsonl if it holds the metric; return whether it is the best so far."""
-        value = line.get(self._settings.metric)
+        value = line.get(self._metric)
         return value is not None and self.observe(int(line["step"]), float(value))
 
     def check_metric(self, line: Mapping[str, Any]) -> None:
         """Raise `UserError` where a line that should hold the metric does not."""
         evaluated = any(name.startswith(_EVALUATED) for name in line)
-        if evaluated == self._settings.on_evaluation and self._settings.metric not in line:
+        if evaluated == self._settings.stops_on_evaluation and self._metric not in line:
             names = ", ".join(sorted(set(line) - {"step"}))
             raise UserError(
-                f'early_stop.metric is "{self._settings.metric}", expected one of {names}',
+                f'metric_for_best_model is "{self._metric}", expected one of {names}',
                 hint="name a metric as metrics.jsonl does",
             )
 

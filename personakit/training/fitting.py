@@ -16,16 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from personakit.config.training import TrainingSettings
 from personakit.training.checkpoints import newest_complete
 from personakit.training.early_stop import EarlyStopState, TargetWatch
-from personakit.training.memory import Workload, plan_memory, sharding_of_launch, shared_fraction
-from personakit.training.out_of_memory import out_of_memory
+from personakit.training.memory import Workload, sharding_of_launch, shared_fraction
+from personakit.training.out_of_memory import out_of_memory, plan_memory
 from personakit.training.precision import Precision, decide_precision
 from personakit.training.processes import from_first, process_count, wait_for_all
-from personakit.training.progress import Progress, Silent, Staged
-from personakit.training.run import Run
-from personakit.training.settings import StageSettings
+from personakit.training.progress import Staged
 from personakit.training.sharing import share
+from personakit.training.stage import Stage, StageMetrics
 from personakit.training.weights import Trainable, is_adapted, remove_checkpoints, save_result
 
 
@@ -50,37 +50,40 @@ class Finetuned:
 
 
 @dataclass(frozen=True, slots=True)
-class StageMetrics:
-    """How a stage is measured: which metrics go where, and how tokens are counted."""
+class TrainedOn:
+    """What a stage is trained from."""
 
-    rename: Callable[[str], str | None]
-    """From the trainer's name of a metric to ours; None leaves it out."""
-    tokens: Callable[[int, Any], int]
-    """Tokens trained on after a step, given the trainer's state."""
+    base: str
+    """The model that it starts from, as the model card names it."""
+    examples: int
+    """Different examples, pairs or prompts."""
+    cut: int
+    """Examples whose prompt was cut to fit `max_length`."""
+    facts: Mapping[str, Any]
+    """For the model card, and for the stage's entry in run.json."""
 
 
-def stage_result(run: Run, stage: str) -> Finetuned | None:
+def stage_result(stage: Stage) -> Finetuned | None:
     """Return what a stage that is done has left, or None while it is not."""
-    done = run.stage_done(stage)
+    done = stage.run.stage_done(stage.name)
     if done is None:
         return None
-    remove_checkpoints(run, stage)  # a kill may have left them
+    remove_checkpoints(stage.run, stage.name)  # a kill may have left them
     kept: dict[str, Any] = {name: done.get(name) for name in Finetuned.__dataclass_fields__}
-    return Finetuned(**kept | {"model": run.folder / done["model"]})
+    return Finetuned(**kept | {"model": stage.run.folder / done["model"]})
 
 
-def decide_and_record(settings: StageSettings, run: Run) -> Precision:
+def decide_and_record(stage: Stage) -> Precision:
     """Decide device and dtype, and write them into run.json with the reason."""
-    precision = decide_precision(settings.device, settings.dtype)
-    run.record(device=precision.device, dtype=precision.dtype, precision_reason=precision.reason)
+    precision = decide_precision(stage.device, stage.dtype)
+    stage.run.record(device=precision.device, dtype=precision.dtype, precision_reason=precision.reason)
     return precision
 
 
 def common_arguments(
-    settings: StageSettings,
+    settings: TrainingSettings,
     precision: Precision,
-    run: Run,
-    stage: str,
+    stage: Stage,
     *,
     steps: int,
     block: int = 1,
@@ -91,38 +94,36 @@ def common_arguments(
     `block`: logs, evaluations and checkpoints fall on multiples of so many steps.
     """
     on_cpu = precision.device == "cpu"
-    log_every = _rounded_up(min(settings.log_every, steps), block)
+    log_every = _rounded_up(min(settings.logging_steps, steps), block)
     arguments: dict[str, Any] = {
-        "output_dir": str(run.checkpoints(stage)),
-        "seed": run.seed,
+        "output_dir": stage.checkpoints,
+        "seed": stage.run.seed,
         "max_steps": steps,
-        "per_device_train_batch_size": settings.rows_at_a_time,
-        "gradient_accumulation_steps": settings.accumulation,
+        "per_device_train_batch_size": settings.per_device_train_batch_size,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.lr_schedule,
+        "lr_scheduler_type": settings.lr_scheduler_type,
         "warmup_steps": round(settings.warmup_ratio * steps),
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "bf16": precision.bf16,
         "use_cpu": on_cpu,
-        "activation_checkpointing": _recomputes(
-            settings, precision
-        ),  # the new name of gradient_checkpointing
+        "activation_checkpointing": settings.gradient_checkpointing,  # its new name
         "ddp_find_unused_parameters": False,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": not on_cpu,
         "logging_steps": log_every,
-        "save_steps": _rounded_up(settings.checkpoint_every, log_every),
+        "save_steps": _rounded_up(settings.save_steps, log_every),
         # A checkpoint counts from its marker on: one that is whole must stay while the next is written.
-        "save_total_limit": 2 if settings.early_stop is None else 3,
+        "save_total_limit": 2 if settings.metric_for_best_model is None else 3,
         "report_to": [],
         "disable_tqdm": True,
     }
     if evaluates:
         arguments |= {
             "eval_strategy": "steps",
-            "eval_steps": _rounded_up(settings.evaluate_every or settings.checkpoint_every, log_every),
-            "per_device_eval_batch_size": settings.rows_at_a_time,
+            "eval_steps": _rounded_up(settings.eval_steps or settings.save_steps, log_every),
+            "per_device_eval_batch_size": settings.per_device_train_batch_size,
             "prediction_loss_only": True,
         }
     return arguments
@@ -130,10 +131,9 @@ def common_arguments(
 
 def plan(
     start: Trainable,
-    settings: StageSettings,
+    settings: TrainingSettings,
     precision: Precision,
-    run: Run,
-    stage: str,
+    stage: Stage,
     *,
     rows: int,
     prompt: int,
@@ -150,16 +150,13 @@ def plan(
 
     causal = start.network.get_base_model() if is_adapted(start.network) else start.network
     shared = settings.shared_prefix and obstacle(causal) is None
-    targets = settings.lora_targets
     work = Workload(
         rows=rows,
         length=prompt + answer,
         scored=answer + 1,
-        lora_rank=settings.lora_rank,
-        lora_targets=targets if isinstance(targets, str) else tuple(targets),
-        four_bit=settings.four_bit,
+        lora=stage.lora,
         dtype=precision.dtype,
-        gradient_checkpointing=_recomputes(settings, precision),
+        gradient_checkpointing=settings.gradient_checkpointing,
         reference=reference,
         decoded_rows=decoded_rows,
         prefix_factor=shared_fraction(prompt, answer, sharing) if shared else 1.0,
@@ -167,32 +164,25 @@ def plan(
         devices=process_count(),
         sharding=sharding_of_launch(),
     )
-    plan_memory(start.network.config, work, run, stage)
+    plan_memory(start.network.config, work, stage.run, stage.name)
     return work
 
 
 def fit(
     trainer: Any,
-    tokenizer: Any,
-    settings: StageSettings,
-    run: Run,
-    stage: str,
+    settings: TrainingSettings,
+    stage: Stage,
+    source: TrainedOn,
     *,
-    base: str,
-    output: str,
     meter: StageMetrics,
     work: Workload,
-    examples: int,
-    cut: int,
-    facts: Mapping[str, Any],
-    progress: Progress | None,
     on_resume: Callable[[int], None] = lambda step: None,
     adapters: Sequence[str] = ("default",),
 ) -> Finetuned:
     """Train a trainer that is ready, from the newest checkpoint if there is one, and save what it made.
 
-    `facts` go into the model card and into the stage's entry in run.json; `on_resume` is told the step
-    that the stage begins at. Of a `PeftModel` these `adapters` are the result (`save_result`).
+    `on_resume` is called with the step that the stage begins at. Of a `PeftModel` these `adapters` are the
+    result (`save_result`).
     """
     from transformers import PrinterCallback
 
@@ -201,47 +191,46 @@ def fit(
     trainer.remove_callback(PrinterCallback)  # prints metrics on stdout, which is for data
     if settings.shared_prefix:
         share(trainer)
-    checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage)))
+    run = stage.run
+    checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage.name)))
     began = checkpoint[1] if checkpoint else 0
-    run.rewind_metrics(stage, began)
+    run.rewind_metrics(stage.name, began)
     on_resume(began)
     wait_for_all()
-    patience = _patience(settings, run, stage)
-    if patience is not None:
+    best = _best_so_far(settings, stage)
+    if best is not None:
         # The trainer itself loads the step that `Watch` names, under whatever engine it trains.
         trainer.args.load_best_model_at_end = True
-    with Staged(progress or Silent(), stage, trainer.args.max_steps, began) as reporter:
-        trainer.add_callback(Watch(run, stage, meter, reporter, patience, _target(settings, run, stage)))
-        with out_of_memory(work, stage), warnings.catch_warnings():
+    with Staged(stage.progress, stage.name, trainer.args.max_steps, began) as reporter:
+        trainer.add_callback(Watch(run, stage.name, meter, reporter, best, _target(stage)))
+        with out_of_memory(work, stage.name), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TRL's use of old names in transformers
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
 
     steps = trainer.state.global_step
     result = Finetuned(
-        model=run.folder / output,
+        model=run.folder / stage.output,
         steps=steps,
         tokens=meter.tokens(steps, trainer.state),
-        examples=examples,
-        cut=cut,
-        best_step=patience.best_step if patience else None,
-        best_value=patience.best_value if patience else None,
+        examples=source.examples,
+        cut=source.cut,
+        best_step=best.best_step if best else None,
+        best_value=best.best_value if best else None,
     )
-    shown = {"examples": examples} | dict(facts) | {"tokens": result.tokens, "steps": steps}
+    shown = {"examples": source.examples} | dict(source.facts) | {"tokens": result.tokens, "steps": steps}
     if result.best_step is not None:
         shown["weights of step"] = result.best_step
     save_result(
         trainer,
-        tokenizer,
-        run,
-        output,
-        stage=stage,
-        base=base,
+        stage,
+        base=source.base,
         facts=shown,
-        settings=asdict(settings),
+        settings=stage.recorded(settings),
         adapters=adapters,
     )
-    run.mark_stage(stage, asdict(result) | dict(facts) | {"model": output, "base": base})
-    remove_checkpoints(run, stage)
+    done = asdict(result) | dict(source.facts) | {"model": stage.output, "base": source.base}
+    run.mark_stage(stage.name, done)
+    remove_checkpoints(run, stage.name)
     trainer.accelerator.wait_for_everyone()
     return result
 
@@ -268,27 +257,20 @@ def quietly() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _patience(settings: StageSettings, run: Run, stage: str) -> EarlyStopState | None:
-    if settings.early_stop is None:
+def _best_so_far(settings: TrainingSettings, stage: Stage) -> EarlyStopState | None:
+    if settings.metric_for_best_model is None:
         return None
-    patience = EarlyStopState(settings.early_stop)
-    patience.replay(run.folder / "metrics.jsonl", stage)
-    return patience
+    best = EarlyStopState(settings)
+    best.replay(stage.run.folder / "metrics.jsonl", stage.name)
+    return best
 
 
-def _target(settings: StageSettings, run: Run, stage: str) -> TargetWatch | None:
-    if settings.target is None:
+def _target(stage: Stage) -> TargetWatch | None:
+    if stage.target is None:
         return None
-    target = TargetWatch(settings.target)
-    target.replay(run.folder / "metrics.jsonl", stage)
+    target = TargetWatch(stage.target)
+    target.replay(stage.run.folder / "metrics.jsonl", stage.name)
     return target
-
-
-def _recomputes(settings: StageSettings, precision: Precision) -> bool:
-    """Whether the backward pass computes activations again, instead of having kept them."""
-    if settings.gradient_checkpointing is None:
-        return precision.device != "cpu"
-    return settings.gradient_checkpointing
 
 
 def _rounded_up(count: int, unit: int) -> int:

@@ -53,13 +53,13 @@ def require_four_bit() -> None:
 
     if not is_bitsandbytes_available():
         raise UserError(
-            "four_bit is true, and bitsandbytes is not installed (or is too old)",
-            hint='pip install "personakit[four-bit]", or set four_bit=false',
+            "lora.load_in_4bit is true, and bitsandbytes is not installed (or is too old)",
+            hint='pip install "personakit[four-bit]", or set lora.load_in_4bit=false',
         )
     if sharding_of_launch() != "none":
         raise UserError(
-            "four_bit is true, and the launcher cuts the weights into pieces",
-            hint="launch with configs/accelerate/ddp.yaml, or set four_bit=false",
+            "lora.load_in_4bit is true, and the launcher cuts the weights into pieces",
+            hint="launch with configs/accelerate/ddp.yaml, or set lora.load_in_4bit=false",
         )
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from personakit.config.training import GroupRLSettings
 from personakit.errors import UserError
-
-if TYPE_CHECKING:
-    from personakit.training.group_rl import GroupRLSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +28,25 @@ class GroupBatches:
     @classmethod
     def plan(cls, settings: GroupRLSettings, prompts: int, processes: int) -> GroupBatches:
         """Lay out a stage over `prompts` prompts. Raises `UserError` where groups would be torn."""
-        group = settings.num_generations
-        for name in ("num_iterations", "steps_per_generation", "max_completion_length"):
-            if getattr(settings, name) < 1:
-                raise UserError(
-                    f"{name} is {getattr(settings, name)}, expected at least 1",
-                    hint=f"set {name} to 1 or more",
-                )
-        if group < 2:
+        group, rows = settings.num_generations, settings.per_device_train_batch_size
+        if rows % group:
             raise UserError(
-                f"num_generations is {group}, expected at least 2: completions of a prompt are compared",
-                hint="set num_generations to 4 or 8",
+                f"per_device_train_batch_size is {rows} completions, expected a multiple of num_generations "
+                f"({group}), so that groups stay whole",
+                hint=f"for example {max(1, rows // group) * group}",
             )
-        if settings.rows_at_a_time % group:
-            raise UserError(
-                f"a device holds {settings.rows_at_a_time} completions at a time, expected a multiple of "
-                f"num_generations ({group}), so that groups stay whole",
-                hint="change micro_batch_size (or batch_size, where that is not set) or num_generations",
-            )
-        if settings.max_tokens is not None:
-            raise UserError(
-                "max_tokens is set, and how long completions get is not known beforehand",
-                hint="bound the stage by max_steps or epochs",
-            )
-        if settings.too_long != "error":
-            raise UserError(
-                'too_long is "cut", and prompts of rollouts are not cut', hint="cut them where they are made"
-            )
-        accumulation = settings.accumulation
+        accumulation = settings.gradient_accumulation_steps
         # Generating anew for every pass keeps the groups of each together; TRL shuffles the rows of a
         # generation that serves several.
         alone = settings.steps_per_generation == settings.num_iterations == 1
         passes = 1 if alone else settings.steps_per_generation * accumulation
         block = settings.steps_per_generation * settings.num_iterations
-        at_once = settings.rows_at_a_time * processes * passes // group
+        at_once = rows * processes * passes // group
         per_block = accumulation if alone else 1
         if settings.max_steps is not None:
             blocks = math.ceil(settings.max_steps / block)
         else:
-            blocks = max(1, math.ceil(round(settings.epochs * prompts, 6) / (at_once * per_block)))
+            blocks = max(1, math.ceil(round(settings.num_train_epochs * prompts, 6) / (at_once * per_block)))
         return cls(at_once, passes, blocks * per_block, block, blocks * block)
 
     def rounded_up(self, steps: int) -> int:

@@ -9,14 +9,12 @@ show (what a backward pass holds for a moment, what malloc leaves in pieces) is 
 from __future__ import annotations
 
 import copy
-import sys
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from personakit.training.run import Run
+from personakit.config.training import LoraSettings, all_weights
 
 Sharding = Literal["none", "fsdp", "zero3"]
 
@@ -41,10 +39,7 @@ class Workload:
     """The longest sequence: tokens of prompt and answer."""
     scored: int | None = None
     """Positions of a row whose logits are computed; None: all of them."""
-    lora_rank: int = 0
-    lora_targets: str | tuple[str, ...] = "all-linear"
-    four_bit: bool = False
-    """Whether the linear layers under the adapter, but the head, are held in four bits (QLoRA)."""
+    lora: LoraSettings = field(default_factory=all_weights)
     dtype: str = "float32"
     """Of the pass (autocast); weights that train are float32, those under an adapter on CUDA as the pass."""
     gradient_checkpointing: bool = False
@@ -89,17 +84,17 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     Deterministic, allocates nothing, asks no device.
     """
     work = workload
-    frozen_bytes = 2 if work.lora_rank and work.device == "cuda" and work.dtype == "bfloat16" else 4
+    frozen_bytes = 2 if work.lora.r and work.device == "cuda" and work.dtype == "bfloat16" else 4
     counted = _fake_pass(config, work, frozen_bytes)
     sharded = work.sharding != "none" and work.devices > 1
     pieces = work.devices if sharded else 1
     frozen = counted.parameters - counted.trained
     weights = counted.trained * 4 + frozen * frozen_bytes
-    if work.four_bit:
+    if work.lora.load_in_4bit:
         # A pass multiplies by one layer at a time, whose weights it writes out for the moment.
         weights += counted.largest * (2 if work.dtype == "bfloat16" else 4)
         weights -= int(counted.linear * (frozen_bytes - _FOUR_BIT_BYTES))
-    weights += counted.parameters * frozen_bytes if work.reference and not work.lora_rank else 0
+    weights += counted.parameters * frozen_bytes if work.reference and not work.lora.r else 0
     gradients = counted.trained * 4
     if sharded:  # two layers whole (the next is fetched while one computes), and what stands outside of them
         whole = (2 * counted.layer_parameters + counted.outer_parameters) * (
@@ -114,7 +109,7 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
         activations = boundaries + _WORKING_LAYERS[work.device, True] * layer
     else:
         activations = counted.activations + _WORKING_LAYERS[work.device, False] * layer
-    if work.lora_rank and work.device == "cpu":
+    if work.lora.r and work.device == "cpu":
         activations *= _HEAP_UNDER_ADAPTER
     return MemoryEstimate(
         parameters=counted.parameters,
@@ -172,30 +167,6 @@ def available_memory(device: str) -> int:
     return max(free, 0)
 
 
-def plan_memory(
-    config: Any, workload: Workload, run: Run, stage: str, names: Mapping[str, str] | None = None
-) -> MemoryEstimate:
-    """Estimate, record it in run.json beside what there is, and warn on stderr where it will not fit.
-
-    To be called before the weights are on the device. `names` as in `out_of_memory`.
-    """
-    from personakit.training.out_of_memory import first_lever
-
-    estimate, free = estimate_memory(config, workload), available_memory(workload.device)
-    # Processes on CPUs share the machine's memory; each GPU is its process's own.
-    needed = estimate.total * (workload.devices if workload.device == "cpu" else 1)
-    record = dict(run.facts.get("memory", {}))
-    record[stage] = asdict(estimate) | {"total": estimate.total, "available": free}
-    run.record(memory=record)
-    if needed > free and run.writes:
-        print(
-            f'warning: stage "{stage}" will need about {in_gb(needed)}, and {in_gb(free)} are free: '
-            f"{first_lever(workload, names)}",
-            file=sys.stderr,
-        )
-    return estimate
-
-
 def in_gb(count: float) -> str:
     """Bytes as GB (10^9) with two digits that count."""
     gigabytes = count / 1e9
@@ -219,7 +190,7 @@ class _Counted:
     layer_parameters: int
     outer_parameters: int
     linear: int
-    """Weights that `four_bit` would hold in four bits, and those of the largest such layer."""
+    """Weights that `load_in_4bit` would hold in four bits, and those of the largest such layer."""
     largest: int
     widest: int
     """Outputs of the widest such layer."""
@@ -233,7 +204,7 @@ _counted: dict[tuple[str, str, int], _Counted] = {}
 
 def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
     """Return what one forward pass saves for the backward pass, in bytes; each shape is counted once."""
-    fields = ("rows", "length", "scored", "lora_rank", "lora_targets", "dtype")
+    fields = ("rows", "length", "scored", "lora", "dtype")
     shape = repr([getattr(work, name) for name in fields])
     key = (config.to_json_string(use_diff=False), shape, frozen_bytes)
     if key not in _counted:
@@ -257,7 +228,7 @@ def _count(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
         head, body, width = model.get_output_embeddings(), model.base_model, model.config.hidden_size
         # As bitsandbytes is told by transformers: every linear layer but the head.
         linear = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-        if work.lora_rank:
+        if work.lora.r:
             model = _with_adapter(model, work)
         # Counted before `to_empty`, which unties what is tied.
         parameters = _size(model)
@@ -307,12 +278,7 @@ def _count(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
 def _with_adapter(model: Any, work: Workload) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    targets = work.lora_targets
-    config = LoraConfig(
-        r=work.lora_rank,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
-    )
+    config = LoraConfig(r=work.lora.r, target_modules=work.lora.target_modules, task_type="CAUSAL_LM")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT's use of old names in transformers
         return get_peft_model(model, config)

@@ -1,32 +1,44 @@
-"""Out of memory, told in one sentence: what was asked for, what there is, and what to lower first."""
+"""Warns of a stage that will not fit into memory, and names what to lower where it did not."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 from personakit.errors import RunError
-from personakit.training.memory import Workload, available_memory, in_gb
+from personakit.training.memory import MemoryEstimate, Workload, available_memory, estimate_memory, in_gb
+from personakit.training.run import Run
 
-# The stages' settings; rows are batch_size where a stage takes its whole batch at once.
-_NAMES = {
-    "rows": "batch_size or micro_batch_size",
-    "length": "max_length",
-    "gradient_checkpointing": "gradient_checkpointing",
-    "group": "num_generations",
-    "lora_rank": "lora_rank",
-    "four_bit": "four_bit",
-}
+
+def plan_memory(config: Any, workload: Workload, run: Run, stage: str) -> MemoryEstimate:
+    """Estimate, record it in run.json beside what there is, and warn on stderr where it will not fit.
+
+    To be called before the weights are on the device.
+    """
+    estimate, free = estimate_memory(config, workload), available_memory(workload.device)
+    # Processes on CPUs share the machine's memory; each GPU is its process's own.
+    needed = estimate.total * (workload.devices if workload.device == "cpu" else 1)
+    record = dict(run.facts.get("memory", {}))
+    record[stage] = asdict(estimate) | {"total": estimate.total, "available": free}
+    run.record(memory=record)
+    if needed > free and run.writes:
+        print(
+            f'warning: stage "{stage}" will need about {in_gb(needed)}, and {in_gb(free)} are free: '
+            f"{first_lever(workload)}",
+            file=sys.stderr,
+        )
+    return estimate
 
 
 @contextlib.contextmanager
-def out_of_memory(workload: Workload, stage: str, names: Mapping[str, str] | None = None) -> Iterator[None]:
+def out_of_memory(workload: Workload, stage: str) -> Iterator[None]:
     """Turn running out of memory inside the block into a `RunError` that says what to lower, in order.
 
-    Understood are torch's on CUDA, its allocator's on a CPU, and Python's. `names` says how the user knows
-    what can be lowered (the keys of `_NAMES`), such as {"rows": "sft.batch_size"}.
+    It understands the errors of CUDA, of torch's allocator on a CPU, and of Python.
     """
     try:
         yield
@@ -39,32 +51,31 @@ def out_of_memory(workload: Workload, stage: str, names: Mapping[str, str] | Non
         raise RunError(
             f'stage "{stage}" ran out of memory on {place}: {asked}, and {free} are free '
             f"({workload.rows} rows of up to {workload.length} tokens at a time)",
-            hint=", then ".join(_levers(workload, names or {})),
+            hint=", then ".join(_levers(workload)),
         ) from error
 
 
-def first_lever(workload: Workload, names: Mapping[str, str] | None = None) -> str:
+def first_lever(workload: Workload) -> str:
     """Return what to lower first, in words."""
-    return _levers(workload, names or {})[0]
+    return _levers(workload)[0]
 
 
-def _levers(work: Workload, names: Mapping[str, str]) -> list[str]:
+def _levers(work: Workload) -> list[str]:
     """What can still be lowered, what costs least first."""
-    name = _NAMES | dict(names)
     levers = []
     if work.rows > 1:
-        levers.append(f"lower {name['rows']} (more accumulation keeps the global batch as it is)")
-    if not work.gradient_checkpointing:
-        levers.append(f"set {name['gradient_checkpointing']}=true (about a third slower)")
-    if work.decoded_rows > 1:
-        levers.append(f"lower {name['group']}")
-    levers.append(f"lower {name['length']} (now {work.length} tokens)")
-    if not work.lora_rank:
-        levers.append(f"set {name['lora_rank']}=16 (an adapter needs no optimizer state for the rest)")
-    elif work.device == "cuda" and not work.four_bit and work.sharding == "none":
         levers.append(
-            f"set {name['four_bit']}=true (the weights under the adapter in a quarter of the memory)"
+            "lower per_device_train_batch_size (more gradient_accumulation_steps keep the global batch)"
         )
+    if not work.gradient_checkpointing:
+        levers.append("set gradient_checkpointing=true (about a third slower)")
+    if work.decoded_rows > 1:
+        levers.append("lower num_generations")
+    levers.append(f"lower max_length (now {work.length} tokens)")
+    if not work.lora.r:
+        levers.append("set lora.r=16 (an adapter needs no optimizer state for the rest)")
+    elif work.device == "cuda" and not work.lora.load_in_4bit and work.sharding == "none":
+        levers.append("set lora.load_in_4bit=true (the weights under the adapter in a quarter of the memory)")
     if work.devices > 1 and work.sharding == "none":
         levers.append("launch with configs/accelerate/fsdp2.yaml, which cuts the model into pieces")
     if len(levers) == 1:

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.config.training import PreferenceSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
+    TrainedOn,
     common_arguments,
     decide_and_record,
     fit,
@@ -30,11 +31,10 @@ from personakit.training.fitting import (
 from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
 from personakit.training.processes import from_first
-from personakit.training.progress import Progress, Silent, Staged
+from personakit.training.progress import Staged
 from personakit.training.reference import TokenRow, reference_logps
-from personakit.training.run import Run
 from personakit.training.schedule import Schedule, make_schedule
-from personakit.training.settings import StageSettings, check_settings
+from personakit.training.stage import Stage, StageMetrics, check_stage, train_batch_size
 from personakit.training.weights import Trainable, load_trainable
 
 _METRICS = {
@@ -62,23 +62,6 @@ class TrainingPair:
 
 
 @dataclass(frozen=True, slots=True)
-class PreferenceSettings(StageSettings):
-    """How to optimise preferences."""
-
-    learning_rate: float = 1e-6
-    """TRL's default, for full fine-tuning; LoRA wants about ten times as much, the built-in model 1e-4."""
-    batch_size: int = 16
-    """Pairs per optimizer step, over all devices together."""
-    beta: float = 0.1
-    """How dear it is to move away from the reference (per nat). TRL's default, and the DPO paper's
-    for most of its experiments."""
-    loss_type: str = "sigmoid"
-    """TRL's name of the loss: sigmoid (the DPO paper's, TRL's default), ipo, hinge, ..."""
-    label_smoothing: float = 0.0
-    """Share of pairs believed to be labelled the wrong way round; for the losses robust and exo_pair."""
-
-
-@dataclass(frozen=True, slots=True)
 class TokenPair:
     """A pair in tokens; the answers include the end of sequence."""
 
@@ -96,42 +79,41 @@ def optimise(
     model: str,
     pairs: Sequence[TrainingPair],
     settings: PreferenceSettings,
-    run: Run,
-    stage: str,
+    stage: Stage,
     *,
     evaluation: Sequence[TrainingPair] = (),
-    progress: Progress | None = None,
-    output: str = "model",
 ) -> Finetuned:
-    """Train `model` to prefer `chosen` to `rejected`; leave the result in `run.folder/output`.
+    """Train `model` to prefer `chosen` to `rejected`; leave the result in the stage's output folder.
 
     The reference is `model` as it is now: a folder (of an earlier stage, with weights or an adapter), a
     hub name or `nano`. Resumes, and passes over a stage that is done, as `supervised.finetune`. Loss and
-    accuracy on `evaluation` are logged now and then. Raises `UserError` for pairs that cannot be
+    accuracy on `evaluation` are logged every `eval_steps`. Raises `UserError` for pairs that cannot be
     trained on.
     """
-    done = stage_result(run, stage)
+    done = stage_result(stage)
     if done is not None:
         return done
     if not pairs:
-        raise UserError(f'stage "{stage}" has no preference pairs', hint="check what the filters left over")
-    check_settings(settings, evaluates=bool(evaluation))
-    keep_quiet()
-    precision = decide_and_record(settings, run)
-    start = load_trainable(model, settings, precision)
-    trained, cut = tokenized(start.tokenizer, pairs, settings)
-    judged, _ = tokenized(start.tokenizer, evaluation, settings)
+        raise UserError(
+            f'stage "{stage.name}" has no preference pairs', hint="check what the filters left over"
+        )
+    check_stage(settings, stage, evaluates=bool(evaluation))
+    silence_libraries()
+    precision = decide_and_record(stage)
+    start = load_trainable(model, stage.lora, precision)
+    trained, cut = tokenized(start.tokenizer, pairs, stage)
+    judged, _ = tokenized(start.tokenizer, evaluation, stage)
     schedule = make_schedule(
         [pair.tokens for pair in trained],
-        batch_size=settings.batch_size,
-        seed=run.seed,
-        epochs=settings.epochs,
+        batch_size=train_batch_size(settings),
+        seed=stage.run.seed,
+        epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
-        max_tokens=settings.max_tokens,
-        group_by_length=settings.group_by_length,
+        max_tokens=stage.max_tokens,
+        group_by_length=stage.group_by_length,
         whole_batches=True,  # the loss is a mean over the batch: in a short one a pair would weigh more
     )
-    with Staged(progress or Silent(), f"{stage}: reference", 2 * len(trained + judged)) as reporter:
+    with Staged(stage.progress, f"{stage.name}: reference", 2 * len(trained + judged)) as reporter:
         logps = reference_logps(
             start.network,
             [TokenRow(p.prompt, answer) for p in trained + judged for answer in (p.chosen, p.rejected)],
@@ -144,9 +126,8 @@ def optimise(
         start,
         settings,
         precision,
-        run,
         stage,
-        rows=2 * settings.rows_at_a_time,
+        rows=2 * settings.per_device_train_batch_size,
         prompt=max(len(pair.prompt) for pair in trained),
         answer=max(len(answer) for pair in trained for answer in (pair.chosen, pair.rejected)),
         sharing=2,
@@ -159,29 +140,20 @@ def optimise(
         schedule,
         settings,
         precision,
-        run,
         stage,
     )
+    facts = {"examples_fingerprint": _fingerprint(pairs), "reference": start.fingerprint}
     return fit(
         trainer,
-        start.tokenizer,
         settings,
-        run,
         stage,
-        base=model,
-        output=output,
+        TrainedOn(model, len(trained), cut, facts),
         meter=StageMetrics(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
         work=work,
-        examples=len(trained),
-        cut=cut,
-        facts={"examples_fingerprint": _fingerprint(pairs), "reference": start.fingerprint},
-        progress=progress,
     )
 
 
-def tokenized(
-    tokenizer: Any, pairs: Sequence[TrainingPair], settings: PreferenceSettings
-) -> tuple[list[TokenPair], int]:
+def tokenized(tokenizer: Any, pairs: Sequence[TrainingPair], stage: Stage) -> tuple[list[TokenPair], int]:
     """Return the pairs in tokens, and how many prompts were cut to fit `max_length`."""
     prompts = encode_prompts(tokenizer, [pair.prompt for pair in pairs])
     chosen = encode_answers(tokenizer, [pair.chosen for pair in pairs])
@@ -194,12 +166,12 @@ def tokenized(
                 hint="leave such pairs out: they say nothing",
             )
         longest = max(len(better), len(worse))
-        room = settings.max_length - longest
+        room = stage.max_length - longest
         if len(prompt) > room:
-            if settings.too_long == "error" or room < 1:
+            if stage.too_long == "error" or room < 1:
                 raise UserError(
                     f"pair {number} has {len(prompt)} + {longest} tokens (prompt + longer answer), "
-                    f"expected at most {settings.max_length}",
+                    f"expected at most {stage.max_length}",
                     hint="raise max_length, shorten the history, or set too_long=cut",
                 )
             prompt = cut_middle(prompt, room)
@@ -225,14 +197,13 @@ def _trainer(
     schedule: Schedule,
     settings: PreferenceSettings,
     precision: Precision,
-    run: Run,
-    stage: str,
+    stage: Stage,
 ) -> Any:
     from datasets import Dataset, load_from_disk
     from trl import DPOConfig, DPOTrainer
 
     arguments = DPOConfig(
-        **common_arguments(settings, precision, run, stage, steps=schedule.steps, evaluates=bool(judged)),
+        **common_arguments(settings, precision, stage, steps=schedule.steps, evaluates=bool(judged)),
         beta=settings.beta,
         loss_type=[settings.loss_type],
         label_smoothing=settings.label_smoothing,
@@ -243,7 +214,7 @@ def _trainer(
     # TRL tokenises what it is built with and passes it through the reference; it trains on what
     # `train_dataset` holds. So it is built with one pair of one letter, and handed our rows. The pair lies
     # on disk because TRL files its log-probabilities beside it, for all processes.
-    folder = run.checkpoints(stage) / "letters"
+    folder = stage.run.checkpoints(stage.name) / "letters"
     letters = Dataset.from_list([{"prompt": "a", "chosen": " b", "rejected": " c"}])
     with quietly():
         from_first(lambda: folder.is_dir() or letters.save_to_disk(str(folder)))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.files import whole_file
+from personakit.files import atomic_file
 
 #: What a reward function is called with beside the columns of its prompts.
 _GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
@@ -74,7 +74,7 @@ class RolloutLog:
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if not _is_later(json.loads(line), self._stage, step)]
         if kept != lines:
-            with whole_file(self._path) as temporary:
+            with atomic_file(self._path) as temporary:
                 temporary.write_text("".join(kept), encoding="utf-8")
 
     def write(

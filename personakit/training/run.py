@@ -23,15 +23,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from personakit import __version__
+from personakit.config.loading import complete
 from personakit.errors import RunError, UserError
-from personakit.files import whole_file, write_json, write_text
+from personakit.files import atomic_file, write_json, write_text
 from personakit.training.processes import from_first, process_count
 
 #: A start that was killed before run.json was written leaves no more than these.
@@ -64,7 +65,7 @@ class Run:
         cls,
         folder: Path | None,
         method: str,
-        config: Mapping[str, Any],
+        config: Any,
         seed: int,
         *,
         resume: bool = False,
@@ -72,7 +73,8 @@ class Run:
     ) -> Run:
         """Make a run's directory, or take up the one that is there (`resume`).
 
-        Without `folder` it is `root/<method>-<date-time>`. Under a launcher the first process does it, and
+        `config` holds the settings: a dataclass of `personakit.config`, or a mapping. Without `folder` it is
+        `root/<method>-<date-time>`. Under a launcher the first process does it, and
         the others are told which folder it is. Raises `UserError` where the directory holds a run already
         and `resume` was not asked for, where it was and there is none, where the configuration or the
         number of processes differs from what the run began with, and where another process has it open.
@@ -91,7 +93,7 @@ class Run:
         cls,
         folder: Path | None,
         method: str,
-        config: Mapping[str, Any],
+        config: Any,
         seed: int,
         *,
         resume: bool,
@@ -126,10 +128,10 @@ class Run:
             raise UserError(
                 f'"{folder}" is open in another process', hint="wait for it, or choose another --output"
             ) from error
-        plain = json.loads(json.dumps(dict(config)))
+        plain = _plain(config)
         if resume:
             facts = _read(document)
-            _check_same(folder, facts["method"], method, facts["config"], plain)
+            _check_same(folder, facts, method, config)
             _check_processes(folder, int(facts.get("processes", 1)))
             run = cls(folder, facts, lock)
         else:
@@ -205,7 +207,7 @@ class Run:
         whole = [line for line in lines if line.endswith("\n")]
         kept = [line for line in whole if not _is_beyond(json.loads(line), stage, step)]
         if kept != lines:
-            with whole_file(path) as temporary:
+            with atomic_file(path) as temporary:
                 temporary.write_text("".join(kept), encoding="utf-8")
 
     def __enter__(self) -> Run:
@@ -363,13 +365,21 @@ def _read(document: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _check_same(folder: Path, old_method: str, method: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    if old_method != method:
+def _plain(config: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config) if is_dataclass(config) else dict(config)))  # type: ignore[arg-type]
+    return plain
+
+
+def _check_same(folder: Path, facts: Mapping[str, Any], method: str, config: Any) -> None:
+    if facts["method"] != method:
         raise UserError(
-            f'"{folder}" holds a run of {old_method}, not of {method}',
-            hint=f"resume it with `personakit train {old_method}`",
+            f'"{folder}" holds a run of {facts["method"]}, not of {method}',
+            hint=f"resume it with `personakit train {facts['method']}`",
         )
-    before, now = _flat(old), _flat(new)
+    saved = facts["config"]
+    if is_dataclass(config):  # an earlier version may have saved it
+        saved = complete(type(config), saved, place=str(folder / "run.json"))
+    before, now = _flat(_plain(saved)), _flat(_plain(config))
     for key in dict.fromkeys([*before, *now]):
         if before.get(key, _Absent) != now.get(key, _Absent):
             raise UserError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.model_files import locate
 from personakit.models.open import resolve_model
 from personakit.training.memory import MemoryEstimate
@@ -42,7 +42,7 @@ def shape_of(name: str) -> Any:
 
     Raises `UserError` where it is not one of a causal language model.
     """
-    keep_quiet()
+    silence_libraries()
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     place = locate(resolve_model(name))

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
-from personakit.models.environment import keep_quiet
+from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
     Finetuned,
-    StageMetrics,
+    TrainedOn,
     common_arguments,
     decide_and_record,
     fit,
@@ -27,13 +28,11 @@ from personakit.training.fitting import (
 from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
-from personakit.training.progress import Progress
-from personakit.training.run import Run
 from personakit.training.schedule import Schedule, make_schedule
-from personakit.training.settings import StageSettings, check_settings
+from personakit.training.stage import Stage, StageMetrics, TooLong, check_stage, train_batch_size
 from personakit.training.weights import Trainable, load_trainable
 
-__all__ = ["Finetuned", "PromptCompletion", "SupervisedSettings", "examples_fingerprint", "finetune"]
+__all__ = ["Finetuned", "PromptCompletion", "examples_fingerprint", "finetune"]
 
 _METRICS = {
     "loss": "loss",
@@ -52,74 +51,57 @@ class PromptCompletion:
     completion: str
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisedSettings(StageSettings):
-    """How to fine-tune: nothing beyond what all stages share."""
-
-
 def finetune(
     model: str,
     examples: Sequence[PromptCompletion],
-    settings: SupervisedSettings,
-    run: Run,
-    stage: str,
+    settings: TrainingSettings,
+    stage: Stage,
     *,
     evaluation: Sequence[PromptCompletion] = (),
-    progress: Progress | None = None,
-    output: str = "model",
 ) -> Finetuned:
-    """Fine-tune `model` on `examples`; leave the result in `run.folder/output`.
+    """Fine-tune `model` on `examples`; leave the result in the stage's output folder.
 
     `model` is a folder, a hub name or `nano`. A stage that is done returns at once what it left; one
-    that was cut off goes on from its last whole checkpoint. Two stages of one run need two names and two
-    `output`s. The loss on `evaluation` is logged now and then. Raises `UserError` for examples that
-    cannot be trained on.
+    that was cut off goes on from its last whole checkpoint. The loss on `evaluation` is logged every
+    `eval_steps`. Raises `UserError` for examples that cannot be trained on.
     """
-    done = stage_result(run, stage)
+    done = stage_result(stage)
     if done is not None:
         return done
     if not examples:
-        raise UserError(f'stage "{stage}" has no examples', hint="check what the filters left over")
-    check_settings(settings, evaluates=bool(evaluation))
-    keep_quiet()
-    precision = decide_and_record(settings, run)
-    start = load_trainable(model, settings, precision)
-    rows, labels, cut = _tokenized(start.tokenizer, examples, settings)
-    judged = _tokenized(start.tokenizer, evaluation, settings)[:2]
+        raise UserError(f'stage "{stage.name}" has no examples', hint="check what the filters left over")
+    check_stage(settings, stage, evaluates=bool(evaluation))
+    silence_libraries()
+    precision = decide_and_record(stage)
+    start = load_trainable(model, stage.lora, precision)
+    rows, labels, cut = _tokenized(start.tokenizer, examples, stage.max_length, stage.too_long)
+    judged = _tokenized(start.tokenizer, evaluation, stage.max_length, stage.too_long)[:2]
     schedule = make_schedule(
         [len(row) for row in rows],
-        batch_size=settings.batch_size,
-        seed=run.seed,
-        epochs=settings.epochs,
+        batch_size=train_batch_size(settings),
+        seed=stage.run.seed,
+        epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
-        max_tokens=settings.max_tokens,
-        group_by_length=settings.group_by_length,
+        max_tokens=stage.max_tokens,
+        group_by_length=stage.group_by_length,
     )
     work = plan(
         start,
         settings,
         precision,
-        run,
         stage,
-        rows=settings.rows_at_a_time,
+        rows=settings.per_device_train_batch_size,
         prompt=max(label.count(-100) for label in labels),
         answer=max(len(label) - label.count(-100) for label in labels),
     )
-    trainer = _trainer(start, (rows, labels), judged, schedule, settings, precision, run, stage)
+    trainer = _trainer(start, (rows, labels), judged, schedule, settings, precision, stage)
     return fit(
         trainer,
-        start.tokenizer,
         settings,
-        run,
         stage,
-        base=model,
-        output=output,
+        TrainedOn(model, len(rows), cut, {"examples_fingerprint": examples_fingerprint(examples)}),
         meter=StageMetrics(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
         work=work,
-        examples=len(rows),
-        cut=cut,
-        facts={"examples_fingerprint": examples_fingerprint(examples)},
-        progress=progress,
     )
 
 
@@ -132,19 +114,19 @@ def examples_fingerprint(examples: Sequence[PromptCompletion]) -> str:
 
 
 def _tokenized(
-    tokenizer: Any, examples: Sequence[PromptCompletion], settings: SupervisedSettings
+    tokenizer: Any, examples: Sequence[PromptCompletion], max_length: int, too_long: TooLong = "error"
 ) -> tuple[list[list[int]], list[list[int]], int]:
     """Token ids, labels (-100 on the prompt), and how many prompts were cut."""
     prompts = encode_prompts(tokenizer, [example.prompt for example in examples])
     answers = encode_answers(tokenizer, [example.completion for example in examples])
     rows, labels, cut = [], [], 0
     for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1):
-        room = settings.max_length - len(answer)
+        room = max_length - len(answer)
         if len(prompt) > room:
-            if settings.too_long == "error" or room < 1:
+            if too_long == "error" or room < 1:
                 raise UserError(
                     f"example {number} has {len(prompt)} + {len(answer)} tokens (prompt + answer), "
-                    f"expected at most {settings.max_length}",
+                    f"expected at most {max_length}",
                     hint="raise max_length, shorten the history, or set too_long=cut",
                 )
             prompt = cut_middle(prompt, room)
@@ -159,22 +141,22 @@ def _trainer(
     trained: tuple[list[list[int]], list[list[int]]],
     judged: tuple[list[list[int]], list[list[int]]],
     schedule: Schedule,
-    settings: SupervisedSettings,
+    settings: TrainingSettings,
     precision: Precision,
-    run: Run,
-    stage: str,
+    stage: Stage,
 ) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     rows, labels = trained
     shown, wanted = [rows[at] for at in schedule.order], [labels[at] for at in schedule.order]
-    short = -len(shown) % settings.batch_size
+    batch_size = train_batch_size(settings)
+    short = -len(shown) % batch_size
     if short and process_count() > 1:
         # accelerate would repeat rows to give every process as many: rows without labels weigh nothing.
-        shown, wanted = _filled(shown, wanted, short, settings.batch_size)
+        shown, wanted = _filled(shown, wanted, short, batch_size)
     arguments = SFTConfig(
-        **common_arguments(settings, precision, run, stage, steps=schedule.steps, evaluates=bool(judged[0])),
+        **common_arguments(settings, precision, stage, steps=schedule.steps, evaluates=bool(judged[0])),
         # The order is ours, the tokens are ours: TRL has nothing to prepare.
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},

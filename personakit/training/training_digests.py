@@ -31,7 +31,7 @@ def seen_digest(text: str, answer: str = "", user_id: str = "") -> str:
 
 def store_digests(store: ExampleStore) -> Iterator[str]:
     """Yield the digest of each example; ids that the reader made name nobody in another split."""
-    users = [""] * len(store) if store.made_user_ids else store.user_ids
+    users = [""] * len(store) if store.has_derived_user_ids else store.user_ids
     for text, gold, user_id in zip(store.inputs, store.golds, users, strict=True):
         yield seen_digest(text, gold or "", user_id)
 

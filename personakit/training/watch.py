@@ -10,10 +10,10 @@ from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
 from personakit.training.early_stop import EarlyStopState, TargetWatch
-from personakit.training.fitting import StageMetrics
 from personakit.training.processes import wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
+from personakit.training.stage import StageMetrics
 
 _EVALUATED = "eval_"
 #: What the bar shows of a line of metrics, where the stage has it.
@@ -29,15 +29,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         stage: str,
         meter: StageMetrics,
         progress: Progress,
-        patience: EarlyStopState | None = None,
+        best: EarlyStopState | None = None,
         target: TargetWatch | None = None,
     ) -> None:
-        """`patience` and `target` have taken in what an earlier attempt logged."""
+        """`best` and `target` have taken in what an earlier attempt logged."""
         self._run = run
         self._stage = stage
         self._meter = meter
         self._progress = progress
-        self._patience = patience
+        self._best = best
         self._target = target
         self._last: tuple[float, int] = (time.monotonic(), 0)  # when the last line was logged, and its tokens
 
@@ -64,8 +64,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         else:
             return
         self._run.log_metrics(self._stage, state.global_step, **line)
-        if self._patience is not None:
-            self._judge({"step": state.global_step, **line}, self._patience, state, control)
+        if self._best is not None:
+            self._judge({"step": state.global_step, **line}, self._best, state, control)
         if self._target is not None:
             self._target.observe_line(line)
             if self._target.reached:
@@ -89,14 +89,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self._progress.update(step, **shown, tokens_per_second=speed)
         return values | {"tokens": tokens, "tokens_per_second": round(speed)}
 
-    def _judge(self, line: dict[str, Any], patience: EarlyStopState, state: Any, control: Any) -> None:
-        patience.check_metric(line)
-        if patience.observe_line(line):
+    def _judge(self, line: dict[str, Any], best: EarlyStopState, state: Any, control: Any) -> None:
+        best.check_metric(line)
+        if best.observe_line(line):
             # The trainer keeps this checkpoint while others come and go, and ends with its weights.
             state.best_global_step = state.global_step
-            state.best_metric = patience.best_value
+            state.best_metric = best.best_value
             control.should_save = True
-        elif patience.exhausted:
+        elif best.exhausted:
             _stop(control)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from personakit.config.training import LoraSettings
 from personakit.errors import UserError
-from personakit.files import whole_folder
+from personakit.files import atomic_folder
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.local import load_pretrained
 from personakit.models.open import resolve_model
@@ -19,7 +20,7 @@ from personakit.training.four_bit import load_in_four_bit
 from personakit.training.precision import Precision
 from personakit.training.processes import wait_for_all
 from personakit.training.run import Run
-from personakit.training.settings import StageSettings
+from personakit.training.stage import Stage, peft_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Trainable:
     """Whether an adapter was merged, so that no folder holds these weights yet."""
 
 
-def load_trainable(model: str, settings: StageSettings, precision: Precision) -> Trainable:
+def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trainable:
     """Load a folder, a hub name or `nano` for training.
 
     A folder that holds an adapter is gone on with under the same rank, and merged into its base where all
@@ -47,26 +48,26 @@ def load_trainable(model: str, settings: StageSettings, precision: Precision) ->
     """
     source = resolve_model(model)
     # Weights that train are kept in float32; under a LoRA adapter the frozen ones need no more than the pass.
-    frozen = settings.lora_rank > 0 and precision.device == "cuda" and precision.bf16
+    frozen = lora.r > 0 and precision.device == "cuda" and precision.bf16
     dtype = "bfloat16" if frozen else "float32"
-    if settings.four_bit:
+    if lora.load_in_4bit:
         network, tokenizer, folders, revision = load_in_four_bit(source, precision, dtype)
     else:
         network, tokenizer, folders, revision = load_pretrained(source, device="cpu", dtype=dtype)
-    if settings.lora_rank == 0 and getattr(network, "is_quantized", False):
+    if lora.r == 0 and getattr(network, "is_quantized", False):
         raise UserError(
             f'the weights of "{model}" are quantised, which cannot train, nor take in an adapter exactly',
-            hint="set lora_rank=16, or name the model that they were quantised from",
+            hint="set lora.r=16, or name the model that they were quantised from",
         )
     # Quantised weights are other weights: what is filed under the fingerprint must not be mixed up.
-    parts = [revision or "", *map(fingerprint_folder, folders), *(["nf4"] if settings.four_bit else [])]
+    parts = [revision or "", *map(fingerprint_folder, folders), *(["nf4"] if lora.load_in_4bit else [])]
     fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    new, merged = settings.lora(), False
+    new, merged = peft_config(lora), False
     if is_adapted(network):
-        if settings.lora_rank == 0:
+        if lora.r == 0:
             network, merged = network.merge_and_unload().requires_grad_(True), True
         else:
-            _check_rank(source, network, settings)
+            _check_rank(source, network, lora)
             network, new = _trainable_adapter(network, source), None
     return Trainable(network, tokenizer, new, fingerprint, merged)
 
@@ -80,17 +81,14 @@ def is_adapted(network: Any) -> bool:
 
 def save_result(
     trainer: Any,
-    tokenizer: Any,
-    run: Run,
-    output: str,
+    stage: Stage,
     *,
-    stage: str,
     base: str,
     facts: Mapping[str, Any],
     settings: Mapping[str, Any],
     adapters: Sequence[str] = ("default",),
-) -> Path:
-    """Write the trained weights, the tokenizer and a card to `run.folder/output`, whole or not at all.
+) -> None:
+    """Write the trained weights, the tokenizer and a card to the stage's output folder, whole or not at all.
 
     Of a `PeftModel` these `adapters`: PEFT puts one that is not called "default" into a folder of its name.
     To be called by every process: where the weights are sharded, each holds a part.
@@ -103,35 +101,34 @@ def save_result(
         kept["state_dict"] = trainer.accelerator.get_state_dict(sharded)
     if adapter:
         kept["selected_adapters"] = list(adapters)  # not the frozen copy that TRL keeps as the reference
-    target = run.folder / output
+    run = stage.run
     if run.writes:
-        with whole_folder(target) as temporary:
+        with atomic_folder(run.folder / stage.output) as temporary:
             network.save_pretrained(temporary, **kept)
-            tokenizer.save_pretrained(temporary)
+            trainer.processing_class.save_pretrained(temporary)
             write_card(
                 temporary,
-                title=f"{run.method} {stage}",
+                title=f"{run.method} {stage.name}",
                 base=base,
                 facts=facts,
                 settings=dict(settings) | {"seed": run.seed},
                 adapters=adapters if adapter else (),
             )
-    return target
 
 
-def save_start(network: Any, tokenizer: Any, run: Run, stage: str) -> None:
+def save_start(start: Trainable, stage: Stage) -> None:
     """Write weights that no folder holds beside the stage's checkpoints, and let them say so.
 
     TRL reloads the reference model from the path that the policy's configuration names: weights that
     were changed in memory would silently be compared with those they came from.
     """
-    folder = run.checkpoints(stage) / "start"
-    if run.writes and not folder.is_dir():
-        with whole_folder(folder) as temporary:
-            network.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+    folder = stage.run.checkpoints(stage.name) / "start"
+    if stage.run.writes and not folder.is_dir():
+        with atomic_folder(folder) as temporary:
+            start.network.save_pretrained(temporary)
+            start.tokenizer.save_pretrained(temporary)
     wait_for_all()
-    network.config._name_or_path = str(folder)
+    start.network.config._name_or_path = str(folder)
 
 
 def set_reference_adapter(network: Any, folder: str) -> None:
@@ -151,12 +148,12 @@ def remove_checkpoints(run: Run, stage: str) -> None:
         shutil.rmtree(run.checkpoints(stage), ignore_errors=True)
 
 
-def _check_rank(source: str, network: Any, settings: StageSettings) -> None:
+def _check_rank(source: str, network: Any, lora: LoraSettings) -> None:
     rank = network.peft_config["default"].r
-    if rank != settings.lora_rank:
+    if rank != lora.r:
         raise UserError(
-            f'"{source}" holds a LoRA adapter of rank {rank}, and lora_rank is {settings.lora_rank}',
-            hint=f"set lora_rank to {rank} to go on with it, or to 0 to merge it and train all weights",
+            f'"{source}" holds a LoRA adapter of rank {rank}, and lora.r is {lora.r}',
+            hint=f"set lora.r to {rank} to go on with it, or to 0 to merge it and train all weights",
         )
 
 

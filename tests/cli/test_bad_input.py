@@ -170,7 +170,7 @@ CASES = [
     Bad(
         "preferences without a user",
         "data import p.jsonl new",
-        ("p.jsonl, line 1", "whose"),
+        ("p.jsonl, line 1", "no user id"),
         {"p.jsonl": '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'},
     ),
     Bad(
@@ -185,7 +185,7 @@ CASES = [
     Bad(
         "preferences of which none can be used",
         "data import p.jsonl new",
-        ("p.jsonl", "none is left", "chosen answer equals"),
+        ("p.jsonl", "pairs is usable", "chosen answer equals"),
         {"p.jsonl": '{"user": "u", "prompt": "a", "chosen": "b", "rejected": "b"}\n'},
     ),
     Bad(
@@ -237,7 +237,7 @@ CASES = [
     Bad(
         "a wrong type",
         "config check c.yaml",
-        ("c.yaml", "sft.steps", "many"),
+        ("c.yaml", "sft.max_steps", "many"),
         {"c.yaml": "sft:\n  steps: many\n"},
     ),
     Bad(
@@ -442,7 +442,7 @@ def test_a_full_disk_while_answering_a_batch(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr("personakit.cli.batch.os.fsync", refuse)
+    monkeypatch.setattr("personakit.methods.batch.os.fsync", refuse)
     (tmp_path / "b.jsonl").write_text('{"query": "a"}\n')
     done = call("infer", "--batch", "b.jsonl", "--run", tiny_run, "--output", "o")
     assert done.status == 2

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from personakit.config import SCHEMAS, TrainRPO, load, to_yaml
+from personakit.config import TrainRPO, load, to_yaml
 from personakit.errors import UserError
+from personakit.methods import METHODS
 
 from .conftest import Call
 
@@ -38,18 +39,18 @@ def test_copy_gives_an_equal_file_and_refuses_to_overwrite(call: Call, tmp_path:
 
 def test_later_overrides_win_and_the_file_wins_over_defaults(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("sft:\n  batch_size: 3\n  steps: 7\n")
-    config = load(TrainRPO, path, ["sft.steps=8", "sft.steps=9"])
-    assert (config.sft.batch_size, config.sft.steps) == (3, 9)
+    path.write_text("sft:\n  per_device_train_batch_size: 3\n  max_steps: 7\n")
+    config = load(TrainRPO, path, ["sft.max_steps=8", "sft.max_steps=9"])
+    assert (config.sft.per_device_train_batch_size, config.sft.max_steps) == (3, 9)
     assert config.retrieval.k == TrainRPO().retrieval.k
 
 
-@pytest.mark.parametrize("method", sorted(SCHEMAS))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_runs_config_yaml_reads_back(method: str, tmp_path: Path) -> None:
-    config = load(SCHEMAS[method], None, ["seed=5"])
+    config = load(METHODS[method].settings, None, ["seed=5"])
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
-    assert load(SCHEMAS[method], path) == config
+    assert load(METHODS[method].settings, path) == config
 
 
 def test_a_near_miss_is_suggested() -> None:

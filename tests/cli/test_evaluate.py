@@ -182,10 +182,10 @@ def test_other_trainings_of_the_rewriter_are_rows_where_the_run_has_them(
     assert done.status == 0, done.err
     rows = list(dict.fromkeys(row["method"] for row in done.document["rows"]))
     assert [row for row in rows if row.startswith("RPO")] == [
-        "RPO",
         "RPO, SFT only",
         "RPO, SFT continued",
         "RPO, no curriculum",
+        "RPO",
         "RPO, empty history",
         "RPO, another user's history",
     ]
@@ -216,8 +216,8 @@ def test_the_base_and_one_rewriter_are_all_that_is_ever_held(
     assert call(*asked).status == 0
     method = run / "model"
     assert [Path(name) for name, _ in loaded] == [
-        *(base, run / "controls" / "context_injection", method, run / "sft"),
-        *(method, unseen),  # the controls of the history, and the method behind the unseen base
+        *(base, run / "controls" / "context_injection", run / "sft"),
+        *(method, unseen),  # the method and its controls of the history, then with the unseen base model
     ]
     assert most == 2
 
@@ -357,15 +357,15 @@ def test_tensorboard_events_need_tensorboard_and_say_so(
 def test_runs_of_several_methods_stand_in_one_table_each_with_its_controls(
     tiny_run: Path, tmp_path: Path
 ) -> None:
-    from personakit.config import SCHEMAS
-    from personakit.methods import FinishedRun
+    from personakit.methods import METHODS, FinishedRun
     from personakit.suites import SUITES, Options
     from personakit.suites.base import choose_rows
 
     suite = SUITES["lamp"]
     world = suite.load(Options(runs=[tiny_run]), lambda text: None)
     popi = [
-        FinishedRun(tmp_path / f"popi{seed}", "popi", seed, SCHEMAS["popi"](seed=seed)) for seed in (0, 1)
+        FinishedRun(tmp_path / f"popi{seed}", "popi", seed, METHODS["popi"].settings(seed=seed))
+        for seed in (0, 1)
     ]
     world = replace(world, others={"POPI": popi})
     rows = choose_rows(suite, world, ["generic", "empty", "other"], lambda text: None)

@@ -215,7 +215,7 @@ def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path:
     [
         (["--baseline", "oracel"], 'unknown --baseline "oracel"'),
         (["--base", "openai:any"], "only a judge can say what a summary does"),
-        (["--split", "nowhere"], 'no preferences of the split "nowhere"'),
+        (["--split", "nowhere"], 'no preferences for the split "nowhere"'),
         (["--limit", "0"], "--limit 0: expected at least 1"),
     ],
 )
@@ -252,6 +252,7 @@ def test_leaks_are_told_before_any_score_and_strict_stops_there(
     dev, train = (data / "preferences" / f"{split}.jsonl" for split in ("dev", "train"))
     users = [json.loads(line) for line in dev.read_text().splitlines()]
     held_out = users[2]["pairs"][0]
+    held_out["prompt"] = "tell me about the tree in our garden"
     users[2]["signals"]["pairs"][0]["prompt"] = held_out["prompt"] + "s"  # but for a letter
     dev.write_text("".join(f"{json.dumps(user)}\n" for user in users))
     with train.open("a") as more:

@@ -68,7 +68,7 @@ def test_an_item_given_twice_is_two_items(run: Path, tiny_data: Path) -> None:
 
 def test_a_run_that_picks_from_a_pool_is_no_retriever(of_a_pool: Path, tmp_path: Path) -> None:
     offer_runs()
-    with pytest.raises(UserError, match="picks from one pool of prompts"):
+    with pytest.raises(UserError, match="selects from one pool of prompts"):
         open_retriever(f"pillow:{of_a_pool}", 1)
     with pytest.raises(UserError, match="no such run"):
         open_retriever(f"pillow:{tmp_path / 'nowhere'}", 1)
@@ -125,13 +125,13 @@ def test_infer_shows_the_item_or_the_prompts_that_were_picked(
     sample = call("infer", "--run", of_a_pool, "--trace")
     assert sample.status == 0, sample.err
     assert "ask dev 0 of 0" in sample.out
-    assert "shown      1. " in sample.out
+    assert "prompt     1. " in sample.out
 
 
 def test_training_on_histories_goes_on_with_their_tasks(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = [f"model={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_3]", "matcher.m=1"]
-    settings += ["tuning.enabled=false", "controls.full_fine_tuning=false", "rl.steps=1"]
+    settings += ["tuning.enabled=false", "controls.full_fine_tuning=false", "rl.max_steps=1"]
     assert main(["train", "pillow", "--quiet", "--output", str(tmp_path / "run"), *settings]) == 0
     assert f"next: personakit eval lamp --run {tmp_path / 'run'}" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, t
         (["--summary", "--import", "empty.md"], "empty.md: the summary is empty"),
         (["--summary", "--import", "bad.json"], "bad.json, line 1: not valid JSON"),
         (["--summary", "--import", "odd.json"], 'odd.json: "summary" is 3, expected a text'),
-        (["--summary", "--profile", "none.jsonl"], "none.jsonl holds no signals"),
+        (["--summary", "--profile", "none.jsonl"], "none.jsonl holds no usable signals"),
         (["--summary", "--user", "dev-9"], 'has no user "dev-9"'),
         (["--import", "other.md", "--batch", "b.jsonl"], "--import other.md holds one user's summary"),
     ],
@@ -137,4 +137,4 @@ def test_wrong_use_is_one_sentence(call: Call, world: Path, options: list[str], 
 def test_a_run_without_summaries_says_so(call: Call, tiny_run: Path) -> None:
     done = call("infer", "--summary", "--run", tiny_run)
     assert done.status == 2
-    assert "a run of rpo, which has no summaries" in done.err
+    assert "a run of rpo, expected one of popi" in done.err

@@ -16,7 +16,13 @@ def train(call: Call, tiny_model: Path, tiny_data: Path) -> Call:
     """Return `train("--output", ...)`, four steps on a tiny model and tiny data."""
     settings = (
         *(f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_7]"),
-        *("sft.steps=4", "sft.batch_size=2", "sft.checkpoint_every=1", "lora.rank=0", "stages=sft"),
+        *(
+            "sft.max_steps=4",
+            "sft.per_device_train_batch_size=2",
+            "sft.save_steps=1",
+            "lora.r=0",
+            "stages=sft",
+        ),
         *("decoding.max_new_tokens=8", "controls.fine_tuned_context_injection=false"),
     )
 
@@ -35,7 +41,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(train: Call, tmp_p
     planned = [(each["stage"], each["device"]) for each in done.document["memory"]]
     assert planned[-2:] == [("generic answers", "cuda"), ("SFT", "cuda")]
     assert all(each["bytes"] > 0 for each in done.document["memory"])
-    with_rl = train("--dry-run", "stages=all", "sft.max_length=2048", "rl.max_tokens=64")
+    with_rl = train("--dry-run", "stages=all", "sft.max_length=2048", "rl.max_completion_length=64")
     assert [line.split()[0] for line in with_rl.out.splitlines()[-4:-1]] == ["generic", "SFT", "RL"]
     assert list(tmp_path.iterdir()) == []
 
@@ -49,7 +55,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_weights(
         stopped = train("--output", tmp_path / "stopped")
     assert stopped.status == 130
     resume = f"personakit train rpo --output {tmp_path / 'stopped'} --resume"
-    assert stopped.err.splitlines()[-2:] == ["interrupted", f"hint: `{resume}` goes on from here"]
+    assert stopped.err.splitlines()[-2:] == ["interrupted", f"hint: `{resume}` continues from here"]
     assert json.loads((tmp_path / "stopped" / "run.json").read_text())["status"] == "interrupted"
     resumed = call(*resume.split()[1:])
     assert resumed.status == 0, resumed.err

@@ -37,9 +37,19 @@ def train(call: Call, tiny_model: Path, preferences: Path) -> Call:
     """Return `train("--output", ...)`, a few steps on a tiny model and tiny data."""
     settings = (
         *(f"model={tiny_model}", f"data.path={preferences}", "max_length=512", "data.signal_tokens=300"),
-        *("data.held_out=0", "lora.rank=2", "warm_start.steps=1", "warm_start.batch_size=2"),
-        *("joint.steps=3", "joint.batch_size=2", "joint.summaries=2", "joint.pairs=2"),
-        *("joint.summary_tokens=24", "joint.checkpoint_every=1"),
+        *(
+            "data.held_out=0",
+            "lora.r=2",
+            "warm_start.max_steps=1",
+            "warm_start.per_device_train_batch_size=2",
+        ),
+        *(
+            "joint.max_steps=3",
+            "joint.per_device_train_batch_size=2",
+            "joint.num_summaries=2",
+            "joint.num_pairs=2",
+        ),
+        *("joint.max_summary_tokens=24", "joint.save_steps=1"),
     )
 
     def run(*arguments: str | Path) -> Called:
@@ -70,7 +80,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
         stopped = train("--output", tmp_path / "stopped")
     assert stopped.status == 130
     resume = f"personakit train popi --output {tmp_path / 'stopped'} --resume"
-    assert stopped.err.splitlines()[-1] == f"hint: `{resume}` goes on from here"
+    assert stopped.err.splitlines()[-1] == f"hint: `{resume}` continues from here"
     assert call(*resume.split()[1:]).status == 0
     for role in ("inference", "generator"):
         one, other = (

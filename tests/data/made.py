@@ -1,4 +1,4 @@
-"""Small LaMP-shaped examples of every task."""
+"""Small LaMP examples of every task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small rows of every preference format, in the shapes that were published."""
+"""Small rows of every preference format, as published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of bad input gives one sentence with the file and the place, and leaves nothing behind."""
+"""Invalid input gives one sentence with file and place, and leaves no files behind."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ IN_QUESTIONS: dict[str, tuple[str, Change, str]] = {
     "no id": ("LaMP_3", lambda raw: raw[1].pop("id"), 'item 2: "id" is missing'),
     "an empty id": ("LaMP_3", put("id", ""), 'item 2: "id" is empty'),
     "a number as id": ("LaMP_3", put("id", 17), 'item 2: "id" is 17, expected a text'),
-    "an id twice": ("LaMP_3", put("id", "q0"), 'item 2 (id "q0"): "id" is also that of item 1'),
+    "an id twice": ("LaMP_3", put("id", "q0"), 'item 2 (id "q0"): "id" is already used by item 1'),
     "no input": ("LaMP_3", lambda raw: raw[1].pop("input"), 'item 2 (id "q1"): "input" is missing'),
     "no profile": ("LaMP_3", lambda raw: raw[1].pop("profile"), 'item 2 (id "q1"): "profile" is missing'),
     "a profile of another type": ("LaMP_3", put("profile", "none"), '"profile" is "none", expected a list'),
     "a profile of null": ("LaMP_3", put("profile", None), '"profile" is null, expected a list'),
-    "an unknown task": ("LaMP_3", put("input", "Say something nice"), "expected the wording of a LaMP task"),
+    "an unknown task": ("LaMP_3", put("input", "Say something nice"), "expected the template of a LaMP task"),
     "two tasks mixed": (
         "LaMP_3",
         lambda raw: raw.append(questions("LaMP_4", 4)[3]),
-        'item 4 (id "q3"): "input" is of LaMP_4, expected LaMP_3',
+        'item 4 (id "q3"): "input" belongs to LaMP_4, expected LaMP_3',
     ),
     "half a wording": (
         "LaMP_1",
         put("input", questions("LaMP_1")[1]["input"][:80]),
-        'item 2 (id "q1"): "input" does not follow the wording of LaMP_1',
+        'item 2 (id "q1"): "input" does not follow the template of LaMP_1',
     ),
     "a user here and there": (
         "LaMP_3",
@@ -104,7 +104,7 @@ IN_QUESTIONS: dict[str, tuple[str, Change, str]] = {
     "a date with the day first": (
         "LaMP_4",
         lambda raw: [each.__setitem__("date", "05/10/2012") for each in raw[1]["profile"]],
-        '"date" is "05/10/2012", expected the year first',
+        '"date" is "05/10/2012", expected a date with the year first',
     ),
     "an empty list": ("LaMP_3", lambda raw: raw.clear(), "is an empty list"),
 }
@@ -166,7 +166,7 @@ IN_OUTPUTS: dict[str, tuple[Any, str]] = {
     "a gold without output": ({"task": "LaMP_3", "golds": [{"id": "q0"}]}, 'gold 1: "output" is missing'),
     "a number as output": ({"task": "LaMP_3", "golds": [{"id": "q0", "output": 5}]}, 'gold 1: "output" is 5'),
     "another task": ({"task": "LaMP_4", "golds": GOLDS}, '"task" is "LaMP_4", expected "LaMP_3"'),
-    "a gold twice": ({"task": "LaMP_3", "golds": [*GOLDS, GOLDS[0]]}, 'id "q0" is given more than once'),
+    "a gold twice": ({"task": "LaMP_3", "golds": [*GOLDS, GOLDS[0]]}, 'id "q0" occurs more than once'),
     "a label not in the list": (
         {"task": "LaMP_3", "golds": [{"id": "q0", "output": "7"}]},
         'gold 1 (id "q0"): "output" is "7", expected 1 to 5',
@@ -191,7 +191,7 @@ def test_bad_outputs(case: str, tmp_path: Path, cache: Path) -> None:
     assert not any(child.name != "data" for child in cache.rglob("*"))
 
 
-def test_outputs_that_are_not_json_or_not_there(tmp_path: Path) -> None:
+def test_invalid_or_missing_outputs(tmp_path: Path) -> None:
     path = tmp_path / "predictions.json"
     with pytest.raises(UserError, match=r"predictions\.json does not exist"):
         read_outputs(path)
@@ -200,7 +200,7 @@ def test_outputs_that_are_not_json_or_not_there(tmp_path: Path) -> None:
         read_outputs(path)
 
 
-def test_a_label_of_another_case_is_not_in_the_list(tmp_path: Path) -> None:
+def test_labels_are_case_sensitive(tmp_path: Path) -> None:
     (tmp_path / "dev_questions.json").write_text(json.dumps(questions("LaMP_2", 1)))
     (tmp_path / "dev_outputs.json").write_text(
         '{"task": "LaMP_2", "golds": [{"id": "q0", "output": "Comedy"}]}'
@@ -227,7 +227,7 @@ TO_IMPORT: dict[str, tuple[str, Any, dict[str, Any], str]] = {
         "reviews.json",
         [{"id": "anna", "profile": [REVIEW]}] * 2,
         {},
-        'item 2: user "anna" is given twice',
+        'item 2: user "anna" is repeated',
     ),
     "a reviewer without an id": (
         "reviews.json",
@@ -279,7 +279,7 @@ TO_IMPORT: dict[str, tuple[str, Any, dict[str, Any], str]] = {
         {},
         "byte 0xfc is not UTF-8",
     ),
-    "a history without a task": ("mine.jsonl", '{"text": "a", "score": 5}\n', {}, "no task was named"),
+    "a history without a task": ("mine.jsonl", '{"text": "a", "score": 5}\n', {}, "no task was given"),
     "a history line that is not JSON": (
         "mine.jsonl",
         '{"text": "a"}\n{"text": \n',
@@ -308,16 +308,16 @@ TO_IMPORT: dict[str, tuple[str, Any, dict[str, Any], str]] = {
         "mine.jsonl",
         '{"text": "a"}\n',
         {"task": "LaMP_7"},
-        "LaMP_7 queries cannot be made of a history",
+        "LaMP_7 queries cannot be built from a history",
     ),
     "not Parquet": ("mine.parquet", "text", {"task": "LaMP_7"}, "mine.parquet is not a Parquet file"),
     "questions under another name": (
         "mine.json",
         questions("LaMP_3"),
         {},
-        "expected a name that tells the split",
+        "expected a file name that gives the split",
     ),
-    "an unknown suffix": ("mine.docx", "x", {}, "mine.docx is in no format that is known"),
+    "an unknown suffix": ("mine.docx", "x", {}, "mine.docx has an unknown file type"),
     "an unknown format": ("mine.csv", "x\n", {"format": "xml"}, 'unknown format "xml"'),
 }
 
@@ -335,7 +335,7 @@ def test_a_bad_import(case: str, tmp_path: Path) -> None:
     assert [child.name for child in tmp_path.iterdir()] == [name]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     for reading in (
         lambda: open_examples(tmp_path / "gone"),
         lambda: import_data(tmp_path / "gone", tmp_path / "out"),
@@ -349,12 +349,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_data_or_an_output_that_exists(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no \*_questions\.json"):
+def test_a_folder_without_data_and_an_existing_output(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"hold no \*_questions\.json"):
         open_examples(tmp_path)
     (tmp_path / "reviews.json").write_text(json.dumps([{"id": "anna", "profile": [REVIEW]}]))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("precious")
-    with pytest.raises(UserError, match="out exists already"):
+    with pytest.raises(UserError, match="out already exists"):
         import_data(tmp_path / "reviews.json", tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "precious"

@@ -78,7 +78,7 @@ def test_an_import_is_the_same_for_the_same_seed_only(tmp_path: Path) -> None:
     )
 
 
-def test_rewrites_may_be_named_otherwise_and_lie_in_jsonl(tmp_path: Path) -> None:
+def test_rewrites_with_other_column_names_in_jsonl(tmp_path: Path) -> None:
     rows = [{"who": n % 5, "before": f"text {n}", "after": f"better {n}"} for n in range(20)]
     (tmp_path / "mails.jsonl").write_text("\n".join(map(json.dumps, rows)))
     columns = {"user_id": "who", "original": "before", "revised": "after"}
@@ -123,7 +123,7 @@ def test_reviews_become_rating_and_title_tasks(tmp_path: Path) -> None:
     assert one.query.text.startswith("Generate a title for the following abstract of a paper: Text ")
 
 
-def test_a_review_text_stands_in_one_split_and_never_beside_its_own_query(tmp_path: Path) -> None:
+def test_a_review_text_is_in_one_split_and_not_in_its_own_profile(tmp_path: Path) -> None:
     people = reviews()
     for person in people[::2]:
         person["profile"].append({"rating": 5, "title": "Same", "text": "Great  product!", "pid": "p"})
@@ -164,7 +164,7 @@ HISTORY = [
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_history_is_read_from_any_table(suffix: str, tmp_path: Path) -> None:
+def test_a_history_is_read_from_any_table_format(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"mine.{suffix}"
     if suffix == "csv":
         with path.open("w", newline="", encoding="utf-8") as handle:
@@ -203,7 +203,7 @@ def test_lamp_fields_are_recognised_and_one_file_is_one_user(tmp_path: Path) -> 
     assert "title=" in raised.value.hint
 
 
-def test_a_dated_history_asks_about_the_newest_item(tmp_path: Path) -> None:
+def test_the_newest_item_of_a_dated_history_becomes_the_query(tmp_path: Path) -> None:
     rows = [
         {"user_id": f"u{user}", "title": f"t {user} {n}", "text": f"x {user} {n}", "date": f"20{10 + n}"}
         for user in range(6)
@@ -218,7 +218,7 @@ def test_a_dated_history_asks_about_the_newest_item(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 227])
-def test_users_are_split_without_overlap_and_none_is_forgotten(count: int) -> None:
+def test_users_are_split_without_overlap_or_loss(count: int) -> None:
     users = [f"u{n}" for n in range(count)]
     split_of = split_users(users * 2, seed=0)
     assert set(split_of) == set(users)

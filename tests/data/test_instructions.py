@@ -1,4 +1,4 @@
-"""Instruction files of every format become splits that share no text, and pools that give nothing away."""
+"""Instruction files of every format become splits without overlap, and pools without leaks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from personakit.data.instructions import (
     InstructionReport,
     InstructionStore,
     check_pool,
-    kept_out,
+    leaking_prompts,
     open_instructions,
     open_pool,
     write_instructions,
@@ -86,7 +86,7 @@ def opened(tmp_path: Path) -> dict[str, InstructionStore]:
 
 @pytest.mark.parametrize("name", ["i.json", "i.jsonl"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_format_is_told_by_its_columns_and_every_row_is_kept_or_counted(
+def test_every_format_is_detected_by_its_columns_and_every_row_is_kept_or_counted(
     format: str, name: str, tmp_path: Path
 ) -> None:
     rows = FORMATS[format]()
@@ -104,7 +104,7 @@ def test_every_format_is_told_by_its_columns_and_every_row_is_kept_or_counted(
         assert {one.kind for one in stores["lora"]} == {"explain"}
 
 
-def test_what_says_nearly_the_same_is_in_one_split(tmp_path: Path) -> None:
+def test_near_duplicates_are_in_one_split(tmp_path: Path) -> None:
     rows = alpaca(30)
     again = [row | {"instruction": row["instruction"].replace("x3 ", "x3, ").upper() + "!"} for row in rows]
     answers = [row | {"instruction": f"Quite another thing: {n}?"} for n, row in enumerate(rows)]
@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path)
         ({"question": "a"}, ["line 2 (question)", "in no instruction format"]),
     ],
 )
-def test_a_row_of_the_wrong_shape_is_one_sentence_with_its_place(
+def test_an_invalid_row_gives_one_sentence_with_its_place(
     row: dict[str, Any], words: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -144,7 +144,7 @@ def test_a_row_of_the_wrong_shape_is_one_sentence_with_its_place(
     assert not (tmp_path / "out").exists()
 
 
-def test_empty_rows_are_counted_with_the_first_place(tmp_path: Path) -> None:
+def test_empty_rows_are_counted_with_their_first_place(tmp_path: Path) -> None:
     rows = [*alpaca(), {"instruction": "Say", "input": "", "output": " "}, {"instruction": "", "output": "x"}]
     skip = imported(tmp_path, rows).skipped["rows without an instruction or without an answer"]
     assert skip.count == 2
@@ -160,7 +160,7 @@ def make(id: str, instruction: str, given: str, answer: str) -> Instruction:
     return Instruction(id, instruction, given, answer)
 
 
-def test_a_prompt_that_gives_the_answer_away_is_kept_out_and_no_other() -> None:
+def test_exactly_the_prompts_that_reveal_the_answer_are_excluded() -> None:
     asked = make("q", "Translate to French.", "the small cat sat there", "le petit chat était assis là")
     pool = Pool.of(
         [
@@ -176,16 +176,16 @@ def test_a_prompt_that_gives_the_answer_away_is_kept_out_and_no_other() -> None:
             make("other request", "Count the words.", "the small cat sat there", "five"),
         ]
     )
-    assert kept_out([asked], pool) == [frozenset({0, 1, 2})]
+    assert leaking_prompts([asked], pool) == [frozenset({0, 1, 2})]
 
 
-def test_short_answers_give_nothing_away() -> None:
+def test_short_answers_do_not_count_as_leaks() -> None:
     asked = make("q", "Rate it.", long_text(1), "5")
     pool = Pool.of([make("a", "Rate it.", long_text(2), "5"), make("b", "Rate it.", long_text(1), "4")])
-    assert kept_out([asked], pool) == [frozenset({1})]
+    assert leaking_prompts([asked], pool) == [frozenset({1})]
 
 
-def test_a_task_is_instructions_whose_pool_is_the_history(tmp_path: Path) -> None:
+def test_a_task_becomes_instructions_with_the_profile_as_pool(tmp_path: Path) -> None:
     examples = user_split("LaMP_4", users=2, per_user=2)
     write_split(tmp_path / "LaMP_4", "dev", examples)
     store = open_instructions(tmp_path, "dev", task="LaMP_4")
@@ -202,7 +202,7 @@ def test_a_task_is_instructions_whose_pool_is_the_history(tmp_path: Path) -> Non
         open_instructions(tmp_path, "test", task="LaMP_4")
 
 
-def test_pools_come_from_a_file_or_a_split_and_repeats_are_told(tmp_path: Path) -> None:
+def test_pools_from_files_and_splits_report_repeated_prompts(tmp_path: Path) -> None:
     imported(tmp_path, alpaca())
     out = tmp_path / "out"
     assert len(open_pool("lora", out).pool) == len(open_instructions(out, "lora"))
@@ -215,12 +215,12 @@ def test_pools_come_from_a_file_or_a_split_and_repeats_are_told(tmp_path: Path) 
     assert open_pool(file, out).pool.prompts[0].output == "it"
     with pytest.raises(UserError, match="has no pool of prompts"):
         open_pool("pool", out)
-    with pytest.raises(UserError, match="no such file of prompts"):
+    with pytest.raises(UserError, match="neither a file of prompts nor a split"):
         open_pool("elsewhere", out)
     file.write_text("")
     with pytest.raises(UserError, match="has no instructions"):
         open_pool(file, out)
-    with pytest.raises(UserError, match="3 prompts are to be picked from a pool of 1"):
+    with pytest.raises(UserError, match="cannot select 3 prompts from a pool of 1"):
         check_pool(Pool.of([one]), "mine", 3)
     with pytest.raises(UserError, match="the pool has no prompts"):
         check_pool(Pool.of([]), "mine", 1)
@@ -231,15 +231,15 @@ def test_pools_come_from_a_file_or_a_split_and_repeats_are_told(tmp_path: Path) 
     [
         ('{"id": "1", "instruction": "Say", "output": ""}', 'line 1: "output" is empty'),
         ('{"id": "1", "text": "Say"}', 'line 1 has id, text, expected "instruction" and "output"'),
-        ('{"id": "1", "instruction": "a", "output": "b"}\n' * 2, 'line 2: id "1" is also that of'),
+        ('{"id": "1", "instruction": "a", "output": "b"}\n' * 2, 'line 2: id "1" is already used at'),
     ],
 )
-def test_a_bad_line_of_a_data_folder_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
+def test_an_invalid_line_of_a_data_folder_gives_one_sentence(line: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "instructions" / "dev.jsonl"
     path.parent.mkdir()
     path.write_text(line)
     with pytest.raises(UserError) as error:
         open_instructions(tmp_path, "dev")
     assert words in error.value.message
-    with pytest.raises(UserError, match='no instructions of the split "test"'):
+    with pytest.raises(UserError, match='no instructions for the split "test"'):
         open_instructions(tmp_path, "test")

@@ -61,7 +61,7 @@ WORDINGS = {
 
 
 @pytest.mark.parametrize("task", WORDINGS)
-def test_inputs_are_worded_as_in_lamp(task: str) -> None:
+def test_inputs_follow_lamps_templates(task: str) -> None:
     parts, wording, searched = WORDINGS[task]
     assert build_input(task, **parts) == wording
     assert recognise_task(wording) == task
@@ -76,14 +76,14 @@ def test_movie_tags_may_come_in_any_order() -> None:
 
 
 @given(st.sampled_from(TASKS), st.text())
-def test_parsing_undoes_building(task: str, text: str) -> None:
+def test_parse_input_inverts_build_input(task: str, text: str) -> None:
     names = [name for _, name in FORMATS[task].pieces if name and name not in dict(FORMATS[task].fixed_parts)]
     parts = dict.fromkeys(names, "plain") | {names[-1]: text}
     assert parse_input(task, build_input(task, **parts)).items() >= parts.items()
 
 
 @pytest.mark.parametrize("wrong", ["", "Generate a title", 'title "A", which'])
-def test_another_wording_is_refused(wrong: str) -> None:
+def test_an_input_with_another_template_is_refused(wrong: str) -> None:
     assert recognise_task(wrong) is None
     with pytest.raises(ValueError, match="missing"):
         parse_input("LaMP_1", wrong)
@@ -103,7 +103,7 @@ def test_another_wording_is_refused(wrong: str) -> None:
         ("rewriting", "o"),
     ],
 )
-def test_retrieval_reads_lamps_fields_and_the_date_where_lamp_does(task: str, expected: str) -> None:
+def test_documents_have_lamps_fields_and_dates(task: str, expected: str) -> None:
     fields = {"title": "t", "abstract": "a", "description": "d", "text": "x", "original": "o"}
     assert document(task, fields, "2001-05-14") == expected
     assert document(task, fields) == expected.removesuffix(" date: 2001-05-14")
@@ -123,13 +123,13 @@ def test_retrieval_reads_lamps_fields_and_the_date_where_lamp_does(task: str, ex
         ("rewriting", "revised", "original"),
     ],
 )
-def test_an_item_tells_what_the_user_made_of_what(task: str, produced: str, source: str | None) -> None:
+def test_item_input_and_output(task: str, produced: str, source: str | None) -> None:
     item = profile_item(task, "1", {key: f"the {key}" for key in FORMATS[task].item_keys})
     assert item_output(task, item) == f"the {produced}"
     assert item_input(task, item) == (None if source is None else f"the {source}")
 
 
-def test_tasks_are_found_by_other_spellings_and_misspellings_get_a_suggestion() -> None:
+def test_task_names_have_alternative_spellings_and_suggestions() -> None:
     assert task_format("LaMP-3").task == task_format("lamp_3").task == "LaMP_3"
     with pytest.raises(UserError) as raised:
         task_format("rewritting")

@@ -21,8 +21,8 @@ from personakit.data.preferences import (
     open_preferences,
     write_users,
 )
-from personakit.data.preferences.divide import Key, cluster, divide, key_of
-from personakit.data.preferences.rows import AMONG_SIGNALS, IS_AN_ANSWER, REPEATED, Texts
+from personakit.data.preferences.rows import AMONG_SIGNALS, IS_AN_ANSWER, REPEATED, PairTexts
+from personakit.data.preferences.signal_split import PairKey, cluster, pair_key, split_signals
 from personakit.data.splitting import SPLITS
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
@@ -69,7 +69,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", ["p.json", "p.jsonl", "p.parquet"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_format_is_told_by_its_content_and_read(format: str, name: str, tmp_path: Path) -> None:
+def test_every_format_is_detected_by_its_content_and_read(format: str, name: str, tmp_path: Path) -> None:
     rows = FORMATS[format]()
     report = imported(tmp_path, rows, name)
     assert (report.format, report.rows, report.skipped) == (format, len(rows), {})
@@ -86,7 +86,7 @@ def test_flat_formats_may_be_csv(tmp_path: Path) -> None:
     assert (report.format, report.kept) == ("fspo", 125)
 
 
-def test_alignx_signals_of_every_kind_are_kept_apart(tmp_path: Path) -> None:
+def test_alignx_signals_of_every_kind_are_read(tmp_path: Path) -> None:
     stores = opened(tmp_path, imported(tmp_path, made.alignx_rows()))
     for user in (user for store in stores.values() for user in store):
         number = user.pairs[0].prompt.removeprefix("asked target ")
@@ -145,7 +145,7 @@ def test_a_file_of_personas_is_split_by_text(tmp_path: Path) -> None:
         assert {pair.chosen.split()[2] for pair in (*user.pairs, *user.signals.pairs)} == {persona}
 
 
-def test_fspo_labels_say_which_answer_is_preferred(tmp_path: Path) -> None:
+def test_fspo_labels_give_the_preferred_answer(tmp_path: Path) -> None:
     report = imported(tmp_path, made.elix_rows())
     assert report.split_by == "prompt"
     stores = opened(tmp_path, report)
@@ -158,7 +158,7 @@ def test_fspo_labels_say_which_answer_is_preferred(tmp_path: Path) -> None:
     assert personas == {"The user is child.", "The user is expert."}
 
 
-def test_many_levels_are_users_and_review_levels_are_worded_as_tastes(tmp_path: Path) -> None:
+def test_many_fspo_levels_are_users_and_review_levels_are_described(tmp_path: Path) -> None:
     levels = ("positive", "negative+concise", *(f"expert of {n}" for n in range(20)))
     report = imported(tmp_path, made.elix_rows(levels, 4))
     assert report.split_by == "user"
@@ -203,7 +203,7 @@ def test_trl_prompts_may_be_implicit_or_conversational(tmp_path: Path) -> None:
     assert (pair.prompt[:3], pair.chosen[:4], pair.rejected[:5]) == ("sky", "blue", "black")
 
 
-def test_other_column_names_are_given(tmp_path: Path) -> None:
+def test_columns_can_be_mapped(tmp_path: Path) -> None:
     rows = [
         {
             "who": each["user"],
@@ -241,9 +241,9 @@ PAIRS = st.lists(st.tuples(LETTERS, LETTERS, LETTERS), max_size=12)
 
 
 @given(PAIRS, st.integers(0, 5))
-def test_divided_pairs_share_no_text(pairs: list[tuple[str, str, str]], seed: int) -> None:
-    keys = [key_of(Texts(f"asked {p}", f"said {c}", f"said {r}")) for p, c, r in pairs]
-    signals, held = divide(keys, random.Random(seed))
+def test_signals_and_held_out_pairs_share_no_text(pairs: list[tuple[str, str, str]], seed: int) -> None:
+    keys = [pair_key(PairTexts(f"asked {p}", f"said {c}", f"said {r}")) for p, c, r in pairs]
+    signals, held = split_signals(keys, random.Random(seed))
     assert not {t for n in signals for t in keys[n]} & {t for n in held for t in keys[n]}
     clusters = len(set(cluster(keys)))
     assert (bool(signals), bool(held)) == (clusters > 1, clusters > 1)
@@ -266,14 +266,14 @@ def test_every_row_is_kept_or_counted(
             for u, p, c, r in rows
         ],
     )
-    keys: dict[str, list[Key]] = {}
+    keys: dict[str, list[PairKey]] = {}
     for u, *texts in rows:
         if texts[1] != texts[2]:
             keys.setdefault(u, []).append(
-                key_of(Texts(f"asked {texts[0]}", *(f"said {t}" for t in texts[1:])))
+                pair_key(PairTexts(f"asked {texts[0]}", *(f"said {t}" for t in texts[1:])))
             )
     if all(len(set(cluster(each))) < 2 for each in keys.values()):
-        with pytest.raises(UserError, match="none is left"):
+        with pytest.raises(UserError, match="is usable"):
             import_preferences(source, folder / "out", format="trl", seed=seed)
         return
     report = import_preferences(source, folder / "out", format="trl", seed=seed)
@@ -299,7 +299,7 @@ def user(name: str, count: int = 2) -> PreferenceUser:
     return PreferenceUser(name, signals, pairs("held"), "a persona")
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_written_users_round_trip(tmp_path: Path) -> None:
     users = [user("anna"), user("b\u00e9rt")]
     write_users(tmp_path / "preferences" / "dev.jsonl", users)
     store = open_preferences(tmp_path, "dev")
@@ -311,7 +311,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         store[2]
 
 
-def test_fingerprints_follow_content_and_selection(tmp_path: Path) -> None:
+def test_fingerprints_depend_on_content_and_selection(tmp_path: Path) -> None:
     def store(folder: str, *users: PreferenceUser) -> PreferenceStore:
         write_users(tmp_path / folder / "preferences" / "dev.jsonl", users)
         return open_preferences(tmp_path / folder, "dev")
@@ -327,7 +327,7 @@ def test_fingerprints_follow_content_and_selection(tmp_path: Path) -> None:
     assert first.subset([1]).user_ids == ["y"]
 
 
-def test_the_built_in_pairs_are_open(
+def test_the_built_in_preferences_open(
     benchmark_preferences: tuple[Path, int],
 ) -> None:
     folder, users = benchmark_preferences
@@ -348,11 +348,11 @@ def benchmark_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
 
     monkeypatch.setattr(generate, "USERS", {"dev": 12})
     monkeypatch.setattr(generate, "INSTRUCTIONS", {})
-    generate.make(tmp_path / "mini")
+    generate.write_benchmark(tmp_path / "mini")
     return tmp_path / "mini", 12
 
 
-def test_what_cannot_be_used_is_left_out_of_an_opened_file_and_counted(tmp_path: Path) -> None:
+def test_unusable_data_in_an_opened_file_is_skipped_and_counted(tmp_path: Path) -> None:
     rows = made.native_rows(3)
     rows[0]["pairs"][0] = made.pair("signal 0 1")
     rows[0]["signals"]["comment"] = "Liked held 0 1."
@@ -379,7 +379,7 @@ def test_what_cannot_be_used_is_left_out_of_an_opened_file_and_counted(tmp_path:
     assert f"(first: {path}, line 3)" in report.warnings[3]
 
 
-def test_a_check_tells_what_two_splits_share(tmp_path: Path) -> None:
+def test_a_check_reports_overlap_between_splits(tmp_path: Path) -> None:
     for split, users in (("train", ["a", "b"]), ("dev", ["b"])):
         write_users(tmp_path / "preferences" / f"{split}.jsonl", map(user, users))
     assert check_data(tmp_path).warnings == [

@@ -1,4 +1,4 @@
-"""Every kind of bad preference is one sentence with its place, or is left out and counted."""
+"""Invalid preferences give one sentence with the place, or are skipped and counted."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ COUNTED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_a_pair_of_no_use_is_left_out_and_counted(name: str, tmp_path: Path) -> None:
+def test_an_unusable_pair_is_skipped_and_counted(name: str, tmp_path: Path) -> None:
     rows_of, change, reason = COUNTED[name]
     rows = rows_of()
     change(rows)
@@ -103,20 +103,20 @@ REFUSED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
     "no user": (
         made.trl_rows,
         lambda rows: [row.pop("user") for row in rows],
-        "line 1 does not say whose preference it is",
+        "line 1 has no user id",
     ),
-    "a user here and there": (made.trl_rows, without(3, "user"), "line 4 does not say whose preference"),
+    "a user here and there": (made.trl_rows, without(3, "user"), "line 4 has no user id"),
     "an empty user": (made.trl_rows, put(3, user=" "), 'line 4: "user" is empty, expected a user'),
     "no user in PRISM": (
         made.prism_rows,
         lambda rows: [row.pop("user_id") for row in rows],
-        "line 1 does not say whose preference it is",
+        "line 1 has no user id",
     ),
     "a number as an answer": (made.trl_rows, put(3, chosen=["a"]), "message 1 is 'a', expected an object"),
     "two formats": (
         made.trl_rows,
         lambda rows: rows.extend(made.roleplay_rows()),
-        "line 51 (x, yw, yl, level, score_persona) is in the format fspo, expected trl as before it",
+        "line 51 (x, yw, yl, level, score_persona) is in the format fspo, expected trl as before",
     ),
     "a row without an answer": (
         made.trl_rows,
@@ -151,13 +151,13 @@ REFUSED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
     "nothing of use": (
         lambda: made.trl_rows(3, 1),
         lambda rows: None,
-        "of 3 pairs none is left: 3 pairs of users who have one pair and nothing else",
+        "none of 3 pairs is usable: 3 pairs of users who have one pair and nothing else",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_in_the_format_is_one_sentence(name: str, tmp_path: Path) -> None:
+def test_invalid_input_gives_one_sentence(name: str, tmp_path: Path) -> None:
     rows_of, change, said = REFUSED[name]
     rows = rows_of()
     change(rows)
@@ -171,7 +171,7 @@ def test_what_is_not_in_the_format_is_one_sentence(name: str, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["p.jsonl"]
 
 
-def test_the_format_may_be_named_where_two_fit(tmp_path: Path) -> None:
+def test_the_format_can_be_given_if_several_match(tmp_path: Path) -> None:
     rows = [{**row, "user": f"u{n % 5}", **made.pair(str(n))} for n, row in enumerate(made.roleplay_rows())]
     source = made.write(tmp_path / "p.jsonl", rows)
     report = import_data(source, tmp_path / "out", format="trl").preferences
@@ -184,16 +184,16 @@ def test_the_format_may_be_named_where_two_fit(tmp_path: Path) -> None:
     [
         ({"user_column": "who"}, 'has no column "who"'),
         ({"columns": {"prompt": "question"}}, 'has no column "question"'),
-        ({"split_by": "item"}, 'not split by "item"'),
+        ({"split_by": "item"}, 'cannot be split by "item"'),
     ],
 )
-def test_a_wrong_option_is_one_sentence(options: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_option_gives_one_sentence(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     source = made.write(tmp_path / "p.jsonl", made.trl_rows())
     with pytest.raises(UserError, match=said):
         import_data(source, tmp_path / "out", **options)
 
 
-def test_only_preferences_are_split_by_prompt(tmp_path: Path) -> None:
+def test_only_preferences_can_be_split_by_prompt(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("user_id,original,revised\nu,a,b\n")
     with pytest.raises(UserError, match="only preferences"):
         import_data(tmp_path / "w.csv", tmp_path / "out", split_by="prompt")
@@ -202,10 +202,10 @@ def test_only_preferences_are_split_by_prompt(tmp_path: Path) -> None:
 LINES: dict[str, tuple[Change, str]] = {
     "another format": (
         lambda rows: rows.__setitem__(1, made.trl_rows()[0]),
-        'line 2 describes no user, expected an object with "user_id", "signals" and "pairs"',
+        'line 2 is not a user, expected an object with "user_id", "signals" and "pairs"',
     ),
-    "no user": (without(1, "user_id"), "line 2 does not say whose preference it is"),
-    "a user twice": (put(1, user_id="user0"), 'line 2: user "user0" is also that of'),
+    "no user": (without(1, "user_id"), "line 2 has no user id"),
+    "a user twice": (put(1, user_id="user0"), 'line 2: user "user0" already has'),
     "signals that are a list": (put(1, signals=[]), 'line 2, "signals" is [], expected an object'),
     "a comment that is a number": (
         lambda rows: rows[1]["signals"].update(comment=5),
@@ -223,7 +223,7 @@ LINES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_line_of_the_wrong_shape_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_invalid_line_is_refused(name: str, tmp_path: Path) -> None:
     change, said = LINES[name]
     rows = made.native_rows(3)
     change(rows)
@@ -234,31 +234,31 @@ def test_a_line_of_the_wrong_shape_is_refused(name: str, tmp_path: Path) -> None
     assert said in raised.value.message.replace(f"{tmp_path}/preferences/dev.jsonl, ", "")
 
 
-def test_a_check_says_how_many_lines_are_wrong(tmp_path: Path) -> None:
+def test_a_check_counts_invalid_lines(tmp_path: Path) -> None:
     rows = made.native_rows(4)
     for row in rows[1:]:
         row["signals"] = []
     (tmp_path / "preferences").mkdir()
     made.write(tmp_path / "preferences" / "dev.jsonl", rows)
-    with pytest.raises(UserError, match=r"line 2.*\(and 2 more lines are wrong\)"):
+    with pytest.raises(UserError, match=r"line 2.*\(and 2 more invalid lines\)"):
         check_data(tmp_path)
 
 
-def test_a_cut_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
+def test_a_truncated_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preferences").mkdir()
     path = made.write(tmp_path / "preferences" / "dev.jsonl", made.native_rows(2))
     path.write_text(path.read_text()[:-20])
     with pytest.raises(UserError, match="line 2: not valid JSON"):
         open_preferences(tmp_path, "dev")
     path.write_text("\n")
-    with pytest.raises(UserError, match="no user whose preferences can be used"):
+    with pytest.raises(UserError, match="no user with usable preferences"):
         open_preferences(tmp_path, "dev")
 
 
-def test_a_folder_without_preferences_or_split_says_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_preference_split_lists_the_existing_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no preferences"):
         open_preferences(tmp_path, "dev")
     (tmp_path / "preferences").mkdir()
     made.write(tmp_path / "preferences" / "train.jsonl", made.native_rows(2))
-    with pytest.raises(UserError, match='no preferences of the split "dev", it holds train'):
+    with pytest.raises(UserError, match='no preferences for the split "dev", expected one of train'):
         open_preferences(tmp_path, "dev")

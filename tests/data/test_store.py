@@ -18,11 +18,11 @@ def without_user(each: Example) -> Example:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_user_split_comes_back_as_written_and_its_users_are_found(task: str, tmp_path: Path) -> None:
+def test_a_user_based_split_round_trips_and_its_users_are_derived(task: str, tmp_path: Path) -> None:
     written = user_split(task)
     write_split(tmp_path, "dev", written)
     store = open_examples(tmp_path)
-    assert (store.task, store.split, len(store), store.made_user_ids) == (task, "dev", 12, True)
+    assert (store.task, store.split, len(store), store.has_derived_user_ids) == (task, "dev", 12, True)
     assert [without_user(each) for each in store] == written
     assert [store[index] for index in range(len(store))] == list(store)
     assert store.user_ids == [f"user-of-q{user}.0" for user in range(4) for _ in range(3)]
@@ -30,7 +30,7 @@ def test_a_user_split_comes_back_as_written_and_its_users_are_found(task: str, t
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_time_split_keeps_its_users_and_puts_the_oldest_first(task: str, tmp_path: Path) -> None:
+def test_a_time_based_split_keeps_its_users_and_sorts_items_by_date(task: str, tmp_path: Path) -> None:
     dates = ["2012-10-05", "2009-01-31", "2012-02-28"]
     items = tuple(item(task, "u", n, date) for n, date in enumerate(dates))
     write_split(tmp_path, "train", [example(task, "1", items, "anna", gold(task))], user_ids=True)
@@ -51,7 +51,7 @@ def test_copying_a_split_copies_its_bytes(task: str, tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_files_have_lamps_exact_shape(tmp_path: Path) -> None:
+def test_files_have_lamps_exact_format(tmp_path: Path) -> None:
     items = (item("LaMP_3", "u", 0, "2012-10-05"),)
     write_split(tmp_path, "dev", [example("LaMP_3", "7", items, "anna", "5")], user_ids=True)
     (question,) = json.loads((tmp_path / "dev_questions.json").read_text())
@@ -71,14 +71,14 @@ def test_both_second_tasks_are_called_lamp_2_in_files(tmp_path: Path) -> None:
     assert open_examples(tmp_path, "LaMP_2N").task == "LaMP_2N"
 
 
-def test_predictions_are_read_as_lamps_evaluation_reads_them(tmp_path: Path) -> None:
+def test_predictions_are_read_as_in_lamps_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "predictions.json"
     write_outputs(path, "LaMP_4", [("1", "first"), ("2", "x"), ("1", "last")])
     outputs = read_outputs(path)
     assert (outputs.task, outputs.texts, outputs.duplicates) == ("LaMP_4", {"1": "last", "2": "x"}, ("1",))
 
 
-def test_a_user_of_whom_nothing_is_known_is_a_user_of_its_own(tmp_path: Path) -> None:
+def test_a_query_with_an_empty_profile_is_its_own_user(tmp_path: Path) -> None:
     write_split(tmp_path, "dev", [example("LaMP_4", str(n), (), gold="a gold") for n in range(3)])
     store = open_examples(tmp_path)
     assert [each.profile.items for each in store] == [(), (), ()]
@@ -86,7 +86,7 @@ def test_a_user_of_whom_nothing_is_known_is_a_user_of_its_own(tmp_path: Path) ->
     assert store.profile_sizes == [0, 0, 0]
 
 
-def test_an_item_that_many_users_hold_does_not_join_them(tmp_path: Path) -> None:
+def test_a_common_item_does_not_merge_users(tmp_path: Path) -> None:
     shared = item("LaMP_2", "everybody", 0)
     examples = [
         example(
@@ -100,13 +100,13 @@ def test_an_item_that_many_users_hold_does_not_join_them(tmp_path: Path) -> None
     assert users == [f"user-of-{user}.0" for user in range(3) for _ in range(2)]
 
 
-def test_without_outputs_there_are_no_golds(tmp_path: Path) -> None:
+def test_without_outputs_golds_are_none(tmp_path: Path) -> None:
     write_split(tmp_path, "test", user_split("LaMP_7", golds=False))
     assert not (tmp_path / "test_outputs.json").exists()
     assert set(open_examples(tmp_path, split="test").golds) == {None}
 
 
-def test_numbers_where_lamp_writes_texts_are_understood(tmp_path: Path) -> None:
+def test_numeric_scores_and_dates_are_accepted(tmp_path: Path) -> None:
     items = tuple(item("LaMP_3", "u", n, f"{2010 - n}-01-01") for n in range(2))
     write_split(tmp_path, "dev", [example("LaMP_3", "1", items, gold="3")])
     path = tmp_path / "dev_questions.json"
@@ -121,7 +121,7 @@ def test_numbers_where_lamp_writes_texts_are_understood(tmp_path: Path) -> None:
     assert [each.date for each in only.profile.items] == ["2009-01-01", "2010"]
 
 
-def test_views_are_sequences_with_fingerprints_of_their_own(tmp_path: Path) -> None:
+def test_subsets_are_sequences_with_their_own_fingerprints(tmp_path: Path) -> None:
     write_split(tmp_path, "dev", user_split("LaMP_4"))
     store = open_examples(tmp_path)
     view = store.subset([7, 2, -1])
@@ -160,7 +160,7 @@ def test_many_batches_are_one_sequence(tmp_path: Path) -> None:
     assert sum(len(each.profile.items) for each in store) == sum(store.profile_sizes)
 
 
-def test_the_sidecar_names_users_and_their_traits(tmp_path: Path) -> None:
+def test_the_sidecar_gives_users_and_their_traits(tmp_path: Path) -> None:
     examples = user_split("LaMP_4", users=2)
     write_split(tmp_path, "dev", examples)
     rows = {
@@ -170,14 +170,14 @@ def test_the_sidecar_names_users_and_their_traits(tmp_path: Path) -> None:
     (tmp_path / "dev_traits.json").write_text(json.dumps(rows))
     store = open_examples(tmp_path)
     assert store.user_ids == [f"user {n}" for n in range(6)]
-    assert not store.made_user_ids
+    assert not store.has_derived_user_ids
     traits = store.traits("q0.2")
     assert traits is not None
     assert traits["traits"] == {"taste": 2}
     assert store.traits("nobody") is None
 
 
-def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_missing_task_or_split_lists_the_existing_ones(tmp_path: Path) -> None:
     for split in ("test", "train", "dev"):
         write_split(tmp_path / "LaMP_4", split, user_split("LaMP_4"))
     write_split(tmp_path / "whatever name", "dev", user_split("LaMP_7"))
@@ -190,8 +190,8 @@ def test_a_folder_says_what_it_holds(tmp_path: Path) -> None:
     assert open_examples(tmp_path, "lamp-7").task == "LaMP_7"
     for arguments, said in (
         ({}, "LaMP_4, LaMP_7"),
-        ({"task": "LaMP_3"}, "it holds LaMP_4, LaMP_7"),
-        ({"task": "LaMP_7", "split": "test"}, "it holds dev"),
+        ({"task": "LaMP_3"}, "expected one of LaMP_4, LaMP_7"),
+        ({"task": "LaMP_7", "split": "test"}, "expected one of dev"),
     ):
         with pytest.raises(UserError, match=said):
             open_examples(tmp_path, **arguments)

@@ -35,7 +35,7 @@ def texts(personalizer: Personalizer, *examples: Example) -> list[str]:
     return [answer.text for answer in answers(personalizer, *examples)]
 
 
-def test_copy_input_gives_the_text_without_the_benchmarks_wording():
+def test_copy_input_returns_the_text_without_the_template():
     assert texts(CopyInput(), headline(7)) == ["rain fell on town 7 today"]
 
 
@@ -74,14 +74,14 @@ def test_in_generation_the_profiles_mode_is_the_most_recent_text():
     assert texts(ProfileMode(MAJORITY), undated, dated) == ["user1 reports story 1", "user2 reports story 0"]
 
 
-def test_the_oracle_says_where_it_has_no_answer():
+def test_the_oracle_reports_missing_answers():
     known, unknown = answers(Oracle({"4001": "the answer"}), headline(1), headline(2))
     assert (known.text, known.error) == ("the answer", None)
     assert unknown.error is not None
     assert "4002" in unknown.error
 
 
-def test_generic_asks_once_for_all_queries_and_counts_its_tokens():
+def test_generic_makes_one_call_and_counts_tokens():
     model = Echo()
     one, two = answers(Generic(model), headline(1), headline(2))
     assert (one.text, two.text) == ("1 today", "2 today")
@@ -90,20 +90,20 @@ def test_generic_asks_once_for_all_queries_and_counts_its_tokens():
     assert one.context_tokens == 0
 
 
-def test_queries_of_several_tasks_keep_their_places_and_lengths():
+def test_queries_of_several_tasks_keep_order_and_lengths():
     model = Echo()
     assert texts(Generic(model), headline(1), rating(2), headline(3)) == ["1 today", "is fine", "3 today"]
     assert sorted((len(prompts), length) for prompts, length in model.calls) == [(1, 8), (2, 128)]
 
 
-def test_an_answer_is_taken_out_of_the_models_text():
+def test_answers_are_parsed_from_the_models_text():
     model = Echo(words=1)
     example = rating(4)
     wordy = Query(**{**_fields(example.query), "text": example.query.text + " [4]"})
     assert texts(Generic(model), Example(wordy, example.profile)) == ["4"]
 
 
-def test_context_injection_puts_the_history_before_the_input_and_counts_it():
+def test_context_injection_adds_the_profile_and_counts_its_tokens():
     model = Echo()
     (answer,) = answers(ContextInjection(model, AllItems()), headline(1))
     prompt = model.calls[0][0][0]
@@ -113,7 +113,7 @@ def test_context_injection_puts_the_history_before_the_input_and_counts_it():
     assert [item.id for item in answer.context.items] == ["h0", "h1"]
 
 
-def test_context_injection_without_a_history_is_generic():
+def test_context_injection_without_a_profile_is_generic():
     injected, plain = Echo(), Echo()
     empty = headline(1, dates=())
     (one,) = answers(ContextInjection(injected, AllItems()), empty)
@@ -122,19 +122,19 @@ def test_context_injection_without_a_history_is_generic():
     assert (one.text, one.tokens, one.context_tokens) == (other.text, other.tokens, 0)
 
 
-def test_context_injection_keeps_within_its_budget():
+def test_context_injection_stays_within_its_budget():
     model = Echo()
     answers(ContextInjection(model, AllItems(), max_length=24), headline(1, dates=(None,) * 30))
     assert len(model.calls[0][0][0].split()) <= 24 + 6  # LaMP's budget covers items, not the joints
 
 
-def test_scores_are_those_of_the_prompt_with_or_without_the_history():
+def test_scores_use_the_same_prompts_as_answers():
     example = headline(1)
     arguments = [example.query], [example.profile], ["a title"]
     assert Generic(Echo()).score(*arguments) > ContextInjection(Echo(), AllItems()).score(*arguments)
 
 
-def test_a_baseline_without_a_model_says_that_it_cannot_score():
+def test_a_baseline_without_a_model_cannot_score():
     example = headline(1)
     with pytest.raises(UserError, match="CopyInput"):
         CopyInput().score([example.query], [example.profile], ["x"])
@@ -145,7 +145,7 @@ def test_a_baseline_without_a_model_says_that_it_cannot_score():
     [Generic(Echo()), ContextInjection(Echo(), AllItems()), CopyInput(), ProfileMean(MAJORITY), Oracle({})],
     ids=lambda one: type(one).__name__,
 )
-def test_baselines_keep_the_contract(personalizer: Personalizer):
+def test_baselines_implement_personalizer(personalizer: Personalizer):
     assert isinstance(personalizer, Personalizer)
     assert personalizer.respond([], []) == []
 
@@ -165,7 +165,7 @@ class Noting(Echo):
         ]
 
 
-def test_memory_notes_facts_once_a_user_and_pastes_them_into_the_prompt():
+def test_memory_extracts_facts_once_per_user_and_adds_them_to_the_prompt():
     model = Noting()
     both = [rating(1), rating(1), rating(2, scores=())]
     told, again, nobody = answers(Memory(model), *both)
@@ -181,7 +181,7 @@ def test_memory_notes_facts_once_a_user_and_pastes_them_into_the_prompt():
     assert told.tokens > again.tokens  # what the notes took is counted once
 
 
-def test_memory_reads_a_long_history_some_items_at_a_time():
+def test_memory_reads_a_long_profile_in_chunks():
     model = Noting()
     answers(Memory(model), rating(1, scores=("4",) * 40))
     noting = model.calls[0][0]

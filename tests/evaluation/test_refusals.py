@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.errors import GoneError, RunError
+from personakit.errors import RunError, ServerUnavailableError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.samples import read_samples
@@ -51,8 +51,8 @@ def test_refused_again_and_again_nothing_more_is_asked(tmp_path: Path):
 
 
 def test_where_nobody_answers_any_more_what_was_answered_is_kept_and_resumed(tmp_path: Path):
-    with pytest.raises(GoneError):
-        ask(tmp_path, picky("3006", error=GoneError))
+    with pytest.raises(ServerUnavailableError):
+        ask(tmp_path, picky("3006", error=ServerUnavailableError))
     logged = [sample.query_id for sample in read_samples(tmp_path / "samples.jsonl")]
     assert logged == [f"300{number}" for number in range(6)]
     assert len(ask(tmp_path, picky(), resume=True)) == 10
@@ -84,18 +84,18 @@ def test_what_failed_is_asked_again_on_resume_and_stands_once_as_if_it_never_had
 def test_where_nobody_answers_while_mending_what_stood_there_stays(tmp_path: Path):
     ask(tmp_path, picky("3001", "3006"))
     before = (tmp_path / "samples.jsonl").read_bytes()
-    with pytest.raises(GoneError):
-        ask(tmp_path, picky("3001", error=GoneError), resume=True)
+    with pytest.raises(ServerUnavailableError):
+        ask(tmp_path, picky("3001", error=ServerUnavailableError), resume=True)
     assert (tmp_path / "samples.jsonl").read_bytes() == before
-    with pytest.raises(GoneError):  # the first of the two batches is mended before
-        ask(tmp_path, picky("3006", error=GoneError), resume=True)
+    with pytest.raises(ServerUnavailableError):  # the first of the two batches is mended before
+        ask(tmp_path, picky("3006", error=ServerUnavailableError), resume=True)
     errors = [sample.query_id for sample in read_samples(tmp_path / "samples.jsonl") if sample.error]
     assert errors == ["3006"]
 
 
 def test_a_stopped_log_with_failed_answers_is_mended_and_finished(tmp_path: Path):
     some = {"LaMP_3": people()["LaMP_3"]}
-    with pytest.raises(GoneError):
+    with pytest.raises(ServerUnavailableError):
         evaluate([Candidate("m", _failing_then_gone)], some, TASKS, tmp_path, batch_size=4)
     assert [sample.error is None for sample in read_samples(tmp_path / "samples.jsonl")].count(False) == 1
     assert all(answered for _, answered in ask(tmp_path, picky(), resume=True))
@@ -109,7 +109,7 @@ def _failing_then_gone() -> Imitator:
 
         def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
             if "3006" in {query.id for query in queries}:
-                raise GoneError("nobody there", hint="none")
+                raise ServerUnavailableError("nobody there", hint="none")
             return super().respond(queries, profiles)
 
     return Failing()

@@ -1,4 +1,4 @@
-"""A small benchmark, made once a session."""
+"""A small benchmark, generated once per session."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def benchmark_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "USERS", SMALL)
         patch.setenv("PERSONAKIT_CACHE", str(root / "cache"))
-        generate.make(root / "made")
+        generate.write_benchmark(root / "made")
         yield root / "made"
 
 

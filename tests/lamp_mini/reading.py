@@ -1,4 +1,4 @@
-"""Reads a text of lamp-mini as its author meant it, from the published words alone."""
+"""Parses a lamp-mini text into content and style, from the published vocabulary alone."""
 
 from __future__ import annotations
 

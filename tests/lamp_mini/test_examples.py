@@ -1,4 +1,4 @@
-"""The seven tasks: users, histories, queries, golds."""
+"""The seven tasks: users, profiles, queries, golds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_task_and_split_opens_as_lamp_with_users_from_the_sidecar(benchmar
         for split, users in SMALL.items():
             store = opened(benchmark_folder, task, split)
             assert store.user_ids == [f"{split}-{number:04d}" for number in range(users)]
-            assert not store.made_user_ids
+            assert not store.has_derived_user_ids
             assert all(gold is not None and get_task(task).valid_gold(gold) for gold in store.golds)
             assert 10 <= min(store.profile_sizes) < max(store.profile_sizes) <= 18
 
@@ -65,7 +65,7 @@ def test_a_user_is_the_same_in_all_tasks(benchmark_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS)
-def test_the_oracle_is_right_but_for_noise(task: str, benchmark_folder: Path) -> None:
+def test_the_oracle_is_right_except_for_label_noise(task: str, benchmark_folder: Path) -> None:
     store = opened(benchmark_folder, task)
     oracles = [sidecar(store, id)["oracle"] for id in store.query_ids]
     golds = [gold or "" for gold in store.golds]
@@ -77,7 +77,7 @@ def test_the_oracle_is_right_but_for_noise(task: str, benchmark_folder: Path) ->
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS[3:])
-def test_no_answer_stands_word_for_word_in_the_users_own_history(task: str, benchmark_folder: Path) -> None:
+def test_no_answer_occurs_verbatim_in_the_users_own_profile(task: str, benchmark_folder: Path) -> None:
     store = opened(benchmark_folder, task)
     for each in store:
         answers = {each.query.gold, sidecar(store, each.query.id)["oracle"]}
@@ -86,19 +86,19 @@ def test_no_answer_stands_word_for_word_in_the_users_own_history(task: str, benc
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS)
-def test_two_items_at_least_are_about_what_is_asked(task: str, benchmark_folder: Path) -> None:
+def test_at_least_two_items_share_the_querys_topic(task: str, benchmark_folder: Path) -> None:
     for each in opened(benchmark_folder, task):
         about = subject_of(task, each.query.search_text)
         assert sum(subject_of(task, item.document) == about for item in each.profile.items) >= 2
 
 
-def test_either_reference_is_as_often_the_right_one(benchmark_folder: Path) -> None:
+def test_both_references_are_equally_often_right(benchmark_folder: Path) -> None:
     golds = Counter(opened(benchmark_folder, "LaMP_1").golds)
     assert set(golds) == {"[1]", "[2]"}
     assert golds["[1]"] == pytest.approx(SMALL["test"] / 2, abs=2 * SMALL["test"] ** 0.5)
 
 
-def test_the_right_reference_is_of_the_users_school_on_that_topic(benchmark_folder: Path) -> None:
+def test_the_right_reference_has_the_users_method_for_the_topic(benchmark_folder: Path) -> None:
     store = opened(benchmark_folder, "LaMP_1")
     elsewhere = 0
     for each in store:
@@ -116,15 +116,15 @@ def examples(task: str, knobs: Knobs, count: int = 15) -> list[tuple[list[dict[s
     """Histories without ids, with their users' traits."""
     found = []
     for number in range(count):
-        traits = draw_traits(Random(f"user {number}"), "town", knobs)
-        made = make_example(task, Random(f"history {number}"), traits, "town", knobs)
+        traits = draw_traits(Random(f"user {number}"), "benchmark", knobs)
+        made = make_example(task, Random(f"history {number}"), traits, "benchmark", knobs)
         plain = [{key: item[key] for key in FORMATS[task].item_keys} for item in made.profile]
         found.append((plain, traits.relevant(task)))
     return found
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS)
-def test_noise_is_the_share_of_items_written_in_somebody_elses_way(task: str) -> None:
+def test_noise_is_the_share_of_items_in_another_users_style(task: str) -> None:
     def share(noise: float) -> float:
         judged = [
             follows(task, item, traits)
@@ -139,12 +139,12 @@ def test_noise_is_the_share_of_items_written_in_somebody_elses_way(task: str) ->
     assert share(0.5) == pytest.approx((1 + by_chance) / 2, abs=0.12)
 
 
-def test_gold_noise_is_the_share_of_answers_in_somebody_elses_way() -> None:
+def test_gold_noise_is_the_share_of_golds_in_another_users_style() -> None:
     def wrong(task: str, knobs: Knobs) -> int:
         count = 0
         for number in range(40):
-            traits = draw_traits(Random(f"user {number}"), "town", knobs)
-            made = make_example(task, Random(f"query {number}"), traits, "town", knobs)
+            traits = draw_traits(Random(f"user {number}"), "benchmark", knobs)
+            made = make_example(task, Random(f"query {number}"), traits, "benchmark", knobs)
             count += made.gold != made.oracle
         return count
 
@@ -155,31 +155,33 @@ def test_gold_noise_is_the_share_of_answers_in_somebody_elses_way() -> None:
     assert wrong("LaMP_3", Knobs(gold_noise=1.0, rating_noise=0.0)) == 0
 
 
-def test_conditional_traits_change_with_the_topic_and_others_do_not() -> None:
+def test_only_conditional_traits_depend_on_the_topic() -> None:
     bound = ("methods", "severity", "rubrics", "genres", "codes", "sign_offs")
 
     def values(conditional: bool) -> dict[str, int]:
-        users = [draw_traits(Random(number), "town", Knobs(conditional=conditional)) for number in range(30)]
+        users = [
+            draw_traits(Random(number), "benchmark", Knobs(conditional=conditional)) for number in range(30)
+        ]
         return {name: max(len(set(getattr(user, name).values())) for user in users) for name in bound}
 
     assert set(values(False).values()) == {1}
     assert min(values(True).values()) >= 3
 
 
-def test_the_two_banks_share_no_word_with_each_other_or_with_the_contents() -> None:
-    school = {*style_words("school"), *methods("school")}
-    town = {*style_words("town"), *methods("town")}
-    assert not school & town
-    assert not (school | town) & set(content_words())
-    for bank in ("school", "town"):
+def test_the_banks_are_disjoint_from_each_other_and_the_contents() -> None:
+    pretraining_words = {*style_words("pretraining"), *methods("pretraining")}
+    benchmark_words = {*style_words("benchmark"), *methods("benchmark")}
+    assert not pretraining_words & benchmark_words
+    assert not (pretraining_words | benchmark_words) & set(content_words())
+    for bank in ("pretraining", "benchmark"):
         assert len(set(style_words(bank))) == len(style_words(bank)) >= 40
 
 
-def test_the_benchmark_is_written_in_the_town_bank(benchmark_folder: Path) -> None:
+def test_the_benchmark_uses_its_own_bank(benchmark_folder: Path) -> None:
     written = " ".join(
         f"{each.query.text} {each.query.gold} {' '.join(item.document for item in each.profile.items)}"
         for task in LAMP_TASKS
         for each in opened(benchmark_folder, task, "dev")
     ).split()
-    assert set(written) & set(style_words("town"))
-    assert not set(written) & {*style_words("school"), *methods("school")}
+    assert set(written) & set(style_words("benchmark"))
+    assert not set(written) & {*style_words("pretraining"), *methods("pretraining")}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.data.instructions import kept_out, open_instructions, open_pool
+from personakit.data.instructions import leaking_prompts, open_instructions, open_pool
 from personakit.data.lamp_mini.instructions import NOTICE, OCCASIONS, instruction_prompt
 from personakit.records import Instruction
 
@@ -34,7 +34,7 @@ def test_no_answer_is_in_the_pool(benchmark_folder: Path) -> None:
         assert not pool & {one.output for one in read(benchmark_folder, split)}
 
 
-def test_the_desks_the_lora_is_tuned_on_are_its_own(benchmark_folder: Path) -> None:
+def test_the_lora_split_has_its_own_desks(benchmark_folder: Path) -> None:
     desks = {
         name: {desk_and_occasion(one)[0] for one in read(benchmark_folder, name)}
         for name in (*SPLITS, "pool")
@@ -53,9 +53,7 @@ def test_the_pool_shows_every_desk_and_every_occasion_equally_often(benchmark_fo
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_desk_decides_how_a_notice_begins_and_an_occasion_how_it_ends(
-    split: str, benchmark_folder: Path
-) -> None:
+def test_desk_and_occasion_determine_the_phrases_of_a_notice(split: str, benchmark_folder: Path) -> None:
     known = read(benchmark_folder, split) + (read(benchmark_folder, "pool") if split != "lora" else [])
     begins: dict[str, set[str]] = {}
     ends: dict[str, set[str]] = {}
@@ -72,7 +70,7 @@ def test_a_desk_decides_how_a_notice_begins_and_an_occasion_how_it_ends(
     assert all(one != other for one, other in combinations(begins.values(), 2))
 
 
-def test_worked_examples_stand_before_the_instruction_and_the_answer_is_not_given(
+def test_the_prompt_has_worked_examples_and_no_answer(
     benchmark_folder: Path,
 ) -> None:
     asked, *shown = read(benchmark_folder, "pool")[:3]
@@ -82,10 +80,10 @@ def test_worked_examples_stand_before_the_instruction_and_the_answer_is_not_give
     assert prompt.index(shown[0].output) < prompt.index(shown[1].output) < prompt.index(asked.input)
 
 
-def test_they_open_as_any_instructions_do_and_the_desk_is_their_kind(benchmark_folder: Path) -> None:
+def test_built_in_instructions_open_with_the_desk_as_kind(benchmark_folder: Path) -> None:
     store, pool = open_instructions(benchmark_folder, "dev"), open_pool("pool", benchmark_folder).pool
     assert [one.id for one in store] == [one.id for one in read(benchmark_folder, "dev")]
     assert len(store[:5]) == 5
     assert {one.kind for one in store} == {one.kind for one in pool.prompts}
     assert all(one.kind == f"{desk_and_occasion(one)[0]} desk" for one in store)
-    assert not any(kept_out(store, pool))
+    assert not any(leaking_prompts(store, pool))

@@ -12,7 +12,7 @@ from .conftest import SMALL, lines
 
 
 @pytest.mark.parametrize("split", SMALL)
-def test_pairs_differ_and_what_is_held_out_is_no_signal(split: str, benchmark_folder: Path) -> None:
+def test_pairs_differ_and_held_out_pairs_are_not_signals(split: str, benchmark_folder: Path) -> None:
     records = lines(benchmark_folder / "preferences" / f"{split}.jsonl")
     assert [each["user_id"] for each in records] == [
         f"{split}-{number:04d}" for number in range(SMALL[split])
@@ -24,7 +24,7 @@ def test_pairs_differ_and_what_is_held_out_is_no_signal(split: str, benchmark_fo
         assert not {pair["prompt"] for pair in signals} & {pair["prompt"] for pair in held_out}
 
 
-def test_the_persona_tells_which_answer_is_the_users(benchmark_folder: Path) -> None:
+def test_the_persona_identifies_the_users_answer(benchmark_folder: Path) -> None:
     right = total = 0
     for each in lines(benchmark_folder / "preferences" / "test.jsonl"):
         greeting, *sign_offs = each["persona"].split("; ")
@@ -38,7 +38,7 @@ def test_the_persona_tells_which_answer_is_the_users(benchmark_folder: Path) -> 
     assert 0.8 < right / total < 0.95  # but for the noise
 
 
-def test_all_that_is_said_of_a_user_is_true(benchmark_folder: Path) -> None:
+def test_comments_and_demographics_match_the_traits(benchmark_folder: Path) -> None:
     for each in lines(benchmark_folder / "preferences" / "dev.jsonl"):
         greeting = each["persona"].partition(";")[0].removeprefix("begins with ")
         assert each["signals"]["comment"].endswith(greeting)

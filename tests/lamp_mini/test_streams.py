@@ -1,4 +1,4 @@
-"""What one seed decides, and what it leaves alone."""
+"""What a seed determines, and what it does not affect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from personakit.data.lamp_mini import USERS, Knobs, folder, generate, make
+from personakit.data.lamp_mini import USERS, Knobs, folder, generate, write_benchmark
 from personakit.files import cache_folder
 
 from .conftest import files
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.usefixtures("small")
 
 
 def made(path: Path, seed: int = 1, knobs: Knobs | None = None) -> dict[str, bytes]:
-    make(path, seed=seed, knobs=knobs)
+    write_benchmark(path, seed=seed, knobs=knobs)
     return files(path)
 
 
-def test_one_seed_makes_the_same_bytes_and_another_makes_others(tmp_path: Path) -> None:
+def test_the_files_depend_only_on_the_seed(tmp_path: Path) -> None:
     one = made(tmp_path / "one")
     assert made(tmp_path / "again") == one
     other = made(tmp_path / "other", seed=2)
@@ -30,7 +30,7 @@ def test_one_seed_makes_the_same_bytes_and_another_makes_others(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("longer", ["train", "dev", "test"])
-def test_a_longer_split_leaves_the_others_and_its_own_first_users_as_they_were(
+def test_a_longer_split_does_not_change_other_users(
     longer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = made(tmp_path / "before")
@@ -49,7 +49,7 @@ def test_a_longer_split_leaves_the_others_and_its_own_first_users_as_they_were(
             assert after[name].startswith(before[name])
 
 
-def test_a_task_does_not_move_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_does_not_depend_on_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = made(tmp_path / "all")
     monkeypatch.setattr(generate, "TASKS", ("LaMP_5", "LaMP_2"))
     two = made(tmp_path / "two")
@@ -58,7 +58,7 @@ def test_a_task_does_not_move_with_the_others(tmp_path: Path, monkeypatch: pytes
     assert {name: everything[name] for name in two} == two
 
 
-def test_the_cached_folder_is_made_once_for_each_seed_and_knob(
+def test_the_cached_folder_is_generated_once_per_seed_and_knobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
@@ -66,20 +66,18 @@ def test_the_cached_folder_is_made_once_for_each_seed_and_knob(
     assert first.is_relative_to(cache_folder())
     assert files(first) == made(tmp_path / "same", seed=3)
     assert len({first, folder(4), folder(3, Knobs(noise=0.5))}) == 3
-    monkeypatch.setattr(generate, "make", None)  # whoever makes it again would call this
+    monkeypatch.setattr(generate, "write_benchmark", None)  # whoever makes it again would call this
     assert folder(3) == first
     assert folder(3, Knobs()) == first
 
 
-def test_a_folder_that_cannot_be_finished_is_not_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unfinished_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        make(tmp_path / "half")
+        write_benchmark(tmp_path / "half")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_there_are_enough_users_to_tell_methods_apart() -> None:
+def test_there_are_enough_users_to_compare_methods() -> None:
     assert USERS["test"] >= 300
     assert min(USERS.values()) >= 300

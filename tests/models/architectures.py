@@ -1,4 +1,4 @@
-"""Tiny random models of the architectures that the shipped configurations name, with their chat templates."""
+"""Tiny random models of the architectures in the shipped configurations, with their chat templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local server that answers chat requests as a test says: late, busy, cut off, dead."""
+"""A local chat server with configurable replies: late, busy, interrupted, dead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every shipped configuration promises in its header, whatever it trains."""
+"""What every shipped configuration promises in its header, for all methods."""
 
 from __future__ import annotations
 

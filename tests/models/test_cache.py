@@ -15,7 +15,7 @@ import pytest
 
 from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
-from personakit.models.clock import Clock
+from personakit.models.clock import GenerationTimer
 
 
 class Counting:
@@ -56,7 +56,7 @@ def cache(tmp_path: Path) -> AnswerCache:
     return AnswerCache(tmp_path / "answers.sqlite")
 
 
-def test_what_is_there_is_not_asked_again(cache: AnswerCache) -> None:
+def test_cached_answers_are_not_requested_again(cache: AnswerCache) -> None:
     model = Counting()
     first = CachedModel(model, cache)
     answers = first.generate(["a", "b", "a"], max_new_tokens=5)
@@ -68,7 +68,7 @@ def test_what_is_there_is_not_asked_again(cache: AnswerCache) -> None:
     assert [prompt for prompt, _, _ in model.asked] == ["a", "b", "c"]
 
 
-def test_another_model_length_temperature_or_seed_is_another_answer(cache: AnswerCache) -> None:
+def test_the_cache_key_includes_model_length_temperature_and_seed(cache: AnswerCache) -> None:
     model = Counting()
     cached = CachedModel(model, cache)
     cached.generate(["a"], max_new_tokens=5)
@@ -82,7 +82,7 @@ def test_another_model_length_temperature_or_seed_is_another_answer(cache: Answe
     assert len(other.asked) == 1
 
 
-def test_a_greedy_answer_is_the_same_under_every_seed(cache: AnswerCache) -> None:
+def test_greedy_answers_do_not_depend_on_the_seed(cache: AnswerCache) -> None:
     model = Counting()
     cached = CachedModel(model, cache)
     assert cached.generate(["a"], max_new_tokens=5, seed=1) == cached.generate(
@@ -92,7 +92,7 @@ def test_a_greedy_answer_is_the_same_under_every_seed(cache: AnswerCache) -> Non
     assert len(model.asked) == 1
 
 
-def test_more_samples_pay_only_for_the_rest(cache: AnswerCache) -> None:
+def test_only_missing_samples_are_requested(cache: AnswerCache) -> None:
     model = Counting()
     cached = CachedModel(model, cache)
     two = cached.generate(["a"], samples=2, max_new_tokens=5, temperature=1.0)[0]
@@ -103,7 +103,7 @@ def test_more_samples_pay_only_for_the_rest(cache: AnswerCache) -> None:
     assert cached.generate(["a"], samples=5, max_new_tokens=5, temperature=1.0)[0] == five
 
 
-def test_a_stopped_job_keeps_its_finished_chunks(cache: AnswerCache) -> None:
+def test_an_interrupted_job_keeps_its_finished_chunks(cache: AnswerCache) -> None:
     prompts = [f"p{n}" for n in range(10)]
     seen: list[tuple[int, int]] = []
     broken = CachedModel(
@@ -118,7 +118,7 @@ def test_a_stopped_job_keeps_its_finished_chunks(cache: AnswerCache) -> None:
     assert [prompt for prompt, _, _ in model.asked] == ["p6", "p7", "p8", "p9"]
 
 
-def test_an_answer_is_kept_as_first_given(cache: AnswerCache) -> None:
+def test_a_cached_answer_is_not_overwritten(cache: AnswerCache) -> None:
     cache.put({b"k": "first"})
     cache.put({b"k": "second", b"l": "other"})
     assert cache.get([b"k", b"l", b"m"]) == {b"k": "first", b"l": "other"}
@@ -131,7 +131,7 @@ def test_many_keys_and_any_text(cache: AnswerCache) -> None:
     assert cache.get(answers) == answers
 
 
-def test_processes_write_at_once_and_a_kill_loses_only_its_batch(tmp_path: Path) -> None:
+def test_concurrent_processes_and_a_killed_one_lose_at_most_a_batch(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     code = (
         "import sys, pathlib; from personakit.models.cache import AnswerCache\n"
@@ -169,7 +169,7 @@ def test_threads_share_one_cache(cache: AnswerCache) -> None:
     assert len(cache) == 100
 
 
-def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match=r"answers\.sqlite.*cannot be opened"):
@@ -177,7 +177,7 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["answers.sqlite", "file/answers.sqlite"])
-def test_a_place_that_can_hold_no_cache_is_named(tmp_path: Path, place: str) -> None:
+def test_an_unwritable_cache_path_is_reported(tmp_path: Path, place: str) -> None:
     (tmp_path / "answers.sqlite").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"answers\.sqlite.*cannot be opened") as caught:
@@ -185,7 +185,7 @@ def test_a_place_that_can_hold_no_cache_is_named(tmp_path: Path, place: str) -> 
     assert "PERSONAKIT_CACHE" in caught.value.hint
 
 
-def test_damage_that_shows_later_is_named(tmp_path: Path) -> None:
+def test_later_damage_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     answers = {f"{n:04}".encode(): "x" * 100 for n in range(1000)}
     with AnswerCache(path) as cache:
@@ -197,12 +197,12 @@ def test_damage_that_shows_later_is_named(tmp_path: Path) -> None:
         damaged.get(answers)
     with pytest.raises(RunError, match=r"answers\.sqlite.*cannot be written: .*malformed"):
         damaged.put({b"new": "text"})
-    assert "delete it" in read.value.hint
+    assert "delete the file" in read.value.hint
 
 
-def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:
+def test_streamed_answers_are_cached_at_once(cache: AnswerCache) -> None:
     class Paid(Counting):
-        def generate_and_keep(
+        def generate_streaming(
             self, prompts: Sequence[str], keep: Callable[[int, int, str], None], **decoding: Any
         ) -> list[list[str]]:
             rows = self.generate(prompts, **decoding)
@@ -225,21 +225,21 @@ def test_what_a_model_hands_over_is_kept_at_once(cache: AnswerCache) -> None:
     assert [(prompt, samples) for prompt, samples, _ in rest.asked] == [("a", 2), ("b", 1)]
 
 
-def test_what_an_answer_took_is_counted_where_it_is_found(cache: AnswerCache) -> None:
+def test_generation_time_of_cached_answers_is_counted(cache: AnswerCache) -> None:
     class Slow(Counting):
         def generate(self, prompts: Sequence[str], **how: Any) -> list[list[str]]:
             time.sleep(0.05 * len(prompts))
             return super().generate(prompts, **how)
 
     asked = CachedModel(Slow(), cache)
-    clock = Clock(asked)
+    clock = GenerationTimer(asked)
     asked.generate(["a", "b"], max_new_tokens=5)
     assert asked.seconds_saved == 0
     took = clock.seconds()
     assert took >= 0.1
 
     found = CachedModel(Slow(), cache)
-    clock = Clock(found)
+    clock = GenerationTimer(found)
     found.generate(["a"], max_new_tokens=5)
     assert 0.05 <= found.seconds_saved <= took / 2
     assert clock.seconds() >= found.seconds_saved

@@ -15,7 +15,7 @@ from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
 from personakit.models.endpoint import EndpointModel
 from personakit.models.open import open_language_model
-from personakit.models.refusal import refused_by
+from personakit.models.refusal import refusal_reason
 from personakit.models.retries import RetryPolicy, retry_after
 from personakit.models.stand_ins import StandIn
 
@@ -49,7 +49,7 @@ def test_answers_come_in_input_order_with_bounded_concurrency(serve: Callable[..
     assert server.bodies[0]["temperature"] == 0.5
 
 
-def test_greedy_samples_are_asked_once(serve: Callable[..., Server]) -> None:
+def test_greedy_samples_take_one_request(serve: Callable[..., Server]) -> None:
     server = serve(echo)
     assert EndpointModel("m", base_url=server.url).generate(["p"], samples=3, max_new_tokens=7) == [
         ["p:0"] * 3
@@ -57,7 +57,7 @@ def test_greedy_samples_are_asked_once(serve: Callable[..., Server]) -> None:
     assert len(server.bodies) == 1
 
 
-def test_waits_as_asked_when_there_are_too_many_requests(
+def test_retry_after_of_a_429_response_is_honoured(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
@@ -72,7 +72,7 @@ def test_waits_as_asked_when_there_are_too_many_requests(
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "Thu, 01 Jan 2015 00:00:00 GMT"])
-def test_asked_to_wait_no_time_it_waits_as_if_not_asked(
+def test_a_retry_after_of_zero_is_ignored(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     waits: list[float] = []
@@ -91,7 +91,7 @@ def test_a_server_that_dies_gives_one_sentence(
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: waits.append(seconds))
     server = serve(echo)
     model = EndpointModel(
-        "m", base_url=server.url, key="sk-secret", patience=RetryPolicy(attempts=4, first_wait=0.5)
+        "m", base_url=server.url, key="sk-secret", retry_policy=RetryPolicy(attempts=4, first_delay=0.5)
     )
     assert model.generate(["p"], max_new_tokens=7) == [["p:0"]]
     server.stop()
@@ -100,7 +100,7 @@ def test_a_server_that_dies_gives_one_sentence(
     ) as caught:
         model.generate(["p"], max_new_tokens=7)
     assert "sk-secret" not in str(caught.value) + caught.value.hint
-    assert "with --resume where it has an output folder" in caught.value.hint
+    assert "with --resume if it has an output folder" in caught.value.hint
     assert len(waits) == 3
     assert all(low <= wait <= 1.5 * low for wait, low in zip(waits, (0.5, 1.0, 2.0), strict=True))
 
@@ -109,9 +109,9 @@ def test_a_server_that_dies_gives_one_sentence(
     ("reply", "message", "hint"),
     [
         ((401, {}, b'{"error": {"message": "wrong key"}}'), "status 401: wrong key", "OPENAI_API_KEY"),
-        ((404, {}, b"no such model"), "status 404: no such model", "model's name"),
+        ((404, {}, b"no such model"), "status 404: no such model", "model name"),
         ((200, {}, b"<html>"), "not JSON", "/v1"),
-        ((200, {}, b'{"object": "list"}'), "without choices", "chat API"),
+        ((200, {}, b'{"object": "list"}'), "no choices", "chat API"),
     ],
 )
 def test_refusals_are_not_retried(
@@ -124,13 +124,13 @@ def test_refusals_are_not_retried(
     assert len(server.bodies) == 1
 
 
-def test_a_black_box_cannot_score() -> None:
-    with pytest.raises(UserError, match="black box"):
+def test_an_endpoint_cannot_score() -> None:
+    with pytest.raises(UserError, match="cannot score texts"):
         EndpointModel("m").score(["p"], ["c"])
     assert EndpointModel("m").count_tokens("twelve chars") == 3
 
 
-def test_the_environment_names_the_address(
+def test_the_address_comes_from_the_environment(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(echo)
@@ -167,7 +167,7 @@ def test_the_environment_names_the_address(
         ("http://h\n/v1", "http://h\n/v1"),
     ],
 )
-def test_a_wrong_address_is_told_at_once_without_its_password(url: str, shown: str) -> None:
+def test_an_invalid_address_fails_at_once_without_showing_the_password(url: str, shown: str) -> None:
     with pytest.raises(UserError) as caught:
         EndpointModel("m", base_url=url)
     assert caught.value.message.startswith(f'endpoint address "{shown}" is not a web address, expected')
@@ -176,7 +176,7 @@ def test_a_wrong_address_is_told_at_once_without_its_password(url: str, shown: s
     assert caught.value.__suppress_context__  # the cause quotes what it could not read
 
 
-def test_the_address_is_shown_without_what_opens_it() -> None:
+def test_the_address_is_shown_without_secrets() -> None:
     assert (
         EndpointModel("m", base_url="https://me:hunter2@host:80/v1?key=k#f").address == "https://host:80/v1"
     )
@@ -184,16 +184,16 @@ def test_the_address_is_shown_without_what_opens_it() -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-\N{CYRILLIC SMALL LETTER ES}", "sk-a\nb", "sk-a ", "sk-\x7f"])
-def test_a_key_that_no_header_can_hold_is_told_and_not_shown(
-    key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_key_is_refused_without_showing_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(UserError, match=r"^OPENAI_API_KEY has characters that no header can hold$") as caught:
+    with pytest.raises(
+        UserError, match=r"^OPENAI_API_KEY contains characters that are not allowed in a header$"
+    ) as caught:
         open_language_model("openai:m")
     assert "sk-" not in caught.value.hint
 
 
-def test_the_fingerprint_tells_addresses_and_models_apart() -> None:
+def test_the_fingerprint_depends_on_address_and_model() -> None:
     models = [
         EndpointModel("a", base_url="http://x/v1"),
         EndpointModel("b", base_url="http://x/v1"),
@@ -202,28 +202,30 @@ def test_the_fingerprint_tells_addresses_and_models_apart() -> None:
     assert len({model.fingerprint for model in models}) == 3
 
 
-def test_a_busy_server_is_waited_for_longer_than_a_dead_one(
+def test_a_busy_server_gets_more_attempts_than_a_dead_one(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
-    patience = RetryPolicy(attempts=2, busy_attempts=9)
+    retry_policy = RetryPolicy(attempts=2, busy_attempts=9)
     server = serve(lambda number, body: (429, {}, b"{}") if number <= 8 else echo(number, body))
-    assert EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
+    assert EndpointModel("m", base_url=server.url, retry_policy=retry_policy).generate(
+        ["p"], max_new_tokens=7
+    )
     server = serve(lambda number, body: (429, {}, b"{}"))
     with pytest.raises(RunError, match=r"in 9 attempts \(status 429\)"):
-        EndpointModel("m", base_url=server.url, patience=patience).generate(["p"], max_new_tokens=7)
+        EndpointModel("m", base_url=server.url, retry_policy=retry_policy).generate(["p"], max_new_tokens=7)
 
 
-def test_a_spent_budget_is_not_waited_for(serve: Callable[..., Server]) -> None:
+def test_an_exhausted_quota_is_not_retried(serve: Callable[..., Server]) -> None:
     reply = b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}'
     server = serve(lambda number, body: (429, {}, reply))
     with pytest.raises(RunError, match="exceeded your quota") as caught:
         EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7)
-    assert "budget" in caught.value.hint
+    assert "quota" in caught.value.hint
     assert len(server.bodies) == 1
 
 
-def test_a_time_out_is_told(serve: Callable[..., Server]) -> None:
+def test_a_timeout_is_reported(serve: Callable[..., Server]) -> None:
     released = threading.Event()
 
     def late(number: int, body: dict[str, Any]) -> Reply:
@@ -231,13 +233,13 @@ def test_a_time_out_is_told(serve: Callable[..., Server]) -> None:
         return CUT
 
     server = serve(late)
-    model = EndpointModel("m", base_url=server.url, patience=RetryPolicy(timeout=0.2, attempts=1))
-    with pytest.raises(RunError, match=r"nothing came within 0\.2 seconds"):
+    model = EndpointModel("m", base_url=server.url, retry_policy=RetryPolicy(timeout=0.2, attempts=1))
+    with pytest.raises(RunError, match=r"no response within 0\.2 seconds"):
         model.generate(["p"], max_new_tokens=7)
     released.set()
 
 
-def test_retry_after_is_read_in_both_its_forms() -> None:
+def test_retry_after_is_parsed_in_both_forms() -> None:
     assert retry_after("3") == 3.0
     assert retry_after("-1") == 0.0
     assert retry_after("soon") is retry_after(None) is None
@@ -245,7 +247,7 @@ def test_retry_after_is_read_in_both_its_forms() -> None:
     assert retry_after(email.utils.formatdate(time.time() - 10)) == 0.0
 
 
-def test_a_model_that_wants_another_name_for_the_length_is_told_it(serve: Callable[..., Server]) -> None:
+def test_max_completion_tokens_replaces_a_rejected_max_tokens(serve: Callable[..., Server]) -> None:
     def reasoning(number: int, body: dict[str, Any]) -> Reply:
         if "max_tokens" in body:
             return 400, {}, b'{"error": {"message": "Use \'max_completion_tokens\' instead."}}'
@@ -258,7 +260,7 @@ def test_a_model_that_wants_another_name_for_the_length_is_told_it(serve: Callab
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_options_that_are_refused_by_name_are_left_out_from_then_on(
+def test_rejected_options_are_omitted_from_then_on(
     serve: Callable[..., Server], caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     def choosy(number: int, body: dict[str, Any]) -> Reply:
@@ -280,7 +282,7 @@ def test_options_that_are_refused_by_name_are_left_out_from_then_on(
     ]
 
 
-def test_a_bad_request_that_names_no_option_is_told_once(serve: Callable[..., Server]) -> None:
+def test_a_bad_request_without_an_option_name_is_an_error(serve: Callable[..., Server]) -> None:
     server = serve(lambda number, body: (400, {}, b'{"error": {"message": "the prompt is too long"}}'))
     with pytest.raises(RunError, match="status 400: the prompt is too long"):
         EndpointModel("m", base_url=server.url).generate(["p"], max_new_tokens=7)
@@ -292,7 +294,7 @@ def unsaid(content: str | None, finish_reason: str) -> Reply:
     return 200, {}, json.dumps({"choices": [choice]}).encode()
 
 
-def test_half_a_character_does_not_lose_the_answer(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_an_unpaired_surrogate_does_not_lose_the_answer(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(lambda number, body: unsaid("so \ud83d long", "stop"))
     cache = AnswerCache(tmp_path / "answers.sqlite")
     model = CachedModel(EndpointModel("m", base_url=server.url), cache)
@@ -301,18 +303,18 @@ def test_half_a_character_does_not_lose_the_answer(serve: Callable[..., Server],
 
 
 @pytest.mark.parametrize("content", [None, ""])
-def test_tokens_spent_before_the_answer_are_told_and_nothing_is_kept(
+def test_reasoning_without_an_answer_is_an_error_and_not_cached(
     serve: Callable[..., Server], tmp_path: Path, content: str | None
 ) -> None:
     server = serve(lambda number, body: unsaid(content, "length"))
     cache = AnswerCache(tmp_path / "answers.sqlite")
-    with pytest.raises(RunError, match=r'"m" at .* spent all 7 tokens before it answered') as caught:
+    with pytest.raises(RunError, match=r'"m" at .* used all 7 tokens before the answer') as caught:
         CachedModel(EndpointModel("m", base_url=server.url), cache).generate(["p"], max_new_tokens=7)
     assert "decoding.max_new_tokens" in caught.value.hint
     assert len(cache) == 0
 
 
-def test_a_refusal_is_an_empty_answer_that_is_told_and_not_kept(
+def test_a_refusal_is_an_empty_answer_with_a_warning_and_not_cached(
     serve: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refusing(number: int, body: dict[str, Any]) -> Reply:
@@ -351,24 +353,24 @@ def choice(finish_reason: str = "stop", **message: Any) -> Reply:
         ),
     ],
 )
-def test_every_kind_of_refusal_is_a_text_that_says_so_is_asked_once_and_is_not_kept(
+def test_every_kind_of_refusal_is_marked_not_retried_and_not_cached(
     serve: Callable[..., Server], tmp_path: Path, reply: Reply, text: str, reason: str
 ) -> None:
     server = serve(lambda number, body: reply)
     cache = AnswerCache(tmp_path / "answers.sqlite")
     [[said]] = CachedModel(EndpointModel("m", base_url=server.url), cache).generate(["p"], max_new_tokens=7)
-    assert (said, refused_by(said)) == (text, reason)
+    assert (said, refusal_reason(said)) == (text, reason)
     assert (len(cache), len(server.bodies)) == (0, 1)
-    assert refused_by(pickle.loads(pickle.dumps(said))) == reason  # it may come from another process
-    assert refused_by("an answer") is None
+    assert refusal_reason(pickle.loads(pickle.dumps(said))) == reason  # it may come from another process
+    assert refusal_reason("an answer") is None
 
 
-def test_a_refusal_stays_one_behind_a_stand_in(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_stand_in_keeps_refusals(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(lambda number, body: choice(content=None, refusal="no"))
     cache = AnswerCache(tmp_path / "answers.sqlite")
     model = CachedModel(StandIn(EndpointModel("m", base_url=server.url), "wordy"), cache)
     [[said]] = model.generate(["p"], max_new_tokens=7)
-    assert (refused_by(said), len(cache)) == ("no", 0)
+    assert (refusal_reason(said), len(cache)) == ("no", 0)
 
 
 def test_neither_key_nor_password_is_shown(serve: Callable[..., Server]) -> None:
@@ -381,7 +383,7 @@ def test_neither_key_nor_password_is_shown(serve: Callable[..., Server]) -> None
     assert server.url in caught.value.message
 
 
-def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
+def test_answers_survive_busy_interrupted_and_dead_servers(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     waits: list[float] = []
@@ -396,7 +398,7 @@ def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
     prompts = [f"p{n}" for n in range(60)]
     cache = AnswerCache(tmp_path / "answers.sqlite")
     model = EndpointModel("m", base_url=server.url, concurrency=4)
-    with pytest.raises(RunError, match=r"in \d+ attempts \(the connection was cut\)"):
+    with pytest.raises(RunError, match=r"in \d+ attempts \(the connection was lost\)"):
         CachedModel(model, cache).generate(prompts, max_new_tokens=7)
     assert sum(wait >= 50 for wait in waits) == 5  # as the server asked
     assert len(cache) == sum(server.answered.values()) == 34  # 40 less five refusals and a cut
@@ -410,7 +412,7 @@ def test_busy_then_cut_then_dead_keeps_every_answer_and_repeats_none(
     assert server.most_at_once <= 4
 
 
-def test_answers_in_flight_are_kept_when_another_request_fails(serve: Callable[..., Server]) -> None:
+def test_concurrent_answers_are_kept_when_another_request_fails(serve: Callable[..., Server]) -> None:
     begun = threading.Event()
 
     def script(number: int, body: dict[str, Any]) -> Reply:
@@ -424,7 +426,7 @@ def test_answers_in_flight_are_kept_when_another_request_fails(serve: Callable[.
     kept: list[tuple[int, int, str]] = []
     model = EndpointModel("m", base_url=serve(script).url, concurrency=2)
     with pytest.raises(RunError, match="status 404"):
-        model.generate_and_keep(
+        model.generate_streaming(
             ["bad", "good", "later"], lambda *answer: kept.append(answer), max_new_tokens=7
         )
     assert kept == [(1, 0, "good:0")]

@@ -1,4 +1,4 @@
-"""A base behind a real OpenAI-compatible server: `transformers serve` with the built-in model."""
+"""A base model behind a real OpenAI-compatible server: `transformers serve` with nano."""
 
 from __future__ import annotations
 
@@ -103,7 +103,12 @@ def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
         "data.tasks=[LaMP_3,LaMP_5]",
         "data.limit=3",
     ]
-    train += ["stages=sft", "sft.steps=1", "sft.batch_size=2", "decoding.max_new_tokens=8"]
+    train += [
+        "stages=sft",
+        "sft.max_steps=1",
+        "sft.per_device_train_batch_size=2",
+        "decoding.max_new_tokens=8",
+    ]
     train += ["controls.fine_tuned_context_injection=false", "endpoint.requests_at_once=2"]
     assert main([*train, "--output", "run"]) == 0, capsys.readouterr().err
     served.process.kill()
@@ -111,7 +116,7 @@ def test_a_rewriter_is_trained_before_a_served_base_until_the_server_dies(
     # All its answers are here: the same again asks nobody.
     assert main([*train, "--output", "again"]) == 0, capsys.readouterr().err
     with pytest.raises(RunError, match="it cannot be reached"):
-        EndpointModel("m", base_url=served.url, patience=RetryPolicy(attempts=1)).generate(
+        EndpointModel("m", base_url=served.url, retry_policy=RetryPolicy(attempts=1)).generate(
             ["new"], max_new_tokens=2
         )
     printed = capsys.readouterr()

@@ -55,7 +55,7 @@ def test_no_prompts_give_no_answers(model: LocalModel) -> None:
     assert model.score([], []) == []
 
 
-def test_samples_depend_on_prompt_seed_and_number_only(model: LocalModel) -> None:
+def test_samples_depend_only_on_prompt_seed_and_number(model: LocalModel) -> None:
     prompts = sentences(9, seed=2)
     together = model.generate(prompts, samples=3, max_new_tokens=8, temperature=1.0, seed=5)
     alone = [
@@ -97,7 +97,7 @@ def test_score_is_the_sum_of_token_log_probabilities_and_the_end(tmp_path: Path,
         assert score == pytest.approx(expected, abs=1e-3)
 
 
-def test_score_in_pieces_equals_score_at_once(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scoring_in_pieces_equals_scoring_at_once(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, answers = sentences(8, seed=5), sentences(8, seed=6)
     whole = model.score(prompts, answers)
     monkeypatch.setattr("personakit.models.scoring._LOGITS", 1)
@@ -111,14 +111,14 @@ def test_a_chat_template_makes_the_prompt_a_user_message(tmp_path: Path) -> None
     assert chat.generate(sentences(5, seed=7), max_new_tokens=6) == plain.generate(asked, max_new_tokens=6)
 
 
-def test_a_prompt_that_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_a_prompt_longer_than_the_context_window_is_refused(tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "small", window=32)
     prompts = ["the cat", " ".join(["mat"] * 40)]
     with pytest.raises(UserError, match=r"prompt 2 of 2 has \d+ tokens, expected at most 28"):
         LocalModel.load(str(folder), device="cpu").generate(prompts, max_new_tokens=4)
     cut = LocalModel.load(str(folder), device="cpu", truncate=True).generate(prompts, max_new_tokens=4)
     assert len(cut) == 2
-    with pytest.raises(UserError, match="leave no room"):
+    with pytest.raises(UserError, match="leave no space"):
         LocalModel.load(str(folder), device="cpu").generate(["a"], max_new_tokens=32)
 
 
@@ -131,12 +131,12 @@ def test_truncation_keeps_both_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", [{"samples": 0}, {"max_new_tokens": 0}, {"temperature": -1.0}])
-def test_impossible_decoding_options_are_refused(model: LocalModel, option: dict[str, float]) -> None:
+def test_invalid_decoding_options_are_refused(model: LocalModel, option: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(option))):
         model.generate(["a"], **({"max_new_tokens": 2} | option))
 
 
-def test_the_fingerprint_changes_with_the_weights_and_not_with_the_place(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_weights_and_not_on_the_path(tmp_path: Path) -> None:
     first = make_tiny(tmp_path / "first", seed=0)
     copy = Path(shutil.copytree(first, tmp_path / "copy"))
     second = make_tiny(tmp_path / "second", seed=1)
@@ -168,7 +168,7 @@ def test_it_is_a_language_model(model: LocalModel) -> None:
     assert model.count_tokens("the cat sat") == len(model.tokenizer.encode("the cat sat"))
 
 
-def test_models_that_are_not_there(tmp_path: Path, tiny_folder: Path) -> None:
+def test_models_that_do_not_exist(tmp_path: Path, tiny_folder: Path) -> None:
     with pytest.raises(UserError, match='"no/such-model" is neither a folder nor available'):
         open_language_model("no/such-model")
     (tmp_path / "empty").mkdir()

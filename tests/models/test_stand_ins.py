@@ -1,4 +1,4 @@
-"""Stand-ins for other black boxes: how they differ from the model inside, always alike."""
+"""Stand-ins for other black-box models: how they differ from the underlying model, reproducibly."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ HEADLINES = [f"alice{number} opens comet in lisbon" for number in range(400)]
 
 
 @pytest.mark.parametrize("kind", sorted(STAND_INS))
-def test_the_same_question_has_the_same_answer_in_any_batch_and_from_the_cache(kind: str) -> None:
+def test_answers_do_not_depend_on_batch_or_cache(kind: str) -> None:
     together = said(kind, HEADLINES[:50])
     assert together == [said(kind, [text])[0] for text in HEADLINES[:50]]
     model = Says()
@@ -63,7 +63,7 @@ def test_the_same_question_has_the_same_answer_in_any_batch_and_from_the_cache(k
     assert model.asked == 50
 
 
-def test_three_bases_are_unlike_each_other_in_length_and_errors() -> None:
+def test_stand_ins_differ_in_length_and_errors() -> None:
     words = {kind: sum(len(text.split()) for text in said(kind, HEADLINES)) / 400 for kind in STAND_INS}
     assert words["terse"] < 4 < words["noisy"] < 5 < 8 < words["wordy"]
     wrong = (
@@ -72,7 +72,7 @@ def test_three_bases_are_unlike_each_other_in_length_and_errors() -> None:
     assert wrong == pytest.approx(ERROR_RATE, abs=0.06)
 
 
-def test_terse_cuts_texts_and_leaves_labels_whole() -> None:
+def test_terse_shortens_texts_and_keeps_labels() -> None:
     assert said("terse", ["saw comet with alice in lisbon", "based on a book", "4", "and", ""]) == [
         "saw comet alice",
         "based on a book",
@@ -83,23 +83,23 @@ def test_terse_cuts_texts_and_leaves_labels_whole() -> None:
 
 
 @pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
-def test_behind_wordy_the_task_still_finds_every_label(task: str) -> None:
+def test_labels_are_parsed_from_wordy_answers(task: str) -> None:
     labels = FORMATS[task].labels
     answers = said("wordy", labels)
     assert all(len(answer) > len(label) + 10 for answer, label in zip(answers, labels, strict=True))
     assert [get_task(task).parse(answer) for answer in answers] == list(labels)
 
 
-def test_what_wordy_adds_states_no_fact() -> None:
+def test_wordy_adds_no_facts() -> None:
     assert {known_facts(text) for text in said("wordy", [f"x{n}" for n in range(60)])} == {frozenset()}
 
 
 @pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
-def test_a_wrong_label_is_another_of_its_list_and_a_wrong_rating_is_off_by_one(task: str) -> None:
+def test_noisy_labels_are_valid_and_noisy_ratings_are_off_by_one(task: str) -> None:
     labels = FORMATS[task].labels
     stand_in = StandIn(Says(), "noisy")
     for label in labels:
-        answers = {stand_in._changed(f"prompt {number}", label) for number in range(60)}
+        answers = {stand_in._change(f"prompt {number}", label) for number in range(60)}
         assert label in answers
         assert len(answers) > 1
         assert answers <= set(labels)
@@ -124,11 +124,11 @@ def test_noisy_drops_or_swaps_words_and_adds_none() -> None:
         ("openai:llama3:8b", None),
     ],
 )
-def test_names(name: str, parts: tuple[str, str] | None) -> None:
+def test_stand_in_names(name: str, parts: tuple[str, str] | None) -> None:
     assert split_name(name) == parts
 
 
-def test_a_stand_in_opens_by_name_and_is_a_black_box(tiny_folder: Path) -> None:
+def test_a_stand_in_opens_by_name_and_cannot_score(tiny_folder: Path) -> None:
     inner = open_language_model(str(tiny_folder))
     boxes = {kind: open_language_model(f"{tiny_folder}:{kind}") for kind in STAND_INS}
     assert all(isinstance(box, LanguageModel) for box in boxes.values())
@@ -144,6 +144,6 @@ def test_a_stand_in_opens_by_name_and_is_a_black_box(tiny_folder: Path) -> None:
         boxes["terse"].score(["a"], ["b"])
     with pytest.raises(UserError, match="stand-in") as caught:
         resolve_model("nano:terse")
-    assert caught.value.hint == "name what stands before the colon: nano"
+    assert caught.value.hint == "use the model before the colon: nano"
     with pytest.raises(UserError, match="adapter"):
         open_language_model("nano:terse", adapter=tiny_folder)

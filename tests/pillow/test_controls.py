@@ -62,12 +62,12 @@ ALL: dict[str, Selector] = {
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_picks_are_distinct_allowed_and_the_same_whatever_stands_beside_them(name: str, m: int) -> None:
     out = [frozenset({0}), frozenset[int]()]
-    picks = ALL[name].select(ASKED, POOL, m, kept_out=out)
+    picks = ALL[name].select(ASKED, POOL, m, excluded=out)
     for each, barred in zip(picks, out, strict=True):
         assert len(each) == min(m, len(POOL) - len(barred)) == len(set(each))
         assert not barred & set(each)
     alone = [
-        ALL[name].select([asked], POOL, m, kept_out=[barred])[0]
+        ALL[name].select([asked], POOL, m, excluded=[barred])[0]
         for asked, barred in zip(ASKED, out, strict=True)
     ]
     assert alone == picks
@@ -102,5 +102,5 @@ def test_the_order_is_turned_and_nothing_else() -> None:
 def test_an_empty_or_a_small_pool_is_one_sentence(name: str) -> None:
     with pytest.raises(UserError, match="pool has no prompts"):
         ALL[name].select(ASKED, Pool.of([]), 1)
-    with pytest.raises(UserError, match="6 prompts are to be picked"):
+    with pytest.raises(UserError, match="cannot select 6 prompts"):
         ALL[name].select(ASKED, POOL, 6)

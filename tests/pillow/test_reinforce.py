@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from personakit.config.train_pillow import MatchRlSettings
 from personakit.pillow.episodes import Episodes
 from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.reinforce import evaluate, reinforce
 from personakit.pillow.rewards import ShownPrompts
-from personakit.pillow.settings import MatchSettings
 from personakit.records import Instruction
 from personakit.training.progress import Silent
 from personakit.training.run import Run
 
 WIDTH, KINDS, POOL = 12, 4, 16
-SETTINGS = MatchSettings(steps=60, batch_size=10, selections=4, learning_rate=3e-3, checkpoint_every=20)
+SETTINGS = MatchRlSettings(max_steps=60, batch_size=10, num_selections=4, learning_rate=3e-3, save_steps=20)
 
 
 class Marks:
@@ -64,7 +64,7 @@ def held_out() -> Episodes:
 
 
 def trained(
-    folder: Path, episodes: Episodes, reward: object, settings: MatchSettings = SETTINGS
+    folder: Path, episodes: Episodes, reward: object, settings: MatchRlSettings = SETTINGS
 ) -> MatchingNetwork:
     network = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
     with Run.create(folder, "pillow", {}, seed=0) as run:
@@ -78,7 +78,7 @@ def test_it_learns_what_pays_where_similarity_does_not(
 ) -> None:
     untrained = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
     before, _ = evaluate(untrained, held_out, pays_for_the_next_kind)
-    settings = MatchSettings(steps=150, batch_size=10, learning_rate=3e-3, algorithm=algorithm)  # type: ignore[arg-type]
+    settings = MatchRlSettings(max_steps=150, batch_size=10, learning_rate=3e-3, algorithm=algorithm)  # type: ignore[arg-type]
     network = trained(tmp_path / "run", episodes, pays_for_the_next_kind, settings)
     after, coverage = evaluate(network, held_out, pays_for_the_next_kind)
     assert before < 0.2
@@ -111,7 +111,9 @@ def test_one_prompt_for_all_is_called_a_collapse(
     def first(rows: Sequence[ShownPrompts]) -> list[float]:
         return [float("0 0" in [each.instruction for each in row.prompts]) for row in rows]
 
-    trained(tmp_path / "run", episodes, first, MatchSettings(steps=200, batch_size=10, learning_rate=1e-2))
+    trained(
+        tmp_path / "run", episodes, first, MatchRlSettings(max_steps=200, batch_size=10, learning_rate=1e-2)
+    )
     assert "has collapsed: one prompt stands in" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["collapsed"] == 1
 
@@ -126,7 +128,7 @@ def test_pools_of_their_own_stay_apart(tmp_path: Path) -> None:
         seen.extend(rows)
         return [0.0] * len(rows)
 
-    trained(tmp_path / "run", episodes, reward, MatchSettings(steps=5, batch_size=4))
+    trained(tmp_path / "run", episodes, reward, MatchRlSettings(max_steps=5, batch_size=4))
     allowed = {one.id: pool[1:] for one, pool in zip(asked, pools, strict=True)}
     assert seen
     assert all(each in allowed[row.instruction.id] for row in seen for each in row.prompts)

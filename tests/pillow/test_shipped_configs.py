@@ -32,8 +32,14 @@ from .test_train import made, train
 FILES = sorted((config_folder() / "pillow").glob("*.yaml"))
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
-SHORT = ["data.limit=4", "tuning.steps=2", "tuning.batch_size=2", "tuning.accumulation=1", "rl.steps=2"]
-SHORT += ["tuning.max_length=512", "rl.batch_size=2", "rl.selections=2"]
+SHORT = [
+    "data.limit=4",
+    "tuning.max_steps=2",
+    "tuning.per_device_train_batch_size=2",
+    "tuning.gradient_accumulation_steps=1",
+    "rl.max_steps=2",
+]
+SHORT += ["tuning.max_length=512", "rl.batch_size=2", "rl.num_selections=2"]
 """Sizes and lengths."""
 
 
@@ -44,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "USERS", {"train": 4, "dev": 1, "test": 1})
         patch.setattr(generate, "INSTRUCTIONS", {"lora": 6, "train": 4, "dev": 2, "test": 2})
-        generate.make(folder)
+        generate.write_benchmark(folder)
     write_instructions(folder / "instructions" / "pool.jsonl", made("pool", 5))
     return folder
 
@@ -52,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @each_file
 def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     config = load(TrainPILLOW, path)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     check_plan(config)
     check_launch_line(path, "pillow", config.data.path)
@@ -62,7 +68,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
 @pytest.mark.slow
 def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path: Path) -> None:
     shipped = load(TrainPILLOW, path)
-    if shipped.lora.four_bit:
+    if shipped.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     model = make_stand_in(shipped.model, tmp_path / "model")
     layers = ["matcher.encoder=model:0,1,2"] if "4" in shipped.matcher.encoder else []  # it has two
@@ -80,7 +86,7 @@ def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path:
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainPILLOW, path)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     here = load(TrainPILLOW, path, [f"model={published_shape(config.model, tmp_path / 'shape')}"])
     check_memory(path, estimate_stages(here, "cuda", "bfloat16"))

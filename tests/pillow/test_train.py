@@ -23,9 +23,21 @@ from personakit.training.progress import Silent
 from personakit.training.run import Run
 from personakit.training.training_digests import read_trained_on, seen_digest
 
-SHORT = ["tuning.steps=4", "tuning.batch_size=2", "tuning.max_length=256", "lora.rank=2", "tuning.shown=1"]
-SHORT += ["rl.steps=6", "rl.batch_size=3", "rl.selections=2", "rl.checkpoint_every=2", "data.template=plain"]
-SHORT += ["matcher.size=8", "matcher.hidden=8", "data.held_out=2"]
+SHORT = [
+    "tuning.max_steps=4",
+    "tuning.per_device_train_batch_size=2",
+    "tuning.max_length=256",
+    "lora.r=2",
+    "tuning.num_shots=1",
+]
+SHORT += [
+    "rl.max_steps=6",
+    "rl.batch_size=3",
+    "rl.num_selections=2",
+    "rl.save_steps=2",
+    "data.template=plain",
+]
+SHORT += ["matcher.embedding_size=8", "matcher.hidden_size=8", "data.held_out=2"]
 
 
 def made(name: str, count: int) -> list[Instruction]:
@@ -81,7 +93,7 @@ def test_a_run_holds_adapter_network_and_pool_and_says_what_each_cost(run: Path)
     assert about.pool == pool.fingerprint
     model = LocalModel.load(str(run / "model"))
     matcher = Matcher(network, open_text_encoder(about.encoder, model), about)
-    picks = matcher.select(made("dev", 3), pool, 2, kept_out=[frozenset({0, 1}), frozenset(), frozenset({5})])
+    picks = matcher.select(made("dev", 3), pool, 2, excluded=[frozenset({0, 1}), frozenset(), frozenset({5})])
     assert [len(set(each)) for each in picks] == [2, 2, 2]
     assert not {0, 1} & set(picks[0])
     assert 5 not in picks[2]
@@ -117,7 +129,7 @@ def test_a_pool_that_changed_since_is_refused(
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        (made("pool", 1), "2 prompts are to be picked from a pool of 1"),
+        (made("pool", 1), "2 prompts from a pool of 1"),
         ([*made("pool", 3), Instruction("again", "Spell pool.", "word 1", "pool 1")], "repeats prompt"),
         ([], "has no instructions|no prompts"),
     ],
@@ -145,7 +157,7 @@ def test_settings_that_do_not_go_together_are_one_sentence(
     override: str, said: str, config: Callable[..., TrainPILLOW], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said):
-        train(tmp_path / "run", config(override, "tuning.steps=1"))
+        train(tmp_path / "run", config(override, "tuning.max_steps=1"))
 
 
 KILLS = """

@@ -54,7 +54,7 @@ def make_run(
         "seed": seed,
         "data.signal_tokens": 100,
         "max_length": 200,
-        "joint.summary_tokens": 8,
+        "joint.max_summary_tokens": 8,
     } | settings
     config = load(TrainPOPI, None, [f"{key}={value}" for key, value in overrides.items()])
     for number, place in enumerate([*PLACES, *(CONTROLS if controls else ())]):

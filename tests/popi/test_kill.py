@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 from popi.codes import users, with_summary
 from personakit.popi import trainer
-from personakit.popi.joint import JointSettings, train_jointly
+from personakit.config.train_popi import JointSettings
+from personakit.popi.joint import train_jointly
+from training.staging import staged
 from personakit.training import watch
 from personakit.training.run import Run
 
@@ -47,7 +49,8 @@ def attempt(name, resume=False, death=None, step=None):
         if death is not None:
             death(step)
         with Run.create(root / name, "popi", settings, 1, resume=resume) as run:
-            train_jointly(base, users(), with_summary, JointSettings(**settings), run, "joint")
+            placed = staged(JointSettings, run, "joint", group_by_length=False, **settings)
+            train_jointly(base, users(), with_summary, *placed)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (name, status)
@@ -80,17 +83,17 @@ def test_killed_and_resumed_adapters_are_bit_identical(
     settings = {
         "schedule": schedule,
         "max_steps": 10,
-        "batch_size": 4,
-        "micro_batch_size": 2,
-        "summaries": 3,
-        "pairs": 3,
-        "summary_tokens": 3,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "num_summaries": 3,
+        "num_pairs": 3,
+        "max_summary_tokens": 3,
         "learning_rate": 1e-2,
         "generator_learning_rate": 1e-2,
-        "lora_rank": 4,
+        "r": 4,
         "lora_dropout": 0.1,  # random numbers must be taken up where they were
         "alternate_every": 3,  # a checkpoint falls amidst a turn of the generator's
-        "checkpoint_every": 4,
+        "save_steps": 4,
         "max_length": 64,
         "device": "cpu",
     }

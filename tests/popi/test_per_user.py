@@ -12,7 +12,7 @@ from personakit.records import PreferencePair
 
 from .codes import REQUESTS, with_summary
 
-SETTINGS = PerUserSettings(device="cpu", dtype="float32", steps=6, learning_rate=0.02)
+SETTINGS = PerUserSettings(device="cpu", dtype="float32", max_steps=6, learning_rate=0.02)
 
 
 def liking(chosen: str, rejected: str) -> list[PreferencePair]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ from personakit.config import TrainRPO, load
 from personakit.contracts import ContextProvider, Personalizer
 from personakit.data.preferences import open_preferences
 from personakit.data.preferences.profiles import as_profile, as_signals
-from personakit.methods import open_popi, open_provider, open_run
+from personakit.methods import open_popi, open_provider, open_run, read_run
 from personakit.models.local import LocalModel
 from personakit.popi.controls import RawSignals
 from personakit.popi.inferring import GivenSummaries, Summariser
-from personakit.popi.opening import OpenRun
+from personakit.popi.opening import LoadedPOPI
 from personakit.popi.personalizer import NO_HISTORY, Summarised
 from personakit.records import PreferencePair, Profile, ProfileItem, Query, Signals
 from personakit.rpo.prompts import rewriter_prompt
@@ -206,4 +207,4 @@ def test_a_run_without_its_adapters_says_which(run: Path, tmp_path: Path) -> Non
     from personakit.errors import UserError
 
     with pytest.raises(UserError, match="model/inference: no adapter is there"):
-        OpenRun.load(tmp_path, open_popi(run).settings)
+        LoadedPOPI.load(replace(read_run(run), folder=tmp_path))

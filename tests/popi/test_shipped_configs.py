@@ -30,16 +30,21 @@ from .test_train import data_of, people
 FILES = sorted((config_folder() / "popi").glob("*.yaml"))
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
-SHORT = ["data.limit=6", "data.held_out=2", "max_length=384", "data.signal_tokens=256", "joint.steps=1"]
-SHORT += ["warm_start.steps=1", "warm_start.batch_size=2", "joint.batch_size=1", "joint.accumulation=1"]
-SHORT += ["joint.summary_tokens=12"]
+SHORT = ["data.limit=6", "data.held_out=2", "max_length=384", "data.signal_tokens=256", "joint.max_steps=1"]
+SHORT += [
+    "warm_start.max_steps=1",
+    "warm_start.per_device_train_batch_size=2",
+    "joint.per_device_train_batch_size=1",
+    "joint.gradient_accumulation_steps=1",
+]
+SHORT += ["joint.max_summary_tokens=12"]
 """Sizes and lengths."""
 
 
 @each_file
 def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     config = load(TrainPOPI, path)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     check_plan(config)
     check_launch_line(path, "popi", config.data.path)
@@ -49,7 +54,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
 @pytest.mark.slow
 def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> None:
     shipped = load(TrainPOPI, path)
-    if shipped.lora.four_bit:
+    if shipped.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     model = make_stand_in(shipped.model, tmp_path / "model")
     data = data_of(tmp_path / "data", people(6))
@@ -68,7 +73,7 @@ def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> No
 @representatives(filter(says_memory, FILES), "qwen3-0.6b")
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     config = load(TrainPOPI, path)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     here = load(TrainPOPI, path, [f"model={published_shape(config.model, tmp_path / 'shape')}"])
     check_memory(path, estimate_stages(here, "cuda", "bfloat16"))

@@ -22,9 +22,15 @@ from personakit.training.run import Run
 from personakit.training.training_digests import read_trained_on, seen_digest
 
 SETTINGS = [
-    *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.rank=4"),
-    *("warm_start.steps=3", "warm_start.batch_size=4", "warm_start.learning_rate=0.01"),
-    *("joint.steps=2", "joint.batch_size=4", "joint.summary_tokens=6", "joint.summaries=2", "joint.pairs=2"),
+    *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.r=4"),
+    *("warm_start.max_steps=3", "warm_start.per_device_train_batch_size=4", "warm_start.learning_rate=0.01"),
+    *(
+        "joint.max_steps=2",
+        "joint.per_device_train_batch_size=4",
+        "joint.max_summary_tokens=6",
+        "joint.num_summaries=2",
+        "joint.num_pairs=2",
+    ),
 ]
 
 
@@ -131,7 +137,7 @@ def test_settings_that_do_not_go_together_are_told_before_anything_is_loaded(
 
 def test_every_setting_says_where_its_default_comes_from() -> None:
     known = {each.key: each for each in walk(TrainPOPI)}
-    assert "PLUS" in known["joint.kl"].provenance
-    assert "AlignXplore" in known["joint.summaries"].provenance
+    assert "PLUS" in known["joint.kl_coef"].provenance
+    assert "AlignXplore" in known["joint.num_summaries"].provenance
     assert known["joint.learning_rate"].provenance == "our choice"
     check_plan(load(TrainPOPI))

@@ -14,34 +14,34 @@ import torch
 from safetensors.torch import load_file
 from training.adapters import make_adapter
 
+from personakit.config.train_popi import JointSettings
+from personakit.config.training import LoraSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.popi import joint, trainer
 from personakit.popi.adapters import adapter_weights
-from personakit.popi.joint import JointSettings, SummarisedUser, train_jointly
+from personakit.popi.joint import train_jointly
 from personakit.popi.likelihood import PairLikelihood
+from personakit.popi.rows import SummarisedUser
 from personakit.popi.summaries import Summary
-from personakit.training.early_stop import EarlyStop
 from personakit.training.fitting import Finetuned
 from personakit.training.preference import TrainingPair
 from personakit.training.run import Run
+from personakit.training.stage import Stage
 from popi.codes import ANSWERS, users, with_summary
 
 SETTINGS = JointSettings(
-    device="cpu",
-    dtype="float32",
     max_steps=2,
-    batch_size=4,
-    summaries=3,
-    pairs=4,
-    summary_tokens=3,
+    per_device_train_batch_size=4,
+    num_summaries=3,
+    num_pairs=4,
+    max_summary_tokens=3,
     learning_rate=5e-3,
     generator_learning_rate=5e-3,
     beta=0.5,
-    lora_rank=4,
-    max_length=64,
     max_grad_norm=1e9,
 )
+STAGE = {"device": "cpu", "dtype": "float32", "max_length": 64, "group_by_length": False}
 
 
 def train(
@@ -49,10 +49,14 @@ def train(
     root: Path,
     settings: JointSettings,
     people: Sequence[SummarisedUser] | None = None,
+    *,
+    lora: LoraSettings | None = None,
+    max_tokens: int | None = None,
     **more: Any,
 ) -> Finetuned:
     with Run.create(root / "run", "popi", {}, 1) as run:
-        return train_jointly(str(folder), people or users(), with_summary, settings, run, "joint", **more)
+        stage = Stage(run, "joint", lora=lora or LoraSettings(r=4), max_tokens=max_tokens, **STAGE)
+        return train_jointly(str(folder), people or users(), with_summary, settings, stage, **more)
 
 
 def lines(root: Path) -> list[dict[str, Any]]:
@@ -95,7 +99,7 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
         "generator": make_adapter(tiny_folder, tmp_path / "b"),
     }
     settings = replace(
-        SETTINGS, gradient_checkpointing=recomputed, generator_summaries=learnt, kl=0.3, max_steps=1
+        SETTINGS, gradient_checkpointing=recomputed, generator_summaries=learnt, kl_coef=0.3, max_steps=1
     )
     settings = replace(settings, base_share=0.4 if learnt else 0.0)
     people = [*users(3), replace(users(4)[3], pairs=users(4)[3].pairs[:2])]  # one has two pairs only
@@ -158,15 +162,15 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
         compared.append("all")
 
     watch_steps(monkeypatch, compare)
-    train(tiny_folder, tmp_path, settings, people, inference=warm["inference"], generator=warm["generator"])
+    train(tiny_folder, tmp_path, settings, people, warm=warm)
     assert compared == ["all"]
 
 
 @pytest.mark.slow
 def test_the_inference_model_learns_to_say_what_tells(tiny_folder: Path, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, max_steps=60, summaries=6, summary_tokens=1, lora_rank=8, log_every=10)
+    settings = replace(SETTINGS, max_steps=60, num_summaries=6, max_summary_tokens=1, logging_steps=10)
     settings = replace(settings, learning_rate=4e-3, generator_learning_rate=1e-2, max_grad_norm=1.0)
-    made = train(tiny_folder, tmp_path, settings)
+    made = train(tiny_folder, tmp_path, settings, lora=LoraSettings(r=8))
     logged = lines(tmp_path)
     assert logged[0]["reward"] < -0.5
     assert logged[-1]["reward"] > -0.25  # knowing nothing of the user it could not pass -log 2
@@ -192,8 +196,9 @@ def test_alternating_alternates_and_a_frozen_generator_stays_as_it_was(
         moving.append((inference, generator))
 
     watch_steps(monkeypatch, note)
-    settings = replace(SETTINGS, max_steps=6, lora_dropout=0.1)
-    train(tiny_folder, tmp_path / "a", replace(settings, schedule="alternating", alternate_every=2))
+    settings, lora = replace(SETTINGS, max_steps=6), LoraSettings(r=4, lora_dropout=0.1)
+    in_turns = replace(settings, schedule="alternating", alternate_every=2)
+    train(tiny_folder, tmp_path / "a", in_turns, lora=lora)
     assert moving == 2 * [(True, False)] + 2 * [(False, True)] + 2 * [(True, False)]
     assert [("kl" in line, "grad_norm_generator" in line) for line in lines(tmp_path / "a")] == moving
     moving.clear()
@@ -202,8 +207,8 @@ def test_alternating_alternates_and_a_frozen_generator_stays_as_it_was(
         tiny_folder,
         tmp_path / "b",
         replace(settings, schedule="generator-frozen"),
-        inference=warm,
-        generator=warm,
+        lora=lora,
+        warm={"inference": warm, "generator": warm},
     )
     assert moving == 6 * [(True, False)]
     before = load_file(warm / "adapter_model.safetensors")
@@ -280,7 +285,7 @@ def test_what_is_logged_counts_what_was_sampled(
     red, nothing = Summary("red", [5, 1], capped=False), Summary("", [1], capped=False)
     long = Summary("red cat on", [5, 6, 7], capped=True)
     monkeypatch.setattr(trainer, "sample_summaries", lambda *_, **__: [[red, red, red], [red, nothing, long]])
-    train(tiny_folder, tmp_path, replace(SETTINGS, batch_size=2, max_steps=1))
+    train(tiny_folder, tmp_path, replace(SETTINGS, per_device_train_batch_size=2, max_steps=1))
     (line,) = lines(tmp_path)
     assert line["summaries_capped"] == pytest.approx(1 / 6)
     assert line["summaries_empty"] == pytest.approx(1 / 6)
@@ -310,7 +315,7 @@ def test_held_out_users_are_judged_beside_no_summary_and_anothers(
     monkeypatch.setattr(trainer, "likelihood", score)
     monkeypatch.setattr(joint, "reference_logps", lambda network, rows, **_: [0.0] * len(rows))
     monkeypatch.setattr(trainer.JointTrainer, "training_step", lambda *_, **__: torch.zeros(()))
-    train(tiny_folder, tmp_path, replace(SETTINGS, max_steps=1, checkpoint_every=1), evaluation=users(4))
+    train(tiny_folder, tmp_path, replace(SETTINGS, max_steps=1, save_steps=1), evaluation=users(4))
     [line] = [each for each in lines(tmp_path) if "eval_reward" in each]
     assert line["eval_accuracy"] == 1.0
     assert line["eval_accuracy_none"] == 0.5
@@ -350,9 +355,9 @@ def test_an_early_stop_ends_with_the_best_steps_weights(
         before.append({role: [w.detach().clone() for w in adapter_weights(network, role)] for role in roles})
 
     watch_steps(monkeypatch, keep)
-    settings = replace(SETTINGS, max_steps=8, early_stop=EarlyStop(metric="reward", mode="max", patience=2))
+    settings = replace(SETTINGS, max_steps=8, metric_for_best_model="reward", early_stopping_patience=2)
     # Such steps wreck both models.
-    settings = replace(settings, learning_rate=3.0, generator_learning_rate=3.0, lr_schedule="constant")
+    settings = replace(settings, learning_rate=3.0, generator_learning_rate=3.0, lr_scheduler_type="constant")
     made = train(tiny_folder, tmp_path, settings)
     assert made.best_step is not None
     assert made.best_step < made.steps
@@ -396,13 +401,11 @@ def test_bad_users_are_named(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"summaries": 1}, "summaries is 1, expected at least 2"),
-        ({"lora_rank": 0}, "lora_rank is 0, expected at least 1"),
+        ({"num_summaries": 1}, "num_summaries is 1, expected at least 2"),
         ({"generator_summaries": 4}, "generator_summaries is 4, expected 1 to 3"),
-        ({"beta": 0.0}, "beta is 0.0, expected more than 0"),
-        ({"base_share": 1.5}, "base_share is 1.5, expected 0 to 1"),
+        ({"beta": 0.0}, "beta is 0.0, expected at least 0.0001"),
+        ({"base_share": 1.5}, "base_share is 1.5, expected at most 1"),
         ({"base_share": 0.5, "reference": "generator"}, "base_share is 0.5 and reference is generator"),
-        ({"max_tokens": 10}, "max_tokens is set"),
     ],
 )
 def test_bad_settings_are_named(
@@ -413,8 +416,15 @@ def test_bad_settings_are_named(
     assert said in told.value.message
 
 
+def test_a_stage_that_two_adapters_cannot_be_trained_in_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"lora\.r is 0, and POPI trains two adapters"):
+        train(tiny_folder, tmp_path / "a", SETTINGS, lora=LoraSettings(r=0))
+    with pytest.raises(UserError, match="max_tokens is set"):
+        train(tiny_folder, tmp_path / "b", SETTINGS, max_tokens=10)
+
+
 def test_a_warm_start_of_another_rank_is_named(tiny_folder: Path, tmp_path: Path) -> None:
     warm = make_adapter(tiny_folder, tmp_path / "warm", rank=2)
     with pytest.raises(UserError) as told:
-        train(tiny_folder, tmp_path, SETTINGS, generator=warm)
-    assert "has rank 2, and lora_rank is 4" in told.value.message
+        train(tiny_folder, tmp_path, SETTINGS, warm={"generator": warm})
+    assert "has rank 2, and lora.r is 4" in told.value.message

@@ -13,21 +13,25 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from popi.codes import users, with_summary
-from personakit.popi.joint import JointSettings, train_jointly
+from personakit.config.train_popi import JointSettings
+from personakit.popi.joint import train_jointly
+from personakit.training.processes import process_count
 from personakit.training.run import Run
+from training.staging import staged
 
 base, root, shared = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 for kind in ("joint", "alternating"):
-    settings = JointSettings(**shared, schedule=kind)
+    given = shared | {"schedule": kind, "gradient_accumulation_steps": 2 // process_count()}
     with Run.create(root / kind, "popi", {}, 1) as run:
-        train_jointly(base, users(), with_summary, settings, run, "joint")
+        placed = staged(JointSettings, run, "joint", group_by_length=False, **given)
+        train_jointly(base, users(), with_summary, *placed)
 """
 
 
 @pytest.mark.slow
 def test_two_processes_end_where_one_does(tiny_folder: Path, tmp_path: Path, forked: ForkServer) -> None:
-    settings = {"max_steps": 4, "batch_size": 4, "micro_batch_size": 2, "summaries": 3, "pairs": 3}
-    settings |= {"summary_tokens": 2, "lora_rank": 4, "max_length": 64, "alternate_every": 2}
+    settings = {"max_steps": 4, "per_device_train_batch_size": 2, "num_summaries": 3, "num_pairs": 3}
+    settings |= {"max_summary_tokens": 2, "r": 4, "max_length": 64, "alternate_every": 2}
     rates = {"learning_rate": 5e-3, "generator_learning_rate": 5e-3, "device": "cpu", "dtype": "float32"}
     for name, processes in (("one", 1), ("two", 2)):
         arguments = (str(tiny_folder), str(tmp_path / name), json.dumps(settings | rates))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from personakit.data.lamp_mini.words import every_word
+from personakit.data.lamp_mini.words import vocabulary
 from personakit.recipes import nano
 from personakit.recipes.pretraining import ModelShape, train_tokenizer
 
@@ -25,6 +25,6 @@ def pairs() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def tokenizer(pairs: list[tuple[str, str]]) -> Any:
     """Nano's tokenizer, but learnt from less text and with fewer tokens."""
-    words = [" ".join(every_word())] * 3
+    words = [" ".join(vocabulary())] * 3
     lines = [f"{prompt} {answer}" for prompt, answer in islice(pairs, 30)]
-    return train_tokenizer([*words, *lines], SMALL, nano.fixed_wording())
+    return train_tokenizer([*words, *lines], SMALL, nano.fixed_literals())

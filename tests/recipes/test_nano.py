@@ -1,4 +1,4 @@
-"""The weights that are shipped: nano answers, copies, and reads its prompts in few tokens."""
+"""The shipped weights: nano answers, copies, and its tokenizer keeps prompts short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from personakit.data.lamp_formats import LAMP_TASKS, search_text
 from personakit.data.lamp_mini import Knobs
 from personakit.data.lamp_mini.texts import generic
 from personakit.data.lamp_mini.traits import draw_traits
-from personakit.data.lamp_mini.users import MadeExample, make_example
+from personakit.data.lamp_mini.users import GeneratedExample, make_example
 from personakit.models.local import LocalModel
 from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.recipes import nano
@@ -26,19 +26,23 @@ def model() -> LocalModel:
     return LocalModel.load(str(NANO_FOLDER), device="cpu")
 
 
-def made(task: str) -> list[MadeExample]:
+def made(task: str) -> list[GeneratedExample]:
     """Queries of users of the benchmark's bank, whom nano has never met."""
     knobs = Knobs()
     return [
         make_example(
-            task, Random(f"query {number}"), draw_traits(Random(number), "town", knobs), "town", knobs
+            task,
+            Random(f"query {number}"),
+            draw_traits(Random(number), "benchmark", knobs),
+            "benchmark",
+            knobs,
         )
         for number in range(QUERIES)
     ]
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS)
-def test_nano_answers_a_plain_request_as_anyone_would(task: str, model: LocalModel) -> None:
+def test_nano_gives_the_generic_answer_without_a_profile(task: str, model: LocalModel) -> None:
     known, examples = get_task(task), made(task)
     rows = model.generate([each.input for each in examples], max_new_tokens=known.max_new_tokens)
     answers = [row[0].strip() for row in rows]
@@ -51,7 +55,7 @@ def test_nano_answers_a_plain_request_as_anyone_would(task: str, model: LocalMod
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS[3:])
-def test_nano_copies_what_a_text_is_about(task: str, model: LocalModel) -> None:
+def test_nano_copies_content_words(task: str, model: LocalModel) -> None:
     examples = made(task)
     rows = model.generate([each.input for each in examples], max_new_tokens=40)
     shares = []
@@ -61,9 +65,9 @@ def test_nano_copies_what_a_text_is_about(task: str, model: LocalModel) -> None:
     assert sum(shares) / len(shares) > 0.6
 
 
-def test_fixed_wording_is_one_token_and_text_comes_back(model: LocalModel) -> None:
+def test_fixed_literals_are_one_token_and_text_round_trips(model: LocalModel) -> None:
     tokenizer: Any = model.tokenizer
-    assert {len(tokenizer(wording)["input_ids"]) for wording in nano.fixed_wording()} == {1}
+    assert {len(tokenizer(wording)["input_ids"]) for wording in nano.fixed_literals()} == {1}
     for task in LAMP_TASKS:
         text = made(task)[0].input
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text

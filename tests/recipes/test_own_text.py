@@ -1,4 +1,4 @@
-"""The recipe for a user's own data: its lessons, and what it refuses."""
+"""The recipe for a user's own data: its training pairs, and invalid data."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def example(text: str = "rain in town", gold: str | None = "hark, rain") -> Exam
     return Example(query, Profile("ada", items))
 
 
-def test_a_query_teaches_the_answer_without_and_with_history_and_to_copy() -> None:
-    plain, copied, told = own_text.lessons([example()], Random(0))
+def test_a_query_gives_three_training_pairs() -> None:
+    plain, copied, told = own_text.task_pairs([example()], Random(0))
     assert plain == (example().query.text, "hark, rain")
     assert copied[0].startswith("rain in town")
     assert copied[1] == "rain in town"
@@ -32,30 +32,30 @@ def test_a_query_teaches_the_answer_without_and_with_history_and_to_copy() -> No
     assert told[1] == "hark, rain"
 
 
-def test_what_has_no_answer_or_is_too_long_is_left_out() -> None:
+def test_queries_without_gold_or_too_long_are_left_out() -> None:
     some = [example(gold=None), example(text="word " * 300), example(gold="word " * 300)]
-    assert list(own_text.lessons(some, Random(0))) == []
+    assert list(own_text.task_pairs(some, Random(0))) == []
 
 
-def test_both_answers_of_every_pair_are_lessons() -> None:
+def test_both_answers_of_every_pair_are_training_pairs() -> None:
     pair, long = PreferencePair("u", "ask", "yes", "no"), PreferencePair("u", "ask more", "yes", "no " * 300)
     user = PreferenceUser("u", Signals((pair,)), (long,))
-    lessons = list(own_text.preference_lessons([user]))
-    assert lessons == [("ask", "yes"), ("ask", "no"), ("ask more", "yes")]
+    task_pairs = list(own_text.preference_pairs([user]))
+    assert task_pairs == [("ask", "yes"), ("ask", "no"), ("ask more", "yes")]
 
 
-def test_instructions_are_answered_alone_and_after_another() -> None:
+def test_instructions_occur_alone_and_after_an_example() -> None:
     some = [Instruction("1", "Add.", "1 and 1", "two"), Instruction("2", "Add.", "1 and 2", "word " * 300)]
     some.append(Instruction("3", "Add.", "2 and 2", "four"))
-    lessons = list(own_text.instruction_lessons(some, Random(3)))
-    assert {answer for _, answer in lessons} == {"two", "four"}
-    assert max(prompt.count("### Instruction") for prompt, _ in lessons) == 2
+    task_pairs = list(own_text.instruction_pairs(some, Random(3)))
+    assert {answer for _, answer in task_pairs} == {"two", "four"}
+    assert max(prompt.count("### Instruction") for prompt, _ in task_pairs) == 2
 
 
 @pytest.mark.parametrize(
     ("split", "gold", "message"), [("dev", "a gold", "no training split"), ("train", None, "gold answer")]
 )
-def test_data_with_nothing_to_learn_from_is_refused(
+def test_data_without_training_pairs_is_refused(
     split: str, gold: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""The recipes' tokenizer: fixed wording is one token, and no text is lost."""
+"""The recipes' tokenizer: fixed wording is one token, and texts round-trip."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text)["input_ids"])
 
 
-def test_every_fixed_wording_is_one_token(tokenizer: Any) -> None:
-    wordings = nano.fixed_wording()
+def test_every_fixed_literal_is_one_token(tokenizer: Any) -> None:
+    wordings = nano.fixed_literals()
     assert {DRAFT, REWRITE, *TAGS} <= set(wordings)
     ids = [ids_of(tokenizer, wording) for wording in wordings]
     assert {len(row) for row in ids} == {1}
@@ -28,7 +28,7 @@ def test_every_fixed_wording_is_one_token(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("task", LAMP_TASKS)
-def test_the_request_is_one_token_in_front_of_its_text(task: str, tokenizer: Any) -> None:
+def test_the_request_is_one_token_before_its_text(task: str, tokenizer: Any) -> None:
     form = FORMATS[task]
     parts = {name: "x" for _, name in form.pieces if name is not None and name not in dict(form.fixed_parts)}
     pieces = [tokenizer.decode([id]) for id in ids_of(tokenizer, build_input(task, **parts))]
@@ -36,20 +36,20 @@ def test_the_request_is_one_token_in_front_of_its_text(task: str, tokenizer: Any
     assert len(pieces) <= 2 + 4 * len(parts)
 
 
-def test_prompts_of_all_lessons_come_back_exactly(tokenizer: Any, pairs: list[tuple[str, str]]) -> None:
+def test_training_prompts_round_trip_exactly(tokenizer: Any, pairs: list[tuple[str, str]]) -> None:
     for text in (text for pair in pairs for text in pair):
         assert tokenizer.decode(ids_of(tokenizer, text)) == text
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-_AROUND = st.lists(_TEXT | st.sampled_from(nano.fixed_wording()), max_size=4).map("".join)
+_AROUND = st.lists(_TEXT | st.sampled_from(nano.fixed_literals()), max_size=4).map("".join)
 
 
 @given(_AROUND)
-def test_any_text_comes_back_exactly(tokenizer: Any, text: str) -> None:
+def test_any_text_round_trips_exactly(tokenizer: Any, text: str) -> None:
     assert tokenizer.decode(ids_of(tokenizer, text)) == text
 
 
-def test_no_word_that_may_be_replaced_stands_in_the_fixed_wording() -> None:
-    fixed = set(re.findall(r"\w+", " ".join(nano.fixed_wording())))
-    assert not fixed & {*content_words(), *style_words("school"), *methods("school")}
+def test_fixed_literals_contain_no_replaceable_word() -> None:
+    fixed = set(re.findall(r"\w+", " ".join(nano.fixed_literals())))
+    assert not fixed & {*content_words(), *style_words("pretraining"), *methods("pretraining")}

@@ -53,7 +53,7 @@ def test_the_top_four_are_those_of_rank_bm25_on_the_shape_of_lamp(seed):
     assert ids(found) == [f"i{place}" for place in np.argsort(scores)[::-1][:4]]
 
 
-def test_a_query_word_asked_twice_counts_twice():
+def test_a_repeated_query_word_counts_twice():
     index = BM25Index(["x", "y y", "z", "z z", "z q"])
     np.testing.assert_allclose(index.scores("y y"), 2 * index.scores("y"))
     assert index.scores("y")[1] > 0
@@ -66,7 +66,7 @@ def test_case_and_punctuation_are_part_of_a_word():
     assert ids(context[0]) == ["i2"]
 
 
-def test_ties_keep_the_order_of_the_profile_and_items_without_a_common_word_are_given_too():
+def test_ties_keep_the_profiles_order_and_items_without_a_common_word_are_included():
     profile = profile_of("none", "cat", "nil", "cat", "void", "empty", "zero")
     context = open_retriever("bm25", 5).context([query_of("cat")], [profile])[0]
     assert ids(context) == ["i1", "i3", "i0", "i2", "i4"]
@@ -77,14 +77,14 @@ def test_ties_keep_the_order_of_the_profile_and_items_without_a_common_word_are_
 
 
 @pytest.mark.parametrize("query", ["", "   ", "unknown words"])
-def test_a_query_of_no_known_word_gives_the_first_items(query):
+def test_a_query_without_known_words_returns_the_first_items(query):
     assert ids(open_retriever("bm25", 2).context([query_of(query)], [profile_of("a", "b", "c")])[0]) == [
         "i0",
         "i1",
     ]
 
 
-def test_more_items_asked_for_than_there_are_gives_all_and_an_empty_profile_none():
+def test_k_above_the_profile_size_returns_all_items():
     contexts = open_retriever("bm25", 9).context(
         [query_of("b"), query_of("b"), query_of("b"), query_of("b")],
         [profile_of("a", "b", "c"), profile_of(), profile_of("", " "), profile_of("b")],
@@ -93,7 +93,7 @@ def test_more_items_asked_for_than_there_are_gives_all_and_an_empty_profile_none
 
 
 @pytest.mark.parametrize("kept", [1, 2, 256])
-def test_a_kept_index_is_never_anothers_even_under_the_same_ids(kept):
+def test_cached_indices_are_not_mixed_up_between_users(kept):
     retriever = open_retriever("bm25", 1, cached_profiles=kept)
     first = profile_of("a cat", "a dog", "a rat", user_id="same")
     second = profile_of("a dog", "a cat", "a rat", user_id="same")
@@ -104,9 +104,9 @@ def test_a_kept_index_is_never_anothers_even_under_the_same_ids(kept):
     assert contexts[4].items[0] is first.items[0]
 
 
-def test_forgetting_drops_the_text_of_users():
+def test_clear_cache_drops_user_text():
     retriever = open_retriever("bm25", 1)
     before = retriever.context([query_of("cat")], [profile_of("dog", "cat", "rat")])
-    retriever.forget()
+    retriever.clear_cache()
     assert retriever._index.cache_info().currsize == 0
     assert retriever.context([query_of("cat")], [profile_of("dog", "cat", "rat")]) == before

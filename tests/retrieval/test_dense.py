@@ -1,4 +1,4 @@
-"""Dense retrieval with a tiny random BERT, made here: nothing is fetched."""
+"""Dense retrieval with a tiny random BERT; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def mean_vector(folder, text: str) -> np.ndarray:
     return hidden.mean(dim=0).numpy()
 
 
-def test_vectors_are_means_over_real_tokens_whatever_else_is_in_the_batch(folder):
+def test_embeddings_are_means_over_real_tokens_in_any_batch(folder):
     texts = ["a cat sleeps", "dog", "a bird sings a rat sleeps", "unknown", "a " * 40]
     vectors = open_encoder(str(folder), device="cpu", batch_size=3).encode(texts)
     np.testing.assert_allclose(vectors, [mean_vector(folder, text) for text in texts], atol=1e-5)
@@ -80,7 +80,7 @@ class CountingEncoder:
         return np.array([[float(len(text)), 1.0] for text in texts], dtype=np.float32)
 
 
-def test_an_items_vector_is_made_once_and_ties_keep_the_order_of_the_profile():
+def test_items_are_encoded_once_and_ties_keep_the_profiles_order():
     encoder = CountingEncoder()
     retriever = Dense(2, encoder)
     profile = profile_of("bb", "aaa", "ccc", "bb")
@@ -91,7 +91,7 @@ def test_an_items_vector_is_made_once_and_ties_keep_the_order_of_the_profile():
     assert encoder.seen == [["x"], ["bb", "aaa", "ccc"], ["y"], ["dddd"]]
 
 
-def test_the_kept_vectors_are_bounded_and_the_ones_used_last_stay():
+def test_the_embedding_cache_is_a_bounded_lru():
     encoder = CountingEncoder()
     retriever = Dense(1, encoder, cached_items=2)
     for documents in (["a", "bb", "ccc"], ["ccc"], ["dddd"], ["ccc"], ["bb"]):
@@ -99,12 +99,12 @@ def test_the_kept_vectors_are_bounded_and_the_ones_used_last_stay():
     assert [texts for texts in encoder.seen if texts != ["q"]] == [["a", "bb", "ccc"], ["dddd"], ["bb"]]
 
 
-def test_forgetting_drops_the_text_of_users():
+def test_clear_cache_drops_user_text():
     encoder = CountingEncoder()
     retriever = Dense(1, encoder)
     for _ in range(2):
         retriever.context([query_of("q")], [profile_of("a")])
-        retriever.forget()
+        retriever.clear_cache()
     assert encoder.seen == [["q"], ["a"], ["q"], ["a"]]
 
 
@@ -116,7 +116,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, content):
         open_retriever(f"dense:{tmp_path}", 1, device="cpu")
 
 
-def test_a_sentence_transformers_recipe_is_never_replaced_by_ours(folder, tmp_path):
+def test_a_sentence_transformers_model_is_run_by_its_library(folder, tmp_path):
     """With the library the recipe (here CLS pooling) is followed; without it, the user is told."""
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -26,23 +26,23 @@ def test_every_name_opens_a_context_provider(name):
         ("dense:", 4, {}, 'unknown retriever "dense:"', "dense"),
         ("bm25:x", 4, {}, 'unknown retriever "bm25:x"', "bm25"),
         ("bm25", 0, {}, "k is 0, expected at least 1", "none"),
-        ("recency", 4, {"seed": 1}, 'unknown option of the retriever recency "seed"', "leave it out"),
+        ("recency", 4, {"seed": 1}, 'unknown option of the retriever recency "seed"', "remove it"),
         ("random", 4, {"sead": 1}, 'unknown option of the retriever random "sead"', 'mean "seed"'),
         ("dense:/no/such/folder", 4, {}, 'encoder "/no/such/folder" cannot be loaded', "folder"),
     ],
 )
-def test_wrong_use_is_told_with_a_hint(name, k, options, message, hint):
+def test_invalid_use_gives_a_hint(name, k, options, message, hint):
     with pytest.raises(UserError) as caught:
         open_retriever(name, k, **options)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_none_tells_nothing():
+def test_none_returns_no_items():
     assert open_retriever("none", 0).context([query_of("a")], [profile_of("a")]) == [Context()]
 
 
-def test_recency_gives_the_newest_dates_first():
+def test_recency_returns_the_newest_items_first():
     profile = profile_of("a", "b", "c", "d", dates=["2010-09-30", "2012-01-02", "2010-10-01", "2009-12-31"])
     assert ids(open_retriever("recency", 3).context([query_of("x")], [profile])[0]) == ["i1", "i2", "i0"]
 
@@ -57,7 +57,7 @@ def test_recency_compares_dates_as_numbers_and_takes_the_later_item_of_a_day_as_
     ]
 
 
-def test_recency_without_dates_takes_the_end_of_the_profile():
+def test_recency_without_dates_returns_the_last_items():
     assert ids(open_retriever("recency", 2).context([query_of("x")], [profile_of("a", "b", "c")])[0]) == [
         "i2",
         "i1",
@@ -77,7 +77,7 @@ def test_random_depends_on_seed_and_query_but_not_on_the_order_of_queries():
     assert [ids(context) for context in other_seed] != forward
 
 
-def test_queries_and_profiles_must_run_in_parallel():
+def test_queries_and_profiles_must_have_equal_length():
     for name in ("bm25", "recency", "random", "none"):
         with pytest.raises(ValueError, match="zip"):
             open_retriever(name, 1).context([query_of("a")], [])

@@ -93,7 +93,7 @@ class Words:
 
 
 def maker(*overrides: str) -> PromptMaker:
-    settings = ["trajectories.no_history_share=0", "sft.max_length=2000", "rl.max_tokens=100"]
+    settings = ["trajectories.no_history_share=0", "sft.max_length=2000", "rl.max_completion_length=100"]
     return PromptMaker(load(TrainRPO, None, [*settings, *overrides]), Words(), count_words)
 
 

@@ -98,10 +98,11 @@ attempt("killed", "--resume")
 def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, forked: ForkServer
 ) -> None:
-    settings = [f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "lora.rank=0"]
-    settings += ["sft.steps=15", "sft.batch_size=2", "sft.checkpoint_every=5", "decoding.max_new_tokens=4"]
-    settings += ["rl.steps=8", "rl.batch_size=2", "rl.generations=2", "rl.max_tokens=8", "rl.beta=0.05"]
-    settings += ["rl.checkpoint_every=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
+    settings = [f"model={tiny_model}", f"base={tiny_model}", f"data.path={tiny_data}", "lora.r=0"]
+    settings += ["sft.max_steps=15", "sft.per_device_train_batch_size=2", "sft.save_steps=5"]
+    settings += ["rl.max_steps=8", "rl.per_device_train_batch_size=4", "rl.num_generations=2"]
+    settings += ["rl.max_completion_length=8", "rl.beta=0.05", "decoding.max_new_tokens=4"]
+    settings += ["rl.save_steps=2", "rl.learning_rate=1e-3", "retrieval.k=2"]
     settings += ["stages=all", "rl.curriculum.first=1", "controls.without_curriculum=true"]
     done = forked.run(SCRIPT, str(tmp_path), json.dumps(settings), cwd=tmp_path)
     assert done.status == 0, done.err[-3000:]

@@ -13,7 +13,7 @@ from cli.tiny import make_run
 
 from personakit.config import TrainRPO, load
 from personakit.errors import UserError
-from personakit.methods import open_run, read_run
+from personakit.methods import REWRITERS, open_run, read_run
 from personakit.models.local import LocalModel
 from personakit.rpo import reinforce as module
 from personakit.rpo.rewriter import Rewriter
@@ -22,13 +22,20 @@ from personakit.training.group_rl import RewardFunction
 
 from .test_train import train
 
-SHORT = ["stages=all", "sft.steps=2", "rl.steps=7", "rl.batch_size=2", "rl.generations=2", "rl.max_tokens=8"]
-SHORT += ["rl.learning_rate=1e-3", "retrieval.k=3", "trajectories.no_history_share=0", "lora.rank=0"]
+SHORT = [
+    "stages=all",
+    "sft.max_steps=2",
+    "rl.max_steps=7",
+    "rl.per_device_train_batch_size=4",
+    "rl.num_generations=2",
+    "rl.max_completion_length=8",
+]
+SHORT += ["rl.learning_rate=1e-3", "retrieval.k=3", "trajectories.no_history_share=0", "lora.r=0"]
 
 
 def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
     settings = [f"model={model}", f"base={model}", f"data.path={data}", "decoding.max_new_tokens=4"]
-    return load(TrainRPO, None, [*settings, "sft.batch_size=2", *SHORT, *overrides])
+    return load(TrainRPO, None, [*settings, "sft.per_device_train_batch_size=2", *SHORT, *overrides])
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def test_rl_goes_on_from_sft_in_stages_beside_its_controls(
     places = ["sft", "model", "controls/sft_continued", "controls/without_curriculum"]
     weights = [(folder / place / "model.safetensors").read_bytes() for place in places]
     assert len(set(weights)) == len(places)
-    assert set(read_run(folder).rewriters) == {"sft", "sft-continued", "no-curriculum"}
+    assert all(read_run(folder).path(place) for place in REWRITERS.values())
     # Two prompts a step: the four queries with a history come round in turn, none twice in a stage before.
     assert [sum(map(len, (set(each["prompts"]) for each in seen[:2])))] == [4]
     assert {n for each in seen[:2] for n in each["items"]} == {1}
@@ -109,7 +116,11 @@ def test_a_stage_ends_when_its_reward_is_reached_and_the_others_get_its_steps(
     done = train(
         tmp_path / "run",
         config(
-            tiny_model, tiny_data, *curriculum, "rl.steps=10", "controls.fine_tuned_context_injection=false"
+            tiny_model,
+            tiny_data,
+            *curriculum,
+            "rl.max_steps=10",
+            "controls.fine_tuned_context_injection=false",
         ),
     )
     assert [len(lines(tmp_path / "run", stage)) for stage in ("rl-1", "rl-2")] == [2, 8]
@@ -120,7 +131,11 @@ def test_a_stage_ends_when_its_reward_is_reached_and_the_others_get_its_steps(
 def test_the_real_rewards_pay_nothing_for_noise_and_say_so(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    settings = ["rl.steps=2", "rl.curriculum.enabled=false", "controls.fine_tuned_context_injection=false"]
+    settings = [
+        "rl.max_steps=2",
+        "rl.curriculum.enabled=false",
+        "controls.fine_tuned_context_injection=false",
+    ]
     train(tmp_path / "run", config(tiny_model, tiny_data, *settings))
     first, second = lines(tmp_path / "run", "rl")
     for line in (first, second):
@@ -139,14 +154,14 @@ def test_the_real_rewards_pay_nothing_for_noise_and_say_so(
         (["rl.curriculum.enabled=false", "controls.without_curriculum=true"], "there is no curriculum"),
         (["rl.curriculum.items=[1,2]"], r"rl.curriculum.items is \[1, 2\]"),
         (
-            ["rl.max_tokens=null", "trajectories.max_tokens=512", "sft.max_length=512"],
+            ["rl.max_completion_length=null", "trajectories.max_tokens=512", "sft.max_length=512"],
             "has up to 512 tokens in RL",
         ),
         # Before anything is paid for, or trained.
         (["trajectories.writer=teacher"], "trajectories.teacher names no model"),
-        (["rl.vllm=server"], "vllm"),
-        (["rl.early_stop.metric=eval_reward"], "eval_reward"),
-        (["sft.early_stop.metric=eval_loss"], "eval_loss"),
+        (["rl.vllm_mode=server"], "vllm"),
+        (["rl.metric_for_best_model=eval_reward"], "eval_reward"),
+        (["sft.metric_for_best_model=eval_loss"], "eval_loss"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_sentence(overrides: list[str], message: str) -> None:
@@ -160,7 +175,7 @@ def test_prompts_that_cannot_fit_are_refused_in_one_sentence(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"no prompt of stage rl-1 fits into 112 tokens \(sft.max_length 120"):
-        train(tmp_path / "run", config(tiny_model, tiny_data, "sft.max_length=120", "sft.steps=1"))
+        train(tmp_path / "run", config(tiny_model, tiny_data, "sft.max_length=120", "sft.max_steps=1"))
 
 
 def test_a_run_opens_the_rewriters_beside_its_model(

@@ -38,9 +38,19 @@ from .test_train import train
 FILES = sorted((config_folder() / "rpo").glob("*.yaml"))
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
-SHORT = ["data.limit=2", "sft.steps=2", "rl.steps=2", "stages=all"]
-SHORT += ["prompt_tokens=512", "controls.context_tokens=512", "sft.max_length=1024", "sft.batch_size=2"]
-SHORT += ["sft.accumulation=1", "rl.accumulation=1", "rl.batch_size=2", "rl.max_tokens=8"]
+SHORT = ["data.limit=2", "sft.max_steps=2", "rl.max_steps=2", "stages=all"]
+SHORT += [
+    "prompt_tokens=512",
+    "controls.context_tokens=512",
+    "sft.max_length=1024",
+    "sft.per_device_train_batch_size=2",
+]
+SHORT += [
+    "sft.gradient_accumulation_steps=1",
+    "rl.gradient_accumulation_steps=1",
+    "rl.per_device_train_batch_size=8",
+    "rl.max_completion_length=8",
+]
 SHORT += ["trajectories.max_tokens=512", "decoding.max_new_tokens=8", "retrieval.k=2"]
 """Sizes and lengths."""
 
@@ -67,7 +77,7 @@ def lamp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "USERS", {"train": 3, "dev": 1, "test": 1})
         patch.setattr(generate, "INSTRUCTIONS", {"lora": 2, "train": 2, "dev": 2, "test": 2})
-        generate.make(folder)
+        generate.write_benchmark(folder)
     return folder
 
 
@@ -83,7 +93,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @each_file
 def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
     config = load(TrainRPO, path)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     check_plan(config)
     check_launch_line(path, "rpo", config.data.path)
@@ -95,7 +105,7 @@ def test_it_trains_a_model_of_its_architecture(
     path: Path, lamp: Path, rewrites: Path, api: Server, tmp_path: Path
 ) -> None:
     shipped = load(TrainRPO, path)
-    if shipped.lora.four_bit:
+    if shipped.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     model = make_stand_in(shipped.model, tmp_path / "model")
     places = [f"model={model}", f"data.path={rewrites if shipped.data.tasks == ['rewriting'] else lamp}"]
@@ -113,7 +123,7 @@ def test_it_trains_a_model_of_its_architecture(
     assert list(made) == ["sft", *rl, *control]
     assert made.items() >= ({"sft": 2} | rl).items()
     adapted = (tmp_path / "run" / "model" / "adapter_config.json").is_file()
-    assert adapted == bool(config.lora.rank)
+    assert adapted == bool(config.lora.r)
     assert bool(api.bodies) == is_endpoint(shipped.base)
     assert len(LocalModel.load(str(tmp_path / "run" / "model")).generate(["hello"], max_new_tokens=4)) == 1
 
@@ -122,7 +132,7 @@ def test_it_trains_a_model_of_its_architecture(
 def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainRPO, path)
-    if config.lora.four_bit:
+    if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     shape = published_shape(config.model, tmp_path / "shape")
     here = load(TrainRPO, path, [f"model={shape}", f"base={shape}"])

@@ -134,8 +134,13 @@ def settings(model: Path, data: Path) -> list[str]:
             "trajectories.teacher=openai:wise",
             "trajectories.no_history_share=0",
         ),
-        *("trajectories.teacher_tokens=50", "decoding.max_new_tokens=4", "sft.steps=1", "sft.batch_size=2"),
-        *("lora.rank=0", "controls.fine_tuned_context_injection=false", "endpoint.requests_at_once=2"),
+        *(
+            "trajectories.teacher_tokens=50",
+            "decoding.max_new_tokens=4",
+            "sft.max_steps=1",
+            "sft.per_device_train_batch_size=2",
+        ),
+        *("lora.r=0", "controls.fine_tuned_context_injection=false", "endpoint.requests_at_once=2"),
         "endpoint.attempts=2",
     ]
 
@@ -230,7 +235,7 @@ def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
     first = capsys.readouterr()
     told = [line for line in first.err.splitlines() if "endpoint" in line]
     assert len(told) == 1
-    assert re.search(r'gave no answer for "wise" in 2 attempts \(the connection was cut\)', told[0])
+    assert re.search(r'gave no answer for "wise" in 2 attempts \(the connection was lost\)', told[0])
     assert "Traceback" not in first.err
     finished = sum(server.answered.values())
     assert finished == 8  # fourteen less five refusals and a cut

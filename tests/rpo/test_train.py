@@ -24,7 +24,12 @@ from personakit.training.supervised import Finetuned
 
 def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
     settings = [f"model={model}", f"base={model}", f"data.path={data}", "decoding.max_new_tokens=4"]
-    settings += ["sft.steps=3", "sft.batch_size=2", "lora.rank=0", "trajectories.no_history_share=0"]
+    settings += [
+        "sft.max_steps=3",
+        "sft.per_device_train_batch_size=2",
+        "lora.r=0",
+        "trajectories.no_history_share=0",
+    ]
     settings += ["stages=sft"]  # the short way; RL is in test_reinforce.py
     return load(TrainRPO, None, [*settings, *overrides])
 
@@ -99,10 +104,9 @@ def test_trajectories_are_for_so_many_queries_of_a_task_and_the_control_sees_all
 def test_an_early_stop_on_held_out_queries_keeps_the_best_weights_and_gives_the_control_their_tokens(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    stop = [f"sft.early_stop.{each}" for each in ("metric=eval_loss", "patience=1", "minimum_change=100")]
-    settings = config(
-        tiny_model, tiny_data, "data.held_out=1", *stop, "sft.checkpoint_every=1", "sft.steps=60"
-    )
+    stop = ["sft.metric_for_best_model=eval_loss"]
+    stop += ["sft.early_stopping_patience=1", "sft.early_stopping_threshold=100"]
+    settings = config(tiny_model, tiny_data, "data.held_out=1", *stop, "sft.save_steps=1", "sft.max_steps=60")
     tuned = train(tmp_path / "run", settings)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if line["stage"] == REWRITER and "eval_loss" in line]
@@ -128,8 +132,8 @@ def test_data_without_a_training_split_is_refused(tiny_model: Path, tiny_data: P
 
 
 def test_four_bits_without_an_adapter_are_refused(tiny_model: Path, tiny_data: Path) -> None:
-    with pytest.raises(UserError, match=r"lora\.four_bit is true and lora\.rank is 0"):
-        check_plan(config(tiny_model, tiny_data, "lora.four_bit=true"))
+    with pytest.raises(UserError, match=r"lora\.load_in_4bit is true and lora\.r is 0"):
+        check_plan(config(tiny_model, tiny_data, "lora.load_in_4bit=true"))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from personakit.cli import main
-from personakit.errors import GoneError, RunError
+from personakit.errors import RunError, ServerUnavailableError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.common_sections import (
     comparison_section,
@@ -169,7 +169,7 @@ def test_a_failed_query_is_found_by_bisection_and_tried_again_on_resume(
 def test_where_the_server_is_gone_the_results_are_partial_and_resume_completes_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    FAILING["q5"] = GoneError("nobody answers", hint="start it")
+    FAILING["q5"] = ServerUnavailableError("nobody answers", hint="start it")
     assert main(["eval", "length", "--output", "out"]) == 1
     assert results_of("out")["partial"] == {"answers": 5, "of": 24, "reason": "nobody answers"}
     assert "PARTIAL: 5 of 24 answers" in Path("out/report.html").read_text()

@@ -1,4 +1,4 @@
-"""What is read from a model's text, and what an answer earns."""
+"""Parsing of answers, and their rewards."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from personakit.tasks import get_task, task_names
         ("rewriting", "", None),
     ],
 )
-def test_the_answer_is_found_in_the_text(name, text, answer):
+def test_the_answer_is_parsed_from_the_text(name, text, answer):
     assert get_task(name).parse(text) == answer
 
 
 @pytest.mark.parametrize("name", [name for name in task_names() if get_task(name).labels])
-def test_every_label_is_read_as_itself(name):
+def test_every_label_parses_as_itself(name):
     task = get_task(name)
     assert [task.parse(f" {label} ") for label in task.labels] == list(task.labels)
     assert [task.parse(f"I say {label}.") for label in task.labels] == list(task.labels)
 
 
-def test_of_two_labels_that_begin_alike_the_longer_one_is_read():
+def test_the_longer_of_two_overlapping_labels_is_parsed():
     task = dataclasses.replace(get_task("LaMP_2"), labels=("war", "war film"))
     assert (task.parse("A war film!"), task.parse("It is war.")) == ("war film", "war")
 
@@ -100,16 +100,16 @@ def test_the_reward_of_a_text_may_be_the_mean_of_both_rouges():
         ("rewriting", "b a", "a b", 0.5),
     ],
 )
-def test_utilities_are_higher_better_in_the_unit_interval(name, prediction, gold, utility):
+def test_utilities_are_in_the_unit_interval_and_higher_is_better(name, prediction, gold, utility):
     assert get_task(name).utility(prediction, gold) == pytest.approx(utility)
 
 
 @pytest.mark.parametrize("spelling", ["LaMP_3", "LaMP-3", "lamp_3", "lamp-3"])
-def test_a_task_is_found_under_the_spellings_in_use(spelling):
+def test_task_names_have_alternative_spellings(spelling):
     assert get_task(spelling).name == "LaMP_3"
 
 
-def test_an_unknown_task_is_told_with_the_nearest():
+def test_an_unknown_task_gets_a_suggestion():
     with pytest.raises(UserError, match='unknown task "LaMP_33"') as caught:
         get_task("LaMP_33")
     assert "LaMP_3" in caught.value.hint

@@ -1,4 +1,4 @@
-"""How instructions are worded, with worked examples before them."""
+"""Prompt templates for instructions with worked examples."""
 
 import pytest
 
@@ -10,13 +10,13 @@ POOL = Pool.of([Instruction("x", "Add.", "2 and 2", "4"), Instruction("y", "Say 
 
 
 @pytest.mark.parametrize("template", ["plain", "alpaca"])
-def test_the_first_pick_stands_next_to_the_instruction(template: Template) -> None:
+def test_the_first_pick_comes_last_in_the_prompt(template: Template) -> None:
     prompt = instruction_prompt(template, ASKED, POOL, (1, 0))
     assert prompt.index("2 and 2") < prompt.index("hello.") < prompt.index("1 and 2")
     assert "3" not in prompt.replace("###", "")
 
 
-def test_alpaca_words_an_instruction_without_input_as_stanford_does() -> None:
+def test_alpaca_template_without_input() -> None:
     prompt = instruction_prompt("alpaca", POOL.prompts[1])
     assert prompt == (
         "Below is an instruction that describes a task. Write a response that appropriately completes the "
@@ -25,13 +25,13 @@ def test_alpaca_words_an_instruction_without_input_as_stanford_does() -> None:
     assert "### Input:\n1 and 2\n\n### Response:\n" in instruction_prompt("alpaca", ASKED)
 
 
-def test_what_a_model_goes_on_to_make_up_is_no_part_of_its_answer() -> None:
+def test_further_generated_blocks_are_not_part_of_the_answer() -> None:
     assert read_answer("plain", " 3\nAdd. 4 and 4 =>") == "3"
     assert read_answer("alpaca", "3\n\nfor sure\n\n### Instruction:\nMore") == "3\n\nfor sure"
     assert read_answer("plain", "  ") == ""
 
 
-def test_a_pool_is_known_by_its_texts_and_their_order() -> None:
+def test_a_pools_fingerprint_depends_on_texts_and_order() -> None:
     renamed = Pool.of([Instruction("z", *_texts(POOL.prompts[0])), POOL.prompts[1]])
     assert renamed.fingerprint == POOL.fingerprint
     assert Pool.of(reversed(POOL.prompts)).fingerprint != POOL.fingerprint

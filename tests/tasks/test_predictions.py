@@ -1,4 +1,4 @@
-"""Prediction files made anywhere, scored by upstream's rules."""
+"""Prediction files, scored by upstream's rules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pair(folder: Path, task: str, predictions: list[str], golds: list[str]) -> t
     return write(folder / "p.json", task, predictions), write(folder / "g.json", task, golds)
 
 
-def test_a_file_is_scored_by_id_and_not_by_order(tmp_path):
+def test_predictions_are_matched_by_id(tmp_path):
     golds = write(tmp_path / "g.json", "LaMP_3", ["5", "1", "3"], ["a", "b", "c"])
     predictions = write(tmp_path / "p.json", "LaMP_3", ["3", "4", "1"], ["c", "a", "b"])
     report = score_files(predictions, golds)
@@ -61,15 +61,15 @@ def test_a_file_is_scored_by_id_and_not_by_order(tmp_path):
         ("LaMP_5", "", "A title", 1),
     ],
 )
-def test_what_cannot_be_read_is_counted_and_told(tmp_path, task, prediction, gold, unparsable):
+def test_unparsable_predictions_are_counted_with_a_warning(tmp_path, task, prediction, gold, unparsable):
     report = score_files(*pair(tmp_path, task, [prediction, gold], [gold, gold]))
     assert report.unparsable == unparsable
-    assert any("1 predictions could not be read" in warning for warning in report.warnings) == bool(
+    assert any("1 predictions could not be parsed" in warning for warning in report.warnings) == bool(
         unparsable
     )
 
 
-def test_an_id_given_twice_counts_once_with_its_last_output(tmp_path):
+def test_the_last_output_of_a_repeated_id_counts(tmp_path):
     golds = write(tmp_path / "g.json", "LaMP_1", ["[2]", "[1]", "[2]"], ["a", "a", "b"])
     predictions = write(tmp_path / "p.json", "LaMP_1", ["[2]", "[2]", "[1]", "[1]"], ["a", "b", "a", "a"])
     report = score_files(predictions, golds)
@@ -114,26 +114,26 @@ def test_the_tasks_must_be_the_same(tmp_path):
         ("LaMP_4", [], '"golds" is empty'),
     ],
 )
-def test_golds_that_cannot_be_are_refused(tmp_path, task, golds, message):
+def test_invalid_golds_are_refused(tmp_path, task, golds, message):
     with pytest.raises(UserError) as caught:
         score_files(*pair(tmp_path, task, golds, golds))
     assert message in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"task": "LaMP_3"}', '{"task": "LaMP_3", "golds": [{"id": 1}]}'])
-def test_a_file_of_another_shape_is_refused_by_name(tmp_path, text):
+def test_a_file_with_another_format_is_refused_by_name(tmp_path, text):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(UserError, match=r"p\.json"):
         score_files(tmp_path / "p.json", write(tmp_path / "g.json", "LaMP_3", ["5"]))
 
 
-def test_the_old_news_task_is_known_by_its_golds(tmp_path):
+def test_the_old_news_task_is_recognised_by_its_golds(tmp_path):
     report = score_files(*pair(tmp_path, "LaMP_2", ["sports", "comedy"], ["sports", "crime"]))
     assert report.task == "LaMP_2N"
     assert (report.metrics["accuracy"], report.unparsable) == (0.5, 1)
 
 
-def test_written_predictions_read_back_and_say_the_task_as_lamp_does(tmp_path):
+def test_written_predictions_round_trip_with_lamps_task_name(tmp_path):
     write_predictions(tmp_path / "p.json", "LaMP_2N", {"0": "sports", "1": "crème"})
     document = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
     assert document == {
@@ -159,19 +159,19 @@ def test_seven_files_give_seven_scores_and_the_primary_figure(tmp_path):
     assert report.primary == pytest.approx(sum(figures.values()) / 7)
 
 
-def test_seven_are_scored_only_where_all_seven_are_given_once(tmp_path):
+def test_the_benchmark_score_needs_all_seven_tasks_once(tmp_path):
     predictions, golds = folders(tmp_path)
     (golds / "again.json").write_text((golds / "LaMP_4.json").read_text())
     with pytest.raises(UserError, match=r'"task" is "LaMP_4", which .*LaMP_4\.json|again\.json'):
         score_folders(predictions, golds)
     (golds / "again.json").unlink()
     (predictions / "any" / "LaMP_7-x.json").unlink()
-    with pytest.raises(UserError, match="has no file of LaMP_7"):
+    with pytest.raises(UserError, match="has no file for LaMP_7"):
         score_folders(predictions, golds)
 
 
 @pytest.mark.parametrize("task", [*GOLDS, "LaMP_2N"])
-def test_scores_of_a_file_are_lamps_own(tmp_path, task):
+def test_scores_equal_lamps(tmp_path, task):
     """Against LaMP's eval/evaluation.py, written down here again: its mappings, its metrics, its median."""
     from personakit.tasks import get_task
 
@@ -238,7 +238,7 @@ def _texts_upstream(predictions, golds, labels):
 UPSTREAM = {"label": _labels_upstream, "ordinal": _ratings_upstream, "generation": _texts_upstream}
 
 
-def test_golds_that_rouge_cannot_read_are_told(tmp_path):
+def test_golds_that_rouge_ignores_give_a_warning(tmp_path):
     golds = ["雨が降る", "Дождь идёт", "rain again", "naïve café"]
     report = score_files(*pair(tmp_path, "LaMP_4", golds, golds))
     assert report.unseen == 2

@@ -1,4 +1,4 @@
-"""The prompts, word by word as LaMP's facts give them."""
+"""The prompts, word for word as in LaMP."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ PROMPTS = {
 }
 
 
-def test_every_task_has_its_prompt_here():
+def test_every_task_has_a_prompt_test():
     assert set(PROMPTS) == set(task_names())
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_items_stand_in_the_prompt_as_lamp_words_them(name):
+def test_items_are_formatted_as_in_lamp(name):
     parts, items, expected = PROMPTS[name]
     prompt = get_task(name).prompt_with_context(
         query_of(name, **parts), context_of(name, *items), count_tokens=count_words, max_length=512
@@ -113,7 +113,7 @@ def test_one_item_is_not_joined():
     assert prompt.startswith('"W1"  are written by a person. ')
 
 
-def test_a_summary_and_pool_prompts_stand_above():
+def test_a_summary_and_pool_prompts_precede_the_input():
     items = context_of("LaMP_7", {"text": "W1"}).items
     prompt = get_task("LaMP_7").prompt_with_context(
         query_of("LaMP_7", text="x"),
@@ -124,15 +124,15 @@ def test_a_summary_and_pool_prompts_stand_above():
     assert prompt.startswith('Be kind.\nBe brief.\nWrites tersely.\n"W1"  are written by a person.')
 
 
-def test_a_citation_input_in_other_words_is_refused():
+def test_a_citation_input_with_another_template_is_refused():
     query = Query("q", "LaMP_1", "Which of both?", "both", "u")
     items = context_of("LaMP_1", {"title": "P1", "abstract": "A1"})
-    with pytest.raises(UserError, match=r'"Which of both\?" does not hold the words "with the title"'):
+    with pytest.raises(UserError, match=r'"Which of both\?" does not contain "with the title"'):
         get_task("LaMP_1").prompt_with_context(query, items, count_tokens=count_words, max_length=512)
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_an_item_falls_into_what_was_given_and_what_was_made(name):
+def test_item_parts_are_input_and_output(name):
     item = context_of(name, PROMPTS[name][1][0]).items[0]
     given, made = get_task(name).item_parts(item)
     assert (given, made) == {

@@ -1,4 +1,4 @@
-"""Official scores against scikit-learn and rouge_score called by hand, and every edge LaMP's rules have."""
+"""Official scores against scikit-learn and rouge_score, and the edge cases of LaMP's rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXTS = [name for name in task_names() if get_task(name).kind == "generation"]
 
 @pytest.mark.parametrize("name", LABELLED)
 @pytest.mark.parametrize("seed", range(3))
-def test_labels_score_as_scikit_learn_does(name, seed):
+def test_label_scores_equal_scikit_learns(name, seed):
     draw = random.Random(seed)
     labels = list(get_task(name).labels)
     golds = draw.choices(labels[: len(labels) - 1 + seed % 2], k=80)  # a label may be on neither side
@@ -31,7 +31,7 @@ def test_labels_score_as_scikit_learn_does(name, seed):
     }
 
 
-def test_a_label_on_neither_side_takes_its_share_of_macro_f1():
+def test_an_unused_label_counts_in_macro_f1():
     assert get_task("LaMP_2").score(["comedy"] * 3, ["comedy"] * 3) == {"accuracy": 1.0, "f1": 1 / 15}
 
 
@@ -40,12 +40,12 @@ def test_a_label_must_match_exactly(wrong):
     assert get_task("LaMP_1").score([wrong], ["[1]"])["accuracy"] == float(wrong.strip() == "[1]")
 
 
-def test_case_counts():
+def test_labels_are_compared_with_case():
     assert get_task("LaMP_2").score(["Comedy", "comedy"], ["comedy", "comedy"])["accuracy"] == 0.5
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_ratings_score_as_scikit_learn_does(seed):
+def test_rating_scores_equal_scikit_learns(seed):
     draw = random.Random(seed)
     golds = draw.choices("12345", k=60)
     predictions = draw.choices(["1", "2", " 3 ", "4.5", "5", "7", "-1", "1e0"], k=60)
@@ -59,7 +59,7 @@ def test_ratings_score_as_scikit_learn_does(seed):
     "unreadable", ["[4]", "nan", "inf", "-inf", "NaN", "", " ", "four", "4 stars", "4,5"]
 )
 @pytest.mark.parametrize(("gold", "read_as"), [("1", 5), ("2", 5), ("3", 5), ("4", 1), ("5", 1)])
-def test_a_rating_that_is_no_number_is_the_endpoint_farther_from_the_gold(unreadable, gold, read_as):
+def test_an_unparsable_rating_counts_as_the_farther_endpoint(unreadable, gold, read_as):
     task = get_task("LaMP_3")
     error = abs(read_as - float(gold))
     assert task.unparsable(unreadable)
@@ -75,7 +75,7 @@ def random_texts(draw: random.Random, count: int) -> list[str]:
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("seed", range(3))
-def test_texts_score_as_rouge_score_does(name, seed):
+def test_text_scores_equal_rouge_scores(name, seed):
     draw = random.Random(seed)
     golds, predictions = random_texts(draw, 60), random_texts(draw, 60)
     by_hand = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
@@ -109,7 +109,7 @@ def test_the_corpus_score_is_the_mean_of_samples(name):
     assert all(0.0 <= utility <= 1.0 for utility in utilities)
 
 
-def test_there_must_be_something_to_score():
+def test_scoring_nothing_is_an_error():
     for predictions, golds in (([], []), (["a"], ["a", "b"])):
         with pytest.raises(ValueError, match="predictions for"):
             get_task("LaMP_4").score(predictions, golds)
@@ -119,7 +119,7 @@ def test_there_must_be_something_to_score():
     ("prediction", "gold", "expected"),
     [("kitten", "sitting", 1 - 3 / 7), ("", "", 1), ("", "ab", 0), ("ab", "", 0), ("a\n", " a", 1)],
 )
-def test_edit_similarity_is_a_share_of_the_longer_text(prediction, gold, expected):
+def test_edit_similarity_is_relative_to_the_longer_text(prediction, gold, expected):
     assert get_task("rewriting").sample_scores(prediction, gold)["edit-similarity"] == expected
 
 

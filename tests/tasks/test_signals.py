@@ -1,4 +1,4 @@
-"""How signals and summaries are worded, and what is dropped to fit a budget."""
+"""Prompt templates for signals and summaries, and what is dropped to fit a budget."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from personakit.tasks.signals import (
     prompt_with_signals,
     prompt_with_summary,
     render_signals,
+    signal_wording,
     summary_prompt,
-    wording_for,
 )
 from tests.tasks.queries import context_of, count_words, query_of
 
@@ -44,7 +44,7 @@ def present(text: str, signals: Signals) -> dict[str, int]:
     return {kind: sum(word in said for word in words[kind]) for kind in KINDS}
 
 
-def test_everything_that_fits_is_said_in_full() -> None:
+def test_signals_that_fit_are_included_in_full() -> None:
     text, dropped = render_signals(signals_of(), count_tokens=count_words, max_length=500)
     assert dropped == {}
     assert text == (
@@ -72,7 +72,7 @@ def test_the_oldest_pairs_are_dropped_first_and_nothing_is_cut() -> None:
     assert "asked2" not in text
 
 
-def test_a_signal_longer_than_the_room_is_passed_over() -> None:
+def test_a_signal_that_does_not_fit_is_skipped() -> None:
     long = PreferencePair("u", "word " * 50, "liked9", "disliked9")
     signals = Signals(pairs=(*signals_of().pairs, long))
     text, dropped = render_signals(signals, count_tokens=count_words, max_length=20)
@@ -86,7 +86,7 @@ def test_a_signal_longer_than_the_room_is_passed_over() -> None:
     sizes=st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
     max_length=st.integers(0, 90),
 )
-def test_texts_keep_to_their_budget_and_every_signal_is_shown_or_counted(
+def test_prompts_stay_within_budget_and_every_signal_is_included_or_counted(
     wording: str, sizes: tuple[int, int, int, int], max_length: int
 ) -> None:
     signals = signals_of(*sizes)
@@ -113,15 +113,15 @@ def test_texts_keep_to_their_budget_and_every_signal_is_shown_or_counted(
             assert text == alone
 
 
-def test_no_summary_is_the_request_alone() -> None:
+def test_without_a_summary_the_prompt_is_the_request() -> None:
     assert prompt_with_summary("do it", None) == prompt_with_summary("do it", " \n") == "do it"
     assert prompt_with_summary("do {it}", "likes {braces} ") == (
         "What is known of the person who asks: likes {braces}\n\ndo {it}"
     )
 
 
-def test_messages_are_worded_as_nano_was_taught_lamp_7() -> None:
-    wording = wording_for("LaMP_7")
+def test_messages_use_the_template_of_nanos_lamp_7() -> None:
+    wording = signal_wording("LaMP_7")
     assert wording is MESSAGES
     task, query = get_task("LaMP_7"), query_of("LaMP_7", text="on monday we went")
     assert prompt_with_summary("on monday we went", None, wording=wording) == task.prompt(query)
@@ -143,7 +143,7 @@ def test_messages_are_worded_as_nano_was_taught_lamp_7() -> None:
     )
 
 
-def test_lines_stand_above_the_messages() -> None:
+def test_lines_precede_the_messages() -> None:
     text, _ = summary_prompt(
         signals_of(pairs=1, items=0), count_tokens=count_words, max_length=500, wording=MESSAGES
     )
@@ -151,15 +151,15 @@ def test_lines_stand_above_the_messages() -> None:
         'about0\ncomment0\n"liked0"  are written by a person. Following the given patterns '
         "describe how this person writes: "
     )
-    whole = wording_for("LaMP_7", whole_pairs=True)
+    whole = signal_wording("LaMP_7", whole_pairs=True)
     text, _ = render_signals(
         signals_of(pairs=1, items=0), count_tokens=count_words, max_length=500, wording=whole
     )
     assert text == 'about0\ncomment0\n"liked0" not "disliked0" for "asked0"'
 
 
-def test_whole_requests_are_worded_plainly() -> None:
-    assert wording_for(None) is PLAIN
+def test_complete_requests_use_the_plain_template() -> None:
+    assert signal_wording(None) is PLAIN
     text, dropped = prompt_with_signals(
         "Do it.", signals_of(1, 0, 0, 0), count_tokens=count_words, max_length=500
     )

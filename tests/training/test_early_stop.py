@@ -3,35 +3,47 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from models.tiny import WORDS, sentences
 
+from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.training.early_stop import EarlyStop, EarlyStopState, Target, TargetWatch
+from personakit.training.early_stop import EarlyStopState, Target, TargetWatch
 from personakit.training.run import Run
-from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
+from personakit.training.supervised import Finetuned, PromptCompletion, finetune
+from training.staging import staged
 
 EXAMPLES = [PromptCompletion(text, WORDS[n % 30]) for n, text in enumerate(sentences(16))]
 OTHERS = [PromptCompletion(text, WORDS[(n + 7) % 30]) for n, text in enumerate(sentences(8))]
-QUICK = SupervisedSettings(
-    epochs=20,
-    batch_size=8,
-    log_every=2,
-    checkpoint_every=40,
-    evaluate_every=2,
-    learning_rate=1e-2,
-    lr_schedule="constant",
-    warmup_ratio=0.0,
-    device="cpu",
-    dtype="float32",
-)
+QUICK: dict[str, Any] = {
+    "num_train_epochs": 20,
+    "per_device_train_batch_size": 8,
+    "logging_steps": 2,
+    "save_steps": 40,
+    "eval_steps": 2,
+    "learning_rate": 1e-2,
+    "lr_scheduler_type": "constant",
+    "warmup_ratio": 0.0,
+    "device": "cpu",
+    "dtype": "float32",
+}
 
 
-def observed(settings: EarlyStop, values: list[float]) -> tuple[int | None, int]:
+def stop(metric: str = "eval_loss", *, patience: int = 3, threshold: float = 0.0) -> dict[str, Any]:
+    """The settings of early stopping."""
+    return {
+        "metric_for_best_model": metric,
+        "early_stopping_patience": patience,
+        "early_stopping_threshold": threshold,
+    }
+
+
+def observed(settings: dict[str, Any], values: list[float]) -> tuple[int | None, int]:
     """The best step, and how many values were taken in before it was time to stop."""
-    patience = EarlyStopState(settings)
+    patience = EarlyStopState(TrainingSettings(**settings))
     for step, value in enumerate(values, start=1):
         patience.observe(step, value)
         if patience.exhausted:
@@ -42,29 +54,31 @@ def observed(settings: EarlyStop, values: list[float]) -> tuple[int | None, int]
 @pytest.mark.parametrize(
     ("settings", "values", "expected"),
     [
-        (EarlyStop(patience=2), [3, 2, 1, 2, 2, 0], (3, 5)),
-        (EarlyStop(patience=2), [3, 2, 2.5, 1, 2, 1], (4, 6)),
-        (EarlyStop(patience=2, minimum_change=0.5), [3, 2.7, 2.6, 0], (1, 3)),
-        (EarlyStop(patience=2, mode="max"), [0, 1, 0.5, 0.9, 2], (2, 4)),
-        (EarlyStop(patience=2), [float("nan"), 1, 2, 3], (2, 4)),
+        (stop(patience=2), [3, 2, 1, 2, 2, 0], (3, 5)),
+        (stop(patience=2), [3, 2, 2.5, 1, 2, 1], (4, 6)),
+        (stop(patience=2, threshold=0.5), [3, 2.7, 2.6, 0], (1, 3)),
+        (stop("eval_accuracy", patience=2), [0, 1, 0.5, 0.9, 2], (2, 4)),
+        (stop(patience=2), [float("nan"), 1, 2, 3], (2, 4)),
     ],
 )
-def test_patience(settings: EarlyStop, values: list[float], expected: tuple[int, int]) -> None:
+def test_patience(settings: dict[str, Any], values: list[float], expected: tuple[int, int]) -> None:
     assert observed(settings, values) == expected
 
 
 def train(
-    base: Path, folder: Path, stop: EarlyStop | None, *, resume: bool = False, **changes: object
+    base: Path, folder: Path, stopping: dict[str, Any], *, resume: bool = False, **changes: Any
 ) -> Finetuned:
-    settings = dataclasses.replace(QUICK, early_stop=stop, **changes)  # type: ignore[arg-type]
-    with Run.create(folder, "rpo", dataclasses.asdict(settings), 3, resume=resume) as run:
-        return finetune(str(base), EXAMPLES, settings, run, "sft", evaluation=OTHERS)
+    given = QUICK | stopping | changes
+    with Run.create(folder, "rpo", given, 3, resume=resume) as run:
+        return finetune(
+            str(base), EXAMPLES, *staged(TrainingSettings, run, "sft", **given), evaluation=OTHERS
+        )
 
 
-@pytest.mark.parametrize("lora_rank", [0, 4])
-def test_the_best_evaluation_is_what_is_kept(tiny_folder: Path, tmp_path: Path, lora_rank: int) -> None:
+@pytest.mark.parametrize("rank", [0, 4])
+def test_the_best_evaluation_is_what_is_kept(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
     """The model learns EXAMPLES by heart, which sooner or later makes OTHERS less likely."""
-    stopped = train(tiny_folder, tmp_path / "a", EarlyStop(patience=2), lora_rank=lora_rank)
+    stopped = train(tiny_folder, tmp_path / "a", stop(patience=2), r=rank)
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     losses = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
     best = min(losses, key=losses.__getitem__)
@@ -80,8 +94,7 @@ def test_the_best_evaluation_is_what_is_kept(tiny_folder: Path, tmp_path: Path, 
 
 
 def test_a_metric_of_training(tiny_folder: Path, tmp_path: Path) -> None:
-    stop = EarlyStop("token_accuracy", patience=3, mode="max")
-    stopped = train(tiny_folder, tmp_path / "a", stop)
+    stopped = train(tiny_folder, tmp_path / "a", stop("token_accuracy"))
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     accuracy = {line["step"]: line["token_accuracy"] for line in lines if "loss" in line}
     assert stopped.best_value == max(accuracy.values())
@@ -91,8 +104,7 @@ def test_a_metric_of_training(tiny_folder: Path, tmp_path: Path) -> None:
 def test_interrupted_and_resumed_it_stops_at_the_same_step(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop = EarlyStop(patience=3)
-    alone = train(tiny_folder, tmp_path / "alone", stop)
+    alone = train(tiny_folder, tmp_path / "alone", stop())
     assert alone.best_step is not None
     log = Run.log_metrics
 
@@ -107,9 +119,9 @@ def test_interrupted_and_resumed_it_stops_at_the_same_step(
     for attempt, step in enumerate((alone.best_step + 4, alone.steps)):  # while it waits; where it stops
         interrupt_after(step)
         with pytest.raises(KeyboardInterrupt):
-            train(tiny_folder, tmp_path / "again", stop, resume=attempt > 0)
+            train(tiny_folder, tmp_path / "again", stop(), resume=attempt > 0)
     monkeypatch.setattr(Run, "log_metrics", log)
-    again = train(tiny_folder, tmp_path / "again", stop, resume=True)
+    again = train(tiny_folder, tmp_path / "again", stop(), resume=True)
     assert dataclasses.replace(again, model=alone.model) == alone
     assert (again.model / "model.safetensors").read_bytes() == (
         alone.model / "model.safetensors"
@@ -117,16 +129,15 @@ def test_interrupted_and_resumed_it_stops_at_the_same_step(
 
 
 def test_what_cannot_be_stopped_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r'early_stop\.metric is "reward", expected one of .*loss'):
-        train(tiny_folder, tmp_path / "a", EarlyStop("reward"))
-    with pytest.raises(UserError, match=r"early_stop\.patience is 0"):
-        train(tiny_folder, tmp_path / "b", EarlyStop(patience=0))
-    settings = dataclasses.replace(QUICK, early_stop=EarlyStop())
+    with pytest.raises(UserError, match=r'metric_for_best_model is "reward", expected one of .*loss'):
+        train(tiny_folder, tmp_path / "a", stop("reward"))
+    with pytest.raises(UserError, match="early_stopping_patience is 0"):
+        train(tiny_folder, tmp_path / "b", stop(patience=0))
     with (
         Run.create(tmp_path / "c", "rpo", {}, 3) as run,
         pytest.raises(UserError, match="there is no evaluation set"),
     ):
-        finetune(str(tiny_folder), EXAMPLES, settings, run, "sft")
+        finetune(str(tiny_folder), EXAMPLES, *staged(TrainingSettings, run, "sft", **QUICK | stop()))
 
 
 def test_a_target_is_reached_by_the_mean_over_its_window(tmp_path: Path) -> None:

@@ -11,6 +11,13 @@ import pytest
 import torch
 from models.tiny import WORDS, make_tiny, sentences
 
+from personakit.config.training import (
+    GroupRLSettings,
+    LoraSettings,
+    PreferenceSettings,
+    TrainingSettings,
+    all_weights,
+)
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training import group_rl, preference, supervised
@@ -19,14 +26,14 @@ from personakit.training.memory import Workload, estimate_memory
 from personakit.training.precision import Precision
 from personakit.training.progress import Silent
 from personakit.training.run import Run
-from personakit.training.settings import StageSettings, check_settings
-from personakit.training.vllm import Vllm
+from personakit.training.stage import check_lora
 from personakit.training.weights import load_trainable
+from training.staging import staged
 
 pytest.importorskip("bitsandbytes")
 
 CPU = Precision("cpu", "float32", "a test")
-COMMON: dict[str, Any] = {"lora_rank": 4, "four_bit": True, "batch_size": 4, "log_every": 1}
+COMMON: dict[str, Any] = {"r": 4, "load_in_4bit": True, "per_device_train_batch_size": 4, "logging_steps": 1}
 COMMON |= {"device": "cpu", "dtype": "float32", "learning_rate": 1e-2, "gradient_checkpointing": True}
 EXAMPLES = [supervised.PromptCompletion(text, f"{text.split()[0]} cat") for text in sentences(12)]
 
@@ -47,9 +54,9 @@ def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finetune(
     base: Path, folder: Path, *, resume: bool = False, progress: Silent | None = None
 ) -> supervised.Finetuned:
-    settings = supervised.SupervisedSettings(**COMMON, epochs=2, checkpoint_every=1)
+    given = COMMON | {"num_train_epochs": 2, "save_steps": 1, "progress": progress or Silent()}
     with Run.create(folder, "rpo", {}, 1, resume=resume) as run:
-        return supervised.finetune(str(base), EXAMPLES, settings, run, "sft", progress=progress)
+        return supervised.finetune(str(base), EXAMPLES, *staged(TrainingSettings, run, "sft", **given))
 
 
 def metrics(folder: Path, stage: str) -> list[dict[str, Any]]:
@@ -128,19 +135,14 @@ def test_rl_goes_on_with_the_adapter_as_it_was_and_keeps_steps_that_bfloat16_wou
     def letters(completions: Sequence[str], **_: Any) -> list[float]:
         return [len(set(text)) / 8 for text in completions]
 
-    settings = group_rl.GroupRLSettings(
-        **COMMON | {"learning_rate": 1e-6, "lr_schedule": "constant", "warmup_ratio": 0.0},
-        num_generations=4,
-        max_completion_length=6,
-        max_steps=2,
-        beta=0.05,
-    )
+    given = COMMON | {"learning_rate": 1e-6, "lr_scheduler_type": "constant", "warmup_ratio": 0.0}
+    given |= {"num_generations": 4, "max_steps": 2, "beta": 0.05}
     prompts = [group_rl.Prompt(example.prompt, {}) for example in EXAMPLES]
     with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
         start = str(tuned / "model")
-        group_rl.train(
-            start, prompts, [group_rl.RewardFunction(letters)], settings, run, "rl", reference=start
-        )
+        settings, stage = staged(GroupRLSettings, run, "rl", **given)
+        rewards = [group_rl.RewardFunction(letters)]
+        group_rl.train(start, prompts, rewards, settings, stage, max_completion_length=6, reference=start)
     first = metrics(tmp_path / "run", "rl")[0]
     assert first["kl"] == pytest.approx(0, abs=1e-6)  # from the adapter as SFT left it
     assert first["reward_std"] > 0
@@ -154,15 +156,15 @@ def test_a_preference_stage_compares_with_the_model_in_four_bits(
 ) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
     pairs = [preference.TrainingPair(each.prompt, each.completion, "old old dog") for each in EXAMPLES]
-    settings = preference.PreferenceSettings(**COMMON | {"learning_rate": 1e-3}, max_steps=4)
+    given = COMMON | {"learning_rate": 1e-3, "max_steps": 4}
     with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
-        preference.optimise(str(tuned / "model"), pairs, settings, run, "dpo")
+        preference.optimise(str(tuned / "model"), pairs, *staged(PreferenceSettings, run, "dpo", **given))
     lines = metrics(tmp_path / "run", "dpo")
     assert lines[0]["margin"] == pytest.approx(0, abs=1e-4)
     assert lines[-1]["margin"] > 0
     # Its log-probabilities are not those of the same weights in full precision.
     prints = {
-        load_trainable(str(tuned / "model"), StageSettings(lora_rank=4, four_bit=four_bit), CPU).fingerprint
+        load_trainable(str(tuned / "model"), LoraSettings(r=4, load_in_4bit=four_bit), CPU).fingerprint
         for four_bit in (True, False)
     }
     assert len(prints) == 2
@@ -173,16 +175,19 @@ def test_nothing_is_merged_into_quantised_weights(base: Path, tmp_path: Path) ->
     network.save_pretrained(tmp_path / "quantised")
     tokenizer.save_pretrained(tmp_path / "quantised")
     with pytest.raises(UserError, match="are quantised, which cannot train"):
-        load_trainable(str(tmp_path / "quantised"), StageSettings(lora_rank=0), CPU)
+        load_trainable(str(tmp_path / "quantised"), all_weights(), CPU)
 
 
 def test_what_four_bits_need_is_told(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="four_bit is true and lora_rank is 0"):
-        check_settings(StageSettings(four_bit=True))
-    rl = group_rl.GroupRLSettings(**COMMON, num_generations=4, vllm=Vllm("colocate"))
+    with pytest.raises(UserError, match=r"load_in_4bit is true and lora\.r is 0"):
+        check_lora(LoraSettings(r=0, load_in_4bit=True))
+    given = COMMON | {"num_generations": 4, "vllm_mode": "colocate"}
     prompts = [group_rl.Prompt(WORDS[0], {})]
-    with Run.create(tmp_path / "run", "rpo", {}, 1) as run, pytest.raises(UserError, match="sent to vLLM"):
-        group_rl.train(str(base), prompts, [group_rl.RewardFunction(lambda **_: [])], rl, run, "rl")
+    rewards = [group_rl.RewardFunction(lambda **_: [])]
+    with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
+        settings, stage = staged(GroupRLSettings, run, "rl", **given)
+        with pytest.raises(UserError, match="sent to vLLM"):
+            group_rl.train(str(base), prompts, rewards, settings, stage, max_completion_length=6)
     with monkeypatch.context() as patch:
         patch.setenv("ACCELERATE_USE_FSDP", "true")
         with pytest.raises(UserError, match="cuts the weights into pieces"):
@@ -200,10 +205,10 @@ def test_the_estimate_counts_four_bits_as_they_lie_in_memory(base: Path) -> None
         state = getattr(weight, "quant_state", None)
         if state is not None:
             held += state.absmax.nbytes + state.state2.absmax.nbytes
-    work = Workload(rows=1, length=8, lora_rank=4, four_bit=True)
+    work = Workload(rows=1, length=8, lora=LoraSettings(r=4, load_in_4bit=True))
     estimate = estimate_memory(network.config, work)
     largest = 64 * 128 * 4
     assert estimate.weights - 4 * estimate.trained - largest == pytest.approx(held, rel=0.01)
-    plain = estimate_memory(network.config, Workload(rows=1, length=8, lora_rank=4))
+    plain = estimate_memory(network.config, Workload(rows=1, length=8, lora=LoraSettings(r=4)))
     assert estimate.parameters == plain.parameters
     assert estimate.optimizer == plain.optimizer

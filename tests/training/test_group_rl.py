@@ -9,25 +9,34 @@ from typing import Any
 import pytest
 from models.tiny import WORDS, make_tiny, sentences
 
+from personakit.config.training import GroupRLSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training.fitting import Finetuned
 from personakit.training.group_batches import GroupBatches
-from personakit.training.group_rl import GroupRLSettings, Prompt, RewardFunction, group_arguments, train
+from personakit.training.group_rl import Prompt, RewardFunction, group_arguments, train
 from personakit.training.precision import Precision
 from personakit.training.run import Run
-from personakit.training.vllm import Vllm
 from training.adapters import make_adapter
+from training.staging import staged
 
-QUICK = GroupRLSettings(
-    batch_size=16,
-    num_generations=4,
-    max_completion_length=6,
-    max_steps=2,
-    learning_rate=1e-3,
-    device="cpu",
-    dtype="float32",
-)
+QUICK: dict[str, Any] = {
+    "per_device_train_batch_size": 16,
+    "num_generations": 4,
+    "max_steps": 2,
+    "learning_rate": 1e-3,
+    "device": "cpu",
+    "dtype": "float32",
+}
+
+#: The same batch in two forward passes.
+TWO_PASSES = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
+COLOCATE: dict[str, Any] = {
+    "vllm_mode": "colocate",
+    "vllm_gpu_memory_utilization": 0.5,
+    "vllm_tensor_parallel_size": 2,
+    "vllm_enable_sleep_mode": True,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,18 +69,24 @@ def run_rl(
     prompts: Any = PROMPTS,
     **changes: Any,
 ) -> Finetuned:
-    settings = dataclasses.replace(QUICK, **changes)
     with Run.create(folder, "rpo", {}, 3) as run:
-        return train(str(base), prompts, rewards or [RewardFunction(red)], settings, run, "rl")
+        settings, stage = staged(GroupRLSettings, run, "rl", **QUICK | changes)
+        rewards = rewards or [RewardFunction(red)]
+        return train(str(base), prompts, rewards, settings, stage, max_completion_length=6)
 
 
 def lines(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("change", [{"lora_rank": 8, "num_iterations": 2}, {"algorithm": "rloo"}])
+@pytest.mark.parametrize("change", [{"r": 8, "num_iterations": 2}, {"algorithm": "rloo"}])
 def test_it_learns_to_earn(tiny_folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-    settings = {"max_steps": 40, "learning_rate": 5e-3, "batch_size": 32, "num_generations": 8} | change
+    settings = {
+        "max_steps": 40,
+        "learning_rate": 5e-3,
+        "per_device_train_batch_size": 32,
+        "num_generations": 8,
+    } | change
     done = run_rl(tiny_folder, tmp_path / "run", **settings)
     earned = [line["reward"] for line in lines(tmp_path / "run")]
     assert sum(earned[:3]) / 3 < 0.1
@@ -86,9 +101,7 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
     """TRL would take the base that the configuration names: then the divergence would not begin at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
-    done = run_rl(
-        start, tmp_path / "run", [RewardFunction(short)], beta=0.1, lora_rank=rank, learning_rate=1e-2
-    )
+    done = run_rl(start, tmp_path / "run", [RewardFunction(short)], beta=0.1, r=rank, learning_rate=1e-2)
     first, second = lines(tmp_path / "run")
     assert first["kl"] == pytest.approx(0, abs=1e-6)
     assert second["kl"] > 1e-5
@@ -99,12 +112,17 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
 @pytest.mark.parametrize("kind", ["full", "adapter"])
 def test_a_reference_of_ones_own_stays_where_it_is(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind == "adapter" else tiny_folder
-    changes: dict[str, Any] = {"beta": 0.1, "lora_rank": 4 if kind == "adapter" else 0, "learning_rate": 1e-2}
+    changes: dict[str, Any] = {"beta": 0.1, "r": 4 if kind == "adapter" else 0, "learning_rate": 1e-2}
     first = run_rl(start, tmp_path / "first", [RewardFunction(short)], **changes)
-    again = dataclasses.replace(QUICK, **changes)
+    rewards = [RewardFunction(short)]
     for name, reference in (("itself", None), ("start", str(start))):
         with Run.create(tmp_path / name, "rpo", {}, 3) as run:
-            train(str(first.model), PROMPTS, [RewardFunction(short)], again, run, "rl", reference=reference)
+            again, stage = staged(GroupRLSettings, run, "rl", **QUICK | changes)
+            train(
+                *(str(first.model), PROMPTS, rewards, again, stage),
+                max_completion_length=6,
+                reference=reference,
+            )
     assert lines(tmp_path / "itself")[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert lines(tmp_path / "start")[0]["kl"] > 1e-5
 
@@ -160,7 +178,7 @@ def test_a_batch_holds_whole_groups_of_like_lengths(tiny_folder: Path, tmp_path:
         return [0.0] * len(prompts)
 
     prompts = [Prompt("mat " * length) for length in (1, 9) for _ in range(8)]
-    run_rl(tiny_folder, tmp_path / "run", [RewardFunction(spy)], prompts, micro_batch_size=8, max_steps=None)
+    run_rl(tiny_folder, tmp_path / "run", [RewardFunction(spy)], prompts, **TWO_PASSES, max_steps=None)
     assert len(batches) == 8  # two forward passes a step, each with rollouts of its own
     for batch in batches:
         assert len(batch) == 8
@@ -169,41 +187,42 @@ def test_a_batch_holds_whole_groups_of_like_lengths(tiny_folder: Path, tmp_path:
 
 
 def test_logs_fall_between_generations(tiny_folder: Path, tmp_path: Path) -> None:
-    changes = {"num_iterations": 2, "steps_per_generation": 2, "max_steps": 10, "log_every": 3}
+    changes = {"num_iterations": 2, "steps_per_generation": 2, "max_steps": 10, "logging_steps": 3}
     done = run_rl(tiny_folder, tmp_path / "run", **changes)
     assert [line["step"] for line in lines(tmp_path / "run")] == [4, 8, 12]
     assert done.steps == 12
 
 
 def plan(prompts: int = 100, processes: int = 1, **changes: Any) -> GroupBatches:
-    return GroupBatches.plan(dataclasses.replace(QUICK, max_steps=None, **changes), prompts, processes)
+    given = {key: value for key, value in QUICK.items() if key not in ("device", "dtype")}
+    return GroupBatches.plan(GroupRLSettings(**given | {"max_steps": None} | changes), prompts, processes)
 
 
 def test_the_plan_of_batches() -> None:
     # 16 completions a step are 4 prompts: 100 prompts are 25 steps, a generation each.
     assert plan() == GroupBatches(4, 1, 25, 1, 25)
     # Two passes a step: a generation for each.
-    assert plan(micro_batch_size=8) == GroupBatches(2, 1, 50, 1, 25)
+    assert plan(**TWO_PASSES) == GroupBatches(2, 1, 50, 1, 25)
     # A generation of 32 completions serves two steps, three times: 13 generations, 6 steps each.
     assert plan(steps_per_generation=2, num_iterations=3) == GroupBatches(8, 2, 13, 6, 78)
-    assert plan(steps_per_generation=2, micro_batch_size=8) == GroupBatches(8, 4, 13, 2, 26)
-    assert plan(steps_per_generation=2, epochs=0.01) == GroupBatches(8, 2, 1, 2, 2)
+    assert plan(steps_per_generation=2, **TWO_PASSES) == GroupBatches(8, 4, 13, 2, 26)
+    assert plan(steps_per_generation=2, num_train_epochs=0.01) == GroupBatches(8, 2, 1, 2, 2)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
-            {"micro_batch_size": 2},
-            r"holds 2 completions at a time, expected a multiple of num_generations \(4\)",
+            {"per_device_train_batch_size": 6},
+            r"is 6 completions, expected a multiple of num_generations \(4\)",
         ),
         ({"num_generations": 1}, "num_generations is 1, expected at least 2"),
-        ({"batch_size": 10, "micro_batch_size": 4}, "batch_size is 10, expected a multiple"),
         ({"steps_per_generation": 0}, "steps_per_generation is 0"),
         ({"max_tokens": 5}, "max_tokens is set"),
         ({"max_length": 10}, r"prompt \d+ has \d+ tokens, expected at most 4"),
-        ({"vllm": Vllm("colocate")}, "vllm.mode is colocate, and vLLM is not installed"),
-        ({"vllm": Vllm("elsewhere")}, 'vllm.mode is "elsewhere", expected off, colocate or server'),  # type: ignore[arg-type]
+        ({"too_long": "cut"}, 'too_long is "cut"'),
+        ({"vllm_mode": "colocate"}, "vllm_mode is colocate, and vLLM is not installed"),
+        ({"vllm_mode": "elsewhere"}, "vllm_mode is 'elsewhere', expected one of off, colocate, server"),
     ],
 )
 def test_what_cannot_be_trained_with_is_named(
@@ -224,18 +243,21 @@ def test_what_cannot_be_rewarded_is_named(tiny_folder: Path, tmp_path: Path) -> 
 
 def test_vllm_settings_reach_the_trainer(tmp_path: Path) -> None:
     def arguments(algorithm: Any = "grpo", **changes: Any) -> Any:
-        settings = dataclasses.replace(QUICK, algorithm=algorithm, vllm=Vllm(**changes))
-        batches = GroupBatches.plan(settings, 12, 1)
         precision = Precision("cpu", "float32", "a test")
         with Run.create(tmp_path / f"{algorithm}{len(changes)}", "rpo", {}, 3) as run:
-            return group_arguments([RewardFunction(red)], batches, settings, precision, run, "rl")
+            given = QUICK | {"algorithm": algorithm} | changes
+            settings, stage = staged(GroupRLSettings, run, "rl", **given)
+            batches = GroupBatches.plan(settings, 12, 1)
+            return group_arguments([RewardFunction(red)], batches, settings, precision, stage, 6)
 
     assert not arguments().use_vllm
     for algorithm in ("grpo", "rloo"):
-        inside = arguments(algorithm, mode="colocate", memory_share=0.5, tensor_parallel=2, sleep=True)
+        inside = arguments(algorithm, **COLOCATE)
         assert (inside.use_vllm, inside.vllm_mode) == (True, "colocate")
         assert (inside.vllm_gpu_memory_utilization, inside.vllm_tensor_parallel_size) == (0.5, 2)
         assert inside.vllm_enable_sleep_mode
-        beside = arguments(algorithm, mode="server", server_url="http://h:1", group_port=7)
+        beside = arguments(
+            algorithm, vllm_mode="server", vllm_server_base_url="http://h:1", vllm_group_port=7
+        )
         assert (beside.vllm_mode, beside.vllm_server_base_url) == ("server", "http://h:1")
         assert beside.vllm_group_port == 7

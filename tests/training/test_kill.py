@@ -14,6 +14,8 @@ SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 from models.tiny import WORDS, sentences
+from personakit.config.training import TrainingSettings
+from training.staging import staged
 from personakit.training import supervised, watch
 from personakit.training.run import Run
 
@@ -46,7 +48,7 @@ def attempt(name, resume=False, death=None, step=None):
         if death is not None:
             death(step)
         with Run.create(root / name, "rpo", settings, 1, resume=resume) as run:
-            supervised.finetune(base, examples, supervised.SupervisedSettings(**settings), run, "sft")
+            supervised.finetune(base, examples, *staged(TrainingSettings, run, "sft", **settings))
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert (os.WTERMSIG(status) == signal.SIGKILL) if death else status == 0, (name, status)
@@ -69,7 +71,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     ("weights", "file"),
     [
         # Random numbers (LoRA's dropout) must be taken up where they were.
-        ({"lora_rank": 4, "lora_dropout": 0.1}, "adapter_model.safetensors"),
+        ({"r": 4, "lora_dropout": 0.1}, "adapter_model.safetensors"),
         pytest.param({}, "model.safetensors", marks=pytest.mark.extended),
     ],
     ids=["lora", "full"],
@@ -79,10 +81,10 @@ def test_killed_and_resumed_weights_are_bit_identical(
     tiny_folder: Path, tmp_path: Path, forked: ForkServer, weights: dict[str, float], file: str
 ) -> None:
     settings = {
-        "epochs": 2.3,  # 23 steps: the kills fall in both epochs
-        "batch_size": 4,
-        "log_every": 2,
-        "checkpoint_every": 4,
+        "num_train_epochs": 2.3,  # 23 steps: the kills fall in both epochs
+        "per_device_train_batch_size": 4,
+        "logging_steps": 2,
+        "save_steps": 4,
         "device": "cpu",
         **weights,
     }

@@ -25,7 +25,7 @@ from training.launching import launch_environment
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
 LAUNCH += ["--config_file", str(launch_files()["accelerate/ddp"])]
-SETTINGS = ["lora.rank=0", "sft.batch_size=2", "sft.checkpoint_every=10", "decoding.max_new_tokens=4"]
+SETTINGS = ["lora.r=0", "sft.per_device_train_batch_size=2", "sft.save_steps=10", "decoding.max_new_tokens=4"]
 SETTINGS += ["stages=sft"]
 
 
@@ -78,11 +78,11 @@ def test_a_run_on_two_processes_killed_and_resumed_ends_as_if_left_alone(
     def train(*arguments: str, end: str = "") -> Ended:
         return forked.run(TRAIN, end, *arguments, environment=environment, processes=2)
 
-    first = train(*inputs, "sft.steps=20", "--output", str(alone))
+    first = train(*inputs, "sft.max_steps=20", "--output", str(alone))
     assert first.status == 0, first.err[-3000:]
     check_left_alone(first.out, first.err, alone)
 
-    second = train(*inputs, "sft.steps=20", "--output", str(killed), end="killed")
+    second = train(*inputs, "sft.max_steps=20", "--output", str(killed), end="killed")
     assert second.status == -signal.SIGKILL, second.err[-3000:]
     assert facts_of(killed)["status"] == "running"
     assert find_runs(tmp_path)[0].status == "killed"
@@ -107,7 +107,7 @@ def check_left_alone(out: str, err: str, folder: Path) -> None:
 
 @pytest.mark.extended
 def test_accelerate_launch_starts_such_a_run(inputs: list[str], tmp_path: Path) -> None:
-    run = launched(*inputs, "sft.steps=20", "--output", str(tmp_path / "run"), cache=tmp_path / "cache")
+    run = launched(*inputs, "sft.max_steps=20", "--output", str(tmp_path / "run"), cache=tmp_path / "cache")
     out, err = run.communicate(timeout=200)
     assert run.returncode == 0, err[-3000:]
     check_left_alone(out, err, tmp_path / "run")

@@ -12,16 +12,18 @@ import torch
 from forking import ForkServer
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
+from personakit.config.training import LoraSettings
 from personakit.errors import RunError
 from personakit.training import memory
+from personakit.training import out_of_memory as levers
 from personakit.training.memory import (
+    MemoryEstimate,
     Workload,
     available_memory,
     estimate_memory,
-    plan_memory,
     shared_fraction,
 )
-from personakit.training.out_of_memory import first_lever, out_of_memory
+from personakit.training.out_of_memory import first_lever, out_of_memory, plan_memory
 from personakit.training.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,7 @@ def test_an_adapter_trains_what_peft_says_and_frozen_weights_are_halved_on_cuda(
         LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
     )
     trained, every = adapted.get_nb_trainable_parameters()
-    work = {"rows": 2, "length": 32, "lora_rank": 4}
+    work: dict[str, Any] = {"rows": 2, "length": 32, "lora": LoraSettings(r=4)}
     estimate = estimate_memory(LLAMA, Workload(**work))
     assert (estimate.trained, estimate.parameters) == (trained, every)
     assert estimate.weights == 4 * every
@@ -92,7 +94,7 @@ def test_activations_are_what_autograd_keeps() -> None:
 def test_what_each_setting_does() -> None:
     base: dict[str, Any] = {"rows": 8, "length": 256}
 
-    def of(**changes: Any) -> memory.MemoryEstimate:
+    def of(**changes: Any) -> MemoryEstimate:
         return estimate_memory(LLAMA, Workload(**base | changes))
 
     plain = of()
@@ -104,7 +106,8 @@ def test_what_each_setting_does() -> None:
     assert recomputed < 0.35 * estimate_memory(deep, Workload(**base)).activations
     assert of(prefix_factor=0.25).activations == plain.activations // 4
     assert of(reference=True).weights == 2 * plain.weights
-    assert of(reference=True, lora_rank=4).weights == of(lora_rank=4).weights
+    adapter = LoraSettings(r=4)
+    assert of(reference=True, lora=adapter).weights == of(lora=adapter).weights
     # Two processes hold everything twice (DDP, and its buckets), or half each (FSDP, but for whole layers).
     assert of(devices=2).gradients == 2 * plain.gradients
     half = of(devices=2, sharding="fsdp")
@@ -119,7 +122,7 @@ def test_what_each_setting_does() -> None:
 def test_no_shape_is_taken_for_one_that_was_counted_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_counted", {})
     shapes: list[dict[str, Any]] = [{}, {"rows": 3}, {"length": 40}, {"scored": 5}, {"dtype": "bfloat16"}]
-    shapes += [{"lora_rank": 2}, {"lora_rank": 2, "lora_targets": ("q_proj",)}]
+    shapes += [{"lora": LoraSettings(r=2)}, {"lora": LoraSettings(r=2, target_modules="q_proj")}]
     works = [(LLAMA, Workload(**{"rows": 2, "length": 32} | shape)) for shape in shapes]
     works.append((LlamaConfig(**SMALL | {"num_hidden_layers": 2}), Workload(rows=2, length=32)))
     together = [estimate_memory(*work) for work in works]
@@ -140,11 +143,11 @@ def test_the_plan_is_recorded_and_told_only_where_it_does_not_fit(
     with Run.create(tmp_path / "a", "rpo", {}, 0) as run:
         estimate = plan_memory(LLAMA, work, run, "sft")
         assert capsys.readouterr().err == ""
-        monkeypatch.setattr(memory, "available_memory", lambda device: estimate.total - 1)
-        plan_memory(LLAMA, work, run, "dpo", {"rows": "sft.batch_size"})
+        monkeypatch.setattr(levers, "available_memory", lambda device: estimate.total - 1)
+        plan_memory(LLAMA, work, run, "dpo")
     told = capsys.readouterr().err
     assert told.startswith('warning: stage "dpo" will need about 0.0')
-    assert "are free: lower sft.batch_size" in told
+    assert "are free: lower per_device_train_batch_size" in told
     recorded = json.loads((tmp_path / "a" / "run.json").read_text())["memory"]
     assert recorded["sft"]["total"] == estimate.total
     assert recorded["dpo"]["available"] == estimate.total - 1
@@ -181,12 +184,17 @@ def refused_by_cuda() -> None:
 )
 def test_running_out_is_one_sentence_with_what_to_lower(allocate: Any, asked: str) -> None:
     work = Workload(rows=16, length=1024, decoded_rows=16)
-    with pytest.raises(RunError) as caught, out_of_memory(work, "grpo", {"rows": "rl.batch_size"}):
+    with pytest.raises(RunError) as caught, out_of_memory(work, "grpo"):
         allocate()
     message, hint = caught.value.message, caught.value.hint
     assert message.startswith(f'stage "grpo" ran out of memory on this machine: {asked}, and ')
     assert "16 rows of up to 1024 tokens" in message
-    order = ["lower rl.batch_size", "gradient_checkpointing=true", "lower max_length", "lora_rank=16"]
+    order = [
+        "lower per_device_train_batch_size",
+        "gradient_checkpointing=true",
+        "lower max_length",
+        "lora.r=16",
+    ]
     places = [hint.index(lever) for lever in order]
     assert places == sorted(places)
 
@@ -197,11 +205,11 @@ def test_other_errors_pass_through() -> None:
 
 
 def test_what_cannot_be_lowered_is_not_proposed() -> None:
-    lowest = Workload(rows=1, length=512, gradient_checkpointing=True, lora_rank=8)
+    lowest = Workload(rows=1, length=512, gradient_checkpointing=True, lora=LoraSettings(r=8))
     assert first_lever(lowest) == "lower max_length (now 512 tokens)"
     with pytest.raises(RunError) as caught, out_of_memory(lowest, "sft"):
         raise MemoryError
-    assert "micro_batch_size" not in caught.value.hint
+    assert "per_device_train_batch_size" not in caught.value.hint
     assert "smaller model" in caught.value.hint
 
 

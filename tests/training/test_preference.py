@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,27 @@ from typing import Any
 import pytest
 from models.tiny import WORDS, sentences
 
+from personakit.config.training import PreferenceSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training.fitting import Finetuned
-from personakit.training.preference import PreferenceSettings, TrainingPair, optimise
+from personakit.training.preference import TrainingPair, optimise
 from personakit.training.run import Run
 from training.adapters import make_adapter
+from training.staging import staged
 
 PAIRS = [
     TrainingPair(text, WORDS[n], f"{WORDS[n + 5]} {WORDS[n + 6]}")
     for n, text in enumerate(sentences(10, longest=12))
 ]
-QUICK = PreferenceSettings(
-    epochs=2, batch_size=5, learning_rate=1e-3, log_every=1, device="cpu", dtype="float32"
-)
+QUICK: dict[str, Any] = {
+    "num_train_epochs": 2,
+    "per_device_train_batch_size": 5,
+    "learning_rate": 1e-3,
+    "logging_steps": 1,
+    "device": "cpu",
+    "dtype": "float32",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -32,18 +38,18 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def train(
     base: Path | str, folder: Path, pairs: list[TrainingPair] | None = None, **changes: Any
 ) -> Finetuned:
-    settings = dataclasses.replace(QUICK, **changes)
-    with Run.create(folder, "popi", dataclasses.asdict(settings), 3) as run:
-        return optimise(str(base), PAIRS if pairs is None else pairs, settings, run, "dpo")
+    with Run.create(folder, "popi", QUICK | changes, 3) as run:
+        settings, stage = staged(PreferenceSettings, run, "dpo", **QUICK | changes)
+        return optimise(str(base), PAIRS if pairs is None else pairs, settings, stage)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("lora_rank", [0, 8])
-def test_it_learns_what_is_preferred(tiny_folder: Path, tmp_path: Path, lora_rank: int) -> None:
-    done = train(tiny_folder, tmp_path / "run", epochs=15, learning_rate=5e-3, lora_rank=lora_rank)
+@pytest.mark.parametrize("rank", [0, 8])
+def test_it_learns_what_is_preferred(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
+    done = train(tiny_folder, tmp_path / "run", num_train_epochs=15, learning_rate=5e-3, r=rank)
     lines = metrics(tmp_path / "run")
     assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # the policy is the reference
     assert lines[-1]["loss"] < 0.3
@@ -63,7 +69,7 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
     """Not the base that the model's configuration names, against which nothing would begin at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
-    done = train(start, tmp_path / "run", lora_rank=rank, max_steps=2)
+    done = train(start, tmp_path / "run", r=rank, max_steps=2)
     first, second = metrics(tmp_path / "run")
     assert first["chosen_reward"] == pytest.approx(0, abs=1e-5)
     assert first["rejected_reward"] == pytest.approx(0, abs=1e-5)
@@ -79,7 +85,7 @@ def test_tokens_are_those_of_inference(tmp_path: Path) -> None:
         TrainingPair("Answer: th", "e answer", "at is it"),
         TrainingPair("The film was goo", "d enough", "gly"),
     ]
-    train("nano", tmp_path / "run", pairs, batch_size=2, max_steps=1, learning_rate=1e-9)
+    train("nano", tmp_path / "run", pairs, per_device_train_batch_size=2, max_steps=1, learning_rate=1e-9)
     (line,) = metrics(tmp_path / "run")
     model = LocalModel.load(str(_nano()), device="cpu")
     chosen = model.score([pair.prompt for pair in pairs], [pair.chosen for pair in pairs])
@@ -95,23 +101,22 @@ def _nano() -> Path:
 
 
 def test_accumulation_does_not_change_the_loss(tiny_folder: Path, tmp_path: Path) -> None:
-    train(tiny_folder, tmp_path / "a", batch_size=4, micro_batch_size=4)
-    train(tiny_folder, tmp_path / "b", batch_size=4, micro_batch_size=2)
+    train(tiny_folder, tmp_path / "a", per_device_train_batch_size=4)
+    train(tiny_folder, tmp_path / "b", per_device_train_batch_size=2, gradient_accumulation_steps=2)
     for whole, parts in zip(metrics(tmp_path / "a"), metrics(tmp_path / "b"), strict=True):
         assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-4)
         assert parts["tokens"] == whole["tokens"]
 
 
 def test_the_run_says_what_was_done(tiny_folder: Path, tmp_path: Path) -> None:
-    done = train(tiny_folder, tmp_path / "run", batch_size=4)
+    done = train(tiny_folder, tmp_path / "run", per_device_train_batch_size=4)
     stage = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["dpo"]
     assert (done.steps, done.examples) == (5, 10)
     assert stage["tokens"] == done.tokens == metrics(tmp_path / "run")[-1]["tokens"]
     assert len(stage["reference"]) == 64
-    with Run.create(
-        tmp_path / "run", "popi", dataclasses.asdict(dataclasses.replace(QUICK, batch_size=4)), 3, resume=True
-    ) as run:
-        assert optimise("no/such-model", [], QUICK, run, "dpo") == done
+    changed = QUICK | {"per_device_train_batch_size": 4}
+    with Run.create(tmp_path / "run", "popi", changed, 3, resume=True) as run:
+        assert optimise("no/such-model", [], *staged(PreferenceSettings, run, "dpo", **QUICK)) == done
 
 
 def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
@@ -125,5 +130,5 @@ def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -
     with pytest.raises(UserError, match="has no preference pairs"):
         train(tiny_folder, tmp_path / "d", [])
     adapter = make_adapter(tiny_folder, tmp_path / "adapter")
-    with pytest.raises(UserError, match="adapter of rank 4, and lora_rank is 8"):
-        train(adapter, tmp_path / "e", lora_rank=8)
+    with pytest.raises(UserError, match=r"adapter of rank 4, and lora\.r is 8"):
+        train(adapter, tmp_path / "e", r=8)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from models.tiny import make_tiny, sentences
 
+from personakit.config.training import LoraSettings, all_weights
 from personakit.training import reference
 from personakit.training.precision import Precision
 from personakit.training.reference import TokenRow, reference_logps
-from personakit.training.settings import StageSettings
 from personakit.training.weights import load_trainable
 from training.adapters import make_adapter
 
@@ -38,7 +38,7 @@ def test_they_are_those_of_trls_own_reference(tiny_folder: Path, tmp_path: Path,
     from trl import DPOConfig, DPOTrainer
 
     model = make_adapter(tiny_folder, tmp_path / "adapter") if "gone on" in kind else tiny_folder
-    start = load_trainable(str(model), StageSettings(lora_rank=0 if kind == "full" else 4), CPU)
+    start = load_trainable(str(model), LoraSettings(r=0 if kind == "full" else 4), CPU)
     pairs = pairs_of(start.tokenizer)
     ours = torch.tensor(
         reference_logps(start.network, rows_of(pairs), fingerprint=start.fingerprint, precision=CPU, pad_id=0)
@@ -72,7 +72,7 @@ def test_what_is_known_is_not_computed_again(
     monkeypatch.setattr(reference, "_SHARD_ROWS", 16)
 
     def logps(model: Path, pairs: list[Any] | None = None, rank: int = 4) -> list[float]:
-        start = load_trainable(str(model), StageSettings(lora_rank=rank), CPU)
+        start = load_trainable(str(model), LoraSettings(r=rank), CPU)
         rows = rows_of(pairs or pairs_of(start.tokenizer))
         return reference_logps(start.network, rows, fingerprint=start.fingerprint, precision=CPU, pad_id=0)
 
@@ -93,7 +93,7 @@ def test_what_is_known_is_not_computed_again(
 
 def test_a_killed_pass_loses_a_shard_at_most(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_SHARD_ROWS", 16)
-    start = load_trainable(str(tiny_folder), StageSettings(), CPU)
+    start = load_trainable(str(tiny_folder), all_weights(), CPU)
     rows = rows_of(pairs_of(start.tokenizer))
     inner, done = reference._computed, []
 

@@ -16,16 +16,19 @@ SCRIPT = """
 import json, os, random, signal, sys
 from pathlib import Path
 from models.tiny import WORDS, sentences
+from personakit.config.training import GroupRLSettings, PreferenceSettings, TrainingSettings
 from personakit.training import group_rl, preference, supervised
 from personakit.training.checkpoints import newest_complete
 from personakit.training.run import Run
+from training.staging import staged
 
 base, root, adapter = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 texts = sentences(24)
 answers = [" ".join(WORDS[n % 20 : n % 20 + 2]) for n in range(24)]
-common = {"batch_size": 8, "micro_batch_size": 4, "log_every": 2, "checkpoint_every": 2, "device": "cpu",
-          "learning_rate": 5e-3, "evaluate_every": 4, "epochs": 3, "dtype": "float32"}
-rl = {"num_generations": 4, "max_completion_length": 6, "beta": 0.05}
+common = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "logging_steps": 2,
+          "save_steps": 2, "device": "cpu",
+          "learning_rate": 5e-3, "eval_steps": 4, "num_train_epochs": 3, "dtype": "float32"}
+rl = {"num_generations": 4, "beta": 0.05}
 
 def wanted(completions, word, log_metric, **_):
     log_metric("length", sum(map(len, completions)) / len(completions))
@@ -33,22 +36,22 @@ def wanted(completions, word, log_metric, **_):
 
 def work(kind, run):
     # The same random numbers must come again: dropout, sampling, the shuffling of rollouts.
-    lora = {"lora_rank": 4} if "lora" in kind else {}
+    lora = {"r": 4} if "lora" in kind else {}
     start = adapter if "on" in kind else base
     if "sft" in kind:
         examples = [supervised.PromptCompletion(*row) for row in zip(texts, answers)]
-        settings = supervised.SupervisedSettings(**common | lora)
-        return supervised.finetune(start, examples, settings, run, "s", evaluation=examples[:4])
+        placed = staged(TrainingSettings, run, "s", **common | lora)
+        return supervised.finetune(start, examples, *placed, evaluation=examples[:4])
     if "dpo" in kind:
         pairs = [preference.TrainingPair(t, a, b) for t, a, b in zip(texts, answers, answers[1:] + ["red"])]
-        settings = preference.PreferenceSettings(**common | lora)
-        return preference.optimise(start, pairs, settings, run, "s", evaluation=pairs[:4])
+        placed = staged(PreferenceSettings, run, "s", **common | lora)
+        return preference.optimise(start, pairs, *placed, evaluation=pairs[:4])
     prompts = [group_rl.Prompt(text, {"word": word.split()[0]}) for text, word in zip(texts, answers)]
     more = {"num_iterations": 2, "steps_per_generation": 2} if "iterated" in kind else {}
     more |= {"algorithm": "rloo"} if "rloo" in kind else {}
-    settings = group_rl.GroupRLSettings(**common | rl | lora | more | {"epochs": 1.5})
-    return group_rl.train(start, prompts, [group_rl.RewardFunction(wanted)], settings, run, "s",
-                          evaluation=prompts[:2])
+    placed = staged(GroupRLSettings, run, "s", **common | rl | lora | more | {"num_train_epochs": 1.5})
+    return group_rl.train(start, prompts, [group_rl.RewardFunction(wanted)], *placed,
+                          max_completion_length=6, evaluation=prompts[:2])
 
 def attempt(kind, name, resume=False, at=None):
     child = os.fork()

@@ -124,7 +124,7 @@ def trained(
         trainer = {"SFT": sft, "DPO": dpo}[kind](folder, model, **given)
     handle = share(trainer) if shared else None
     if handle is not None:
-        handle.least_spared = 0
+        handle.min_saved_states = 0
     trainer.train()
     weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
     return trainer.state.log_history, seen, weights, handle
@@ -195,4 +195,4 @@ def test_an_error_in_the_head_leaves_nothing_wanted(tiny_folder: Path, tmp_path:
     ids = torch.full((2, 5), 500)
     with pytest.raises(IndexError):
         trainer.model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, fused_lm_head=True)
-    assert handle.wanted is None
+    assert handle.output_positions is None

@@ -3,31 +3,39 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from models.tiny import WORDS, sentences
 
+from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training.run import Run
-from personakit.training.supervised import Finetuned, PromptCompletion, SupervisedSettings, finetune
+from personakit.training.supervised import Finetuned, PromptCompletion, finetune
+from training.staging import staged
 
 EXAMPLES = [
     PromptCompletion(prompt, f"{first} {second}")
     for prompt, first, second in zip(sentences(8), WORDS[10:18], WORDS[20:28], strict=True)
 ]
-QUICK = SupervisedSettings(
-    epochs=3, batch_size=4, log_every=2, checkpoint_every=2, dtype="float32", device="cpu"
-)
+QUICK: dict[str, Any] = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "logging_steps": 2,
+    "save_steps": 2,
+    "dtype": "float32",
+    "device": "cpu",
+}
 
 
 def train(
-    base: Path, folder: Path, examples: list[PromptCompletion] | None = None, **changes: object
+    base: Path, folder: Path, examples: list[PromptCompletion] | None = None, **changes: Any
 ) -> Finetuned:
-    settings = dataclasses.replace(QUICK, **changes)  # type: ignore[arg-type]
-    with Run.create(folder, "rpo", dataclasses.asdict(settings), 3) as run:
-        return finetune(str(base), EXAMPLES if examples is None else examples, settings, run, "sft")
+    with Run.create(folder, "rpo", QUICK | changes, 3) as run:
+        settings, stage = staged(TrainingSettings, run, "sft", **QUICK | changes)
+        return finetune(str(base), EXAMPLES if examples is None else examples, settings, stage)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -37,9 +45,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(file)
 
 
-@pytest.mark.parametrize("lora_rank", [0, 8])
-def test_it_learns_the_answers_and_when_to_stop(tiny_folder: Path, tmp_path: Path, lora_rank: int) -> None:
-    done = train(tiny_folder, tmp_path / "run", lora_rank=lora_rank, epochs=30, learning_rate=1.5e-2)
+@pytest.mark.parametrize("rank", [0, 8])
+def test_it_learns_the_answers_and_when_to_stop(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
+    done = train(tiny_folder, tmp_path / "run", r=rank, num_train_epochs=30, learning_rate=1.5e-2)
     model = LocalModel.load(str(done.model), device="cpu")
     answers = model.generate([example.prompt for example in EXAMPLES], max_new_tokens=5)
     assert [row[0] for row in answers] == [example.completion for example in EXAMPLES]
@@ -50,7 +58,7 @@ def test_plain_libraries_load_what_it_saves(tiny_folder: Path, tmp_path: Path) -
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     whole = train(tiny_folder, tmp_path / "whole").model
-    adapter = train(tiny_folder, tmp_path / "adapter", lora_rank=4).model
+    adapter = train(tiny_folder, tmp_path / "adapter", r=4).model
     ids = torch.tensor([[5, 6, 7]])
     for folder, kind in ((whole, AutoModelForCausalLM), (adapter, AutoPeftModelForCausalLM)):
         assert torch.isfinite(kind.from_pretrained(folder)(input_ids=ids).logits).all()
@@ -77,7 +85,7 @@ def test_metrics_tokens_and_the_run_agree(tiny_folder: Path, tmp_path: Path) -> 
 
 def test_a_budget_in_tokens_is_kept(tiny_folder: Path, tmp_path: Path) -> None:
     whole = train(tiny_folder, tmp_path / "a")
-    again = train(tiny_folder, tmp_path / "b", max_tokens=whole.tokens, batch_size=2)
+    again = train(tiny_folder, tmp_path / "b", max_tokens=whole.tokens, per_device_train_batch_size=2)
     longest = max(len(example.prompt.split()) for example in EXAMPLES) + 3
     assert whole.tokens <= again.tokens < whole.tokens + 2 * longest
 
@@ -86,22 +94,28 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tiny_folder: 
     first, second = (weights(train(tiny_folder, tmp_path / name).model) for name in "ab")
     assert all(torch.equal(first[name], second[name]) for name in first)
     with Run.create(tmp_path / "c", "rpo", {}, 4) as run:
-        other = weights(finetune(str(tiny_folder), EXAMPLES, QUICK, run, "sft").model)
+        other = weights(
+            finetune(str(tiny_folder), EXAMPLES, *staged(TrainingSettings, run, "sft", **QUICK)).model
+        )
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_accumulation_does_not_change_the_result(tiny_folder: Path, tmp_path: Path) -> None:
     whole = weights(train(tiny_folder, tmp_path / "a").model)
-    parts = weights(train(tiny_folder, tmp_path / "b", micro_batch_size=2).model)
+    parts = weights(
+        train(tiny_folder, tmp_path / "b", per_device_train_batch_size=2, gradient_accumulation_steps=2).model
+    )
     for name, weight in whole.items():
         torch.testing.assert_close(parts[name], weight, rtol=1e-3, atol=1e-4)
 
 
 def test_a_stage_that_is_done_is_passed_over(tiny_folder: Path, tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", "rpo", {}, 3) as run:
-        first = finetune(str(tiny_folder), EXAMPLES, QUICK, run, "sft")
-        assert finetune("no/such-model", [], QUICK, run, "sft") == first
-        second = finetune(str(first.model), EXAMPLES, QUICK, run, "more", output="stages/more")
+        settings, stage = staged(TrainingSettings, run, "sft", **QUICK)
+        first = finetune(str(tiny_folder), EXAMPLES, settings, stage)
+        assert finetune("no/such-model", [], settings, stage) == first
+        more = dataclasses.replace(stage, name="more", output="stages/more")
+        second = finetune(str(first.model), EXAMPLES, settings, more)
     assert second.model == tmp_path / "run" / "stages" / "more"
     before, after = weights(first.model), weights(second.model)
     assert not all(torch.equal(before[name], after[name]) for name in before)
@@ -114,8 +128,8 @@ def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -
     assert train(tiny_folder, tmp_path / "b", long, max_length=30, too_long="cut").cut == 1
     with pytest.raises(UserError, match='stage "sft" has no examples'):
         train(tiny_folder, tmp_path / "c", [])
-    with pytest.raises(UserError, match="batch_size is 4, expected a multiple"):
-        train(tiny_folder, tmp_path / "d", micro_batch_size=3)
+    with pytest.raises(UserError, match='stage "sft": max_length is 0, expected at least 1'):
+        train(tiny_folder, tmp_path / "d", max_length=0)
     with pytest.raises(UserError, match="max_steps is 0"):
         train(tiny_folder, tmp_path / "e", max_steps=0)
     with pytest.raises(UserError, match='"openai:m" is an endpoint'):

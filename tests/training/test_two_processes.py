@@ -28,6 +28,8 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 from models.tiny import WORDS, sentences
 from trl import GRPOTrainer
+from personakit.config.training import GroupRLSettings, PreferenceSettings, TrainingSettings
+from training.staging import staged
 from personakit.training import group_rl, preference, supervised
 from personakit.training.processes import process_count
 from personakit.training.run import Run
@@ -70,26 +72,30 @@ rewards = [group_rl.RewardFunction(lambda completions, **_: [len(set(c.split()))
 
 def attempt(stage, train, settings):
     with Run.create(root / how / stage, "rpo", {}, 1) as run:
-        train(run, settings, stage)
+        kind, given = settings
+        train(run, *staged(kind, run, stage, **common | given))
 
-common = {"log_every": 1, "learning_rate": 1e-3, "dtype": "float32", "device": "cpu"}
+common = {"logging_steps": 1, "learning_rate": 1e-3, "dtype": "float32", "device": "cpu"}
 common["gradient_checkpointing"] = how == "fsdp2"  # which must not change anything either
 two = 2 // process_count()  # passes of the same rows: one device twice, or two devices once
 # A last batch that is not full: 19 examples, 8 at a time, over two epochs.
-attempt("sft", lambda run, settings, stage: supervised.finetune(base, examples, settings, run, stage),
-    supervised.SupervisedSettings(**common, batch_size=8, micro_batch_size=2, epochs=2))
-attempt("lora", lambda run, settings, stage: supervised.finetune(base, examples, settings, run, stage),
-    supervised.SupervisedSettings(**common, batch_size=8, micro_batch_size=4, max_steps=4, lora_rank=4))
-attempt("dpo", lambda run, settings, stage: preference.optimise(base, pairs, settings, run, stage),
-    preference.PreferenceSettings(**common, batch_size=4, micro_batch_size=2, max_steps=6))
-attempt("grpo", lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, run, stage),
-    group_rl.GroupRLSettings(**common, batch_size=8, micro_batch_size=4 * two, num_generations=4,
-        num_iterations=2, beta=0.05, max_steps=8, max_completion_length=8))
+attempt("sft", lambda run, settings, stage: supervised.finetune(base, examples, settings, stage),
+    (TrainingSettings, dict(per_device_train_batch_size=2, gradient_accumulation_steps=2 * two,
+        num_train_epochs=2)))
+attempt("lora", lambda run, settings, stage: supervised.finetune(base, examples, settings, stage),
+    (TrainingSettings, dict(per_device_train_batch_size=4, gradient_accumulation_steps=two, max_steps=4,
+        r=4)))
+attempt("dpo", lambda run, settings, stage: preference.optimise(base, pairs, settings, stage),
+    (PreferenceSettings, dict(per_device_train_batch_size=2, gradient_accumulation_steps=two, max_steps=6)))
+attempt("grpo", lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, stage,
+        max_completion_length=8),
+    (GroupRLSettings, dict(per_device_train_batch_size=4 * two, num_generations=4, num_iterations=2,
+        beta=0.05, max_steps=8)))
 GRPOTrainer._generate_single_turn = written
 attempt("generated",
-    lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, run, stage),
-    group_rl.GroupRLSettings(**common, batch_size=8, micro_batch_size=4 * two, num_generations=4,
-        max_steps=2, max_completion_length=8))
+    lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, stage,
+        max_completion_length=8),
+    (GroupRLSettings, dict(per_device_train_batch_size=4 * two, num_generations=4, max_steps=2)))
 if how == "fsdp2":
     assert any(isinstance(thing, FSDPModule) for thing in gc.get_objects())
 if process_count() == 1:

@@ -5,11 +5,11 @@ Start at `open_instructions`, which gives the instructions of a split, and `open
 
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS, detect
 from personakit.data.instructions.importing import InstructionReport, import_instructions
-from personakit.data.instructions.leaks import kept_out
+from personakit.data.instructions.leaks import leaking_prompts
 from personakit.data.instructions.native import write_instructions
 from personakit.data.instructions.pools import OpenedPool, check_pool, open_pool, read_pool
 from personakit.data.instructions.store import InstructionStore, instruction_files, open_instructions
-from personakit.data.instructions.tasks import item_prompts, task_instruction
+from personakit.data.instructions.tasks import profile_pool, task_instruction
 
 __all__ = [
     "INSTRUCTION_FORMATS",
@@ -20,10 +20,10 @@ __all__ = [
     "detect",
     "import_instructions",
     "instruction_files",
-    "item_prompts",
-    "kept_out",
+    "leaking_prompts",
     "open_instructions",
     "open_pool",
+    "profile_pool",
     "read_pool",
     "task_instruction",
     "write_instructions",

@@ -1,4 +1,4 @@
-"""Looks the instructions of a data folder over: what they hold, and what would spoil an experiment."""
+"""Validates the instructions of a data folder: contents and problems that would distort an experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit.data.instructions.leaks import Answers, question, telling_answer
+from personakit.data.instructions.leaks import LeakDetector, has_comparable_answer, question
 from personakit.data.instructions.pools import POOL, read_pool
 from personakit.data.instructions.store import instruction_files, open_instructions
 from personakit.data.lamp_mini.facts import is_lamp_mini
@@ -17,10 +17,10 @@ from personakit.records import Instruction, Pool
 
 @dataclass(frozen=True, slots=True)
 class InstructionCheck:
-    """What one split of instructions holds, or the pool (split "pool").
+    """The contents of one split of instructions, or of the pool (split "pool").
 
-    `answer_words` is the median answer's length. `kept_out` counts (query, prompt) pairs in which the
-    prompt of the folder's own pool would give the query's answer away: they are never shown.
+    `answer_words` is the median answer length. `kept_out` counts (query, prompt) pairs in which a prompt of
+    the folder's own pool reveals the query's answer; such prompts are never shown.
     """
 
     split: str
@@ -32,29 +32,33 @@ class InstructionCheck:
 
 
 def check_instructions(folder: Path) -> tuple[list[InstructionCheck], list[str]]:
-    """Read every split and the pool, and return what they hold, and warnings, each one sentence."""
+    """Read every split and the pool. Return their contents, and warnings of one sentence each."""
     files = instruction_files(folder)
     checks: list[InstructionCheck] = []
     warnings: list[str] = []
-    where = folder / "instructions" / f"{POOL}.jsonl"
-    pool = Pool.of(()) if not where.is_file() else read_pool(where, lamp_mini=is_lamp_mini(folder)).pool
-    answers = Answers(pool)
+    pool_path = folder / "instructions" / f"{POOL}.jsonl"
+    pool = (
+        Pool.of(()) if not pool_path.is_file() else read_pool(pool_path, lamp_mini=is_lamp_mini(folder)).pool
+    )
+    leak_detector = LeakDetector(pool)
     if pool.prompts:
         checks.append(_check(POOL, pool.prompts, 0))
-    earlier: dict[str, tuple[NearDuplicates, NearDuplicates]] = {}
+    indexes_by_split: dict[str, tuple[NearDuplicates, NearDuplicates]] = {}
     for split in files:
         rows = open_instructions(folder, split).rows
-        checks.append(_check(split, rows, sum(len(answers.of(row)) for row in rows)))
-        for other, (questions, golds) in earlier.items():
+        checks.append(_check(split, rows, sum(len(leak_detector.of(row)) for row in rows)))
+        for other_split, (questions, golds) in indexes_by_split.items():
             shared = sum(
-                bool(questions.of(question(row)) or (telling_answer(row) and golds.of(row.output)))
+                bool(questions.of(question(row)) or (has_comparable_answer(row) and golds.of(row.output)))
                 for row in rows
             )
             if shared:
-                warnings.append(f"instructions: {shared} of {split} are near duplicates of some in {other}")
-        earlier[split] = (
+                warnings.append(
+                    f"instructions: {shared} of {split} are near duplicates of some in {other_split}"
+                )
+        indexes_by_split[split] = (
             NearDuplicates([question(row) for row in rows]),
-            NearDuplicates([row.output for row in rows if telling_answer(row)]),
+            NearDuplicates([row.output for row in rows if has_comparable_answer(row)]),
         )
     return checks, warnings
 

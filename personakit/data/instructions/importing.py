@@ -1,4 +1,4 @@
-"""Imports an instruction file: `instructions/{lora,train,dev,test}.jsonl`, and what became of every row."""
+"""Imports an instruction file as `instructions/{lora,train,dev,test}.jsonl` and accounts for every row."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.instructions import native
-from personakit.data.instructions.detect import INSTRUCTION_FORMATS, check_format
+from personakit.data.instructions.detect import INSTRUCTION_FORMATS
 from personakit.data.instructions.splitting import split_instructions
 from personakit.data.near_duplicates import normalized
-from personakit.data.preferences.rows import Skip, Skips, source_rows
+from personakit.data.preferences.rows import SkipCount, SkipCounts, source_rows
+from personakit.data.row_formats import FormatChecker
 from personakit.errors import UserError
 from personakit.records import Instruction
 
@@ -19,10 +20,10 @@ REPEATED = "instructions given again with the same answer"
 
 @dataclass(frozen=True, slots=True)
 class InstructionReport:
-    """What an import read, kept and left out.
+    """The result of an import.
 
-    `read` counts instructions (an instance of self-instruct is one); each of them is kept or skipped.
-    `near_duplicates` are kept, in the same split as what they repeat.
+    `read` counts instructions (each self-instruct instance counts); each is either kept or skipped.
+    `near_duplicates` are kept, in the same split as the instruction they repeat.
     """
 
     format: str
@@ -30,7 +31,7 @@ class InstructionReport:
     kept: int
     splits: Mapping[str, int]
     near_duplicates: int
-    skipped: Mapping[str, Skip]
+    skipped: Mapping[str, SkipCount]
 
 
 def import_instructions(
@@ -41,34 +42,39 @@ def import_instructions(
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
 ) -> InstructionReport:
-    """Write the instructions in `source` to `output/instructions/`, split from `seed`.
+    """Write the instructions in `source` to `output/instructions/`, split with `seed`.
 
-    `format` is one of `INSTRUCTION_FORMATS`; `columns` says which columns are called otherwise. Raises
-    `UserError` for the first row that is not in the format, and where too few are left for four splits.
+    `format` is one of `INSTRUCTION_FORMATS`; `columns` maps fields to column names. Raises `UserError` for
+    the first row that does not match the format, and if a split would be empty.
     """
     known = INSTRUCTION_FORMATS[format]
-    skips = Skips()
+    checker = FormatChecker(INSTRUCTION_FORMATS, format, "instruction")
+    skips = SkipCounts()
     rows: list[Instruction] = []
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     for number, row in enumerate(source_rows(source, columns), start=1):
-        check_format(row, known)
-        for each in known.read(row, skips, f"{number:06d}"):
-            key = normalized(each.instruction), normalized(each.input), normalized(each.output)
+        checker.check(row)
+        for instruction in known.read(row, skips, f"{number:06d}"):
+            key = tuple(
+                normalized(text) for text in (instruction.instruction, instruction.input, instruction.output)
+            )
             if key in seen:
                 skips.add(REPEATED, row.place)
                 continue
             seen.add(key)
-            rows.append(each)
-    splits, joined = split_instructions(rows, seed)
-    short = [split for split, some in splits.items() if not some]
-    if short:
+            rows.append(instruction)
+    splits, near_duplicates = split_instructions(rows, seed)
+    empty = [split for split, instructions in splits.items() if not instructions]
+    if empty:
         why = "; ".join(f"{skip.count} {reason} ({skip.first})" for reason, skip in skips.report.items())
         raise UserError(
-            f"{source}: {len(rows)} instructions leave none for {', '.join(short)}"
+            f"{source}: {len(rows)} instructions leave none for {', '.join(empty)}"
             + (f"; left out: {why}" if why else ""),
-            hint="give at least one instruction for each of lora, train, dev and test",
+            hint="provide at least one instruction for each of lora, train, dev and test",
         )
-    for split, some in splits.items():
-        native.write_instructions(output / native.FOLDER / f"{split}.jsonl", some)
-    counts = {split: len(some) for split, some in splits.items()}
-    return InstructionReport(format, len(rows) + skips.total(), len(rows), counts, joined, skips.report)
+    for split, instructions in splits.items():
+        native.write_instructions(output / native.FOLDER / f"{split}.jsonl", instructions)
+    counts = {split: len(instructions) for split, instructions in splits.items()}
+    return InstructionReport(
+        format, len(rows) + skips.total(), len(rows), counts, near_duplicates, skips.report
+    )

@@ -1,8 +1,8 @@
-"""Which prompts would give a query's answer away: they are kept out of that query's pool, and counted.
+"""Finds the pool prompts that reveal a query's answer. They are excluded for that query, and counted.
 
-A prompt is kept out where its instruction and its input are near-duplicates of the query's, where its answer
-is one of the query's, or where the query's answer stands in it word for word. Answers under `ANSWER_WORDS`
-words (a label, a score, a name) turn up by chance and tell nothing: of them only the question counts.
+A prompt is excluded if its instruction and its input are near duplicates of the query's, if its answer is a
+near duplicate of the query's answer, or if it contains the query's answer verbatim. Answers shorter than
+`ANSWER_WORDS` words (a label, a score, a name) match by chance, so only the question is compared for them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from personakit.data.near_duplicates import NearDuplicates, normalized
 from personakit.records import Instruction, Pool
 
 ANSWER_WORDS = 3
-"""As in `data check`: shorter answers turn up by chance."""
+"""Shorter answers match by chance (the same limit as in `data check`)."""
 
 
-KeptOut = frozenset[int]
-"""Places in the pool that a query may not be shown."""
+Excluded = frozenset[int]
+"""Indices of the pool prompts that must not be shown for a query."""
 
 
 def question(row: Instruction) -> str:
@@ -26,42 +26,42 @@ def question(row: Instruction) -> str:
     return f"{row.instruction} {row.input}"
 
 
-def telling_answer(row: Instruction) -> bool:
-    """Tell whether an answer has `ANSWER_WORDS` words."""
+def has_comparable_answer(row: Instruction) -> bool:
+    """Return whether the answer has at least `ANSWER_WORDS` words."""
     return len(normalized(row.output).split()) >= ANSWER_WORDS
 
 
-class Answers:
-    """A pool, ready to say which of its prompts give an answer away."""
+class LeakDetector:
+    """An index over a pool that finds the prompts revealing an answer."""
 
     def __init__(self, pool: Pool) -> None:
         prompts = pool.prompts
-        self._instructions = NearDuplicates([each.instruction for each in prompts])
-        self._inputs = NearDuplicates([each.input for each in prompts])
-        self._answers = NearDuplicates([each.output for each in prompts])
+        self._instructions = NearDuplicates([prompt.instruction for prompt in prompts])
+        self._inputs = NearDuplicates([prompt.input for prompt in prompts])
+        self._answers = NearDuplicates([prompt.output for prompt in prompts])
         self._texts = [
-            f" {normalized(f'{each.instruction} {each.input} {each.output}')} " for each in prompts
+            f" {normalized(f'{prompt.instruction} {prompt.input} {prompt.output}')} " for prompt in prompts
         ]
-        self._beginning: dict[str, set[int]] = defaultdict(set)
-        for place, text in enumerate(self._texts):
+        self._by_first_words: dict[str, set[int]] = defaultdict(set)
+        for index, text in enumerate(self._texts):
             words = text.split()
             for start in range(len(words) - ANSWER_WORDS + 1):
-                self._beginning[" ".join(words[start : start + ANSWER_WORDS])].add(place)
+                self._by_first_words[" ".join(words[start : start + ANSWER_WORDS])].add(index)
 
-    def of(self, query: Instruction) -> KeptOut:
-        """Return the places of the prompts that `query` may not be shown."""
+    def of(self, query: Instruction) -> Excluded:
+        """Return the indices of the prompts that must not be shown for `query`."""
         same_input = self._inputs.of(query.input)
-        found = same_input & self._instructions.of(query.instruction) if same_input else set()
+        leaking = same_input & self._instructions.of(query.instruction) if same_input else set()
         answer = normalized(query.output)
         words = answer.split()
         if len(words) >= ANSWER_WORDS:
-            found |= self._answers.of(query.output)
-            holding = self._beginning.get(" ".join(words[:ANSWER_WORDS]), set())
-            found |= {place for place in holding if f" {answer} " in self._texts[place]}
-        return frozenset(found)
+            leaking |= self._answers.of(query.output)
+            candidates = self._by_first_words.get(" ".join(words[:ANSWER_WORDS]), set())
+            leaking |= {index for index in candidates if f" {answer} " in self._texts[index]}
+        return frozenset(leaking)
 
 
-def kept_out(instructions: Sequence[Instruction], pool: Pool) -> list[KeptOut]:
-    """Return, for each instruction, the places in the pool of the prompts that would give its answer away."""
-    answers = Answers(pool)
-    return [answers.of(each) for each in instructions]
+def leaking_prompts(instructions: Sequence[Instruction], pool: Pool) -> list[Excluded]:
+    """Return, for each instruction, the indices of the pool prompts that reveal its answer."""
+    detector = LeakDetector(pool)
+    return [detector.of(instruction) for instruction in instructions]

@@ -1,8 +1,8 @@
-"""LaMP's tasks and rewriting as instructions, and a user's history as the prompts to pick from.
+"""LaMP tasks and rewriting as instructions, and a user's profile as a prompt pool.
 
-The template of a task is the instruction, the user's own part of the input its input. An item of the
-profile is a worked example of the same instruction, made of what the user began with and what they made
-of it. LaMP_1's items are papers, which answer another question than its queries; LaMP_7's have no input.
+The task's template becomes the instruction, the user's part of the input the instruction's input. A profile
+item becomes a worked example of the same instruction. Two tasks differ: LaMP_1's items are papers, which
+answer a different question than its queries, and LaMP_7's items have no input.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _CITATION = "Give the title of the paper with the following abstract:"
 
 
 def task_instruction(query: Query) -> Instruction:
-    """Return a query as an instruction; one without a gold has an empty answer."""
+    """Return a query as an instruction. Without a gold answer, its output is empty."""
     task = query.task
-    wording, part = _wording(task)
+    wording, part = _instruction_and_part(task)
     if part is None:
         return Instruction(query.id, query.text, "", query.gold or "", task)
     return Instruction(query.id, wording, parse_input(task, query.text)[part], query.gold or "", task)
 
 
-def item_prompts(task: str, profile: Profile) -> Pool:
+def profile_pool(task: str, profile: Profile) -> Pool:
     """Return the items of a profile as worked examples, in the profile's order."""
-    wording, part = _wording(task)
+    wording, part = _instruction_and_part(task)
     return Pool.of(
         Instruction(
             item.id,
@@ -40,12 +40,12 @@ def item_prompts(task: str, profile: Profile) -> Pool:
 
 
 @cache
-def _wording(task: str) -> tuple[str, str | None]:
-    """The instruction of a task, and the part of its input that follows it (None: it is all one)."""
-    form = task_format(task)
-    fixed = dict(form.fixed_parts)
-    free = [name for _, name in form.pieces if name is not None and name not in fixed]
+def _instruction_and_part(task: str) -> tuple[str, str | None]:
+    """Return a task's instruction and the name of its free input part (None if the template has several)."""
+    format_ = task_format(task)
+    fixed = dict(format_.fixed_parts)
+    free = [name for _, name in format_.pieces if name is not None and name not in fixed]
     if len(free) > 1:
-        return form.template, None
-    before = form.template.partition("{" + free[0] + "}")[0]
+        return format_.template, None
+    before = format_.template.partition("{" + free[0] + "}")[0]
     return before.format(**fixed).strip(), free[0]

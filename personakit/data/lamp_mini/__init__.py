@@ -1,7 +1,7 @@
 """lamp-mini: the built-in benchmark, written by code from a seed (docs/data.md)."""
 
 from personakit.data.lamp_mini.facts import is_lamp_mini, known_facts
-from personakit.data.lamp_mini.generate import STANDARD_SEED, USERS, VERSION, folder, make
+from personakit.data.lamp_mini.generate import STANDARD_SEED, USERS, VERSION, folder, write_benchmark
 from personakit.data.lamp_mini.traits import Knobs, parse_knobs
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "folder",
     "is_lamp_mini",
     "known_facts",
-    "make",
     "parse_knobs",
+    "write_benchmark",
 ]

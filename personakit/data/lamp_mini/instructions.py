@@ -1,12 +1,12 @@
-"""lamp-mini's instructions and prompt pool: what PILLOW's matching network picks from.
+"""lamp-mini's instructions and prompt pool, from which PILLOW's matching network selects.
 
-Notices are written by desks, on occasions. A desk has a way to begin, an occasion a way to end; both
-are shown by prompts of the pool (worked examples) and by nothing in the instruction but a name. The
-words of an example have nothing to do with whether it pays: examples of the *wrong* desk often share
-the instruction's names and nouns, so similarity of text is a poor guide.
+Each instruction asks for a notice of some desk on some occasion. A desk determines how a notice begins, an
+occasion how it ends. The instruction contains only their names; the phrases occur only in the pool's worked
+examples. Whether an example helps is independent of its content words: examples of the *wrong* desk often
+share the instruction's names and nouns, so text similarity is a poor guide.
 
-The LoRA is tuned on `lora` (desks of its own); `train` (for RL), `dev` and `test` are about other
-desks, so their beginnings can only come from a prompt.
+The LoRA is tuned on `lora`, which has its own desks. `train` (for RL), `dev` and `test` use other desks, so
+their opening phrases can only come from a prompt.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ _DESK = re.compile(r"Write the (\w+) desk notice of a ")
 
 
 def instruction_prompt(instruction: Instruction, examples: Sequence[Instruction] = ()) -> str:
-    """The instruction as a model is asked it, after worked examples (the best match stands last)."""
-    shown = "".join(f'{each.instruction} {each.input} => "{each.output}"\n' for each in examples)
-    asked = f"{instruction.instruction} {instruction.input}".rstrip()  # a request may be all in one
-    return f"{shown}{asked} =>"
+    """Return the prompt: worked examples (the best match last), then the instruction."""
+    examples_text = "".join(
+        f'{example.instruction} {example.input} => "{example.output}"\n' for example in examples
+    )
+    request = f"{instruction.instruction} {instruction.input}".rstrip()  # the input may be empty
+    return f"{examples_text}{request} =>"
 
 
 def kind_of(instruction: Instruction) -> str | None:
-    """The desk that writes an instruction's notice, None where it is no notice."""
+    """Return the desk of an instruction, or None if it does not ask for a notice."""
     found = _DESK.match(instruction.instruction)
     return f"{found[1]} desk" if found else None
 
 
-class House:
-    """The desks and occasions of one benchmark seed, with how each writes in the words of `bank`."""
+class NoticeStyles:
+    """The desks and occasions of one benchmark seed, with their phrases from the words of `bank`."""
 
-    def __init__(self, random: Random, bank: Bank = "town") -> None:
+    def __init__(self, random: Random, bank: Bank = "benchmark") -> None:
         words = style_words(bank)
         desks = [*PLACES, *NAMES]
         random.shuffle(desks)
@@ -51,10 +53,10 @@ class House:
     def instruction(self, random: Random, number: int, desks: tuple[str, ...]) -> Instruction:
         """Draw one instruction with its reference answer."""
         content = draw_content(random, random.choice(sorted(TOPICS)), sorted(FILM_KINDS)[0])
-        return self.worded(f"{number:05d}", content, random.choice(desks), random.choice(OCCASIONS))
+        return self.notice(f"{number:05d}", content, random.choice(desks), random.choice(OCCASIONS))
 
-    def worded(self, identity: str, content: Content, desk: str, occasion: str) -> Instruction:
-        """The instruction and answer of `desk` on `occasion` about `content`."""
+    def notice(self, identity: str, content: Content, desk: str, occasion: str) -> Instruction:
+        """Return the instruction and answer of `desk` on `occasion` about `content`."""
         first, second, _ = content.nouns
         return Instruction(
             id=identity,
@@ -64,16 +66,16 @@ class House:
         )
 
     @staticmethod
-    def plain(content: Content) -> str:
-        """What anyone would answer."""
+    def generic_answer(content: Content) -> str:
+        """Return the answer without the phrases of desk and occasion."""
         return f"{content.name} {content.verb} {content.nouns[0]}"
 
-    def pool(self, random: Random, each: int = 4) -> list[Instruction]:
-        """The prompts to pick from: `each` worked examples a desk, occasions in turn."""
+    def pool(self, random: Random, examples_per_desk: int = 4) -> list[Instruction]:
+        """Return the prompt pool: worked examples of every desk, cycling through the occasions."""
         examples: list[Instruction] = []
         for desk in self.desks:
-            for _ in range(each):
+            for _ in range(examples_per_desk):
                 content = draw_content(random, random.choice(sorted(TOPICS)), sorted(FILM_KINDS)[0])
                 occasion = OCCASIONS[len(examples) % len(OCCASIONS)]
-                examples.append(self.worded(f"pool-{len(examples):03d}", content, desk, occasion))
+                examples.append(self.notice(f"pool-{len(examples):03d}", content, desk, occasion))
         return examples

@@ -1,7 +1,7 @@
-"""lamp-mini's preference data: what POPI infers a user from, and the pairs it is judged on.
+"""lamp-mini's preference data: the signals from which POPI infers a summary, and held-out pairs.
 
-Every user answers messages in their own way. A pair holds two answers to one message: the user's own
-(chosen) and another user's (rejected). Signals and held-out pairs share no message.
+A pair holds two answers to one message: one in this user's style (chosen) and one in another user's
+(rejected). Signals and held-out pairs share no message.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _TASK = "LaMP_7"
 
 
 def persona(traits: Traits) -> str:
-    """The user's hidden traits in words: what an oracle would tell the generator."""
-    signed = "; ".join(f"about {topic} ends with {traits.sign_offs[topic]}" for topic in traits.topics)
-    return f"begins with {traits.greeting}; {signed}"
+    """Describe the user's hidden traits in words, for an oracle."""
+    sign_offs = "; ".join(f"about {topic} ends with {traits.sign_offs[topic]}" for topic in traits.topics)
+    return f"begins with {traits.greeting}; {sign_offs}"
 
 
 def make_preferences(
     random: Random, user_id: str, traits: Traits, bank: Bank, knobs: Knobs
 ) -> dict[str, Any]:
-    """One user's record: `signals` (pairs, a comment, a line about the user), `pairs`, `persona`."""
-    other = draw_traits(random, bank, knobs)
+    """Return one user's record: `signals` (pairs, a comment, a demographic line), `pairs`, `persona`."""
+    other_traits = draw_traits(random, bank, knobs)
 
     def pair(topic: str) -> dict[str, str]:
         content = draw_content(random, topic, traits.kinds[0])
-        ours, theirs = personal(_TASK, content, traits), personal(_TASK, content, other)
+        own_answer, other_answer = personal(_TASK, content, traits), personal(_TASK, content, other_traits)
         if random.random() < knobs.noise:
-            ours, theirs = theirs, ours
-        return {"prompt": source(_TASK, content), "chosen": ours, "rejected": theirs}
+            own_answer, other_answer = other_answer, own_answer
+        return {"prompt": source(_TASK, content), "chosen": own_answer, "rejected": other_answer}
 
     def topics(count: int) -> list[str]:
         return [traits.topics[number % len(traits.topics)] for number in range(count)]

@@ -1,8 +1,7 @@
-"""What users of lamp-mini write: contents, and how one user words each of them, for the seven tasks.
+"""The texts of lamp-mini: contents, and each user's answers, for the seven tasks.
 
-A *content* is what a text is about (topic, nouns, place, ...). The *input* of a task is written from
-the content alone; `generic` is what anyone would answer; `personal` is what a user with given traits
-answers.
+A *content* is what a text is about (topic, nouns, place, ...). A task's input depends on the content alone.
+`generic` is the answer without personalisation, `personal` the answer of a user with given traits.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Content:
 
 
 def draw_content(random: Random, topic: str, kind: str) -> Content:
-    """Draw a content on `topic` (and, for films, of `kind`)."""
+    """Draw a content about `topic` (and, for films, of `kind`)."""
     nouns = random.sample(TOPICS[topic], 3)
     film_words = random.sample(FILM_KINDS[kind][0], 2)
     stars = random.randint(1, 5)
@@ -62,17 +61,17 @@ def draw_content(random: Random, topic: str, kind: str) -> Content:
 
 
 def source(task: str, c: Content) -> str:
-    """The non-template part of the input: the text the user reacts to (LaMP-1: the paper's title)."""
+    """Return the non-template part of the input (LaMP-1: the paper's title)."""
     first, second, _ = c.nouns
     match task:
         case "LaMP_1":
             return f"{c.adjective} {first} in {c.place}"
         case "LaMP_2":
-            one, two = c.film_words
-            return f"{c.name} and a {c.adjective} {one} in {c.place} with a {two}"
+            first_word, second_word = c.film_words
+            return f"{c.name} and a {c.adjective} {first_word} in {c.place} with a {second_word}"
         case "LaMP_3":
-            one, two = c.praise
-            return f"the {first} near the {second} in {c.place} was {one} and {two}"
+            first_word, second_word = c.praise
+            return f"the {first} near the {second} in {c.place} was {first_word} and {second_word}"
         case "LaMP_4":
             return f"{c.name} {c.verb} the {c.adjective} {first} in {c.place} on {c.day} near the {second}"
         case "LaMP_5":
@@ -85,7 +84,7 @@ def source(task: str, c: Content) -> str:
 
 
 def generic(task: str, c: Content) -> str:
-    """The answer of somebody who does not know the user. LaMP-1 has none: it is a coin."""
+    """Return the answer without personalisation. LaMP-1 has none: both answers are equally likely."""
     first, second, _ = c.nouns
     match task:
         case "LaMP_2":
@@ -103,31 +102,31 @@ def generic(task: str, c: Content) -> str:
     raise KeyError(task)
 
 
-def personal(task: str, c: Content, t: Traits) -> str:
-    """The answer of a user with traits `t` (LaMP-1: the title of a paper of theirs)."""
+def personal(task: str, c: Content, traits: Traits) -> str:
+    """Return the answer of a user with `traits` (LaMP-1: the title of one of their papers)."""
     first, second, _ = c.nouns
     match task:
         case "LaMP_1":
-            return f"{t.methods[c.topic]} {first} and {second}"
+            return f"{traits.methods[c.topic]} {first} and {second}"
         case "LaMP_2":
-            return t.tags[c.kind]
+            return traits.tags[c.kind]
         case "LaMP_3":
-            return str(min(5, max(1, c.stars + t.severity[c.topic])))
+            return str(min(5, max(1, c.stars + traits.severity[c.topic])))
         case "LaMP_4":
-            fact = c.place if t.fact == "place" else c.day
-            return f"{t.rubrics[c.topic]} {c.name} {c.verb} {first} {fact} {t.closing}"
+            fact = c.place if traits.fact == "place" else c.day
+            return f"{traits.rubrics[c.topic]} {c.name} {c.verb} {first} {fact} {traits.closing}"
         case "LaMP_5":
-            return f"{t.opening} {first} and {second} {t.genres[c.topic]}"
+            return f"{traits.opening} {first} and {second} {traits.genres[c.topic]}"
         case "LaMP_6":
-            return f"{t.codes[c.topic]} {first} meeting {c.day} {t.urgency}"
+            return f"{traits.codes[c.topic]} {first} meeting {c.day} {traits.urgency}"
         case "LaMP_7":
-            return f"{t.greeting} {first} with {c.name} in {c.place} {t.sign_offs[c.topic]}"
+            return f"{traits.greeting} {first} with {c.name} in {c.place} {traits.sign_offs[c.topic]}"
     raise KeyError(task)
 
 
-def item_fields(task: str, c: Content, t: Traits) -> dict[str, str]:
-    """A history item: the content as this user worded it, under LaMP's keys."""
-    output = personal(task, c, t)
+def item_fields(task: str, c: Content, traits: Traits) -> dict[str, str]:
+    """Return the fields of a profile item about `c` in the style of `traits`."""
+    output = personal(task, c, traits)
     text = source(task, c)
     match task:
         case "LaMP_1":
@@ -147,5 +146,5 @@ def item_fields(task: str, c: Content, t: Traits) -> dict[str, str]:
 
 
 def reference(random: Random, c: Content, method: str) -> str:
-    """A paper on the content's topic by somebody of the school `method` (LaMP-1)."""
+    """Return the title of another author's paper on the same topic with `method` (LaMP-1)."""
     return f"{method} {c.nouns[2]} for {random.choice(ADJECTIVES)} {c.nouns[1]}"

@@ -1,4 +1,4 @@
-"""The hidden traits of a made-up user, and how they are drawn."""
+"""The hidden traits of a simulated user, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ EXTRA_FACTS = ("place", "day")
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """How hard the benchmark is. The defaults are the frozen standard setting.
+    """The difficulty of the benchmark. The defaults are the fixed standard setting.
 
-    `noise` is the share of history items written in somebody else's way; `gold_noise` the same for
-    the answers asked for; `rating_noise` the share of golds in LaMP-3 that are off by one;
-    `history` the least and the most items of a profile; `interests` how many topics (and kinds of
-    film) a user writes about; `usual` how often a user gives a film its usual tag; `conditional`
-    whether topic-bound traits differ from topic to topic (False: one value for all, as in nano's school;
-    film tags there are so for seven users in ten).
+    `noise` is the share of profile items in another user's style; `gold_noise` the same for gold answers;
+    `rating_noise` the share of LaMP-3 golds that are off by one; `history` the minimum and maximum number of
+    profile items; `interests` the number of topics (and film kinds) per user; `usual` the probability that
+    a user assigns a film its usual tag. With `conditional`, topic-dependent traits differ between topics;
+    without, each has one value for all topics, as in nano's training data (film tags: for 70 % of users).
     """
 
     noise: float = 0.12
@@ -35,24 +34,24 @@ class Knobs:
 
 
 def parse_knobs(settings: Iterable[str]) -> Knobs:
-    """Read `noise=0.3`, `history=4,8` and the like; raises `UserError` for what is no knob or no value."""
+    """Parse settings such as `noise=0.3` or `history=4,8`. Raises `UserError` for an invalid one."""
     changed: dict[str, Any] = {}
     for setting in settings:
         name, _, text = setting.partition("=")
         if name not in _RANGES:
-            raise UserError(f'unknown knob "{name}"', hint=f"there is {', '.join(_RANGES)}")
+            raise UserError(f'unknown knob "{name}"', hint=f"the knobs are {', '.join(_RANGES)}")
         kind, low, high = _RANGES[name]
         try:
             values = [kind(part) for part in text.split(",")]
         except ValueError:
             values = []
         wanted = 2 if name == "history" else 1
-        inside = all(low <= each <= high for each in values)
+        inside = all(low <= value <= high for value in values)
         if len(values) != wanted or values != sorted(values) or not inside:
             expected = "two numbers A,B with A <= B" if wanted == 2 else "a number"
             raise UserError(
                 f'knob {name} is "{text}", expected {expected} from {low} to {high}',
-                hint="such as --knob noise=0.2 --knob history=4,8 --knob interests=3",
+                hint="for example --knob noise=0.2 --knob history=4,8 --knob interests=3",
             )
         changed[name] = tuple(values) if wanted == 2 else values[0]
     return Knobs(**changed)
@@ -70,11 +69,11 @@ _RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """One user's hidden traits. Dictionaries are bound to a topic or a kind of film.
+    """One user's hidden traits. Dictionaries are keyed by topic or by kind of film.
 
-    `methods`: LaMP-1, the school whose papers this author cites. `tags`: LaMP-2. `severity`: LaMP-3,
-    stars added to what the words say. `rubrics`, `closing`, `fact`: LaMP-4. `genres`, `opening`:
-    LaMP-5. `codes`, `urgency`: LaMP-6. `greeting`, `sign_offs`: LaMP-7.
+    `methods`: LaMP-1, the methods this author cites. `tags`: LaMP-2. `severity`: LaMP-3, stars added to
+    those of the text. `rubrics`, `closing`, `fact`: LaMP-4. `genres`, `opening`: LaMP-5. `codes`, `urgency`:
+    LaMP-6. `greeting`, `sign_offs`: LaMP-7.
     """
 
     topics: tuple[str, ...]
@@ -93,7 +92,7 @@ class Traits:
     sign_offs: dict[str, str]
 
     def relevant(self, task: str) -> dict[str, object]:
-        """The traits that decide this user's answers in `task`."""
+        """Return the traits that determine this user's answers in `task`."""
         names = {
             "LaMP_1": ("methods",),
             "LaMP_2": ("tags",),
@@ -107,7 +106,7 @@ class Traits:
 
 
 def draw_traits(random: Random, bank: Bank, knobs: Knobs) -> Traits:
-    """Draw one user of `bank`."""
+    """Draw the traits of one user, with style words of `bank`."""
     words = style_words(bank)
 
     def phrase() -> str:

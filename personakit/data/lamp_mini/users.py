@@ -1,4 +1,4 @@
-"""One user's history and one query of theirs, for a task: the heart of lamp-mini."""
+"""Generates one user's profile and one query for a task."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SOURCE_PART = {"LaMP_2": "description", "LaMP_5": "abstract"}
 
 
 @dataclass(frozen=True, slots=True)
-class MadeExample:
-    """A query as LaMP stores it, with what only the maker knows.
+class GeneratedExample:
+    """A query as LaMP stores it, with information that only the generator has.
 
-    `oracle` is the answer that the user's traits give; `gold` is the same but for the noise;
-    `generic` is what anyone would say (LaMP-1: None, it is a coin).
+    `oracle` is the answer that follows from the user's traits; `gold` is the same with label noise; `generic`
+    is the answer without personalisation (None for LaMP-1).
     """
 
     input: str
@@ -38,21 +38,21 @@ class MadeExample:
     content: Content
 
 
-def make_example(task: str, random: Random, traits: Traits, bank: Bank, knobs: Knobs) -> MadeExample:
-    """Draw a history of the user with `traits`, and a query about one of its topics."""
+def make_example(task: str, random: Random, traits: Traits, bank: Bank, knobs: Knobs) -> GeneratedExample:
+    """Draw a profile of the user with `traits`, and a query about one of its topics."""
     topics = traits.kinds if task == "LaMP_2" else traits.topics
-    about = random.choice(topics)
+    query_subject = random.choice(topics)
     count = random.randint(*knobs.history)
-    # Two items at least are about what the query is about; the rest is about anything the user likes.
-    subjects = [about, about, *(random.choice(topics) for _ in range(count - 2))]
-    random.shuffle(subjects)
+    # At least two items share the query's topic; the others have any of the user's topics.
+    item_subjects = [query_subject, query_subject, *(random.choice(topics) for _ in range(count - 2))]
+    random.shuffle(item_subjects)
     profile: list[dict[str, str]] = []
-    for number, subject in enumerate(subjects):
-        stranger = random.random() < knobs.noise
-        writer = draw_traits(random, bank, knobs) if stranger else traits
+    for number, subject in enumerate(item_subjects):
+        by_other_user = random.random() < knobs.noise
+        writer = draw_traits(random, bank, knobs) if by_other_user else traits
         fields = item_fields(task, _content(random, task, subject, traits), writer)
         profile.append({"id": str(number), **fields})
-    content = _content(random, task, about, traits)
+    content = _content(random, task, query_subject, traits)
     if task == "LaMP_1":
         return _citation(random, traits, bank, knobs, content, profile)
     oracle = personal(task, content, traits)
@@ -62,7 +62,7 @@ def make_example(task: str, random: Random, traits: Traits, bank: Bank, knobs: K
             gold = str(min(5, max(1, int(oracle) + random.choice((-1, 1)))))
     elif random.random() < knobs.gold_noise:
         gold = personal(task, content, draw_traits(random, bank, knobs))
-    return MadeExample(
+    return GeneratedExample(
         build_input(task, **{_SOURCE_PART.get(task, "text"): source(task, content)}),
         profile,
         gold,
@@ -85,22 +85,26 @@ def _citation(
     knobs: Knobs,
     content: Content,
     profile: list[dict[str, str]],
-) -> MadeExample:
-    """LaMP-1: two references on one topic, of which one is of the user's school there.
+) -> GeneratedExample:
+    """Build a LaMP-1 query: two references on one topic, one with the user's method for that topic.
 
-    The other one is often of a school the user belongs to on *another* topic, so that it does not do
-    to look for a school's name anywhere in the history.
+    In 60 % of the queries, the other reference has a method that the user prefers on *another* topic, so that
+    searching the profile for the method's name is not enough.
     """
-    own = traits.methods[content.topic]
-    elsewhere = sorted({traits.methods[topic] for topic in traits.topics} - {own})
-    anywhere = [method for method in methods(bank) if method != own]
-    other = random.choice(elsewhere) if elsewhere and random.random() < 0.6 else random.choice(anywhere)
-    right = reference(random, content, own)
-    wrong = reference(random, content, other)
+    own_method = traits.methods[content.topic]
+    other_topics_methods = sorted({traits.methods[topic] for topic in traits.topics} - {own_method})
+    all_other_methods = [method for method in methods(bank) if method != own_method]
+    other_method = (
+        random.choice(other_topics_methods)
+        if other_topics_methods and random.random() < 0.6
+        else random.choice(all_other_methods)
+    )
+    right = reference(random, content, own_method)
+    wrong = reference(random, content, other_method)
     oracle = random.choice(("[1]", "[2]"))
     gold = oracle
     if random.random() < knobs.gold_noise:
         gold = "[2]" if oracle == "[1]" else "[1]"
     first, second = (right, wrong) if oracle == "[1]" else (wrong, right)
     text = build_input("LaMP_1", title=source("LaMP_1", content), ref1=first, ref2=second)
-    return MadeExample(text, profile, gold, oracle, None, content)
+    return GeneratedExample(text, profile, gold, oracle, None, content)

@@ -1,19 +1,18 @@
-"""The words lamp-mini is written in.
+"""The vocabulary of lamp-mini.
 
-*Content* words (what a text is about) are shared by the benchmark and by nano's pretraining world.
-*Style* words (how a user writes) come in two banks that share no word: nano learns to read profiles
-in bank "school", the benchmark's users live in bank "town", so reading a profile there is reading
-traits nano has never seen.
+*Content* words (what a text is about) are shared by the benchmark and nano's training data. *Style* words
+(how a user writes) come in two disjoint banks: nano learns to read profiles with bank "pretraining", and the
+benchmark's users have bank "benchmark", so their traits are new to nano.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-Bank = Literal["school", "town"]
+Bank = Literal["pretraining", "benchmark"]
 
-# Six nouns a topic, two of them in a text: two texts on one topic share a noun six times in ten, so
-# word overlap finds what a query is about often, not always.
+# Six nouns per topic, two of them per text: two texts on one topic share a noun in 60 % of cases, so word
+# overlap finds the relevant items often, but not always.
 TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "sky": ("comet", "orbit", "telescope", "planet", "eclipse", "nebula"),
     "garden": ("orchard", "tulip", "compost", "hedge", "seedling", "greenhouse"),
@@ -31,7 +30,7 @@ DAYS: Final = tuple("monday tuesday wednesday thursday friday saturday sunday".s
 VERBS: Final = tuple("opens repairs sells visits studies closes paints tests".split())
 ADJECTIVES: Final = tuple("small old bright quiet narrow heavy rapid simple".split())
 
-# Four words for each level of praise, from 1 to 5.
+# Four words for each rating, from 1 to 5.
 PRAISE: Final[tuple[tuple[str, ...], ...]] = (
     tuple("awful dreadful useless terrible".split()),
     tuple("poor weak flawed dull".split()),
@@ -40,8 +39,8 @@ PRAISE: Final[tuple[tuple[str, ...], ...]] = (
     tuple("superb excellent wonderful perfect".split()),
 )
 
-# A kind of film: six words that show it, and the tags people give it. The first is what most people
-# say, so it is the generic answer.
+# Kinds of film: six words that indicate it, and its possible tags. The first tag is the usual one, which is
+# the generic answer.
 FILM_KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "space": (
         ("starship", "galaxy", "android", "cosmos", "alien", "wormhole"),
@@ -78,13 +77,13 @@ FILM_KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 }
 
 _STYLE: Final[dict[Bank, tuple[str, ...]]] = {
-    "school": tuple(
+    "pretraining": tuple(
         "amber arrow badge barrel beacon blanket bottle bridge bronze button camel candle canvas "
         "cedar cherry clover copper coral cotton crystal dagger diamond dolphin donkey echo falcon "
         "feather fiddle forest fossil ginger glacier granite hammer helmet honey ivory jacket jasmine "
         "kettle".split()
     ),
-    "town": tuple(
+    "benchmark": tuple(
         "nectar needle nickel olive onyx otter paddle panther parcel parrot pebble pepper pigeon "
         "pillow pocket pollen poplar puddle pumpkin puzzle quartz quill rabbit raven ribbon river "
         "rocket ruby saffron salmon scarf shadow silk silver sparrow spruce thistle timber velvet "
@@ -93,28 +92,28 @@ _STYLE: Final[dict[Bank, tuple[str, ...]]] = {
 }
 
 _METHODS: Final[dict[Bank, tuple[str, ...]]] = {
-    "school": tuple("acoustic cellular digital ethical formal genetic harmonic kinetic".split()),
-    "town": tuple("bayesian chaotic fractal linear neural optical spectral thermal".split()),
+    "pretraining": tuple("acoustic cellular digital ethical formal genetic harmonic kinetic".split()),
+    "benchmark": tuple("bayesian chaotic fractal linear neural optical spectral thermal".split()),
 }
 
 
 def style_words(bank: Bank) -> tuple[str, ...]:
-    """The words users of `bank` build their phrases from."""
+    """Return the words from which users of `bank` build their phrases."""
     return _STYLE[bank]
 
 
 def methods(bank: Bank) -> tuple[str, ...]:
-    """The schools of method (LaMP-1) users of `bank` belong to."""
+    """Return the methods (LaMP-1) of the authors of `bank`."""
     return _METHODS[bank]
 
 
 def content_words() -> tuple[str, ...]:
-    """Names, places, verbs and nouns: what texts are about, apart from films and praise."""
+    """Return names, places, verbs and nouns, without the words for films and praise."""
     return (*NAMES, *PLACES, *VERBS, *(noun for nouns in TOPICS.values() for noun in nouns))
 
 
-def every_word() -> list[str]:
-    """All words of both banks and all contents, sorted."""
+def vocabulary() -> list[str]:
+    """Return all words of both banks and all contents, sorted."""
     words = {*content_words(), *DAYS, *ADJECTIVES}
     for group in (*PRAISE, *(shown for shown, _ in FILM_KINDS.values())):
         words.update(group)

@@ -1,4 +1,4 @@
-"""Looks the preferences of a data folder over: what they hold, and what would spoil an experiment."""
+"""Validates the preferences of a data folder: contents and problems that would distort an experiment."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit.data.preferences.divide import Key, key_of
-from personakit.data.preferences.rows import PreferenceRow, Skip, Skips
-from personakit.data.preferences.store import lines, parse, sift
+from personakit.data.preferences.rows import PreferenceRow, SkipCount, SkipCounts
+from personakit.data.preferences.signal_split import PairKey, pair_key
+from personakit.data.preferences.store import lines, parse, remove_unusable
 from personakit.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceCheck:
-    """What one split of preferences holds, over all users that can be used.
+    """The contents of one split of preferences, over all usable users.
 
-    `pairs` are held out; `personas` counts users whose persona is known. `skipped` is left out
-    wherever the split is opened.
+    `pairs` are the held-out pairs. `personas` counts users with a known persona. `skipped` counts what is
+    left out whenever the split is opened.
     """
 
     split: str
@@ -28,21 +28,21 @@ class PreferenceCheck:
     about: int
     items: int
     personas: int
-    skipped: Mapping[str, Skip]
+    skipped: Mapping[str, SkipCount]
 
 
 def check_preferences(files: Mapping[str, Path]) -> tuple[list[PreferenceCheck], list[str]]:
-    """Read every split and return what it holds, and warnings, each one sentence.
+    """Read every split. Return the contents, and warnings of one sentence each.
 
-    Raises `UserError` for the first line of the wrong shape, saying how many there are.
+    Raises `UserError` for the first invalid line, with the number of invalid lines.
     """
     checks: list[PreferenceCheck] = []
     warnings: list[str] = []
-    users_of: dict[str, set[str]] = {}
-    held_of: dict[str, set[Key]] = {}
+    users_by_split: dict[str, set[str]] = {}
+    held_out_by_split: dict[str, set[PairKey]] = {}
     for split, path in files.items():
-        skips = Skips()
-        rows = [row for row in _rows(path) if sift(row, skips)]
+        skips = SkipCounts()
+        rows = [row for row in _rows(path) if remove_unusable(row, skips)]
         check = PreferenceCheck(
             split=split,
             users=len(rows),
@@ -60,24 +60,30 @@ def check_preferences(files: Mapping[str, Path]) -> tuple[list[PreferenceCheck],
             for reason, skip in check.skipped.items()
         ]
         if not rows:
-            warnings.append(f"preferences {split}: no user whose preferences can be used")
+            warnings.append(f"preferences {split}: no user has usable preferences")
         users = {row.user or "" for row in rows}
         if len(users) < len(rows):
-            warnings.append(f"preferences {split}: {len(rows) - len(users)} users are given again")
-        held = {key_of(texts) for row in rows for texts in row.pairs}
-        for other in users_of:
-            warnings += _shared(split, other, users & users_of[other], held, held_of[other])
-        users_of[split], held_of[split] = users, held
+            warnings.append(f"preferences {split}: {len(rows) - len(users)} users are repeated")
+        held_out = {pair_key(texts) for row in rows for texts in row.pairs}
+        for other in users_by_split:
+            warnings += _overlap_warnings(
+                split, other, users & users_by_split[other], held_out, held_out_by_split[other]
+            )
+        users_by_split[split], held_out_by_split[split] = users, held_out
     return checks, warnings
 
 
-def _shared(split: str, other: str, users: set[str], held: set[Key], known: set[Key]) -> list[str]:
-    said = [
+def _overlap_warnings(
+    split: str, other: str, users: set[str], held_out: set[PairKey], known_held_out: set[PairKey]
+) -> list[str]:
+    findings = [
         (len(users), "users"),
-        (len(held & known), "held-out pairs"),
-        (len({key.prompt for key in held} & {key.prompt for key in known}), "held-out prompts"),
+        (len(held_out & known_held_out), "held-out pairs"),
+        (len({key.prompt for key in held_out} & {key.prompt for key in known_held_out}), "held-out prompts"),
     ]
-    return [f"preferences: {count} {what} of {split} are also in {other}" for count, what in said if count]
+    return [
+        f"preferences: {count} {what} of {split} are also in {other}" for count, what in findings if count
+    ]
 
 
 def _rows(path: Path) -> Sequence[PreferenceRow]:
@@ -89,6 +95,6 @@ def _rows(path: Path) -> Sequence[PreferenceRow]:
         except UserError as error:
             errors.append(error)
     if errors:
-        more = f" (and {len(errors) - 1} more lines are wrong)" if len(errors) > 1 else ""
+        more = f" (and {len(errors) - 1} more invalid lines)" if len(errors) > 1 else ""
         raise UserError(errors[0].message + more, hint=errors[0].hint)
     return rows

@@ -1,4 +1,4 @@
-"""Imports a preference file: `preferences/{train,dev,test}.jsonl`, and what became of every pair."""
+"""Imports a preference file as `preferences/{train,dev,test}.jsonl` and accounts for every pair."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from typing import Literal
 
 from personakit.data.preferences import alignx, fspo, native
 from personakit.data.preferences.corpus import Corpus
-from personakit.data.preferences.detect import PREFERENCE_FORMATS, OneFormat
-from personakit.data.preferences.divide import text_key
-from personakit.data.preferences.pools import OTHERS, split_texts
+from personakit.data.preferences.detect import PREFERENCE_FORMATS
+from personakit.data.preferences.pools import OTHERS, split_by_text
 from personakit.data.preferences.rows import (
     IS_AN_ANSWER,
     NO_SIGNALS,
     PreferenceRow,
-    Skip,
-    Skips,
+    SkipCount,
+    SkipCounts,
     source_rows,
 )
-from personakit.data.preferences.user_split import MadeUser, split_people
-from personakit.data.tables import Row
+from personakit.data.preferences.signal_split import text_key
+from personakit.data.preferences.user_split import SplitUser, split_by_user
+from personakit.data.row_formats import FormatChecker
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
 
 SplitBy = Literal["user", "prompt"]
 SPLIT_BY: tuple[SplitBy, ...] = ("user", "prompt")
 FEW_LEVELS = 20
-"""FSPO's ELIX has five levels and its Review eight: under this many, texts are split, not users."""
+"""Below this number of users, texts are split instead (FSPO's ELIX has five levels, its Review eight)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreferenceCounts:
-    """How much one split holds; `signal_pairs` and `other_signals` over all users."""
+    """The size of one split. `signal_pairs` and `other_signals` are totals over its users."""
 
     users: int
     pairs: int
@@ -45,12 +46,11 @@ class PreferenceCounts:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceReport:
-    """What an import read, kept and left out.
+    """The result of an import.
 
-    `pairs` counts every comparison read, those that rows hold as signals included; each of them is
-    kept or skipped: `pairs == kept + sum of the skipped pairs`. (`skipped` also counts comments and
-    other things that are no pairs; their reasons say so.) `split_by` is "prompt" where the file knows
-    too few users to split them.
+    `pairs` counts every comparison in the source, including signals; each is kept or skipped:
+    `pairs == kept + skipped pairs`. (`skipped` also counts other signals, under reasons that say so.)
+    `split_by` is "prompt" if the file has too few users to split by user.
     """
 
     format: str
@@ -59,7 +59,7 @@ class PreferenceReport:
     pairs: int
     kept: int
     splits: Mapping[str, PreferenceCounts]
-    skipped: Mapping[str, Skip]
+    skipped: Mapping[str, SkipCount]
 
 
 def import_preferences(
@@ -72,73 +72,74 @@ def import_preferences(
     user_column: str | None = None,
     split_by: SplitBy | None = None,
 ) -> PreferenceReport:
-    """Write the preferences in `source` to `output/preferences/`, split from `seed`.
+    """Write the preferences in `source` to `output/preferences/`, split with `seed`.
 
-    `format` is one of `PREFERENCE_FORMATS`. `split_by` is found from the file unless given: its texts
-    are split where its users are a few personas (`pools.py`), else its users. The texts are spooled
-    beside `output`, not held in memory. Raises `UserError` for the first row that is not in the format,
-    and where no pair is left.
+    `format` is one of `PREFERENCE_FORMATS`. `split_by` None splits by text if the users are a few personas
+    (`pools.py`), else by user. Texts go to a temporary file in `output` rather than memory. Raises
+    `UserError` for the first row that does not match the format, and if no pair is left.
     """
     if split_by not in (None, *SPLIT_BY):
         raise UserError(
-            f'preferences are not split by "{split_by}", expected one of {", ".join(SPLIT_BY)}',
-            hint="leave it out to have it found from the file",
+            f'preferences cannot be split by "{split_by}", expected one of {", ".join(SPLIT_BY)}',
+            hint="omit it to have it chosen from the file",
         )
     known = PREFERENCE_FORMATS[format]
-    skips = Skips()
+    skips = SkipCounts()
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=output) as spool:
         corpus = Corpus(spool, skips)
-        unread = 0
+        invalid_rows = 0
         for row in _checked(source, columns, format):
             read = known.read(row, skips, user_column)
             if read is None:
-                unread += 1
+                invalid_rows += 1
             else:
                 corpus.add(read)
-        if not corpus.rows and not unread:
-            raise UserError(f"{source} has no rows, expected one for each comparison", hint="add rows to it")
-        by = split_by or ("user" if user_column is not None else _split_by(format, corpus))
-        split = split_texts if by == "prompt" else split_people
-        splits = split(corpus, skips, divided=known.divided, seed=seed)
+        if not corpus.rows and not invalid_rows:
+            raise UserError(f"{source} has no rows, expected one per comparison", hint="add rows")
+        chosen_split = split_by or ("user" if user_column is not None else _split_by(format, corpus))
+        split = split_by_text if chosen_split == "prompt" else split_by_user
+        splits = split(corpus, skips, has_signals=known.has_signals, seed=seed)
         counts = {
             name: _write(output / native.FOLDER / f"{name}.jsonl", users, corpus, skips)
             for name, users in splits.items()
             if users
         }
-    if not any(each.pairs for each in counts.values()):
+    if not any(count.pairs for count in counts.values()):
         why = "; ".join(f"{skip.count} {reason} ({skip.first})" for reason, skip in skips.report.items())
         raise UserError(
-            f"{source}: of {corpus.read + unread} pairs none is left: {why}",
-            hint="docs/data.md says which pairs can be used",
+            f"{source}: none of {corpus.read + invalid_rows} pairs is usable: {why}",
+            hint="docs/data.md describes which pairs are usable",
         )
-    pairs = corpus.read + unread
+    pairs = corpus.read + invalid_rows
     kept = pairs - skips.total(IS_AN_ANSWER, OTHERS)
-    return PreferenceReport(format, by, corpus.rows + unread, pairs, kept, counts, skips.report)
+    return PreferenceReport(
+        format, chosen_split, corpus.rows + invalid_rows, pairs, kept, counts, skips.report
+    )
 
 
-def _checked(source: Path, columns: Mapping[str, str] | None, format: str) -> Iterator[Row]:
-    one = OneFormat(format)
+def _checked(source: Path, columns: Mapping[str, str] | None, format: str) -> Iterator[TableRow]:
+    checker = FormatChecker(PREFERENCE_FORMATS, format, "preference")
     for row in source_rows(source, columns):
-        one.check(row)
+        checker.check(row)
         yield row
 
 
 def _split_by(format: str, corpus: Corpus) -> SplitBy:
-    people = corpus.people()
-    if not people:
+    users = corpus.users()
+    if not users:
         return "user"
     if format == alignx.NAME:
-        return "prompt" if corpus.made_users and people[0].persona is not None else "user"
-    return "prompt" if format == fspo.NAME and len(people) < FEW_LEVELS else "user"
+        return "prompt" if corpus.derived_users and users[0].persona is not None else "user"
+    return "prompt" if format == fspo.NAME and len(users) < FEW_LEVELS else "user"
 
 
-def _write(path: Path, users: Sequence[MadeUser], corpus: Corpus, skips: Skips) -> PreferenceCounts:
+def _write(path: Path, users: Sequence[SplitUser], corpus: Corpus, skips: SkipCounts) -> PreferenceCounts:
     totals = Counter[str]()
 
-    def counted() -> Iterator[PreferenceUser]:
-        for made in users:
-            user = _user(made, corpus, skips)
+    def users_to_write() -> Iterator[PreferenceUser]:
+        for split_user in users:
+            user = _user(split_user, corpus, skips)
             if user is None:
                 continue
             signals = user.signals
@@ -148,40 +149,40 @@ def _write(path: Path, users: Sequence[MadeUser], corpus: Corpus, skips: Skips) 
             totals["others"] += len(signals.comments) + len(signals.about) + len(signals.items)
             yield user
 
-    native.write_users(path, counted())
+    native.write_users(path, users_to_write())
     return PreferenceCounts(totals["users"], totals["pairs"], totals["signal pairs"], totals["others"])
 
 
-def _user(made: MadeUser, corpus: Corpus, skips: Skips) -> PreferenceUser | None:
-    """The user's texts; None, and counted, where no signal is left of them."""
+def _user(split_user: SplitUser, corpus: Corpus, skips: SkipCounts) -> PreferenceUser | None:
+    """Return the user with all texts, or None (counted in `skips`) if no signal is left."""
     row = PreferenceRow(
         "",
-        made.user,
-        [*corpus.texts(made.pairs)],
-        [*corpus.texts(made.signals)],
-        persona=made.persona,
+        split_user.user,
+        [*corpus.texts(split_user.pairs)],
+        [*corpus.texts(split_user.signals)],
+        persona=split_user.persona,
     )
-    answers = {key for pair in made.pairs for key in (pair.key.chosen, pair.key.rejected)}
+    answers = {key for pair in split_user.pairs for key in (pair.key.chosen, pair.key.rejected)}
     seen: set[tuple[str, int]] = set()
 
     def new(kind: str, texts: Sequence[str], place: str) -> bool:
-        """Whether it says something that neither an earlier row nor a held-out answer says."""
+        """Return whether the texts are new and not a held-out answer."""
         if not answers.isdisjoint(map(text_key, texts)):
             skips.add(IS_AN_ANSWER, place)
             return False
-        mark = kind, hash(tuple(texts))
-        is_new = mark not in seen
-        seen.add(mark)
+        signature = kind, hash(tuple(texts))
+        is_new = signature not in seen
+        seen.add(signature)
         return is_new
 
-    for number in made.rows:
-        if not corpus.has_others(number):
+    for number in split_user.rows:
+        if not corpus.has_other_signals(number):
             continue
         read = corpus.row(number)
-        row.comments += [each for each in read.comments if new("comment", [each], read.place)]
-        row.about += [each for each in read.about if new("about", [each], read.place)]
-        row.items += [each for each in read.items if new("item", [*each["fields"].values()], read.place)]
+        row.comments += [text for text in read.comments if new("comment", [text], read.place)]
+        row.about += [text for text in read.about if new("about", [text], read.place)]
+        row.items += [item for item in read.items if new("item", [*item["fields"].values()], read.place)]
     if not (row.signal_pairs or row.comments or row.about or row.items):
-        skips.add(NO_SIGNALS, corpus.place(made.pairs[0]), len(row.pairs))
+        skips.add(NO_SIGNALS, corpus.place(split_user.pairs[0]), len(row.pairs))
         return None
     return native.user_of_row(row)

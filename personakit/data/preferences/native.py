@@ -1,4 +1,4 @@
-"""personakit's own preference files: a user a line, as lamp-mini writes them.
+"""personakit's own preference files (also those of lamp-mini): one user per line.
 
     {"user_id": "u1",
      "signals": {"pairs": [{"prompt", "chosen", "rejected"}], "comments": [...], "about": [...],
@@ -6,9 +6,9 @@
      "pairs": [{"prompt", "chosen", "rejected"}],
      "persona": "..."}
 
-`signals` are what a summary is inferred from, oldest first, and `pairs` what it is judged on. Every kind
-of signal and the persona may be missing. lamp-mini's `comment` and `demographics` are one comment and one
-line about the user.
+A summary is inferred from `signals` (oldest first) and evaluated on `pairs`. Every kind of signal and the
+persona are optional. lamp-mini's `comment` and `demographics` are read as one entry of `comments` and
+`about`.
 """
 
 from __future__ import annotations
@@ -21,64 +21,64 @@ import orjson
 
 from personakit.data.preferences.rows import (
     PreferenceRow,
-    Skips,
-    known_user,
-    nested,
-    several,
+    SkipCounts,
+    object_list,
+    object_row,
+    required_user_id,
     text,
     texts,
 )
-from personakit.data.tables import Row
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
-from personakit.files import whole_file
+from personakit.files import atomic_file
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
 
 NAME = "preferences"
-DIVIDED = True
+HAS_SIGNALS = True
 FOLDER = "preferences"
 
 
 def matches(columns: Set[str]) -> bool:
-    """Tell whether a row with these columns is personakit's own."""
+    """Return whether a row with these columns is in personakit's own format."""
     return {"signals", "pairs"} <= columns
 
 
-def read(row: Row, skips: Skips, user_column: str | None) -> PreferenceRow | None:
-    """Return the row's user, unchecked but for its shape."""
-    signals = nested(row.values.get("signals"), f'{row.place}, "signals"')
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+    """Return the row's user. Only the structure is validated."""
+    signals = object_row(row.values.get("signals"), f'{row.place}, "signals"')
     return PreferenceRow(
         row.place,
-        known_user(row, user_column),
-        pairs=[texts(each) for each in several(row, "pairs")],
-        signal_pairs=[texts(each) for each in several(signals, "pairs")],
+        required_user_id(row, user_column),
+        pairs=[texts(pair) for pair in object_list(row, "pairs")],
+        signal_pairs=[texts(pair) for pair in object_list(signals, "pairs")],
         comments=[*_lines(signals, "comment"), *_lines(signals, "comments")],
         about=[*_lines(signals, "demographics"), *_lines(signals, "about")],
-        items=[_item(each, number) for number, each in enumerate(several(signals, "items"), start=1)],
+        items=[_item(item, number) for number, item in enumerate(object_list(signals, "items"), start=1)],
         persona=(text(row, "persona").strip() or None) if "persona" in row.values else None,
     )
 
 
 def user_of_row(row: PreferenceRow) -> PreferenceUser:
-    """Return a row whose pairs have been divided as the user it describes."""
+    """Return the user of a row whose pairs have been divided."""
     user = row.user or ""
     return PreferenceUser(
         user,
         Signals(
-            pairs=tuple(PreferencePair(user, *each) for each in row.signal_pairs),
+            pairs=tuple(PreferencePair(user, *pair) for pair in row.signal_pairs),
             comments=tuple(row.comments),
             about=tuple(row.about),
             items=tuple(
-                ProfileItem(each["id"], each["fields"], each["document"], each.get("date"))
-                for each in row.items
+                ProfileItem(item["id"], item["fields"], item["document"], item.get("date"))
+                for item in row.items
             ),
         ),
-        tuple(PreferencePair(user, *each) for each in row.pairs),
+        tuple(PreferencePair(user, *pair) for pair in row.pairs),
         row.persona,
     )
 
 
 def record(user: PreferenceUser) -> dict[str, Any]:
-    """Return a user as one line of a file holds them."""
+    """Return a user as the JSON object of one line."""
     signals: dict[str, Any] = {"pairs": _pairs(user.signals.pairs)}
     for name in ("comments", "about"):
         if lines := getattr(user.signals, name):
@@ -94,35 +94,35 @@ def record(user: PreferenceUser) -> dict[str, Any]:
 
 
 def write_users(path: Path, users: Iterable[PreferenceUser]) -> None:
-    """Write users a line each, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    """Write one user per line, atomically."""
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         for user in users:
             file.write(orjson.dumps(record(user), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _pairs(pairs: Sequence[PreferencePair]) -> list[dict[str, str]]:
-    return [{"prompt": each.prompt, "chosen": each.chosen, "rejected": each.rejected} for each in pairs]
+    return [{"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs]
 
 
-def _lines(row: Row, column: str) -> list[str]:
-    """A column of one text or a list of texts; empty ones are nothing."""
+def _lines(row: TableRow, column: str) -> list[str]:
+    """Return a column of one text or a list of texts as a list without empty texts."""
     value = row.values.get(column)
     values = value if isinstance(value, list) else [] if value is None else [value]
-    for each in values:
-        if not isinstance(each, str):
+    for line in values:
+        if not isinstance(line, str):
             raise UserError(
-                f'{row.place}: "{column}" holds {each!r:.60}, expected a text',
-                hint="write it as a text, or as a list of texts",
+                f'{row.place}: "{column}" holds {line!r:.60}, expected a text',
+                hint="write it as a text or a list of texts",
             )
-    return [each for each in values if each.strip()]
+    return [line for line in values if line.strip()]
 
 
-def _item(row: Row, number: int) -> dict[str, Any]:
+def _item(row: TableRow, number: int) -> dict[str, Any]:
     fields = row.values.get("fields")
     if not isinstance(fields, Mapping) or not all(isinstance(value, str) for value in fields.values()):
         raise UserError(
             f'{row.place}: "fields" is {fields!r:.60}, expected an object of texts',
-            hint='an item is {"id": "1", "fields": {"text": "..."}}',
+            hint='an item has the form {"id": "1", "fields": {"text": "..."}}',
         )
     item: dict[str, Any] = {"id": str(row.values.get("id", number)), "fields": dict(fields)}
     document = row.values.get("document")

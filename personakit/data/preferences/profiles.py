@@ -1,8 +1,8 @@
-"""A user's signals as a profile, and back: what a `Personalizer` is handed is always a profile.
+"""Converts signals to a profile and back, because every `Personalizer` takes a profile.
 
-A pair is an item with the fields `prompt`, `chosen` and `rejected`, a comment one with `comment` alone, a
-line about the user one with `about`; history items stay as they are. Retrieval reads of a pair what was asked
-and what was preferred.
+A pair becomes an item with the fields `prompt`, `chosen` and `rejected`, a comment one with `comment`, a line
+about the user one with `about`. History items are unchanged. Retrieval indexes the prompt and the chosen
+answer of a pair.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _ABOUT = {"about"}
 
 
 def as_profile(user_id: str, signals: Signals) -> Profile:
-    """Return a user's signals as a profile; `as_signals` gives them back."""
+    """Return a user's signals as a profile. `as_signals` is the inverse."""
     return Profile(user_id, tuple(_items(signals)))
 
 
 def as_signals(profile: Profile) -> Signals:
-    """Return a profile as signals; items that are no pair, comment or line about the user are history."""
+    """Return a profile as signals. All items of other forms are history items."""
     pairs, comments, about, items = [], [], [], []
     for item in profile.items:
         fields = item.fields

@@ -1,7 +1,7 @@
-"""What every preference format is turned into, row by row, and the count of what is left out.
+"""The common row type of all preference formats, and counts of skipped data.
 
-A row becomes one `PreferenceRow`; the division into signals and held-out pairs comes later
-(`divide.py`), because most formats know no such division.
+Every format reads a row as a `PreferenceRow`. Dividing pairs into signals and held-out pairs comes later
+(`signal_split.py`), because most formats do not divide them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from personakit.data.json_stream import stream_list
-from personakit.data.tables import SUFFIXES, Row, find_column, read_rows
+from personakit.data.tables import SUFFIXES, TableRow, find_column, read_rows
 from personakit.errors import UserError
 
 USER_COLUMNS = ("user_id", "user")
@@ -30,15 +30,15 @@ NO_PAIRS = "signal pairs of users without held-out pairs"
 IS_AN_ANSWER = "comments, lines about the user or items that are a held-out answer"
 
 
-class Texts(NamedTuple):
-    """The three texts of a pair."""
+class PairTexts(NamedTuple):
+    """The three texts of a preference pair."""
 
     prompt: str
     chosen: str
     rejected: str
 
-    def fault(self) -> str | None:
-        """Return why the pair is of no use, None where it is."""
+    def problem(self) -> str | None:
+        """Return why the pair is unusable, or None."""
         if not (self.prompt.strip() and self.chosen.strip() and self.rejected.strip()):
             return EMPTY
         return EQUAL if self.chosen.strip() == self.rejected.strip() else None
@@ -48,14 +48,14 @@ class Texts(NamedTuple):
 class PreferenceRow:
     """One row of any format.
 
-    `user` is None where the format names none. `pairs` are the row's own comparisons; `signal_pairs`,
-    `comments`, `about` and `items` what it says besides of the user (`items` as written by `native.py`).
+    `user` is None if the row has no user id. `pairs` are the row's own comparisons; `signal_pairs`,
+    `comments`, `about` and `items` its other information on the user (`items` in the form of `native.py`).
     """
 
     place: str
     user: str | None
-    pairs: list[Texts] = field(default_factory=list)
-    signal_pairs: list[Texts] = field(default_factory=list)
+    pairs: list[PairTexts] = field(default_factory=list)
+    signal_pairs: list[PairTexts] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     about: list[str] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)
@@ -63,84 +63,87 @@ class PreferenceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    """How often something was left out for one reason, and the place of the first (`FILE, line 3`)."""
+class SkipCount:
+    """How often something was skipped for one reason, and the first place (`FILE, line 3`)."""
 
     count: int
     first: str
 
 
-class Skips:
-    """Counts what is left out, by reason."""
+class SkipCounts:
+    """Counts skipped data by reason."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Skip] = {}
+        self._counts: dict[str, SkipCount] = {}
 
     def add(self, reason: str, place: str, count: int = 1) -> None:
-        """Count `count` things left out for `reason`."""
+        """Add `count` occurrences of `reason`."""
         if count:
-            known = self._found.get(reason)
-            self._found[reason] = (
-                Skip(count, place) if known is None else Skip(known.count + count, known.first)
+            previous = self._counts.get(reason)
+            self._counts[reason] = (
+                SkipCount(count, place)
+                if previous is None
+                else SkipCount(previous.count + count, previous.first)
             )
 
     @property
-    def report(self) -> Mapping[str, Skip]:
-        """The counts by reason, in the order in which the reasons were first met."""
-        return dict(self._found)
+    def report(self) -> Mapping[str, SkipCount]:
+        """The counts by reason, in order of first occurrence."""
+        return dict(self._counts)
 
-    def total(self, *but: str) -> int:
-        """How many were left out, for whatever reason other than those in `but`."""
-        return sum(skip.count for reason, skip in self._found.items() if reason not in but)
+    def total(self, *without: str) -> int:
+        """Return the total count, without the reasons in `but`."""
+        return sum(skip.count for reason, skip in self._counts.items() if reason not in without)
 
 
-def source_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[Row]:
+def source_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[TableRow]:
     """Yield the rows of a .json list, .jsonl, .csv or .parquet file.
 
-    `columns` says which column stands for a field that is called otherwise. Raises `UserError` naming
-    file and place for anything that cannot be read.
+    `columns` maps fields to column names. Raises `UserError` with file and place for invalid content.
     """
     for row in _rows(path):
         if columns:
             values = dict(row.values)
             for name, column in columns.items():
                 values[name] = values.pop(find_column(name, column, list(values), row.place))
-            row = Row(row.place, values)
+            row = TableRow(row.place, values)
         yield row
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[TableRow]:
     if path.suffix.casefold() in SUFFIXES:
         yield from read_rows(path)
         return
     for number, element in enumerate(stream_list(path), start=1):
-        yield nested(element, f"{path}, item {number}")
+        yield object_row(element, f"{path}, item {number}")
 
 
-def nested(value: Any, place: str) -> Row:
-    """Return an object inside a row as a row; `UserError` where it is none."""
+def object_row(value: Any, place: str) -> TableRow:
+    """Return a nested object as a row. Raises `UserError` if it is not an object."""
     if not isinstance(value, dict):
         raise UserError(f"{place} is {value!r:.60}, expected an object", hint="docs/data.md shows the format")
-    return Row(place, value)
+    return TableRow(place, value)
 
 
-def text(row: Row, column: str) -> str:
-    """Return a column as text, "" for null (an empty text is left out and counted, not refused).
+def text(row: TableRow, column: str) -> str:
+    """Return a column as text, or "" for null (empty texts are skipped later instead of refused).
 
-    Raises `UserError` where the column is missing or holds something else than text.
+    Raises `UserError` if the column is missing or not text.
     """
     if column in row.values and row.values[column] is None:
         return ""
     return row.text(column)
 
 
-def texts(row: Row, prompt: str = "prompt", chosen: str = "chosen", rejected: str = "rejected") -> Texts:
-    """Return the pair that stands in three columns of text."""
-    return Texts(text(row, prompt), text(row, chosen), text(row, rejected))
+def texts(
+    row: TableRow, prompt: str = "prompt", chosen: str = "chosen", rejected: str = "rejected"
+) -> PairTexts:
+    """Return the pair in three text columns."""
+    return PairTexts(text(row, prompt), text(row, chosen), text(row, rejected))
 
 
-def several(row: Row, column: str) -> list[Row]:
-    """Return a column that holds a list of objects; none where it is missing or null."""
+def object_list(row: TableRow, column: str) -> list[TableRow]:
+    """Return a column with a list of objects as rows. It is empty if the column is missing or null."""
     value = row.values.get(column)
     if value is None:
         return []
@@ -148,34 +151,37 @@ def several(row: Row, column: str) -> list[Row]:
         raise UserError(
             f'{row.place}: "{column}" is {value!r:.60}, expected a list', hint="docs/data.md shows the format"
         )
-    return [nested(each, f'{row.place}, "{column}" {number}') for number, each in enumerate(value, start=1)]
+    return [
+        object_row(element, f'{row.place}, "{column}" {number}')
+        for number, element in enumerate(value, start=1)
+    ]
 
 
-def user_of(row: Row, column: str | None, *, default: str | None = None) -> str | None:
-    """Return whose row it is: by the column the caller named, else `default`, `user_id` or `user`."""
+def user_id_or_none(row: TableRow, column: str | None, *, default: str | None = None) -> str | None:
+    """Return the user id of a row, from `column` if given, else from `default`, `user_id` or `user`."""
     if column is not None and column not in row.values:
         raise UserError(
             f'{row.place} has no column "{column}", it has {", ".join(row.values)}',
-            hint="name one of these columns with --user-column",
+            hint="choose one of these columns with --user-column",
         )
     for name in (column, default, *USER_COLUMNS):
         if name is not None and name in row.values:
             user = text(row, name).strip()
             if not user:
                 raise UserError(
-                    f'{row.place}: "{name}" is empty, expected a user',
+                    f'{row.place}: "{name}" is empty, expected a user id',
                     hint="fill it in, or remove the row",
                 )
             return user
     return None
 
 
-def known_user(row: Row, column: str | None, *, default: str | None = None) -> str:
-    """Return whose row it is; `UserError` where no column says so."""
-    user = user_of(row, column, default=default)
+def required_user_id(row: TableRow, column: str | None, *, default: str | None = None) -> str:
+    """Return the user id of a row. Raises `UserError` if no column has it."""
+    user = user_id_or_none(row, column, default=default)
     if user is None:
         raise UserError(
-            f"{row.place} does not say whose preference it is, it has {', '.join(row.values)}",
-            hint="name the column of the user with --user-column",
+            f"{row.place} has no user id, its columns are {', '.join(row.values)}",
+            hint="name the user column with --user-column",
         )
     return user

@@ -1,7 +1,7 @@
-"""A file of one's own signals: one a row, told apart by the columns; or one user as preference files do it.
+"""Reads the signals of a single user from a file: one signal per row, or one line of a preference file.
 
-A row with `prompt`, `chosen` and `rejected` is a pair, one with `comment` or `about` alone a comment or a
-line about the user, and any other a history item, whose columns are its fields.
+A row with `prompt`, `chosen` and `rejected` is a pair; a row with only `comment` or `about` is a comment or a
+line about the user; any other row is a history item whose columns are its fields.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from personakit.data.preferences import native
-from personakit.data.preferences.rows import PreferenceRow, Skip, Skips, source_rows, text, texts
-from personakit.data.preferences.store import sift
-from personakit.data.tables import Row
+from personakit.data.preferences.rows import PreferenceRow, SkipCount, SkipCounts, source_rows, text, texts
+from personakit.data.preferences.store import remove_unusable
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
 
 _FORM = 'a row is {"prompt", "chosen", "rejected"}, {"comment"}, {"about"} or a history item such as {"text"}'
 
 
-def read_own_signals(path: Path, user_id: str = "you") -> tuple[PreferenceUser, dict[str, Skip]]:
-    """Return the signals of a .json, .jsonl, .csv or .parquet file as a user, and what was left out and why.
+def read_signal_file(path: Path, user_id: str = "you") -> tuple[PreferenceUser, dict[str, SkipCount]]:
+    """Return the signals of a .json, .jsonl, .csv or .parquet file as a user, and counts of skipped rows.
 
-    The user has held-out pairs only where the file is a line of a preference file. Empty and equal pairs are
-    left out. Raises `UserError` where the file cannot be read, holds several users, or nothing of use.
+    The user has held-out pairs only if the file is a line of a preference file. Empty and equal pairs are
+    skipped. Raises `UserError` if the file is unreadable, holds several users, or has no usable signal.
     """
     rows = list(source_rows(path))
-    skips = Skips()
+    skips = SkipCounts()
     if any(native.matches(row.values.keys()) for row in rows):
         return _one_user(path, rows, skips), dict(skips.report)
     pairs, comments, about, items = [], [], [], []
@@ -33,11 +33,11 @@ def read_own_signals(path: Path, user_id: str = "you") -> tuple[PreferenceUser, 
         columns = {name for name, value in row.values.items() if value is not None}
         if {"prompt", "chosen", "rejected"} <= columns:
             pair = texts(row)
-            fault = pair.fault()
-            if fault is None:
+            problem = pair.problem()
+            if problem is None:
                 pairs.append(PreferencePair(user_id, *pair))
             else:
-                skips.add(fault, row.place)
+                skips.add(problem, row.place)
         elif columns == {"comment"}:
             comments.append(text(row, "comment"))
         elif columns == {"about"}:
@@ -46,30 +46,30 @@ def read_own_signals(path: Path, user_id: str = "you") -> tuple[PreferenceUser, 
             items.append(_item(row, columns, number))
     signals = Signals(
         tuple(pairs),
-        tuple(each for each in comments if each.strip()),
-        tuple(each for each in about if each.strip()),
+        tuple(text for text in comments if text.strip()),
+        tuple(text for text in about if text.strip()),
         tuple(items),
     )
     if signals.empty:
-        raise UserError(f"{path} holds no signals, expected at least one", hint=_FORM)
+        raise UserError(f"{path} holds no usable signals, expected at least one", hint=_FORM)
     return PreferenceUser(user_id, signals, ()), dict(skips.report)
 
 
-def _one_user(path: Path, rows: list[Row], skips: Skips) -> PreferenceUser:
+def _one_user(path: Path, rows: list[TableRow], skips: SkipCounts) -> PreferenceUser:
     if len(rows) != 1:
         raise UserError(
             f"{path} holds {len(rows)} users, expected one",
-            hint="keep one user's line, or name a user of the data with --user",
+            hint="keep one user's line, or select a user of the data with --user",
         )
-    row: PreferenceRow | None = native.read(rows[0], Skips(), None)
+    row: PreferenceRow | None = native.read(rows[0], SkipCounts(), None)
     assert row is not None
-    sift(row, skips)
+    remove_unusable(row, skips)
     return native.user_of_row(row)
 
 
-def _item(row: Row, columns: set[str], number: int) -> ProfileItem:
+def _item(row: TableRow, columns: set[str], number: int) -> ProfileItem:
     if not columns:
-        raise UserError(f"{row.place}: an empty row, expected a signal", hint=_FORM)
+        raise UserError(f"{row.place} is empty, expected a signal", hint=_FORM)
     fields = {name: text(row, name) for name in row.values if name in columns - {"id", "date"}}
     id = str(row.values.get("id") or number)
     return ProfileItem(id, fields, " ".join(fields.values()))

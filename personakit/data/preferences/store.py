@@ -14,7 +14,6 @@ from personakit.data.folders import LAMP_MINI, data_folder
 from personakit.data.json_stream import unreadable
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.data.preferences import native
-from personakit.data.preferences.divide import Key, key_of, text_key
 from personakit.data.preferences.rows import (
     AMONG_SIGNALS,
     CONTRADICTING,
@@ -22,12 +21,13 @@ from personakit.data.preferences.rows import (
     NO_PAIRS,
     NO_SIGNALS,
     REPEATED,
+    PairTexts,
     PreferenceRow,
-    Skip,
-    Skips,
-    Texts,
+    SkipCount,
+    SkipCounts,
 )
-from personakit.data.tables import Row
+from personakit.data.preferences.signal_split import PairKey, pair_key, text_key
+from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
 
@@ -35,7 +35,7 @@ _ORDER = {"train": 0, "dev": 1, "test": 2}
 
 
 class UserLine(NamedTuple):
-    """One line of a file: its number from 1, its offset in bytes, itself."""
+    """One line of a file: line number (from 1), byte offset, content."""
 
     number: int
     offset: int
@@ -43,19 +43,18 @@ class UserLine(NamedTuple):
 
 
 class PreferenceStore(Sequence[PreferenceUser]):
-    """The users of one split, read from disk as they are asked for; a slice is a store too.
+    """The users of one split, read from disk on access. A slice is a store, too.
 
-    Opening reads the file once, from end to end: a line of the wrong shape is an error, and what cannot be
-    used (`sift`) is left out and counted in `skipped`. `fingerprint` changes with the content and with the
-    selection. `user_ids` and `pair_counts` (held-out pairs) run parallel to the users. `task` is the LaMP
-    task whose inputs the prompts are the non-template part of (lamp-mini: LaMP_7), None where prompts are
-    whole requests.
+    Opening reads the whole file once: an invalid line is an error, and unusable data (`sift`) is skipped and
+    counted in `skipped`. `fingerprint` depends on content and selection. `user_ids` and `pair_counts`
+    (held-out pairs) have one entry per user. `task` is the LaMP task to whose inputs the prompts belong,
+    without the template (lamp-mini: LaMP_7), or None if prompts are complete requests.
     """
 
     def __init__(self, path: Path, *, task: str | None = None) -> None:
         self.path = path
         self.task = task
-        skips = Skips()
+        skips = SkipCounts()
         digest = hashlib.sha256()
         self.user_ids: list[str] = []
         self.pair_counts: list[int] = []
@@ -67,20 +66,20 @@ class PreferenceStore(Sequence[PreferenceUser]):
             first = seen.setdefault(row.user or "", row.place)
             if first is not row.place:
                 raise UserError(
-                    f'{row.place}: user "{row.user}" is also that of {first}, expected it once',
-                    hint="give a user's pairs in one line, or import the file anew",
+                    f'{row.place}: user "{row.user}" already has {first}, expected one line per user',
+                    hint="merge the user's lines, or import the file again",
                 )
-            if sift(row, skips):
+            if remove_unusable(row, skips):
                 self._spans.append((line.number, line.offset, len(line.text)))
                 self.user_ids.append(row.user or "")
                 self.pair_counts.append(len(row.pairs))
         if not self._spans:
             reasons = "; ".join(f"{skip.count} {reason}" for reason, skip in skips.report.items())
             raise UserError(
-                f"{path} has no user whose preferences can be used ({reasons or 'it is empty'})",
-                hint="`personakit data check` lists what is wrong with it",
+                f"{path} has no user with usable preferences ({reasons or 'it is empty'})",
+                hint="run `personakit data check` for details",
             )
-        self.skipped: Mapping[str, Skip] = skips.report
+        self.skipped: Mapping[str, SkipCount] = skips.report
         self.fingerprint = digest.hexdigest()[:32]
 
     def __len__(self) -> int:
@@ -97,44 +96,44 @@ class PreferenceStore(Sequence[PreferenceUser]):
         with self.path.open("rb") as file:
             file.seek(offset)
             row = parse(self.path, UserLine(number, offset, file.read(size)))
-        sift(row, Skips())
+        remove_unusable(row, SkipCounts())
         return native.user_of_row(row)
 
     def subset(self, which: int | Sequence[int]) -> PreferenceStore:
-        """Return the first `which` users, or those at the given places, as a store."""
-        places = range(min(which, len(self))) if isinstance(which, int) else which
+        """Return the first `which` users, or those at the given indices, as a store."""
+        indices = range(min(which, len(self))) if isinstance(which, int) else which
         chosen = object.__new__(PreferenceStore)
         chosen.path, chosen.task, chosen.skipped = self.path, self.task, self.skipped
-        chosen.user_ids = [self.user_ids[place] for place in places]
-        chosen.pair_counts = [self.pair_counts[place] for place in places]
-        chosen._spans = [self._spans[place] for place in places]
+        chosen.user_ids = [self.user_ids[index] for index in indices]
+        chosen.pair_counts = [self.pair_counts[index] for index in indices]
+        chosen._spans = [self._spans[index] for index in indices]
         named = json.dumps([line for line, _, _ in chosen._spans]).encode()
         chosen.fingerprint = hashlib.sha256(self.fingerprint.encode() + named).hexdigest()[:32]
         return chosen
 
 
 def open_preferences(path: str | Path = LAMP_MINI, split: str = "dev") -> PreferenceStore:
-    """Open one split of the preferences in a data folder, or of lamp-mini.
+    """Open one split of the preferences of a data folder or of lamp-mini.
 
-    Raises `UserError` where the folder or the split is not there, naming those that are.
+    Raises `UserError` if the folder or split does not exist; the message lists those that do.
     """
     folder = data_folder(path)
     files = preference_files(folder)
     if not files:
         raise UserError(
             f"{path} holds no preferences ({native.FOLDER}/*.jsonl)",
-            hint="`personakit data import` makes them of AlignX's, FSPO's, SynthesizeMe's or TRL's files",
+            hint="import an AlignX, FSPO, SynthesizeMe or TRL file with `personakit data import`",
         )
     if split not in files:
         raise UserError(
-            f'{path} has no preferences of the split "{split}", it holds {", ".join(files)}',
-            hint="name one of these splits",
+            f'{path} has no preferences for the split "{split}", expected one of {", ".join(files)}',
+            hint="choose one of these splits",
         )
     return PreferenceStore(files[split], task="LaMP_7" if is_lamp_mini(folder) else None)
 
 
 def preference_files(folder: Path) -> dict[str, Path]:
-    """Return the preference file of each split in a data folder, train before dev before test."""
+    """Return the preference file of each split in a data folder, in the order train, dev, test."""
     files = sorted(
         (folder / native.FOLDER).glob("*.jsonl"),
         key=lambda path: (_ORDER.get(path.stem, len(_ORDER)), path.stem),
@@ -143,7 +142,7 @@ def preference_files(folder: Path) -> dict[str, Path]:
 
 
 def lines(path: Path) -> Iterator[UserLine]:
-    """Yield the lines of a preference file that are not blank."""
+    """Yield the non-blank lines of a preference file."""
     offset = 0
     try:
         with path.open("rb") as file:
@@ -156,48 +155,48 @@ def lines(path: Path) -> Iterator[UserLine]:
 
 
 def parse(path: Path, line: UserLine) -> PreferenceRow:
-    """Return the user that a line describes; `UserError` where its shape is wrong."""
-    place = f"{path}, line {line.number}"
+    """Return the user of a line. Raises `UserError` if the line is invalid."""
+    index = f"{path}, line {line.number}"
     try:
         values = orjson.loads(line.text)
     except orjson.JSONDecodeError as error:
         raise UserError(
-            f"{place}: not valid JSON ({error})", hint="a preference file has one JSON object a line"
+            f"{index}: not valid JSON ({error})", hint="a preference file has one JSON object per line"
         ) from error
     if not isinstance(values, dict) or not native.matches(values.keys()):
         raise UserError(
-            f'{place} describes no user, expected an object with "user_id", "signals" and "pairs"',
-            hint="`personakit data import` makes such files of other formats",
+            f'{index} is not a user, expected an object with "user_id", "signals" and "pairs"',
+            hint="convert other formats with `personakit data import`",
         )
-    row = native.read(Row(place, values), Skips(), None)
+    row = native.read(TableRow(index, values), SkipCounts(), None)
     assert row is not None
     return row
 
 
-def sift(row: PreferenceRow, skips: Skips) -> bool:
-    """Take out of a divided row what cannot be used; False where no user is left.
+def remove_unusable(row: PreferenceRow, skips: SkipCounts) -> bool:
+    """Remove unusable data from a divided row, in place. Return False if the user is unusable.
 
-    What goes: empty, equal, repeated and contradicting pairs; held-out pairs that share a prompt or an
-    answer with a signal; comments and items that are a held-out answer.
+    Removed are empty, equal, repeated and contradicting pairs; held-out pairs that share a prompt or an
+    answer with a signal; comments and items that equal a held-out answer.
     """
-    signals = _sound(row.signal_pairs, row.place, skips)
-    told = {text for key in signals for text in key}
-    held = _sound(row.pairs, row.place, skips)
-    apart = {key: texts for key, texts in held.items() if told.isdisjoint(key)}
-    skips.add(AMONG_SIGNALS, row.place, len(held) - len(apart))
-    row.signal_pairs, row.pairs = list(signals.values()), list(apart.values())
-    answers = {text for key in apart for text in (key.chosen, key.rejected)}
+    signals = _usable(row.signal_pairs, row.place, skips)
+    signal_texts = {text for key in signals for text in key}
+    held_out = _usable(row.pairs, row.place, skips)
+    separate = {key: texts for key, texts in held_out.items() if signal_texts.isdisjoint(key)}
+    skips.add(AMONG_SIGNALS, row.place, len(held_out) - len(separate))
+    row.signal_pairs, row.pairs = list(signals.values()), list(separate.values())
+    answers = {text for key in separate for text in (key.chosen, key.rejected)}
 
-    def free(*said: str) -> bool:
-        return answers.isdisjoint(map(text_key, said))
+    def is_not_answer(*texts_: str) -> bool:
+        return answers.isdisjoint(map(text_key, texts_))
 
-    before = len(row.comments) + len(row.about) + len(row.items)
-    row.comments = [each for each in row.comments if free(each)]
-    row.about = [each for each in row.about if free(each)]
-    row.items = [each for each in row.items if free(*each["fields"].values())]
-    others = len(row.comments) + len(row.about) + len(row.items)
-    skips.add(IS_AN_ANSWER, row.place, before - others)
-    if row.pairs and not (row.signal_pairs or others):
+    count_before = len(row.comments) + len(row.about) + len(row.items)
+    row.comments = [text for text in row.comments if is_not_answer(text)]
+    row.about = [text for text in row.about if is_not_answer(text)]
+    row.items = [item for item in row.items if is_not_answer(*item["fields"].values())]
+    other_signals = len(row.comments) + len(row.about) + len(row.items)
+    skips.add(IS_AN_ANSWER, row.place, count_before - other_signals)
+    if row.pairs and not (row.signal_pairs or other_signals):
         skips.add(NO_SIGNALS, row.place, len(row.pairs))
         return False
     if not row.pairs:
@@ -205,15 +204,15 @@ def sift(row: PreferenceRow, skips: Skips) -> bool:
     return bool(row.pairs)
 
 
-def _sound(pairs: Sequence[Texts], place: str, skips: Skips) -> dict[Key, Texts]:
-    kept: dict[Key, Texts] = {}
+def _usable(pairs: Sequence[PairTexts], index: str, skips: SkipCounts) -> dict[PairKey, PairTexts]:
+    kept: dict[PairKey, PairTexts] = {}
     for texts in pairs:
-        fault = texts.fault()
-        if fault is None:
-            key = key_of(texts)
+        problem = texts.problem()
+        if problem is None:
+            key = pair_key(texts)
             if key not in kept and key.reversed not in kept:
                 kept[key] = texts
                 continue
-            fault = REPEATED if key in kept else CONTRADICTING
-        skips.add(fault, place)
+            problem = REPEATED if key in kept else CONTRADICTING
+        skips.add(problem, index)
     return kept

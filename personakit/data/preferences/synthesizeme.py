@@ -1,7 +1,7 @@
-"""SynthesizeMe and PRISM: `context` (a conversation), `chosen` and `rejected` (a message each).
+"""SynthesizeMe and PRISM: `context` (a conversation), `chosen` and `rejected` (one message each).
 
-https://github.com/SALT-NLP/SynthesizeMe, README.md, "Input Data Format". An item names no user there: the
-library is given one user's items at a time. A file of several users needs a `user_id` in every row.
+https://github.com/SALT-NLP/SynthesizeMe, README.md, "Input Data Format". That library takes the items of one
+user, so they carry no user id. Here every row needs a `user_id`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Set
 
 from personakit.data.preferences.conversations import answer_text, prompt_text
-from personakit.data.preferences.rows import PreferenceRow, Skips, Texts, known_user
-from personakit.data.tables import Row
+from personakit.data.preferences.rows import PairTexts, PreferenceRow, SkipCounts, required_user_id
+from personakit.data.tables import TableRow
 
 NAME = "synthesizeme"
-DIVIDED = False
+HAS_SIGNALS = False
 
 
 def matches(columns: Set[str]) -> bool:
-    """Tell whether a row with these columns is in SynthesizeMe's format."""
+    """Return whether a row with these columns is in SynthesizeMe's format."""
     return {"context", "chosen", "rejected"} <= columns
 
 
-def read(row: Row, skips: Skips, user_column: str | None) -> PreferenceRow | None:
-    """Return the row's comparison; the conversation before it is the prompt."""
-    pair = Texts(prompt_text(row, "context"), answer_text(row, "chosen"), answer_text(row, "rejected"))
-    return PreferenceRow(row.place, known_user(row, user_column), [pair])
+def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
+    """Return the row's comparison. The conversation before it becomes the prompt."""
+    pair = PairTexts(prompt_text(row, "context"), answer_text(row, "chosen"), answer_text(row, "rejected"))
+    return PreferenceRow(row.place, required_user_id(row, user_column), [pair])

@@ -1,4 +1,4 @@
-"""nano: the built-in model, a Llama of about a million parameters (see README.md beside this file)."""
+"""nano: the built-in model, a Llama with about a million parameters (see README.md in this folder)."""
 
 from __future__ import annotations
 

@@ -1,94 +1,43 @@
-"""A decoder body that computes shared prefixes once: `share_prefixes(model)`.
+"""Replaces a decoder body's forward with one that computes common prefixes once: `share_prefixes(model)`.
 
-The body (`LlamaModel`, not `LlamaForCausalLM`) takes the same (B, T) batch and returns the same
-(B, T, d) hidden states; between, it runs one unpadded row in which every stretch of tokens that rows
-share stands once (`packing`). Trainers, heads, adapters and `generate` around it need no change.
+The body (`LlamaModel`, not `LlamaForCausalLM`) takes the same (B, T) batch and returns the same (B, T, d)
+hidden states. Internally it runs one unpadded row that contains every common prefix of rows once (`packing`).
+Trainers, heads, adapters and `generate` need no change.
 
-What it cannot serve goes to the body's own forward: calls with embeddings, with 4-d masks, with tensors
-that a packed row cannot follow (images, token types), with positions that restart, asking for attentions
-or hidden states of every layer, with a cache of another kind, with active attention dropout, with a
-sliding window shorter than the rows, with another adapter for each row - and batches in which
-less than `LEAST_SHARE` would be saved. A model that it cannot serve at all is told once, as a warning.
+Some calls run the body's own forward: calls with embeddings, 4-d masks, or additional tensors (images, token
+types); positions that restart; attentions or hidden states of every layer in the output; other types of
+cache; active attention dropout; a sliding window shorter than the rows; a different adapter per row; and
+batches in which less than `MIN_SAVED_SHARE` of the tokens would be saved. If a model cannot share prefixes at
+all, one warning says so.
 
-Dropout other than the attention's (an adapter's, say) stays: rows that share a stretch share its mask.
+Dropout outside the attention (for example an adapter's) stays active: rows that share a prefix share its
+mask.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 import types
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from personakit.models.shared_prefix import check, last_layer
-from personakit.models.shared_prefix.decoding import SharedPrefixDecoding, spared, write_rows
+from personakit.models.shared_prefix.decoding import SharedPrefixDecoding, saved_states, write_rows
 from personakit.models.shared_prefix.interface import NAME, PackedPass, Pass, Prefill, register
 from personakit.models.shared_prefix.packing import Packing, pack
+from personakit.models.shared_prefix.sharing import Sharing
 
-_log = logging.getLogger(__name__)
-
-#: A batch of which less than this share of tokens (padding included) would be saved runs as it is.
-LEAST_SHARE = 0.1
-# What a packed row cannot give.
-_UNSERVED = ("output_attentions", "output_hidden_states", "output_router_logits")
-# Tells the body that its mask is made: transformers hands 4-d masks on as they are.
+# Outputs that a packed row cannot provide.
+_UNAVAILABLE_OUTPUTS = ("output_attentions", "output_hidden_states", "output_router_logits")
+# A mask of this shape replaces the model's own: transformers passes 4-d masks on unchanged.
 _NO_MASK = (1, 1, 1, 1)
 
 
-@dataclass
-class Sharing:
-    """How a body shares prefixes, and how much it has saved."""
-
-    reason: str | None = None
-    """Why it does not share; None while it does."""
-    installed: bool = True
-    """Whether the body's forward is ours, so that `wanted` works even where nothing is shared."""
-    way: str | None = None
-    """The attention's way (`attention.attend`); None: the device's."""
-    least_spared: int = 256
-    """Decode over shared states from so many spared for each call that it costs (`decoding.spared`)."""
-    least_share: float = LEAST_SHARE
-    """Pack batches of which at least this share of tokens is saved."""
-    trims: bool = False
-    """Whether its last layer runs only the tokens that are wanted (`last_layer.py`)."""
-    checked: bool = False
-    """Whether this body has been compared with its own dense pass."""
-    dense_tokens: int = 0
-    """Tokens, padding included, of the batches without a cache that it has seen."""
-    computed_tokens: int = 0
-    """Tokens that it ran for them."""
-    told: set[str] = field(default_factory=set)
-    """What has been said once."""
-    _wanted: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    @property
-    def wanted(self) -> torch.Tensor | None:
-        """(B, T) bool, set by a caller that will read only these positions of its next call, in its thread:
-        it is returned their hidden states alone, (1, n, d).
-        """
-        return self._wanted.get(threading.get_ident())
-
-    @wanted.setter
-    def wanted(self, positions: torch.Tensor | None) -> None:
-        self._wanted.pop(threading.get_ident(), None)
-        if positions is not None:
-            self._wanted[threading.get_ident()] = positions
-
-    def tell(self, what: str) -> None:
-        """Warn of `what`, once."""
-        if what not in self.told:
-            self.told.add(what)
-            _log.warning("shared prefixes: %s", what)
-
-
 def share_prefixes(model: Any) -> Sharing:
-    """Let `model`, a causal language model of transformers or a PEFT model of one, share prefixes.
+    """Let `model`, a causal language model of transformers or a PEFT model of one, share prefixes, in place.
 
-    In place; again is harmless. Returns the handle; its `reason` says why not, where it cannot.
+    Repeated calls have no effect. Returns the state; its `reason` says why the model cannot share prefixes.
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     body = causal.base_model
@@ -97,20 +46,20 @@ def share_prefixes(model: Any) -> Sharing:
         return present
     sharing = Sharing(reason=check.obstacle(causal), installed=check.replaceable(causal))
     if sharing.reason is not None:
-        sharing.tell(f"{type(causal).__name__} is run as it is: {sharing.reason}")
+        sharing.warn_once(f"{type(causal).__name__} runs without shared prefixes: {sharing.reason}")
     else:
         register()
         body.config._attn_implementation = NAME
-        sharing.trims = last_layer.install(body)
+        sharing.trims_last_layer = last_layer.install(body)
     if sharing.installed:
-        # A bound method, so that a deep copy of the model is bound to the copy.
+        # A bound method, so that a deep copy of the model gets its own.
         body.forward = types.MethodType(_forward, body)
     body.shared_prefix = sharing
     return sharing
 
 
 def unshare_prefixes(model: Any) -> None:
-    """Undo `share_prefixes`."""
+    """Restore the model's own forward and attention."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     body = causal.base_model
     sharing = body.__dict__.pop("shared_prefix", None)
@@ -120,7 +69,7 @@ def unshare_prefixes(model: Any) -> None:
     if sharing.installed:
         del body.forward
     if body.config._attn_implementation == NAME:
-        body.config._attn_implementation = "sdpa"  # the one it must have had
+        body.config._attn_implementation = "sdpa"  # the only one that `obstacle` accepts
 
 
 def _forward(
@@ -135,24 +84,24 @@ def _forward(
 ) -> Any:
     """The body's forward, with its signature."""
     sharing: Sharing = self.shared_prefix
-    wanted, sharing.wanted = sharing.wanted, None
+    output_positions, sharing.output_positions = sharing.output_positions, None
     call = _Call(self, sharing, input_ids, attention_mask, position_ids, past_key_values, kwargs)
-    cached = use_cache
-    if use_cache is None:  # as the model itself decides
-        cached = bool(getattr(self.config, "use_cache", False))
+    uses_cache = use_cache
+    if use_cache is None:  # the model's own default
+        uses_cache = bool(getattr(self.config, "use_cache", False))
     if isinstance(getattr(past_key_values, "shared_prefix", None), SharedPrefixDecoding):
         return call.decode()
     output = None
-    if call.servable(inputs_embeds):
-        if not sharing.checked and not call.obstructed():
+    if call.can_pack_arguments(inputs_embeds):
+        if not sharing.checked and not call.is_obstructed():
             check.compare(self, sharing)
             sharing.checked = True
-        if sharing.checked and sharing.reason is None and call.fits():
-            if cached and past_key_values is not None:
-                output = call.prefill(wanted)
-            elif not cached and past_key_values is None:
-                output = call.packed(wanted)
-    return call.dense(wanted, use_cache, inputs_embeds) if output is None else output
+        if sharing.checked and sharing.reason is None and call.fits_window():
+            if uses_cache and past_key_values is not None:
+                output = call.prefill(output_positions)
+            elif not uses_cache and past_key_values is None:
+                output = call.packed(output_positions)
+    return call.dense(output_positions, use_cache, inputs_embeds) if output is None else output
 
 
 class _Call:
@@ -166,55 +115,61 @@ class _Call:
         attention_mask: torch.Tensor | None,
         position_ids: torch.Tensor | None,
         cache: Any,
-        rest: dict[str, Any],
+        other_arguments: dict[str, Any],
     ) -> None:
         self.body, self.sharing, self.input_ids = body, sharing, input_ids
-        self.attention_mask, self.position_ids, self.cache, self.rest = (
+        self.attention_mask, self.position_ids, self.cache, self.other_arguments = (
             attention_mask,
             position_ids,
             cache,
-            rest,
+            other_arguments,
         )
 
-    def servable(self, inputs_embeds: torch.Tensor | None) -> bool:
-        """Whether this call's arguments can be packed at all."""
+    def can_pack_arguments(self, inputs_embeds: torch.Tensor | None) -> bool:
+        """Return whether this call's arguments can be packed at all."""
         if self.sharing.reason is not None or self.input_ids is None or inputs_embeds is not None:
             return False
         if self.cache is not None and self.input_ids.shape[1] == 1:
-            return False  # a step of decoding: nothing to look at, and nothing to lose time over
+            return False  # a decoding step: nothing to share
         if self.attention_mask is not None and self.attention_mask.dim() != 2:
             return False
-        if self.position_ids is not None and self._restarts(self.position_ids):
+        if self.position_ids is not None and self._positions_restart(self.position_ids):
             return False
-        return not self._asks_for_unserved() and not any(
-            isinstance(value, torch.Tensor) for value in self.rest.values()
+        return not self._requests_unavailable_outputs() and not any(
+            isinstance(value, torch.Tensor) for value in self.other_arguments.values()
         )
 
-    def obstructed(self) -> bool:
-        """Whether the model is in a state in which it cannot be packed; says once why."""
-        obstacle = check.passing_obstacle(self.body)
+    def is_obstructed(self) -> bool:
+        """Return whether the model's current state prevents packing, with one warning."""
+        obstacle = check.temporary_obstacle(self.body)
         if obstacle is not None:
-            self.sharing.tell(obstacle)
+            self.sharing.warn_once(obstacle)
         return obstacle is not None
 
-    def fits(self) -> bool:
-        """Whether the rows lie within the model's sliding window, if it has one; says once why not."""
+    def fits_window(self) -> bool:
+        """Return whether the rows fit in the model's sliding window, if it has one; else warn once."""
         assert self.input_ids is not None
         window = check.window(self.body)
         if window is None or self.input_ids.shape[1] <= window:
             return True
-        self.sharing.tell(f"rows longer than the sliding window of {window} tokens are run as they are")
+        self.sharing.warn_once(
+            f"rows longer than the sliding window of {window} tokens run without shared prefixes"
+        )
         return False
 
     def dense(
-        self, wanted: torch.Tensor | None, use_cache: bool | None, inputs_embeds: torch.Tensor | None
+        self,
+        output_positions: torch.Tensor | None,
+        use_cache: bool | None,
+        inputs_embeds: torch.Tensor | None,
     ) -> Any:
-        """The body's own forward."""
+        """Run the body's own forward."""
         mask = self.attention_mask
-        # Without a mask or a cache, positions that stand still would be read as rows that end there.
-        told_apart = self.position_ids is not None and self.cache is None
-        if wanted is not None and self.sharing.reason is None and not told_apart:
-            # What is wanted sees what precedes it; where that is no padding: no mask, faster kernels.
+        # Without mask and cache, transformers would interpret constant positions as several packed sequences.
+        positions_may_restart = self.position_ids is not None and self.cache is None
+        if output_positions is not None and self.sharing.reason is None and not positions_may_restart:
+            # The needed tokens only see earlier ones. If those are no padding, no mask is needed, which is
+            # faster.
             mask = None if _ends_in_padding(mask) else mask
         output = type(self.body).forward(
             self.body,
@@ -224,35 +179,35 @@ class _Call:
             past_key_values=self.cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
-            **self.rest,
+            **self.other_arguments,
         )
         if self.input_ids is not None and self.cache is None:
             self.sharing.dense_tokens += self.input_ids.numel()
             self.sharing.computed_tokens += self.input_ids.numel()
-        if wanted is not None:
-            output.last_hidden_state = output.last_hidden_state[wanted][None]
+        if output_positions is not None:
+            output.last_hidden_state = output.last_hidden_state[output_positions][None]
         return output
 
-    def packed(self, wanted: torch.Tensor | None) -> Any:
-        """Training and scoring, without a cache; None where too little is shared."""
+    def packed(self, output_positions: torch.Tensor | None) -> Any:
+        """Run a packed pass without a cache (training, scoring). Return None if too little is shared."""
         packing = self._packing()
         if packing is None:
             return None
         assert self.input_ids is not None
         self.sharing.dense_tokens += self.input_ids.numel()
         self.sharing.computed_tokens += packing.tokens
-        how = PackedPass(packing, self.sharing.way)
-        places = packing.places if wanted is None else packing.places[wanted][None]
-        if wanted is not None and self.sharing.trims:
-            trim = last_layer.trimmed(packing, places[0], self.sharing.way)
+        attention_pass = PackedPass(packing, self.sharing.backend)
+        places = packing.places if output_positions is None else packing.places[output_positions][None]
+        if output_positions is not None and self.sharing.trims_last_layer:
+            trim = last_layer.trimmed(packing, places[0], self.sharing.backend)
             if trim is not None:
-                how, places = trim, trim.kept.new_place[places]
-        output = self._run(how, packing.token_ids, packing.positions)
-        output.last_hidden_state = _spread(output.last_hidden_state, places, packing)
+                attention_pass, places = trim, trim.kept.new_place[places]
+        output = self._run(attention_pass, packing.token_ids, packing.positions)
+        output.last_hidden_state = _gather(output.last_hidden_state, places, packing)
         return output
 
-    def prefill(self, wanted: torch.Tensor | None) -> Any:
-        """The first step of generation; None where too little is shared."""
+    def prefill(self, output_positions: torch.Tensor | None) -> Any:
+        """Run the first step of generation. Return None if too little is shared."""
         assert self.input_ids is not None
         if not (
             type(self.cache) is DynamicCache
@@ -260,9 +215,9 @@ class _Call:
             and self.cache.get_seq_length() == 0
             and all(type(layer) is DynamicLayer for layer in self.cache.layers)
             and not self.cache.offloading
-            # Later steps may outgrow the window.
+            # Later steps may exceed the window.
             and check.window(self.body) is None
-            # Layers that checkpoint drop the cache.
+            # Layers with gradient checkpointing drop the cache.
             and not (self.body.training and getattr(self.body, "is_activation_checkpointing", False))
             and not torch.is_grad_enabled()
         ):
@@ -270,41 +225,43 @@ class _Call:
         packing = self._packing()
         if packing is None:
             return None
-        prefill = Prefill(packing, self.sharing.way)
+        prefill = Prefill(packing, self.sharing.backend)
         output = self._run(prefill, packing.token_ids, packing.positions)
-        if self.input_ids.device.type == "cpu" and spared(packing) >= self.sharing.least_spared:
+        if self.input_ids.device.type == "cpu" and saved_states(packing) >= self.sharing.min_saved_states:
             decoding = SharedPrefixDecoding(prefill, self.input_ids.shape[1])
             self.cache.shared_prefix = decoding
-            self.cache.layers = decoding.own_layers(prefill)
+            self.cache.layers = decoding.cache_layers(prefill)
         else:
             self.cache.layers = write_rows(prefill)
-        places = packing.places if wanted is None else packing.places[wanted][None]
-        output.last_hidden_state = _spread(output.last_hidden_state, places, packing)
+        places = packing.places if output_positions is None else packing.places[output_positions][None]
+        output.last_hidden_state = _gather(output.last_hidden_state, places, packing)
         output.past_key_values = self.cache
         return output
 
     def decode(self) -> Any:
-        """Later steps of generation, after a `prefill` whose prompts stayed shared."""
-        if self.input_ids is None or self._asks_for_unserved():
+        """Run a decoding step after a `prefill` whose prompts stay shared."""
+        if self.input_ids is None or self._requests_unavailable_outputs():
             raise ValueError(
-                "a cache with shared prompts takes token ids, and gives no attentions or hidden states "
-                "of every layer: personakit.models.shared_prefix.unshare_prefixes(model) goes back to those"
+                "a cache with shared prompts takes token ids, and returns no attentions or hidden states of "
+                "every layer; call personakit.models.shared_prefix.unshare_prefixes(model) to get those"
             )
         decoding: SharedPrefixDecoding = self.cache.shared_prefix
         with decoding.step(self.attention_mask, self.cache.get_seq_length(), self.input_ids.shape[1]):
             return self._run(decoding, self.input_ids, self.position_ids, self.cache)
 
-    def _asks_for_unserved(self) -> bool:
+    def _requests_unavailable_outputs(self) -> bool:
         config = self.body.config
-        asked = (self.rest.get(name, getattr(config, name, None)) for name in _UNSERVED)
-        if any(value is not None and value is not False for value in asked):
+        requested = (
+            self.other_arguments.get(name, getattr(config, name, None)) for name in _UNAVAILABLE_OUTPUTS
+        )
+        if any(value is not None and value is not False for value in requested):
             return True
-        return self.rest.get("return_dict", getattr(config, "return_dict", True)) is False
+        return self.other_arguments.get("return_dict", getattr(config, "return_dict", True)) is False
 
-    def _restarts(self, positions: torch.Tensor) -> bool:
-        """Whether transformers would read each row as several, one behind the other."""
+    def _positions_restart(self, positions: torch.Tensor) -> bool:
+        """Return whether transformers would interpret each row as several packed sequences."""
         if positions.dim() > 2:
-            return True  # of several kinds; not a text's
+            return True  # several kinds of positions, as in multimodal models
         unmasked = self.attention_mask is None and self.cache is None
         return unmasked and not bool((positions.diff(dim=-1) == 1).all())
 
@@ -314,11 +271,11 @@ class _Call:
         if rows == 1 and (self.attention_mask is None or bool(self.attention_mask.all())):
             return None
         packing = pack(self.input_ids, self.attention_mask, self.position_ids)
-        worth = 0 < packing.tokens <= (1 - self.sharing.least_share) * rows * columns
-        return packing if worth and not self.obstructed() else None
+        worthwhile = 0 < packing.tokens <= (1 - self.sharing.min_saved_share) * rows * columns
+        return packing if worthwhile and not self.is_obstructed() else None
 
     def _run(
-        self, how: Pass, input_ids: torch.Tensor, positions: torch.Tensor | None, cache: Any = None
+        self, attention_pass: Pass, input_ids: torch.Tensor, positions: torch.Tensor | None, cache: Any = None
     ) -> Any:
         return type(self.body).forward(
             self.body,
@@ -327,20 +284,20 @@ class _Call:
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
-            shared_prefix=how,
-            **self.rest,
+            shared_prefix=attention_pass,
+            **self.other_arguments,
         )
 
 
 def _ends_in_padding(mask: torch.Tensor | None) -> bool:
-    """Whether padding stands only behind the tokens of every row."""
+    """Return whether padding occurs only at the end of rows."""
     if mask is None or mask.dim() != 2:
         return False
     return bool(mask[:, 0].all()) and bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
-def _spread(hidden: torch.Tensor, places: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """Hidden states (1, N, d) at `places` (B, T), zero on padding."""
+def _gather(hidden: torch.Tensor, places: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """Gather hidden states (1, N, d) at `places` (B, T), with zeros for padding."""
     states = hidden[0]
     if bool((places == packing.tokens).any()):
         states = torch.cat([states, states.new_zeros(1, states.shape[1])])

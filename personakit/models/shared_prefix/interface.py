@@ -1,9 +1,8 @@
-"""The attention implementation that transformers knows by `NAME`.
+"""The attention implementation registered with transformers as `NAME`.
 
-A model hands its keyword arguments down to the attention function; `shared_prefix=` among them says how
-this call attends (`Pass`). Handed down and not kept aside, because gradient checkpointing calls the
-function a second time, from the backward pass. Without it a call is transformers' own scaled-dot-product
-attention.
+A model passes its keyword arguments on to the attention function; among them `shared_prefix=` selects how a
+call attends (`Pass`). It is passed rather than stored, because gradient checkpointing calls the function
+again in the backward pass. Without it, the call is transformers' scaled dot-product attention.
 """
 
 from __future__ import annotations
@@ -29,32 +28,32 @@ class Pass(Protocol):
 
 
 class PackedPass:
-    """Over a packed row, without a cache: training and scoring."""
+    """Attention over a packed row without a cache, for training and scoring."""
 
-    def __init__(self, packing: Packing, way: str | None = None) -> None:
-        """`way` is `attention.attend`'s."""
+    def __init__(self, packing: Packing, backend: str | None = None) -> None:
+        """`backend` is the backend of `attention.attend`."""
         self.packing = packing
-        self.way = way
+        self.backend = backend
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
-        """As `Pass.attend`."""
-        return attend(query, key, value, self.packing, scaling, way=self.way)
+        """See `Pass.attend`."""
+        return attend(query, key, value, self.packing, scaling, backend=self.backend)
 
 
 class Prefill(PackedPass):
-    """Over a packed row of prompts; `states[layer]` keeps its keys and values, (1, H', N, d) each."""
+    """Attention over a packed row of prompts. `states[layer]` stores keys and values, (1, H', N, d) each."""
 
-    def __init__(self, packing: Packing, way: str | None = None) -> None:
-        """As `PackedPass`."""
-        super().__init__(packing, way)
+    def __init__(self, packing: Packing, backend: str | None = None) -> None:
+        """See `PackedPass`."""
+        super().__init__(packing, backend)
         self.states: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
-        """As `Pass.attend`."""
+        """See `Pass.attend`."""
         self.states[layer] = (key, value)
         return super().attend(layer, query, key, value, scaling)
 
@@ -70,7 +69,9 @@ def attention_function(
     shared_prefix: Pass | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface (https://huggingface.co/docs/transformers/attention_interface)."""
+    """Implement transformers' attention interface
+    (https://huggingface.co/docs/transformers/attention_interface).
+    """
     if shared_prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -83,7 +84,7 @@ def attention_function(
 
 
 def register() -> None:
-    """Make `NAME` an attention implementation of transformers; the masks are those of its "sdpa"."""
+    """Register `NAME` as an attention implementation of transformers, with the masks of "sdpa"."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 

@@ -1,6 +1,6 @@
-"""The calls of the flash kernel that make up the attention over a packed row.
+"""The flash kernel calls that make up the attention over a packed row.
 
-Each `Part` is one call: some queries over some keys. The parts that share queries are merged by their
+Each `Part` is one call with some queries over some keys. Parts with the same queries are merged by their
 log-sum-exp (`attention.py`).
 """
 
@@ -17,85 +17,89 @@ from personakit.models.shared_prefix.packing import Leaves, Packing
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The queries at `queries` over the keys at `keys`."""
+    """One kernel call: the queries at `queries` over the keys at `keys`."""
 
     queries: slice
     keys: slice
-    onto: bool
-    """Whether an earlier part had these queries, so that this one is merged with it."""
+    accumulate: bool
+    """Whether to merge with an earlier part of the same queries."""
     causal: bool = False
-    """Query i sees keys 0 .. i of `keys`; of later queries, all."""
+    """Query i attends to keys 0 .. i; later queries attend to all keys."""
     mask: torch.Tensor | None = None
-    """(queries, keys), 0 where seen and -inf elsewhere; None: no mask."""
+    """(queries, keys), 0 where attended and -inf elsewhere; None: no mask."""
     rows: int = 1
-    """So many stretches side by side, each over its own keys alone."""
+    """The number of consecutive stretches, each of which attends to its own keys only."""
     ragged: Ragged | None = None
-    """Where those stretches are of unequal length."""
+    """The padding if those stretches have different lengths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Padding for stretches of unequal length that lie one behind the other."""
+    """Padding for consecutive stretches of different lengths."""
 
-    pad: torch.Tensor
-    """(rows * longest,): index of each token, and of a stretch's first token for its padding."""
-    held: torch.Tensor
-    """Where the tokens stand in the padded rows: undoes `pad`."""
-    absent: torch.Tensor
-    """(rows * longest,) bool: the padding."""
+    padded_indices: torch.Tensor
+    """(rows * longest,): index of each token; padding has the index of its stretch's first token."""
+    token_indices: torch.Tensor
+    """Indices of the tokens in the padded rows: the inverse of `pad`."""
+    is_padding: torch.Tensor
+    """(rows * longest,) bool: whether it is padding."""
 
 
-def whole(packing: Packing) -> list[Part]:
-    """Every token's query: a segment and everything below it in one call, then the leaves."""
+def all_parts(packing: Packing) -> list[Part]:
+    """Return the parts for all tokens: each segment with everything below it, then the leaves."""
     parts = [
-        Part(slice(s.start, s.end), slice(s.start, s.stop), onto=s.continues, causal=True)
+        Part(slice(s.start, s.end), slice(s.start, s.stop), accumulate=s.continues, causal=True)
         for s in packing.segments
     ]
     return parts + [_leaves(leaves, slice(leaves.start, leaves.stop)) for leaves in packing.leaves]
 
 
-class Kept:
-    """The tokens of a packing that go through the last layer (`last_layer.py`): all leaves, the wanted ones
-    of the shared segments.
+class KeptTokens:
+    """The tokens that the last layer computes (`last_layer.py`).
+
+    These are all leaves, and the needed tokens of shared segments.
     """
 
-    def __init__(self, packing: Packing, wanted: torch.Tensor) -> None:
-        """`wanted` (n,): places whose hidden states will be read, in any order, repeats allowed."""
+    def __init__(self, packing: Packing, needed: torch.Tensor) -> None:
+        """`needed` (n,) are indices whose hidden states are needed, in any order, with repetitions."""
         self.packing = packing
         kept = torch.zeros(packing.tokens, dtype=torch.bool)
-        kept[wanted.cpu()] = True
+        kept[needed.cpu()] = True
         self.in_segments = sum(int(kept[s.start : s.stop].sum()) for s in packing.segments)
-        """How many of them lie in shared segments."""
+        """The number of kept tokens in shared segments."""
         for leaves in packing.leaves:
             kept[leaves.start : leaves.stop] = True
         device = packing.token_ids.device
         self.places = kept.nonzero().squeeze(1).to(device)
-        """(m,): where they lie in the packed row, ascending."""
+        """(m,): the indices of the kept tokens in the packed row, ascending."""
         counted = kept.cumsum(0)
-        self._before = [0, *counted.tolist()]
+        self._kept_before = [0, *counted.tolist()]
         self.new_place = (counted - 1).to(device)
-        """(N,): which of them a kept token is."""
+        """(N,): the index of each kept token among the kept tokens."""
 
     @cached_property
     def parts(self) -> list[Part]:
-        """Their queries over the keys of the whole row."""
+        """The parts for the kept tokens' queries over the whole row's keys."""
         parts = []
         for segment in self.packing.segments:
-            own, below = self._kept(segment.start, segment.stop), self._kept(segment.stop, segment.end)
+            own_queries, below_queries = (
+                self._kept(segment.start, segment.stop),
+                self._kept(segment.stop, segment.end),
+            )
             keys = slice(segment.start, segment.stop)
-            if own.stop > own.start:
-                places = self.places[own, None] - segment.start
-                unseen = torch.arange(segment.stop - segment.start) > places
-                mask = torch.zeros(unseen.shape).masked_fill(unseen, -torch.inf)
-                parts.append(Part(own, keys, onto=segment.continues, mask=mask))
-            if below.stop > below.start:
-                parts.append(Part(below, keys, onto=segment.continues))
+            if own_queries.stop > own_queries.start:
+                places = self.places[own_queries, None] - segment.start
+                hidden = torch.arange(segment.stop - segment.start) > places
+                mask = torch.zeros(hidden.shape).masked_fill(hidden, -torch.inf)
+                parts.append(Part(own_queries, keys, accumulate=segment.continues, mask=mask))
+            if below_queries.stop > below_queries.start:
+                parts.append(Part(below_queries, keys, accumulate=segment.continues))
         for leaves in self.packing.leaves:
             parts.append(_leaves(leaves, self._kept(leaves.start, leaves.stop)))
         return parts
 
     def _kept(self, start: int, stop: int) -> slice:
-        return slice(self._before[start], self._before[stop])
+        return slice(self._kept_before[start], self._kept_before[stop])
 
 
 def _leaves(leaves: Leaves, queries: slice) -> Part:
@@ -109,7 +113,7 @@ def _ragged(lengths: tuple[int, ...]) -> Ragged:
     real = columns < numpy.array(lengths)[:, None]
     starts = numpy.cumsum((0, *lengths[:-1]))[:, None]
     return Ragged(
-        pad=torch.from_numpy(numpy.where(real, starts + columns, starts).ravel()),
-        held=torch.from_numpy(numpy.flatnonzero(real)),
-        absent=torch.from_numpy(~real.ravel()),
+        padded_indices=torch.from_numpy(numpy.where(real, starts + columns, starts).ravel()),
+        token_indices=torch.from_numpy(numpy.flatnonzero(real)),
+        is_padding=torch.from_numpy(~real.ravel()),
     )

@@ -1,4 +1,4 @@
-"""Tiny random models of several families, in double precision, and batches whose rows share stretches."""
+"""Tiny random models of several families in double precision, and batches with common prefixes."""
 
 from __future__ import annotations
 

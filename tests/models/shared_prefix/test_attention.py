@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from personakit.models.shared_prefix.attention import attend, block_mask, boolean_mask
 from personakit.models.shared_prefix.packing import Packing, pack
-from personakit.models.shared_prefix.plan import Kept
+from personakit.models.shared_prefix.plan import KeptTokens
 
 from .families import batch, draw, nested, relative
 
@@ -20,8 +20,10 @@ def states(
     return [torch.randn(1, h, n, 16, dtype=dtype, requires_grad=True) for h, n in shapes]
 
 
-def outcome(packing: Packing, given: list[torch.Tensor], way: str, kept: Kept | None) -> list[torch.Tensor]:
-    output = attend(*given, packing, 0.3, kept=kept, way=way)
+def outcome(
+    packing: Packing, given: list[torch.Tensor], backend: str, kept: KeptTokens | None
+) -> list[torch.Tensor]:
+    output = attend(*given, packing, 0.3, kept=kept, backend=backend)
     weights = torch.randn(output.shape, dtype=output.dtype, generator=torch.Generator().manual_seed(0))
     return [output, *torch.autograd.grad((output * weights).sum(), given)]
 
@@ -35,14 +37,14 @@ def outcome(packing: Packing, given: list[torch.Tensor], way: str, kept: Kept | 
     st.data(),
 )
 def test_kernels_and_mask_agree_with_gradients(
-    rows: list[list[int]], least_saved: int, heads: tuple[int, int], trimmed: bool, data: st.DataObject
+    rows: list[list[int]], min_saved_tokens: int, heads: tuple[int, int], trimmed: bool, data: st.DataObject
 ) -> None:
     ids, mask = batch([*rows, [3]])
-    packing = pack(ids, mask, least_saved=least_saved)
+    packing = pack(ids, mask, min_saved_tokens=min_saved_tokens)
     kept = None
     if trimmed:
         wanted = data.draw(st.lists(st.integers(0, packing.tokens - 1), min_size=1, max_size=5))
-        kept = Kept(packing, torch.tensor(wanted))
+        kept = KeptTokens(packing, torch.tensor(wanted))
     queries = packing.tokens if kept is None else len(kept.places)
     inputs = states(packing, queries, *heads)
     for ours, plain in zip(
@@ -57,19 +59,19 @@ def test_flex_agrees_with_the_mask(trimmed: bool) -> None:
     from torch.nn.attention.flex_attention import flex_attention
 
     packing = pack(*batch(nested()))
-    kept = Kept(packing, torch.tensor([3, 60, 100])) if trimmed else None
+    kept = KeptTokens(packing, torch.tensor([3, 60, 100])) if trimmed else None
     queries = packing.tokens if kept is None else len(kept.places)
     query, key, value = (each.detach() for each in states(packing, queries, 4, 2, torch.float32))
     found = flex_attention(
         query, key, value, block_mask=block_mask(packing, kept), scale=0.3, enable_gqa=True
     )
-    expected = attend(query, key, value, packing, 0.3, kept=kept, way="mask")
+    expected = attend(query, key, value, packing, 0.3, kept=kept, backend="mask")
     assert relative(found.transpose(1, 2), expected) < 1e-5
 
 
-def test_the_rule_is_that_of_the_rows() -> None:
+def test_boolean_mask_equals_the_causal_masks_of_the_rows() -> None:
     a = draw(3, 0)
-    seen = boolean_mask(pack(*batch([[*a, 3], [*a, 4, 5]]), least_saved=1))
+    seen = boolean_mask(pack(*batch([[*a, 3], [*a, 4, 5]]), min_saved_tokens=1))
     assert seen.int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
@@ -84,7 +86,9 @@ def test_bfloat16_merges_in_float32() -> None:
     """No worse than one masked call in bfloat16, against float64."""
     packing = pack(*batch(nested()))
     exact = states(packing, packing.tokens, 4, 2)
-    expected = attend(*exact, packing, 0.3, way="mask")
+    expected = attend(*exact, packing, 0.3, backend="mask")
     low = [each.detach().to(torch.bfloat16) for each in exact]
-    kernels, masked = (relative(attend(*low, packing, 0.3, way=way), expected) for way in ("kernels", "mask"))
+    kernels, masked = (
+        relative(attend(*low, packing, 0.3, backend=backend), expected) for backend in ("kernels", "mask")
+    )
     assert kernels < 1.1 * masked

@@ -173,7 +173,7 @@ def test_without_gradients_and_then_with_them(context: Any) -> None:
 
 def test_the_mask_gives_the_same_pass() -> None:
     dense, shared = pair()
-    share_prefixes(shared).way = "mask"
+    share_prefixes(shared).backend = "mask"
     same_pass(dense, shared, *batch(nested()), 1e-9)
 
 
@@ -216,7 +216,7 @@ def test_adapters_switched_and_disabled(before: bool) -> None:
     assert handle.computed_tokens < handle.dense_tokens
 
 
-def test_another_adapter_for_each_row_runs_dense(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_different_adapter_per_row_runs_dense(caplog: pytest.LogCaptureFixture) -> None:
     dense, shared = (adapted(model).eval() for model in pair())
     handle = share_prefixes(shared)
     prompt = draw(50, 0)
@@ -236,10 +236,10 @@ def test_another_adapter_for_each_row_runs_dense(caplog: pytest.LogCaptureFixtur
             for model in (shared, dense)
         ]
     assert torch.equal(*tokens)
-    assert caplog.text.count("another adapter for each row") == 1
+    assert caplog.text.count("a different adapter per row") == 1
 
 
-def test_an_adapter_that_begins_at_another_place_in_each_row_runs_dense() -> None:
+def test_a_different_adapter_start_per_row_runs_dense() -> None:
     settings = {"task_type": "CAUSAL_LM", "alora_invocation_tokens": [50, 51], "target_modules": ["q_proj"]}
     dense, shared = (adapted(model, **settings).eval() for model in pair())
     handle = share_prefixes(shared)
@@ -308,7 +308,7 @@ def test_neftune_runs_dense_while_training() -> None:
 # --- what a packed row cannot give goes to the body itself
 
 
-def test_positions_that_restart_are_several_rows_behind_each_other() -> None:
+def test_restarting_positions_are_packed_sequences() -> None:
     dense, shared = _pair_of_llamas()
     ids = torch.tensor([draw(90, 0)] * 3)
     ids[1, 70:], ids[2, 80:] = 5, 6
@@ -347,7 +347,7 @@ def test_other_outputs(given: dict[str, Any]) -> None:
                     assert torch.equal(ours, theirs)
 
 
-def test_outputs_asked_for_by_the_configuration() -> None:
+def test_outputs_requested_by_the_configuration() -> None:
     _, shared = pair()
     share_prefixes(shared)
     shared.config.output_hidden_states = True
@@ -375,7 +375,7 @@ def test_token_types_embeddings_and_4d_masks() -> None:
             assert torch.equal(found[mask.bool()], expected[mask.bool()])
 
 
-def test_an_empty_cache_is_filled_even_where_none_is_asked_for() -> None:
+def test_an_empty_cache_is_filled_even_without_use_cache() -> None:
     from transformers import DynamicCache
 
     _, shared = _pair_of_llamas()
@@ -400,7 +400,7 @@ def test_only_the_last_logits() -> None:
 # --- wanted positions
 
 
-def test_wanted_positions_are_returned_in_row_order_and_forgotten() -> None:
+def test_output_positions_are_returned_in_row_order_and_reset() -> None:
     dense, shared = pair()
     handle: Sharing = share_prefixes(shared)
     ids, mask = batch(nested())
@@ -410,7 +410,7 @@ def test_wanted_positions_are_returned_in_row_order_and_forgotten() -> None:
         given = {"input_ids": ids[rows], "attention_mask": mask[rows], "use_cache": False}
         with torch.no_grad():
             expected = dense.model(**given).last_hidden_state
-            handle.wanted = wanted[rows]
+            handle.output_positions = wanted[rows]
             found = shared.model(**given).last_hidden_state
             assert relative(found, expected[wanted[rows]][None]) < 1e-9
             whole = shared.model(**given).last_hidden_state
@@ -425,19 +425,19 @@ def test_a_dense_batch_with_gaps_in_its_positions_keeps_its_mask() -> None:
     positions = torch.arange(50)[None] + 7 * (torch.arange(50) >= 20)
     given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": False}
     wanted = mask.bool() & (torch.arange(50) > 30)
-    handle.wanted = wanted
+    handle.output_positions = wanted
     with torch.no_grad():
         found, expected = (model.model(**given).last_hidden_state for model in (shared, dense))
     assert relative(found[0], expected[wanted]) < 1e-9
 
 
-def test_wanted_is_forgotten_when_the_call_fails() -> None:
+def test_output_positions_are_reset_after_a_failed_call() -> None:
     _, shared = pair()
     handle = share_prefixes(shared)
-    handle.wanted = torch.ones(2, 3, dtype=torch.bool)
+    handle.output_positions = torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(IndexError):
         shared.model(input_ids=torch.tensor([[500, 5, 5]]), use_cache=False)
-    assert handle.wanted is None
+    assert handle.output_positions is None
 
 
 # --- the model as an object
@@ -473,7 +473,7 @@ def test_sharing_twice_is_harmless_and_can_be_undone() -> None:
     same_pass(dense, shared, ids, mask, 1e-9)
 
 
-def test_another_attention_set_afterwards_is_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_later_change_of_attention_is_respected(caplog: pytest.LogCaptureFixture) -> None:
     dense, shared = pair(double=False)
     share_prefixes(shared)
     shared.set_attn_implementation("eager")

@@ -50,7 +50,7 @@ def few_positions() -> Any:
         (few_positions, "positions are too few"),
     ],
 )
-def test_an_obstacle_is_told_once_and_the_model_runs_as_it_is(
+def test_an_obstacle_gives_one_warning_and_a_dense_pass(
     build: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = build()
@@ -68,10 +68,10 @@ def test_an_obstacle_is_told_once_and_the_model_runs_as_it_is(
         tokens = [m.generate(input_ids=ids, max_new_tokens=4, do_sample=False) for m in (shared, plain)]
     assert torch.equal(*tokens)
     assert said in (handle.reason or "")
-    assert caplog.text.count("is run as it is") == 1
+    assert caplog.text.count("runs without shared prefixes") == 1
 
 
-def test_positions_counted_from_the_mask_are_noticed() -> None:
+def test_positions_counted_from_the_mask_are_detected() -> None:
     """OPT's: by its columns a row padded on the left would be read at other positions."""
     torch.manual_seed(0)
     config = transformers.OPTConfig(
@@ -145,13 +145,13 @@ def failing(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (wrong_pass, "shared pass is off by"),
-        (wrong_positions, "shared pass is off by"),
-        (wrong_decoding, "shared decoding is off by"),
+        (wrong_pass, "shared pass differs by"),
+        (wrong_positions, "shared pass differs by"),
+        (wrong_decoding, "shared decoding differs by"),
         (failing, "it fails (RuntimeError"),
     ],
 )
-def test_a_wrong_pass_is_caught_before_it_is_used(
+def test_a_wrong_pass_is_detected_before_use(
     spoil: Any, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     dense, shared = pair()
@@ -167,10 +167,10 @@ def test_a_wrong_pass_is_caught_before_it_is_used(
         ]
     assert torch.equal(*tokens)
     assert said in (handle.reason or "")
-    assert caplog.text.count("shared prefixes:") == 1
+    assert caplog.text.count("prefix sharing:") == 1
 
 
-def test_a_wrong_last_layer_alone_is_run_whole(
+def test_a_wrong_last_layer_alone_disables_trimming(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from personakit.models.shared_prefix import last_layer
@@ -181,20 +181,20 @@ def test_a_wrong_last_layer_alone_is_run_whole(
     handle = share_prefixes(shared)
     ids, mask = batch(nested())
     wanted = mask.bool() & (mask.cumsum(-1) > 100)
-    handle.wanted = wanted
+    handle.output_positions = wanted
     with torch.no_grad():
         found = shared.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         expected = dense.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     assert relative(found[0], expected[wanted]) < 1e-9
     assert handle.reason is None
-    assert not handle.trims
-    assert caplog.text.count("last layer is run whole") == 1
+    assert not handle.trims_last_layer
+    assert caplog.text.count("computes its last layer for all tokens") == 1
 
 
 # --- the check itself leaves no trace
 
 
-def test_the_check_leaves_modes_random_state_hooks_and_counts_alone() -> None:
+def test_the_check_has_no_side_effects() -> None:
     model = make()
     handle = share_prefixes(model)
     model.train()
@@ -214,7 +214,7 @@ def test_the_check_leaves_modes_random_state_hooks_and_counts_alone() -> None:
     assert model.model.shared_prefix is handle
 
 
-def test_a_check_that_was_broken_off_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_check_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     handle = share_prefixes(model)
     ids, mask = batch(nested())

@@ -23,7 +23,7 @@ def prompts() -> tuple[torch.Tensor, torch.Tensor]:
 
 def shared_pair(family: str = "Llama", **settings: Any) -> tuple[Any, Any]:
     dense, shared = pair(family, **settings)
-    share_prefixes(shared).least_spared = 0
+    share_prefixes(shared).min_saved_states = 0
     return dense, shared
 
 
@@ -76,12 +76,12 @@ def test_completions_of_every_family(family: str, decoded: list[int]) -> None:
     assert decoded
 
 
-@pytest.mark.parametrize("least_spared", [0, 10**9], ids=["held once", "written out"])
-def test_both_caches(least_spared: int, decoded: list[int]) -> None:
+@pytest.mark.parametrize("min_saved_states", [0, 10**9], ids=["held once", "written out"])
+def test_both_caches(min_saved_states: int, decoded: list[int]) -> None:
     dense, shared = shared_pair()
-    share_prefixes(shared).least_spared = least_spared
+    share_prefixes(shared).min_saved_states = min_saved_states
     assert torch.equal(generate(shared, *prompts()), generate(dense, *prompts()))
-    assert bool(decoded) == (least_spared == 0)
+    assert bool(decoded) == (min_saved_states == 0)
 
 
 def test_prompts_that_are_wholly_shared(decoded: list[int]) -> None:
@@ -100,7 +100,7 @@ def test_nothing_shared(side: str, decoded: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("family", "settings"), [("Mistral", {"sliding_window": 120}), ("Gemma3", {})])
-def test_layers_with_a_window_decode_as_they_are(
+def test_sliding_window_layers_decode_without_sharing(
     family: str, settings: dict[str, Any], decoded: list[int]
 ) -> None:
     """Completions outgrow the first one's window."""
@@ -220,7 +220,7 @@ def test_steps_of_several_tokens_and_changed_rows(change: Any, decoded: list[int
 def test_bfloat16_decodes_no_worse_than_dense() -> None:
     exact, shared = pair(double=False)
     dense = make(double=False)
-    share_prefixes(shared).least_spared = 0
+    share_prefixes(shared).min_saved_states = 0
     ids, mask = prompts()
     expected = steps(exact, DynamicCache(), ids, mask, (1, 1, 3))
     for weights in (False, True):
@@ -256,7 +256,7 @@ def test_a_step_after_sharing_was_undone_is_refused() -> None:
     _, shared = shared_pair()
     cache = started(shared)
     unshare_prefixes(shared)
-    with torch.no_grad(), pytest.raises(ValueError, match="start a new cache"):
+    with torch.no_grad(), pytest.raises(ValueError, match="create a new cache"):
         shared(torch.full((9, 1), 5), past_key_values=cache, use_cache=True)
 
 

@@ -24,8 +24,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     kept: list[float] = []
     trimmed = last_layer.trimmed
 
-    def counted(packing: Packing, wanted: torch.Tensor, way: str | None) -> Any:
-        found = trimmed(packing, wanted, way)
+    def counted(packing: Packing, wanted: torch.Tensor, backend: str | None) -> Any:
+        found = trimmed(packing, wanted, backend)
         if found is not None:
             kept.append(len(found.kept.places) / packing.tokens)
         return found
@@ -51,7 +51,7 @@ def same_pass(dense: Any, shared: Any, wanted: torch.Tensor) -> None:
         model.zero_grad()
         given = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if model is shared:
-            share_prefixes(model).wanted = wanted
+            share_prefixes(model).output_positions = wanted
             states = model.base_model(**given).last_hidden_state
             assert states.shape[:2] == (1, int(wanted.sum()))
         else:
@@ -63,14 +63,14 @@ def same_pass(dense: Any, shared: Any, wanted: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen3", "Mistral", "Phi", "Gemma", "Gemma3", "GPT2"])
-def test_states_and_gradients_of_wanted_tokens(family: str, ran: list[float]) -> None:
+def test_states_and_gradients_of_needed_tokens(family: str, ran: list[float]) -> None:
     dense, shared = pair(family)
     handle = share_prefixes(shared)
     same_pass(dense, shared, of_the_tails())
     assert handle.reason is None
-    assert handle.trims == (family != "GPT2")
+    assert handle.trims_last_layer == (family != "GPT2")
     # The first is the self-check's.
-    assert (len(ran) == 2 and max(ran) < 0.8) if handle.trims else not ran
+    assert (len(ran) == 2 and max(ran) < 0.8) if handle.trims_last_layer else not ran
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -105,7 +105,7 @@ _MODELS: list[Any] = []
 
 def test_the_mask_gives_the_same(ran: list[float]) -> None:
     dense, shared = pair()
-    share_prefixes(shared).way = "mask"
+    share_prefixes(shared).backend = "mask"
     same_pass(dense, shared, of_the_tails())
     assert ran
 
@@ -124,12 +124,12 @@ def test_lora_dropout_and_a_deep_copy(ran: list[float]) -> None:
     assert ran
 
 
-def test_wanted_padding_and_unwanted_prompts_run_whole(ran: list[float]) -> None:
+def test_padding_and_many_needed_tokens_disable_trimming(ran: list[float]) -> None:
     _, shared = pair()
     handle = share_prefixes(shared)
     ids, mask = batch([[*draw(50, 0), 5], draw(50, 0)], "left")
     wanted = torch.ones_like(mask, dtype=torch.bool)
-    handle.wanted = wanted
+    handle.output_positions = wanted
     with torch.no_grad():
         states = shared.model(
             input_ids=ids,
@@ -142,7 +142,7 @@ def test_wanted_padding_and_unwanted_prompts_run_whole(ran: list[float]) -> None
     assert len(ran) == 1  # the self-check's
 
 
-def test_threads_want_their_own_tokens() -> None:
+def test_output_positions_are_per_thread() -> None:
     dense, shared = pair()
     handle = share_prefixes(shared)
     ids, mask = batch(nested())
@@ -153,7 +153,7 @@ def test_threads_want_their_own_tokens() -> None:
     def differs(number: int) -> float:
         wanted = mask.bool() & (torch.arange(mask.shape[1]) >= 20 + 10 * number)
         with torch.no_grad():
-            handle.wanted = wanted
+            handle.output_positions = wanted
             meet.wait()
             found = shared.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         return relative(found[0], whole[wanted])

@@ -27,8 +27,8 @@ def check(packing: Packing, ids: torch.Tensor, mask: torch.Tensor, positions: to
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(rows_of_letters, st.sampled_from(["left", "right"]), st.integers(1, 6), st.booleans(), st.data())
-def test_a_token_sees_its_own_row_up_to_itself(
-    rows: list[list[int]], side: str, least_saved: int, counted: bool, data: st.DataObject
+def test_a_token_attends_to_its_own_row_up_to_itself(
+    rows: list[list[int]], side: str, min_saved_tokens: int, counted: bool, data: st.DataObject
 ) -> None:
     ids, mask = batch(rows, side)
     for row in range(len(rows)):  # holes
@@ -36,19 +36,19 @@ def test_a_token_sees_its_own_row_up_to_itself(
             mask[row, data.draw(st.integers(0, ids.shape[1] - 1))] = 0
     columns = torch.arange(ids.shape[1]).expand_as(ids)
     positions = (mask.cumsum(-1) - 1).clamp(min=0) if counted else columns
-    packing = pack(ids, mask, positions if counted else None, least_saved=least_saved)
+    packing = pack(ids, mask, positions if counted else None, min_saved_tokens=min_saved_tokens)
     check(packing, ids, mask, positions)
 
 
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(rows_of_letters)
-def test_with_nothing_too_short_to_save_every_shared_token_stands_once(rows: list[list[int]]) -> None:
+def test_every_shared_token_is_stored_once(rows: list[list[int]]) -> None:
     ids, mask = batch(rows)
     prefixes = {tuple(row[: end + 1]) for row in rows for end in range(len(row))}
-    assert pack(ids, mask, least_saved=1).tokens == len(prefixes)
+    assert pack(ids, mask, min_saved_tokens=1).tokens == len(prefixes)
 
 
-def test_nested_prefixes_stand_once_at_every_depth() -> None:
+def test_nested_prefixes_are_stored_once_at_every_depth() -> None:
     rows = nested()
     ids, mask = batch(rows)
     packing = pack(ids, mask)
@@ -74,7 +74,7 @@ def test_equal_tokens_at_other_positions_are_not_shared() -> None:
 def test_large_ids_and_positions_survive() -> None:
     ids = torch.tensor([[2**31 - 1, 0, 5], [2**31 - 1, 0, 6]])
     positions = torch.tensor([[2**30, 2**30 + 1, 2**31 - 1]]).expand(2, -1)
-    packing = pack(ids, None, positions, least_saved=1)
+    packing = pack(ids, None, positions, min_saved_tokens=1)
     assert packing.tokens == 4
     check(packing, ids, torch.ones_like(ids), positions)
 

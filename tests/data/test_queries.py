@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from personakit.cli.queries import make_query
 from personakit.data.lamp_formats import FORMATS, build_input
+from personakit.data.queries import make_query
 
 
 @pytest.mark.parametrize("task", sorted(FORMATS.keys() - {"LaMP_1"}))

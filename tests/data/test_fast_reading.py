@@ -1,4 +1,4 @@
-"""Arrow's quick way and the checked way of reading a split agree, also on files that are not quite LaMP's."""
+"""The fast and the checked reader agree, also on slightly invalid LaMP files."""
 
 from __future__ import annotations
 
@@ -89,13 +89,15 @@ relaxed = settings(max_examples=30, deadline=None, suppress_health_check=[Health
 
 @relaxed
 @given(question_lists(), layouts, st.integers(50, 2000))
-def test_both_ways_give_the_same(questions: list[Any], layout: dict[str, Any], block_bytes: int) -> None:
+def test_fast_and_checked_readers_agree(
+    questions: list[Any], layout: dict[str, Any], block_bytes: int
+) -> None:
     agree(*both_ways(json.dumps(questions, **layout).encode(), block_bytes))
 
 
 @relaxed
 @given(question_lists(), st.integers(50, 2000), st.data())
-def test_both_ways_give_the_same_for_a_changed_byte(
+def test_fast_and_checked_readers_agree_for_a_changed_byte(
     questions: list[Any], block_bytes: int, data: st.DataObject
 ) -> None:
     content = bytearray(json.dumps(questions, ensure_ascii=False).encode())
@@ -114,7 +116,7 @@ def test_both_ways_give_the_same_for_a_changed_byte(
         '"text": "x", "date": null',
     ],
 )
-def test_both_ways_give_the_same_for_odd_items(odd: str) -> None:
+def test_fast_and_checked_readers_agree_for_irregular_items(odd: str) -> None:
     question = '{"id": "%s", "input": "' + PREFIXES["LaMP_7"] + 'y", "profile": [{"id": "1", %s}]}'
     usual = '"text": "x"'
     content = "[" + ", ".join(question % (n, odd if n == 2 else usual) for n in range(4)) + "]"

@@ -1,4 +1,4 @@
-"""Opens models, and holds the one that was opened last."""
+"""Opens models by name and keeps the last one in memory for the next call."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _Opened = TypeVar("_Opened")
 
 
 def one_at_a_time(load: Callable[_Named, _Opened]) -> Callable[_Named, _Opened]:
-    """Keep what was opened last for calls that ask for it again; another one takes its place.
+    """Cache the last result of `load`.
 
-    Unlike with `lru_cache(1)` it is let go before the next is loaded: both may not fit into memory.
-    Whoever still holds it keeps it there.
+    Unlike `lru_cache(1)`, this releases the cached object before the next one is loaded, because both may not
+    fit in memory. Other references to it keep it alive.
     """
-    held: dict[Any, _Opened] = {}
+    cached: dict[Any, _Opened] = {}
 
     @functools.wraps(load)
     def opened(*args: _Named.args, **kwargs: _Named.kwargs) -> _Opened:
         key = (args, *sorted(kwargs.items()))
-        if key not in held:
-            held.clear()
-            gc.collect()  # modules may point at each other, which counting references does not free
-            held[key] = load(*args, **kwargs)
-        return held[key]
+        if key not in cached:
+            cached.clear()
+            gc.collect()  # modules may have reference cycles
+            cached[key] = load(*args, **kwargs)
+        return cached[key]
 
     return opened
 
 
 @one_at_a_time
 def open_base(name: str, endpoint: EndpointSettings | None = None) -> LanguageModel:
-    """Open a black box behind the answer cache: no answer of it is computed or paid for twice."""
+    """Open a base model with the answer cache."""
     from personakit.models.cache import CachedModel
     from personakit.models.open import open_language_model
 
@@ -46,7 +46,7 @@ def open_base(name: str, endpoint: EndpointSettings | None = None) -> LanguageMo
 
 @one_at_a_time
 def open_weights(folder: Path) -> LanguageModel:
-    """Open a model that a run has trained."""
+    """Open a model that was trained by a run."""
     from personakit.models.open import open_language_model
 
     return open_language_model(str(folder), truncate=True)

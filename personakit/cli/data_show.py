@@ -1,0 +1,106 @@
+"""`personakit data show`: a user's history and queries, a user's preferences, or instructions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from personakit.cli.output import Result, harmless, note, note_skipped, shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personakit.data.lookup import ProfileLookup
+    from personakit.records import Example, Instruction, PreferenceUser
+
+_INSTRUCTIONS, _WIDTH = 10, 160
+
+
+def show_questions(lookup: ProfileLookup, task: str | None, limit: int | None) -> Result:
+    """Return at most `limit` queries of the user, and the history of the first."""
+    examples = lookup.examples(task)
+    first = examples[0]
+    note(f"{lookup.data}, {first.query.task}, {lookup.split}: {len(examples)} queries of this user")
+    shown = examples[:limit]
+    document = {
+        "user": first.query.user_id,
+        "task": first.query.task,
+        "queries": [
+            {"id": each.query.id, "query": each.query.text, "gold": each.query.gold} for each in shown
+        ],
+        "profile": [{"id": item.id, "date": item.date, **item.fields} for item in first.profile.items],
+    }
+    return Result(document, lambda out: _print_questions(out, shown))
+
+
+def show_preferences(lookup: ProfileLookup, limit: int | None) -> Result:
+    """Return the user's signals and at most `limit` of their held-out pairs."""
+    from personakit.data.preferences.native import record
+
+    store, user = lookup.store, lookup.signals(lookup.user)
+    pairs = sum(store.pair_counts)
+    note(f"{lookup.data}, preferences, {lookup.split}: {len(store)} users, {pairs} held-out pairs")
+    note_skipped(lookup.split, store.skipped)
+    document: dict[str, Any] = record(user)
+    document["pairs"] = document["pairs"][:limit]
+    return Result(document, lambda out: _print_preferences(out, user, limit))
+
+
+def show_instructions(path: str, split: str, limit: int | None) -> Result:
+    """Return at most `limit` instructions of a split (by default ten), or of the pool (`--split pool`)."""
+    from personakit.data.instructions import open_instructions, open_pool
+
+    if split == "pool":
+        opened = open_pool("pool", path)
+        rows, name = opened.pool.prompts, opened.name
+    else:
+        store = open_instructions(path, split)
+        rows, name = store.rows, store.name
+    shown = rows[: limit or _INSTRUCTIONS]
+    note(f"{name}: {len(shown)} of {len(rows)}")
+    document = {"name": name, "instructions": [asdict(each) for each in shown]}
+    return Result(document, lambda out: _print_instructions(out, shown))
+
+
+def _line(out: Console, name: str, text: str) -> None:
+    out.print(harmless(f"{name}{shortened(text, _WIDTH)}"))
+
+
+def _print_questions(out: Console, examples: list[Example]) -> None:
+    first = examples[0]
+    out.print(f"user {harmless(first.query.user_id)}, {len(first.profile.items)} items")
+    for number, item in enumerate(first.profile.items, start=1):
+        date = f"{item.date}  " if item.date else ""
+        fields = "  ".join(f"{key}: {shortened(value, _WIDTH)}" for key, value in item.fields.items())
+        out.print(f"{number:4}. {harmless(date + fields)}")
+    for one in examples:
+        out.print(f"query {harmless(one.query.id)}: {harmless(one.query.text)}")
+        if one.query.gold is not None:
+            out.print(f"gold  {harmless(one.query.gold)}")
+
+
+def _print_preferences(out: Console, user: PreferenceUser, limit: int | None) -> None:
+    signals = user.signals
+    out.print(f"user {harmless(user.user_id)}")
+    if user.persona is not None:
+        _line(out, "persona: ", user.persona)
+    for text in signals.about:
+        _line(out, "about: ", text)
+    for text in signals.comments:
+        _line(out, "comment: ", text)
+    for item in signals.items:
+        _line(out, "item: ", "  ".join(f"{key}: {value}" for key, value in item.fields.items()))
+    for title, pairs in (("signals", signals.pairs), ("held out", user.pairs[:limit])):
+        out.print(f"{title}: {len(pairs)} pairs")
+        for number, pair in enumerate(pairs, start=1):
+            _line(out, f"{number:4}. prompt   ", pair.prompt)
+            _line(out, "      chosen   ", pair.chosen)
+            _line(out, "      rejected ", pair.rejected)
+
+
+def _print_instructions(out: Console, rows: tuple[Instruction, ...]) -> None:
+    for one in rows:
+        out.print(harmless(f"{one.id} ({one.kind})" if one.kind else one.id))
+        for name, text in (("instruction", one.instruction), ("input", one.input), ("output", one.output)):
+            if text:
+                _line(out, f"  {name:<12}", text)

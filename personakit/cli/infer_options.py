@@ -1,0 +1,87 @@
+"""The options of `personakit infer`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from personakit.cli.options import Base, Columns, Resume, Run, RunData, Split
+
+Text = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="QUERY",
+        help="The query: a bare text, or a full LaMP input; - reads it from stdin. By default a query of "
+        "the data.",
+    ),
+]
+Task = Annotated[str | None, typer.Option("--task", help="The query's task, such as LaMP_7.")]
+User = Annotated[str | None, typer.Option("--user", metavar="ID", help="A user of the data.")]
+ProfileFile = Annotated[
+    Path | None,
+    typer.Option("--profile", metavar="FILE", help="Your own history: JSONL, CSV or Parquet."),
+]
+Batch = Annotated[
+    Path | None,
+    typer.Option(
+        "--batch", metavar="FILE", help='JSONL with {"id", "query"} and, if any, "user" or "profile".'
+    ),
+]
+Trace = Annotated[
+    bool, typer.Option("--trace", help="Show what was retrieved, the plan, and the difference.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Where a batch's answers go; by default stdout."),
+]
+Summary = Annotated[
+    bool, typer.Option("--summary", help="Print the user's summary (POPI) instead of answering a query.")
+]
+Export = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FILE", help="Also write the summary to FILE.json or FILE.md."),
+]
+Import = Annotated[
+    Path | None,
+    typer.Option(
+        "--import",
+        metavar="FILE",
+        help="A summary from a file, exported or edited by hand, instead of the inferred one: a query is "
+        "answered with it; --summary compares the two on the user's held-out pairs.",
+    ),
+]
+Update = Annotated[
+    Path | None,
+    typer.Option(
+        "--update",
+        metavar="FILE",
+        help="New signals (JSON, JSONL, CSV or Parquet): --summary infers the summary from the old one and "
+        "these, without reading older signals.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferOptions:
+    """The options of one call."""
+
+    query: Text = None
+    batch: Batch = None
+    run: Run = None
+    base: Base = None
+    user: User = None
+    profile: ProfileFile = None
+    column: Columns = None
+    task: Task = None
+    data: RunData = None
+    split: Split = "dev"
+    trace: Trace = False
+    summary: Summary = False
+    export: Export = None
+    import_: Import = None
+    update: Update = None
+    output: Output = None
+    resume: Resume = False

@@ -1,0 +1,143 @@
+"""Keys that had other names in earlier versions, so that saved runs stay readable.
+
+The `config.yaml` of a saved run is upgraded when it is read. On the command line and in users' files an old
+key is an error that gives the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from personakit.config.train_pillow import TrainPILLOW
+from personakit.config.train_popi import TrainPOPI
+from personakit.config.train_rpo import TrainRPO
+from personakit.errors import UserError
+
+_LORA = {
+    "lora.rank": "lora.r",
+    "lora.alpha": "lora.lora_alpha",
+    "lora.dropout": "lora.lora_dropout",
+    "lora.targets": "lora.target_modules",
+    "lora.four_bit": "lora.load_in_4bit",
+}
+_STAGE = {
+    "epochs": "num_train_epochs",
+    "steps": "max_steps",
+    "batch_size": "per_device_train_batch_size",
+    "accumulation": "gradient_accumulation_steps",
+    "schedule": "lr_scheduler_type",
+    "warmup_share": "warmup_ratio",
+    "checkpoint_every": "save_steps",
+}
+_EARLY_STOP = {
+    "early_stop.metric": "metric_for_best_model",
+    "early_stop.patience": "early_stopping_patience",
+    "early_stop.minimum_change": "early_stopping_threshold",
+    "early_stop.mode": "greater_is_better",
+}
+
+
+def _group(name: str, renamed: Mapping[str, str]) -> dict[str, str]:
+    return {f"{name}.{old}": f"{name}.{new}" for old, new in renamed.items()}
+
+
+RENAMED: dict[type[Any], dict[str, str]] = {
+    TrainRPO: {
+        **_LORA,
+        **_group("sft", _STAGE | _EARLY_STOP),
+        **_group("rl", _STAGE | _EARLY_STOP),
+        "rl.generations": "rl.num_generations",
+        "rl.max_tokens": "rl.max_completion_length",
+        "rl.vllm": "rl.vllm_mode",
+        "rl.vllm_url": "rl.vllm_server_base_url",
+    },
+    TrainPOPI: {
+        **_LORA,
+        **_group("warm_start", _STAGE),
+        # `joint.schedule` says which of the models trains, then as now.
+        **_group("joint", {old: new for old, new in _STAGE.items() if old != "schedule"}),
+        "joint.schedule_of_rates": "joint.lr_scheduler_type",
+        "joint.summaries": "joint.num_summaries",
+        "joint.pairs": "joint.num_pairs",
+        "joint.summary_tokens": "joint.max_summary_tokens",
+        "joint.kl": "joint.kl_coef",
+    },
+    TrainPILLOW: {
+        **_LORA,
+        **_group("tuning", _STAGE),
+        "tuning.shown": "tuning.num_shots",
+        "tuning.shown_from": "tuning.shot_candidates",
+        "tuning.shown_share": "tuning.few_shot_share",
+        "matcher.size": "matcher.embedding_size",
+        "matcher.hidden": "matcher.hidden_size",
+        "rl.epochs": "rl.num_train_epochs",
+        "rl.steps": "rl.max_steps",
+        "rl.selections": "rl.num_selections",
+        "rl.clip": "rl.max_grad_norm",
+        "rl.ppo_epochs": "rl.num_ppo_epochs",
+        "rl.ppo_clip": "rl.cliprange",
+        "rl.checkpoint_every": "rl.save_steps",
+    },
+}
+"""By schema: the old dotted key, and the new one."""
+
+_CHANGED = {
+    "greater_is_better": "min is now false, and max is true",
+    "rl.per_device_train_batch_size": "it now counts rewrites, as TRL does: queries times rl.num_generations",
+}
+"""What else than the name is new, by the new key or its last part."""
+
+
+def refuse_old_keys(schema: type[Any], given: Mapping[str, Any], *, place: str) -> None:
+    """Raise `UserError` for the first key of `given` (nested) that has another name by now."""
+    names = RENAMED.get(schema, {})
+    old = [key for key in _flat(given) if key in names]
+    if not old:
+        return
+    changed = _CHANGED.get(names[old[0]], _CHANGED.get(names[old[0]].rpartition(".")[2]))
+    others = ", ".join(f"{key} is {names[key]}" for key in old[1:])
+    hint = "; ".join(part for part in (changed, others and f"likewise {others}") if part)
+    where = "" if place.startswith(f"{old[0]}=") else f"{place}: "
+    raise UserError(
+        f"{where}{old[0]} is now called {names[old[0]]}",
+        hint=hint or "personakit config show prints every key",
+    )
+
+
+def upgraded(schema: type[Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a saved run (nested) by the names of this version."""
+    names, old = RENAMED.get(schema, {}), _flat(saved)
+    found = {names.get(key, key): _converted(schema, key, old) for key in old}
+    if schema is TrainPOPI:  # the warm start once had these from the joint stage
+        for name in ("gradient_checkpointing", "shared_prefix"):
+            if f"joint.{name}" in found:
+                found.setdefault(f"warm_start.{name}", found[f"joint.{name}"])
+    nested: dict[str, Any] = {}
+    for key, value in found.items():
+        *groups, name = key.split(".")
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return nested
+
+
+def _converted(schema: type[Any], key: str, old: Mapping[str, Any]) -> Any:
+    """The value of an old key, where its unit changed too."""
+    value = old[key]
+    if key.endswith("early_stop.mode"):
+        return None if old.get(key.replace("mode", "metric")) is None else value == "max"
+    if schema is TrainRPO and key == "rl.batch_size":
+        return value * old.get("rl.generations", TrainRPO().rl.num_generations)
+    return value
+
+
+def _flat(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

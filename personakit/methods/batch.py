@@ -1,0 +1,124 @@
+"""Answers many queries into a file, in their order, so that a stopped batch can be resumed.
+
+Answers are appended to `OUTPUT.part`, synced to disk a chunk at a time; it is renamed to OUTPUT at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from personakit.contracts import Personalizer
+from personakit.errors import UserError
+from personakit.records import Answer, Profile, Query
+from personakit.training.progress import Staged, choose_progress
+
+#: Queries answered in one call and then written: what a killed batch loses at most.
+CHUNK = 64
+
+Batch = Sequence[tuple[Query, Profile]]
+
+
+def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str, Any]:
+    """Return an answer as a JSON object."""
+    context = answer.context
+    return {
+        "id": query.id,
+        "task": query.task,
+        "user": query.user_id,
+        "query": query.text,
+        "answer": answer.text,
+        "generic": answer.generic,
+        "profile_items": len(profile.items),
+        "context": {
+            "items": [{"id": item.id, **item.fields} for item in context.items],
+            "summary": context.summary,
+            "prompts": list(context.prompts),
+        },
+        "trace": dict(answer.trace),
+        "tokens": answer.tokens,
+        "context_tokens": answer.context_tokens,
+        "seconds": answer.seconds,
+        "error": answer.error,
+        "degraded": answer.degraded,
+        "refused": answer.refused,
+    }
+
+
+def answer_line(document: dict[str, Any]) -> str:
+    """Return an answer as a line of JSONL."""
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def answer_batch(personalizer: Personalizer, batch: Batch, *, done: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the answer to each query but the first `done`, as `answer_document` gives it, with progress."""
+    with Staged(choose_progress(), "answers", len(batch), done) as progress:
+        for start in range(done, len(batch), CHUNK):
+            queries, profiles = zip(*batch[start : start + CHUNK], strict=True)
+            answers = personalizer.respond(queries, profiles)
+            yield from map(answer_document, queries, profiles, answers)
+            progress.update(start + len(queries))
+
+
+def begin_output(output: Path, batch: Batch, *, resume: bool) -> int:
+    """Return how many answers an earlier, stopped call left, which `resume` continues.
+
+    Raises `UserError` where the output exists, or an unfinished one that is not to be resumed or is of
+    another batch.
+    """
+    if output.exists():
+        raise UserError(f"{output}: exists already", hint="remove it or choose another name")
+    if not resume and _part(output).exists():
+        raise UserError(
+            f"{_part(output)}: an earlier batch stopped there",
+            hint="continue it with --resume, or remove the file",
+        )
+    return _keep_whole_lines(_part(output), batch) if resume else 0
+
+
+def write_answers(personalizer: Personalizer, batch: Batch, output: Path, *, done: int) -> int:
+    """Write the answer to each query but the first `done`; return how many of all failed."""
+    part = _part(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as file:
+        for number, document in enumerate(answer_batch(personalizer, batch, done=done), start=done + 1):
+            file.write(answer_line(document).encode())
+            if (number - done) % CHUNK == 0 or number == len(batch):
+                file.flush()
+                os.fsync(file.fileno())
+    part.replace(output)
+    with output.open("rb") as file:
+        return sum(json.loads(line)["error"] is not None for line in file)
+
+
+def _part(output: Path) -> Path:
+    return output.with_name(output.name + ".part")
+
+
+def _keep_whole_lines(part: Path, batch: Batch) -> int:
+    """Cut the unfinished output after its last whole line and return how many there are."""
+    if not part.is_file():
+        return 0
+    kept, end = 0, 0
+    with part.open("rb") as file:
+        for line, (query, _) in zip(file, batch, strict=False):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                answered = json.loads(line)["id"]
+            except (ValueError, TypeError, LookupError) as error:
+                raise UserError(
+                    f"{part}, line {kept + 1}: not an answer of a batch",
+                    hint="remove the unfinished output, or choose another --output",
+                ) from error
+            if answered != query.id:
+                raise UserError(
+                    f"{part}, line {kept + 1}: the answer to another query than line {kept + 1} of the batch",
+                    hint="resume with the same batch file, or remove the unfinished output",
+                )
+            kept, end = kept + 1, end + len(line)
+    os.truncate(part, end)
+    return kept

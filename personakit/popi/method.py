@@ -1,0 +1,122 @@
+"""POPI as a `Method`: how its runs are planned, trained and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.config import TrainPOPI
+from personakit.method import Counts, FinishedRun, Method, OpenOptions, Plan
+from personakit.models.loading import one_at_a_time, open_base
+
+if TYPE_CHECKING:
+    from personakit.contracts import ContextProvider, Personalizer
+    from personakit.popi.opening import LoadedPOPI
+    from personakit.popi.summary_files import WrittenSummary
+    from personakit.training.progress import Progress
+    from personakit.training.run import Run
+
+
+def train(settings: TrainPOPI, run: Run, progress: Progress) -> object:
+    """Train both models and their controls into the run."""
+    from personakit.popi.train import train_popi
+
+    return train_popi(settings, run, progress)
+
+
+def plan(settings: TrainPOPI) -> Plan:
+    """Check data and model name; count users, pairs and skipped rows, estimate memory."""
+    from functools import partial
+
+    from personakit.models.open import check_model, resolve_model
+    from personakit.popi.memory import estimate_stages
+    from personakit.popi.train import check_plan, count_users
+    from personakit.training.stage_memory import here_and_on_a_gpu
+
+    check_plan(settings)
+    check_model(resolve_model(settings.model))
+    users, skipped = count_users(settings)
+    return Plan(
+        [
+            Counts("users", ("users and pairs to train on", ""), users),
+            Counts("skipped", ("left out of the data", ""), skipped),
+        ],
+        memory=here_and_on_a_gpu(partial(estimate_stages, settings)),
+    )
+
+
+@one_at_a_time
+def load_popi(run: FinishedRun) -> LoadedPOPI:
+    """Load a run's base model with all its adapters; the last one loaded is kept for the next call."""
+    from personakit.popi.opening import LoadedPOPI
+
+    METHOD.refuse(run)
+    return LoadedPOPI.load(run)
+
+
+def open_popi_run(run: FinishedRun, options: OpenOptions) -> Personalizer:
+    """Open a run; another base model than its own answers in place of its generator."""
+    another = None if options.base in (None, run.settings.model) else open_base(str(options.base))
+    return load_popi(run).personalizer(another)
+
+
+def open_with_summary(run: FinishedRun, written: WrittenSummary, *, base: str | None = None) -> Personalizer:
+    """Open a run that answers with a given summary; `base` answers in place of its generator.
+
+    Queries of other users than the summary's are refused.
+    """
+    from personakit.popi.inferring import OneSummary
+
+    summaries = OneSummary(written.summary, written.user_id)
+    return load_popi(run).personalizer(None if base is None else open_base(base), summaries)
+
+
+def open_heuristic(name: str, data: str, personas: Mapping[str, str], beta: float) -> Any:
+    """Open a row of `eval preference` that needs no model: `length` or `persona-lookup`."""
+    from personakit.data.preferences import open_preferences
+    from personakit.popi.heuristics import Indifferent, LengthAlone, PersonaLookup
+    from personakit.popi.opening import Judged
+
+    if name == "length":
+        policy: Any = LengthAlone()
+    else:
+        policy = PersonaLookup.from_users(open_preferences(data, "train"), personas)
+    return Judged(policy, Indifferent(), policy, beta)
+
+
+def popi_lacks(run: FinishedRun, row: str) -> str | None:
+    """Say why a run of POPI cannot give a row of `eval preference`; None where it can."""
+    from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of
+
+    needed = {"population": POPULATION, "frozen-generator": FROZEN_GENERATOR}.get(row)
+    if needed is None or needed in adapters_of(run.folder):
+        return None
+    return f"the run has no {needed} (controls)"
+
+
+def _adapters(run: FinishedRun) -> list[Path]:
+    return [run.folder / "model" / "inference", run.folder / "model" / "generator"]
+
+
+def _summariser(run: FinishedRun, k: int) -> ContextProvider:
+    return load_popi(run).summariser()
+
+
+METHOD = Method(
+    name="popi",
+    label="POPI",
+    help="""Train POPI: a model that infers a summary of a user, and one that answers from it.
+
+    Fine-tunes both on summaries written by rules (unless warm_start.enabled=false), trains them jointly on
+    the users' preferences, and, where asked, trains baselines on the same pairs (controls.population_dpo,
+    controls.frozen_generator).
+    """,
+    settings=TrainPOPI,
+    train=train,
+    open=open_popi_run,
+    plan=plan,
+    suites=lambda settings: ("preference", "lamp"),
+    models=_adapters,
+    context_provider=_summariser,
+)

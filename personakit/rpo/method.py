@@ -1,0 +1,150 @@
+"""RPO as a `Method`: how its runs are planned, trained and opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personakit.config import TrainRPO
+from personakit.errors import UserError
+from personakit.method import Control, Counts, FinishedRun, Method, OpenOptions, Plan
+from personakit.models.loading import open_base, open_weights
+
+if TYPE_CHECKING:
+    from personakit.contracts import Personalizer
+    from personakit.training.progress import Progress
+    from personakit.training.run import Run
+
+#: Where a run keeps the fine-tuned context injection model, a control.
+TUNED_CONTEXT = Path("controls") / "context_injection"
+#: The rewriters that a run may keep next to its model, by name: the model before RL, and controls of RL.
+REWRITERS = {
+    "sft": Path("sft"),
+    "sft-continued": Path("controls") / "sft_continued",
+    "no-curriculum": Path("controls") / "without_curriculum",
+}
+_TRAINED_WITH = {
+    "sft": "stages=all",  # which keeps the model that RL starts from
+    "sft-continued": "controls.sft_continued=true",
+    "no-curriculum": "controls.without_curriculum=true",
+}
+
+
+def train(settings: TrainRPO, run: Run, progress: Progress) -> object:
+    """Train a rewriter and its controls into the run."""
+    from personakit.rpo.train import train_rpo
+
+    return train_rpo(settings, run, progress)
+
+
+def plan(settings: TrainRPO) -> Plan:
+    """Check data, retriever and model names; count queries and requests, estimate memory."""
+    from functools import partial
+
+    from personakit.models.open import check_model, resolve_model
+    from personakit.retrieval import open_retriever
+    from personakit.rpo.estimate import estimate_requests
+    from personakit.rpo.memory import estimate_stages
+    from personakit.rpo.teacher import teacher_name
+    from personakit.rpo.train import check_plan, training_stores
+    from personakit.training.stage_memory import here_and_on_a_gpu
+
+    check_plan(settings)
+    check_model(resolve_model(settings.model))
+    check_model(settings.base)
+    if settings.trajectories.writer == "teacher":
+        check_model(teacher_name(settings))
+    if not settings.retrieval.name.startswith("dense"):  # opening that one would load its encoder
+        open_retriever(settings.retrieval.name, settings.retrieval.k)
+    queries = {store.task: len(store) for store in training_stores(settings)}
+    return Plan(
+        [Counts("queries", ("task", "training queries"), queries)],
+        estimate_requests(settings),
+        here_and_on_a_gpu(partial(estimate_stages, settings)),
+    )
+
+
+def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
+    """Open a rewriter of the run, its model or one of `REWRITERS`; `UserError` where it was not trained."""
+    from personakit.retrieval import open_retriever
+    from personakit.rpo.rewriter import Rewriter
+
+    name, settings = options.rewriter, run.settings
+    model = run.path() if name is None else run.path(REWRITERS[name])
+    if model is None:
+        raise UserError(
+            f'{run.folder}: has no rewriter "{name}"', hint=f"train with {_TRAINED_WITH[str(name)]}"
+        )
+    return Rewriter(
+        base=open_base(options.base or settings.base, settings.endpoint),
+        model=open_weights(model),
+        provider=open_retriever(settings.retrieval.name, settings.retrieval.k),
+        max_length=settings.prompt_tokens,
+        max_draft_tokens=settings.decoding.max_new_tokens,
+        max_trajectory_tokens=settings.trajectories.max_tokens,
+        rewrite_without_history=options.rewrite_without_history,
+    )
+
+
+def open_tuned_context(run: FinishedRun) -> Personalizer:
+    """Open the fine-tuned context injection model of a run; raises `UserError` where none was trained."""
+    from personakit.baselines import ContextInjection, DecodingOptions
+    from personakit.retrieval import open_retriever
+
+    model, settings = run.path(TUNED_CONTEXT), run.settings
+    if model is None:
+        raise UserError(
+            f"{run.folder}: has no fine-tuned context injection model",
+            hint="train with controls.fine_tuned_context_injection=true",
+        )
+    return ContextInjection(
+        open_weights(model),
+        open_retriever(settings.retrieval.name, settings.retrieval.k),
+        settings.controls.context_tokens,
+        DecodingOptions(settings.decoding.max_new_tokens),
+    )
+
+
+def _rewriter_control(name: str, label: str) -> Control:
+    return Control(
+        label=label,
+        folder=REWRITERS[name],
+        trained_with=_TRAINED_WITH[name],
+        open=lambda run, options: open_rewriter(run, replace(options, rewriter=name)),
+    )
+
+
+def _own_settings(settings: Any) -> TrainRPO:
+    own: TrainRPO = settings
+    return own
+
+
+METHOD = Method(
+    name="rpo",
+    label="RPO",
+    help="""Train RPO: a model that rewrites generic answers.
+
+    Gets the base model's generic answers (cached, so that no request is sent twice), makes rewriting
+    trajectories from them and the users' own answers, fine-tunes the rewriter on these (SFT), continues with
+    reinforcement learning (unless stages=sft), and fine-tunes context injection on the same data, as a
+    control.
+    """,
+    settings=TrainRPO,
+    train=train,
+    open=open_rewriter,
+    plan=plan,
+    suites=lambda settings: ("lamp", "rewriting"),
+    controls={
+        "context-tuned": Control(
+            label="context injection, fine-tuned",
+            folder=TUNED_CONTEXT,
+            trained_with="controls.fine_tuned_context_injection=true",
+            open=lambda run, options: open_tuned_context(run),
+        ),
+        "sft": _rewriter_control("sft", "RPO, SFT only"),
+        "sft-continued": _rewriter_control("sft-continued", "RPO, SFT continued"),
+        "no-curriculum": _rewriter_control("no-curriculum", "RPO, no curriculum"),
+    },
+    baseline_settings=_own_settings,
+)
