@@ -12,12 +12,16 @@ class EndpointSettings:
     """How an OpenAI-compatible server is asked (models named openai:MODEL)."""
 
     requests_at_once: int = setting(
-        8, "the most requests in flight: more is faster until it says 429", minimum=1
+        8,
+        "maximum number of concurrent requests; a higher value is faster until the server answers 429",
+        minimum=1,
     )
-    timeout: float = setting(120.0, "seconds one request may take before it is made again", minimum=0.001)
+    timeout: float = setting(
+        120.0, "timeout of one request in seconds; lower values retry slow requests sooner", minimum=0.001
+    )
     attempts: int = setting(
         6,
-        "lost connections, time-outs and 5xx in one request before the server counts as dead; a busy "
-        "server (429) is given five times as many",
+        "failed attempts of one request (connection errors, timeouts, 5xx) before the run stops; higher "
+        "values tolerate longer outages; 429 answers get five times as many",
         minimum=1,
     )
