@@ -4,7 +4,7 @@
 
 Made-up data in LaMP-4's files: so many dev queries, each with its own profile of items of 100 words (words
 drawn from 20,000 by Zipf's law). A model that answers at once stands where the base stands; the tokens are
-counted by nano's tokenizer. Measured in a process of its own, so that its peak memory is that of `eval`
+counted by nano's tokenizer. SampleSums in a process of its own, so that its peak memory is that of `eval`
 alone: the leak checks, four rows (generic, the input back, context injection with BM25's 4 items, the same
 without history) from retrieval to the sample log, intervals and comparisons, users, and the report. Each
 further row with a history costs what the line of retrieval says once more. Where `chromium` is installed
@@ -127,7 +127,7 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
     from personakit.baselines import ContextInjection, CopyInput, Generic
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.leaks import find_leaks
-    from personakit.evaluation.measurements import costs_of, facts_of
+    from personakit.evaluation.measurements import read_costs, task_metrics
     from personakit.evaluation.report import PageOptions, write_report
     from personakit.evaluation.results import Claims, compute_results, write_results
     from personakit.evaluation.runner import evaluate
@@ -162,7 +162,7 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
         "retrieval, prompts, scoring, log",
         lambda: evaluate(rows, {TASK: store}, {TASK: task}, folder / "eval"),
     )
-    results = timed("intervals", lambda: compute_results(log, {TASK: facts_of(task)}, claims))
+    results = timed("intervals", lambda: compute_results(log, {TASK: task_metrics(task)}, claims))
     gains = timed("users", lambda: user_gains(log, claims.compared))
     results |= {"users": users_document(gains)}
     write_results(folder / "eval", results)
@@ -170,7 +170,7 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
     options = PageOptions("evaluation_size", shown=[row.method for row in rows])
 
     def report() -> Path:
-        sections = SUITES["lamp"].sections(results, costs_of(log))
+        sections = SUITES["lamp"].sections(results, read_costs(log))
         return write_report(page, results, sections, log, options)
 
     timed("report", report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from personakit.cli.output import harmless
+from personakit.cli.output import escaped
 from personakit.evaluation.showcase import Change, word_changes
 
 if TYPE_CHECKING:
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 _STYLES = {"same": "", "gone": "red", "new": "green"}
 
 
-def marked(before: str, after: str) -> str:
+def plain_diff(before: str, after: str) -> str:
     """Return the difference as plain text."""
     return "".join(_mark(change) for change in word_changes(before, after))
 
 
-def coloured(before: str, after: str) -> Text:
+def coloured_diff(before: str, after: str) -> Text:
     """Return the difference with colours."""
     from rich.text import Text
 
     return Text.assemble(
-        *((harmless(_mark(change)), _STYLES[change[0]]) for change in word_changes(before, after))
+        *((escaped(_mark(change)), _STYLES[change[0]]) for change in word_changes(before, after))
     )
 
 

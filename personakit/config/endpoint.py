@@ -1,4 +1,4 @@
-"""The settings of a model behind an API. Its address and key are in the environment, never in a file."""
+"""The settings of a model behind an API; its URL and key come from the environment only."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from personakit.config.schema import setting
 
 
-@dataclass(unsafe_hash=True)  # opened models are remembered by it
+@dataclass(unsafe_hash=True)  # a cache key of opened models
 class EndpointSettings:
-    """How an OpenAI-compatible server is asked (models named openai:MODEL)."""
+    """Requests to an OpenAI-compatible server (models named openai:MODEL)."""
 
     requests_at_once: int = setting(
         8,

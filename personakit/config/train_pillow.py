@@ -14,7 +14,7 @@ PROMPTPG = "borrowed from PromptPG (arXiv 2209.14610)"
 
 @dataclass
 class InstructionDataSettings:
-    """Which instructions are trained on, and which prompts are picked from."""
+    """The training instructions and the pool of candidate prompts."""
 
     path: str = setting(
         "lamp-mini",
@@ -53,7 +53,7 @@ class InstructionDataSettings:
 
 @dataclass
 class TuningSettings(TrainingSettings):
-    """Fine-tuning on instructions: with LoRA as the first stage, with all weights as its upper bound."""
+    """Fine-tuning on instructions, with LoRA (the first stage) or of all weights (its upper bound)."""
 
     learning_rate: float = setting(
         1e-3,
@@ -133,7 +133,7 @@ class MatcherSettings:
 
 @dataclass
 class RewardSettings:
-    """What a selection earns: a weighted sum. Every reward is computed once and kept on disk."""
+    """The reward of a selection, a weighted sum; every reward is computed once and cached on disk."""
 
     likelihood: float = setting(
         1.0,
@@ -165,7 +165,7 @@ class RewardSettings:
 
 @dataclass
 class MatchRlSettings:
-    """Reinforcement learning of the matching network. The paper does not say how it is done."""
+    """Reinforcement learning of the matching network; the paper does not describe the algorithm."""
 
     algorithm: Literal["reinforce", "ppo"] = setting(
         "reinforce",
@@ -246,13 +246,13 @@ class MatchRlSettings:
     )
 
     def planned_steps(self, instructions: int) -> int:
-        """Return the optimizer steps of a training on so many instructions."""
+        """Return the number of optimizer steps for this number of training instructions."""
         return self.max_steps or max(1, round(self.num_train_epochs * instructions / self.batch_size))
 
 
 @dataclass
 class PillowControlSettings:
-    """What is trained beside the method so that its table is an honest one."""
+    """Additional trainings that serve as baselines of the method."""
 
     full_fine_tuning: bool = setting(
         True,
@@ -269,7 +269,7 @@ class PillowControlSettings:
 
 @dataclass
 class TrainPILLOW:
-    """LoRA on instructions, then a matching network that learns which prompts of a pool pay."""
+    """PILLOW: LoRA on instructions, then a matching network that learns to select prompts from a pool."""
 
     model: str = setting("nano", "model to fine-tune: nano, a model on the Hugging Face Hub, or a folder")
     seed: int = setting(0, "random seed of training", minimum=0)

@@ -14,7 +14,7 @@ ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
 
 @dataclass
 class PreferenceDataSettings:
-    """Whose preferences are trained on."""
+    """The training data."""
 
     path: str = setting(
         "lamp-mini",
@@ -38,7 +38,7 @@ class PreferenceDataSettings:
 
 @dataclass
 class AdapterSettings(LoraSettings):
-    """The two adapters, of the inference model and of the generator, on one frozen base."""
+    """The adapters of the inference model and of the generator, on one frozen base."""
 
     r: int = setting(
         32,
@@ -55,7 +55,7 @@ class AdapterSettings(LoraSettings):
 
 @dataclass
 class WarmStartSettings(TrainingSettings):
-    """Fine-tuning before the two are trained together: a template's summary, and answers with it."""
+    """Fine-tuning before joint training: inference model on template summaries, generator on answers."""
 
     num_train_epochs: float = setting(
         2.0,
@@ -99,7 +99,7 @@ class WarmStartSettings(TrainingSettings):
 
 @dataclass
 class JointSettings(TrainingSettings):
-    """Both models under one preference objective: POPI's own stage."""
+    """Joint training of both models with one preference objective, POPI's main stage."""
 
     learning_rate: float = setting(
         1e-5,
@@ -203,7 +203,7 @@ class JointSettings(TrainingSettings):
 
 @dataclass
 class PopiControlSettings:
-    """What POPI is set against, trained beside it on the same pairs: needed for a fair comparison."""
+    """Additional trainings on the same pairs that serve as baselines of POPI."""
 
     population_dpo: bool = setting(
         False,
@@ -222,7 +222,7 @@ class PopiControlSettings:
 
 @dataclass
 class TrainPOPI:
-    """Warm starts of both models, then both under one preference objective."""
+    """POPI: warm start of both models, then joint training with one preference objective."""
 
     model: str = setting(
         "nano", "frozen base of both models: nano, a model on the Hugging Face Hub, or a folder"

@@ -12,7 +12,7 @@ from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSe
 
 @dataclass
 class DataSettings:
-    """Which users and queries are trained on."""
+    """The training data."""
 
     path: str = setting("lamp-mini", "lamp-mini (the built-in benchmark), or a folder of LaMP files")
     tasks: list[str] = setting([], "tasks to train on, such as LaMP_3; empty: all tasks in the data")
@@ -31,7 +31,7 @@ class DataSettings:
 
 @dataclass
 class RetrievalSettings:
-    """Which of the user's items the rewriter sees."""
+    """Retrieval of the user's items for the rewriter's prompt."""
 
     name: str = setting(
         "bm25",
@@ -51,7 +51,7 @@ class RetrievalSettings:
 
 @dataclass
 class DecodingSettings:
-    """How answers are written: greedily, so that the same question has the same answer."""
+    """Decoding of answers, which is greedy and thus deterministic."""
 
     max_new_tokens: int | None = setting(
         None,
@@ -62,7 +62,7 @@ class DecodingSettings:
 
 @dataclass
 class TrajectorySettings:
-    """Who writes the structured rewriting trajectories, and which are dropped (and counted)."""
+    """Generation of the structured rewriting trajectories, and filters; dropped ones are counted."""
 
     writer: Literal["template", "teacher"] = setting(
         "template",
@@ -139,9 +139,9 @@ class SftSettings(TrainingSettings):
 
 @dataclass
 class CurriculumSettings:
-    """RPO's progressive multi-context curriculum: RL in stages, each of which shows more of the history.
+    """RPO's progressive multi-context curriculum: RL in stages with more and more history items.
 
-    The steps are shared out evenly; what a stage leaves over goes to those after it.
+    The steps are divided evenly; steps that a stage does not use go to the later ones.
     """
 
     enabled: bool = setting(
@@ -180,7 +180,7 @@ class CurriculumSettings:
 class RlSettings(GroupRLSettings):
     """Reinforcement learning on rewrites (GRPO), the second of RPO's training stages.
 
-    The reward is the task's own plus one for the format. The paper does not say how it is done.
+    The reward is the task reward plus a format reward. The paper does not describe the algorithm.
     """
 
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = setting(
@@ -230,7 +230,7 @@ class RlSettings(GroupRLSettings):
 
 @dataclass
 class ControlSettings:
-    """What is trained beside the method so that its table is an honest one."""
+    """Additional trainings that serve as baselines of the method."""
 
     fine_tuned_context_injection: bool = setting(
         True,
@@ -257,7 +257,7 @@ class ControlSettings:
 
 @dataclass
 class TrainRPO:
-    """Generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
+    """RPO: generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
 
     model: str = setting(
         "nano", "model trained as the rewriter: nano, a model on the Hugging Face Hub, or a folder"

@@ -1,6 +1,6 @@
-"""The settings of training that the methods share. Names are those of transformers, TRL and PEFT.
+"""Training settings shared by the methods, named as in transformers, TRL and PEFT.
 
-A method that wants another default overrides the field in a subclass, in its own file of this package.
+A method with another default overrides the field in a subclass, in its own file of this package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from personakit.config.schema import PRLM, TRL, setting
 
 @dataclass
 class LoraSettings:
-    """The LoRA adapter, by PEFT's names; r = 0 trains all weights instead."""
+    """The LoRA adapter, with PEFT's names; r = 0 trains all weights instead."""
 
     r: int = setting(
         16,
@@ -41,14 +41,14 @@ class LoraSettings:
     )
 
 
-def all_weights() -> LoraSettings:
-    """Return the settings of full fine-tuning, without an adapter."""
+def no_lora() -> LoraSettings:
+    """Return the settings of full fine-tuning: no adapter."""
     return LoraSettings(r=0)
 
 
 @dataclass
 class TrainingSettings:
-    """How a stage is trained, whatever its objective: optimizer, batch, checkpoints, early stopping."""
+    """Optimizer, batches, checkpoints and early stopping of a stage with any objective."""
 
     learning_rate: float = setting(
         1e-3, "peak learning rate; higher values learn faster and diverge sooner", minimum=0.0
@@ -130,12 +130,12 @@ class TrainingSettings:
 
     @property
     def stops_on_evaluation(self) -> bool:
-        """Whether the metric of early stopping is measured on the evaluation set."""
+        """True if early stopping uses a metric of the evaluation set."""
         return (self.metric_for_best_model or "").startswith("eval_")
 
     @property
     def maximizes(self) -> bool:
-        """Whether early stopping looks for the metric's maximum."""
+        """True if a higher value of the early-stopping metric is better."""
         if self.greater_is_better is None:
             return not (self.metric_for_best_model or "").endswith("loss")
         return self.greater_is_better
@@ -143,7 +143,7 @@ class TrainingSettings:
 
 @dataclass
 class PreferenceSettings(TrainingSettings):
-    """How to optimise on preference pairs (DPO)."""
+    """Direct preference optimization (DPO) on preference pairs."""
 
     learning_rate: float = setting(
         1e-6,
@@ -310,10 +310,10 @@ Training = TypeVar("Training", bound=TrainingSettings)
 
 
 def without_early_stopping(settings: Training) -> Training:
-    """Return the settings of a control that has to make all its steps."""
+    """Return the settings for a control, which always trains all its steps."""
     return replace(settings, metric_for_best_model=None)
 
 
 def shared_settings(settings: TrainingSettings) -> dict[str, Any]:
-    """Return the fields of `TrainingSettings`: what a stage with another objective takes over."""
+    """Return the fields of `TrainingSettings`, to build the settings of another objective from."""
     return {one.name: getattr(settings, one.name) for one in fields(TrainingSettings)}

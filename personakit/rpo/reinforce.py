@@ -24,7 +24,7 @@ from personakit.rpo.dataset import Drafted
 from personakit.rpo.rewards import TASK, rewards
 from personakit.rpo.rl_prompts import PromptMaker, open_tokenizer, rewrite_tokens
 from personakit.training.early_stop import Target
-from personakit.training.fitting import Finetuned
+from personakit.training.fitting import StageResult
 from personakit.training.group_batches import GroupBatches
 from personakit.training.group_rl import train
 from personakit.training.processes import process_count
@@ -36,7 +36,7 @@ from personakit.training.vllm import require_vllm
 class Reinforced:
     """What RL left behind."""
 
-    result: Finetuned
+    result: StageResult
     """Steps and tokens are those of all stages together."""
     stage_steps: tuple[int, ...]
     """Optimizer steps that each stage of the curriculum made."""
@@ -76,7 +76,7 @@ def reinforce(
     run, name = whole.run, whole.name
     left = sum(stage_steps) if stage_steps else _steps(config, len(queries), prompts_per_step)
     model, met = start, 0
-    done: list[Finetuned] = []
+    done: list[StageResult] = []
     made: list[int] = []
     for number, shown in enumerate(curriculum):
         steps = stage_steps[number] if stage_steps else left // (len(curriculum) - number)

@@ -18,7 +18,7 @@ from personakit.evaluation.candidates import Candidate, Profiles
 
 if TYPE_CHECKING:
     from personakit.evaluation.leaks import Leak
-    from personakit.evaluation.measurements import Costs, TaskFacts
+    from personakit.evaluation.measurements import Costs, TaskMetrics
     from personakit.evaluation.results import Claims
     from personakit.evaluation.runner import Answering
     from personakit.evaluation.sections import Section
@@ -82,7 +82,7 @@ class World:
     runs: Sequence[Any]
     data: str
     examples: Mapping[str, Sequence[Example]]
-    facts: Mapping[str, TaskFacts]
+    facts: Mapping[str, TaskMetrics]
     fingerprints: Mapping[str, str]
     zero: str
     users_are: str = "users"

@@ -99,7 +99,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def write_page(folder: Path, results: Mapping[str, Any]) -> Path:
     """Write the HTML page of an evaluation from what is in its folder."""
-    from personakit.evaluation.measurements import costs_of
+    from personakit.evaluation.measurements import read_costs
     from personakit.evaluation.report import REPORT_FILE, PageOptions, write_report
     from personakit.evaluation.results import count_test_looks
     from personakit.suites import SUITES
@@ -117,7 +117,7 @@ def write_page(folder: Path, results: Mapping[str, Any]) -> Path:
         command=_command_of(folder),
     )
     log = folder / SAMPLES_FILE
-    return write_report(folder / REPORT_FILE, results, suite.sections(results, costs_of(log)), log, options)
+    return write_report(folder / REPORT_FILE, results, suite.sections(results, read_costs(log)), log, options)
 
 
 def zero_of(results: Mapping[str, Any]) -> str:

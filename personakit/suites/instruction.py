@@ -84,7 +84,7 @@ class InstructionSuite(Suite):
         """Read runs, instructions and the pool."""
         from personakit.data.folders import take_evenly
         from personakit.data.instructions import open_instructions
-        from personakit.evaluation.measurements import TaskFacts
+        from personakit.evaluation.measurements import TaskMetrics
         from personakit.evaluation.metrics import JUDGE
         from personakit.evaluation.prompt_analysis import METRICS, TASK
         from personakit.models.open import check_model
@@ -109,7 +109,7 @@ class InstructionSuite(Suite):
             runs=runs,
             data=data,
             examples={TASK: examples},
-            facts={TASK: TaskFacts(metrics)},
+            facts={TASK: TaskMetrics(metrics)},
             fingerprints={"instructions": instructions.fingerprint, "pool": _pool(offers).fingerprint},
             zero=ALONE,
             users_are="instructions",
@@ -151,17 +151,17 @@ class InstructionSuite(Suite):
 
     def leaks(self, world: InstructionWorld) -> list[Leak]:
         """Look for training instructions; prompts with an instruction's answer are kept out of its pool."""
-        from personakit.evaluation.leaks import QueryDigest, seen_in_training
+        from personakit.evaluation.leaks import QueryDigest, training_leaks
         from personakit.evaluation.prompt_analysis import TASK
         from personakit.pillow.encoding import question
         from personakit.suites.passes import trained_on
-        from personakit.training.training_digests import seen_digest
+        from personakit.training.training_digests import training_digest
 
         digests = [
-            QueryDigest(one.id, user, seen_digest(question(one), one.output))
+            QueryDigest(one.id, user, training_digest(question(one), one.output))
             for one, user in zip(world.instructions.rows, world.instructions.user_ids, strict=True)
         ]
-        return list(seen_in_training(TASK, digests, trained_on(world.runs)[0]))
+        return list(training_leaks(TASK, digests, trained_on(world.runs)[0]))
 
     def made_by(self, world: InstructionWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record rows, number of prompts and the judge."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from personakit.evaluation.runner import Answering
     from personakit.evaluation.sections import Section
     from personakit.method import Control
-    from personakit.methods import FinishedRun, Surroundings
+    from personakit.methods import BaselineInputs, FinishedRun
     from personakit.methods.baselines import Baseline
     from personakit.models.cost import CostEstimate
     from personakit.tasks import Task
@@ -40,7 +40,7 @@ class LampWorld(World):
     main: Sequence[FinishedRun]
     others: Mapping[str, Sequence[FinishedRun]]
     method: str
-    around: Surroundings
+    around: BaselineInputs
     published: dict[str, Any] | None
 
 
@@ -73,7 +73,7 @@ class LampSuite(Suite):
         from personakit.data.folders import data_folder
         from personakit.data.lamp_mini import is_lamp_mini, known_facts
         from personakit.evaluation.content import entities_and_numbers
-        from personakit.evaluation.measurements import facts_of
+        from personakit.evaluation.measurements import task_metrics
         from personakit.tasks import get_task
 
         runs = _runs(options)
@@ -95,7 +95,7 @@ class LampSuite(Suite):
             runs=runs,
             data=data,
             examples=examples,
-            facts={task: facts_of(each, find_facts) for task, each in tasks.items()},
+            facts={task: task_metrics(each, find_facts) for task, each in tasks.items()},
             fingerprints={task: store.fingerprint for task, store in examples.items()},
             zero=GENERIC,
             users_are="groups of queries whose profiles share items" if grouped else "users",
@@ -456,7 +456,7 @@ def _no_other_user(world: LampWorld) -> str | None:
 
 def _not_trained(control: Control, world: LampWorld) -> str | None:
     missing = any(run.path(control.folder) is None for run in world.main)
-    return f"the run was not trained with {control.trained_with}" if missing else None
+    return f"the run was not trained with {control.setting}" if missing else None
 
 
 def _runs(options: Options) -> list[FinishedRun]:
@@ -494,12 +494,12 @@ def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, E
 
 def _surroundings(
     options: Options, runs: Sequence[FinishedRun], data: str, examples: Mapping[str, ExampleStore]
-) -> Surroundings:
+) -> BaselineInputs:
     from personakit.config import TrainRPO
     from personakit.data import available, open_examples
-    from personakit.methods import Surroundings, settings_of_baselines
+    from personakit.methods import BaselineInputs, baseline_settings
 
-    settings = settings_of_baselines(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
+    settings = baseline_settings(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
     if not runs and len(options.bases) > 1:
         raise UserError(
             f"--no-run with --base {' and --base '.join(options.bases)}: expected one base model",
@@ -518,7 +518,7 @@ def _surroundings(
         for id in store.query_ids
         if (traits := store.traits(id)) is not None and "oracle" in traits
     }
-    return Surroundings(
+    return BaselineInputs(
         settings=settings, base=base, train_golds=train_golds, oracle=oracle, tasks=tuple(examples)
     )
 

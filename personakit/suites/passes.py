@@ -33,9 +33,9 @@ class PassRunner:
     ) -> Path:
         """Return the path of the log; continues one that is there unless `resume` is false."""
         from personakit.evaluation.runner import run_passes
-        from personakit.training.progress import Silent
+        from personakit.training.progress import SilentProgress
 
-        progress = self._progress or Silent()
+        progress = self._progress or SilentProgress()
         started = False
 
         def update(done: int, total: int) -> None:

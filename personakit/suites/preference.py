@@ -480,7 +480,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
     """
     from personakit.evaluation.judge import judge_samples
-    from personakit.evaluation.measurements import TaskFacts
+    from personakit.evaluation.measurements import TaskMetrics
     from personakit.evaluation.pair_scoring import TASK
     from personakit.evaluation.results import compute_results
     from personakit.evaluation.samples import append_batch, read_samples
@@ -522,7 +522,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     if not any(each.scores for each in scored):
         return {"rows": [], **found}
     results = compute_results(
-        passes.folder / JUDGED_FILE, {ANSWERS_TASK: TaskFacts((WIN_RATE,))}, seed=world.options.seed
+        passes.folder / JUDGED_FILE, {ANSWERS_TASK: TaskMetrics((WIN_RATE,))}, seed=world.options.seed
     )
     return {"rows": [row for row in results["rows"] if row["metric"] == WIN_RATE], **found}
 

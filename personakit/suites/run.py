@@ -76,7 +76,7 @@ def run(
     labels = list(dict.fromkeys(candidate.method for candidate in candidates))
     if options.dry_run:
         return _plan(suite, world, rows, labels, reporting)
-    from personakit.evaluation.measurements import costs_of
+    from personakit.evaluation.measurements import read_costs
     from personakit.evaluation.runner import check_candidates, write_prediction_files
     from personakit.evaluation.samples import SAMPLES_FILE, count_answers
 
@@ -99,7 +99,7 @@ def run(
         if suite.predictions:
             write_prediction_files(folder / SAMPLES_FILE, folder / "predictions")
         reporting.note(f"report: {write_page(folder, results)}")
-        return Outcome(results, suite.sections(results, costs_of(folder / SAMPLES_FILE)), folder)
+        return Outcome(results, suite.sections(results, read_costs(folder / SAMPLES_FILE)), folder)
 
     try:
         log = passes(candidates, world.examples, suite.answering(world), SAMPLES_FILE, resume=options.resume)

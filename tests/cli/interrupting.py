@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 
 
-class InterruptsAt(Silent):
+class InterruptsAt(SilentProgress):
     """Shows nothing, and interrupts when `stage` has made `step` steps."""
 
     def __init__(self, stage: str, step: int) -> None:

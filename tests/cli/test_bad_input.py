@@ -412,7 +412,7 @@ def test_bad_input(bad: Bad, call: Call, tiny_run: Path, tiny_data: Path, tmp_pa
     assert listing(tmp_path) == before
 
 
-def test_there_are_at_least_forty_kinds() -> None:
+def test_at_least_forty_kinds_of_bad_input() -> None:
     assert len({bad.name for bad in CASES}) == len(CASES) >= 40
 
 
@@ -420,7 +420,7 @@ def test_there_are_at_least_forty_kinds() -> None:
     ("number", "says"),
     [(errno.ENOSPC, "no space left"), (errno.EACCES, "permission denied"), (errno.EROFS, "read-only")],
 )
-def test_a_place_that_cannot_be_written(
+def test_unwritable_output_is_an_error(
     number: int, says: str, call: Call, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full or closed disk while importing: told like other bad input, and nothing is left behind."""
@@ -436,7 +436,7 @@ def test_a_place_that_cannot_be_written(
     assert listing(tmp_path) == before
 
 
-def test_a_full_disk_while_answering_a_batch(
+def test_full_disk_during_a_batch_is_an_error(
     call: Call, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int) -> None:
@@ -450,7 +450,7 @@ def test_a_full_disk_while_answering_a_batch(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_run_without_its_weights(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+def test_run_without_weights_is_an_error(call: Call, tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     (run / "model" / "config.json").unlink()

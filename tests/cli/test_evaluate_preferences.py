@@ -14,7 +14,7 @@ from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
 from personakit.data.preferences import open_preferences
-from personakit.training.training_digests import seen_digest
+from personakit.training.training_digests import training_digest
 
 from .conftest import Call
 
@@ -57,7 +57,7 @@ def evaluated(world: Path) -> Path:
     return folder
 
 
-def test_every_row_is_there_with_both_references_context_and_shares(evaluated: Path) -> None:
+def test_all_rows_have_both_references_and_costs(evaluated: Path) -> None:
     results = json.loads((evaluated / "results.json").read_text())
     labels = list(dict.fromkeys(row["method"] for row in results["rows"]))
     assert labels[: len(ROWS)] == ROWS
@@ -102,7 +102,7 @@ def test_a_stopped_evaluation_resumes_to_the_same_bytes(
     assert Path("cut/results.json").read_bytes() == Path("whole/results.json").read_bytes()
 
 
-def test_a_dry_run_says_rows_and_pairs_and_writes_nothing(call: Call, world: Path) -> None:
+def test_dry_run_prints_rows_and_pairs_and_writes_nothing(call: Call, world: Path) -> None:
     done = call("eval", "preference", "--run", world / "run0", "--limit", "3", "--dry-run", "--json")
     assert done.status == 0, done.err
     assert (done.document["users"], done.document["pairs"]) == (3, 6)
@@ -110,9 +110,7 @@ def test_a_dry_run_says_rows_and_pairs_and_writes_nothing(call: Call, world: Pat
     assert not Path("runs").exists()
 
 
-def test_a_judge_whose_words_cannot_be_read_is_reported_and_never_scored(
-    call: Call, world: Path, evaluated: Path
-) -> None:
+def test_unparsed_verdicts_are_reported_but_not_scored(call: Call, world: Path, evaluated: Path) -> None:
     model = json.loads((world / "run0" / "run.json").read_text())["config"]["model"]
     asked = ["eval", "preference", "--run", world / "run0", "--baseline", "population", "--judge", model]
     done = call(*asked, "--output", "judged", "--json")
@@ -126,7 +124,7 @@ def test_a_judge_whose_words_cannot_be_read_is_reported_and_never_scored(
     assert Path("judged/results.json").read_bytes() == before
 
 
-def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
+def test_judge_compares_black_box_answers_with_and_without_summary(
     call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def script(number: int, body: dict[str, Any]) -> Reply:
@@ -159,7 +157,7 @@ def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
     assert len(server.bodies) == times, "no answer is paid for twice"
 
 
-def test_what_a_black_box_failed_is_left_out_and_asked_again_and_what_it_refused_is_judged(
+def test_failed_black_box_answers_are_repeated_and_refusals_judged(
     call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = True
@@ -199,7 +197,7 @@ def test_what_a_black_box_failed_is_left_out_and_asked_again_and_what_it_refused
     assert Path("failed/results.json").read_bytes() == Path("alone/results.json").read_bytes()
 
 
-def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
+def test_pairs_too_long_for_the_model_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
     data = make_preferences(tmp_path / "long")
     lines = (data / "preferences" / "dev.jsonl").read_text().splitlines()
     user = json.loads(lines[0])
@@ -219,7 +217,7 @@ def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path:
         (["--limit", "0"], "--limit 0: expected at least 1"),
     ],
 )
-def test_wrong_use_is_one_sentence(
+def test_wrong_use_is_an_error(
     call: Call, world: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:9/v1")
@@ -229,13 +227,13 @@ def test_wrong_use_is_one_sentence(
     assert not Path("runs").exists()
 
 
-def test_a_run_of_another_method_is_refused(call: Call, tiny_run: Path) -> None:
+def test_run_of_another_method_is_an_error(call: Call, tiny_run: Path) -> None:
     done = call("eval", "preference", "--run", tiny_run)
     assert done.status == 2
     assert "a run of rpo, expected one of popi" in done.err
 
 
-def test_leaks_are_told_before_any_score_and_strict_stops_there(
+def test_leaks_are_printed_before_scores_and_fail_with_strict(
     call: Call, world: Path, tmp_path: Path
 ) -> None:
     run, data = tmp_path / "run", tmp_path / "data"
@@ -247,7 +245,7 @@ def test_leaks_are_told_before_any_score_and_strict_stops_there(
     assert f"whether {run} has seen these queries in training is unknown" in told.err
 
     pair = open_preferences(data, "dev")[0].pairs[1]
-    digest = seen_digest(pair.prompt, pair.chosen, pair.user_id)
+    digest = training_digest(pair.prompt, pair.chosen, pair.user_id)
     (run / "trained_on.txt").write_text(f"{digest}\n")
     dev, train = (data / "preferences" / f"{split}.jsonl" for split in ("dev", "train"))
     users = [json.loads(line) for line in dev.read_text().splitlines()]

@@ -69,7 +69,7 @@ def test_a_profile_without_labels_falls_back_on_training():
     assert texts(ProfileMode(MAJORITY), Example(query, Profile("u", papers.items))) == ["[2]"]
 
 
-def test_in_generation_the_profiles_mode_is_the_most_recent_text():
+def test_profile_mode_of_generation_is_the_newest_text():
     undated, dated = headline(1), headline(2, dates=("2024-05-01", "2023-01-01"))
     assert texts(ProfileMode(MAJORITY), undated, dated) == ["user1 reports story 1", "user2 reports story 0"]
 

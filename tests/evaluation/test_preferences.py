@@ -90,7 +90,7 @@ GOOD = Row(Speaker(30.0), Speaker(), Speaker(20.0))
 FROZEN = Speaker(4.0)
 
 
-def test_a_pair_is_right_where_the_preferred_answer_gains_more_over_the_reference(tmp_path: Path) -> None:
+def test_pair_is_correct_if_the_preferred_answers_margin_is_larger(tmp_path: Path) -> None:
     bad = Row(Speaker(-1.0), Speaker(), Speaker(-2.0))
     rows = {
         "base": Row(Speaker(), Speaker(), Speaker()),
@@ -132,7 +132,7 @@ def test_p_values_are_corrected_over_the_rows(tmp_path: Path) -> None:
     assert [verdict["p_holm"] for verdict in results["beats"]] == [pytest.approx(2 * p) for p in raw]
 
 
-def test_a_pair_whose_scoring_fails_is_found_and_the_others_are_scored(tmp_path: Path) -> None:
+def test_failed_pair_does_not_affect_others(tmp_path: Path) -> None:
     class Failing(Speaker):
         def score(
             self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]

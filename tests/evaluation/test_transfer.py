@@ -33,14 +33,14 @@ def levels(
     )
 
 
-def test_the_share_of_the_gain_that_is_kept():
+def test_fraction_of_the_gain_kept():
     found = levels(0.6, 0.3, 0.8, 0.4).transfer(*LABELS)
     assert (found.gain.value, found.own_gain.value) == pytest.approx((0.3, 0.4))
     # What makes a user hard is in all four rows, so it cancels in every resample.
     assert (found.share.value, found.share.low, found.share.high) == pytest.approx((0.75, 0.75, 0.75))
 
 
-def test_its_interval_is_that_of_the_ratio():
+def test_transfer_interval_is_that_of_the_ratio():
     """Against a plain loop over the same draws of users: a ratio of means, not a mean of ratios."""
     generator = np.random.default_rng(4)
     values = {
@@ -58,7 +58,7 @@ def test_its_interval_is_that_of_the_ratio():
     assert share.low < share.value < share.high
 
 
-def test_where_there_was_no_gain_nothing_can_be_kept():
+def test_transfer_is_nan_without_a_gain():
     assert np.isnan(levels(0.6, 0.3, 0.4, 0.4).transfer(*LABELS).share.value)
 
 
@@ -71,7 +71,7 @@ class Slow(Imitator):
         return [replace(answer, text=f"well {answer.text}") for answer in super().respond(queries, profiles)]
 
 
-def test_it_is_in_results_table_and_report(tmp_path: Path):
+def test_transfer_is_in_results_table_and_report(tmp_path: Path):
     candidates = [
         Candidate("generic", Imitator, "empty"),
         Candidate("rewriter", Imitator),
@@ -100,7 +100,7 @@ def test_it_is_in_results_table_and_report(tmp_path: Path):
     assert "&lt;other&gt;" in page
 
 
-def test_with_too_few_tasks_to_beat_anything_a_gain_is_told_by_its_interval(tmp_path: Path):
+def test_gain_on_few_tasks_is_reported_with_its_interval(tmp_path: Path):
     candidates = [Candidate("generic", Imitator, "empty"), Candidate("own", Imitator)]
     log = evaluate(candidates, {"LaMP_4": people()["LaMP_4"]}, TASKS, tmp_path)
     results = compute_results(

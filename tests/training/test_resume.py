@@ -45,7 +45,7 @@ def work(kind, run):
     if "dpo" in kind:
         pairs = [preference.TrainingPair(t, a, b) for t, a, b in zip(texts, answers, answers[1:] + ["red"])]
         placed = staged(PreferenceSettings, run, "s", **common | lora)
-        return preference.optimise(start, pairs, *placed, evaluation=pairs[:4])
+        return preference.train_dpo(start, pairs, *placed, evaluation=pairs[:4])
     prompts = [group_rl.Prompt(text, {"word": word.split()[0]}) for text, word in zip(texts, answers)]
     more = {"num_iterations": 2, "steps_per_generation": 2} if "iterated" in kind else {}
     more |= {"algorithm": "rloo"} if "rloo" in kind else {}
@@ -70,7 +70,7 @@ def attempt(kind, name, resume=False, at=None):
                 def on_step_begin(self, args, state, control, **_):
                     if state.global_step >= at:
                         os.kill(os.getpid(), signal.SIGKILL)
-                watch.Watch.on_step_begin = on_step_begin
+                watch.StageCallback.on_step_begin = on_step_begin
         with Run.create(root / kind / name, "rpo", {}, 1, resume=resume) as run:
             if resume:
                 found = newest_complete(run.checkpoints("s"))
@@ -101,7 +101,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", KINDS, ids="+".join)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_random_and_resumed_equals_left_alone(
+def test_killed_at_random_and_resumed_equals_uninterrupted(
     tiny_folder: Path, tmp_path: Path, forked: ForkServer, kinds: list[str]
 ) -> None:
     adapter = make_adapter(tiny_folder, tmp_path / "adapter")

@@ -85,7 +85,7 @@ attempt("sft", lambda run, settings, stage: supervised.finetune(base, examples, 
 attempt("lora", lambda run, settings, stage: supervised.finetune(base, examples, settings, stage),
     (TrainingSettings, dict(per_device_train_batch_size=4, gradient_accumulation_steps=two, max_steps=4,
         r=4)))
-attempt("dpo", lambda run, settings, stage: preference.optimise(base, pairs, settings, stage),
+attempt("dpo", lambda run, settings, stage: preference.train_dpo(base, pairs, settings, stage),
     (PreferenceSettings, dict(per_device_train_batch_size=2, gradient_accumulation_steps=two, max_steps=6)))
 attempt("grpo", lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, stage,
         max_completion_length=8),
@@ -137,7 +137,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_losses_and_gradients_are_those_of_one_process(trained: Path, stage: str, engine: str) -> None:
+def test_losses_and_gradients_equal_one_process(trained: Path, stage: str, engine: str) -> None:
     one, two = metrics(trained / "one" / stage), metrics(trained / engine / stage)
     assert len(one) >= 4
     assert [line["step"] for line in one] == [line["step"] for line in two]
@@ -150,7 +150,7 @@ def test_losses_and_gradients_are_those_of_one_process(trained: Path, stage: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_weights_are_those_of_one_process(trained: Path, tiny_folder: Path, stage: str, engine: str) -> None:
+def test_weights_equal_one_process(trained: Path, tiny_folder: Path, stage: str, engine: str) -> None:
     one, two = weights(trained / "one" / stage / "model"), weights(trained / engine / stage / "model")
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-5
@@ -169,7 +169,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -> None:
+def test_rollouts_are_written_with_two_processes(trained: Path, engine: str) -> None:
     lines = metrics(trained / engine / "generated")
     assert [line["step"] for line in lines] == [1, 2]
     assert all(1 <= line["completion_length"] <= 8 for line in lines)
@@ -177,7 +177,7 @@ def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -
 
 
 @pytest.mark.slow
-def test_only_the_first_process_wrote(trained: Path, engine: str) -> None:
+def test_only_the_main_process_wrote(trained: Path, engine: str) -> None:
     for stage in STAGES:
         facts = json.loads((trained / engine / stage / "run.json").read_text())
         assert facts["status"] == "finished"
