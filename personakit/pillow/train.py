@@ -110,7 +110,7 @@ def check_plan(config: TrainPILLOW) -> None:
         )
     if config.controls.full_fine_tuning and not config.tuning.enabled:
         raise UserError(
-            "controls.full_fine_tuning is true and tuning.enabled is false: it is the yardstick of LoRA",
+            "controls.full_fine_tuning is true and tuning.enabled is false: it is compared with LoRA",
             hint="set controls.full_fine_tuning=false, or tuning.enabled=true",
         )
 
