@@ -92,12 +92,13 @@ class ForkServer:
             if not select.select([self._process.stdout], [], [], timeout)[0]:
                 self.stop()
                 raise TimeoutError(f"a script took more than {timeout} seconds")
-            status = int(self._process.stdout.readline())
+            status = self._process.stdout.readline()
+            assert status, "the server has ended; what it said is on stderr"
             out, err = (
                 "".join(Path(outputs, f"{name}{rank}").read_text() for rank in range(processes))
                 for name in ("out", "err")
             )
-        return Ended(status, out, err)
+        return Ended(int(status), out, err)
 
     def stop(self) -> None:
         """End it and everything it started."""

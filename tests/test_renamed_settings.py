@@ -13,6 +13,7 @@ from personakit.cli import main
 from personakit.config import TrainPILLOW, TrainPOPI, TrainRPO, load, load_saved, walk
 from personakit.config.renamed import RENAMED
 from personakit.errors import UserError
+from personakit.methods import METHODS
 from personakit.training.run import Run
 
 SCHEMAS: dict[str, type[Any]] = {"rpo": TrainRPO, "popi": TrainPOPI, "pillow": TrainPILLOW}
@@ -144,11 +145,11 @@ def test_the_settings_of_an_old_run_are_read_by_their_new_names(method: str, tmp
     text, expected = SAVED[method]
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    settings = load_saved(SCHEMAS[method], path, ["seed=4"])
+    settings = load_saved(METHODS[method].settings, path, ["seed=4"])
     assert {key: value(settings, key) for key in expected} == expected
     assert settings.seed == 4
     with pytest.raises(UserError, match=r"config\.yaml: lora\.rank is now called lora\.r"):
-        load(SCHEMAS[method], path)
+        load(METHODS[method].settings, path)
 
 
 def test_an_old_run_is_resumed_with_the_same_settings_and_no_others(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_an_old_run_is_resumed_with_the_same_settings_and_no_others(tmp_path: Pa
 
     with Run.create(tmp_path / "run", "rpo", yaml.safe_load(RPO), 0):
         pass
-    settings = load_saved(SCHEMAS["rpo"], tmp_path / "run" / "config.yaml")
+    settings = load_saved(METHODS["rpo"].settings, tmp_path / "run" / "config.yaml")
     with Run.create(tmp_path / "run", "rpo", settings, 0, resume=True) as run:
         assert run.facts["config"]["lora"]["rank"] == 0
     for key, changed in (("rl", {"top_p": 0.5}), ("sft", {"max_steps": 26})):
@@ -179,11 +180,11 @@ def test_an_old_key_is_refused_with_the_new_one(capsys: pytest.CaptureFixture[st
     assert told[0] == ("error: sft.batch_size is now called sft.per_device_train_batch_size")
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError) as caught:
-        load(SCHEMAS["rpo"], None, ["rl.batch_size=8"])
+        load(METHODS["rpo"].settings, None, ["rl.batch_size=8"])
     assert "now counts rewrites" in caught.value.hint
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps({"sft": {"steps": 3, "early_stop": {"mode": "max"}}}))
     with pytest.raises(UserError) as caught:
-        load(SCHEMAS["rpo"], path)
+        load(METHODS["rpo"].settings, path)
     assert caught.value.message == f"{path}: sft.steps is now called sft.max_steps"
     assert caught.value.hint == "likewise sft.early_stop.mode is sft.greater_is_better"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from personakit.methods import FinishedRun
     from personakit.models.cost import CostEstimate
     from personakit.records import Example
-    from personakit.suites.run import PassRunner
+    from personakit.suites.passes import PassRunner
 
 #: Options that every suite takes.
 COMMON = (

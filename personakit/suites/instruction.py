@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from personakit.methods import FinishedRun
     from personakit.pillow.answering import Offer, Order
     from personakit.records import Example, Profile, Query
-    from personakit.suites.run import PassRunner
+    from personakit.suites.passes import PassRunner
 
 ALONE, METHOD, FULL, COSINE, GREEDY = "LoRA alone", "PILLOW", "full fine-tuning", "cosine", "greedy oracle"
 
@@ -82,7 +82,7 @@ class InstructionSuite(Suite):
 
     def load(self, options: Options, note: Callable[[str], None]) -> InstructionWorld:
         """Read runs, instructions and the pool."""
-        from personakit.data.folders import spread
+        from personakit.data.folders import take_evenly
         from personakit.data.instructions import open_instructions
         from personakit.evaluation.measurements import TaskFacts
         from personakit.evaluation.metrics import JUDGE
@@ -92,7 +92,7 @@ class InstructionSuite(Suite):
 
         runs = _runs(options)
         data = options.data or runs[0].settings.data.path
-        instructions = spread(open_instructions(data, options.split), options.limit)
+        instructions = take_evenly(open_instructions(data, options.split), options.limit)
         if options.judge is not None:
             check_model(options.judge)
         offers = _offers(runs, instructions)
@@ -154,7 +154,7 @@ class InstructionSuite(Suite):
         from personakit.evaluation.leaks import QueryDigest, seen_in_training
         from personakit.evaluation.prompt_analysis import TASK
         from personakit.pillow.encoding import question
-        from personakit.suites.run import trained_on
+        from personakit.suites.passes import trained_on
         from personakit.training.training_digests import seen_digest
 
         digests = [

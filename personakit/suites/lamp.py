@@ -190,7 +190,7 @@ class LampSuite(Suite):
         """Look for answers and queries in histories, for training users, and for training queries."""
         from personakit.data import available, open_examples
         from personakit.evaluation.leaks import find_leaks
-        from personakit.suites.run import trained_on
+        from personakit.suites.passes import trained_on
 
         there = set(available(world.data))
         tasks = [task for task in world.examples if (task, "train") in there]
@@ -307,13 +307,13 @@ class LampSuite(Suite):
     def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
         """The examples of each task, at most `limit` of each, spread over the split."""
         from personakit.data import available, open_examples
-        from personakit.data.folders import spread
+        from personakit.data.folders import take_evenly
 
         tasks = options.tasks or self._tasks(options, data, available(data))
         stores = [open_examples(data, task, options.split) for task in tasks]
         if options.sample_ids:
             return _with_ids(stores, options.sample_ids)
-        return {store.task: spread(store, options.limit) for store in stores}
+        return {store.task: take_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
         tasks = [task for task, split in there if split == options.split and task.startswith("LaMP")]

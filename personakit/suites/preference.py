@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from personakit.evaluation.sections import Intervals, Section
     from personakit.methods import FinishedRun
     from personakit.records import Example, Profile
-    from personakit.suites.run import PassRunner
+    from personakit.suites.passes import PassRunner
 
 METHOD = "POPI"
 BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
@@ -111,7 +111,7 @@ class PreferenceSuite(Suite):
 
     def load(self, options: Options, note: Callable[[str], None]) -> PreferenceWorld:
         """Read runs and users, and keep the pairs that fit all models."""
-        from personakit.data.folders import spread
+        from personakit.data.folders import take_evenly
         from personakit.data.preferences import open_preferences
         from personakit.evaluation.pair_scoring import FACTS, TASK
 
@@ -121,7 +121,7 @@ class PreferenceSuite(Suite):
         store = open_preferences(data, options.split)
         for reason, skip in store.skipped.items():
             note(f"left out of {options.split}: {skip.count} {reason} (first: {skip.first})")
-        store = spread(store, options.limit)
+        store = take_evenly(store, options.limit)
         personas = {user.user_id: user.persona for user in store if user.persona is not None}
         whole_history = not options.baselines or "history" in options.baselines
         examples, rejected, skipped = _pairs(store, runs[0], bases, personas, whole_history=whole_history)
@@ -212,7 +212,7 @@ class PreferenceSuite(Suite):
         from personakit.data.preferences import open_preferences, preference_files
         from personakit.evaluation.leaks import find_pair_leaks
         from personakit.evaluation.pair_scoring import TASK
-        from personakit.suites.run import trained_on
+        from personakit.suites.passes import trained_on
 
         users: set[str] = set()
         if world.options.split != "train" and "train" in preference_files(data_folder(world.data)):
