@@ -103,7 +103,7 @@ class SftSettings(TrainingSettings):
     )
     max_length: int = setting(
         1024,
-        "prompt and trajectory together (tokens): in SFT a longer prompt loses its middle, in RL it is left out",
+        "prompt and trajectory together (tokens): a longer prompt is cut in SFT and left out in RL",
         minimum=32,
     )
 
