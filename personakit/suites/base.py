@@ -160,8 +160,6 @@ class Suite(ABC):
     """Whether answers are written as prediction files in LaMP's format."""
     scores_files: ClassVar[bool] = False
     """Whether the command also scores prediction files made elsewhere."""
-    row_names: ClassVar[Sequence[str]] = ()
-    """What `--baseline` takes, for the help text."""
     by_run: ClassVar[bool] = False
     """Whether all rows of one run follow each other, because they share its model."""
 
@@ -219,6 +217,11 @@ class Suite(ABC):
     def shown(self, results: Mapping[str, Any]) -> list[str] | None:
         """Return the rows whose samples the page shows; None for all but the zero row."""
         return None
+
+    @property
+    def row_names(self) -> Sequence[str]:
+        """What `--baseline` takes, for its help text."""
+        return ()
 
     @property
     def help(self) -> str:

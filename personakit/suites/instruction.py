@@ -77,7 +77,7 @@ class InstructionSuite(Suite):
         "counted and listed.",
     }
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {}
-    row_names: ClassVar[Sequence[str]] = tuple(name for name in ROWS if name != "pillow")
+    row_names = tuple(name for name in ROWS if name != "pillow")
     by_run = True
 
     def load(self, options: Options, note: Callable[[str], None]) -> InstructionWorld:

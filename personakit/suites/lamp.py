@@ -67,18 +67,23 @@ class LampSuite(Suite):
     }
     predictions = True
     scores_files: ClassVar[bool] = True
-    row_names: ClassVar[Sequence[str]] = (
-        *("generic", "copy", "majority", "profile", "context", "memory", "context-tuned"),
-        *("sft", "sft-continued", "no-curriculum", "empty", "other", "oracle"),
-    )
+
+    @property
+    def row_names(self) -> Sequence[str]:
+        """Baselines, the controls of all methods, and the controls of the history."""
+        from personakit.methods.baselines import BASELINES
+        from personakit.methods.table import METHODS
+
+        controls = [name for method in METHODS.values() for name in method.controls]
+        return [*BASELINES, *dict.fromkeys(controls), "empty", "other"]
 
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
         from personakit.data.folders import data_folder
         from personakit.data.lamp_mini import is_lamp_mini, known_facts
-        from personakit.evaluation.content import entities_and_numbers
         from personakit.evaluation.measurements import facts_of
         from personakit.tasks import get_task
+        from personakit.tasks.content import entities_and_numbers
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
