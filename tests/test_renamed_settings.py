@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from personakit.cli import main
-from personakit.config import load, load_saved, walk
+from personakit.config import TrainPILLOW, TrainPOPI, TrainRPO, load, load_saved, walk
 from personakit.config.renamed import RENAMED
 from personakit.errors import UserError
 from personakit.methods import METHODS
 from personakit.training.run import Run
+
+SCHEMAS: dict[str, type[Any]] = {"rpo": TrainRPO, "popi": TrainPOPI, "pillow": TrainPILLOW}
 
 # Shortened `config.yaml`s as earlier versions wrote them, and what they mean.
 RPO = """

@@ -15,12 +15,6 @@ Folders = Annotated[
     list[Path] | None,
     typer.Argument(metavar="DIR", help="Folders that eval or train wrote; by default the newest evaluation."),
 ]
-TensorBoard = Annotated[
-    bool,
-    typer.Option(
-        "--tensorboard", help="Write a run's metrics as TensorBoard events too, into DIR/tensorboard."
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,10 +22,9 @@ def register(app: typer.Typer) -> None:
     command(app, "report")(report)
 
 
-def report(folders: Folders = None, tensorboard: TensorBoard = False) -> Result:
+def report(folders: Folders = None) -> Result:
     """Write report.html of an evaluation again, or that of a training run alone."""
     from personakit.suites.folder import ROOT, read_results, write_page
-    from personakit.training.tensorboard import write_events
 
     chosen = folders or sorted(ROOT.glob("eval-*/results.json"), key=lambda path: path.stat().st_mtime)[-1:]
     if not chosen:
@@ -41,14 +34,7 @@ def report(folders: Folders = None, tensorboard: TensorBoard = False) -> Result:
         folder = folder.parent if folder.name == "results.json" else folder
         if (folder / "run.json").is_file() and not (folder / "results.json").is_file():
             pages.append(_of_training(folder))
-            if tensorboard:
-                write_events(folder)
             continue
-        if tensorboard:
-            raise UserError(
-                f"--tensorboard: {folder} is no training run",
-                hint="name a folder that `personakit train` wrote",
-            )
         pages.append(write_page(folder, read_results(folder)))
     return Result(
         [{"report": str(page)} for page in pages],

@@ -155,6 +155,9 @@ class MatchRlSettings:
     reward: RewardSettings = field(default_factory=RewardSettings)
     save_steps: int = setting(50, "steps between checkpoints", minimum=1)
     logging_steps: int = setting(10, "steps between lines of metrics.jsonl", minimum=1)
+    report_to: Literal["none", "tensorboard"] = setting(
+        "none", "where metrics go besides metrics.jsonl; tensorboard writes into the run's folder"
+    )
     eval_steps: int | None = setting(
         None, "steps between measurements on held-out instructions, if any; null: save_steps", minimum=1
     )

@@ -71,6 +71,11 @@ class TrainingSettings:
         100, "steps between checkpoints, which bound what a killed run loses", minimum=1
     )
     logging_steps: int = setting(10, "steps between lines of metrics.jsonl", minimum=1)
+    report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "swanlab"] = setting(
+        "none",
+        "where metrics go besides metrics.jsonl, by transformers' integrations; tensorboard writes into the "
+        "run's folder, others may send them elsewhere",
+    )
     eval_steps: int | None = setting(
         None, "steps between evaluations on held-out data, if there is any; null: save_steps", minimum=1
     )

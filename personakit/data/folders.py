@@ -136,15 +136,15 @@ class _Split(Protocol):
     def __len__(self) -> int: ...
 
     def subset(self: S, which: list[int], /) -> S:
-        """Return the examples at some places."""
+        """Return the examples at the given indices."""
         ...
 
 
 S = TypeVar("S", bound=_Split)
 
 
-def spread(split: S, limit: int | None) -> S:
-    """Return at most `limit` examples, evenly spread over a split so that many users are among them."""
+def take_evenly(split: S, limit: int | None) -> S:
+    """Return at most `limit` examples, evenly distributed over the split, so that many users are included."""
     if limit is None or limit >= len(split):
         return split
     return split.subset([place * len(split) // limit for place in range(limit)])

@@ -47,10 +47,9 @@ class Training:
         found = find_method(method)
         if resume and output is None:
             output = from_first(lambda: _newest_stopped(method))
-        offer_runs()  # a run may be named as the retriever in the settings
-        own = output / "config.yaml" if output is not None and config is None and resume else None
-        if own is not None and own.is_file():
-            settings = load_saved(found.settings, own, overrides)
+        offer_runs()  # a run may stand where the settings name a retriever
+        if resume and config is None and output is not None and (output / "config.yaml").is_file():
+            settings = load_saved(found.settings, output / "config.yaml", overrides)
         else:
             settings = load(found.settings, config_of(method, config), overrides)
         return cls(found, settings, output, resume)

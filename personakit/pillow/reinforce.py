@@ -11,10 +11,11 @@ of the rewards, and all make the same updates.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from personakit.training.leave_one_out import leave_one_out
 from personakit.training.processes import from_first, in_shares, wait_for_all
 from personakit.training.progress import Progress, Staged
 from personakit.training.run import Run
+from personakit.training.stage import TENSORBOARD, check_report_to
 
 COLLAPSED = 0.5
 """One prompt in more than this share of the latest selections is called a collapse (our choice)."""
@@ -62,15 +64,15 @@ def reinforce(
         _restore(checkpoint[0], network, optimizer, watch)
     run.rewind_metrics(stage, began)
     wait_for_all()
-    with Staged(progress, stage, steps, began) as reporter:
+    with Staged(progress, stage, steps, began) as reporter, _logger(run, stage, settings.report_to) as log:
         for step in range(began + 1, steps + 1):
             told = _step(network, optimizer, episodes, reward, settings, run.seed, step, watch)
             if step % settings.logging_steps == 0 or step == steps:
-                run.log_metrics(stage, step, **watch.metrics(), **_hit_rate(reward))
+                log(step, **watch.metrics(), **_hit_rate(reward))
             every = settings.eval_steps or settings.save_steps
             if held_out is not None and (step % every == 0 or step == steps):
                 earned, shown = evaluate(network, held_out, reward)
-                run.log_metrics(stage, step, eval_reward=earned, eval_coverage=shown)
+                log(step, eval_reward=earned, eval_coverage=shown)
             if step % settings.save_steps == 0 and step < steps and run.writes:
                 _save(run.checkpoints(stage), step, network, optimizer, watch)
             reporter.update(step, **told)
@@ -82,6 +84,27 @@ def reinforce(
             file=sys.stderr,
         )
     return facts
+
+
+@contextlib.contextmanager
+def _logger(run: Run, stage: str, report_to: str) -> Iterator[Callable[..., None]]:
+    """Give what logs metrics, into metrics.jsonl and where else the settings say."""
+    check_report_to(report_to, stage)
+    with contextlib.ExitStack() as stack:
+        writer: Any = None
+        if report_to == "tensorboard" and run.writes:
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder = str(run.folder / TENSORBOARD / stage)
+            writer = stack.enter_context(SummaryWriter(folder))
+
+        def log(step: int, **values: float) -> None:
+            run.log_metrics(stage, step, **values)
+            if writer is not None:
+                for name, value in values.items():
+                    writer.add_scalar(name, value, step)
+
+        yield log
 
 
 def evaluate(network: MatchingNetwork, episodes: Episodes, reward: SelectionReward) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import first_on_this_machine, from_first, wait_for_all
 from personakit.training.progress import Progress
 from personakit.training.run import Run
-from personakit.training.stage import Stage, check_lora, check_stopping
+from personakit.training.stage import Stage, check_lora, check_report_to, check_stopping
 from personakit.training.supervised import Finetuned, finetune
 from personakit.training.training_digests import record_trained_on
 from personakit.training.weights import remove_checkpoints
@@ -103,6 +103,7 @@ def check_plan(config: TrainPILLOW) -> None:
     if config.tuning.enabled:
         check_lora(config.lora)
         check_stopping(config.tuning, LORA, evaluates=False)
+    check_report_to(config.rl.report_to, MATCHING)
     layers_of(config.matcher.encoder)
     if not any(reward_weights(config.rl.reward).values()):
         raise UserError(

@@ -15,13 +15,12 @@ from personakit.errors import RunError, UserError
 from personakit.suites import SUITES
 from personakit.suites.base import Options, Row, Suite, World, choose_rows
 from personakit.suites.folder import begin, folder_for, write_page
+from personakit.suites.passes import PassRunner, trained_on
 
 if TYPE_CHECKING:
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.leaks import Leak
-    from personakit.evaluation.runner import Answering
     from personakit.evaluation.sections import Section
-    from personakit.records import Example
     from personakit.training.progress import Progress
 
 LEAKS_FILE = "leaks.jsonl"
@@ -87,7 +86,7 @@ def run(
         reporting.show([request_section(requests, at_once=world.requests_at_once)])
     made_by = _made_by(suite, world, rows)
     begin(folder, made_by, command=command, tasks=list(world.examples), methods=labels)
-    passes = PassRunner(folder, options, reporting)
+    passes = PassRunner(folder, options.seed, reporting.progress)
     total = len(candidates) * sum(map(len, world.examples.values()))
 
     def conclude(log: Path, **further: Any) -> Outcome:
@@ -128,52 +127,6 @@ def check_curves(suite: Suite, kinds: Sequence[str]) -> None:
     for kind in kinds:
         if kind not in suite.curve_places:
             raise UserError(f'unknown --curve "{kind}"', hint=f"there is {', '.join(suite.curve_places)}")
-
-
-class PassRunner:
-    """Runs candidates over examples into logs of one evaluation's folder, with progress."""
-
-    def __init__(self, folder: Path, options: Options, reporting: Reporting) -> None:
-        self.folder = folder
-        self.failed_elsewhere = 0
-        """Failed requests in logs other than that of the rows."""
-        self._options, self._reporting = options, reporting
-
-    def __call__(
-        self,
-        candidates: Sequence[Candidate],
-        examples: Mapping[str, Sequence[Example]],
-        answering: Answering,
-        file: str,
-        *,
-        resume: bool = True,
-    ) -> Path:
-        """Return the path of the log; continues one that is there unless `resume` is false."""
-        from personakit.evaluation.runner import run_passes
-        from personakit.training.progress import Silent
-
-        progress = self._reporting.progress or Silent()
-        started = False
-
-        def update(done: int, total: int) -> None:
-            nonlocal started
-            if not started:
-                progress.start("answers", total, done)
-                started = True
-            progress.update(done)
-
-        try:
-            return run_passes(
-                candidates,
-                examples,
-                answering,
-                self.folder / file,
-                seed=self._options.seed,
-                resume=resume,
-                progress=update,
-            )
-        finally:
-            progress.finish()
 
 
 def request_section(estimates: Sequence[Any], *, at_once: int | None = None) -> Section:
@@ -257,15 +210,6 @@ def _check_leaks(
             hint="take them out of the data, or evaluate without --strict, which counts and lists them",
         )
     return leaks, unknown
-
-
-def trained_on(runs: Sequence[Any]) -> tuple[dict[str, frozenset[str]], list[str]]:
-    """Return the digests of the training queries of each run, and the runs that recorded none."""
-    from personakit.training.training_digests import read_trained_on
-
-    found = {str(run.folder): read_trained_on(run.folder) for run in runs}
-    known = {run: digests for run, digests in found.items() if digests is not None}
-    return known, [run for run in found if run not in known]
 
 
 def _write_leaks(folder: Path, leaks: Sequence[Leak], unknown: Sequence[str]) -> dict[str, Any]:

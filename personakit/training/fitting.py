@@ -25,7 +25,7 @@ from personakit.training.precision import Precision, decide_precision
 from personakit.training.processes import from_first, process_count, wait_for_all
 from personakit.training.progress import Staged
 from personakit.training.sharing import share
-from personakit.training.stage import Stage, StageMetrics
+from personakit.training.stage import TENSORBOARD, Stage, StageMetrics
 from personakit.training.weights import Trainable, is_adapted, remove_checkpoints, save_result
 
 
@@ -116,7 +116,7 @@ def common_arguments(
         "save_steps": _rounded_up(settings.save_steps, log_every),
         # A checkpoint counts from its marker on: one that is whole must stay while the next is written.
         "save_total_limit": 2 if settings.metric_for_best_model is None else 3,
-        "report_to": [],
+        "report_to": settings.report_to,
         "disable_tqdm": True,
     }
     if evaluates:
@@ -185,6 +185,7 @@ def fit(
     result (`save_result`).
     """
     from transformers import PrinterCallback
+    from transformers.integrations import TensorBoardCallback
 
     from personakit.training.watch import Watch  # imports transformers
 
@@ -192,6 +193,9 @@ def fit(
     if settings.shared_prefix:
         share(trainer)
     run = stage.run
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback):
+            callback.logging_dir = str(run.folder / TENSORBOARD / stage.name)
     checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage.name)))
     began = checkpoint[1] if checkpoint else 0
     run.rewind_metrics(stage.name, began)

@@ -15,6 +15,8 @@ from personakit.training.progress import Progress, Silent
 from personakit.training.run import Run
 
 TooLong = Literal["error", "cut"]
+#: Where a run keeps TensorBoard events, in a folder per stage.
+TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,19 @@ def check_stage(settings: TrainingSettings, stage: Stage, *, evaluates: bool = F
     check_stopping(settings, stage.name, evaluates=evaluates)
 
 
+def check_report_to(report_to: str, stage: str) -> None:
+    """Raise `UserError` where metrics are to be reported to what is not installed."""
+    if report_to == "none":
+        return
+    from transformers.integrations import get_available_reporting_integrations
+
+    if report_to not in get_available_reporting_integrations():
+        raise UserError(
+            f'stage "{stage}": report_to is {report_to}, which is not installed',
+            hint=f"install it (pip install {report_to.replace('_', '-')}), or set report_to=none",
+        )
+
+
 def check_lora(lora: LoraSettings) -> None:
     """Raise `UserError` where frozen weights would have to train."""
     if lora.load_in_4bit and lora.r == 0:
@@ -88,7 +103,11 @@ def check_lora(lora: LoraSettings) -> None:
 
 
 def check_stopping(settings: TrainingSettings, stage: str, *, evaluates: bool) -> None:
-    """Raise `UserError` where early stopping needs an evaluation set, and there is none (`evaluates`)."""
+    """Raise `UserError` where early stopping needs an evaluation set, and there is none (`evaluates`).
+
+    And where metrics are to be reported to what is not installed.
+    """
+    check_report_to(settings.report_to, stage)
     if settings.stops_on_evaluation and not evaluates:
         raise UserError(
             f'stage "{stage}": metric_for_best_model is "{settings.metric_for_best_model}", and there is no '

@@ -238,7 +238,7 @@ CASES = [
         "a wrong type",
         "config check c.yaml",
         ("c.yaml", "sft.max_steps", "many"),
-        {"c.yaml": "sft:\n  steps: many\n"},
+        {"c.yaml": "sft:\n  max_steps: many\n"},
     ),
     Bad(
         "a dangling reference",

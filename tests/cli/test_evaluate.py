@@ -337,23 +337,6 @@ def test_a_training_run_has_a_page_of_its_own(call: Call, tiny_run: Path, tmp_pa
     assert "Scores" not in page
 
 
-def test_tensorboard_events_need_tensorboard_and_say_so(
-    call: Call, tiny_run: Path, evaluated: Path, tmp_path: Path
-) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / "metrics.jsonl").write_text('{"stage": "sft", "step": 1, "loss": 2.0}\n')
-    done = call("report", run, "--tensorboard")
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError:
-        assert done.status == 2
-        assert "personakit[tensorboard]" in done.err
-    else:
-        assert done.status == 0, done.err
-        assert list((run / "tensorboard").glob("events.out.tfevents.*"))
-    assert call("report", evaluated, "--tensorboard").status == 2
-
-
 def test_runs_of_several_methods_stand_in_one_table_each_with_its_controls(
     tiny_run: Path, tmp_path: Path
 ) -> None:

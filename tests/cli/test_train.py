@@ -36,7 +36,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(train: Call, tmp_p
     done = train("--dry-run", "--json", "data.limit=2")
     assert done.status == 0, done.err
     assert done.document["queries"] == {"LaMP_7": 2}
-    assert done.document["config"]["sft"]["steps"] == 4
+    assert done.document["config"]["sft"]["max_steps"] == 4
     # Without a GPU there are two devices: this machine, and one of a kind that it has not.
     planned = [(each["stage"], each["device"]) for each in done.document["memory"]]
     assert planned[-2:] == [("generic answers", "cuda"), ("SFT", "cuda")]

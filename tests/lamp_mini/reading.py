@@ -9,12 +9,12 @@ from personakit.data.lamp_mini.words import FILM_KINDS, PRAISE, TOPICS
 
 
 def topic_of(text: str) -> str:
-    """The one topic whose nouns stand in the text."""
+    """The one topic whose nouns occur in the text."""
     return _only(text, TOPICS)
 
 
 def kind_of(text: str) -> str:
-    """The one kind of film whose words stand in the text."""
+    """The one kind of film whose words occur in the text."""
     return _only(text, {kind: shown for kind, (shown, _) in FILM_KINDS.items()})
 
 

@@ -66,7 +66,7 @@ def test_the_cached_folder_is_generated_once_per_seed_and_knobs(
     assert first.is_relative_to(cache_folder())
     assert files(first) == made(tmp_path / "same", seed=3)
     assert len({first, folder(4), folder(3, Knobs(noise=0.5))}) == 3
-    monkeypatch.setattr(generate, "write_benchmark", None)  # whoever makes it again would call this
+    monkeypatch.setattr(generate, "write_benchmark", None)  # generating again would call this
     assert folder(3) == first
     assert folder(3, Knobs()) == first
 

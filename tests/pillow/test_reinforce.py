@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from personakit.config.train_pillow import MatchRlSettings
+from personakit.errors import UserError
 from personakit.pillow.episodes import Episodes
 from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.reinforce import evaluate, reinforce
@@ -157,3 +158,15 @@ def test_a_step_that_failed_is_taken_up_to_the_same_weights(episodes: Episodes, 
         assert one.equal(other)
     lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("alone", "stopped")]
     assert lines[0] == lines[1]
+
+
+def test_metrics_of_the_matching_network_are_reported_or_refused(episodes: Episodes, tmp_path: Path) -> None:
+    from transformers.integrations import get_available_reporting_integrations
+
+    settings = MatchRlSettings(max_steps=2, batch_size=2, num_selections=2, report_to="tensorboard")
+    if "tensorboard" in get_available_reporting_integrations():
+        trained(tmp_path / "run", episodes, pays_for_the_next_kind, settings)
+        assert list((tmp_path / "run" / "tensorboard" / "matching").glob("events.out.tfevents.*"))
+    else:
+        with pytest.raises(UserError, match="report_to is tensorboard, which is not installed"):
+            trained(tmp_path / "run", episodes, pays_for_the_next_kind, settings)

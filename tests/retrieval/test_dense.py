@@ -117,7 +117,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, content):
 
 
 def test_a_sentence_transformers_model_is_run_by_its_library(folder, tmp_path):
-    """With the library the recipe (here CLS pooling) is followed; without it, the user is told."""
+    """With the library its configuration (here CLS pooling) is used; without it, an error says so."""
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     modules = [

@@ -122,7 +122,7 @@ def test_what_each_setting_does() -> None:
 def test_no_shape_is_taken_for_one_that_was_counted_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_counted", {})
     shapes: list[dict[str, Any]] = [{}, {"rows": 3}, {"length": 40}, {"scored": 5}, {"dtype": "bfloat16"}]
-    shapes += [{"lora": LoraSettings(r=2)}, {"lora": LoraSettings(r=2, target_modules="q_proj")}]
+    shapes += [{"lora": LoraSettings(r=2)}, {"lora": LoraSettings(r=2, target_modules=".*q_proj")}]
     works = [(LLAMA, Workload(**{"rows": 2, "length": 32} | shape)) for shape in shapes]
     works.append((LlamaConfig(**SMALL | {"num_hidden_layers": 2}), Workload(rows=2, length=32)))
     together = [estimate_memory(*work) for work in works]

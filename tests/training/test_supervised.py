@@ -135,3 +135,17 @@ def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -
     with pytest.raises(UserError, match='"openai:m" is an endpoint'):
         train(Path("openai:m"), tmp_path / "f")
     assert not list(tmp_path.glob("*/model/.*"))
+
+
+def test_metrics_are_reported_into_the_runs_folder_or_refused_where_nothing_can(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    from transformers.integrations import get_available_reporting_integrations
+
+    if "tensorboard" in get_available_reporting_integrations():
+        train(tiny_folder, tmp_path / "run", report_to="tensorboard")
+        assert list((tmp_path / "run" / "tensorboard" / "sft").glob("events.out.tfevents.*"))
+        assert (tmp_path / "run" / "metrics.jsonl").is_file()
+    else:
+        with pytest.raises(UserError, match="report_to is tensorboard, which is not installed"):
+            train(tiny_folder, tmp_path / "run", report_to="tensorboard")

@@ -109,16 +109,16 @@ def _example_not_in_profile(
 
 
 def _write_instructions(path: Path, seed: int) -> None:
-    house = NoticeStyles(_stream(seed, "house"))
-    pool = house.pool(_stream(seed, "pool"))
+    styles = NoticeStyles(_stream(seed, "house"))
+    pool = styles.pool(_stream(seed, "pool"))
     pool_answers = {example.output for example in pool}
     for split, count_ in INSTRUCTIONS.items():
         random = _stream(seed, "instructions", split)
-        desks = house.lora_desks if split == "lora" else house.desks
+        desks = styles.lora_desks if split == "lora" else styles.desks
         _write_lines(
             path / f"{split}.jsonl",
             (
-                _line(_instruction_not_in_pool(house, random, number, desks, pool_answers))
+                _line(_instruction_not_in_pool(styles, random, number, desks, pool_answers))
                 for number in range(count_)
             ),
         )
@@ -131,10 +131,10 @@ def _line(instruction: Instruction) -> dict[str, Any]:
 
 
 def _instruction_not_in_pool(
-    house: NoticeStyles, random: Random, number: int, desks: tuple[str, ...], pool_answers: set[str]
+    styles: NoticeStyles, random: Random, number: int, desks: tuple[str, ...], pool_answers: set[str]
 ) -> Instruction:
     """Return an instruction whose answer does not occur in the pool."""
-    while (made := house.instruction(random, number, desks)).output in pool_answers:
+    while (made := styles.instruction(random, number, desks)).output in pool_answers:
         pass
     return made
 

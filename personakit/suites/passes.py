@@ -1,0 +1,68 @@
+"""Runs passes of an evaluation into logs of its folder, and reads what its runs were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from personakit.evaluation.candidates import Candidate
+    from personakit.evaluation.runner import Answering
+    from personakit.records import Example
+    from personakit.training.progress import Progress
+
+
+class PassRunner:
+    """Runs candidates over examples into logs of one evaluation's folder, with progress."""
+
+    def __init__(self, folder: Path, seed: int, progress: Progress | None) -> None:
+        self.folder = folder
+        self.failed_elsewhere = 0
+        """Failed requests in logs other than that of the rows."""
+        self._seed, self._progress = seed, progress
+
+    def __call__(
+        self,
+        candidates: Sequence[Candidate],
+        examples: Mapping[str, Sequence[Example]],
+        answering: Answering,
+        file: str,
+        *,
+        resume: bool = True,
+    ) -> Path:
+        """Return the path of the log; continues one that is there unless `resume` is false."""
+        from personakit.evaluation.runner import run_passes
+        from personakit.training.progress import Silent
+
+        progress = self._progress or Silent()
+        started = False
+
+        def update(done: int, total: int) -> None:
+            nonlocal started
+            if not started:
+                progress.start("answers", total, done)
+                started = True
+            progress.update(done)
+
+        try:
+            return run_passes(
+                candidates,
+                examples,
+                answering,
+                self.folder / file,
+                seed=self._seed,
+                resume=resume,
+                progress=update,
+            )
+        finally:
+            progress.finish()
+
+
+def trained_on(runs: Sequence[Any]) -> tuple[dict[str, frozenset[str]], list[str]]:
+    """Return the digests of the training queries of each run, and the runs that recorded none."""
+    from personakit.training.training_digests import read_trained_on
+
+    found = {str(run.folder): read_trained_on(run.folder) for run in runs}
+    known = {run: digests for run, digests in found.items() if digests is not None}
+    return known, [run for run in found if run not in known]
