@@ -34,7 +34,7 @@ test: $(VENV)/.dev ## the test suite
 test-all: $(VENV)/.dev ## the test suite, with every shipped configuration, further architectures and launchers
 	$(SUITE) $(PYTEST)
 
-lint: $(VENV)/.dev ## style, types, and which room may import which
+lint: $(VENV)/.dev ## style, types, and which layer may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
