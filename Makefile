@@ -13,7 +13,7 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 DEMO := runs/demo
-SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format nano bench docs release FORCE
@@ -34,7 +34,7 @@ test: $(VENV)/.dev ## the test suite
 test-all: $(VENV)/.dev ## the test suite, with every shipped configuration, further architectures and launchers
 	$(SUITE) $(PYTEST)
 
-lint: $(VENV)/.dev ## style, types, and which room may import which
+lint: $(VENV)/.dev ## style, types, and which layer may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -68,7 +68,7 @@ class PlanTable:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts, API requests and memory of a training, estimated without loading a model (`--dry-run`)."""
+    """PlanTable, API requests and memory of a training, estimated without loading a model (`--dry-run`)."""
 
     counts: Sequence[PlanTable] = ()
     requests: Sequence[CostEstimate] | None = None

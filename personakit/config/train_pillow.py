@@ -22,7 +22,7 @@ class InstructionDataSettings:
     )
     template: Literal["plain", "alpaca"] = setting(
         "alpaca",
-        "wording of instructions and prompts: alpaca, as in Stanford Alpaca; plain, as in the built-in data",
+        "prompt template of instructions and examples: alpaca, Stanford's; plain, that of the built-in data",
     )
     pool: str = setting(
         "pool",

@@ -229,7 +229,10 @@ class TrainPOPI:
     )
     seed: int = setting(0, "random seed of training", minimum=0)
     max_length: int = setting(
-        1024, "maximum tokens of prompt and answer together; higher values take more memory", minimum=32
+        1024,
+        "maximum tokens of prompt and answer together; lower values save memory and drop more users and "
+        "pairs that do not fit",
+        minimum=32,
     )
     data: PreferenceDataSettings = field(default_factory=PreferenceDataSettings)
     lora: AdapterSettings = field(default_factory=AdapterSettings)

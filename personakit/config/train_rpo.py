@@ -82,8 +82,9 @@ class TrajectorySettings:
     )
     limit: int | None = setting(
         None,
-        "maximum training queries per task, and held-out ones, that get a trajectory; lower values send "
-        "fewer requests to the teacher; RL still trains on all queries; null: all",
+        "maximum training queries per task, besides the held-out ones, that get a trajectory; lower "
+        "values send fewer requests to the teacher; RL needs only the gold answer and uses all queries; "
+        "null: all",
         minimum=1,
     )
     max_tokens: int = setting(
@@ -93,8 +94,8 @@ class TrajectorySettings:
     )
     no_history_share: float = setting(
         0.1,
-        "fraction of trajectories trained without the history, with the draft kept; higher values prepare "
-        "the rewriter better for users without a history",
+        "fraction of trajectories without history, whose target is the draft; higher values train the "
+        "rewriter more to leave the draft unchanged for an unknown user",
         minimum=0.0,
         maximum=1.0,
     )
@@ -131,8 +132,8 @@ class SftSettings(TrainingSettings):
     )
     max_length: int = setting(
         1024,
-        "maximum tokens of prompt and trajectory together, in RL too; longer ones are cut; higher values "
-        "take more memory",
+        "maximum tokens of prompt and trajectory together; a longer prompt is cut in SFT and dropped in "
+        "RL; higher values take more memory",
         minimum=32,
     )
 
@@ -240,7 +241,7 @@ class ControlSettings:
     sft_continued: bool = setting(
         False,
         "also continue SFT on the same trajectories for as many training tokens as RL, the baseline that "
-        "isolates the effect of RL (with trajectories.limit, only whether RL makes up for it)",
+        "isolates the effect of RL (with trajectories.limit, RL also sees more queries)",
     )
     without_curriculum: bool = setting(
         False,
@@ -273,8 +274,9 @@ class TrainRPO:
     )
     prompt_tokens: int = setting(
         512,
-        "maximum tokens of the rewriter's prompt with the draft; higher values keep more of the history "
-        "(only history items are cut); same as controls.context_tokens for a fair comparison",
+        "maximum tokens of the rewriter's prompt with the draft; higher values keep more history items "
+        "(query and draft are never cut); set controls.context_tokens to the same, so that both see the "
+        "same items",
         provenance=LAMP,
         minimum=32,
     )

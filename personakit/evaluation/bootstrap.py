@@ -7,7 +7,7 @@ makes differences paired.
 Intervals are bootstrap-t intervals (Efron and Tibshirani 1993, section 12.5): the distance of each resample
 from the estimate is divided by the resample's own standard error, and the quantiles of these ratios are
 multiplied by the estimate's standard error. Standard errors are infinitesimal jackknives (Efron 1982), from
-the derivative of the estimate by the weight of each user and seed. Measured coverage
+the derivative of the estimate by the weight of each user and seed. SampleSums coverage
 (`benchmarks/coverage.py`) is closer to 95 % than with BCa or percentile intervals. `scipy.stats.bootstrap`
 offers neither studentized intervals nor draws shared by several estimates.
 """

@@ -66,6 +66,7 @@ def test_controls_and_other_bases_are_rows(
     assert "does not beat" not in printed.out
 
 
+@pytest.mark.usefixtures("lamp_mini")
 def test_data_without_rewrites_is_an_error(call: Call) -> None:
     done = call("eval", "rewriting", "--no-run", "--data", "lamp-mini")
     assert done.status == 2
