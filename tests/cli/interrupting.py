@@ -6,7 +6,7 @@ from personakit.training.progress import SilentProgress
 
 
 class InterruptsAt(SilentProgress):
-    """Shows nothing, and interrupts when `stage` has made `step` steps."""
+    """Raises KeyboardInterrupt after `step` steps of `stage`."""
 
     def __init__(self, stage: str, step: int) -> None:
         self._stage, self._step, self._now = stage, step, ""

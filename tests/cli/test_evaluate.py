@@ -1,4 +1,4 @@
-"""`personakit eval` and `report`: rows, files, resuming, seeds, looks at test, files made elsewhere."""
+"""`personakit eval` and `report`: rows, files, resuming, seeds, evaluations on test, external files."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_other_rewriters_of_the_run_are_rows(
 def test_at_most_base_and_one_rewriter_are_in_memory(
     call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real weights would not all fit into memory; what rows in a row ask is loaded once."""
+    """All models would not fit into memory together; consecutive rows with one model load it once."""
     base, unseen = (shutil.copytree(tiny_model, tmp_path / name) for name in ("base", "unseen"))
     run = make_run(tmp_path / "run", base, tiny_data)
     shutil.copytree(tiny_model, run / "sft")

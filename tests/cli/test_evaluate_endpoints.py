@@ -1,4 +1,4 @@
-"""`personakit eval` before an API that fails now and then, refuses some requests, or dies."""
+"""`personakit eval` with an API that fails sometimes, rejects requests, or goes down."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Serve = Callable[[Callable[[int, dict[str, Any]], Reply]], Server]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
-    """Start servers that `openai:...` leads to; nobody waits, and every test has a cache of its own."""
+    """Start servers for `openai:...` models, without retry delays and with a separate cache per test."""
     servers: list[Server] = []
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
@@ -37,7 +37,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> tuple[str | Path, ...]:
-    """Generic answers of the API to nine queries."""
+    """Evaluate the API's generic answers to nine queries."""
     data = make_data(tmp_path / "data", repeats=3)
     model = f"openai:{tmp_path.name}"  # models are remembered by their names
     return (
@@ -113,7 +113,7 @@ def test_resume_repeats_failed_requests_with_identical_results(
 
 
 def refusing(prompt: str) -> Reply:
-    """Refuses what is said of Eve, in the ways that servers have."""
+    """Refuses prompts about Eve in the different ways of servers."""
     if "eve is away" not in prompt:
         return said("off, bye")
     if "eve is away 4" in prompt:

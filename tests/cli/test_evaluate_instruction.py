@@ -1,4 +1,4 @@
-"""`personakit eval instruction`: rows, what was shown, files, resuming, seeds, a judge."""
+"""`personakit eval instruction`: rows, selected prompts, files, resuming, seeds, a judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`personakit eval preference`: rows, files, resuming, seeds, frozen models, what is refused."""
+"""`personakit eval preference`: rows, files, resuming, seeds, frozen models, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`personakit eval rewriting`: the same controls as `eval lamp`, and what is a gain on one task."""
+"""`personakit eval rewriting`: the same controls as `eval lamp`, and gains on one task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`personakit infer`: one query, a user of the data, a history of one's own, batches, the trace."""
+"""`personakit infer`: a query, a user of the data, a history from a file, batches, the trace."""
 
 from __future__ import annotations
 

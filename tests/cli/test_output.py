@@ -1,4 +1,4 @@
-"""What reaches the terminal: stdout for results alone, escaped user text, quiet pipes."""
+"""Terminal output: only results on stdout, escaped user text, closed pipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PILLOW on histories: where a retriever is named, in `infer`, and as a row of `eval lamp`."""
+"""PILLOW on histories: as a retriever, in `infer`, and as a row of `eval lamp`."""
 
 from __future__ import annotations
 

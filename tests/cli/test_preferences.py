@@ -12,7 +12,7 @@ from .conftest import Call
 
 @pytest.fixture
 def folder(call: Call, tmp_path: Path) -> Path:
-    """Ten users of five pairs, one of them of no use; what is written holds Rich's markup and an escape."""
+    """Ten users with five pairs, one of them invalid; texts contain Rich markup and a terminal escape."""
     rows = [
         {
             "user": f"u[{u}]",

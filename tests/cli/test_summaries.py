@@ -1,4 +1,4 @@
-"""`personakit infer` with a run of POPI: answers, and summaries printed, exported, edited, updated."""
+"""`personakit infer` with a POPI run: answers; summaries printed, exported, edited and updated."""
 
 from __future__ import annotations
 

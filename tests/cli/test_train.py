@@ -1,4 +1,4 @@
-"""`personakit train rpo`: a run from its options to its folder, stopped and taken up again."""
+"""`personakit train rpo`: dry run, training, interruption and resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`personakit train pillow`: what a dry run says, and bad input in one sentence."""
+"""`personakit train pillow`: dry run and bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`personakit train popi`: planned, trained, stopped and taken up again."""
+"""`personakit train popi`: dry run, training, interruption and resuming."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .interrupting import InterruptsAt
 
 @pytest.fixture(scope="module")
 def preferences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six users who like their own letter; the last has nothing to be judged on."""
+    """Six users who prefer their own letter; the last one has no held-out pairs."""
     folder = tmp_path_factory.mktemp("preferences")
     users = []
     for letter in "abcdef":

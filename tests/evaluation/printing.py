@@ -1,4 +1,4 @@
-"""Prints a results document as `personakit eval lamp` does."""
+"""Prints results as `personakit eval lamp` does."""
 
 from __future__ import annotations
 

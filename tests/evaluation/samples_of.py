@@ -1,4 +1,4 @@
-"""Builds small logs for the statistics tests, without running anything."""
+"""Builds small sample logs for the statistics tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sample(
     gold: str = "",
     **scores: float,
 ) -> Sample:
-    """One line of a log; its user is one per query unless named."""
+    """Return one sample; by default each query has its own user."""
     return Sample(
         method=method,
         seed=seed,

@@ -63,7 +63,7 @@ def test_an_empty_profile_falls_back_on_training():
 
 
 def test_a_profile_without_labels_falls_back_on_training():
-    """LaMP-1's items are papers: their titles are no labels."""
+    """LaMP-1's items are papers, whose titles are not labels."""
     query = Query("1", "LaMP_1", build_input("LaMP_1", title="t", ref1="a", ref2="b"), "a b", "u")
     papers = headline(1).profile
     assert texts(ProfileMode(MAJORITY), Example(query, Profile("u", papers.items))) == ["[2]"]
@@ -155,7 +155,7 @@ def _fields(query: Query) -> dict[str, object]:
 
 
 class Noting(Echo):
-    """Notes facts where it is asked for facts, and else echoes."""
+    """Extracts facts if the prompt requests facts, and echoes otherwise."""
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[list[str]]:
         echoes = super().generate(prompts, **options)

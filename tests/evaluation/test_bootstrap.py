@@ -29,7 +29,7 @@ def test_p_value_of_no_difference_is_one_and_of_a_clear_one_is_the_smallest_poss
 
 @pytest.mark.slow
 def test_coverage_with_few_skewed_users_is_close_to_nominal():
-    """`benchmarks/coverage.py` has the whole table; the plain interval misses one in ten here."""
+    """`benchmarks/coverage.py` has the full table; percentile intervals miss one in ten here."""
     users, generator = 20, np.random.default_rng(20)
     covered = plain = 0
     for number in range(400):
@@ -98,7 +98,7 @@ def test_interval_of_a_mean_has_the_theoretical_width():
 
 
 def test_samples_of_one_user_are_drawn_together():
-    """Ten copies of each user's sample carry no more information than one."""
+    """Ten copies of each user's sample contain no more information than one."""
     values = np.random.default_rng(2).normal(size=50)
     once = Statistics(accuracies({("m", "t", None): values})).estimate("m", "t", "accuracy")
     from personakit.evaluation.measurements import Measurements

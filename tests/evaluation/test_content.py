@@ -1,4 +1,4 @@
-"""Content kept: which facts a generic answer states, and what a rewrite keeps of them."""
+"""Content kept: the facts of a generic answer, and which of them a rewrite keeps."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def rewrites(pairs: Iterable[tuple[str | None, str]], method: str = "m") -> list
 
 
 def test_content_kept_is_a_ratio_of_sums_in_each_resample():
-    """A ratio of sums: texts with many facts weigh more, texts without any weigh nothing."""
+    """A ratio of sums: texts with more facts have more weight, texts without facts none."""
     generator = np.random.default_rng(0)
     there = generator.integers(0, 5, 40)
     kept = np.array([generator.integers(0, number + 1) for number in there])
@@ -108,7 +108,7 @@ def test_only_free_text_tasks_have_facts():
 
 
 def test_content_kept_is_in_results_table_and_report(tmp_path: Path):
-    """The imitator's drafts say "rain" and it keeps that; by a finder that also sees "snow", one of two."""
+    """The imitator keeps the fact "rain" of its drafts; with a finder that also finds "snow", one of two."""
     tasks = {
         "LaMP_3": FACTS["LaMP_3"],
         "LaMP_4": task_metrics(TASKS["LaMP_4"], lambda text: {"rain", "snow"}),

@@ -1,4 +1,4 @@
-"""A judge is asked in both orders, and what it says is read strictly."""
+"""A judge compares in both orders, and its verdicts are parsed strictly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .samples_of import sample
 
 
 class Judge:
-    """Prefers the answer with more words; says what cannot be read of one that holds "odd"."""
+    """Prefers the answer with more words; gives an unparsable verdict on answers with "odd"."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -39,7 +39,7 @@ class Judge:
 
 
 class FirstShown(Judge):
-    """Always takes the answer shown first."""
+    """Always prefers the first answer."""
 
     def _verdict(self, prompt: str) -> str:
         return "A"

@@ -1,4 +1,4 @@
-"""Planted leaks of each kind are found, with the query they spoil; clean data has none."""
+"""Planted leaks of each kind are found with their query; clean data has none."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ HELD_OUT = PreferencePair(
 def user_with(
     *pairs: tuple[str, str, str], comments: Sequence[str] = (), held_out: PreferencePair = HELD_OUT
 ) -> PreferenceUser:
-    """A user with one held-out pair and, beside what is planted, a signal about something else."""
+    """Return a user with one held-out pair, the planted signals, and an unrelated signal."""
     signals = [("where is the cat", "she is on the roof", "the cat is out"), *pairs]
     return PreferenceUser(
         "ann", Signals(tuple(PreferencePair("ann", *each) for each in signals), tuple(comments)), (held_out,)

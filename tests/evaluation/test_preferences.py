@@ -1,4 +1,4 @@
-"""Held-out pairs: accuracy under both references, ties, bits; what is compared, and what is counted."""
+"""Held-out pairs: accuracy under both references, ties, bits, comparisons and counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ USERS = 12
 
 
 class Speaker:
-    """Gives every text its length in nats, and as much more as the user's own word in it is worth to it."""
+    """Scores a text by its length in nats, plus a bonus for the user's own word."""
 
     def __init__(self, worth: float = 0.0) -> None:
         self.worth = worth

@@ -1,4 +1,4 @@
-"""What happens to a batch of which some queries, or all, are not answered."""
+"""Batches with some or all queries failing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .test_runner import TASKS, people
 
 
 class Picky(Imitator):
-    """Refuses a whole batch for the queries named in `refused`, as an endpoint does."""
+    """Fails a whole batch if it contains a query in `refused`, like an endpoint."""
 
     refused: frozenset[str] = frozenset()
     error: type[RunError] = RunError

@@ -34,14 +34,14 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quote
 
 
 class Evil(Imitator):
-    """Writes what would hurt a page that trusted it."""
+    """Generates texts that would break a page without escaping."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         return [Answer(EVIL, generic="<b>plain</b>", trace={"plan": EVIL}) for _ in queries]
 
 
 class Page(HTMLParser):
-    """Collects a page's tags, attributes and script texts."""
+    """Collects a page's tags, attributes and scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ def test_rmse_is_the_root_over_all_samples_not_a_mean_of_roots():
 
 
 def test_f1_is_recomputed_in_each_resample_not_averaged_over_users():
-    """Against a plain loop over the same draws of users."""
+    """Compared with a plain loop over the same draws of users."""
     from sklearn.metrics import f1_score
 
     generator = np.random.default_rng(1)
@@ -133,7 +133,7 @@ def test_equal_methods_do_not_beat_each_other():
     ("wrong", "holds"), [(0.52, True), (0.45, True), (0.58, False), (0.81, False)], ids=str
 )
 def test_wrong_user(wrong: float, holds: bool):
-    """Empty history 0.5, the right one 0.8: another user's may gain less than 0.06."""
+    """With an empty history 0.5 and the right one 0.8, the wrong one must gain less than 0.06."""
     base = np.random.default_rng(7).normal(0, 0.1, 200)
     levels = {"right": 0.8, "wrong": wrong, "empty": 0.5}
     measurements = accuracies({(name, "t", None): base + level for name, level in levels.items()})

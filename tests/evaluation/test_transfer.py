@@ -1,4 +1,4 @@
-"""Transfer: which share of its gain a rewriter keeps behind a base it never saw."""
+"""Transfer: the fraction of its gain that a rewriter keeps with another base model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABELS = ("rewriter, other", "generic, other", "rewriter", "generic")
 def levels(
     moved: float, moved_generic: float, own: float, own_generic: float, noise: float = 0.1
 ) -> Statistics:
-    """Four rows on two tasks whose users are hard or easy for all of them alike."""
+    """Return four rows on two tasks, with users that are equally hard for all rows."""
     hard = np.random.default_rng(3).normal(0, noise, 200)
     values = dict(zip(LABELS, (moved, moved_generic, own, own_generic), strict=True))
     return Statistics(
@@ -41,7 +41,7 @@ def test_fraction_of_the_gain_kept():
 
 
 def test_transfer_interval_is_that_of_the_ratio():
-    """Against a plain loop over the same draws of users: a ratio of means, not a mean of ratios."""
+    """Compared with a plain loop over the same draws of users: a ratio of means, not a mean of ratios."""
     generator = np.random.default_rng(4)
     values = {
         label: generator.normal(level, 0.2, 60)
@@ -63,7 +63,7 @@ def test_transfer_is_nan_without_a_gain():
 
 
 class Slow(Imitator):
-    """The imitator's answers, one word late."""
+    """The imitator's answers with one more word at the start."""
 
     def respond(self, queries, profiles):  # type: ignore[no-untyped-def]
         from dataclasses import replace

@@ -11,7 +11,7 @@ from personakit.training.answer_head import score_answers_only
 
 
 def outcome(folder: Path, *, lora: bool, answers_only: bool) -> tuple[float, dict[str, torch.Tensor], float]:
-    """Loss, gradients and summed entropy of one ragged batch through TRL's head, with or without ours."""
+    """Return loss, gradients and summed entropy of a ragged batch, with or without our wrapper."""
     from trl.trainer.utils import add_fused_lm_head
 
     torch.manual_seed(0)

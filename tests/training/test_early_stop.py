@@ -33,7 +33,7 @@ QUICK: dict[str, Any] = {
 
 
 def stop(metric: str = "eval_loss", *, patience: int = 3, threshold: float = 0.0) -> dict[str, Any]:
-    """The settings of early stopping."""
+    """Return settings with early stopping."""
     return {
         "metric_for_best_model": metric,
         "early_stopping_patience": patience,
@@ -42,7 +42,7 @@ def stop(metric: str = "eval_loss", *, patience: int = 3, threshold: float = 0.0
 
 
 def observed(settings: dict[str, Any], values: list[float]) -> tuple[int | None, int]:
-    """The best step, and how many values were taken in before it was time to stop."""
+    """Return the best step, and the number of values observed before the stop."""
     patience = EarlyStopState(TrainingSettings(**settings))
     for step, value in enumerate(values, start=1):
         patience.observe(step, value)
@@ -79,7 +79,7 @@ def train(
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_weights_of_the_best_evaluation_are_kept(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
-    """The model learns EXAMPLES by heart, which sooner or later makes OTHERS less likely."""
+    """The model overfits EXAMPLES, which eventually makes OTHERS less likely."""
     stopped = train(tiny_folder, tmp_path / "a", stop(patience=2), r=rank)
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     losses = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}

@@ -1,4 +1,4 @@
-"""QLoRA on a CPU, with bitsandbytes itself: the stages, one after the other, and what is refused."""
+"""QLoRA on a CPU with bitsandbytes: consecutive stages, and unsupported settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a supervised stage."""
+    """Return the run of a supervised stage."""
     folder = tmp_path_factory.mktemp("runs") / "tuned"
     finetune(base, folder)
     return folder

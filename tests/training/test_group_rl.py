@@ -41,7 +41,7 @@ COLOCATE: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """Something that no table could hold."""
+    """An object that an Arrow table cannot hold."""
 
     word: str
 
@@ -98,7 +98,7 @@ def test_reward_increases(tiny_folder: Path, tmp_path: Path, change: dict[str, A
 
 @pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with", "adapter merged"])
 def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
-    """TRL would take the base that the configuration names: then the divergence would not begin at 0."""
+    """With the base in the model's configuration as the reference, the divergence would not start at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
     done = run_rl(start, tmp_path / "run", [RewardFunction(short)], beta=0.1, r=rank, learning_rate=1e-2)

@@ -1,4 +1,4 @@
-"""Killed by SIGKILL and resumed, a run ends as if it had been left alone."""
+"""A run that is killed by SIGKILL and resumed equals an uninterrupted run."""
 
 from __future__ import annotations
 

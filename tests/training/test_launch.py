@@ -1,4 +1,4 @@
-"""`accelerate launch -m personakit train rpo` on two processes, as a user starts it; the shipped files."""
+"""`accelerate launch -m personakit train rpo` on two processes; the shipped accelerate files."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_killed_and_resumed_run_on_two_processes_equals_an_uninterrupted_one(
 
 
 def check_left_alone(out: str, err: str, folder: Path) -> None:
-    """One of the two processes wrote and printed; no metric is there twice."""
+    """Check that one of the two processes wrote and printed, and that no metric occurs twice."""
     assert out == f"{folder}\n"
     assert err.count("next: personakit eval") == 1
     facts = task_metrics(folder)
@@ -212,7 +212,7 @@ def test_accelerate_loads_every_shipped_file(name: str) -> None:
 
 
 def test_fsdp2_file_configures_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the launcher's own translation into environment variables."""
+    """With the environment variables that the launcher derives from the file."""
     from accelerate import FullyShardedDataParallelPlugin
     from torch.distributed.fsdp import StateDictType
 
@@ -227,7 +227,7 @@ def test_fsdp2_file_configures_the_plugin(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_zero3_file_configures_deepspeed() -> None:
-    """deepspeed itself is not a dependency: what accelerate hands to it is looked at."""
+    """deepspeed is not a dependency, so this checks the configuration that accelerate passes to it."""
     told = launch_environment("accelerate/zero3", deepspeed=True)
     assert told["ACCELERATE_USE_DEEPSPEED"] == "true"
     assert told["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"

@@ -1,4 +1,4 @@
-"""The estimate before a stage, and the sentence after it ran out."""
+"""Memory estimates of stages, and the error after running out of memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_trained_parameters_equal_pefts_and_frozen_ones_are_bfloat16_on_cuda() -
 
 
 def test_activations_equal_autograds_saved_tensors() -> None:
-    """Against a real pass of the same model, its saved tensors counted."""
+    """Compared with the saved tensors of a real pass of the same model."""
     model = AutoModelForCausalLM.from_config(LLAMA).train()
     held = {weight.untyped_storage()._cdata for weight in model.parameters()}
     saved: dict[int, Any] = {}

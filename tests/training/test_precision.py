@@ -56,7 +56,7 @@ def test_launcher_precision_is_used_or_an_error(monkeypatch: pytest.MonkeyPatch)
     assert decide_precision("cpu", "float32").dtype == "float32"
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert decide_precision("cpu").reason == "set by accelerate's mixed_precision"
-    with pytest.raises(UserError, match="mixed_precision bf16, and dtype is float32"):
+    with pytest.raises(UserError, match="mixed_precision bf16, but dtype is float32"):
         decide_precision("cpu", "float32")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(UserError, match="mixed_precision fp16"):

@@ -66,7 +66,7 @@ def test_preference_accuracy_increases(tiny_folder: Path, tmp_path: Path, rank: 
 
 @pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with", "adapter merged"])
 def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
-    """Not the base that the model's configuration names, against which nothing would begin at 0."""
+    """With the base in the model's configuration as the reference, margins would not start at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
     done = train(start, tmp_path / "run", r=rank, max_steps=2)
@@ -80,7 +80,7 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
 
 
 def test_tokens_equal_those_at_inference(tmp_path: Path) -> None:
-    """In nano's byte-level BPE the end of the prompt and the beginning of the answer would merge."""
+    """In nano's byte-level BPE, tokens at the boundary of prompt and answer would merge."""
     pairs = [
         TrainingPair("Answer: th", "e answer", "at is it"),
         TrainingPair("The film was goo", "d enough", "gly"),

@@ -1,4 +1,4 @@
-"""Preference and RL stages, killed by SIGKILL at random points and resumed, end as if left alone."""
+"""Preference and RL stages killed by SIGKILL at random points and resumed equal uninterrupted ones."""
 
 from __future__ import annotations
 

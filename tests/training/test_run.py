@@ -53,7 +53,7 @@ def test_bad_input_before_any_work_removes_the_folder(tmp_path: Path) -> None:
     create = partial(Run.create, tmp_path / "a", "rpo", CONFIG, 0)
 
     def stopped(error: UserError, make: Callable[[Run], object] = str, *, resume: bool = False) -> str | None:
-        """Return the status of a run that was stopped after `make`; None where there is none."""
+        """Return the status of a run that was stopped after `make`, or None."""
         with contextlib.suppress(UserError), create(resume=resume) as run:
             make(run)
             raise error

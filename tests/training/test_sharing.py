@@ -1,4 +1,4 @@
-"""TRL's own trainers, as they come and with `share_trainer_prefixes(trainer)`: the same steps."""
+"""TRL's trainers make the same steps with and without `share_trainer_prefixes(trainer)`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def trained(
     kind: str, given: dict[str, Any], shared: bool, folder: Path, model: str
 ) -> tuple[list[dict[str, float]], list[list[int]], Any, Sharing | None]:
-    """The trainer's log, the completions it drew, its weights and our handle."""
+    """Return the trainer's log, its completions, its weights and our handle."""
     torch.manual_seed(0)
     given = dict(given)
     seen: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""Two processes as `accelerate launch` starts them (gloo), under DDP and FSDP2, train as one does.
+"""Two processes (gloo) under DDP and FSDP2 give the same results as one process.
 
 The same global batches, on recorded rollouts for group RL: losses, gradient norms and weights to 1e-5.
 Under FSDP2 with gradient checkpointing. accelerate keeps FSDP from CPUs, though torch's runs there; the
@@ -118,7 +118,7 @@ def run_stages(how: str, base: Path, root: Path, forked: ForkServer) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, forked: ForkServer) -> Path:
-    """A folder with every stage's run on one process: one/STAGE; the engines write beside it."""
+    """A folder with every stage's run on one process in one/STAGE; engines use sibling folders."""
     root = tmp_path_factory.mktemp("two")
     run_stages("one", tiny_folder, root, forked)
     return root
@@ -126,7 +126,7 @@ def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, forked:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, tiny_folder: Path, trained: Path, forked: ForkServer) -> str:
-    """An engine whose runs on two processes are in ENGINE/STAGE."""
+    """An engine; its runs on two processes are in ENGINE/STAGE."""
     run_stages(request.param, tiny_folder, trained, forked)
     return str(request.param)
 
@@ -159,7 +159,7 @@ def test_weights_equal_one_process(trained: Path, tiny_folder: Path, stage: str,
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    """What a user's transformers or PEFT makes of a folder."""
+    """Load a folder with transformers or PEFT."""
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM
 
