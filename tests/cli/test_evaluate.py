@@ -271,10 +271,10 @@ def test_strict_fails_on_leaks_before_any_answer(call: Call, tiny_data: Path, tm
     assert refused.status == 2
     assert f"LaMP_7 {questions[0]['id']}" in refused.err
     assert not (tmp_path / "strict").exists()
-    told = call(*asked, "--json", "--output", tmp_path / "told")
-    assert told.status == 0, told.err
-    assert told.document["leaks"]["counts"]["answer_in_profile"] == 1
-    assert "1 queries whose gold answer" in told.err
+    result = call(*asked, "--json", "--output", tmp_path / "told")
+    assert result.status == 0, result.err
+    assert result.document["leaks"]["counts"]["answer_in_profile"] == 1
+    assert "1 queries whose gold answer" in result.err
     (line,) = (tmp_path / "told" / "leaks.jsonl").read_text().splitlines()
     assert json.loads(line)["query_id"] == questions[0]["id"]
     assert call(*asked, "--strict", "--data", tiny_data, "--output", tmp_path / "clean").status == 0

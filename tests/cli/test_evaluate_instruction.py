@@ -273,9 +273,9 @@ def test_training_instructions_are_reported_and_fail_with_strict(
     trained = tmp_path / "trained"
     shutil.copytree(run, trained)
     asked = ("eval", "instruction", "--run", trained, "--no-variants", "--baseline", "alone")
-    told = call(*asked, "--dry-run")
-    assert f"whether {trained} has seen these queries in training is unknown" in told.err
-    assert "1 prompts were kept out of the pools of 1 queries" in told.err
+    result = call(*asked, "--dry-run")
+    assert f"unknown whether {trained} was trained on these queries" in result.err
+    assert "1 prompts were kept out of the pools of 1 queries" in result.err
 
     dev = open_instructions(instructions, "dev")
     learnt = [open_instructions(instructions, "train")[0], dev[2]]

@@ -187,10 +187,10 @@ def test_failed_black_box_answers_are_repeated_and_refusals_judged(
     assert first.status == resumed.status == alone.status == 0, first.err + resumed.err
     judged, later = first.document["judged"], resumed.document["judged"]
     assert judged["failed"] == {"openai:sorry, no summary": 1, "openai:sorry, POPI's summary": 1}
-    told = " ".join(first.document["notes"])
-    assert "openai:sorry, no summary: 1 requests without an answer" in told
+    notes = " ".join(first.document["notes"])
+    assert "openai:sorry, no summary: 1 requests without an answer" in notes
     assert judged["refused"] == later["refused"] == judged["failed"]
-    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they are" in told
+    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they are" in notes
     assert "2 requests failed and have no answer" in first.err
     told = "openai:sorry, POPI's summary"
     assert (judged["asked"][told], later["asked"][told], later["failed"]) == (3, 4, {})
@@ -240,9 +240,9 @@ def test_leaks_are_printed_before_scores_and_fail_with_strict(
     shutil.copytree(world / "run0", run)
     shutil.copytree(world / "data", data)
     asked = ("eval", "preference", "--run", run, "--data", data, "--baseline", "population")
-    told = call(*asked, "--strict", "--dry-run")
-    assert told.status == 0, told.err
-    assert f"whether {run} has seen these queries in training is unknown" in told.err
+    result = call(*asked, "--strict", "--dry-run")
+    assert result.status == 0, result.err
+    assert f"unknown whether {run} was trained on these queries" in result.err
 
     pair = open_preferences(data, "dev")[0].pairs[1]
     digest = training_digest(pair.prompt, pair.chosen, pair.user_id)

@@ -200,9 +200,9 @@ def test_leaks_are_counted_and_listed():
     document = leaks_document(leaks, unknown=["runs/old"])
     assert document["counts"] == dict.fromkeys(KINDS, 0) | {"trained_on": 50}
     assert len(document["listed"]) == 20
-    told = list(leak_sentences(document))
-    assert "50 queries that a run was trained on (LaMP_4 0, LaMP_4 1, LaMP_4 2, ...)" in told[0]
-    assert "runs/old" in told[1]
+    printed = list(leak_sentences(document))
+    assert "50 queries that a run was trained on (LaMP_4 0, LaMP_4 1, LaMP_4 2, ...)" in printed[0]
+    assert "runs/old" in printed[1]
 
 
 @pytest.mark.slow

@@ -228,8 +228,8 @@ def test_fsdp2_file_configures_the_plugin(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_zero3_file_configures_deepspeed() -> None:
     """deepspeed is not a dependency, so this checks the configuration that accelerate passes to it."""
-    told = launch_environment("accelerate/zero3", deepspeed=True)
-    assert told["ACCELERATE_USE_DEEPSPEED"] == "true"
-    assert told["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
-    assert told["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
-    assert told["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "false"
+    environment = launch_environment("accelerate/zero3", deepspeed=True)
+    assert environment["ACCELERATE_USE_DEEPSPEED"] == "true"
+    assert environment["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
+    assert environment["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
+    assert environment["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "false"

@@ -145,9 +145,9 @@ def test_plan_is_recorded_and_warns_only_if_it_does_not_fit(
         assert capsys.readouterr().err == ""
         monkeypatch.setattr(levers, "available_memory", lambda device: estimate.total - 1)
         plan_memory(LLAMA, work, run, "dpo")
-    told = capsys.readouterr().err
-    assert told.startswith('warning: stage "dpo" will need about 0.0')
-    assert "are free: lower per_device_train_batch_size" in told
+    printed = capsys.readouterr().err
+    assert printed.startswith('warning: stage "dpo" will need about 0.0')
+    assert "are free: lower per_device_train_batch_size" in printed
     recorded = json.loads((tmp_path / "a" / "run.json").read_text())["memory"]
     assert recorded["sft"]["total"] == estimate.total
     assert recorded["dpo"]["available"] == estimate.total - 1
@@ -221,5 +221,5 @@ def test_estimate_is_close_to_the_measured_peak(case: str, forked: ForkServer) -
     script = f"import runpy; runpy.run_path({benchmark!r}, run_name='__main__')"
     done = forked.run(script, "--case", case)
     assert done.status == 0, done.err[-3000:]
-    told = json.loads(done.out.splitlines()[-1])
-    assert 0.7 < told["estimate"] / told["measured"] < 1.5, told
+    printed = json.loads(done.out.splitlines()[-1])
+    assert 0.7 < printed["estimate"] / printed["measured"] < 1.5, printed
