@@ -221,7 +221,7 @@ def test_group_batches_plan() -> None:
         ({"max_tokens": 5}, "max_tokens is set"),
         ({"max_length": 10}, r"prompt \d+ has \d+ tokens, expected at most 4"),
         ({"too_long": "cut"}, 'too_long is "cut"'),
-        ({"vllm_mode": "colocate"}, "vllm_mode is colocate, and vLLM is not installed"),
+        ({"vllm_mode": "colocate"}, "vllm_mode is colocate, but vLLM is not installed"),
         ({"vllm_mode": "elsewhere"}, "vllm_mode is 'elsewhere', expected one of off, colocate, server"),
     ],
 )
@@ -237,7 +237,7 @@ def test_invalid_rewards_are_errors(tiny_folder: Path, tmp_path: Path) -> None:
         run_rl(tiny_folder, tmp_path / "a", [RewardFunction(red), RewardFunction(red)])
     with pytest.raises(UserError, match="prompt 2 has the columns"):
         run_rl(tiny_folder, tmp_path / "b", prompts=[Prompt("a"), Prompt("b", {"x": 1})])
-    with pytest.raises(UserError, match='is called "completions"'):
+    with pytest.raises(UserError, match='has the reserved name "completions"'):
         run_rl(tiny_folder, tmp_path / "c", prompts=[Prompt("a", {"completions": 1})])
 
 
