@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -127,7 +128,7 @@ class Row:
         return [
             Candidate(
                 self.label,
-                _Opened(self.open, world, run),
+                partial(self.open, world, run),
                 self.profiles,
                 None if run is None else run.seed,
                 None if run is None else str(run.folder),
@@ -135,18 +136,6 @@ class Row:
             )
             for run in runs
         ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    """Opens a row for one run, when its pass begins."""
-
-    open: Callable[[Any, Any], Any]
-    world: World
-    run: FinishedRun | None
-
-    def __call__(self) -> Any:
-        return self.open(self.world, self.run)
 
 
 @dataclass
@@ -171,8 +160,6 @@ class Suite(ABC):
     """Whether answers are written as prediction files in LaMP's format."""
     scores_files: ClassVar[bool] = False
     """Whether the command also scores prediction files made elsewhere."""
-    row_names: ClassVar[Sequence[str]] = ()
-    """What `--baseline` takes, for the help text."""
     by_run: ClassVar[bool] = False
     """Whether all rows of one run follow each other, because they share its model."""
 
@@ -230,6 +217,11 @@ class Suite(ABC):
     def shown(self, results: Mapping[str, Any]) -> list[str] | None:
         """Return the rows whose samples the page shows; None for all but the zero row."""
         return None
+
+    @property
+    def row_names(self) -> Sequence[str]:
+        """What `--baseline` takes, for its help text."""
+        return ()
 
     @property
     def help(self) -> str:

@@ -43,7 +43,7 @@ CURVES = ("cosine", "pillow")
 #: Prompts beyond the run's own number that those curves go to.
 MORE_PROMPTS = 2
 ORDERS: dict[str, Order] = {"reversed": "reversed", "shuffled": "shuffled"}
-#: The stages of a run that a row's training consists of.
+#: The training stages of a row by their names in the run; all other rows need the tuned model only.
 STAGES = {FULL: ("full-fine-tuning",), METHOD: ("lora", "matching")}
 VARIANTS_FILE, JUDGED_FILE = "variants.jsonl", "judged.jsonl"
 #: Prompts listed on the page and on the terminal.
@@ -77,7 +77,7 @@ class InstructionSuite(Suite):
         "counted and listed.",
     }
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {}
-    row_names: ClassVar[Sequence[str]] = tuple(name for name in ROWS if name != "pillow")
+    row_names = tuple(name for name in ROWS if name != "pillow")
     by_run = True
 
     def load(self, options: Options, note: Callable[[str], None]) -> InstructionWorld:
@@ -186,6 +186,7 @@ class InstructionSuite(Suite):
         """Answer with other numbers and orders of prompts, have answers judged, add the cost of training."""
         from personakit.evaluation.bootstrap import RESAMPLES
         from personakit.evaluation.prompt_analysis import analyse_prompts
+        from personakit.pillow.training_cost import cost_ratio, training_costs
 
         variants = _variants(world, rows)
         logs = [log, passes.folder / VARIANTS_FILE]
@@ -196,9 +197,8 @@ class InstructionSuite(Suite):
         unread: dict[str, int] = {}
         if world.options.judge is not None:
             log, unread = _judged(world, log, passes.folder / JUDGED_FILE)
-        training = _training(
-            [row.label for row in rows], [run.facts.get("compute", {}) for run in world.runs]
-        )
+        computes = [run.facts.get("compute", {}) for run in world.runs]
+        training = training_costs({row.label: STAGES.get(row.label, ("lora",)) for row in rows}, computes)
         prompts = [
             (each.id, f"{each.instruction} {each.input} => {each.output}")
             for each in _pool(world.offers).prompts
@@ -214,7 +214,7 @@ class InstructionSuite(Suite):
         )
         results = {
             "training": training,
-            "prices": _share_of_full(training),
+            "prices": cost_ratio(training, METHOD, FULL),
             "kept_out": _kept_out(world),
             "matching": analysis,
             "unread_verdicts": unread,
@@ -412,65 +412,6 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
     with atomic_file(judged) as temporary:
         append_batch(temporary, scored)
     return judged, dict(judgement.unread)
-
-
-def _training(labels: Sequence[str], computes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The cost of each row's training from the runs' `compute`, averaged over runs.
-
-    Operations and seconds of the stages are summed; of bytes and memory the largest stage counts.
-    """
-    return [
-        {
-            "method": label,
-            "flops": _mean([_of(compute, label, "flops", sum) for compute in computes]),
-            "gradient_optimizer_bytes": _mean([_of(compute, label, "bytes", max) for compute in computes]),
-            "peak_bytes": _mean([_of(compute, label, "peak_bytes", max) for compute in computes]),
-            "seconds": _mean([_of(compute, label, "seconds", sum) for compute in computes]),
-        }
-        for label in labels
-    ]
-
-
-def _of(compute: Mapping[str, Any], label: str, name: str, join: Callable[[Any], float]) -> float | None:
-    stages = [compute.get(stage) for stage in STAGES.get(label, ("lora",))]
-    if any(stage is None for stage in stages):
-        return None
-    values = [_value(stage, name) for stage in stages if stage is not None]
-    known = [value for value in values if value is not None]
-    return float(join(known)) if len(known) == len(values) or (join is max and known) else None
-
-
-def _value(stage: Mapping[str, Any], name: str) -> float | None:
-    if name == "bytes":
-        if "gradient_bytes" not in stage:
-            return None
-        return float(stage["gradient_bytes"] + stage["optimizer_bytes"])
-    value = stage.get(name)
-    return None if value is None else float(value)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) and known else None
-
-
-def _share_of_full(training: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What share of full fine-tuning's bytes and operations PILLOW's training takes."""
-    rows = {row["method"]: row for row in training}
-    one, other = rows.get(METHOD), rows.get(FULL)
-    if one is None or other is None or not other["gradient_optimizer_bytes"]:
-        return []
-    if one["gradient_optimizer_bytes"] is None:
-        return []
-    flops = one["flops"] / other["flops"] if one["flops"] and other["flops"] else None
-    return [
-        {
-            "method": METHOD,
-            "against": FULL,
-            "bytes": round(one["gradient_optimizer_bytes"] / other["gradient_optimizer_bytes"], 6),
-            "flops": None if flops is None else round(flops, 6),
-        }
-    ]
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:

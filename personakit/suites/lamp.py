@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
 EMPTY, OTHER = "empty history", "another user's history"
+_PUBLISHED = (
+    "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
+    "in the table: a reference, not a comparison."
+)
 
 
 @dataclass(kw_only=True)
@@ -63,18 +67,23 @@ class LampSuite(Suite):
     }
     predictions = True
     scores_files: ClassVar[bool] = True
-    row_names: ClassVar[Sequence[str]] = (
-        *("generic", "copy", "majority", "profile", "context", "memory", "context-tuned"),
-        *("sft", "sft-continued", "no-curriculum", "empty", "other", "oracle"),
-    )
+
+    @property
+    def row_names(self) -> Sequence[str]:
+        """Baselines, the controls of all methods, and the controls of the history."""
+        from personakit.methods.baselines import BASELINES
+        from personakit.methods.table import METHODS
+
+        controls = [name for method in METHODS.values() for name in method.controls]
+        return [*BASELINES, *dict.fromkeys(controls), "empty", "other"]
 
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
         from personakit.data.folders import data_folder
         from personakit.data.lamp_mini import is_lamp_mini, known_facts
-        from personakit.evaluation.content import entities_and_numbers
         from personakit.evaluation.measurements import facts_of
         from personakit.tasks import get_task
+        from personakit.tasks.content import entities_and_numbers
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
@@ -141,14 +150,14 @@ class LampSuite(Suite):
                 Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)),
                 Row(
                     label=with_base(method, base),
-                    open=partial(_open_with_base, base),
+                    open=partial(_open_run, base=base),
                     trained=True,
                     runs=world.main,
                 ),
             ]
         rows += [_baseline_row(name, found[name], world) for name in found if name not in BASELINES]
         for label, runs in world.others.items():
-            rows.append(Row(label=label, open=_open_own_base, trained=True, runs=runs, curves=("history",)))
+            rows.append(Row(label=label, open=_open_run, trained=True, runs=runs, curves=("history",)))
             rows += _history_controls(label, runs)
         return rows
 
@@ -285,7 +294,6 @@ class LampSuite(Suite):
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, published figures, comparisons, findings, transfer, curves, users, costs."""
         from personakit.evaluation import common_sections as common
-        from personakit.evaluation.published import published_section
 
         zero = str(results["made_by"].get("zero", GENERIC))
         transfer = (
@@ -294,7 +302,7 @@ class LampSuite(Suite):
         )
         return [
             common.score_section(results, zero),
-            published_section(results),
+            _published_section(results),
             common.comparison_section(results),
             common.findings_section(results),
             common.transfer_section(results, transfer),
@@ -369,7 +377,7 @@ def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
         Row(
             name="empty",
             label=f"{label}, {EMPTY}",
-            open=_open_without_history,
+            open=partial(_open_run, without_history=True),
             trained=True,
             profiles="empty",
             runs=runs,
@@ -403,34 +411,15 @@ class _WithK:
         return replace(settings, retrieval=replace(settings.retrieval, k=self.k))
 
 
-def _base_of(world: LampWorld, run: FinishedRun) -> str | None:
-    """The base model that runs of the method under test answer with; other methods keep their own."""
-    return world.base if label_of(run) == world.method else None
-
-
-def _open_run(world: LampWorld, run: FinishedRun) -> Any:
+def _open_run(
+    world: LampWorld, run: FinishedRun, *, base: str | None = None, without_history: bool = False
+) -> Any:
+    """Open a run; runs of the method under test answer with `base`, by default the world's base model."""
     from personakit.methods import open_run
 
-    return open_run(run, base=_base_of(world, run))
-
-
-def _open_own_base(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    return open_run(run)
-
-
-def _open_without_history(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    main = label_of(run) == world.method
-    return open_run(run, base=_base_of(world, run), rewrite_without_history=main)
-
-
-def _open_with_base(base: str, world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    return open_run(run, base=base)
+    if label_of(run) != world.method:
+        return open_run(run)
+    return open_run(run, base=base or world.base, rewrite_without_history=without_history)
 
 
 def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
@@ -527,8 +516,8 @@ def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore
     """The published rows of LaMP's split that was asked for, or that the data is recognised as; else None."""
     from personakit.data import open_examples
     from personakit.data.folders import data_folder
+    from personakit.data.lamp_leaderboard import SPLITS, published_rows, recognised_split
     from personakit.data.lamp_mini import is_lamp_mini
-    from personakit.evaluation.published import SPLITS, published_rows, recognised_split
 
     if split is not None and split not in SPLITS:
         raise UserError(f'unknown --published "{split}"', hint=f"there is {', '.join(SPLITS)}")
@@ -545,3 +534,33 @@ def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore
         split = recognised_split(sizes, dated=any(store.dated for store in stores))
     rows = published_rows(split, list(examples)) if split is not None else []
     return {"split": split, "rows": rows} if rows else None
+
+
+def _published_section(results: Mapping[str, Any]) -> Section:
+    """The published figures in a results document; empty where there are none."""
+    from personakit.data.lamp_leaderboard import METRICS
+    from personakit.evaluation.sections import Section, Table, Text
+
+    found = results.get("published_lamp")
+    if not found:
+        return Section("Published figures", [])
+    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found["rows"]:
+        cells.setdefault((row["model"], row["task"]), []).append(f"{row['value']:.3f}")
+    models = dict.fromkeys(row["model"] for row in found["rows"])
+    first = {task: METRICS[task][0] for task in tasks}
+    terminal = Table(
+        ["method", *(f"{task.replace('_', chr(10), 1)}\n{first[task]}" for task in tasks)],
+        [
+            [f"published: {model}", *(cells.get((model, task), ["-"])[0] for task in tasks)]
+            for model in models
+        ],
+        on="terminal",
+    )
+    page = Table(
+        ["published by others", *tasks],
+        [[model, *(" / ".join(cells.get((model, task), ["-"])) for task in tasks)] for model in models],
+        on="page",
+    )
+    return Section("Published figures", [terminal, page, Text(_PUBLISHED.format(split=found["split"]))])

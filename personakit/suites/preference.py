@@ -40,28 +40,6 @@ _JUDGE_REQUEST = (
     "{request}\n\nOf the person who asks this is known: {known}\n"
     "The better answer is the one that this person would prefer."
 )
-#: Tokens that a chat template and a tokenizer's own special tokens add to a prompt, at most.
-_TEMPLATE_TOKENS = 32
-
-_SOURCE = "arXiv 2510.17881, from a third party's summary"
-#: Published accuracies in percent: method, then (data set, its format, its name in the imported file's name).
-PUBLISHED = {
-    "POPI": {
-        "ELIX": 80.14,
-        "Review": 95.76,
-        "Roleplay": 72.36,
-        "AlignX DEMO": 90.44,
-        "AlignX Arbitrary": 71.12,
-        "AlignX PAIR": 58.73,
-        "AlignX UGC": 58.54,
-    },
-    "AlignXpert-ICA (raw context, full data)": {
-        "AlignX DEMO": 91.44,
-        "AlignX Arbitrary": 75.19,
-        "AlignX PAIR": 58.48,
-        "AlignX UGC": 59.63,
-    },
-}
 
 
 @dataclass(kw_only=True)
@@ -80,7 +58,7 @@ class PreferenceWorld(World):
     bases: Sequence[str]
     black_boxes: Sequence[str]
     skipped: Mapping[str, int]
-    published: str | None
+    published: Sequence[Mapping[str, Any]]
 
 
 class PreferenceSuite(Suite):
@@ -104,7 +82,7 @@ class PreferenceSuite(Suite):
         "ELIX, Review, Roleplay, 'AlignX DEMO', ... By default where the imported file is recognised.",
     }
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {"history": (0, 1, 2, 4, 8)}
-    row_names: ClassVar[Sequence[str]] = (
+    row_names = (
         *("base", "length", "persona-lookup", "population", "lora-per-user", "history", "history-recent"),
         *("history-bm25", "prompted", "frozen-generator", "other", "oracle"),
     )
@@ -113,7 +91,10 @@ class PreferenceSuite(Suite):
         """Read runs and users, and keep the pairs that fit all models."""
         from personakit.data.folders import take_evenly
         from personakit.data.preferences import open_preferences
+        from personakit.evaluation.candidates import ExamplesWithTraits
         from personakit.evaluation.pair_scoring import FACTS, TASK
+        from personakit.popi.held_out_pairs import held_out_pairs
+        from personakit.popi.published import published_data_set, published_rows
 
         runs = _runs(options)
         bases, black_boxes = _bases(options)
@@ -124,27 +105,27 @@ class PreferenceSuite(Suite):
         store = take_evenly(store, options.limit)
         personas = {user.user_id: user.persona for user in store if user.persona is not None}
         whole_history = not options.baselines or "history" in options.baselines
-        examples, rejected, skipped = _pairs(store, runs[0], bases, personas, whole_history=whole_history)
+        pairs = held_out_pairs(store, runs[0].settings, bases, whole_history=whole_history)
         trained = all(_missing(run, "population") is None for run in runs)
         named = not options.baselines or {"population", "all"} & set(options.baselines)
         return PreferenceWorld(
             options=options,
             runs=runs,
             data=data,
-            examples={TASK: examples},
+            examples={TASK: ExamplesWithTraits(pairs.examples, pairs.traits)},
             facts={TASK: FACTS},
             fingerprints={TASK: store.fingerprint},
             zero=POPULATION if trained and named else BASE,
             base=runs[0].settings.model,
             unseen_bases=[*bases, *black_boxes],
             store=store,
-            rejected=rejected,
+            rejected=pairs.rejected,
             personas=personas,
             train_personas=_train_personas(data) if personas else set(),
             bases=bases,
             black_boxes=black_boxes,
-            skipped=skipped,
-            published=_published_name(options.published, data),
+            skipped=pairs.skipped,
+            published=published_rows(published_data_set(options.published, data)),
         )
 
     def rows(self, world: PreferenceWorld) -> list[Row]:
@@ -247,17 +228,8 @@ class PreferenceSuite(Suite):
             "left_out": _left_out(log),
             "adapters": _adapters(log),
         }
-        if world.published is not None:
-            results["published_accuracies"] = [
-                {
-                    "method": method,
-                    "source": _SOURCE,
-                    "data": world.published,
-                    "accuracy": values[world.published],
-                }
-                for method, values in PUBLISHED.items()
-                if world.published in values
-            ]
+        if world.published:
+            results["published_accuracies"] = world.published
         if world.options.judge is not None:
             results["judged"] = _judged(world, rows, passes)
             passes.failed_elsewhere += sum(results["judged"]["failed"].values())
@@ -323,66 +295,6 @@ def _bases(options: Options) -> tuple[list[str], list[str]]:
     return [base for base in bases if base not in black_boxes], black_boxes
 
 
-def _pairs(
-    store: PreferenceStore,
-    run: FinishedRun,
-    bases: Sequence[str],
-    personas: Mapping[str, str],
-    *,
-    whole_history: bool,
-) -> tuple[ExamplesWithTraits, dict[str, str], dict[str, int]]:
-    """Held-out pairs that fit every model's context window, the rejected answers, and counts of the rest.
-
-    With `whole_history` a prompt must have room for all signals, else for a summary.
-    """
-    from personakit.data.preferences.profiles import as_profile
-    from personakit.evaluation.candidates import ExamplesWithTraits
-    from personakit.models.cost import token_counter
-    from personakit.records import Example, Query
-    from personakit.tasks.signals import signal_wording
-
-    settings = run.settings
-    count = token_counter(settings.model)
-    window = _context_window([settings.model, *bases])
-    context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
-    wording = signal_wording(store.task)
-    skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
-    examples, rejected, traits = [], {}, {}
-    for user in store:
-        profile = as_profile(user.user_id, user.signals)
-        for number, pair in enumerate(user.pairs, start=1):
-            text = wording.request(pair.prompt)
-            longest = max(count(pair.chosen), count(pair.rejected))
-            if window is not None and count(text) + context + longest + _TEMPLATE_TOKENS > window:
-                skipped["pairs longer than the models' context window"] += 1
-                continue
-            id = f"{user.user_id}/{number}"
-            query = Query(id, store.task or "preference", text, pair.prompt, user.user_id, pair.chosen)
-            examples.append(Example(query, profile))
-            rejected[id] = pair.rejected
-            if (persona := personas.get(user.user_id)) is not None:
-                # The more clauses of the persona differ, the better a wrong user.
-                clauses = persona.split(";")
-                traits[id] = {f"clause {place}": part.strip() for place, part in enumerate(clauses)}
-    if not examples:
-        raise UserError(
-            f"{store.path}: no held-out pair fits the {window} tokens of the models' context window",
-            hint="evaluate with models of a longer one",
-        )
-    return ExamplesWithTraits(examples, traits), rejected, dict(skipped)
-
-
-def _context_window(models: Sequence[str]) -> int | None:
-    """The shortest context window of these models; None where none is known."""
-    from personakit.models.model_files import context_window, locate
-    from personakit.models.open import resolve_model
-    from personakit.models.stand_ins import split_name
-
-    names = [(split_name(name) or (name,))[0] for name in models]
-    windows = [context_window(locate(resolve_model(name))) for name in names]
-    return min((window for window in windows if window is not None), default=None)
-
-
 def _train_personas(data: str) -> set[str]:
     from personakit.data.folders import data_folder
     from personakit.data.preferences import open_preferences, preference_files
@@ -390,33 +302,6 @@ def _train_personas(data: str) -> set[str]:
     if "train" not in preference_files(data_folder(data)):
         return set()
     return {user.persona for user in open_preferences(data, "train") if user.persona is not None}
-
-
-def _published_name(name: str | None, data: str) -> str | None:
-    """The data set whose published figures belong to this data: as named, or recognised by its import.
-
-    An import is recognised by its format and its file's name, such as `DEMO.json` in AlignX's format.
-    """
-    import json
-
-    from personakit.data.folders import data_folder
-
-    names = PUBLISHED["POPI"]
-    if name is not None:
-        if name not in names:
-            raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
-        return name
-    try:
-        document = json.loads((data_folder(data) / "dataset.json").read_text(encoding="utf-8"))
-        made_from = document["made_from"]
-        format, source = str(made_from["format"]), Path(str(made_from["source"])).stem.casefold()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    for known in names:
-        collection, _, subset = known.rpartition(" ")
-        if format == (collection.casefold() or "fspo") and subset.casefold() in source.split("_"):
-            return known
-    return None
 
 
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
