@@ -14,7 +14,7 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 DEMO := runs/demo
-SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format nano bench docs release FORCE

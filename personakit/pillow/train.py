@@ -1,4 +1,4 @@
-"""`personakit train pillow`: LoRA on instructions, its yardstick, and the matching network by RL.
+"""`personakit train pillow`: LoRA on instructions, full fine-tuning, and the matching network by RL.
 
 Each stage leaves what it made in the run and is passed over when the run is resumed: the adapter in
 `model/`, the fully fine-tuned model in `controls/full_fine_tuning/`, the network in `matcher/`, and beside
@@ -111,7 +111,7 @@ def check_plan(config: TrainPILLOW) -> None:
         )
     if config.controls.full_fine_tuning and not config.tuning.enabled:
         raise UserError(
-            "controls.full_fine_tuning is true and tuning.enabled is false: it is the yardstick of LoRA",
+            "controls.full_fine_tuning is true and tuning.enabled is false: it is compared with LoRA",
             hint="set controls.full_fine_tuning=false, or tuning.enabled=true",
         )
 
