@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from personakit.evaluation.samples import Sample
     from personakit.evaluation.sections import Section, Table
     from personakit.methods import FinishedRun
+    from personakit.models.cost import CostEstimate
     from personakit.pillow.answering import Offer, Order
     from personakit.records import Example, Profile, Query
     from personakit.suites.passes import PassRunner
@@ -179,6 +180,19 @@ class InstructionSuite(Suite):
         variants = _variants(world, rows)
         passes = sum(len(row.candidates(world)) for row in variants.rows)
         return {"instructions": len(world.instructions), "variant_passes": passes}
+
+    def requests(self, world: InstructionWorld, rows: Sequence[Row]) -> list[CostEstimate]:
+        """Estimate the requests to a judge behind an API."""
+        from personakit.evaluation.judge import estimate_verdicts
+        from personakit.models.open import is_endpoint
+
+        judge = world.options.judge
+        if judge is None or not is_endpoint(judge):
+            return []
+        compared = sum(len(row.candidates(world)) for row in rows if row.label != ALONE)
+        requests = [example.query.text for some in world.examples.values() for example in some]
+        longest = world.runs[0].settings.rl.reward.max_new_tokens
+        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=longest)]
 
     def further(
         self, world: InstructionWorld, rows: Sequence[Row], passes: PassRunner, log: Path

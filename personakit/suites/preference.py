@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from personakit.evaluation.samples import Sample
     from personakit.evaluation.sections import Intervals, Section
     from personakit.methods import FinishedRun
+    from personakit.models.cost import CostEstimate
     from personakit.records import Example, Profile
     from personakit.suites.passes import PassRunner
 
@@ -218,6 +219,20 @@ class PreferenceSuite(Suite):
         pairs = sum(map(len, world.examples.values()))
         answers = len(_answering_rows(world, rows)) * len(world.store) if world.options.judge else 0
         return {"users": len(world.store), "pairs": pairs, "answers": answers, "judge_requests": 2 * answers}
+
+    def requests(self, world: PreferenceWorld, rows: Sequence[Row]) -> list[CostEstimate]:
+        """Estimate the requests to a judge behind an API."""
+        from personakit.evaluation.judge import estimate_verdicts
+        from personakit.models.open import is_endpoint
+        from personakit.popi.answering import ANSWER_TOKENS
+
+        judge = world.options.judge
+        if judge is None or not is_endpoint(judge):
+            return []
+        compared = sum(len(row.candidates(world)) for row in _answering_rows(world, rows))
+        known = _known(world.store)
+        requests = [f"{user.pairs[0].prompt} {known[user.user_id]}" for user in world.store if user.pairs]
+        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=ANSWER_TOKENS)]
 
     def further(
         self, world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner, log: Path
