@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.errors import UserError
 from personakit.evaluation.samples import SAMPLES_FILE
+from personakit.files import write_json
 
 if TYPE_CHECKING:
     from personakit.evaluation.report import RunAccount
@@ -64,7 +65,6 @@ def begin(
 
 
 def _keep_plan(folder: Path, made_by: Mapping[str, Any], command: str) -> None:
-    from personakit.files import write_json
 
     path = folder / PLAN_FILE
     if not (folder / SAMPLES_FILE).exists() or not path.exists():

@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.errors import RunError, UserError
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.leaks import Leak, leak_sentences, leaks_document
+from personakit.evaluation.runner import check_candidates, write_prediction_files
+from personakit.evaluation.samples import SAMPLES_FILE, count_answers
+from personakit.evaluation.sections import Section, Table, Text
+from personakit.files import write_text
+from personakit.models.cost import PRICES
 from personakit.suites import SUITES
 from personakit.suites.base import Options, Row, Suite, World, choose_rows
 from personakit.suites.folder import begin, folder_for, write_page
 from personakit.suites.passes import PassRunner, trained_on
 
 if TYPE_CHECKING:
-    from personakit.evaluation.candidates import Candidate
-    from personakit.evaluation.leaks import Leak
-    from personakit.evaluation.sections import Section
     from personakit.training.progress import Progress
 
 LEAKS_FILE = "leaks.jsonl"
@@ -77,8 +81,6 @@ def run(
     if options.dry_run:
         return _plan(suite, world, rows, labels, reporting)
     from personakit.evaluation.measurements import costs_of
-    from personakit.evaluation.runner import check_candidates, write_prediction_files
-    from personakit.evaluation.samples import SAMPLES_FILE, count_answers
 
     check_candidates(candidates, world.examples)
     requests = suite.requests(world, rows)
@@ -131,9 +133,6 @@ def check_curves(suite: Suite, kinds: Sequence[str]) -> None:
 
 def request_section(estimates: Sequence[Any], *, at_once: int | None = None) -> Section:
     """Return a table of requests to models behind an API (`models.cost`); with the time for `at_once`."""
-    from personakit.evaluation.sections import Section, Table, Text
-    from personakit.models.cost import PRICES
-
     rows = [
         [
             *(each.model, each.purpose),
@@ -196,8 +195,6 @@ def _check_leaks(
 
     Raises `UserError` where there is a leak and `--strict` was given.
     """
-    from personakit.evaluation.leaks import leak_sentences, leaks_document
-
     leaks = suite.leaks(world)
     unknown = [str(run.folder) for run in world.runs if trained_on([run])[1]]
     sentences = list(leak_sentences(leaks_document(leaks, unknown)))
@@ -217,9 +214,6 @@ def _write_leaks(folder: Path, leaks: Sequence[Leak], unknown: Sequence[str]) ->
     from dataclasses import asdict
 
     import orjson
-
-    from personakit.evaluation.leaks import leaks_document
-    from personakit.files import write_text
 
     if leaks:
         lines = [orjson.dumps(asdict(leak), option=orjson.OPT_APPEND_NEWLINE).decode() for leak in leaks]
@@ -284,8 +278,6 @@ def _plan(
 ) -> Outcome:
     """What `--dry-run` shows: rows, queries, requests."""
     from dataclasses import asdict
-
-    from personakit.evaluation.sections import Section, Table, Text
 
     requests = suite.requests(world, rows)
     queries = {task: len(examples) for task, examples in world.examples.items()}
