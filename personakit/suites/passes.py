@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.runner import Answering, run_passes
 from personakit.records import Example
+from personakit.training.progress import Progress, Silent
 from personakit.training.training_digests import read_trained_on
-
-if TYPE_CHECKING:
-    from personakit.training.progress import Progress
 
 
 class PassRunner:
@@ -34,8 +32,6 @@ class PassRunner:
         resume: bool = True,
     ) -> Path:
         """Return the path of the log; continues one that is there unless `resume` is false."""
-        from personakit.training.progress import Silent
-
         progress = self._progress or Silent()
         started = False
 
