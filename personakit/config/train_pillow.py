@@ -22,8 +22,7 @@ class InstructionDataSettings:
     )
     template: Literal["plain", "alpaca"] = setting(
         "alpaca",
-        "prompt template of instructions and examples: alpaca, Stanford's; plain, that of the built-in "
-        "data",
+        "prompt template of instructions and examples: alpaca, Stanford's; plain, that of the built-in data",
     )
     pool: str = setting(
         "pool",

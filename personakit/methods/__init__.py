@@ -11,7 +11,7 @@ from personakit.methods.baselines import (
     open_provider,
 )
 from personakit.methods.runs import newest_run, open_popi, open_run, read_run, register_run_providers
-from personakit.methods.table import METHODS, find_method
+from personakit.methods.table import METHODS, available_methods, find_method
 from personakit.models.loading import open_base, open_weights
 from personakit.pillow.method import open_prompted
 from personakit.popi.method import open_heuristic, open_with_summary, popi_lacks
@@ -27,6 +27,7 @@ __all__ = [
     "Method",
     "OpenOptions",
     "Plan",
+    "available_methods",
     "baseline_settings",
     "find_method",
     "newest_run",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.data.folders import data_folder
+from personakit.data.lamp_mini import is_lamp_mini
 from personakit.errors import UserError
 
 _SOURCE = "arXiv 2510.17881, from a third party's summary"
@@ -48,6 +49,11 @@ def published_data_set(name: str | None, data: str) -> str | None:
     if name is not None:
         if name not in names:
             raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
+        if is_lamp_mini(data_folder(data)):
+            raise UserError(
+                f"--published {name}: {data} is not {name}, and published figures do not apply to it",
+                hint="leave it out",
+            )
         return name
     try:
         document = json.loads((data_folder(data) / "dataset.json").read_text(encoding="utf-8"))

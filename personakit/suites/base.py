@@ -16,31 +16,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate, Profiles
+from personakit.evaluation.leaks import Leak
+from personakit.evaluation.runner import Answering
+from personakit.evaluation.sections import Section
+from personakit.methods import FinishedRun
+from personakit.models.cost import CostEstimate
+from personakit.records import Example
+from personakit.suites.passes import PassRunner
 
 if TYPE_CHECKING:
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs, TaskMetrics
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.sections import Section
-    from personakit.methods import FinishedRun
-    from personakit.models.cost import CostEstimate
-    from personakit.records import Example
-    from personakit.suites.passes import PassRunner
 
 #: Options that every suite takes.
 COMMON = (
-    "runs",
-    "baselines",
-    "data",
-    "split",
-    "limit",
-    "curves",
-    "seed",
-    "output",
-    "resume",
-    "dry_run",
-    "strict",
+    *("runs", "baselines", "data", "split", "limit", "curves"),
+    *("seed", "output", "resume", "dry_run", "strict"),
 )
 
 

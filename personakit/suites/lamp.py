@@ -7,21 +7,43 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
+from personakit.data import available, open_examples
+from personakit.data.folders import data_folder, take_evenly
+from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
+from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
+from personakit.evaluation.leaks import Leak, find_leaks
+from personakit.evaluation.runner import Answering, answered_and_scored
+from personakit.evaluation.sections import Section, Table, Text
+from personakit.method import Control
+from personakit.methods import (
+    METHODS,
+    BaselineInputs,
+    FinishedRun,
+    OpenOptions,
+    available_methods,
+    baseline_settings,
+    newest_run,
+    open_baseline,
+    open_provider,
+    open_run,
+    read_run,
+)
+from personakit.methods.baselines import BASELINES, Baseline, baselines
+from personakit.models.cost import CostEstimate, RequestMeter, approximate_token_counter
+from personakit.models.open import check_model, endpoint_addresses, is_endpoint
 from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
+from personakit.suites.passes import trained_on
+from personakit.tasks import Task, get_task
+from personakit.tasks.content import entities_and_numbers
+from personakit.tasks.predictions import IGNORED_BY_ROUGE
+from personakit.tasks.scoring import mostly_ignored_by_rouge
 
 if TYPE_CHECKING:
     from personakit.data.store import ExampleStore
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.sections import Section
-    from personakit.method import Control
-    from personakit.methods import BaselineInputs, FinishedRun
-    from personakit.methods.baselines import Baseline
-    from personakit.models.cost import CostEstimate
-    from personakit.tasks import Task
 
 GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
 EMPTY, OTHER = "empty history", "another user's history"
@@ -71,19 +93,12 @@ class LampSuite(Suite):
     @property
     def row_names(self) -> Sequence[str]:
         """Baselines, the controls of all methods, and the controls of the history."""
-        from personakit.methods.baselines import BASELINES
-        from personakit.methods.table import METHODS
-
-        controls = [name for method in METHODS.values() for name in method.controls]
-        return [*BASELINES, *dict.fromkeys(controls), "empty", "other"]
+        controls = dict.fromkeys(name for method in available_methods() for name in method.controls)
+        return [*BASELINES, *controls, "empty", "other"]
 
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
-        from personakit.data.folders import data_folder
-        from personakit.data.lamp_mini import is_lamp_mini, known_facts
         from personakit.evaluation.measurements import task_metrics
-        from personakit.tasks import get_task
-        from personakit.tasks.content import entities_and_numbers
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
@@ -123,8 +138,6 @@ class LampSuite(Suite):
 
     def rows(self, world: LampWorld) -> list[Row]:
         """Return baselines, the method with its controls, unseen base models, other methods."""
-        from personakit.methods.baselines import BASELINES, baselines
-
         method, both = world.method, ("history", "k")
         found = baselines()
         rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
@@ -167,14 +180,11 @@ class LampSuite(Suite):
 
     def answering(self, world: LampWorld) -> Answering:
         """Respond to each query and score it by its task."""
-        from personakit.evaluation.runner import answered_and_scored
-
         return answered_and_scored(world.tasks)
 
     def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
         """Compare the method with every baseline and control, and other methods with the main baselines."""
         from personakit.evaluation.results import Claims
-        from personakit.methods.baselines import BASELINES, baselines
 
         method, controls = world.method, [control.label for control in _controls(world).values()]
         plugins = [name for name in baselines() if name not in BASELINES and name in labels]
@@ -197,10 +207,6 @@ class LampSuite(Suite):
 
     def leaks(self, world: LampWorld) -> list[Leak]:
         """Look for answers and queries in histories, for training users, and for training queries."""
-        from personakit.data import available, open_examples
-        from personakit.evaluation.leaks import find_leaks
-        from personakit.suites.passes import trained_on
-
         there = set(available(world.data))
         tasks = [task for task in world.examples if (task, "train") in there]
         training = {task: open_examples(world.data, task, "train") for task in tasks}
@@ -208,9 +214,6 @@ class LampSuite(Suite):
 
     def check_rows(self, world: LampWorld, rows: Sequence[Row]) -> None:
         """Raise `UserError` now where a row needs a model that is not there."""
-        from personakit.methods import METHODS
-        from personakit.models.open import check_model
-
         names = {row.name for row in rows}
         models: list[str] = []
         if world.main or {"generic", "context", "memory"} & names:
@@ -225,8 +228,6 @@ class LampSuite(Suite):
 
     def made_by(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record where models behind an API are."""
-        from personakit.models.open import endpoint_addresses
-
         addresses = endpoint_addresses([world.base, *world.unseen_bases])
         return {"endpoints": addresses} if addresses else {}
 
@@ -242,11 +243,6 @@ class LampSuite(Suite):
         Every rewriting row starts from the generic answers, which are cached: only the generic row, context
         injection and memory cost requests.
         """
-        from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
-        from personakit.methods import open_provider
-        from personakit.models.cost import RequestMeter, approximate_token_counter
-        from personakit.models.open import is_endpoint
-
         settings, names = world.around.settings, {row.name for row in rows}
         decoding = DecodingOptions(settings.decoding.max_new_tokens)
         tokens = settings.controls.context_tokens
@@ -271,9 +267,6 @@ class LampSuite(Suite):
 
     def warnings(self, world: LampWorld) -> list[str]:
         """Say how many golds LaMP's ROUGE cannot read."""
-        from personakit.tasks.predictions import IGNORED_BY_ROUGE
-        from personakit.tasks.scoring import mostly_ignored_by_rouge
-
         found = []
         for task, store in world.examples.items():
             if world.tasks[task].kind == "generation":
@@ -314,9 +307,6 @@ class LampSuite(Suite):
 
     def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
         """The examples of each task, at most `limit` of each, spread over the split."""
-        from personakit.data import available, open_examples
-        from personakit.data.folders import take_evenly
-
         tasks = options.tasks or self._tasks(options, data, available(data))
         stores = [open_examples(data, task, options.split) for task in tasks]
         if options.sample_ids:
@@ -341,21 +331,16 @@ def with_base(label: str, base: str) -> str:
 
 def label_of(run: FinishedRun) -> str:
     """Return the label of a run's method."""
-    from personakit.methods import METHODS
-
     return METHODS[run.method].label
 
 
 def _method_order(run: FinishedRun) -> int:
-    from personakit.methods import METHODS
 
     return list(METHODS).index(run.method)
 
 
 def _controls(world: LampWorld) -> Mapping[str, Control]:
     """The controls that the method under test may have trained."""
-    from personakit.methods import METHODS
-
     return METHODS[world.main[0].method].controls if world.main else {}
 
 
@@ -415,21 +400,17 @@ def _open_run(
     world: LampWorld, run: FinishedRun, *, base: str | None = None, without_history: bool = False
 ) -> Any:
     """Open a run; runs of the method under test answer with `base`, by default the world's base model."""
-    from personakit.methods import open_run
-
     if label_of(run) != world.method:
         return open_run(run)
     return open_run(run, base=base or world.base, rewrite_without_history=without_history)
 
 
 def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import OpenOptions
 
     return control.open(run, OpenOptions(base=world.base))
 
 
 def _open_generic(base: str, world: LampWorld, run: None) -> Any:
-    from personakit.methods import open_baseline
 
     return open_baseline("generic", replace(world.around, base=base))
 
@@ -449,7 +430,6 @@ def _not_trained(control: Control, world: LampWorld) -> str | None:
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-    from personakit.methods import newest_run, read_run
 
     if options.no_run:
         if options.runs:
@@ -485,8 +465,6 @@ def _surroundings(
     options: Options, runs: Sequence[FinishedRun], data: str, examples: Mapping[str, ExampleStore]
 ) -> BaselineInputs:
     from personakit.config import TrainRPO
-    from personakit.data import available, open_examples
-    from personakit.methods import BaselineInputs, baseline_settings
 
     settings = baseline_settings(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
     if not runs and len(options.bases) > 1:
@@ -514,11 +492,6 @@ def _surroundings(
 
 def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:
     """The published rows of LaMP's split that was asked for, or that the data is recognised as; else None."""
-    from personakit.data import open_examples
-    from personakit.data.folders import data_folder
-    from personakit.data.lamp_leaderboard import SPLITS, published_rows, recognised_split
-    from personakit.data.lamp_mini import is_lamp_mini
-
     if split is not None and split not in SPLITS:
         raise UserError(f'unknown --published "{split}"', hint=f"there is {', '.join(SPLITS)}")
     if is_lamp_mini(data_folder(data)):
@@ -538,9 +511,6 @@ def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore
 
 def _published_section(results: Mapping[str, Any]) -> Section:
     """The published figures in a results document; empty where there are none."""
-    from personakit.data.lamp_leaderboard import METRICS
-    from personakit.evaluation.sections import Section, Table, Text
-
     found = results.get("published_lamp")
     if not found:
         return Section("Published figures", [])

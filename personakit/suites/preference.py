@@ -10,21 +10,37 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from personakit.data.folders import data_folder, take_evenly
+from personakit.data.preferences import PreferenceStore, open_preferences, preference_files
 from personakit.errors import UserError
+from personakit.evaluation.candidates import Candidate, ExamplesWithTraits
+from personakit.evaluation.judge import estimate_verdicts, judge_samples
+from personakit.evaluation.leaks import Leak, find_pair_leaks
+from personakit.evaluation.runner import Answering
+from personakit.evaluation.samples import Sample, append_batch, make_sample, read_samples
+from personakit.evaluation.sections import IntervalRow, Intervals, Section, Table, Text, interval, number
+from personakit.files import atomic_file
+from personakit.methods import (
+    FinishedRun,
+    newest_run,
+    open_base,
+    open_heuristic,
+    open_popi,
+    popi_lacks,
+    read_run,
+)
+from personakit.models.cost import CostEstimate
+from personakit.models.open import check_model, is_endpoint
+from personakit.popi.held_out_pairs import held_out_pairs
+from personakit.popi.published import published_data_set, published_rows
+from personakit.records import Example, Profile
 from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
+from personakit.suites.passes import PassRunner, trained_on
+from personakit.tasks.signals import render_signals
 
 if TYPE_CHECKING:
-    from personakit.data.preferences import PreferenceStore
-    from personakit.evaluation.candidates import Candidate, ExamplesWithTraits
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.samples import Sample
-    from personakit.evaluation.sections import Intervals, Section
-    from personakit.methods import FinishedRun
-    from personakit.records import Example, Profile
-    from personakit.suites.passes import PassRunner
 
 METHOD = "POPI"
 BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
@@ -89,12 +105,7 @@ class PreferenceSuite(Suite):
 
     def load(self, options: Options, note: Callable[[str], None]) -> PreferenceWorld:
         """Read runs and users, and keep the pairs that fit all models."""
-        from personakit.data.folders import take_evenly
-        from personakit.data.preferences import open_preferences
-        from personakit.evaluation.candidates import ExamplesWithTraits
         from personakit.evaluation.pair_scoring import FACTS, TASK
-        from personakit.popi.held_out_pairs import held_out_pairs
-        from personakit.popi.published import published_data_set, published_rows
 
         runs = _runs(options)
         bases, black_boxes = _bases(options)
@@ -189,11 +200,7 @@ class PreferenceSuite(Suite):
 
     def leaks(self, world: PreferenceWorld) -> list[Leak]:
         """Look for pairs among the user's signals, for training users, and for training pairs."""
-        from personakit.data.folders import data_folder
-        from personakit.data.preferences import open_preferences, preference_files
-        from personakit.evaluation.leaks import find_pair_leaks
         from personakit.evaluation.pair_scoring import TASK
-        from personakit.suites.passes import trained_on
 
         users: set[str] = set()
         if world.options.split != "train" and "train" in preference_files(data_folder(world.data)):
@@ -219,6 +226,18 @@ class PreferenceSuite(Suite):
         answers = len(_answering_rows(world, rows)) * len(world.store) if world.options.judge else 0
         return {"users": len(world.store), "pairs": pairs, "answers": answers, "judge_requests": 2 * answers}
 
+    def requests(self, world: PreferenceWorld, rows: Sequence[Row]) -> list[CostEstimate]:
+        """Estimate the requests to a judge behind an API."""
+        from personakit.popi.answering import ANSWER_TOKENS
+
+        judge = world.options.judge
+        if judge is None or not is_endpoint(judge):
+            return []
+        compared = sum(len(row.candidates(world)) for row in _answering_rows(world, rows))
+        known = _known(world.store)
+        requests = [f"{user.pairs[0].prompt} {known[user.user_id]}" for user in world.store if user.pairs]
+        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=ANSWER_TOKENS)]
+
     def further(
         self, world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner, log: Path
     ) -> FurtherResults:
@@ -238,7 +257,6 @@ class PreferenceSuite(Suite):
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, transfer, judged answers, curves, users, costs."""
         from personakit.evaluation import common_sections as common
-        from personakit.evaluation.sections import Section, Text
 
         zero = str(results["made_by"].get("zero", BASE))
         read = (
@@ -271,7 +289,6 @@ class PreferenceSuite(Suite):
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-    from personakit.methods import newest_run, read_run
 
     runs = [read_run(folder, "popi") for folder in options.runs or [newest_run("popi")]]
     check_comparable(runs)
@@ -280,8 +297,6 @@ def _runs(options: Options) -> list[FinishedRun]:
 
 def _bases(options: Options) -> tuple[list[str], list[str]]:
     """The frozen models asked for: those that can score texts, and black boxes; all exist."""
-    from personakit.models.open import check_model, is_endpoint
-
     bases = list(dict.fromkeys(options.bases))
     for name in [*bases, *([] if options.judge is None else [options.judge])]:
         check_model(name)
@@ -296,8 +311,6 @@ def _bases(options: Options) -> tuple[list[str], list[str]]:
 
 
 def _train_personas(data: str) -> set[str]:
-    from personakit.data.folders import data_folder
-    from personakit.data.preferences import open_preferences, preference_files
 
     if "train" not in preference_files(data_folder(data)):
         return set()
@@ -305,19 +318,16 @@ def _train_personas(data: str) -> set[str]:
 
 
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
-    from personakit.methods import open_popi
 
     return open_popi(run or world.runs[0]).judged(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
-    from personakit.methods import open_heuristic
 
     return open_heuristic(name, world.data, world.personas, world.runs[0].settings.joint.beta)
 
 
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
-    from personakit.methods import open_base, open_popi
 
     return open_popi(run or world.runs[0]).judged_on(open_base(base), told=summary)
 
@@ -330,7 +340,6 @@ def _with_and_without_summary(base: str) -> list[Row]:
 
 
 def _missing(run: FinishedRun, row: str) -> str | None:
-    from personakit.methods import popi_lacks
 
     return popi_lacks(run, row)
 
@@ -364,13 +373,9 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     `against` names the row that a row's answers are compared with; `asked` and `unread` count verdicts by
     row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
     """
-    from personakit.evaluation.judge import judge_samples
     from personakit.evaluation.measurements import TaskMetrics
     from personakit.evaluation.pair_scoring import TASK
     from personakit.evaluation.results import compute_results
-    from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import atomic_file
-    from personakit.methods import open_base
 
     first: dict[str, Example] = {}
     for example in world.examples[TASK]:
@@ -416,8 +421,6 @@ def _answers(
     candidate: Candidate, row: Any, examples: Sequence[Example], profiles: Sequence[Profile]
 ) -> list[Sample]:
     """Answers without scores: the judge compares them."""
-    from personakit.evaluation.samples import make_sample
-
     answers = row.policy.respond([example.query for example in examples], profiles)
     return [
         make_sample(candidate, *each, task=ANSWERS_TASK)
@@ -440,8 +443,6 @@ def _opponents(candidates: Sequence[Candidate], zero: str) -> dict[str, str]:
 
 def _known(store: PreferenceStore) -> dict[str, str]:
     """What the judge is given about each user: the persona, or the signals in words."""
-    from personakit.tasks.signals import render_signals
-
     return {
         user.user_id: user.persona
         or render_signals(user.signals, count_tokens=lambda text: len(text.split()), max_length=2000)[0]
@@ -451,8 +452,6 @@ def _known(store: PreferenceStore) -> dict[str, str]:
 
 def _left_out(log: Path) -> dict[str, dict[str, int]]:
     """How many users of each row had signals left out of a prompt, and how many signals of each kind."""
-    from personakit.evaluation.samples import read_samples
-
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     met: set[tuple[str, int | None, str]] = set()
     for sample in read_samples(log):
@@ -470,8 +469,6 @@ def _left_out(log: Path) -> dict[str, dict[str, int]]:
 
 def _adapters(log: Path) -> dict[str, dict[str, float]]:
     """Mean bytes and training tokens of per-user adapters, by row."""
-    from personakit.evaluation.samples import read_samples
-
     found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for sample in read_samples(log):
         numbers = [int(word) for word in sample.trace.get("adapter", "").split() if word.isdigit()]
@@ -518,7 +515,6 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 def _scores(results: Mapping[str, Any]) -> Any:
     from personakit.evaluation.common_sections import methods
     from personakit.evaluation.pair_scoring import ACCURACY, BITS, SAME_CONTEXT
-    from personakit.evaluation.sections import Table, interval, number
 
     cells = {(row["method"], row["metric"]): row for row in results["rows"]}
     rows = []
@@ -540,7 +536,6 @@ def _scores(results: Mapping[str, Any]) -> Any:
 
 def _comparisons(results: Mapping[str, Any]) -> Intervals:
     from personakit.evaluation.pair_scoring import BITS
-    from personakit.evaluation.sections import IntervalRow, Intervals, interval, number
 
     bits = {(row["method"], row["against"]): row for row in results["comparisons"] if row["metric"] == BITS}
     rows = [
@@ -564,7 +559,6 @@ def _comparisons(results: Mapping[str, Any]) -> Intervals:
 
 
 def _wins(judged: Mapping[str, Any]) -> Intervals:
-    from personakit.evaluation.sections import IntervalRow, Intervals
 
     rows = [
         IntervalRow(
