@@ -167,7 +167,7 @@ def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace
     if not trace:
         out.print(escaped(answer.text))
         return
-    from personakit.cli.difference import coloured_diff
+    from personakit.cli.difference import word_diff
 
     out.print(f"query      {escaped(query.text)}")
     out.print(f"user       {escaped(query.user_id or 'you')}, {len(profile.items)} items of history")
@@ -181,7 +181,7 @@ def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace
         out.print(f"generic    {escaped(answer.generic)}")
     out.print(f"answer     {escaped(answer.text)}", style="bold")
     if answer.generic is not None:
-        out.print("difference ", coloured_diff(answer.generic, answer.text), sep="", end="\n")
+        out.print("difference ", word_diff(answer.generic, answer.text), sep="", end="\n")
     out.print(
         f"cost       {answer.tokens} tokens over all calls, {answer.context_tokens} of them context, "
         f"{answer.seconds:.2f} s"
