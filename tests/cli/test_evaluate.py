@@ -133,9 +133,7 @@ def test_evaluation_on_test_is_recorded_unless_it_fails(call: Call, tiny_run: Pa
     assert not (tmp_path / "twice").exists()
     assert call(*look, "--output", tmp_path / "one", "--resume").status == 0
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
-    assert (
-        call(*look, "--output", tmp_path / "two", "--resume").status == 0
-    )  # there was nothing to go on with
+    assert call(*look, "--output", tmp_path / "two", "--resume").status == 0  # there was nothing to resume
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 2
     assert "evaluated on the test split 2 times" in (tmp_path / "two" / "report.html").read_text()
 
@@ -312,7 +310,7 @@ def test_published_rows_appear_with_lamp_only(call: Call, tiny_data: Path, tmp_p
     assert {row["task"] for row in done.document["published_lamp"]["rows"]} == {"LaMP_7"}
     assert "FlanT5-XXL zero-shot" in (tmp_path / "out" / "report.html").read_text()
     mine = call(*asked, "--data", tiny_data, "--output", tmp_path / "mine")
-    assert "published_lamp" not in mine.document  # not LaMP's own, by its size
+    assert "published_lamp" not in mine.document  # not LaMP's data, by its size
     refused = call(*asked, "--data", "lamp-mini", "--published", "user")
     assert refused.status == 2
     assert "is not LaMP" in refused.err

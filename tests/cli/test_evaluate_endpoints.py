@@ -39,7 +39,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
 def asked(tmp_path: Path) -> tuple[str | Path, ...]:
     """Evaluate the API's generic answers to nine queries."""
     data = make_data(tmp_path / "data", repeats=3)
-    model = f"openai:{tmp_path.name}"  # models are remembered by their names
+    model = f"openai:{tmp_path.name}"  # models are cached by name
     return (
         *("eval", "lamp", "--no-run", "--base", model, "--data", data, "--task", "LaMP_7", "--json"),
         *("--baseline", "generic"),
@@ -55,7 +55,7 @@ def test_a_server_that_fails_one_request_in_ten_gives_complete_results(
     assert "partial" not in done.document
     assert {row["errors"] for row in done.document["rows"]} == {0}
     assert sum(server.answered.values()) == 9
-    assert len(server.bodies) > 9  # some were asked again
+    assert len(server.bodies) > 9  # some were repeated
 
 
 def test_failing_query_is_counted_but_not_scored(
@@ -96,7 +96,7 @@ def test_resume_repeats_failed_requests_with_identical_results(
     server.script = lambda number, body: said(
         "bye" if "fay is away" in body["messages"][0]["content"] else "off, bye"
     )
-    resumed = call(*asked, "--resume")  # finds the folder by itself
+    resumed = call(*asked, "--resume")  # finds the folder
     assert resumed.status == 0, resumed.err
     assert "have no answer" not in resumed.err
     assert {row["errors"] for row in resumed.document["rows"]} == {0}
@@ -144,7 +144,7 @@ def test_refusal_is_scored_as_empty_answer_and_not_repeated(
     again = call(*asked, "--output", "out", "--resume")
     assert again.status == 0, again.err
     assert len(server.bodies) == times
-    assert call(*asked, "--resume").status == 2  # a refusal is an answer: nothing is left to ask
+    assert call(*asked, "--resume").status == 2  # a refusal is an answer, so there is nothing to resume
 
 
 def test_rewrites_of_refused_drafts_are_counted(

@@ -67,7 +67,7 @@ def test_all_rows_have_both_references_and_costs(evaluated: Path) -> None:
     rows = {row["method"]: row for row in results["rows"] if row["metric"] == "accuracy"}
     assert (rows["POPI"]["seeds"], rows["raw history"]["seeds"]) == (2, 1)
     assert rows["base, no summary"]["value"] == 0.5
-    # The tests' personas are met in training too, and the preferred word tells: lookup is sure.
+    # All personas occur in training and determine the preferred word, so lookup is always correct.
     assert rows["persona looked up"]["value"] == 1.0
     assert rows["length alone"]["value"] == 0.5
     assert rows["population DPO"]["context_tokens"] == 0
@@ -79,7 +79,7 @@ def test_all_rows_have_both_references_and_costs(evaluated: Path) -> None:
     assert rows["a LoRA per user"]["value"] != 0.5
     page = (evaluated / "report.html").read_text()
     assert "a LoRA per user: one adapter for each of 4 users" in page
-    assert "published" not in page  # the data is none of those with published figures
+    assert "published" not in page  # there are no published values for this data
     (evaluated / "report.html").unlink()
     assert main(["report", str(evaluated)]) == 0
     assert (evaluated / "report.html").read_text() == page
@@ -251,7 +251,7 @@ def test_leaks_are_printed_before_scores_and_fail_with_strict(
     users = [json.loads(line) for line in dev.read_text().splitlines()]
     held_out = users[2]["pairs"][0]
     held_out["prompt"] = "tell me about the tree in our garden"
-    users[2]["signals"]["pairs"][0]["prompt"] = held_out["prompt"] + "s"  # but for a letter
+    users[2]["signals"]["pairs"][0]["prompt"] = held_out["prompt"] + "s"  # differs by one letter
     dev.write_text("".join(f"{json.dumps(user)}\n" for user in users))
     with train.open("a") as more:
         more.write(json.dumps(users[3]) + "\n")

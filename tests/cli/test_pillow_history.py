@@ -44,7 +44,7 @@ def test_pillow_run_is_a_retriever_of_the_users_items(run: Path, tiny_data: Path
             assert all(item in profile.items for item in context.items)
     alone = open_retriever(f"pillow:{run}", 2).context(queries[:1], profiles[:1])
     assert alone == open_retriever(f"pillow:{run}", 2).context(queries, profiles)[:1]
-    # The first k of a longer list are the shorter list: a curriculum may count on it.
+    # A longer selection begins with the shorter one, which a curriculum relies on.
     longer = open_retriever(f"pillow:{run}", 3).context(queries, profiles)
     assert [each.items[:2] for each in longer] == [
         each.items for each in open_retriever(f"pillow:{run}", 2).context(queries, profiles)

@@ -37,7 +37,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(train: Call, tmp_path: Path)
     assert done.status == 0, done.err
     assert done.document["queries"] == {"LaMP_7": 2}
     assert done.document["config"]["sft"]["max_steps"] == 4
-    # Without a GPU there are two devices: this machine, and one of a kind that it has not.
+    # Without a GPU there are estimates for two devices: this machine and a GPU.
     planned = [(each["stage"], each["device"]) for each in done.document["memory"]]
     assert planned[-2:] == [("generic answers", "cuda"), ("SFT", "cuda")]
     assert all(each["bytes"] > 0 for each in done.document["memory"])

@@ -125,7 +125,7 @@ def test_context_injection_without_a_profile_is_generic():
 def test_context_injection_stays_within_its_budget():
     model = Echo()
     answers(ContextInjection(model, AllItems(), max_length=24), headline(1, dates=(None,) * 30))
-    assert len(model.calls[0][0][0].split()) <= 24 + 6  # LaMP's budget covers items, not the joints
+    assert len(model.calls[0][0][0].split()) <= 24 + 6  # LaMP's budget covers items, not separators
 
 
 def test_scores_use_the_same_prompts_as_answers():
@@ -168,17 +168,17 @@ class Noting(Echo):
 def test_memory_extracts_facts_once_per_user_and_adds_them_to_the_prompt():
     model = Noting()
     both = [rating(1), rating(1), rating(2, scores=())]
-    told, again, nobody = answers(Memory(model), *both)
+    first, again, empty = answers(Memory(model), *both)
     noting, answering = (call[0] for call in model.calls)
-    assert len(noting) == 1  # one user, one history; the empty one has nothing to note
+    assert len(noting) == 1  # one call for one history; none for the empty one
     assert "review 0 | 4" in noting[0]
     known = "What is known of this user:\n- likes kettles\n- Rates 4\n"
     assert answering[0] == answering[1]
     assert answering[0].startswith(known)
     assert answering[2] == both[2].query.text
-    assert told.context.summary == known.strip()
-    assert told.context_tokens == again.context_tokens > 0 == nobody.context_tokens
-    assert told.tokens > again.tokens  # what the notes took is counted once
+    assert first.context.summary == known.strip()
+    assert first.context_tokens == again.context_tokens > 0 == empty.context_tokens
+    assert first.tokens > again.tokens  # the extraction is counted once
 
 
 def test_memory_reads_a_long_profile_in_chunks():

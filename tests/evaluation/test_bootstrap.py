@@ -49,7 +49,7 @@ def test_p_value_is_consistent_with_the_interval():
     for shift in np.linspace(0.0, 0.6, 40):
         values = generator.exponential(0.5, 25) - 0.5 + shift
         estimate = Statistics(accuracies({("m", "t", None): values})).estimate("m", "t", "accuracy")
-        if min(abs(estimate.low), abs(estimate.high)) > 0.01:  # or the last resample decides
+        if min(abs(estimate.low), abs(estimate.high)) > 0.01:  # otherwise the last resample decides
             assert (estimate.p < 0.05) == (not estimate.low <= 0 <= estimate.high)
             inside += estimate.p >= 0.05
     assert 0 < inside < 40

@@ -32,7 +32,7 @@ TEXT = TaskMetrics(("rouge-1",), find_facts=entities_and_numbers)
         ("Hello there. We start at 9:30, room B12.", {"9:30", "b12"}),
         ("Dear Anna,\nThanks for Monday's notes.\nBest,\nTom", {"anna", "monday"}),
         ("It cost 1,200 euros, and I think I'm happy.", {"1200"}),
-        ("The Ten Best Cities To Live In For 2026", {"2026"}),  # title case: capitals say nothing
+        ("The Ten Best Cities To Live In For 2026", {"2026"}),  # title case: capitals are ignored
         ("CALL ME NOW", set()),
         ("nothing here is named", set()),
         ("", set()),

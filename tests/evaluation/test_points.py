@@ -40,8 +40,8 @@ def test_chart_positions_match_values():
     assert chart is not None
     (line,) = chart.lines
     (first, last) = line.marks
-    assert (first.x, last.x) == (25.0, 75.0)  # evenly, however far 0 is from 8
-    assert first.y > last.y  # down the page is less
+    assert (first.x, last.x) == (25.0, 75.0)  # evenly, although 0 and 8 are far apart
+    assert first.y > last.y  # y is from the top
     assert first.low is None
     assert point_chart("t", "n", "x", {"m": [{**some[0], "value": None}]}, "at") is None
 

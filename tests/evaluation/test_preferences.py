@@ -102,14 +102,14 @@ def test_pair_is_correct_if_the_preferred_answers_margin_is_larger(tmp_path: Pat
     rows["frozen"] = Row(FROZEN, Speaker(), FROZEN)
     results = run(tmp_path, rows)
     values = {(row["method"], row["metric"]): row["value"] for row in results["rows"]}
-    # The other answer is longer, so the plain likelihood would favour it everywhere.
+    # The rejected answer is longer, so the plain likelihood always prefers it.
     assert values["good", ACCURACY] == 1.0
     assert values["base", ACCURACY] == 0.5, "ties count half"
     assert (values["bad", ACCURACY], values["bad", SAME_CONTEXT]) == (0.0, 1.0)
     assert (values["frozen", ACCURACY], values["frozen", SAME_CONTEXT]) == (1.0, 0.5)
     assert values["good", BITS] == pytest.approx(1 - math.log2(1 + math.exp(-3.0)), abs=1e-6)
     assert values["base", BITS] == 0.0
-    # Another user's history moves nothing: their word is in no answer to this user.
+    # Another user's history has no effect: their word is in none of this user's answers.
     assert values["other", ACCURACY] == 0.5
     assert results["wrong_user"][0]["holds"]
     assert results["gap_closed"][0]["value"] == 1.0

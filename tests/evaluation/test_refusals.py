@@ -76,7 +76,7 @@ def test_resume_replaces_failed_answers(tmp_path: Path):
     mended = [Candidate(name, Counting) for name in "mn"]
     log = evaluate(mended, people(), TASKS, tmp_path, batch_size=4, resume=True)
     assert log.read_bytes() == alone.read_bytes()
-    # The batches that held one are asked again, as they were; those that did not are not.
+    # Batches with a failed query are repeated unchanged; the others are not.
     whole = [[f"300{n}" for n in range(4)], [f"300{n}" for n in range(4, 8)], ["4008", "4009"]]
     assert asked == whole * 2
 
@@ -87,7 +87,7 @@ def test_outage_during_resume_keeps_the_log(tmp_path: Path):
     with pytest.raises(ServerUnavailableError):
         ask(tmp_path, picky("3001", error=ServerUnavailableError), resume=True)
     assert (tmp_path / "samples.jsonl").read_bytes() == before
-    with pytest.raises(ServerUnavailableError):  # the first of the two batches is mended before
+    with pytest.raises(ServerUnavailableError):  # after the first of the two batches was replaced
         ask(tmp_path, picky("3006", error=ServerUnavailableError), resume=True)
     errors = [sample.query_id for sample in read_samples(tmp_path / "samples.jsonl") if sample.error]
     assert errors == ["3006"]

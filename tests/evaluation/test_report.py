@@ -125,7 +125,7 @@ def test_a_sample_is_won_or_lost_against_the_baseline(tmp_path: Path):
     shown = choose_samples(log, baseline="generic").samples
     outcomes = {(sample["task"], sample["query_id"]): sample["outcome"] for sample in shown}
     assert outcomes["LaMP_4", "4001"] == "won"
-    assert outcomes["LaMP_3", "3000"] == "lost"  # the gold is 4, the user's habit 2, nobody's 3
+    assert outcomes["LaMP_3", "3000"] == "lost"  # the gold is 4, the user's habit 2, 3 for no user
     assert outcomes["LaMP_3", "3001"] == "won"
 
 

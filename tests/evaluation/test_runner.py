@@ -230,7 +230,7 @@ def test_candidate_is_released_before_the_next_is_opened(tmp_path: Path):
         return personalizer
 
     evaluate([Candidate(name, only) for name in "abc"], people(), TASKS, tmp_path, batch_size=4)
-    assert len(opened) == 3  # each once, for all its batches
+    assert len(opened) == 3  # each is opened once
 
 
 SLOW = """
@@ -248,7 +248,7 @@ SLOW = """
 def finish(folder: Path, personalizer: type[Imitator], *, resume: bool) -> None:
     candidates = [
         Candidate(one.method, personalizer, one.profiles, one.seed) for one in CANDIDATES
-    ]  # the same rows, another pace
+    ]  # the same rows at another speed
     log = evaluate(candidates, people(40), TASKS, folder, batch_size=2, resume=resume)
     write_results(folder, compute_results(log, FACTS, CLAIMS, resamples=200))
 

@@ -36,7 +36,7 @@ def levels(
 def test_fraction_of_the_gain_kept():
     found = levels(0.6, 0.3, 0.8, 0.4).transfer(*LABELS)
     assert (found.gain.value, found.own_gain.value) == pytest.approx((0.3, 0.4))
-    # What makes a user hard is in all four rows, so it cancels in every resample.
+    # A user's difficulty is the same in all four rows, so it cancels in every resample.
     assert (found.share.value, found.share.low, found.share.high) == pytest.approx((0.75, 0.75, 0.75))
 
 

@@ -118,7 +118,7 @@ def test_resumed_stage_stops_at_the_same_step(
 
         monkeypatch.setattr(Run, "log_metrics", log_metrics)
 
-    for attempt, step in enumerate((alone.best_step + 4, alone.steps)):  # while it waits; where it stops
+    for attempt, step in enumerate((alone.best_step + 4, alone.steps)):  # before the stop; at the stop
         interrupt_after(step)
         with pytest.raises(KeyboardInterrupt):
             train(tiny_folder, tmp_path / "again", stop(), resume=attempt > 0)

@@ -40,7 +40,7 @@ EXAMPLES = [supervised.PromptCompletion(text, f"{text.split()[0]} cat") for text
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny(tmp_path_factory.mktemp("wide"), width=64)  # a scale is that of 64 weights
+    return make_tiny(tmp_path_factory.mktemp("wide"), width=64)  # one scale per 64 weights
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +86,14 @@ def test_only_linear_layers_are_in_four_bits(base: Path) -> None:
         assert embedded.grad is not None
         return embedded.grad
 
-    # A pass without gradients, such as a rollout, leaves the layers as they are for those with them.
+    # A pass without gradients, such as a rollout, does not change the layers for later passes with gradients.
     expected = gradient()
     with torch.no_grad():
         before = network.eval()(ids).logits
     torch.testing.assert_close(gradient(), expected)
     whole = LocalModel.load(str(base), device="cpu").model
     distance = (before - whole(ids).logits).norm() / before.norm()
-    assert 0.01 < distance < 0.7  # four bits are few, and these weights are noise
+    assert 0.01 < distance < 0.7  # quantization error of random weights is large
 
 
 def test_sft_adapter_loads_on_the_full_precision_base(base: Path, tuned: Path) -> None:
@@ -140,11 +140,11 @@ def test_rl_continues_the_adapter_in_float32(tuned: Path, tmp_path: Path) -> Non
         rewards = [group_rl.RewardFunction(letters)]
         group_rl.train(start, prompts, rewards, settings, stage, max_completion_length=6, reference=start)
     first = metrics(tmp_path / "run", "rl")[0]
-    assert first["kl"] == pytest.approx(0, abs=1e-6)  # from the adapter as SFT left it
+    assert first["kl"] == pytest.approx(0, abs=1e-6)  # relative to SFT's adapter
     assert first["reward_std"] > 0
     old, new = adapter(tuned / "model"), adapter(tmp_path / "run" / "model")
     steps = torch.cat([(new[name] - old[name]).flatten().abs() for name in old])
-    assert 1e-7 < steps.max() < 3e-6  # AdamW: about a learning rate a step
+    assert 1e-7 < steps.max() < 3e-6  # AdamW changes a weight by about the learning rate per step
 
 
 def test_dpo_reference_is_the_four_bit_model(
@@ -158,7 +158,7 @@ def test_dpo_reference_is_the_four_bit_model(
     lines = metrics(tmp_path / "run", "dpo")
     assert lines[0]["margin"] == pytest.approx(0, abs=1e-4)
     assert lines[-1]["margin"] > 0
-    # Its log-probabilities are not those of the same weights in full precision.
+    # Log-probabilities differ from those in full precision.
     prints = {
         load_trainable(str(tuned / "model"), LoraSettings(r=4, load_in_4bit=four_bit), CPU).fingerprint
         for four_bit in (True, False)

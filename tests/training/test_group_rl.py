@@ -153,7 +153,7 @@ def test_reward_functions_get_texts_and_columns(tmp_path: Path, chat: bool) -> N
     assert [row["prompt"] for row in rollouts[:8]] == seen[0]["prompts"][:8]
     assert [row["completion"] for row in rollouts[:8]] == seen[0]["completions"][:8]
     assert [row["rewards"]["spy"] for row in rollouts[:4]] == [None, 1.0, 2.0, 3.0]
-    assert [row["reward"] for row in rollouts[:4]] == [0.0, 1.0, 2.0, 3.0]  # `granted` counts nothing
+    assert [row["reward"] for row in rollouts[:4]] == [0.0, 1.0, 2.0, 3.0]  # `granted` has weight 0
     assert all(row["tokens"] <= 6 for row in rollouts)
     first = lines(tmp_path / "run")[0]
     assert first["reward/spy"] == pytest.approx(2.0)
@@ -179,7 +179,7 @@ def test_batches_have_complete_groups_of_similar_lengths(tiny_folder: Path, tmp_
 
     prompts = [Prompt("mat " * length) for length in (1, 9) for _ in range(8)]
     run_rl(tiny_folder, tmp_path / "run", [RewardFunction(spy)], prompts, **TWO_PASSES, max_steps=None)
-    assert len(batches) == 8  # two forward passes a step, each with rollouts of its own
+    assert len(batches) == 8  # two forward passes per step, each with separate rollouts
     for batch in batches:
         assert len(batch) == 8
         assert len(set(batch)) == 1  # two groups of four, prompts of one length
@@ -199,11 +199,11 @@ def plan(prompts: int = 100, processes: int = 1, **changes: Any) -> GroupBatches
 
 
 def test_group_batches_plan() -> None:
-    # 16 completions a step are 4 prompts: 100 prompts are 25 steps, a generation each.
+    # 16 completions per step are 4 prompts: 100 prompts take 25 steps, with one generation each.
     assert plan() == GroupBatches(4, 1, 25, 1, 25)
-    # Two passes a step: a generation for each.
+    # Two passes per step, with one generation each.
     assert plan(**TWO_PASSES) == GroupBatches(2, 1, 50, 1, 25)
-    # A generation of 32 completions serves two steps, three times: 13 generations, 6 steps each.
+    # A generation of 32 completions is used in two steps, three times: 13 generations with 6 steps each.
     assert plan(steps_per_generation=2, num_iterations=3) == GroupBatches(8, 2, 13, 6, 78)
     assert plan(steps_per_generation=2, **TWO_PASSES) == GroupBatches(8, 4, 13, 2, 26)
     assert plan(steps_per_generation=2, num_train_epochs=0.01) == GroupBatches(8, 2, 1, 2, 2)

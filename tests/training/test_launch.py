@@ -122,7 +122,7 @@ def test_bad_input_is_one_error_without_a_hang(inputs: list[str], tmp_path: Path
     said = [line for line in err.splitlines() if line.startswith(("error:", "hint:", "process "))]
     assert len(said) == 2, err
     assert said[0].startswith("error: nowhere")
-    # What comes after is the launcher's own report. Its status is 1; ours stands in it.
+    # The rest is the launcher's report. Its exit status is 1, and the report contains ours.
     ours = err[: err.index("hint:")]
     assert "Traceback" not in ours
     assert re.search(r"exitcode\s*: 2\b", err)
@@ -203,7 +203,7 @@ def test_accelerate_loads_every_shipped_file(name: str) -> None:
     assert isinstance(read, ClusterConfig)
     values = yaml.safe_load(path.read_text())
     assert values.keys() <= {field.name for field in fields(ClusterConfig)}
-    assert "mixed_precision" not in values  # decided by personakit, once
+    assert "mixed_precision" not in values  # personakit decides
     header = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
     assert f"accelerate launch --config_file configs/{name}.yaml" in header

@@ -67,7 +67,7 @@ def test_trained_parameters_equal_pefts_and_frozen_ones_are_bfloat16_on_cuda() -
     assert estimate.optimizer == 8 * trained
     cuda = estimate_memory(LLAMA, Workload(**work, device="cuda", dtype="bfloat16"))
     assert cuda.weights == 4 * trained + 2 * (every - trained)
-    assert LLAMA.dtype is None  # the caller's configuration is left alone
+    assert LLAMA.dtype is None  # the caller's configuration is unchanged
 
 
 def test_activations_equal_autograds_saved_tensors() -> None:
@@ -87,7 +87,7 @@ def test_activations_equal_autograds_saved_tensors() -> None:
     assert hidden.requires_grad
     counted = sum(storage.nbytes() for storage in saved.values())
     estimate = estimate_memory(LLAMA, Workload(rows=4, length=64))
-    # The backward pass holds one layer more; a fake pass has a mask, and keys repeated for each query head.
+    # The backward pass needs one more layer; a fake pass has a mask, and keys repeated per query head.
     assert 1.0 < estimate.activations / (counted * (1 + 1 / 3)) < 1.2
 
 
@@ -108,7 +108,7 @@ def test_effect_of_each_setting_on_the_estimate() -> None:
     assert of(reference=True).weights == 2 * plain.weights
     adapter = LoraSettings(r=4)
     assert of(reference=True, lora=adapter).weights == of(lora=adapter).weights
-    # Two processes hold everything twice (DDP, and its buckets), or half each (FSDP, but for whole layers).
+    # Two processes store everything twice (DDP, with buckets) or half each (FSDP, except gathered layers).
     assert of(devices=2).gradients == 2 * plain.gradients
     half = of(devices=2, sharding="fsdp")
     assert (half.gradients, half.optimizer) == (plain.gradients // 2, plain.optimizer // 2)
@@ -132,7 +132,7 @@ def test_cached_counts_depend_on_every_shape(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_shared_fraction() -> None:
-    assert shared_fraction(1024, 64, 8) == pytest.approx(1 / 5.667, rel=1e-3)  # FIELD: dense/needed
+    assert shared_fraction(1024, 64, 8) == pytest.approx(1 / 5.667, rel=1e-3)  # total/computed tokens
     assert shared_fraction(1024, 64, 1) == 1.0
 
 

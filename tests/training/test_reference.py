@@ -85,7 +85,7 @@ def test_cached_log_probabilities_are_reused(
         logps(make_adapter(tiny_folder, tmp_path / "adapter")),
         logps(make_adapter(tiny_folder, tmp_path / "merged"), rank=0),
     ]
-    # Other weights and another adapter are other references; an adapter merged is the same one.
+    # Other weights or another adapter give another reference; a merged adapter gives the same one.
     assert sum(computed) == 3 * 40
     assert all(abs(a - b) > 1e-3 for other in others for a, b in zip(first, other, strict=True))
     assert others[1] == others[2]

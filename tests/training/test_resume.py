@@ -35,7 +35,7 @@ def wanted(completions, word, log_metric, **_):
     return [text.split().count(word_) - 0.1 * len(text.split()) for text, word_ in zip(completions, word)]
 
 def work(kind, run):
-    # The same random numbers must come again: dropout, sampling, the shuffling of rollouts.
+    # The random state must be restored: dropout, sampling, shuffling of rollouts.
     lora = {"r": 4} if "lora" in kind else {}
     start = adapter if "on" in kind else base
     if "sft" in kind:
@@ -88,7 +88,7 @@ for kind in sys.argv[4].split(","):
     attempt(kind, "killed", resume=True)
 """
 
-# All weights; an earlier stage's adapter gone on with. All weights; rollouts that serve several steps.
+# Full fine-tuning; continuing an adapter. Full fine-tuning; rollouts used in several steps.
 KINDS = [["dpo", "grpo-lora-on"], pytest.param(["sft", "grpo-iterated"], marks=pytest.mark.extended)]
 
 
@@ -121,4 +121,4 @@ def test_killed_at_random_and_resumed_equals_uninterrupted(
         assert json.loads((killed / "run.json").read_text())["status"] == "finished"
     begun = [int(line) for line in (tmp_path / "resumed").read_text().split()]
     assert len(begun) == len(kinds)
-    assert any(step > 0 for step in begun)  # it did go on from a checkpoint
+    assert any(step > 0 for step in begun)  # it resumed from a checkpoint

@@ -130,7 +130,7 @@ def test_resuming_with_another_configuration_names_the_key(
     with pytest.raises(UserError, match="holds a run of rpo, not of popi"):
         Run.create(tmp_path / "a", "popi", CONFIG, 0, resume=True)
     with Run.create(tmp_path / "a", "rpo", CONFIG, 0, resume=True):
-        pass  # the refusals have not left it locked
+        pass  # the errors have released the lock
 
 
 def test_resuming_a_missing_run_is_an_error(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_metrics_are_rewound_to_the_checkpoint(tmp_path: Path) -> None:
         for step in (10, 20, 30):
             run.log_metrics("sft", step, loss=1.0 / step)
         with (run.folder / "metrics.jsonl").open("a") as handle:
-            handle.write('{"stage": "sft", "st')  # cut off by a kill
+            handle.write('{"stage": "sft", "st')  # incomplete
         run.rewind_metrics("sft", 20)
         assert lines(run) == [("warm", 30), ("sft", 10), ("sft", 20)]
         run.log_metrics("sft", 30, loss=0.1)

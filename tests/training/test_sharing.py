@@ -148,13 +148,13 @@ def test_the_same_steps(case: str, tiny_folder: Path, tmp_path: Path) -> None:
     for ours, theirs in zip(log, plain_log, strict=True):
         for name, value in theirs.items():
             if isinstance(value, float) and not name.endswith(("runtime", "per_second", "step_time")):
-                # A group's loss is a difference of equal terms: its size is the rounding's.
+                # A group's loss is a difference of equal terms, so only rounding errors remain.
                 assert ours[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
                 compared.add(name)
     assert {"loss", "grad_norm"} <= compared
     if kind in ("GRPO", "RLOO"):
         assert "kl" in compared
-    # Adam's first steps have the gradient's sign: those of nearly no gradient may differ.
+    # Adam's first steps depend on the gradient's sign, which may differ for tiny gradients.
     assert (weights - plain_weights).norm() < 1e-3 * plain_weights.norm()
 
 

@@ -51,7 +51,7 @@ tape = json.loads(tape_file.read_text()) if process_count() > 1 else {}
 written = GRPOTrainer._generate_single_turn
 
 def recorded(self, prompt_ids, *rest):
-    # Asks the tape in two processes; makes it in one.
+    # Replays recorded rollouts in two processes; records them in one.
     keys = [f"{self.state.global_step}:{ids}" for ids in prompt_ids]
     if process_count() == 1:
         completions, logps = written(self, prompt_ids, *rest)
@@ -76,9 +76,9 @@ def attempt(stage, train, settings):
         train(run, *staged(kind, run, stage, **common | given))
 
 common = {"logging_steps": 1, "learning_rate": 1e-3, "dtype": "float32", "device": "cpu"}
-common["gradient_checkpointing"] = how == "fsdp2"  # which must not change anything either
-two = 2 // process_count()  # passes of the same rows: one device twice, or two devices once
-# A last batch that is not full: 19 examples, 8 at a time, over two epochs.
+common["gradient_checkpointing"] = how == "fsdp2"  # which must not change the result
+two = 2 // process_count()  # passes with the same rows: one device twice, or two devices once
+# With an incomplete last batch: 19 examples in batches of 8, two epochs.
 attempt("sft", lambda run, settings, stage: supervised.finetune(base, examples, settings, stage),
     (TrainingSettings, dict(per_device_train_batch_size=2, gradient_accumulation_steps=2 * two,
         num_train_epochs=2)))
@@ -143,7 +143,7 @@ def test_losses_and_gradients_equal_one_process(trained: Path, stage: str, engin
     assert [line["step"] for line in one] == [line["step"] for line in two]
     for name in {"loss", "grad_norm", "learning_rate", "reward", "kl", "margin"} & one[0].keys():
         assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=1e-5, abs=1e-5)
-    # Something was learnt, or equality would say little.
+    # The weights have changed, otherwise equality would be trivial.
     assert len({round(line["loss"], 3) for line in one}) > 2
     assert all(line["grad_norm"] > 1e-3 for line in one)
 
