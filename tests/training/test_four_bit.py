@@ -170,7 +170,7 @@ def test_merging_into_quantized_weights_is_an_error(base: Path, tmp_path: Path) 
     network, tokenizer, *_ = load_in_four_bit(str(base), CPU, "float32")
     network.save_pretrained(tmp_path / "quantized")
     tokenizer.save_pretrained(tmp_path / "quantized")
-    with pytest.raises(UserError, match="are quantized, which cannot train"):
+    with pytest.raises(UserError, match="are quantized: they can neither be trained"):
         load_trainable(str(tmp_path / "quantized"), no_lora(), CPU)
 
 
