@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves: `python -m personakit.cli.reference`.
+"""Writes docs/cli.md from the commands themselves: `python scripts/cli_reference.py`.
 
 `--check FILE` instead compares the file, with exit status 1 if it is outdated.
 """
