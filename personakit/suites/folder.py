@@ -44,7 +44,9 @@ def folder_for(suite: str, split: str, output: Path | None, *, resume: bool) -> 
             f"--resume: no stopped evaluation {ROOT / name}-*, nor one with failed answers",
             hint="name its folder with --output",
         )
-    return ROOT / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    stem = f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    names = (stem, *(f"{stem}-{number}" for number in range(2, 100)))  # several may start in one second
+    return next(ROOT / each for each in names if not (ROOT / each).exists())
 
 
 def begin(
