@@ -1,6 +1,6 @@
-"""Every file in configs/pillow: read, planned, and trained with on a tiny random model of its architecture.
+"""Every configuration in configs/pillow is loaded, planned, and trained on a tiny random model.
 
-Overridden are paths, numbers of steps, batches and lengths, and nothing else. A new file is found by itself.
+Only paths, steps, batch sizes and lengths are overridden. New configurations are found automatically.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every file in configs/popi: read, planned, and trained with on a tiny random model of its architecture."""
+"""Every configuration in configs/popi is loaded, planned, and trained on a tiny random model."""
 
 from __future__ import annotations
 
