@@ -422,7 +422,7 @@ def _published_name(name: str | None, data: str) -> str | None:
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
     from personakit.methods import open_popi
 
-    return open_popi(run or world.runs[0]).judged(name, world.personas)
+    return open_popi(run or world.runs[0]).row(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
@@ -434,7 +434,7 @@ def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
     from personakit.methods import open_base, open_popi
 
-    return open_popi(run or world.runs[0]).judged_on(open_base(base), told=summary)
+    return open_popi(run or world.runs[0]).row_of_model(open_base(base), with_summary=summary)
 
 
 def _with_and_without_summary(base: str) -> list[Row]:

@@ -103,7 +103,7 @@ def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, t
         (["--export", "a.md"], "--export a.md goes with --summary"),
         (["--update", "a.jsonl"], "--update a.jsonl goes with --summary"),
         (["--summary", "a query"], "--summary and a query were both given"),
-        (["--summary", "--export", "a.txt"], "a.txt: a summary is kept as .json or .md"),
+        (["--summary", "--export", "a.txt"], "a.txt: expected a file name that ends with .json or .md"),
         (["--summary", "--import", "no.md"], "no.md does not exist"),
         (
             ["--summary", "--import", "other.md", "--user", USER],
@@ -111,7 +111,7 @@ def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, t
         ),
         (
             ["a query", "--import", "other.md", "--user", USER],
-            'the summary is of user "dev-1", and user "dev-0"',
+            'the summary is of user "dev-1", the query of user "dev-0"',
         ),
         (["--summary", "--import", "empty.md"], "empty.md: the summary is empty"),
         (["--summary", "--import", "bad.json"], "bad.json, line 1: not valid JSON"),
