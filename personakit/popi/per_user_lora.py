@@ -118,11 +118,11 @@ class PerUserLora:
             both = log_p.view(1, 1, -1, 2)
             if reference is None:  # a new adapter has no effect: the first pass gives the reference
                 reference = both.detach()
-            judged = margins(
+            pair_margins = margins(
                 both[..., 0], both[..., 1], reference[..., 0], reference[..., 1], self._settings.beta
             )
             optimizer.zero_grad()
-            torch.autograd.backward(generator_loss(judged))
+            torch.autograd.backward(generator_loss(pair_margins))
             torch.nn.utils.clip_grad_norm_(self._weights, self._settings.max_grad_norm)
             optimizer.step()
         seen = sum(map(len, prompts)) + sum(map(len, answers))

@@ -68,7 +68,7 @@ def test_an_item_given_twice_is_two_items(run: Path, tiny_data: Path) -> None:
 
 def test_a_run_that_picks_from_a_pool_is_no_retriever(of_a_pool: Path, tmp_path: Path) -> None:
     offer_runs()
-    with pytest.raises(UserError, match="selects from one pool of prompts"):
+    with pytest.raises(UserError, match="selects from a shared pool"):
         open_retriever(f"pillow:{of_a_pool}", 1)
     with pytest.raises(UserError, match="no such run"):
         open_retriever(f"pillow:{tmp_path / 'nowhere'}", 1)

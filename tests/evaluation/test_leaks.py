@@ -24,7 +24,7 @@ from personakit.evaluation.leaks import (
     leaks_document,
     seen_in_training,
 )
-from personakit.pillow.encoding import question
+from personakit.pillow.encoding import instruction_text
 from personakit.records import Example, PreferencePair, PreferenceUser, Query, Signals
 from personakit.training.run import Run
 from personakit.training.training_digests import (
@@ -221,9 +221,9 @@ def test_the_built_in_preferences_and_instructions_are_clean():
     )
     assert pair_leaks(list(open_preferences("lamp-mini", "dev")), train.user_ids, seen) == []
     learnt = [one for split in ("lora", "train") for one in open_instructions("lamp-mini", split)]
-    digests = frozenset(seen_digest(question(one), one.output) for one in learnt)
+    digests = frozenset(seen_digest(instruction_text(one), one.output) for one in learnt)
     dev = open_instructions("lamp-mini", "dev")
-    asked = [QueryDigest(one.id, "", seen_digest(question(one), one.output)) for one in dev]
+    asked = [QueryDigest(one.id, "", seen_digest(instruction_text(one), one.output)) for one in dev]
     assert list(seen_in_training("instruction", asked, {"run": digests})) == []
 
 
