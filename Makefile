@@ -1,10 +1,11 @@
 # personakit: `make demo` and `make test` each work alone on a fresh machine with Python >= 3.11.
 #
-#   PYTHON  the Python to build the environment with
-#   TORCH   which torch to install first; any build can be chosen, such as the small CPU one:
+#   PYTHON  the Python that creates the environment
+#   TORCH   the torch build to install first, such as the smaller CPU build:
 #           make demo TORCH='torch==2.13.0 --index-url ADDRESS'  (ADDRESS: see the README, "Which torch")
-#   VENV    where the environment is
-#   JOBS    how many test files run at once, on one thread each; PYTEST: further arguments for pytest
+#   VENV    the folder of the environment
+#   JOBS    the number of test processes, with one thread each
+#   PYTEST  further arguments for pytest
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -13,54 +14,54 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 DEMO := runs/demo
-SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format nano bench docs release FORCE
 
-help: ## what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.installed ## train, evaluate and run the built-in pair; a few minutes on two cores
+demo: $(VENV)/.installed ## train, evaluate and use RPO with the built-in model and data; a few minutes on two cores
 	rm -rf $(DEMO)
 	$(BIN)/personakit train rpo --output $(DEMO)/rpo
 	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 40 --output $(DEMO)/eval
 	$(BIN)/personakit infer --run $(DEMO)/rpo --trace
 	@echo "report: $(DEMO)/eval/report.html"
 
-test: $(VENV)/.dev ## the test suite
+test: $(VENV)/.dev ## run the tests
 	$(SUITE) -m 'not extended' $(PYTEST)
 
-test-all: $(VENV)/.dev ## the test suite, with every shipped configuration, further architectures and launchers
+test-all: $(VENV)/.dev ## run all tests: also every shipped configuration, further architectures and launchers
 	$(SUITE) $(PYTEST)
 
-lint: $(VENV)/.dev ## style, types, and which room may import which
+lint: $(VENV)/.dev ## style, types, and which layer may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev ## rewrite the sources in the project's style
+format: $(VENV)/.dev ## format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-nano: $(VENV)/.installed ## train the built-in model again; under 30 minutes on two cores
+nano: $(VENV)/.installed ## train the built-in model; under 30 minutes on two cores
 	$(BIN)/python -m personakit.recipes.nano
 
-bench: $(VENV)/.dev ## every side-by-side measurement of benchmarks/
+bench: $(VENV)/.dev ## run every script in benchmarks/
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-docs: $(VENV)/.installed ## write the generated pages again
+docs: $(VENV)/.installed ## generate docs/cli.md
 	$(BIN)/python -m personakit.cli.reference > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
 
-release: $(VENV)/.dev ## build wheel and sdist; check that the wheel runs without the checkout
+release: $(VENV)/.dev ## build sdist and wheel; check that the wheel runs without the checkout
 	PYTHON=$(BIN)/python TORCH='$(TORCH)' scripts/release.sh
 
-# The stamps: an install is done once, and again where pyproject.toml or TORCH has changed.
+# Stamp files: dependencies are installed once, and again if pyproject.toml or TORCH has changed.
 $(VENV)/.torch: FORCE
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "error: $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there), expected Python 3.11 or newer" >&2; \
-		echo "hint: name another one, such as make PYTHON=python3.12" >&2; exit 2; }
+		echo "hint: choose another one, such as make PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@test "$$(cat $@ 2>/dev/null)" = "$(TORCH)" || { \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) && echo "$(TORCH)" > $@; }

@@ -1,4 +1,4 @@
-"""What the benchmarks of the methods share: commands on one thread each, and runs that go on."""
+"""Shared by the benchmarks of the methods: commands on one thread each, and resumable runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def personakit(*arguments: str) -> str:
 
 
 def train(method: str, folder: Path, arguments: Sequence[str]) -> Path:
-    """Train a run of `method` into `folder`, or go on with the one that is there."""
+    """Train a run of `method` into `folder`, or resume the one that is there."""
     begun = (folder / "run.json").exists()
     personakit("train", method, *arguments, "--output", str(folder), *(["--resume"] if begun else []))
     return folder

@@ -1,9 +1,9 @@
-"""Stock against shared prefixes, side by side: models with random weights, prompts, timing, tables.
+"""Shared by the comparisons of stock implementations with shared prefixes: models, prompts, timing, tables.
 
-Both sides run in one process and take turns, step by step, so that a busy machine slows both alike;
-figures are medians over the turns, and the ratio is the median of the turns' ratios. Peak memory is
-that of a process of its own for each side, above what the process holds before its first step. Both
-sides run under the same tuned allocator (`personakit.training.allocator`).
+Both sides run in one process and alternate step by step, so that load on the machine slows both equally.
+Figures are medians over the turns; the ratio is the median of the turns' ratios. Peak memory is measured in
+a separate process for each side, above what the process holds before its first step. Both sides run under
+the same tuned allocator (`personakit.training.allocator`). Models have random weights.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SIZES = {
 
 
 def begin() -> None:
-    """Start again under the tuned allocator, on a CPU with two threads unless told otherwise; say little."""
+    """Restart under the tuned allocator; on a CPU with two threads by default; silence libraries."""
     missing = tuned_environment()
     if missing:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | missing)
@@ -137,7 +137,7 @@ def make_model(folder: Path, family: str, size: str, longest: int) -> Path:
 
 
 def letters(drawn: random.Random, count: int) -> str:
-    """A text of `count` tokens."""
+    """Return a text of `count` tokens."""
     return "".join(drawn.choices("abcdefghij", k=count))
 
 
@@ -202,7 +202,7 @@ class TrainerSide:
         settings: dict[str, Any],
         **rest: Any,
     ) -> None:
-        """Build it over the weights in `model`, with `settings` beside the common ones."""
+        """Build it over the weights in `model`, with `settings` in addition to the common ones."""
         import torch
         from peft import LoraConfig
         from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
@@ -269,7 +269,7 @@ class TrainerSide:
 def take_turns(
     step: dict[str, Callable[[], dict[str, float]]], turns: int
 ) -> dict[str, list[dict[str, float]]]:
-    """Call the sides' steps by turns (one warm-up each); the order changes from turn to turn."""
+    """Alternate the sides' steps (one warm-up each); the order changes from turn to turn."""
     taken: dict[str, list[dict[str, float]]] = {side: [] for side in step}
     for side in step:
         step[side]()
@@ -339,7 +339,7 @@ def compare(
     chosen: argparse.Namespace,
     default: Sequence[tuple[int, ...]],
 ) -> None:
-    """Measure every shape, printing each as it is done, and then the table."""
+    """Measure every shape; print each result, then the table."""
     numbers = len(default[0])
     for shape in chosen.shapes or ():
         if len(shape) != numbers:

@@ -1,12 +1,12 @@
-"""Do 95 % intervals hold the truth 95 times in 100? On simulated users with a known difference.
+"""How often do 95 % intervals contain the true value? On simulated users with a known difference.
 
     python benchmarks/coverage.py [--draws 1000] [--users 30 --users 100 --users 500]
 
-Each draw makes new users, answers of two methods to the same queries, and the interval that `eval` would
-print for the paired difference. Counted is how often it holds the true difference, for the interval of the
-package (studentised), BCa's (Efron 1987) and the plain percentile interval of the same resamples. With 1,000
-draws a coverage of 95 % is seen as 93.6 to 96.4 nineteen times in twenty. The table is printed and written to
-benchmarks/results/coverage.md.
+Each draw simulates users and the answers of two methods to the same queries, and computes the interval that
+`eval` would print for the paired difference. The table gives the share of draws whose interval contains the
+true difference, for the package's interval (studentised), BCa (Efron 1987) and the percentile interval, all
+from the same resamples. With 1,000 draws, a true coverage of 95 % is measured as 93.6 to 96.4 % in 19 of 20
+cases. The table is printed and written to benchmarks/results/coverage.md.
 """
 
 from __future__ import annotations
@@ -69,17 +69,17 @@ def _normal(generator: Generator, users: int) -> Floats:
 
 
 def _exponential(generator: Generator, users: int) -> Floats:
-    """Most lose a little, some gain much: skewness 2."""
+    """Most users lose a little, some gain much: skewness 2."""
     return generator.exponential(0.3, users) - 0.2
 
 
 def _lognormal(generator: Generator, users: int) -> Floats:
-    """A few users are most of the gain: skewness 6."""
+    """A few users account for most of the gain: skewness 6."""
     return 0.2 * (generator.lognormal(0, 1, users) - np.exp(0.5)) + 0.1
 
 
 def _right_or_wrong(generator: Generator, users: int) -> Answers:
-    """Accuracy: users differ in how often the baseline is right; of its errors the method mends a tenth."""
+    """Accuracy: users differ in how often the baseline is right; a tenth of its errors is corrected."""
     sizes = _sizes(generator, users, unequal=True)
     user = np.repeat(np.arange(users), sizes)
     baseline = generator.random(len(user)) < generator.beta(1.5, 1.5, users)[user]
@@ -90,7 +90,7 @@ def _right_or_wrong(generator: Generator, users: int) -> Answers:
 
 
 def _ratings(generator: Generator, users: int) -> Answers:
-    """Errors of ratings, read as RMSE, which is no mean of users."""
+    """Errors of ratings, measured as RMSE, which is not a mean over users."""
     sizes = _sizes(generator, users, unequal=True)
     user = np.repeat(np.arange(users), sizes)
     hard = generator.gamma(2, 0.3, users)[user]
@@ -113,9 +113,9 @@ WORLDS = (
 
 
 def coverage(world: World, users: int, *, draws: int, resamples: int = RESAMPLES) -> list[float]:
-    """Return in percent how often each interval holds the truth, and how wide the studentised one is.
+    """Return the coverage of each interval in percent, and the mean width of the studentised one.
 
-    `RESAMPLED_AGAIN` draws share their resamples, which saves half of the time.
+    `RESAMPLED_AGAIN` draws share their resamples, which halves the time.
     """
     held, width = np.zeros(3), 0.0
     for seed in range(draws):

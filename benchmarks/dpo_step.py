@@ -1,10 +1,10 @@
-"""A DPO step under TRL's own trainer, reference pass included, as it comes and with shared prefixes.
+"""A DPO step of TRL's trainer, including the reference pass: stock against shared prefixes.
 
     python benchmarks/dpo_step.py [--shapes 1024,64 ...] [--memory] [--lora] [--checkpointing]
 
-Shapes are P,C: tokens of a prompt, and of its chosen and of its rejected answer. `--pairs` make a
-step. "limit" is the tokens of the padded batch over those that are needed. All weights train, and the
-reference is a second model, as TRL has it; with `--lora` it is the base with its adapter off.
+A shape is P,C: tokens of the prompt, and of the chosen and of the rejected answer. `--pairs` is the number of
+pairs per step. "limit" is the padded batch's tokens divided by the tokens needed. All weights are trained,
+with a second model as reference, as in TRL; with `--lora` the reference is the base model without adapter.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def dpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> TrainerSide:
-    """TRL's DPO trainer over made-up pairs."""
+    """TRL's DPO trainer on synthetic pairs."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
@@ -84,7 +84,7 @@ def dpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> Trainer
 
 
 def pairs_of(options: Any, prompt: int) -> int:
-    """Pairs a step."""
+    """Pairs per step."""
     return int(options.pairs or (8 if prompt < 4096 else 2))
 
 

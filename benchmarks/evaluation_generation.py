@@ -1,11 +1,11 @@
-"""Answering many questions of users with long histories, as an evaluation does.
+"""Answering many questions of users with long histories, as in an evaluation: stock against shared prefixes.
 
     python benchmarks/evaluation_generation.py [--shapes 1024,64,8 ...] [--users 2] [--question 32]
 
-Shapes are P,C,G: tokens of a user's history, of an answer, and questions a user; the history stands
-before the question in the prompt. Greedy decoding, all prompts in one batch on both sides: stock is
+A shape is P,C,G: tokens of a user's history, tokens of an answer, and questions per user; the history
+precedes the question in the prompt. Greedy decoding, all prompts in one batch on both sides: stock is
 `transformers.generate`, shared is `LocalModel.generate`. "limit" is the prompt tokens of the padded batch
-over those needed (decoding reads less, too).
+divided by the tokens needed (decoding reads fewer, too).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 class Answerer:
-    """Answers all prompts; keeps the answers."""
+    """Answers all prompts and keeps the answers."""
 
     def __init__(self, side: str, model: Path, prompts: list[str], new_tokens: int, options: Any) -> None:
         device = "cuda" if on_cuda(options) else "cpu"
@@ -73,7 +73,7 @@ class Answerer:
         self.answers: list[str] = []
 
     def step(self) -> dict[str, float]:
-        """Do it once; its seconds."""
+        """Answer once; return the seconds."""
         clock = Clock()
         with clock.timing("step"):
             if self._side == "shared":

@@ -1,14 +1,14 @@
-"""An evaluation at LaMP's real size, without the generation: seconds, memory, and the report it makes.
+"""An evaluation at LaMP's real size, without generation: time, memory, and size of the report.
 
     python benchmarks/evaluation_size.py [--queries 2500] [--items 185] [--keep FOLDER]
 
-Made-up data in LaMP-4's files: so many dev queries, each with its own profile of items of 100 words (words
-drawn from 20,000 by Zipf's law). A model that answers at once stands where the base stands; the tokens are
-counted by nano's tokenizer. Measured in a process of its own, so that its peak memory is that of `eval`
-alone: the leak checks, four rows (generic, the input back, context injection with BM25's 4 items, the same
-without history) from retrieval to the sample log, intervals and comparisons, users, and the report. Each
-further row with a history costs what the line of retrieval says once more. Where `chromium` is installed
-the report is opened in it: until its samples can be read.
+Synthetic data in LaMP-4's format: dev queries, each with its own profile of items of 100 words (drawn from
+20,000 words by Zipf's law). The base model is replaced by one that answers immediately; tokens are counted
+by nano's tokenizer. Measured in a separate process, so that the peak memory is that of `eval`: leak checks,
+four rows (generic, copy of the input, context injection with BM25's 4 items, the same without history) from
+retrieval to the sample log, intervals and comparisons, users, and the report. Each further row with a
+history costs as much as the retrieval line. If `chromium` is installed, the report is opened in it and the
+time is measured until its samples can be read.
 The table is printed and written to benchmarks/results/evaluation_size.md.
 """
 
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def make_data(folder: Path, queries: int, items: int) -> None:
-    """Write dev questions of `queries` users, and their golds; made in pieces, so that no list is whole."""
+    """Write dev questions of `queries` users, and their golds, piece by piece to save memory."""
     from personakit.data.lamp import write_split
 
     write_split(folder / TASK, "dev", people(queries, items), user_ids=True)
@@ -106,7 +106,7 @@ def people(queries: int, items: int) -> Iterator[Example]:
 
 
 class AtOnce:
-    """A language model that says the first words of its prompt's last sentence, in no time."""
+    """A language model that immediately answers with the first words of the prompt's last sentence."""
 
     def __init__(self) -> None:
         from personakit.models.cost import token_counter
@@ -114,11 +114,11 @@ class AtOnce:
         self.count_tokens = token_counter("nano")
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[list[str]]:
-        """Return one answer a prompt."""
+        """Return one answer per prompt."""
         return [[" ".join(prompt.split()[-8 - len(prompt) % 3 :][:8])] for prompt in prompts]
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return a score a prompt."""
+        """Return one score per prompt."""
         return [0.0] * len(prompts)
 
 
@@ -210,7 +210,7 @@ def opening(page: Path) -> float | None:
 
 
 def tell(found: dict[str, Any], options: argparse.Namespace) -> None:
-    """Print the table and write it down."""
+    """Print the table and write it to the results folder."""
     lines = ["| part | seconds | CPU seconds |", "|---|---|---|"]
     lines += [f"| {name} | {wall:.1f} | {cpu:.1f} |" for name, (wall, cpu) in found["spent"].items()]
     parts = found["spent"].values()

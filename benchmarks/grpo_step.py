@@ -1,10 +1,10 @@
-"""A GRPO step under TRL's own trainer, as it comes and with shared prefixes.
+"""A GRPO step of TRL's trainer: stock against shared prefixes.
 
     python benchmarks/grpo_step.py [--shapes 1024,64,8 ...] [--memory] [--lora] [--checkpointing]
 
-Shapes are P,C,G: tokens of a prompt, of an answer, answers a prompt; `--prompts` of them make a step.
-Columns: the forward and backward pass of the update, the whole step with generation, and how much
-faster each is; "limit" is the tokens of the padded batch over those that are needed.
+A shape is P,C,G: tokens of a prompt, tokens of an answer, answers per prompt; `--prompts` is the number of
+prompts per step. Columns: the forward and backward pass of the update, the whole step with generation, and
+the speed-up of each; "limit" is the padded batch's tokens divided by the tokens needed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def grpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> TrainerSide:
-    """TRL's GRPO trainer over made-up prompts, with a made-up reward."""
+    """TRL's GRPO trainer on synthetic prompts with a synthetic reward."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -92,7 +92,7 @@ def grpo(side: str, model: Path, shape: tuple[int, ...], options: Any) -> Traine
 
 
 def prompts_of(options: Any, prompt: int) -> int:
-    """Prompts a step."""
+    """Prompts per step."""
     return int(options.prompts or (2 if prompt < 4096 else 1))
 
 

@@ -1,13 +1,13 @@
-"""What PILLOW's matching network is worth where BM25 stands: in context injection and inside RPO, at k items.
+"""PILLOW's matching network against BM25 as the selector of history items, in context injection and in RPO.
 
     personakit train pillow --config lamp-items --output runs/items
     personakit train rpo --output runs/rpo-k1 stages=sft controls.fine_tuned_context_injection=false \\
         retrieval.k=1
     python benchmarks/history_items.py --pillow runs/items --rpo runs/rpo-k1 [--split dev] [--limit 100]
 
-The same base, the same rewriter, the same users; only who picks the items differs. Several runs of each are
-seeds of one row, the first of one kind beside the first of the other. A stopped benchmark goes on. The table
-goes to stdout and to benchmarks/results/NAME.txt.
+Base model, rewriter and users are the same; only the selection of items differs. Several runs of each method
+are seeds of one row; the n-th run of PILLOW is used with the n-th run of RPO. A stopped benchmark is resumed.
+The table is printed and written to benchmarks/results/NAME.txt.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Is lamp-mini the benchmark it claims to be? Measured on dev, printed as one table with its bounds.
+"""Does lamp-mini have the properties it should? Measured on dev, printed as one table with the bounds.
 
     python benchmarks/lamp_mini.py [--seed 2026] [--run RUN] [--limit 300]
 
-`--run` names a finished `personakit train rpo` run, whose rewriter stands for "fine-tuned in the
-standard way"; without it that line is left out. Writes benchmarks/results/lamp_mini-SEED.md.
+`--run` is a finished `personakit train rpo` run whose rewriter is the fine-tuned model of the table; without
+it that line is left out. Writes benchmarks/results/lamp_mini-SEED.md.
 """
 
 from __future__ import annotations

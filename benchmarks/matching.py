@@ -1,10 +1,10 @@
-"""How long PILLOW's matching network takes to pick, after encoding, on one core.
+"""Time that PILLOW's matching network takes to select prompts, after encoding, on one core.
 
     python benchmarks/matching.py
 
-A network of the default size over vectors of 512, two and four prompts a query, one query at a time; the
-pool has been through its tower, which happens once. The median of 200 queries, in
-milliseconds. Writes benchmarks/results/matching.md.
+A network of the default size over vectors of 512 selects two and four prompts, one query at a time; the pool
+is already encoded and has passed its tower, which happens once. The median of 200 queries, in milliseconds.
+Writes benchmarks/results/matching.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def milliseconds(size: int, m: int) -> float:
-    """The median over queries, of processor time: other processes on the machine do not count."""
+    """Return the median CPU time over queries, which other processes hardly affect."""
     network = MatchingNetwork(MatcherShape(width=WIDTH, m=m)).eval()
     draws = torch.Generator().manual_seed(0)
     with torch.inference_mode():

@@ -1,11 +1,11 @@
-"""Memory of a training stage: the estimate made before it starts, against the measured peak, on a CPU.
+"""Memory of a training stage: the estimate before it starts, and the measured peak, on a CPU.
 
     python benchmarks/memory.py
 
-A Llama of 5 M parameters with random weights, 1024 tokens of prompt and 64 of answer, two optimizer steps
-of each stage, every case in a process of its own. Estimate: what the stage wrote into its run.json.
-Measured: the process's largest resident memory less what it holds after a tiny warm-up stage,
-which has imported everything. The table is printed and written to benchmarks/results/memory.md.
+A Llama of 5 M parameters with random weights, 1024 tokens of prompt and 64 of answer, two optimizer steps of
+each stage, each case in a separate process. Estimate: what the stage wrote to run.json. Measured: the
+process's peak resident memory minus what it holds after a tiny warm-up stage that has imported everything.
+The table is printed and written to benchmarks/results/memory.md.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def measure(stage: str, settings: dict[str, Any]) -> dict[str, float]:
 
 
 def largest_resident() -> int:
-    """The most bytes of this process that were in memory at once.
+    """Return this process's peak resident memory in bytes.
 
-    On Linux from /proc: `ru_maxrss` begins with that of the process which started this one.
+    On Linux from /proc: `ru_maxrss` starts from the parent process's value.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -97,7 +97,7 @@ def largest_resident() -> int:
 
 
 def train(stage: str, model: Path, folder: Path, settings: dict[str, Any], *, prompt: int) -> float:
-    """Two steps of a stage on `model`; the estimate it recorded."""
+    """Train a stage for two steps on `model`; return the estimate that it recorded."""
     from personakit.config.training import (
         GroupRLSettings,
         LoraSettings,

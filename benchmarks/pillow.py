@@ -2,9 +2,9 @@
 
     python benchmarks/pillow.py [--seeds 5] [--split test] [--name pillow] [KEY=VALUE]
 
-Trains one run a seed, `--jobs` at a time on one thread each, then evaluates all of them as one row. A stopped
-benchmark goes on where it was. `--data` takes another folder of instructions than lamp-mini, with `--config`.
-The table goes to stdout and to benchmarks/results/NAME.txt.
+Trains one run per seed, `--jobs` in parallel on one thread each, then evaluates all of them as one row. A
+stopped benchmark is resumed. `--data` is another folder of instructions than lamp-mini, with `--config`.
+The table is printed and written to benchmarks/results/NAME.txt.
 """
 
 from __future__ import annotations

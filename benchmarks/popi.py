@@ -2,9 +2,9 @@
 
     python benchmarks/popi.py [--seeds 5] [--data-seed 2026] [--split test] [--limit N] [--base MODEL]
 
-Trains one run a seed with its controls (population DPO, POPI with a frozen generator), `--jobs` at a time on
-one thread each, then judges all of them as one row, and frozen models (`--base`, by default nano) that are
-given POPI's summaries. A stopped benchmark goes on where it was. The table goes to stdout and to
+Trains one run per seed with its controls (population DPO, POPI with a frozen generator), `--jobs` in parallel
+on one thread each, then evaluates all of them as one row, and frozen models (`--base`, by default nano) with
+POPI's summaries. A stopped benchmark is resumed. The table is printed and written to
 benchmarks/results/NAME-DATASEED.txt.
 """
 
@@ -26,7 +26,7 @@ CONTROLS = ("controls.population_dpo=true", "controls.frozen_generator=true")
 
 
 def main() -> None:
-    """Train, judge, print, write."""
+    """Train, evaluate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data-seed", type=int, default=STANDARD_SEED)

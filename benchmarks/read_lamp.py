@@ -1,14 +1,14 @@
-"""Reading an 800 MB LaMP file: personakit's stream into memory-mapped Arrow against `json.load`.
+"""Reading an 800 MB LaMP file: streaming into memory-mapped Arrow against `json.load` and ijson.
 
     python benchmarks/read_lamp.py [--split user|time] [--queries 12500] [--repeats 3]    (needs `ijson`)
 
 Makes a LaMP-4-shaped train file in a temporary folder (12,500 queries of about 205 items, as in
-LaMP-4's time split; five queries of a user share a profile) and reads it in processes of their own,
-alternating: `json.load` of the questions, and `open_examples`, which checks, groups users, digests
+LaMP-4's time split; five queries of a user share a profile) and reads it in separate processes,
+alternately: `json.load` of the questions, and `open_examples`, which checks, groups users, digests
 and converts, into an empty cache. Printed: seconds (median), peak resident memory, and the same for
 a pass over every example of the converted store and for opening it again.
 
-Last table, on two cores that a training shared (load average 5; CPU seconds count every thread):
+Last result, on two cores with a training in parallel (load average 5; CPU seconds count every thread):
 
     user split, 773 MB           seconds  ratio   cpu s  ratio  peak MB
     json.load                       8.43   1.00    8.42   1.00     2319
@@ -21,6 +21,7 @@ Last table, on two cores that a training shared (load average 5; CPU seconds cou
     personakit, first time          6.24   0.90    6.42   0.98      197
     personakit, every example       6.09   0.88    6.08   0.93       79
     personakit, opened again        0.28   0.04    0.28   0.04       64
+
 Against ijson (elements alone, and a conversion that takes its elements one by one), `--queries 3200`:
 
     user split, 197 MB           seconds  ratio   cpu s  ratio  peak MB
@@ -115,7 +116,7 @@ def main() -> None:
 
 
 def make_file(folder: Path, queries: int, *, dated: bool) -> None:
-    """Write `train_questions.json` in LaMP's shape as `json.dump` would, a query at a time."""
+    """Write `train_questions.json` in LaMP's format as `json.dump` would, one query at a time."""
     generator = random.Random(0)
     words = [
         "".join(generator.choices("abcdefghijklmnopqrstuvwxyz", k=generator.randint(2, 9)))
@@ -152,7 +153,7 @@ def make_file(folder: Path, queries: int, *, dated: bool) -> None:
 
 
 def measure(folder: Path, repeats: int) -> dict[str, list[tuple[float, float, float]]]:
-    """Run each program in a process of its own, alternating; return (s, cpu s, peak MB) of each."""
+    """Run each program in a separate process, alternately; return (s, cpu s, peak MB) of each."""
     results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in _PROGRAMS}
     for repeat in range(repeats):
         environment = {**os.environ, "PERSONAKIT_CACHE": str(folder / f"cache-{repeat}")}

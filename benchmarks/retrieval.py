@@ -1,13 +1,12 @@
-"""BM25 against rank_bm25 on LaMP's shape: a profile of 185 items of 100 words (LaMP-3's mean).
+"""BM25 against rank_bm25 on data of LaMP's shape: a profile of 185 items of 100 words (LaMP-3's mean).
 
     python benchmarks/retrieval.py [--queries 60] [--repeats 5] [--untuned]
 
-Both choose the top 4 of the same profiles, in turn, in one process, and must agree. *New user*: a
-profile never seen, so indexing is in the time. *Asked again*: the profile's index is kept; here it
-is compared with rank_bm25 as LaMP runs it (an index a query) and with one whose index is kept too.
-Words are drawn from 20,000 by Zipf's law. glibc's malloc is tuned as for training, which spares
-large arrays their page faults, unless `--untuned`.
-The table is printed and written to benchmarks/results/retrieval.md.
+Both select the top 4 of the same profiles, alternately, in one process, and must agree. *New user*: the
+profile is new, so the time includes indexing. *Asked again*: the profile's index is kept; this is compared
+with rank_bm25 as LaMP uses it (one index per query) and with one whose index is kept too. Words are drawn
+from 20,000 by Zipf's law. glibc's malloc is tuned as for training, which saves page faults for large arrays,
+unless `--untuned`. The table is printed and written to benchmarks/results/retrieval.md.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def main() -> None:
 
 
 def measure(queries: int, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the median milliseconds a query for new users, and for users asked again."""
+    """Return the median milliseconds per query for new users, and for users whose index is kept."""
     rng = np.random.default_rng(0)
     asked = [make_query(rng, number) for number in range(queries)]
     keeping = open_retriever("bm25", TOP, cached_profiles=queries)

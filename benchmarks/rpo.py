@@ -2,11 +2,11 @@
 
     python benchmarks/rpo.py [--config NAME] [--data-seed 2026] [--unseen] [--name rpo] [KEY=VALUE]
 
-Trains one run a seed, `--jobs` at a time on one thread each (two trainings that share two cores with
-two threads each are many times slower), then evaluates all of them as one row. A stopped benchmark
-goes on where it was. `--data-seed` makes the benchmark from another seed, `--unseen` adds bases that the
-rewriter never saw. The controls of RL are trained too; `stages=sft` leaves RL and them out. The table goes to
-stdout and to benchmarks/results/NAME-DATASEED.txt.
+Trains one run per seed, `--jobs` in parallel on one thread each (two trainings with two threads each on two
+cores are many times slower), then evaluates all of them as one row. A stopped benchmark is resumed.
+`--data-seed` generates the benchmark from another seed, `--unseen` adds base models that the rewriter was not
+trained with. The controls of RL are trained too; `stages=sft` leaves out RL and these. The table is printed
+and written to benchmarks/results/NAME-DATASEED.txt.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""A model of the built-in one's size on a CPU: our training step and decoding against the usual ones.
+"""A model of nano's size on a CPU: our training step and decoding against the usual ones.
 
     python benchmarks/small_model.py [--steps 5] [--prompts 128] [--untuned]
 
-Training: batches of 32 examples of about 200 tokens, 30 of them answer, through a bare PyTorch loop,
-TRL's SFTTrainer as it comes, and `finetune` (answers-only head). Decoding: greedy answers of at most
-30 tokens to prompts of about 200, through `transformers.generate` and `LocalModel`; answers end after
-a random number of tokens (each step ends with probability 0.1), as real ones do. One thread, and CPU
-seconds rather than wall clock, so that neighbours disturb little; glibc's malloc is tuned as for
-training unless `--untuned`. The table is printed and written to benchmarks/results/small_model.md.
+Training: batches of 32 examples of about 200 tokens, 30 of them answer, through a plain PyTorch loop, TRL's
+SFTTrainer, and `finetune` (logits for the answers only). Decoding: greedy answers of at most 30 tokens to
+prompts of about 200, through `transformers.generate` and `LocalModel`; answers end after a random number of
+tokens (each step ends with probability 0.1), as real ones do. One thread, and CPU seconds instead of wall
+clock, so that other processes hardly affect the result; glibc's malloc is tuned as for training unless
+`--untuned`. The table is printed and written to benchmarks/results/small_model.md.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def training_rows(base: Path, folder: Path, steps: int) -> list[str]:
 
 
 def bare_loop(base: Path, examples: list[Any], dtype: str) -> float:
-    """Tokens per CPU second of the plainest loop, after its first step."""
+    """Tokens per CPU second of a plain loop, after its first step."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,11 +1,12 @@
-"""Scoring many summaries against many preference pairs, as POPI's reward does.
+"""Scoring many summaries against many preference pairs, as POPI's reward does: stock against shared prefixes.
 
     python benchmarks/summary_scoring.py [--shapes 256,64,8 ...] [--pairs 8] [--question 32]
 
-Shapes are P,C,G: tokens of a summary's prompt, of an answer, and summaries; each is scored on the same
-`--pairs` pairs: a question and its two answers. Stock is a padded batch through transformers, the head
-on the answers' positions only; shared is `LocalModel.score`: one trie of summaries, questions and
-answers. Both take 32 rows or as many tokens at a time. "limit" is the padded tokens over those needed.
+A shape is P,C,G: tokens of a summary's prompt, tokens of an answer, and number of summaries. Each summary is
+scored on the same `--pairs` pairs, which are a question and two answers. Stock is a padded batch through
+transformers, with logits at the answers' positions only; shared is `LocalModel.score`, with one trie of
+summaries, questions and answers. Both process 32 rows at a time, or as many tokens. "limit" is the padded
+batch's tokens divided by the tokens needed.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def summaries(shape: tuple[int, ...], options: Any) -> tuple[list[str], list[str]]:
-    """Prompts (summary and question) and answers, one of each a row."""
+    """Prompts (summary and question) and answers, one of each per row."""
     prompt, answer, group = shape
     drawn = random.Random(0)
     pairs = [
@@ -88,7 +89,7 @@ def summaries(shape: tuple[int, ...], options: Any) -> tuple[list[str], list[str
 
 
 class Scorer:
-    """Scores all rows; keeps the scores."""
+    """Scores all rows and keeps the scores."""
 
     def __init__(
         self, side: str, model: Path, longest: int, prompts: list[str], answers: list[str], options: Any
@@ -104,7 +105,7 @@ class Scorer:
         self.scores: list[float] = []
 
     def step(self) -> dict[str, float]:
-        """Do it once; its seconds."""
+        """Score once; return the seconds."""
         clock = Clock()
         with clock.timing("step"):
             if self._side == "shared":

@@ -21,17 +21,10 @@ os.environ.pop("COLUMNS", None)
 _modules_frozen = 0
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each worker whole files, those that train first; and one of them all that needs `forked`."""
-    groups = [
-        "forked" if "forked" in getattr(item, "fixturenames", ()) else item.location[0] for item in items
-    ]
-    trains = {group for group, item in zip(groups, items, strict=True) if item.get_closest_marker("slow")}
-    order = {group: (group != "forked", group not in trains, place) for place, group in enumerate(groups)}
-    for group, item in zip(groups, items, strict=True):
-        item.add_marker(pytest.mark.xdist_group(group))
-    items[:] = [item for _, item in sorted(zip(groups, items, strict=True), key=lambda pair: order[pair[0]])]
+    """Begin with the files that train: workers take whole files, and the last should be short."""
+    trains = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in trains)
 
 
 def pytest_runtest_setup() -> None:

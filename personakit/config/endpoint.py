@@ -14,10 +14,10 @@ class EndpointSettings:
     requests_at_once: int = setting(
         8, "the most requests in flight: more is faster until it says 429", minimum=1
     )
-    timeout: float = setting(120.0, "seconds one request may take before it is made again", minimum=0.001)
+    timeout: float = setting(120.0, "seconds one request may take before it is sent again", minimum=0.001)
     attempts: int = setting(
         6,
-        "lost connections, time-outs and 5xx in one request before the server counts as dead; a busy "
-        "server (429) is given five times as many",
+        "attempts of one request that may fail (connection, time-out, 5xx) before giving up; five times as "
+        "many where the server is busy (429)",
         minimum=1,
     )

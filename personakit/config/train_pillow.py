@@ -21,7 +21,7 @@ class InstructionDataSettings:
     )
     template: Literal["plain", "alpaca"] = setting(
         "alpaca",
-        "how instructions and prompts are worded: alpaca, as Stanford's; plain, as the built-in ones",
+        "prompt template of instructions and examples: alpaca, Stanford's; plain, that of the built-in data",
     )
     pool: str = setting(
         "pool",
@@ -32,12 +32,12 @@ class InstructionDataSettings:
     )
     tasks: list[str] = setting(
         [],
-        "LaMP tasks whose training queries are the instructions, and each user's history the pool: the "
-        "matching network can then stand where BM25 stands; empty: the data's instructions, one pool for all",
+        "LaMP tasks whose training queries are the instructions, with each user's history as the pool: the "
+        "matching network can then replace BM25; empty: the data's instructions, one pool for all",
     )
     limit: int | None = setting(None, "at most this many instructions of a split; null: all", minimum=1)
     held_out: int = setting(
-        0, "RL instructions that are not trained on: `eval_reward` is measured on them", minimum=0
+        0, "RL instructions that are held out of training, to measure `eval_reward` on", minimum=0
     )
 
 
@@ -102,18 +102,18 @@ class MatcherSettings:
 
 @dataclass
 class RewardSettings:
-    """What a selection earns: a weighted sum. Every reward is computed once and kept on disk."""
+    """Reward of a selection: a weighted sum. Every reward is computed once and cached on disk."""
 
     likelihood: float = setting(
         1.0,
-        "weight of the reference answer's probability, a geometric mean over its tokens; writes no answer",
+        "weight of the reference answer's probability (geometric mean over its tokens); nothing is generated",
         provenance=RETICL,
     )
-    rouge_l: float = setting(0.0, "weight of ROUGE-L between the answer that is written and the reference")
-    exact: float = setting(0.0, "weight of writing the reference word for word")
-    cosine: float = setting(0.0, "weight of the cosine of the two in the encoder's vectors")
+    rouge_l: float = setting(0.0, "weight of ROUGE-L between the generated answer and the reference")
+    exact: float = setting(0.0, "weight of an exact match with the reference")
+    cosine: float = setting(0.0, "weight of the cosine similarity of the two, encoded by matcher.encoder")
     max_new_tokens: int = setting(
-        256, "an answer that is written is cut here (tokens); no effect on likelihood", minimum=1
+        256, "a generated answer is cut here (tokens); no effect on likelihood", minimum=1
     )
 
 
@@ -169,27 +169,27 @@ class MatchRlSettings:
 
 @dataclass
 class PillowControlSettings:
-    """What is trained beside the method so that its table is an honest one."""
+    """Controls: what else is trained, for a fair comparison."""
 
     full_fine_tuning: bool = setting(
         True,
-        "fine-tune all weights on the same instructions for as many steps: the paper's yardstick",
+        "fine-tune all weights on the same instructions for as many steps: the paper's baseline",
         provenance=STATED,
     )
     full_learning_rate: float = setting(
-        3e-4, "its peak; a tenth of the adapter's, or less, for a large model", minimum=0.0
+        3e-4, "its peak learning rate; a tenth of the adapter's, or less, for a large model", minimum=0.0
     )
 
 
 @dataclass
 class TrainPILLOW:
-    """LoRA on instructions, then a matching network that learns which prompts of a pool pay."""
+    """LoRA on instructions, then a matching network that learns which prompts of a pool help."""
 
     model: str = setting("nano", "the model that is tuned: nano, a hub name, or a folder")
     seed: int = setting(0, "the seed of everything random in training", minimum=0)
     prompt_tokens: int = setting(
         512,
-        "data.tasks: LaMP's window, into which a user's items are cut (tokens)",
+        "data.tasks: prompt length, to which a user's items are cut, as in LaMP (tokens)",
         provenance=LAMP,
         minimum=32,
     )

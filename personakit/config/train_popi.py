@@ -14,18 +14,18 @@ ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
 
 @dataclass
 class PreferenceDataSettings:
-    """Whose preferences are trained on."""
+    """Which users' preferences are trained on."""
 
     path: str = setting(
         "lamp-mini", "the built-in benchmark, or a folder that `personakit data import` made of preferences"
     )
     limit: int | None = setting(None, "at most this many users; null: all", minimum=1)
     held_out: int = setting(
-        0, "training users who are not trained on: `eval_reward` is measured on their pairs", minimum=0
+        0, "training users who are held out of training, to measure `eval_reward` on their pairs", minimum=0
     )
     signal_tokens: int = setting(
         512,
-        "the inference model's prompt: signals are dropped whole to fit, and counted (tokens)",
+        "length of the inference model's prompt: whole signals are dropped to fit, and counted (tokens)",
         minimum=32,
     )
 
@@ -143,17 +143,17 @@ class JointSettings(TrainingSettings):
 
 @dataclass
 class PopiControlSettings:
-    """What POPI is set against, trained beside it on the same pairs: needed for a fair comparison."""
+    """Controls trained on the same pairs, for a fair comparison."""
 
     population_dpo: bool = setting(
-        False, "the same warm start and DPO for all users alike, without summaries, for as many tokens"
+        False, "one adapter for all users: the same warm start and DPO without summaries, for as many tokens"
     )
     oracle_generator: bool = setting(
-        False, "the upper bound: a generator that learns from users' personas, where the data tells them"
+        False, "the upper bound: a generator trained with users' personas, where the data has them"
     )
     frozen_generator: bool = setting(
         False,
-        "an inference model trained as POPI's is, for a generator that stays the base as it came",
+        "an inference model trained like POPI's, with the untrained base model as the generator",
     )
 
 
@@ -163,7 +163,9 @@ class TrainPOPI:
 
     model: str = setting("nano", "the frozen base of both models: nano, a hub name, or a folder")
     seed: int = setting(0, "the seed of everything random in training", minimum=0)
-    max_length: int = setting(1024, "prompt and answer together may have so many tokens", minimum=32)
+    max_length: int = setting(
+        1024, "prompt and answer together; users and pairs that do not fit are left out (tokens)", minimum=32
+    )
     data: PreferenceDataSettings = field(default_factory=PreferenceDataSettings)
     lora: AdapterSettings = field(default_factory=AdapterSettings)
     warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)

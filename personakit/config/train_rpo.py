@@ -18,7 +18,7 @@ class DataSettings:
     tasks: list[str] = setting([], "tasks to train on, such as LaMP_3; empty: every task in the data")
     limit: int | None = setting(None, "at most this many training queries a task; null: all", minimum=1)
     held_out: int = setting(
-        0, "training queries of each task that are not trained on: `eval_loss` is measured on them", minimum=0
+        0, "training queries of each task that are held out of training, to measure `eval_loss` on", minimum=0
     )
 
 
@@ -30,16 +30,18 @@ class RetrievalSettings:
         "bm25",
         "how items are ranked for a query: bm25, dense (LaMP's encoder), dense:ENCODER, recency, random, "
         "pillow:RUN (the matching network of a run of PILLOW on histories), or popi:RUN (the summaries of a "
-        "run of POPI in the place of items)",
+        "run of POPI instead of items)",
         provenance=LAMP,
         pattern=r"bm25|dense(:.+)?|recency|random|(pillow|popi):.+",
     )
-    k: int = setting(4, "items shown for a query: more evidence, longer prompts", provenance=LAMP, minimum=1)
+    k: int = setting(
+        4, "items retrieved per query: more evidence, longer prompts", provenance=LAMP, minimum=1
+    )
 
 
 @dataclass
 class DecodingSettings:
-    """How answers are written: greedily, so that the same question has the same answer."""
+    """How answers are decoded: greedily, so that the same query always has the same answer."""
 
     max_new_tokens: int | None = setting(
         None, "an answer is cut here (tokens); null: the longest that the task allows", minimum=1
@@ -48,38 +50,39 @@ class DecodingSettings:
 
 @dataclass
 class TrajectorySettings:
-    """Who writes the structured rewriting trajectories, and which are dropped (and counted)."""
+    """What writes the structured rewriting trajectories, and which are dropped (and counted)."""
 
     writer: Literal["template", "teacher"] = setting(
-        "template", "template: by code, offline; teacher: a language model explains gold from the evidence"
+        "template",
+        "template: by rules, offline; teacher: a language model explains the gold answer from the evidence",
     )
     teacher: str | None = setting(
         None,
-        "the teacher: a model as in `model`, or openai:MODEL; its answers are kept, none is paid for twice",
+        "the teacher: a model as in `model`, or openai:MODEL; its answers are cached",
     )
     teacher_tokens: int | None = setting(
         None,
-        "the teacher's reply is cut here (its own tokens); null: max_tokens; more for one that reasons first",
+        "the teacher's reply is cut here (its own tokens); null: max_tokens; raise it for a reasoning model",
         minimum=16,
     )
     limit: int | None = setting(
         None,
-        "trajectories for at most this many training queries of a task, and for those held out: each costs a "
-        "teacher's request; RL, which needs the gold answer alone, trains on all queries; null: for all",
+        "trajectories for at most this many training queries per task, besides those held out: each costs a "
+        "request to the teacher; RL needs the gold answer alone and uses all queries; null: all",
         minimum=1,
     )
     max_tokens: int = setting(
-        512, "longer trajectories are dropped, and the rewriter writes no longer ones (tokens)", minimum=16
+        512, "longer trajectories are dropped, and the rewriter's output is cut here (tokens)", minimum=16
     )
     no_history_share: float = setting(
         0.1,
-        "share of the trajectories whose history is taken away and whose draft is kept: what the rewriter "
-        "learns to do for a user it knows nothing of",
+        "share of the trajectories without history, whose target is the draft: the rewriter learns to leave "
+        "it unchanged for an unknown user",
         minimum=0.0,
         maximum=1.0,
     )
     minimum_reward: float = setting(
-        0.0, "drop trajectories whose response earns less task reward", minimum=0.0, maximum=1.0
+        0.0, "trajectories whose response has a lower task reward are dropped", minimum=0.0, maximum=1.0
     )
 
 
@@ -99,7 +102,9 @@ class SftSettings(TrainingSettings):
         2.0, "passes over the trajectories; no effect where max_steps is given", minimum=0.0001
     )
     max_length: int = setting(
-        1024, "prompt and trajectory together, in RL too: longer ones are cut (tokens)", minimum=32
+        1024,
+        "prompt and trajectory together (tokens): a longer prompt is cut in SFT and left out in RL",
+        minimum=32,
     )
 
 
@@ -107,7 +112,7 @@ class SftSettings(TrainingSettings):
 class CurriculumSettings:
     """RPO's progressive multi-context curriculum: RL in stages, each of which shows more of the history.
 
-    The steps are shared out evenly; what a stage leaves over goes to those after it.
+    Each stage has the same number of steps; those that a stage does not use go to the later ones.
     """
 
     enabled: bool = setting(True, "false: every prompt shows retrieval.k items", provenance=SUMMARISED)
@@ -165,23 +170,26 @@ class RlSettings(GroupRLSettings):
 
 @dataclass
 class ControlSettings:
-    """What is trained beside the method so that its table is an honest one."""
+    """Controls: what else is trained, for a fair comparison."""
 
     fine_tuned_context_injection: bool = setting(
         True,
-        "train context injection on the same users and items, for as many training tokens as all stages "
-        "together: only against it may one say that decoupling helps; about doubles the training time",
+        "fine-tune context injection on the same users and items, for as many training tokens as all stages "
+        "together: the baseline of the claim that decoupling helps; about doubles the training time",
     )
     sft_continued: bool = setting(
         False,
-        "go on with SFT on the same trajectories for as many training tokens as RL: only against it may one "
-        "say that RL helps, and where trajectories.limit is set, no more than that it makes up for them",
+        "continue SFT on the same trajectories for as many training tokens as RL: the baseline of the claim "
+        "that RL helps; where trajectories.limit is set, RL also sees more queries",
     )
     without_curriculum: bool = setting(
-        False, "RL once more, the same steps and queries, with retrieval.k items from the first step on"
+        False, "RL with the same steps and queries, and retrieval.k items from the first step on"
     )
     context_tokens: int = setting(
-        512, "context injection cuts the history to fit a prompt of this length", provenance=LAMP, minimum=32
+        512,
+        "context injection's prompt length: the history is cut to fit (tokens)",
+        provenance=LAMP,
+        minimum=32,
     )
 
 
@@ -197,12 +205,12 @@ class TrainRPO:
     )
     seed: int = setting(0, "the seed of everything random in training", minimum=0)
     stages: Literal["sft", "all"] = setting(
-        "all", "all: SFT, then RL; sft: the short way, which leaves RL out", provenance=STATED
+        "all", "all: SFT, then RL; sft: SFT alone, which is faster", provenance=STATED
     )
     prompt_tokens: int = setting(
         512,
-        "the rewriter's prompt, draft included: history items are cut to fit, request and draft never; "
-        "the same as controls.context_tokens, so that both see the same items",
+        "length of the rewriter's prompt with the draft: history items are cut to fit, query and draft are "
+        "not; set controls.context_tokens to the same, so that both see the same items",
         provenance=LAMP,
         minimum=32,
     )

@@ -154,7 +154,7 @@ def curve_section(results: Results) -> Section:
     charts.append(
         point_chart("Score and context", note, "context tokens per answer", by_cost, "context_tokens")
     )
-    return Section("Context", [*blocks, Charts([chart for chart in charts if chart is not None])])
+    return Section("Curves", [*blocks, Charts([chart for chart in charts if chart is not None])])
 
 
 def user_section(results: Results) -> Section:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from personakit.contracts import LanguageModel
 from personakit.evaluation.bisection import Bisection
 from personakit.evaluation.samples import Sample
+from personakit.models.cost import CostEstimate, money_for, token_counter
 from personakit.models.refusal import refusal_reason
 
 #: Enough for "A", "B", "tie" and a few words around it.
@@ -67,6 +68,17 @@ def judge(matches: Sequence[Match], model: LanguageModel) -> list[float | None]:
         first, second = (None if refusal_reason(reply) else read_verdict(reply) for reply in both)
         verdicts[place] = None if first is None or second is None else (first + 1 - second) / 2
     return verdicts
+
+
+def estimate_verdicts(
+    model: str, requests: Sequence[str], *, comparisons: int, answer_tokens: int
+) -> CostEstimate:
+    """Return at most what a judge costs: `comparisons` of answers to each request, in both orders."""
+    count, calls = token_counter(model), 2 * comparisons * len(requests)
+    words = sum(count(_PROMPT) + count(request) + 2 * answer_tokens for request in requests)
+    prompt_tokens, completion_tokens = 2 * comparisons * words, calls * VERDICT_TOKENS
+    money = money_for(model, prompt_tokens, completion_tokens)
+    return CostEstimate(model, "verdicts, at most", calls, 0, prompt_tokens, completion_tokens, money)
 
 
 def read_verdict(reply: str) -> float | None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from personakit.errors import UserError
 from personakit.evaluation.bootstrap import Measured
-from personakit.evaluation.content import FactFinder, count_kept, entities_and_numbers
 from personakit.evaluation.metrics import Floats, Scored, make_metric
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.tasks import Task
+from personakit.tasks.content import FactFinder, count_kept, entities_and_numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from personakit.methods.baselines import (
     settings_of_baselines,
 )
 from personakit.methods.runs import newest_run, offer_runs, open_popi, open_run, read_run
-from personakit.methods.table import METHODS, find_method
+from personakit.methods.table import METHODS, available_methods, find_method
 from personakit.models.loading import open_base, open_weights
 from personakit.pillow.method import open_prompted
 from personakit.popi.method import open_heuristic, open_with_summary, popi_lacks
@@ -35,6 +35,7 @@ __all__ = [
     "OpenOptions",
     "Plan",
     "Surroundings",
+    "available_methods",
     "find_method",
     "newest_run",
     "offer_runs",

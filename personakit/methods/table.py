@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 
 from personakit.errors import UserError
@@ -53,3 +54,10 @@ def find_method(name: str) -> Method:
         return METHODS[name]
     except KeyError:
         raise UserError(f'unknown method "{name}"', hint=f"there is {', '.join(METHODS)}") from None
+
+
+def available_methods() -> Iterator[Method]:
+    """Yield the methods that can be loaded; one of a faulty package is left out."""
+    for name in METHODS:
+        with contextlib.suppress(UserError):
+            yield METHODS[name]

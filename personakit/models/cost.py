@@ -106,14 +106,17 @@ class RequestMeter:
         """Return the counts since the last estimate. Each request is in only one of them."""
         prompt_tokens = sum(prompt for prompt, _ in self._requests.values())
         completion_tokens = sum(completion for _, completion in self._requests.values())
-        price = read_prices().get(self.name.removeprefix("openai:"))
-        money = None
-        if price is not None:
-            money = (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
+        money = money_for(self.name, prompt_tokens, completion_tokens)
         requests, cached = len(self._requests), len(self._cached)
         self._reported |= self._requests.keys() | self._cached
         self._requests, self._cached = {}, set()
         return CostEstimate(self.name, purpose, requests, cached, prompt_tokens, completion_tokens, money)
+
+
+def money_for(model: str, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """Return the price of these tokens by the user's prices; None where there is none for the model."""
+    price = read_prices().get(model.removeprefix("openai:"))
+    return None if price is None else (prompt_tokens * price.input + completion_tokens * price.output) / 1e6
 
 
 def token_counter(name: str) -> Callable[[str], int]:

@@ -99,7 +99,7 @@ class Episodes:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeBatch:
-    """A batch of N instructions and U prompts: `query_vectors` (N, width), `vectors` (U, width), `allowed` (N, U).
+    """N instructions and U prompts: `query_vectors` (N, width), `vectors` (U, width), `allowed` (N, U).
 
     `places`, (U,), are the prompts' indices among all prompts.
     """

@@ -108,11 +108,15 @@ def _logger(run: Run, stage: str, report_to: str) -> Iterator[Callable[..., None
 
 def evaluate(network: MatchingNetwork, episodes: Episodes, reward: SelectionReward) -> tuple[float, float]:
     """Return the mean reward of the greedy selections, and the share of all prompts they contain."""
-        selections: list[Selection] = [] places = list(range(len(episodes))) for start in range(0,
-        len(places), 64): batch = episodes.batch(places[start : start + 64]) selections +=
-        batch.selected(draw(network, batch.query_vectors, network.pool(batch.vectors), batch.allowed)) rewards
-        = in_shares(episodes.shown(places, selections), lambda rows: reward(rows)) shown = {place for each in
-        selections for place in each} return float(np.mean(rewards)), len(shown) / len(episodes.prompts)
+    selections: list[Selection] = []
+    places = list(range(len(episodes)))
+    for start in range(0, len(places), 64):
+        batch = episodes.batch(places[start : start + 64])
+        pool = network.pool(batch.vectors)
+        selections += batch.selected(draw(network, batch.query_vectors, pool, batch.allowed))
+    rewards = in_shares(episodes.shown(places, selections), lambda rows: reward(rows))
+    shown = {place for each in selections for place in each}
+    return float(np.mean(rewards)), len(shown) / len(episodes.prompts)
 
 
 def _step(
@@ -126,16 +130,20 @@ def _step(
     watch: _RunningStatistics,
 ) -> dict[str, float]:
     """Sample selections, compute rewards, update the network; return metrics for the progress bar."""
-    which = _instructions_of(seed, step, len(episodes), settings.batch_size) batch = episodes.batch(which,
-    settings.num_selections) uniforms = _uniforms(seed, step, len(batch.query_vectors), network.shape.m,
-    len(batch.places) + 1) selections = draw(network, batch.query_vectors, network.pool(batch.vectors),
-    batch.allowed, uniforms=uniforms) selected = batch.selected(selections) values =
-    in_shares(episodes.shown(which, selected), lambda rows: reward(rows)) rewards = torch.tensor(values,
-    dtype=torch.float32) advantages = leave_one_out(rewards.view(len(which),
-    settings.num_selections)).flatten()
+    which = _instructions_of(seed, step, len(episodes), settings.batch_size)
+    batch = episodes.batch(which, settings.num_selections)
+    uniforms = _uniforms(seed, step, len(batch.query_vectors), network.shape.m, len(batch.places) + 1)
+    pool = network.pool(batch.vectors)
+    selections = draw(network, batch.query_vectors, pool, batch.allowed, uniforms=uniforms)
+    selected = batch.selected(selections)
+    values = in_shares(episodes.shown(which, selected), lambda rows: reward(rows))
+    rewards = torch.tensor(values, dtype=torch.float32)
+    advantages = leave_one_out(rewards.view(len(which), settings.num_selections)).flatten()
 
-        def now() -> SelectionLikelihood: return likelihood(network, batch.query_vectors,
-        network.pool(batch.vectors), batch.allowed, selections)
+    def now() -> SelectionLikelihood:
+        # The network changes between PPO's epochs: embed the pool again.
+        pool = network.pool(batch.vectors)
+        return likelihood(network, batch.query_vectors, pool, batch.allowed, selections)
 
     made = now()
     entropy = float((made.entropies.sum() / made.chose.sum().clamp(min=1)).detach())

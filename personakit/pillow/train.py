@@ -1,4 +1,4 @@
-"""`personakit train pillow`: LoRA fine-tuning, full fine-tuning as a control, and the matching network by RL.
+"""`personakit train pillow`: LoRA fine-tuning, full fine-tuning, and the matching network by RL.
 
 A resumed run skips completed stages. The adapter is in `model/`, the fully fine-tuned model in
 `controls/full_fine_tuning/`, the network in `matcher/`, and the pool in `pool.jsonl`. Rewards are cached.
@@ -110,7 +110,7 @@ def check_plan(config: TrainPILLOW) -> None:
         )
     if config.controls.full_fine_tuning and not config.tuning.enabled:
         raise UserError(
-            "controls.full_fine_tuning is true and tuning.enabled is false, but it is a control of LoRA",
+            "controls.full_fine_tuning is true and tuning.enabled is false: it is compared with LoRA",
             hint="set controls.full_fine_tuning=false, or tuning.enabled=true",
         )
 

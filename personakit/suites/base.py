@@ -10,36 +10,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate, Profiles
+from personakit.evaluation.leaks import Leak
+from personakit.evaluation.runner import Answering
+from personakit.evaluation.sections import Section
+from personakit.methods import FinishedRun
+from personakit.models.cost import CostEstimate
+from personakit.records import Example
+from personakit.suites.passes import PassRunner
 
 if TYPE_CHECKING:
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs, TaskFacts
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.sections import Section
-    from personakit.methods import FinishedRun
-    from personakit.models.cost import CostEstimate
-    from personakit.records import Example
-    from personakit.suites.passes import PassRunner
 
 #: Options that every suite takes.
 COMMON = (
-    "runs",
-    "baselines",
-    "data",
-    "split",
-    "limit",
-    "curves",
-    "seed",
-    "output",
-    "resume",
-    "dry_run",
-    "strict",
+    *("runs", "baselines", "data", "split", "limit", "curves"),
+    *("seed", "output", "resume", "dry_run", "strict"),
 )
 
 
@@ -127,7 +119,7 @@ class Row:
         return [
             Candidate(
                 self.label,
-                _Opened(self.open, world, run),
+                partial(self.open, world, run),
                 self.profiles,
                 None if run is None else run.seed,
                 None if run is None else str(run.folder),
@@ -135,18 +127,6 @@ class Row:
             )
             for run in runs
         ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    """Opens a row for one run, when its pass begins."""
-
-    open: Callable[[Any, Any], Any]
-    world: World
-    run: FinishedRun | None
-
-    def __call__(self) -> Any:
-        return self.open(self.world, self.run)
 
 
 @dataclass
@@ -171,8 +151,6 @@ class Suite(ABC):
     """Whether answers are written as prediction files in LaMP's format."""
     scores_files: ClassVar[bool] = False
     """Whether the command also scores prediction files made elsewhere."""
-    row_names: ClassVar[Sequence[str]] = ()
-    """What `--baseline` takes, for the help text."""
     by_run: ClassVar[bool] = False
     """Whether all rows of one run follow each other, because they share its model."""
 
@@ -230,6 +208,11 @@ class Suite(ABC):
     def shown(self, results: Mapping[str, Any]) -> list[str] | None:
         """Return the rows whose samples the page shows; None for all but the zero row."""
         return None
+
+    @property
+    def row_names(self) -> Sequence[str]:
+        """What `--baseline` takes, for its help text."""
+        return ()
 
     @property
     def help(self) -> str:

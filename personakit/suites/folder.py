@@ -6,13 +6,15 @@ import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from personakit.errors import UserError
+from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.report import REPORT_FILE, PageOptions, RunAccount, write_report
+from personakit.evaluation.results import count_test_looks, record_test_look
 from personakit.evaluation.samples import SAMPLES_FILE
-
-if TYPE_CHECKING:
-    from personakit.evaluation.report import RunAccount
+from personakit.files import write_json
+from personakit.suites import SUITES
 
 ROOT = Path("runs")
 PLAN_FILE = "plan.json"
@@ -54,7 +56,6 @@ def begin(
     methods, seeds and queries only, not for the run, base model or data they came from.
     """
     _keep_plan(folder, made_by, command)
-    from personakit.evaluation.results import record_test_look
 
     if made_by["split"] != "test" or (folder / SAMPLES_FILE).exists():
         return  # a resumed evaluation was recorded when it began
@@ -64,7 +65,6 @@ def begin(
 
 
 def _keep_plan(folder: Path, made_by: Mapping[str, Any], command: str) -> None:
-    from personakit.files import write_json
 
     path = folder / PLAN_FILE
     if not (folder / SAMPLES_FILE).exists() or not path.exists():
@@ -99,11 +99,6 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def write_page(folder: Path, results: Mapping[str, Any]) -> Path:
     """Write the HTML page of an evaluation from what is in its folder."""
-    from personakit.evaluation.measurements import costs_of
-    from personakit.evaluation.report import REPORT_FILE, PageOptions, write_report
-    from personakit.evaluation.results import count_test_looks
-    from personakit.suites import SUITES
-
     made_by = results["made_by"]
     suite = SUITES[made_by["suite"]]
     runs = {name: Path(name) for name in made_by["runs"]}
@@ -128,8 +123,6 @@ def zero_of(results: Mapping[str, Any]) -> str:
 
 def run_account(run: Path) -> RunAccount:
     """Return what the page says about a training run: versions, commit, data and its configuration."""
-    from personakit.evaluation.report import RunAccount
-
     lines: list[str] = []
     try:
         facts = json.loads((run / "run.json").read_text(encoding="utf-8"))

@@ -8,22 +8,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from personakit.data.folders import take_evenly
+from personakit.data.instructions import InstructionStore, leaking_prompts, open_instructions
 from personakit.errors import UserError
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.charts import curve_chart
+from personakit.evaluation.judge import estimate_verdicts, judge_samples
+from personakit.evaluation.leaks import Leak, QueryDigest, seen_in_training
+from personakit.evaluation.runner import Answering
+from personakit.evaluation.samples import Sample, append_batch, make_sample, read_samples
+from personakit.evaluation.sections import Charts, Section, Table, Text, interval, number, percent
+from personakit.files import atomic_file
+from personakit.methods import FinishedRun, newest_run, open_base, open_prompted, read_run
+from personakit.models.cost import CostEstimate, token_counter
+from personakit.models.open import check_model, is_endpoint
+from personakit.pillow.training_cost import cost_ratio, training_costs
+from personakit.records import Example, Profile, Query
 from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
+from personakit.suites.passes import PassRunner, trained_on
+from personakit.tasks.scoring import text_metric
+from personakit.training.training_digests import seen_digest
 
 if TYPE_CHECKING:
-    from personakit.data.instructions import InstructionStore
-    from personakit.evaluation.candidates import Candidate
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.samples import Sample
-    from personakit.evaluation.sections import Section, Table
-    from personakit.methods import FinishedRun
     from personakit.pillow.answering import Order, SelectionInput
-    from personakit.records import Example, Profile, Query
-    from personakit.suites.passes import PassRunner
 
 ALONE, METHOD, FULL, COSINE, GREEDY = "LoRA alone", "PILLOW", "full fine-tuning", "cosine", "greedy oracle"
 
@@ -43,7 +52,7 @@ CURVES = ("cosine", "pillow")
 #: Prompts beyond the run's own number that those curves go to.
 MORE_PROMPTS = 2
 ORDERS: dict[str, Order] = {"reversed": "reversed", "shuffled": "shuffled"}
-#: The stages of a run that a row's training consists of.
+#: The training stages of a row by their names in the run; all other rows need the tuned model only.
 STAGES = {FULL: ("full-fine-tuning",), METHOD: ("lora", "matching")}
 VARIANTS_FILE, JUDGED_FILE = "variants.jsonl", "judged.jsonl"
 #: Prompts listed on the page and on the terminal.
@@ -77,18 +86,14 @@ class InstructionSuite(Suite):
         "counted and listed.",
     }
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {}
-    row_names: ClassVar[Sequence[str]] = tuple(name for name in ROWS if name != "pillow")
+    row_names = tuple(name for name in ROWS if name != "pillow")
     by_run = True
 
     def load(self, options: Options, note: Callable[[str], None]) -> InstructionWorld:
         """Read runs, instructions and the pool."""
-        from personakit.data.folders import take_evenly
-        from personakit.data.instructions import open_instructions
         from personakit.evaluation.measurements import TaskFacts
         from personakit.evaluation.metrics import JUDGE
         from personakit.evaluation.prompt_analysis import METRICS, TASK
-        from personakit.models.open import check_model
-        from personakit.records import Example, Profile, Query
 
         runs = _runs(options)
         data = options.data or runs[0].settings.data.path
@@ -138,8 +143,6 @@ class InstructionSuite(Suite):
 
     def answering(self, world: InstructionWorld) -> Answering:
         """Answer each instruction, and score the answer and the reference's likelihood."""
-        from personakit.models.cost import token_counter
-
         return _Scored({one.id: one.kind or "" for one in world.instructions.rows}, token_counter(world.base))
 
     def claims(self, world: InstructionWorld, labels: Sequence[str]) -> Claims:
@@ -151,11 +154,8 @@ class InstructionSuite(Suite):
 
     def leaks(self, world: InstructionWorld) -> list[Leak]:
         """Look for training instructions; prompts with an instruction's answer are kept out of its pool."""
-        from personakit.evaluation.leaks import QueryDigest, seen_in_training
         from personakit.evaluation.prompt_analysis import TASK
         from personakit.pillow.encoding import instruction_text
-        from personakit.suites.passes import trained_on
-        from personakit.training.training_digests import seen_digest
 
         digests = [
             QueryDigest(one.id, user, seen_digest(instruction_text(one), one.output))
@@ -180,6 +180,16 @@ class InstructionSuite(Suite):
         passes = sum(len(row.candidates(world)) for row in variants.rows)
         return {"instructions": len(world.instructions), "variant_passes": passes}
 
+    def requests(self, world: InstructionWorld, rows: Sequence[Row]) -> list[CostEstimate]:
+        """Estimate the requests to a judge behind an API."""
+        judge = world.options.judge
+        if judge is None or not is_endpoint(judge):
+            return []
+        compared = sum(len(row.candidates(world)) for row in rows if row.label != ALONE)
+        requests = [example.query.text for some in world.examples.values() for example in some]
+        longest = world.runs[0].settings.rl.reward.max_new_tokens
+        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=longest)]
+
     def further(
         self, world: InstructionWorld, rows: Sequence[Row], passes: PassRunner, log: Path
     ) -> FurtherResults:
@@ -196,9 +206,8 @@ class InstructionSuite(Suite):
         unread: dict[str, int] = {}
         if world.options.judge is not None:
             log, unread = _judged(world, log, passes.folder / JUDGED_FILE)
-        training = _training(
-            [row.label for row in rows], [run.facts.get("compute", {}) for run in world.runs]
-        )
+        computes = [run.facts.get("compute", {}) for run in world.runs]
+        training = training_costs({row.label: STAGES.get(row.label, ("lora",)) for row in rows}, computes)
         prompts = [
             (each.id, f"{each.instruction} {each.input} => {each.output}")
             for each in _pool(world.inputs).prompts
@@ -214,7 +223,7 @@ class InstructionSuite(Suite):
         )
         results = {
             "training": training,
-            "prices": _share_of_full(training),
+            "prices": cost_ratio(training, METHOD, FULL),
             "kept_out": _kept_out(world),
             "matching": analysis,
             "unread_verdicts": unread,
@@ -224,7 +233,6 @@ class InstructionSuite(Suite):
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, the cost of training, and which prompts help."""
         from personakit.evaluation import common_sections as common
-        from personakit.evaluation.sections import Section, Text
 
         read = "Likelihood: of the reference answer, in nats per token."
         training = (
@@ -294,8 +302,6 @@ class _Scored:
         self, candidate: Candidate, opened: Any, examples: Sequence[Example], profiles: Sequence[Profile]
     ) -> list[Sample]:
         from personakit.evaluation.prompt_analysis import EXACT, KIND, LIKELIHOOD, PRIMARY, TASK
-        from personakit.evaluation.samples import make_sample
-        from personakit.tasks.scoring import text_metric
 
         queries = [example.query for example in examples]
         golds = [query.gold or "" for query in queries]
@@ -321,7 +327,6 @@ class _Scored:
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-    from personakit.methods import newest_run, read_run
 
     runs = [read_run(folder, "pillow") for folder in options.runs or [newest_run("pillow")]]
     for run in runs:
@@ -338,7 +343,6 @@ def _selection_inputs(
     runs: Sequence[FinishedRun], instructions: InstructionStore
 ) -> dict[str, SelectionInput]:
     """The pool of each instruction, without the prompts that would give its answer away."""
-    from personakit.data.instructions import leaking_prompts
     from personakit.pillow.answering import SelectionInput
     from personakit.pillow.opening import pool_of
 
@@ -362,7 +366,6 @@ def _pool(inputs: Mapping[str, SelectionInput]) -> Any:
 
 
 def _open(name: str, m: int, order: Order | None, world: InstructionWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_prompted
 
     def selection_input(query: Query, profile: Profile) -> SelectionInput:
         return world.inputs[query.id]
@@ -395,11 +398,7 @@ def _kept_out_sentence(world: InstructionWorld) -> str:
 
 def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dict[str, int]]:
     """Write the samples with a judge's score against the tuned model alone, which itself gets 0.5."""
-    from personakit.evaluation.judge import judge_samples
     from personakit.evaluation.metrics import JUDGE
-    from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import atomic_file
-    from personakit.methods import open_base
 
     samples = list(read_samples(log))
     opponents = {sample.method: ALONE for sample in samples if sample.method != ALONE}
@@ -416,69 +415,9 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
     return judged, dict(judgement.unread)
 
 
-def _training(labels: Sequence[str], computes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The cost of each row's training from the runs' `compute`, averaged over runs.
-
-    Operations and seconds of the stages are summed; of bytes and memory the largest stage counts.
-    """
-    return [
-        {
-            "method": label,
-            "flops": _mean([_of(compute, label, "flops", sum) for compute in computes]),
-            "gradient_optimizer_bytes": _mean([_of(compute, label, "bytes", max) for compute in computes]),
-            "peak_bytes": _mean([_of(compute, label, "peak_bytes", max) for compute in computes]),
-            "seconds": _mean([_of(compute, label, "seconds", sum) for compute in computes]),
-        }
-        for label in labels
-    ]
-
-
-def _of(compute: Mapping[str, Any], label: str, name: str, join: Callable[[Any], float]) -> float | None:
-    stages = [compute.get(stage) for stage in STAGES.get(label, ("lora",))]
-    if any(stage is None for stage in stages):
-        return None
-    values = [_value(stage, name) for stage in stages if stage is not None]
-    known = [value for value in values if value is not None]
-    return float(join(known)) if len(known) == len(values) or (join is max and known) else None
-
-
-def _value(stage: Mapping[str, Any], name: str) -> float | None:
-    if name == "bytes":
-        if "gradient_bytes" not in stage:
-            return None
-        return float(stage["gradient_bytes"] + stage["optimizer_bytes"])
-    value = stage.get(name)
-    return None if value is None else float(value)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) and known else None
-
-
-def _share_of_full(training: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What share of full fine-tuning's bytes and operations PILLOW's training takes."""
-    rows = {row["method"]: row for row in training}
-    one, other = rows.get(METHOD), rows.get(FULL)
-    if one is None or other is None or not other["gradient_optimizer_bytes"]:
-        return []
-    if one["gradient_optimizer_bytes"] is None:
-        return []
-    flops = one["flops"] / other["flops"] if one["flops"] and other["flops"] else None
-    return [
-        {
-            "method": METHOD,
-            "against": FULL,
-            "bytes": round(one["gradient_optimizer_bytes"] / other["gradient_optimizer_bytes"], 6),
-            "flops": None if flops is None else round(flops, 6),
-        }
-    ]
-
-
 def _notes(results: Mapping[str, Any]) -> list[str]:
     """Say how spread the selected prompts are, what order and training cost, and verdicts unread."""
     from personakit.evaluation.prompt_analysis import PRIMARY
-    from personakit.evaluation.sections import interval, number, percent
 
     analysis = results["matching"]
     notes = [
@@ -507,7 +446,6 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 def _scores(results: Mapping[str, Any]) -> Table:
     from personakit.evaluation.common_sections import methods
     from personakit.evaluation.prompt_analysis import PRIMARY, TASK
-    from personakit.evaluation.sections import Table, interval, number
 
     cells = {(row["method"], row["metric"]): row for row in results["rows"] if row["task"] == TASK}
     others = [metric for metric in dict.fromkeys(metric for _, metric in cells) if metric != PRIMARY]
@@ -522,7 +460,6 @@ def _scores(results: Mapping[str, Any]) -> Table:
 
 
 def _training_table(results: Mapping[str, Any]) -> Table:
-    from personakit.evaluation.sections import Table
 
     def megabytes(value: float | None) -> str:
         return "-" if value is None else f"{value / 1e6:.1f}"
@@ -542,7 +479,6 @@ def _training_table(results: Mapping[str, Any]) -> Table:
 
 def _number_table(results: Mapping[str, Any]) -> Table:
     from personakit.evaluation.prompt_analysis import LIKELIHOOD, PRIMARY
-    from personakit.evaluation.sections import Table, interval, number
 
     rows = [
         [
@@ -559,9 +495,7 @@ def _number_table(results: Mapping[str, Any]) -> Table:
 
 
 def _number_charts(results: Mapping[str, Any]) -> Any:
-    from personakit.evaluation.charts import curve_chart
     from personakit.evaluation.prompt_analysis import LIKELIHOOD, METRICS, PRIMARY
-    from personakit.evaluation.sections import Charts
 
     names = {PRIMARY: "ROUGE-L", LIKELIHOOD: "likelihood of the reference, nats per token"}
     charts = []
@@ -577,7 +511,6 @@ def _number_charts(results: Mapping[str, Any]) -> Any:
 def _prompt_tables(results: Mapping[str, Any]) -> list[Table]:
     """The prompts that helped most: with their most frequent kind of instruction, and by all kinds."""
     from personakit.evaluation.prompt_analysis import PRIMARY
-    from personakit.evaluation.sections import Table, number
 
     found = results["matching"]["paid"]
     terminal = []

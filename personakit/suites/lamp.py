@@ -7,24 +7,50 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
+from personakit.data import available, open_examples
+from personakit.data.folders import data_folder, take_evenly
+from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
+from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
+from personakit.evaluation.leaks import Leak, find_leaks
+from personakit.evaluation.runner import Answering, answered_and_scored
+from personakit.evaluation.sections import Section, Table, Text
+from personakit.method import Control
+from personakit.methods import (
+    METHODS,
+    FinishedRun,
+    OpenOptions,
+    Surroundings,
+    available_methods,
+    newest_run,
+    open_baseline,
+    open_provider,
+    open_run,
+    read_run,
+    settings_of_baselines,
+)
+from personakit.methods.baselines import BASELINES, Baseline, baselines
+from personakit.models.cost import CostEstimate, RequestMeter, approximate_token_counter
+from personakit.models.open import check_model, endpoint_addresses, is_endpoint
 from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
+from personakit.suites.passes import trained_on
+from personakit.tasks import Task, get_task
+from personakit.tasks.content import entities_and_numbers
+from personakit.tasks.predictions import IGNORED_BY_ROUGE
+from personakit.tasks.scoring import mostly_ignored_by_rouge
 
 if TYPE_CHECKING:
     from personakit.data.store import ExampleStore
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.sections import Section
-    from personakit.method import Control
-    from personakit.methods import FinishedRun, Surroundings
-    from personakit.methods.baselines import Baseline
-    from personakit.models.cost import CostEstimate
-    from personakit.tasks import Task
 
 GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
 EMPTY, OTHER = "empty history", "another user's history"
+_PUBLISHED = (
+    "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
+    "in the table: a reference, not a comparison."
+)
 
 
 @dataclass(kw_only=True)
@@ -63,18 +89,16 @@ class LampSuite(Suite):
     }
     predictions = True
     scores_files: ClassVar[bool] = True
-    row_names: ClassVar[Sequence[str]] = (
-        *("generic", "copy", "majority", "profile", "context", "memory", "context-tuned"),
-        *("sft", "sft-continued", "no-curriculum", "empty", "other", "oracle"),
-    )
+
+    @property
+    def row_names(self) -> Sequence[str]:
+        """Baselines, the controls of all methods, and the controls of the history."""
+        controls = dict.fromkeys(name for method in available_methods() for name in method.controls)
+        return [*BASELINES, *controls, "empty", "other"]
 
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
-        from personakit.data.folders import data_folder
-        from personakit.data.lamp_mini import is_lamp_mini, known_facts
-        from personakit.evaluation.content import entities_and_numbers
         from personakit.evaluation.measurements import facts_of
-        from personakit.tasks import get_task
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
@@ -114,8 +138,6 @@ class LampSuite(Suite):
 
     def rows(self, world: LampWorld) -> list[Row]:
         """Return baselines, the method with its controls, unseen base models, other methods."""
-        from personakit.methods.baselines import BASELINES, baselines
-
         method, both = world.method, ("history", "k")
         found = baselines()
         rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
@@ -141,14 +163,14 @@ class LampSuite(Suite):
                 Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)),
                 Row(
                     label=with_base(method, base),
-                    open=partial(_open_with_base, base),
+                    open=partial(_open_run, base=base),
                     trained=True,
                     runs=world.main,
                 ),
             ]
         rows += [_baseline_row(name, found[name], world) for name in found if name not in BASELINES]
         for label, runs in world.others.items():
-            rows.append(Row(label=label, open=_open_own_base, trained=True, runs=runs, curves=("history",)))
+            rows.append(Row(label=label, open=_open_run, trained=True, runs=runs, curves=("history",)))
             rows += _history_controls(label, runs)
         return rows
 
@@ -158,14 +180,11 @@ class LampSuite(Suite):
 
     def answering(self, world: LampWorld) -> Answering:
         """Respond to each query and score it by its task."""
-        from personakit.evaluation.runner import answered_and_scored
-
         return answered_and_scored(world.tasks)
 
     def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
         """Compare the method with every baseline and control, and other methods with the main baselines."""
         from personakit.evaluation.results import Claims
-        from personakit.methods.baselines import BASELINES, baselines
 
         method, controls = world.method, [control.label for control in _controls(world).values()]
         plugins = [name for name in baselines() if name not in BASELINES and name in labels]
@@ -188,10 +207,6 @@ class LampSuite(Suite):
 
     def leaks(self, world: LampWorld) -> list[Leak]:
         """Look for answers and queries in histories, for training users, and for training queries."""
-        from personakit.data import available, open_examples
-        from personakit.evaluation.leaks import find_leaks
-        from personakit.suites.passes import trained_on
-
         there = set(available(world.data))
         tasks = [task for task in world.examples if (task, "train") in there]
         training = {task: open_examples(world.data, task, "train") for task in tasks}
@@ -199,9 +214,6 @@ class LampSuite(Suite):
 
     def check_rows(self, world: LampWorld, rows: Sequence[Row]) -> None:
         """Raise `UserError` now where a row needs a model that is not there."""
-        from personakit.methods import METHODS
-        from personakit.models.open import check_model
-
         names = {row.name for row in rows}
         models: list[str] = []
         if world.main or {"generic", "context", "memory"} & names:
@@ -216,8 +228,6 @@ class LampSuite(Suite):
 
     def made_by(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record where models behind an API are."""
-        from personakit.models.open import endpoint_addresses
-
         addresses = endpoint_addresses([world.base, *world.unseen_bases])
         return {"endpoints": addresses} if addresses else {}
 
@@ -233,11 +243,6 @@ class LampSuite(Suite):
         Every rewriting row starts from the generic answers, which are cached: only the generic row, context
         injection and memory cost requests.
         """
-        from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
-        from personakit.methods import open_provider
-        from personakit.models.cost import RequestMeter, approximate_token_counter
-        from personakit.models.open import is_endpoint
-
         settings, names = world.around.settings, {row.name for row in rows}
         decoding = DecodingOptions(settings.decoding.max_new_tokens)
         tokens = settings.controls.context_tokens
@@ -262,9 +267,6 @@ class LampSuite(Suite):
 
     def warnings(self, world: LampWorld) -> list[str]:
         """Say how many golds LaMP's ROUGE cannot read."""
-        from personakit.tasks.predictions import IGNORED_BY_ROUGE
-        from personakit.tasks.scoring import mostly_ignored_by_rouge
-
         found = []
         for task, store in world.examples.items():
             if world.tasks[task].kind == "generation":
@@ -285,7 +287,6 @@ class LampSuite(Suite):
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, published figures, comparisons, findings, transfer, curves, users, costs."""
         from personakit.evaluation import common_sections as common
-        from personakit.evaluation.published import published_section
 
         zero = str(results["made_by"].get("zero", GENERIC))
         transfer = (
@@ -294,7 +295,7 @@ class LampSuite(Suite):
         )
         return [
             common.score_section(results, zero),
-            published_section(results),
+            _published_section(results),
             common.comparison_section(results),
             common.findings_section(results),
             common.transfer_section(results, transfer),
@@ -306,9 +307,6 @@ class LampSuite(Suite):
 
     def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
         """The examples of each task, at most `limit` of each, spread over the split."""
-        from personakit.data import available, open_examples
-        from personakit.data.folders import take_evenly
-
         tasks = options.tasks or self._tasks(options, data, available(data))
         stores = [open_examples(data, task, options.split) for task in tasks]
         if options.sample_ids:
@@ -333,21 +331,16 @@ def with_base(label: str, base: str) -> str:
 
 def label_of(run: FinishedRun) -> str:
     """Return the label of a run's method."""
-    from personakit.methods import METHODS
-
     return METHODS[run.method].label
 
 
 def _method_order(run: FinishedRun) -> int:
-    from personakit.methods import METHODS
 
     return list(METHODS).index(run.method)
 
 
 def _controls(world: LampWorld) -> Mapping[str, Control]:
     """The controls that the method under test may have trained."""
-    from personakit.methods import METHODS
-
     return METHODS[world.main[0].method].controls if world.main else {}
 
 
@@ -369,7 +362,7 @@ def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
         Row(
             name="empty",
             label=f"{label}, {EMPTY}",
-            open=_open_without_history,
+            open=partial(_open_run, without_history=True),
             trained=True,
             profiles="empty",
             runs=runs,
@@ -403,44 +396,21 @@ class _WithK:
         return replace(settings, retrieval=replace(settings.retrieval, k=self.k))
 
 
-def _base_of(world: LampWorld, run: FinishedRun) -> str | None:
-    """The base model that runs of the method under test answer with; other methods keep their own."""
-    return world.base if label_of(run) == world.method else None
-
-
-def _open_run(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    return open_run(run, base=_base_of(world, run))
-
-
-def _open_own_base(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    return open_run(run)
-
-
-def _open_without_history(world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    main = label_of(run) == world.method
-    return open_run(run, base=_base_of(world, run), rewrite_without_history=main)
-
-
-def _open_with_base(base: str, world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import open_run
-
-    return open_run(run, base=base)
+def _open_run(
+    world: LampWorld, run: FinishedRun, *, base: str | None = None, without_history: bool = False
+) -> Any:
+    """Open a run; runs of the method under test answer with `base`, by default the world's base model."""
+    if label_of(run) != world.method:
+        return open_run(run)
+    return open_run(run, base=base or world.base, rewrite_without_history=without_history)
 
 
 def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
-    from personakit.methods import OpenOptions
 
     return control.open(run, OpenOptions(base=world.base))
 
 
 def _open_generic(base: str, world: LampWorld, run: None) -> Any:
-    from personakit.methods import open_baseline
 
     return open_baseline("generic", replace(world.around, base=base))
 
@@ -460,7 +430,6 @@ def _not_trained(control: Control, world: LampWorld) -> str | None:
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-    from personakit.methods import newest_run, read_run
 
     if options.no_run:
         if options.runs:
@@ -496,8 +465,6 @@ def _surroundings(
     options: Options, runs: Sequence[FinishedRun], data: str, examples: Mapping[str, ExampleStore]
 ) -> Surroundings:
     from personakit.config import TrainRPO
-    from personakit.data import available, open_examples
-    from personakit.methods import Surroundings, settings_of_baselines
 
     settings = settings_of_baselines(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
     if not runs and len(options.bases) > 1:
@@ -525,11 +492,6 @@ def _surroundings(
 
 def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:
     """The published rows of LaMP's split that was asked for, or that the data is recognised as; else None."""
-    from personakit.data import open_examples
-    from personakit.data.folders import data_folder
-    from personakit.data.lamp_mini import is_lamp_mini
-    from personakit.evaluation.published import SPLITS, published_rows, recognised_split
-
     if split is not None and split not in SPLITS:
         raise UserError(f'unknown --published "{split}"', hint=f"there is {', '.join(SPLITS)}")
     if is_lamp_mini(data_folder(data)):
@@ -545,3 +507,30 @@ def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore
         split = recognised_split(sizes, dated=any(store.dated for store in stores))
     rows = published_rows(split, list(examples)) if split is not None else []
     return {"split": split, "rows": rows} if rows else None
+
+
+def _published_section(results: Mapping[str, Any]) -> Section:
+    """The published figures in a results document; empty where there are none."""
+    found = results.get("published_lamp")
+    if not found:
+        return Section("Published figures", [])
+    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found["rows"]:
+        cells.setdefault((row["model"], row["task"]), []).append(f"{row['value']:.3f}")
+    models = dict.fromkeys(row["model"] for row in found["rows"])
+    first = {task: METRICS[task][0] for task in tasks}
+    terminal = Table(
+        ["method", *(f"{task.replace('_', chr(10), 1)}\n{first[task]}" for task in tasks)],
+        [
+            [f"published: {model}", *(cells.get((model, task), ["-"])[0] for task in tasks)]
+            for model in models
+        ],
+        on="terminal",
+    )
+    page = Table(
+        ["published by others", *tasks],
+        [[model, *(" / ".join(cells.get((model, task), ["-"])) for task in tasks)] for model in models],
+        on="page",
+    )
+    return Section("Published figures", [terminal, page, Text(_PUBLISHED.format(split=found["split"]))])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from personakit.evaluation.candidates import Candidate
-    from personakit.evaluation.runner import Answering
-    from personakit.records import Example
-    from personakit.training.progress import Progress
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.runner import Answering, run_passes
+from personakit.records import Example
+from personakit.training.progress import Progress, Silent
+from personakit.training.training_digests import read_trained_on
 
 
 class PassRunner:
@@ -32,9 +32,6 @@ class PassRunner:
         resume: bool = True,
     ) -> Path:
         """Return the path of the log; continues one that is there unless `resume` is false."""
-        from personakit.evaluation.runner import run_passes
-        from personakit.training.progress import Silent
-
         progress = self._progress or Silent()
         started = False
 
@@ -61,8 +58,6 @@ class PassRunner:
 
 def trained_on(runs: Sequence[Any]) -> tuple[dict[str, frozenset[str]], list[str]]:
     """Return the digests of the training queries of each run, and the runs that recorded none."""
-    from personakit.training.training_digests import read_trained_on
-
     found = {str(run.folder): read_trained_on(run.folder) for run in runs}
     known = {run: digests for run, digests in found.items() if digests is not None}
     return known, [run for run in found if run not in known]

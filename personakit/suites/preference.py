@@ -10,21 +10,37 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from personakit.data.folders import data_folder, take_evenly
+from personakit.data.preferences import PreferenceStore, open_preferences, preference_files
 from personakit.errors import UserError
+from personakit.evaluation.candidates import Candidate, ExamplesWithTraits
+from personakit.evaluation.judge import estimate_verdicts, judge_samples
+from personakit.evaluation.leaks import Leak, find_pair_leaks
+from personakit.evaluation.runner import Answering
+from personakit.evaluation.samples import Sample, append_batch, make_sample, read_samples
+from personakit.evaluation.sections import IntervalRow, Intervals, Section, Table, Text, interval, number
+from personakit.files import atomic_file
+from personakit.methods import (
+    FinishedRun,
+    newest_run,
+    open_base,
+    open_heuristic,
+    open_popi,
+    popi_lacks,
+    read_run,
+)
+from personakit.models.cost import CostEstimate
+from personakit.models.open import check_model, is_endpoint
+from personakit.popi.held_out_pairs import held_out_pairs
+from personakit.popi.published import published_data_set, published_rows
+from personakit.records import Example, Profile
 from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
+from personakit.suites.passes import PassRunner, trained_on
+from personakit.tasks.signals import render_signals
 
 if TYPE_CHECKING:
-    from personakit.data.preferences import PreferenceStore
-    from personakit.evaluation.candidates import Candidate, ExamplesWithTraits
-    from personakit.evaluation.leaks import Leak
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
-    from personakit.evaluation.runner import Answering
-    from personakit.evaluation.samples import Sample
-    from personakit.evaluation.sections import Intervals, Section
-    from personakit.methods import FinishedRun
-    from personakit.records import Example, Profile
-    from personakit.suites.passes import PassRunner
 
 METHOD = "POPI"
 BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
@@ -40,28 +56,6 @@ _JUDGE_REQUEST = (
     "{request}\n\nOf the person who asks this is known: {known}\n"
     "The better answer is the one that this person would prefer."
 )
-#: Tokens that a chat template and a tokenizer's own special tokens add to a prompt, at most.
-_TEMPLATE_TOKENS = 32
-
-_SOURCE = "arXiv 2510.17881, from a third party's summary"
-#: Published accuracies in percent: method, then (data set, its format, its name in the imported file's name).
-PUBLISHED = {
-    "POPI": {
-        "ELIX": 80.14,
-        "Review": 95.76,
-        "Roleplay": 72.36,
-        "AlignX DEMO": 90.44,
-        "AlignX Arbitrary": 71.12,
-        "AlignX PAIR": 58.73,
-        "AlignX UGC": 58.54,
-    },
-    "AlignXpert-ICA (raw context, full data)": {
-        "AlignX DEMO": 91.44,
-        "AlignX Arbitrary": 75.19,
-        "AlignX PAIR": 58.48,
-        "AlignX UGC": 59.63,
-    },
-}
 
 
 @dataclass(kw_only=True)
@@ -80,7 +74,7 @@ class PreferenceWorld(World):
     bases: Sequence[str]
     black_boxes: Sequence[str]
     skipped: Mapping[str, int]
-    published: str | None
+    published: Sequence[Mapping[str, Any]]
 
 
 class PreferenceSuite(Suite):
@@ -104,15 +98,13 @@ class PreferenceSuite(Suite):
         "ELIX, Review, Roleplay, 'AlignX DEMO', ... By default where the imported file is recognised.",
     }
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {"history": (0, 1, 2, 4, 8)}
-    row_names: ClassVar[Sequence[str]] = (
+    row_names = (
         *("base", "length", "persona-lookup", "population", "lora-per-user", "history", "history-recent"),
         *("history-bm25", "prompted", "frozen-generator", "other", "oracle"),
     )
 
     def load(self, options: Options, note: Callable[[str], None]) -> PreferenceWorld:
         """Read runs and users, and keep the pairs that fit all models."""
-        from personakit.data.folders import take_evenly
-        from personakit.data.preferences import open_preferences
         from personakit.evaluation.pair_scoring import FACTS, TASK
 
         runs = _runs(options)
@@ -124,27 +116,27 @@ class PreferenceSuite(Suite):
         store = take_evenly(store, options.limit)
         personas = {user.user_id: user.persona for user in store if user.persona is not None}
         whole_history = not options.baselines or "history" in options.baselines
-        examples, rejected, skipped = _pairs(store, runs[0], bases, personas, whole_history=whole_history)
+        pairs = held_out_pairs(store, runs[0].settings, bases, whole_history=whole_history)
         trained = all(_missing(run, "population") is None for run in runs)
         named = not options.baselines or {"population", "all"} & set(options.baselines)
         return PreferenceWorld(
             options=options,
             runs=runs,
             data=data,
-            examples={TASK: examples},
+            examples={TASK: ExamplesWithTraits(pairs.examples, pairs.traits)},
             facts={TASK: FACTS},
             fingerprints={TASK: store.fingerprint},
             zero=POPULATION if trained and named else BASE,
             base=runs[0].settings.model,
             unseen_bases=[*bases, *black_boxes],
             store=store,
-            rejected=rejected,
+            rejected=pairs.rejected,
             personas=personas,
             train_personas=_train_personas(data) if personas else set(),
             bases=bases,
             black_boxes=black_boxes,
-            skipped=skipped,
-            published=_published_name(options.published, data),
+            skipped=pairs.skipped,
+            published=published_rows(published_data_set(options.published, data)),
         )
 
     def rows(self, world: PreferenceWorld) -> list[Row]:
@@ -208,11 +200,7 @@ class PreferenceSuite(Suite):
 
     def leaks(self, world: PreferenceWorld) -> list[Leak]:
         """Look for pairs among the user's signals, for training users, and for training pairs."""
-        from personakit.data.folders import data_folder
-        from personakit.data.preferences import open_preferences, preference_files
-        from personakit.evaluation.leaks import find_pair_leaks
         from personakit.evaluation.pair_scoring import TASK
-        from personakit.suites.passes import trained_on
 
         users: set[str] = set()
         if world.options.split != "train" and "train" in preference_files(data_folder(world.data)):
@@ -238,6 +226,18 @@ class PreferenceSuite(Suite):
         answers = len(_answering_rows(world, rows)) * len(world.store) if world.options.judge else 0
         return {"users": len(world.store), "pairs": pairs, "answers": answers, "judge_requests": 2 * answers}
 
+    def requests(self, world: PreferenceWorld, rows: Sequence[Row]) -> list[CostEstimate]:
+        """Estimate the requests to a judge behind an API."""
+        from personakit.popi.answering import ANSWER_TOKENS
+
+        judge = world.options.judge
+        if judge is None or not is_endpoint(judge):
+            return []
+        compared = sum(len(row.candidates(world)) for row in _answering_rows(world, rows))
+        known = _known(world.store)
+        requests = [f"{user.pairs[0].prompt} {known[user.user_id]}" for user in world.store if user.pairs]
+        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=ANSWER_TOKENS)]
+
     def further(
         self, world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner, log: Path
     ) -> FurtherResults:
@@ -247,17 +247,8 @@ class PreferenceSuite(Suite):
             "left_out": _left_out(log),
             "adapters": _adapters(log),
         }
-        if world.published is not None:
-            results["published_accuracies"] = [
-                {
-                    "method": method,
-                    "source": _SOURCE,
-                    "data": world.published,
-                    "accuracy": values[world.published],
-                }
-                for method, values in PUBLISHED.items()
-                if world.published in values
-            ]
+        if world.published:
+            results["published_accuracies"] = world.published
         if world.options.judge is not None:
             results["judged"] = _judged(world, rows, passes)
             passes.failed_elsewhere += sum(results["judged"]["failed"].values())
@@ -266,7 +257,6 @@ class PreferenceSuite(Suite):
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, transfer, judged answers, curves, users, costs."""
         from personakit.evaluation import common_sections as common
-        from personakit.evaluation.sections import Section, Text
 
         zero = str(results["made_by"].get("zero", BASE))
         read = (
@@ -299,7 +289,6 @@ class PreferenceSuite(Suite):
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-    from personakit.methods import newest_run, read_run
 
     runs = [read_run(folder, "popi") for folder in options.runs or [newest_run("popi")]]
     check_comparable(runs)
@@ -308,8 +297,6 @@ def _runs(options: Options) -> list[FinishedRun]:
 
 def _bases(options: Options) -> tuple[list[str], list[str]]:
     """The frozen models asked for: those that can score texts, and black boxes; all exist."""
-    from personakit.models.open import check_model, is_endpoint
-
     bases = list(dict.fromkeys(options.bases))
     for name in [*bases, *([] if options.judge is None else [options.judge])]:
         check_model(name)
@@ -323,116 +310,24 @@ def _bases(options: Options) -> tuple[list[str], list[str]]:
     return [base for base in bases if base not in black_boxes], black_boxes
 
 
-def _pairs(
-    store: PreferenceStore,
-    run: FinishedRun,
-    bases: Sequence[str],
-    personas: Mapping[str, str],
-    *,
-    whole_history: bool,
-) -> tuple[ExamplesWithTraits, dict[str, str], dict[str, int]]:
-    """Held-out pairs that fit every model's context window, the rejected answers, and counts of the rest.
-
-    With `whole_history` a prompt must have room for all signals, else for a summary.
-    """
-    from personakit.data.preferences.profiles import as_profile
-    from personakit.evaluation.candidates import ExamplesWithTraits
-    from personakit.models.cost import token_counter
-    from personakit.records import Example, Query
-    from personakit.tasks.signals import signal_wording
-
-    settings = run.settings
-    count = token_counter(settings.model)
-    window = _context_window([settings.model, *bases])
-    context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
-    wording = signal_wording(store.task)
-    skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
-    examples, rejected, traits = [], {}, {}
-    for user in store:
-        profile = as_profile(user.user_id, user.signals)
-        for number, pair in enumerate(user.pairs, start=1):
-            text = wording.request(pair.prompt)
-            longest = max(count(pair.chosen), count(pair.rejected))
-            if window is not None and count(text) + context + longest + _TEMPLATE_TOKENS > window:
-                skipped["pairs longer than the models' context window"] += 1
-                continue
-            id = f"{user.user_id}/{number}"
-            query = Query(id, store.task or "preference", text, pair.prompt, user.user_id, pair.chosen)
-            examples.append(Example(query, profile))
-            rejected[id] = pair.rejected
-            if (persona := personas.get(user.user_id)) is not None:
-                # The more clauses of the persona differ, the better a wrong user.
-                clauses = persona.split(";")
-                traits[id] = {f"clause {place}": part.strip() for place, part in enumerate(clauses)}
-    if not examples:
-        raise UserError(
-            f"{store.path}: no held-out pair fits the {window} tokens of the models' context window",
-            hint="evaluate with models of a longer one",
-        )
-    return ExamplesWithTraits(examples, traits), rejected, dict(skipped)
-
-
-def _context_window(models: Sequence[str]) -> int | None:
-    """The shortest context window of these models; None where none is known."""
-    from personakit.models.model_files import context_window, locate
-    from personakit.models.open import resolve_model
-    from personakit.models.stand_ins import split_name
-
-    names = [(split_name(name) or (name,))[0] for name in models]
-    windows = [context_window(locate(resolve_model(name))) for name in names]
-    return min((window for window in windows if window is not None), default=None)
-
-
 def _train_personas(data: str) -> set[str]:
-    from personakit.data.folders import data_folder
-    from personakit.data.preferences import open_preferences, preference_files
 
     if "train" not in preference_files(data_folder(data)):
         return set()
     return {user.persona for user in open_preferences(data, "train") if user.persona is not None}
 
 
-def _published_name(name: str | None, data: str) -> str | None:
-    """The data set whose published figures belong to this data: as named, or recognised by its import.
-
-    An import is recognised by its format and its file's name, such as `DEMO.json` in AlignX's format.
-    """
-    import json
-
-    from personakit.data.folders import data_folder
-
-    names = PUBLISHED["POPI"]
-    if name is not None:
-        if name not in names:
-            raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
-        return name
-    try:
-        document = json.loads((data_folder(data) / "dataset.json").read_text(encoding="utf-8"))
-        made_from = document["made_from"]
-        format, source = str(made_from["format"]), Path(str(made_from["source"])).stem.casefold()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    for known in names:
-        collection, _, subset = known.rpartition(" ")
-        if format == (collection.casefold() or "fspo") and subset.casefold() in source.split("_"):
-            return known
-    return None
-
-
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
-    from personakit.methods import open_popi
 
     return open_popi(run or world.runs[0]).row(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
-    from personakit.methods import open_heuristic
 
     return open_heuristic(name, world.data, world.personas, world.runs[0].settings.joint.beta)
 
 
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
-    from personakit.methods import open_base, open_popi
 
     return open_popi(run or world.runs[0]).row_of_model(open_base(base), with_summary=summary)
 
@@ -445,7 +340,6 @@ def _with_and_without_summary(base: str) -> list[Row]:
 
 
 def _missing(run: FinishedRun, row: str) -> str | None:
-    from personakit.methods import popi_lacks
 
     return popi_lacks(run, row)
 
@@ -479,13 +373,9 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     `against` names the row that a row's answers are compared with; `asked` and `unread` count verdicts by
     row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
     """
-    from personakit.evaluation.judge import judge_samples
     from personakit.evaluation.measurements import TaskFacts
     from personakit.evaluation.pair_scoring import TASK
     from personakit.evaluation.results import compute_results
-    from personakit.evaluation.samples import append_batch, read_samples
-    from personakit.files import atomic_file
-    from personakit.methods import open_base
 
     first: dict[str, Example] = {}
     for example in world.examples[TASK]:
@@ -531,8 +421,6 @@ def _answers(
     candidate: Candidate, row: Any, examples: Sequence[Example], profiles: Sequence[Profile]
 ) -> list[Sample]:
     """Answers without scores: the judge compares them."""
-    from personakit.evaluation.samples import make_sample
-
     answers = row.policy.respond([example.query for example in examples], profiles)
     return [
         make_sample(candidate, *each, task=ANSWERS_TASK)
@@ -555,8 +443,6 @@ def _opponents(candidates: Sequence[Candidate], zero: str) -> dict[str, str]:
 
 def _known(store: PreferenceStore) -> dict[str, str]:
     """What the judge is given about each user: the persona, or the signals in words."""
-    from personakit.tasks.signals import render_signals
-
     return {
         user.user_id: user.persona
         or render_signals(user.signals, count_tokens=lambda text: len(text.split()), max_length=2000)[0]
@@ -566,8 +452,6 @@ def _known(store: PreferenceStore) -> dict[str, str]:
 
 def _left_out(log: Path) -> dict[str, dict[str, int]]:
     """How many users of each row had signals left out of a prompt, and how many signals of each kind."""
-    from personakit.evaluation.samples import read_samples
-
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     met: set[tuple[str, int | None, str]] = set()
     for sample in read_samples(log):
@@ -585,8 +469,6 @@ def _left_out(log: Path) -> dict[str, dict[str, int]]:
 
 def _adapters(log: Path) -> dict[str, dict[str, float]]:
     """Mean bytes and training tokens of per-user adapters, by row."""
-    from personakit.evaluation.samples import read_samples
-
     found: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for sample in read_samples(log):
         numbers = [int(word) for word in sample.trace.get("adapter", "").split() if word.isdigit()]
@@ -633,7 +515,6 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 def _scores(results: Mapping[str, Any]) -> Any:
     from personakit.evaluation.common_sections import methods
     from personakit.evaluation.pair_scoring import ACCURACY, BITS, SAME_CONTEXT
-    from personakit.evaluation.sections import Table, interval, number
 
     cells = {(row["method"], row["metric"]): row for row in results["rows"]}
     rows = []
@@ -655,7 +536,6 @@ def _scores(results: Mapping[str, Any]) -> Any:
 
 def _comparisons(results: Mapping[str, Any]) -> Intervals:
     from personakit.evaluation.pair_scoring import BITS
-    from personakit.evaluation.sections import IntervalRow, Intervals, interval, number
 
     bits = {(row["method"], row["against"]): row for row in results["comparisons"] if row["metric"] == BITS}
     rows = [
@@ -679,7 +559,6 @@ def _comparisons(results: Mapping[str, Any]) -> Intervals:
 
 
 def _wins(judged: Mapping[str, Any]) -> Intervals:
-    from personakit.evaluation.sections import IntervalRow, Intervals
 
     rows = [
         IntervalRow(

@@ -9,19 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from personakit import __version__
 from personakit.errors import RunError, UserError
+from personakit.evaluation.candidates import Candidate
+from personakit.evaluation.curve_points import Point, curve_document
+from personakit.evaluation.leaks import Leak, leak_sentences, leaks_document
+from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.results import compute_results, write_results
+from personakit.evaluation.runner import check_candidates, write_prediction_files
+from personakit.evaluation.samples import SAMPLES_FILE, count_answers
+from personakit.evaluation.sections import Section, Table, Text
+from personakit.evaluation.users import USERS_FILE, user_gains, users_document, write_users
+from personakit.files import write_text
+from personakit.models.cost import PRICES
 from personakit.suites import SUITES
 from personakit.suites.base import Options, Row, Suite, World, choose_rows
 from personakit.suites.folder import begin, folder_for, write_page
 from personakit.suites.passes import PassRunner, trained_on
-
-if TYPE_CHECKING:
-    from personakit.evaluation.candidates import Candidate
-    from personakit.evaluation.leaks import Leak
-    from personakit.evaluation.sections import Section
-    from personakit.training.progress import Progress
+from personakit.training.progress import Progress
 
 LEAKS_FILE = "leaks.jsonl"
 CURVES_FOLDER = "curves"
@@ -76,9 +83,6 @@ def run(
     labels = list(dict.fromkeys(candidate.method for candidate in candidates))
     if options.dry_run:
         return _plan(suite, world, rows, labels, reporting)
-    from personakit.evaluation.measurements import costs_of
-    from personakit.evaluation.runner import check_candidates, write_prediction_files
-    from personakit.evaluation.samples import SAMPLES_FILE, count_answers
 
     check_candidates(candidates, world.examples)
     requests = suite.requests(world, rows)
@@ -131,9 +135,6 @@ def check_curves(suite: Suite, kinds: Sequence[str]) -> None:
 
 def request_section(estimates: Sequence[Any], *, at_once: int | None = None) -> Section:
     """Return a table of requests to models behind an API (`models.cost`); with the time for `at_once`."""
-    from personakit.evaluation.sections import Section, Table, Text
-    from personakit.models.cost import PRICES
-
     rows = [
         [
             *(each.model, each.purpose),
@@ -167,8 +168,6 @@ def _candidates(suite: Suite, world: World, rows: Sequence[Row]) -> list[Candida
 
 def _curves(suite: Suite, world: World, rows: Sequence[Row], passes: PassRunner) -> dict[str, Any]:
     """Measure the curves that were asked for; every place of a curve is a pass of its own."""
-    from personakit.evaluation.curve_points import Point, curve_document
-
     curves = {}
     for kind in dict.fromkeys(world.options.curves):
         points, candidates = [], []
@@ -196,8 +195,6 @@ def _check_leaks(
 
     Raises `UserError` where there is a leak and `--strict` was given.
     """
-    from personakit.evaluation.leaks import leak_sentences, leaks_document
-
     leaks = suite.leaks(world)
     unknown = [str(run.folder) for run in world.runs if trained_on([run])[1]]
     sentences = list(leak_sentences(leaks_document(leaks, unknown)))
@@ -218,9 +215,6 @@ def _write_leaks(folder: Path, leaks: Sequence[Leak], unknown: Sequence[str]) ->
 
     import orjson
 
-    from personakit.evaluation.leaks import leaks_document
-    from personakit.files import write_text
-
     if leaks:
         lines = [orjson.dumps(asdict(leak), option=orjson.OPT_APPEND_NEWLINE).decode() for leak in leaks]
         write_text(folder / LEAKS_FILE, "".join(lines))
@@ -230,7 +224,6 @@ def _write_leaks(folder: Path, leaks: Sequence[Leak], unknown: Sequence[str]) ->
 def _results(
     suite: Suite, world: World, labels: Sequence[str], log: Path, made_by: Mapping[str, Any]
 ) -> dict[str, Any]:
-    from personakit.evaluation.results import compute_results
 
     return compute_results(
         log,
@@ -248,9 +241,6 @@ def _compared(suite: Suite, world: World, labels: Sequence[str]) -> list[tuple[s
 
 def _write(folder: Path, log: Path, results: dict[str, Any], compared: Sequence[tuple[str, str]]) -> None:
     """Write `results.json` and `users.csv`; adds the gain of each user to the results."""
-    from personakit.evaluation.results import write_results
-    from personakit.evaluation.users import USERS_FILE, user_gains, users_document, write_users
-
     gains = user_gains(log, compared)
     results["users"] = users_document(gains)
     write_results(folder, results)
@@ -259,8 +249,6 @@ def _write(folder: Path, log: Path, results: dict[str, Any], compared: Sequence[
 
 def _made_by(suite: Suite, world: World, rows: Sequence[Row]) -> dict[str, Any]:
     """What the results depend on; no times, so that a resumed evaluation ends with the same file."""
-    from personakit import __version__
-
     options = world.options
     return {
         "personakit": __version__,
@@ -284,8 +272,6 @@ def _plan(
 ) -> Outcome:
     """What `--dry-run` shows: rows, queries, requests."""
     from dataclasses import asdict
-
-    from personakit.evaluation.sections import Section, Table, Text
 
     requests = suite.requests(world, rows)
     queries = {task: len(examples) for task, examples in world.examples.items()}

@@ -66,6 +66,7 @@ def test_every_control_and_unseen_base_is_a_row(
     assert "does not beat" not in printed.out
 
 
+@pytest.mark.usefixtures("lamp_mini")
 def test_data_without_rewrites_is_one_sentence_that_says_where_they_come_from(call: Call) -> None:
     done = call("eval", "rewriting", "--no-run", "--data", "lamp-mini")
     assert done.status == 2

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.content import count_kept, entities_and_numbers, words_of
 from personakit.evaluation.measurements import Measurements, TaskFacts, facts_of
 from personakit.evaluation.results import compute_results
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.samples import Sample
 from personakit.evaluation.statistics import Statistics
 from personakit.tasks import get_task
+from personakit.tasks.content import count_kept, entities_and_numbers, words_of
 
 from .people import Imitator
 from .printing import page_of, printed

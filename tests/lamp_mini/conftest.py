@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def benchmark_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def benchmark_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The standard setting with fewer users."""
     root = tmp_path_factory.mktemp("lamp-mini")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "USERS", SMALL)
         patch.setenv("PERSONAKIT_CACHE", str(root / "cache"))
         generate.write_benchmark(root / "made")
-        yield root / "made"
+    return root / "made"
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -51,7 +51,7 @@ class LengthSuite(Suite):
 
     name = "length"
     options: ClassVar[Sequence[str]] = COMMON
-    row_names: ClassVar[Sequence[str]] = ("generic", "other")
+    row_names = ("generic", "other")
 
     def load(self, options: Options, note: Callable[[str], None]) -> World:
         examples = []

@@ -1,7 +1,7 @@
 """Extracts the content words of a lamp-mini text, as opposed to the words of its style.
 
 Content and style share no word (`words.py`), so this is exact. For natural text, see
-`personakit.evaluation.content`.
+`personakit.tasks.content`.
 """
 
 from __future__ import annotations

@@ -10,21 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from personakit.evaluation.sections import Section, Table, Text
-
-HOW_TO_READ = (
-    "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
-    "in the table: a reference, not a comparison."
-)
-
 _CLASSES, _RATINGS, _TEXTS = ("accuracy", "f1"), ("MAE", "RMSE"), ("rouge-1", "rouge-L")
-_METRICS = {
+#: The metrics of each task, the primary one first.
+METRICS = {
     "LaMP_1": _CLASSES,
     "LaMP_2": _CLASSES,
     "LaMP_3": _RATINGS,
     **dict.fromkeys(("LaMP_4", "LaMP_5", "LaMP_6", "LaMP_7"), _TEXTS),
 }
-#: By split and model: the figures of LaMP-1 to 7 in the order of `_METRICS`; "-" where there is none.
+#: By split and model: the figures of LaMP-1 to 7 in the order of `METRICS`; "-" where there is none.
 _TABLES: dict[str, dict[str, str]] = {
     "user": {
         "FlanT5-XXL zero-shot": ".520 .365/.308 .344/.650 .163/.147 .442/.400 .362/.343 .453/.395",
@@ -80,7 +74,7 @@ def published_rows(split: str, tasks: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"model": model, "task": task, "metric": metric, "value": float(value), "published": True}
         for model, line in _TABLES[split].items()
-        for (task, metrics), figures in zip(_METRICS.items(), line.split(), strict=True)
+        for (task, metrics), figures in zip(METRICS.items(), line.split(), strict=True)
         if task in tasks and figures != "-"
         for metric, value in zip(metrics, figures.split("/"), strict=False)
     ]
@@ -91,30 +85,3 @@ def recognised_split(sizes: Mapping[str, int], *, dated: bool) -> str | None:
     split = "time" if dated else "user"
     known = [size in _SIZES[split].get(task, ()) for task, size in sizes.items()]
     return split if known and all(known) else None
-
-
-def published_section(results: Mapping[str, Any]) -> Section:
-    """Return the published figures in a results document; empty where there are none."""
-    found = results.get("published_lamp")
-    if not found:
-        return Section("Published figures", [])
-    tasks = list(dict.fromkeys(row["task"] for row in found["rows"]))
-    cells: dict[tuple[str, str], list[str]] = {}
-    for row in found["rows"]:
-        cells.setdefault((row["model"], row["task"]), []).append(f"{row['value']:.3f}")
-    models = dict.fromkeys(row["model"] for row in found["rows"])
-    first = {task: _METRICS[task][0] for task in tasks}
-    terminal = Table(
-        ["method", *(f"{task.replace('_', chr(10), 1)}\n{first[task]}" for task in tasks)],
-        [
-            [f"published: {model}", *(cells.get((model, task), ["-"])[0] for task in tasks)]
-            for model in models
-        ],
-        on="terminal",
-    )
-    page = Table(
-        ["published by others", *tasks],
-        [[model, *(" / ".join(cells.get((model, task), ["-"])) for task in tasks)] for model in models],
-        on="page",
-    )
-    return Section("Published figures", [terminal, page, Text(HOW_TO_READ.format(split=found["split"]))])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from personakit.evaluation.published import published_rows, recognised_split
+from personakit.data.lamp_leaderboard import published_rows, recognised_split
 
 
 def test_figures_are_those_of_lamps_leaderboard():

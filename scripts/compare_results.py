@@ -1,9 +1,9 @@
-"""Compares the row values and differences of two evaluations, such as of one saved run by two versions.
+"""Compares the row values and differences of two evaluations, for example of one saved run by two versions.
 
-    python benchmarks/compare_results.py OLD/results.json NEW/results.json
+    python scripts/compare_results.py OLD/results.json NEW/results.json
 
-Prints the largest difference of every kind of figure and ends with status 1 where one is above 1e-6, or a row
-or comparison of OLD is missing in NEW. Intervals, leak counts and new fields are not compared.
+Prints the largest difference of every kind of figure. Exit status 1 if one is above 1e-6, or if a row or
+comparison of OLD is missing in NEW. Intervals, leak counts and new fields are not compared.
 """
 
 from __future__ import annotations
