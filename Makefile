@@ -52,7 +52,7 @@ bench: $(VENV)/.dev ## run every script in benchmarks/
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 docs: $(VENV)/.installed ## generate docs/cli.md
-	$(BIN)/python -m personakit.cli.reference > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
+	$(BIN)/python scripts/cli_reference.py > docs/cli.md.part && mv docs/cli.md.part docs/cli.md
 
 release: $(VENV)/.dev ## build sdist and wheel; check that the wheel runs without the checkout
 	PYTHON=$(BIN)/python TORCH='$(TORCH)' scripts/release.sh

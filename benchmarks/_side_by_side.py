@@ -26,7 +26,7 @@ from typing import Any
 
 from personakit.files import write_text
 from personakit.models.environment import hide_loading_bars
-from personakit.training.allocator import tuned_environment
+from personakit.training.allocator import allocator_environment
 
 RESULTS = Path(__file__).parent / "results"
 SIDES = ("stock", "shared")
@@ -42,7 +42,7 @@ SIZES = {
 
 def begin() -> None:
     """Restart under the tuned allocator; on a CPU with two threads by default; silence libraries."""
-    missing = tuned_environment()
+    missing = allocator_environment()
     if missing:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | missing)
     hide_loading_bars()
@@ -207,14 +207,14 @@ class TrainerSide:
         from peft import LoraConfig
         from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 
-        from personakit.training.sharing import share
+        from personakit.training.sharing import share_trainer_prefixes
 
         clock = self.clock = Clock()
         norms: list[float] = []
         losses: list[float] = []
         self.norms, self.losses = norms, losses
 
-        class Watch(TrainerCallback):
+        class StageCallback(TrainerCallback):
             def on_step_begin(self, *_: Any, **__: Any) -> None:
                 clock.take()
                 self.whole = clock.timing("step")
@@ -248,12 +248,12 @@ class TrainerSide:
             train_dataset=dataset,
             processing_class=AutoTokenizer.from_pretrained(model),
             peft_config=lora if options.lora else None,
-            callbacks=[Watch()],
+            callbacks=[StageCallback()],
             **rest,
         )
         self.trainer.remove_callback(PrinterCallback)
         if side == "shared":
-            share(self.trainer)
+            share_trainer_prefixes(self.trainer)
         clock.wrap(self.trainer, "compute_loss", "update")
         clock.wrap(self.trainer.accelerator, "backward", "update")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from personakit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, Measured
+from personakit.evaluation.bootstrap import RESAMPLES, Bootstrap, Estimate, SampleSums
 from personakit.evaluation.metrics import Floats, Mean, Metric, RootMeanSquare
 from personakit.files import write_text
 
@@ -144,11 +144,11 @@ def difference(world: World, answers: Answers, bootstrap: Bootstrap) -> Estimate
     """Return the paired difference as `eval` computes it."""
     users, method, baseline = answers
 
-    def measured(scores: Floats) -> Measured:
+    def measured(scores: Floats) -> SampleSums:
         seeds = (None,) if len(scores) == 1 else tuple(range(len(scores)))
         values = scores**2 if isinstance(world.metric, RootMeanSquare) else scores
         parts = np.stack([values, np.ones(scores.shape)], axis=-1)
-        return Measured("t", world.metric, seeds, np.array(users), parts, np.ones(scores.shape, dtype=bool))
+        return SampleSums("t", world.metric, seeds, np.array(users), parts, np.ones(scores.shape, dtype=bool))
 
     return bootstrap.estimate(measured(method)) - bootstrap.estimate(measured(baseline))
 

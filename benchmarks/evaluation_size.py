@@ -127,7 +127,7 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
     from personakit.baselines import ContextInjection, CopyInput, Generic
     from personakit.evaluation.candidates import Candidate
     from personakit.evaluation.leaks import find_leaks
-    from personakit.evaluation.measurements import costs_of, facts_of
+    from personakit.evaluation.measurements import read_costs, task_metrics
     from personakit.evaluation.report import PageOptions, write_report
     from personakit.evaluation.results import Claims, compute_results, write_results
     from personakit.evaluation.runner import evaluate
@@ -162,7 +162,7 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
         "retrieval, prompts, scoring, log",
         lambda: evaluate(rows, {TASK: store}, {TASK: task}, folder / "eval"),
     )
-    results = timed("intervals", lambda: compute_results(log, {TASK: facts_of(task)}, claims))
+    results = timed("intervals", lambda: compute_results(log, {TASK: task_metrics(task)}, claims))
     gains = timed("users", lambda: user_gains(log, claims.compared))
     results |= {"users": users_document(gains)}
     write_results(folder / "eval", results)
@@ -170,7 +170,7 @@ def measure(folder: Path, queries: int) -> dict[str, Any]:
     options = PageOptions("evaluation_size", shown=[row.method for row in rows])
 
     def report() -> Path:
-        sections = SUITES["lamp"].sections(results, costs_of(log))
+        sections = SUITES["lamp"].sections(results, read_costs(log))
         return write_report(page, results, sections, log, options)
 
     timed("report", report)

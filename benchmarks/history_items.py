@@ -24,12 +24,12 @@ from personakit.baselines import ContextInjection
 from personakit.contracts import Personalizer
 from personakit.data import open_examples
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.measurements import costs_of, facts_of
+from personakit.evaluation.measurements import read_costs, task_metrics
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.sections import print_sections
 from personakit.files import write_text
-from personakit.methods import FinishedRun, offer_runs, open_base, open_run, read_run
+from personakit.methods import FinishedRun, open_base, open_run, read_run, register_run_providers
 from personakit.retrieval import open_retriever
 from personakit.suites import SUITES
 from personakit.tasks import get_task
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--name", default="history_items", help="of the file with the table")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark/history_items"))
     options = parser.parse_args()
-    offer_runs()
+    register_run_providers()
     k, candidates = options.k, []
     rows = {"BM25": "bm25", "random item": "random"}
     for label, name in rows.items():
@@ -80,9 +80,9 @@ def main() -> None:
     tasks = {task: get_task(task) for task in TASKS}
     log = evaluate(candidates, examples, tasks, options.output, resume=True)
     claims = Claims(compared=[("context, PILLOW", "context, BM25"), ("RPO, PILLOW", "RPO, BM25")])
-    results = compute_results(log, {task: facts_of(each) for task, each in tasks.items()}, claims)
+    results = compute_results(log, {task: task_metrics(each) for task, each in tasks.items()}, claims)
     out = Console(file=io.StringIO(), width=110, markup=False, highlight=False)
-    print_sections(SUITES["lamp"].sections(results, costs_of(log)), out)
+    print_sections(SUITES["lamp"].sections(results, read_costs(log)), out)
     assert isinstance(out.file, io.StringIO)
     print(out.file.getvalue())
     write_text(RESULTS / f"{options.name}.txt", out.file.getvalue())

@@ -26,7 +26,7 @@ import psutil
 
 from personakit.files import write_text
 from personakit.models.environment import hide_loading_bars
-from personakit.training.allocator import tuned_environment
+from personakit.training.allocator import allocator_environment
 
 RESULTS = Path(__file__).parent / "results" / "memory.md"
 VOCABULARY, PROMPT, ANSWER = 2048, 1024, 64
@@ -57,7 +57,7 @@ def main() -> None:
     for name in CASES:
         done = subprocess.run(
             [sys.executable, __file__, "--case", name],
-            env=os.environ | tuned_environment() | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | allocator_environment() | {"OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -119,7 +119,7 @@ def train(stage: str, model: Path, folder: Path, settings: dict[str, Any], *, pr
             supervised.finetune(str(model), examples, TrainingSettings(**common), place)
         elif stage == "dpo":
             pairs = [preference.TrainingPair(*three) for three in zip(prompts, chosen, rejected, strict=True)]
-            preference.optimise(str(model), pairs, PreferenceSettings(**common), place)
+            preference.train_dpo(str(model), pairs, PreferenceSettings(**common), place)
         else:
             group = GroupRLSettings(**common, num_generations=8)
             reward = group_rl.RewardFunction(

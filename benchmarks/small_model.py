@@ -25,7 +25,7 @@ from typing import Any
 
 from personakit.files import write_text
 from personakit.models.environment import hide_loading_bars
-from personakit.training.allocator import tuned_environment
+from personakit.training.allocator import allocator_environment
 
 RESULTS = Path(__file__).parent / "results" / "small_model.md"
 BATCH, VOCABULARY, NEW_TOKENS = 32, 2048, 30
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--untuned", action="store_true")
     options = parser.parse_args()
-    missing = {} if options.untuned else tuned_environment()
+    missing = {} if options.untuned else allocator_environment()
     if missing or os.environ.get("OMP_NUM_THREADS") != "1":
         environment = os.environ | missing | {"OMP_NUM_THREADS": "1"}
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
@@ -144,7 +144,7 @@ def bare_loop(base: Path, examples: list[Any], dtype: str) -> float:
 def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str, *, shared: bool) -> float:
     """Tokens per CPU second through TRL's trainer, after its first step."""
     from personakit.config.training import TrainingSettings
-    from personakit.training.progress import Silent
+    from personakit.training.progress import SilentProgress
     from personakit.training.run import Run
     from personakit.training.schedule import make_schedule
     from personakit.training.stage import Stage
@@ -152,7 +152,7 @@ def through_finetune(base: Path, folder: Path, examples: list[Any], dtype: str, 
 
     stamps: list[float] = []
 
-    class Clock(Silent):
+    class Clock(SilentProgress):
         def update(self, done: int, **facts: float) -> None:
             if not facts:  # once a step; logging reports again, with facts
                 stamps.append(time.process_time())

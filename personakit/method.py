@@ -1,4 +1,4 @@
-"""What a method is for the rest of the package: `Method`, and `FinishedRun`, one that it has trained.
+"""`Method`, the interface of a method to the rest of the package, and `FinishedRun`, a trained run.
 
 A method's package exports one `Method`; one line in `personakit.methods.table`, or an entry point of the
 group "personakit.methods" in another distribution, adds it to every command.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run that can answer: its folder, its method's name, its seed, and the settings of its training."""
+    """A finished run: its folder, its method's name, its seed, and its training settings."""
 
     folder: Path
     method: str
@@ -35,31 +35,31 @@ class FinishedRun:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What run.json says."""
+        """The contents of run.json."""
         facts: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return facts
 
     def path(self, part: str | Path = "model") -> Path | None:
-        """Return a folder that training left, such as "model" or "controls/..."; None where there is none."""
+        """Return a folder of the run, such as "model" or "controls/...", or None if it does not exist."""
         path = self.folder / part
         return path if path.is_dir() else None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """How to open a run; a method ignores what it has no use for."""
+    """How to open a run; a method ignores options that do not apply to it."""
 
     base: str | None = None
-    """Another base model than the one the run was trained with."""
+    """Replaces the base model of the training."""
     rewrite_without_history: bool = False
-    """RPO: rewrite where the user's history is empty, too (a control)."""
+    """RPO: rewrite also if the user's history is empty (a control)."""
     rewriter: str | None = None
-    """RPO: another rewriter of the run than its model, by name (`personakit.methods.REWRITERS`)."""
+    """RPO: name of another rewriter of the run (`personakit.methods.REWRITERS`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """A table of a plan: `key` names it in JSON, `columns` are its two headings."""
+class PlanTable:
+    """A table of a plan: `key` is its name in JSON, `columns` are its two headings."""
 
     key: str
     columns: tuple[str, str]
@@ -68,11 +68,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a training would read, request and need, found out without loading a model (`--dry-run`)."""
+    """PlanTable, API requests and memory of a training, estimated without loading a model (`--dry-run`)."""
 
-    counts: Sequence[Counts] = ()
+    counts: Sequence[PlanTable] = ()
     requests: Sequence[CostEstimate] | None = None
-    """None where the method sends no request to an API."""
+    """None if the method sends no requests to an API."""
     memory: Sequence[StageMemory] = ()
 
 
@@ -98,49 +98,49 @@ def _base_alone(settings: Any) -> TrainRPO:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What a run may have trained besides its model, to compare the method with."""
+    """A further model that a run may have trained, as a baseline of the method."""
 
     label: str
-    """Its row in `eval lamp`."""
+    """Its label in `eval lamp`."""
     folder: Path
-    """Where it is in the run."""
-    trained_with: str
-    """Which setting trains it, for a run that has none."""
+    """Its folder in the run."""
+    setting: str
+    """The setting that trains it."""
     open: Callable[[FinishedRun, OpenOptions], Personalizer]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method of personalisation. The functions import what they need themselves: `--help` stays fast."""
+    """A personalization method. Its functions import lazily, so that `--help` is fast."""
 
     name: str
-    """On the command line and in run.json, such as "rpo"."""
+    """The name on the command line and in run.json, such as "rpo"."""
     label: str
-    """In tables, such as "RPO"."""
+    """The name in tables, such as "RPO"."""
     help: str
     """The help text of `personakit train NAME`; its first line is the summary."""
     settings: type[Any]
     """A dataclass of `personakit.config.schema.setting`s, with `seed: int` among them."""
     train: Callable[[Any, Run, Progress], object]
-    """(settings, run, progress): trains into the run's folder."""
+    """Trains with (settings, run, progress) into the run's folder."""
     open: Callable[[FinishedRun, OpenOptions], Personalizer]
     """Opens a finished run."""
     plan: Callable[[Any], Plan] = _no_plan
-    """Checks settings, data and model names; raises `UserError` where training would fail on them."""
+    """Checks settings, data and model names; raises `UserError` if training would fail on them."""
     suites: Callable[[Any], tuple[str, ...]] = _lamp
-    """The evaluations that take runs with these settings, the most natural one first."""
+    """The suites that can evaluate runs with these settings, the default one first."""
     result: str = "model"
-    """The folder that training writes last: a run without it is not finished."""
+    """The folder that training writes last; a run without it is not finished."""
     models: Callable[[FinishedRun], list[Path]] = _own_model
-    """The folders of the models that a run has trained and that answering needs."""
+    """Returns the folders of the trained models needed for answering."""
     context_provider: Callable[[FinishedRun, int], ContextProvider] | None = None
-    """What `retrieval.name=NAME:RUN` opens: (run, number of items) to a `ContextProvider`."""
+    """Opens `retrieval.name=NAME:RUN`: maps (run, number of items) to a `ContextProvider`."""
     controls: Mapping[str, Control] = field(default_factory=dict)
-    """By the names that `eval lamp --baseline` takes."""
+    """Controls by their names for `eval lamp --baseline`."""
     baseline_settings: Callable[[Any], TrainRPO] = _base_alone
-    """The settings that baselines share with a run: base model, number of items, prompt length."""
+    """Returns the settings that baselines share with a run: base model, number of items, prompt length."""
 
-    def refuse(self, run: FinishedRun) -> None:
+    def require(self, run: FinishedRun) -> None:
         """Raise `UserError` for a run of another method."""
         if run.method != self.name:
             raise UserError(

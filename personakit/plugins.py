@@ -7,7 +7,7 @@
     my-method = "my_package:METHOD"       # a method.Method: settings, train, open
 
     [project.entry-points."personakit.baselines"]
-    my-baseline = "my_package:open_mine"  # takes methods.Surroundings, returns a Personalizer
+    my-baseline = "my_package:open_mine"  # takes methods.BaselineInputs, returns a Personalizer
 
 A package is imported only when its name is looked up.
 """

@@ -23,7 +23,7 @@ MODULE = """
 
     from personakit.config.schema import setting
     from personakit.data.lamp_formats import TaskFormat
-    from personakit.method import Counts, Method, Plan
+    from personakit.method import PlanTable, Method, Plan
     from personakit.records import Answer
     from personakit.tasks import TaskPlugin
     from personakit.tasks.kinds import GenerationTask
@@ -97,7 +97,7 @@ MODULE = """
         settings=Settings,
         train=train,
         open=lambda run, options: Echo(int((run.path("model") / "words.txt").read_text())),
-        plan=lambda settings: Plan([Counts("words", ("what", "words"), {"an answer": settings.words})]),
+        plan=lambda settings: Plan([PlanTable("words", ("what", "words"), {"an answer": settings.words})]),
         models=lambda run: [],
         context_provider=None,
     )

@@ -187,4 +187,4 @@ def test_an_old_key_is_refused_with_the_new_one(capsys: pytest.CaptureFixture[st
     with pytest.raises(UserError) as caught:
         load(METHODS["rpo"].settings, path)
     assert caught.value.message == f"{path}: sft.steps is now called sft.max_steps"
-    assert caught.value.hint == "likewise sft.early_stop.mode is sft.greater_is_better"
+    assert caught.value.hint == "also, sft.early_stop.mode is sft.greater_is_better"

@@ -1,8 +1,8 @@
-"""Registers a function as a command: every command gets `--json` and `--debug`, and returns a `Result`.
+"""Registers functions as commands, each with `--json` and `--debug`, that return a `Result`.
 
 A command's options are the parameters of its function, or the fields of a dataclass.
 
-While the function runs, stdout is stderr: no library can spoil a JSON document by printing.
+While the function runs, stdout is redirected to stderr, so that libraries cannot print into a JSON document.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def group(name: str, help: str) -> typer.Typer:
-    """Return a command that holds others; alone it prints its help and exits with status 2."""
+    """Return a command group; without a subcommand it prints its help and exits with status 2."""
     app = typer.Typer(name=name, rich_markup_mode=None)
     app.callback(help=help, invoke_without_command=True)(help_without_command)
     return app
 
 
 def help_without_command(context: typer.Context) -> None:
-    """Print a group's help and exit with status 2 where none of its commands was named."""
+    """Print a group's help and exit with status 2 if no subcommand was given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
@@ -40,10 +40,10 @@ def help_without_command(context: typer.Context) -> None:
 def command(
     app: typer.Typer, name: str, options: type | None = None, *, leave_out: Collection[str] = ()
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Register the decorated function under `name`; its docstring is the help text.
+    """Register the decorated function as command `name`; its docstring is the help text.
 
-    `options` is a dataclass whose fields, but for those to `leave_out`, are the command's options: the
-    function is called with one. Without it the function's own parameters are.
+    The options are the function's parameters, or the fields of the dataclass `options` (except `leave_out`),
+    an instance of which is then the function's argument.
     """
 
     def register(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -1,4 +1,4 @@
-"""`personakit config`: the shipped settings, and checks of your own."""
+"""`personakit config`: lists, shows, copies and checks settings files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Method = Annotated[
 
 @command(app, "list")
 def list_configs() -> Result:
-    """Name the shipped configs, and the files for `accelerate launch`."""
+    """List the shipped configs and the files for `accelerate launch`."""
     from personakit.config import config_files, launch_files
     from personakit.methods.table import METHODS
     from personakit.methods.training import config_of
@@ -51,16 +51,16 @@ def list_configs() -> Result:
     found |= dict.fromkeys(without, "the defaults of an installed method")
     return Result(
         [{"name": name, "about": about} for name, about in found.items()],
-        lambda out: table(out, ("config", "what it is for"), found.items()),
+        lambda out: table(out, ("config", "description"), found.items()),
     )
 
 
 @command(app, "show")
 def show(name: Name = None, overrides: Overrides = None, method: Method = None) -> Result:
-    """Print a whole config, every key explained.
+    """Print all keys of a config with explanations.
 
-    Each key stands under its meaning, type, default and the default's provenance. The output is
-    itself a config file.
+    A comment above each key gives its meaning, type, default, and the default's provenance. The output is a
+    valid config file.
     """
     from personakit.config import load, walk
 
@@ -88,7 +88,7 @@ def copy(
         Path | None, typer.Argument(help="The new file; by default the config's name in this folder.")
     ] = None,
 ) -> Result:
-    """Copy a shipped config to a file of your own."""
+    """Copy a shipped config to a new file."""
     from personakit.config import load, to_yaml
     from personakit.files import write_text
 
@@ -105,7 +105,7 @@ def copy(
 
 @command(app, "check")
 def check(name: Name = None, overrides: Overrides = None, method: Method = None) -> Result:
-    """Check a config and print what it resolves to.
+    """Check a config and print the resolved settings.
 
     Unknown keys, wrong types and values out of bounds are errors.
     """
@@ -120,10 +120,10 @@ def check(name: Name = None, overrides: Overrides = None, method: Method = None)
 def _chosen(
     name: str | None, overrides: list[str] | None, method: str | None
 ) -> tuple[type[Any], Path | None, list[str]]:
-    """The settings' class, the file (None: the defaults) and the overrides.
+    """Return the settings' class, the file (None: the defaults) and the overrides.
 
-    A first word KEY=VALUE is an override of the default config, as for `train`. A config's folder names its
-    method.
+    If the first argument is KEY=VALUE, it overrides the default config, as in `train`. The method is the name
+    of the config's folder.
     """
     from personakit.config import find_config
     from personakit.methods.table import METHODS, find_method

@@ -1,4 +1,4 @@
-"""`personakit data`: make the built-in benchmark, import one's own data, check it and look at it."""
+"""`personakit data`: makes the built-in benchmark; imports, checks and shows data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.options import Columns, Limit, Seed, Split, Task, parse_columns
-from personakit.cli.output import Result, harmless, note, table
+from personakit.cli.output import Result, escaped, note, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,15 +43,15 @@ def make(
         typer.Option(
             "--knob",
             metavar="NAME=VALUE",
-            help="How hard it is; repeatable: noise, gold_noise, rating_noise, history (A,B), "
+            help="A difficulty setting; repeatable: noise, gold_noise, rating_noise, history (A,B), "
             "interests, usual",
         ),
     ] = None,
 ) -> Result:
     """Write the built-in benchmark, lamp-mini.
 
-    Another seed makes other users and texts of the same kind: another benchmark, to see whether a
-    result holds there too.
+    Another seed generates other users and texts from the same distribution, to check that a result does not
+    depend on the seed.
     """
     from personakit.data import available, lamp_mini
     from personakit.errors import UserError
@@ -67,7 +67,7 @@ def make(
         folder = output
     there = available(folder)
     document = {"folder": str(folder), "version": lamp_mini.VERSION, "seed": chosen, "splits": there}
-    return Result(document, lambda out: out.print(harmless(str(folder))))
+    return Result(document, lambda out: out.print(escaped(str(folder))))
 
 
 @command(app, "import")
@@ -81,31 +81,31 @@ def import_(
         typer.Option(
             "--format",
             help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme, trl, alpaca, "
-            "dolly or self-instruct; by default read off the file.",
+            "dolly or self-instruct; by default detected from the file.",
         ),
     ] = None,
     task: Task = None,
     seed: Seed = 0,
     column: Columns = None,
     user_column: Annotated[
-        str | None, typer.Option("--user-column", metavar="COLUMN", help="Which column names the user.")
+        str | None, typer.Option("--user-column", metavar="COLUMN", help="The column with the user id.")
     ] = None,
     date_column: Annotated[
-        str | None, typer.Option("--date-column", metavar="COLUMN", help="Which column holds dates.")
+        str | None, typer.Option("--date-column", metavar="COLUMN", help="The column with dates.")
     ] = None,
     split_by: Annotated[
         str | None,
         typer.Option(
             "--split-by",
             metavar="WHAT",
-            help="What of preferences is split: user, or prompt where the users are a few personas; by "
-            "default read off the file.",
+            help="Split preferences by user, or by prompt if the users are a few personas; by default "
+            "detected from the file.",
         ),
     ] = None,
 ) -> Result:
-    """Bring reviews, rewrites, a history, preferences, instructions or LaMP's own files into a data folder.
+    """Convert reviews, rewrites, a history, preferences, instructions or LaMP files to a data folder.
 
-    Users are split, not items: a test user is new. What is dropped is counted.
+    Splits are by user, so test users are not in training. Dropped rows are counted.
     """
     from personakit.data.imports import import_data
 
@@ -121,15 +121,15 @@ def import_(
         split_by=cast(Any, split_by),  # checked by `import_data`
     )
     if report.format == "history" and sum(each.users for each in _splits(report)) == 1:
-        note("all rows are one user's, so only one split has queries (--user-column names whose a row is)")
+        note("all rows belong to one user, so only one split has queries (see --user-column)")
     return Result(asdict(report), lambda out: _print_import(out, report))
 
 
 @command(app, "check")
 def check(path: Folder = "lamp-mini") -> Result:
-    """Read all of a data folder and say what would spoil an experiment.
+    """Check the format of a data folder and warn of problems for experiments.
 
-    What is not in its format is an error; what is allowed and still suspicious is a warning.
+    Format violations are errors; allowed but suspicious data are warnings.
     """
     from personakit.data.check import check_data
 
@@ -149,7 +149,7 @@ def check(path: Folder = "lamp-mini") -> Result:
             rows = [_values(each, instructions) for each in report.instructions]
             table(out, ["instructions", *_titles(instructions[1:])], rows)
         for warning in report.warnings:
-            out.print(f"warning: {harmless(warning)}")
+            out.print(f"warning: {escaped(warning)}")
 
     return Result(asdict(report), show)
 
@@ -216,9 +216,9 @@ def _print_import(out: Console, report: ImportReport) -> None:
         for name, reasons in report.dropped.items():
             for reason, count in reasons.items():
                 out.print(f"{name}: dropped {count} {reason}")
-    out.print(harmless(str(report.output)))
+    out.print(escaped(str(report.output)))
 
 
 def _print_skipped(out: Console, skipped: Mapping[str, SkipCount]) -> None:
     for reason, skip in skipped.items():
-        out.print(harmless(f"skipped {skip.count} {reason} (first: {skip.first})"))
+        out.print(escaped(f"skipped {skip.count} {reason} (first: {skip.first})"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from personakit.cli.output import Result, harmless, note, note_skipped, shortened
+from personakit.cli.output import Result, escaped, note, note_skipped, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,25 +63,25 @@ def show_instructions(path: str, split: str, limit: int | None) -> Result:
 
 
 def _line(out: Console, name: str, text: str) -> None:
-    out.print(harmless(f"{name}{shortened(text, _WIDTH)}"))
+    out.print(escaped(f"{name}{shortened(text, _WIDTH)}"))
 
 
 def _print_questions(out: Console, examples: list[Example]) -> None:
     first = examples[0]
-    out.print(f"user {harmless(first.query.user_id)}, {len(first.profile.items)} items")
+    out.print(f"user {escaped(first.query.user_id)}, {len(first.profile.items)} items")
     for number, item in enumerate(first.profile.items, start=1):
         date = f"{item.date}  " if item.date else ""
         fields = "  ".join(f"{key}: {shortened(value, _WIDTH)}" for key, value in item.fields.items())
-        out.print(f"{number:4}. {harmless(date + fields)}")
+        out.print(f"{number:4}. {escaped(date + fields)}")
     for one in examples:
-        out.print(f"query {harmless(one.query.id)}: {harmless(one.query.text)}")
+        out.print(f"query {escaped(one.query.id)}: {escaped(one.query.text)}")
         if one.query.gold is not None:
-            out.print(f"gold  {harmless(one.query.gold)}")
+            out.print(f"gold  {escaped(one.query.gold)}")
 
 
 def _print_preferences(out: Console, user: PreferenceUser, limit: int | None) -> None:
     signals = user.signals
-    out.print(f"user {harmless(user.user_id)}")
+    out.print(f"user {escaped(user.user_id)}")
     if user.persona is not None:
         _line(out, "persona: ", user.persona)
     for text in signals.about:
@@ -100,7 +100,7 @@ def _print_preferences(out: Console, user: PreferenceUser, limit: int | None) ->
 
 def _print_instructions(out: Console, rows: tuple[Instruction, ...]) -> None:
     for one in rows:
-        out.print(harmless(f"{one.id} ({one.kind})" if one.kind else one.id))
+        out.print(escaped(f"{one.id} ({one.kind})" if one.kind else one.id))
         for name, text in (("instruction", one.instruction), ("input", one.input), ("output", one.output)):
             if text:
                 _line(out, f"  {name:<12}", text)

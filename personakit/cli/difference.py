@@ -1,32 +1,21 @@
-"""Shows the difference of two texts by word, as `git diff --word-diff` does: `the [-old-]{+new+} text`."""
+"""Shows the word difference of two texts like `git diff --word-diff`: `the [-old-]{+new+} text`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from personakit.cli.output import harmless
-from personakit.evaluation.showcase import Change, word_changes
+from personakit.cli.output import escaped
+from personakit.evaluation.showcase import word_changes
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_STYLES = {"same": "", "gone": "red", "new": "green"}
+_FORMATS = {"same": ("{}", ""), "gone": ("[-{}-]", "red"), "new": ("{{+{}+}}", "green")}
 
 
-def marked(before: str, after: str) -> str:
-    """Return the difference as plain text."""
-    return "".join(_mark(change) for change in word_changes(before, after))
-
-
-def coloured(before: str, after: str) -> Text:
-    """Return the difference with colours."""
+def word_diff(before: str, after: str) -> Text:
+    """Return the difference with colours; its `plain` text is readable without them."""
     from rich.text import Text
 
-    return Text.assemble(
-        *((harmless(_mark(change)), _STYLES[change[0]]) for change in word_changes(before, after))
-    )
-
-
-def _mark(change: Change) -> str:
-    kind, text = change
-    return {"same": text, "gone": f"[-{text}-]", "new": f"{{+{text}+}}"}[kind]
+    changes = [(_FORMATS[kind], text) for kind, text in word_changes(before, after)]
+    return Text.assemble(*((escaped(mark.format(text)), style) for (mark, style), text in changes))

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def env() -> Result:
     """Print versions, devices and folders, for bug reports.
 
-    The device and precision that a local model would use, and why; threads; the cache folder; the extras
-    that are installed.
+    Includes the device and dtype of local models with the reason, threads, the cache folder, and installed
+    extras.
     """
     import os
     import platform
@@ -52,8 +52,8 @@ def env() -> Result:
 
 
 def _device() -> dict[str, object]:
-    """The device and precision of local models, with the reason."""
-    from personakit.training.allocator import tuned_environment
+    """Return the device and dtype of local models, with the reason."""
+    from personakit.training.allocator import allocator_environment
     from personakit.training.precision import decide_precision
 
     precision = decide_precision()
@@ -61,7 +61,7 @@ def _device() -> dict[str, object]:
         "device": precision.device,
         "dtype": precision.dtype,
         "dtype_reason": precision.reason,
-        "allocator": "default" if not tuned_environment() else "tuned for train, eval and infer",
+        "allocator": "default" if not allocator_environment() else "tuned for train, eval and infer",
     }
 
 

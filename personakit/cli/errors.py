@@ -1,4 +1,4 @@
-"""Turns the exception that ended a command into one sentence, one hint and an exit status."""
+"""Turns an exception into an error message, a hint and an exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 @dataclass(frozen=True)
 class Failure:
-    """What is printed of a command that failed: `sentence`, then `hint: ...`."""
+    """The output of a failed command: `sentence`, then `hint: ...`."""
 
     sentence: str
     hint: str
@@ -26,7 +26,7 @@ class Failure:
 
 
 class Interrupted(Exception):
-    """Ctrl-C in a command that can be resumed; `resume` is the command that does.
+    """Ctrl-C in a resumable command; `resume` is the command that resumes it.
 
     Not a `KeyboardInterrupt`, because typer turns those into an exit status without a message.
     """
@@ -38,7 +38,7 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def resumable(command: str) -> Iterator[None]:
-    """Turn Ctrl-C inside the block into `Interrupted`, which names the `command` that resumes."""
+    """Turn Ctrl-C in the block into `Interrupted` with the `command` that resumes."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -46,11 +46,11 @@ def resumable(command: str) -> Iterator[None]:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what to print of an error."""
+    """Return the message of an exception."""
     if isinstance(error, Interrupted):
         return Failure("interrupted", f"`{error.resume}` continues from here", INTERRUPTED)
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted", "no file is left half-written; run it again", INTERRUPTED)
+        return Failure("interrupted", "all files are complete; run it again", INTERRUPTED)
     if isinstance(error, UserError):
         status = FAILED if isinstance(error, RunError) else WRONG_USE
         return Failure(f"error: {error.message}", error.hint, status)
@@ -71,7 +71,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def usage_failure(error: TyperException) -> Failure:
-    """Return what to print of a command line that cannot be parsed."""
+    """Return the message for an invalid command line."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "personakit"
     sentence = " ".join(error.format_message().split()).rstrip(".")
@@ -94,7 +94,7 @@ _SYSTEM = {
 
 
 def _system_failure(error: OSError) -> Failure | None:
-    """What the operating system refused; None for errors that are not about a path or a disk."""
+    """Return the message of a path or disk error; None for other errors."""
     if error.errno not in _SYSTEM:
         return None
     sentence, hint = _SYSTEM[error.errno]
@@ -106,5 +106,5 @@ def _system_failure(error: OSError) -> Failure | None:
 
 
 def _is_cuda_out_of_memory(error: BaseException) -> bool:
-    torch = sys.modules.get("torch")  # where it is not imported, it raised nothing
+    torch = sys.modules.get("torch")  # if it is not imported, it did not raise
     return torch is not None and isinstance(error, torch.OutOfMemoryError)

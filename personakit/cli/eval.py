@@ -1,4 +1,4 @@
-"""`personakit eval`: one command per suite, all made from the suites' own options, and one pipeline."""
+"""`personakit eval`: one command per suite, generated from the suites' options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from personakit.cli.command import command, group
 from personakit.cli.errors import resumable
 from personakit.cli.options import at_least_one
-from personakit.cli.output import Result, console, harmless, note, table
+from personakit.cli.output import Result, console, escaped, note, table
 from personakit.errors import UserError
 from personakit.suites import SUITES, Options, Suite
 
@@ -28,9 +28,8 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     "bases": (
         "--base",
         "MODEL",
-        "A base model that the method was not trained with, repeatable: its generic row, the method's row "
-        "with it, and the share of the method's gain that it keeps. With --no-run: the baselines' base "
-        "model.",
+        "Another base model than in training, repeatable: adds its generic row, the method's row with it, "
+        "and the fraction of the method's gain that is kept. With --no-run: the baselines' base model.",
     ),
     "baselines": (
         "--baseline",
@@ -46,21 +45,21 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     "tasks": ("--task", "TASK", "A task such as LaMP_3; repeatable; by default all in the data."),
     "split": ("--split", "SPLIT", "train, dev or test."),
     "limit": ("--limit", "N", "At most N queries per task."),
-    "seed": ("--seed", "N", "The seed of everything random in the evaluation."),
+    "seed": ("--seed", "N", "The random seed of the evaluation."),
     "output": ("--output", "DIR", "A new folder; by default one in runs/."),
     "resume": ("--resume", None, "Continue a stopped evaluation."),
     "dry_run": ("--dry-run", None, "Check names and data and estimate the requests to APIs; run nothing."),
     "strict": (
         "--strict",
         None,
-        "Stop before the first answer where a query leaks: its answer or text is in the user's history, the "
-        "user is in the training split, or a run was trained on it. Else leaks are counted and listed.",
+        "Fail before the first answer if a query leaks: its answer or text is in the user's history, the "
+        "user is in the training split, or a run was trained on it. By default leaks are counted and listed.",
     ),
     "curves": (
         "--curve",
         "KIND",
         "Score against history: the newest 0, 1, 2, 4, ... items (cold start); or, in LaMP's tasks, k: items "
-        "retrieved; repeatable. Every point is a pass of its own.",
+        "retrieved; repeatable. Every point is a separate pass over the data.",
     ),
     "sample_ids": ("--sample-id", "ID", "Only the query with this id; repeatable."),
     "concurrency": (
@@ -163,19 +162,19 @@ def _evaluate(suite: Suite, options: Options) -> Result:
     def show(out: Console) -> None:
         print_sections(outcome.sections, out)
         if outcome.folder is not None:
-            out.print(harmless(str(outcome.folder)))
+            out.print(escaped(str(outcome.folder)))
 
     return Result(_document(outcome), show)
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     """The results for `--json`, with seconds per answer, which are not in `results.json`."""
-    from personakit.evaluation.measurements import costs_of
+    from personakit.evaluation.measurements import read_costs
     from personakit.evaluation.samples import SAMPLES_FILE
 
     if outcome.folder is None:
         return outcome.results
-    costs = costs_of(outcome.folder / SAMPLES_FILE)
+    costs = read_costs(outcome.folder / SAMPLES_FILE)
     seconds = {method: round(cost.per_answer("seconds"), 6) for method, cost in costs.items()}
     return {**outcome.results, "seconds_per_answer": seconds, "folder": str(outcome.folder)}
 
@@ -191,7 +190,7 @@ def _resume_command(folder: Path) -> str:
 
 
 def _score(predictions: Path | None, golds: Path | None) -> Result:
-    """Score prediction files that were made elsewhere."""
+    """Score prediction files of other systems."""
     from personakit.tasks.predictions import score_files, score_folders
 
     if predictions is None or golds is None:
@@ -219,6 +218,6 @@ def _score(predictions: Path | None, golds: Path | None) -> Result:
             out.print(f"primary figure (mean of accuracy, 1 - MAE/4 and ROUGE-1): {primary:.4f}")
         for report in reports:
             for warning in report.warnings:
-                out.print(f"warning: {harmless(warning)}")
+                out.print(f"warning: {escaped(warning)}")
 
     return Result(document, show)

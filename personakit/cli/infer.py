@@ -11,7 +11,7 @@ from personakit.cli.command import command
 from personakit.cli.errors import resumable
 from personakit.cli.infer_options import InferOptions
 from personakit.cli.options import parse_columns
-from personakit.cli.output import Result, harmless, note, note_skipped, shortened
+from personakit.cli.output import Result, escaped, note, note_skipped, shortened
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def register(app: typer.Typer) -> None:
 def infer(options: InferOptions) -> Result:
     """Answer a query, or a file of queries, for one user.
 
-    The user's history is one of the data (--user) or a file of yours (--profile); without one, the answer
-    is not personalised.
+    The user's history comes from the data (--user) or a file (--profile); without one, the answer is not
+    personalized.
     """
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
@@ -43,7 +43,7 @@ def infer(options: InferOptions) -> Result:
     summaries = options.summary or options.import_ is not None
     run = read_run(options.run or newest_run(POPI.name if summaries else None))
     if summaries:
-        POPI.refuse(run)
+        POPI.require(run)
     suites, task = METHODS[run.method].suites(run.settings), options.task
     if task is None and suites[0] == INSTRUCTION:
         task = INSTRUCTION
@@ -74,12 +74,12 @@ def infer(options: InferOptions) -> Result:
     else:
         query, profile = lookup.find(sys.stdin.read() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
-        note("no history: the answer is not personalised (--user or --profile names a history)")
+        note("no history: the answer is not personalized (give one with --user or --profile)")
     return _answer(_open(run, options), query, profile, trace=options.trace)
 
 
 def _check(options: InferOptions) -> None:
-    """Refuse options that do not go together."""
+    """Raise `UserError` for options that exclude each other."""
     given = {
         "a query": options.query,
         "--batch": options.batch,
@@ -118,7 +118,7 @@ def _check(options: InferOptions) -> None:
         option = "--resume" if options.resume else f"--output {options.output}"
         raise UserError(f"{option} goes with --batch, which was not given", hint="redirect with > instead")
     if options.resume and options.output is None:
-        raise UserError("--resume needs --output FILE: stdout keeps nothing", hint="name the file")
+        raise UserError("--resume needs --output FILE", hint="give the file to continue")
 
 
 def _open(run: FinishedRun, options: InferOptions) -> Personalizer:
@@ -165,23 +165,23 @@ def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace
 
 def _show(out: Console, query: Query, profile: Profile, answer: Answer, *, trace: bool) -> None:
     if not trace:
-        out.print(harmless(answer.text))
+        out.print(escaped(answer.text))
         return
-    from personakit.cli.difference import coloured
+    from personakit.cli.difference import word_diff
 
-    out.print(f"query      {harmless(query.text)}")
-    out.print(f"user       {harmless(query.user_id or 'you')}, {len(profile.items)} items of history")
+    out.print(f"query      {escaped(query.text)}")
+    out.print(f"user       {escaped(query.user_id or 'you')}, {len(profile.items)} items of history")
     for number, item in enumerate(answer.context.items, start=1):
-        out.print(f"retrieved  {number}. {harmless(shortened(' · '.join(item.fields.values())))}")
+        out.print(f"retrieved  {number}. {escaped(shortened(' · '.join(item.fields.values())))}")
     for number, prompt in enumerate(answer.context.prompts, start=1):
-        out.print(f"prompt     {number}. {harmless(shortened(prompt))}")
+        out.print(f"prompt     {number}. {escaped(shortened(prompt))}")
     for name, text in answer.trace.items():
-        out.print(f"{name:<10} {harmless(text)}")
+        out.print(f"{name:<10} {escaped(text)}")
     if answer.generic is not None:
-        out.print(f"generic    {harmless(answer.generic)}")
-    out.print(f"answer     {harmless(answer.text)}", style="bold")
+        out.print(f"generic    {escaped(answer.generic)}")
+    out.print(f"answer     {escaped(answer.text)}", style="bold")
     if answer.generic is not None:
-        out.print("difference ", coloured(answer.generic, answer.text), sep="", end="\n")
+        out.print("difference ", word_diff(answer.generic, answer.text), sep="", end="\n")
     out.print(
         f"cost       {answer.tokens} tokens over all calls, {answer.context_tokens} of them context, "
         f"{answer.seconds:.2f} s"

@@ -14,15 +14,15 @@ Text = Annotated[
     str | None,
     typer.Argument(
         metavar="QUERY",
-        help="The query: a bare text, or a full LaMP input; - reads it from stdin. By default a query of "
-        "the data.",
+        help="The query: plain text or a complete LaMP input; - reads it from stdin. By default a query "
+        "from the data.",
     ),
 ]
 Task = Annotated[str | None, typer.Option("--task", help="The query's task, such as LaMP_7.")]
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="A user of the data.")]
 ProfileFile = Annotated[
     Path | None,
-    typer.Option("--profile", metavar="FILE", help="Your own history: JSONL, CSV or Parquet."),
+    typer.Option("--profile", metavar="FILE", help="A file with the user's history: JSONL, CSV or Parquet."),
 ]
 Batch = Annotated[
     Path | None,
@@ -31,11 +31,14 @@ Batch = Annotated[
     ),
 ]
 Trace = Annotated[
-    bool, typer.Option("--trace", help="Show what was retrieved, the plan, and the difference.")
+    bool,
+    typer.Option(
+        "--trace", help="Show the retrieved items, the plan, and the difference to the generic answer."
+    ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="FILE", help="Where a batch's answers go; by default stdout."),
+    typer.Option("--output", metavar="FILE", help="The file for a batch's answers; by default stdout."),
 ]
 Summary = Annotated[
     bool, typer.Option("--summary", help="Print the user's summary (POPI) instead of answering a query.")

@@ -3,8 +3,8 @@
 0 done · 1 the run failed · 2 wrong use or bad input · 130 interrupted. An error is one sentence with
 the value and its place, then `hint: ...`; the traceback only with `--debug`.
 
-Under `accelerate launch` only the first process prints (all do with `--debug`); another process prints its
-error only where the first has none.
+Under `accelerate launch` only the main process prints (all do with `--debug`); another process prints its
+error only if the main process has none.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from personakit.cli.app import command_tree, help_text
 from personakit.cli.errors import Failure, failure_of, usage_failure
 from personakit.cli.output import print_error, print_help
 from personakit.models.environment import silence_libraries
-from personakit.training.allocator import tuned_environment
-from personakit.training.processes import is_first, process_count, process_rank
+from personakit.training.allocator import allocator_environment
+from personakit.training.processes import is_main_process, process_count, process_rank
 
-# Seconds that a failing process waits under a launcher, which ends all processes when one ends: so the first
-# reports an error that all have, and none reports a connection lost because another process ended.
-_LOST_CONNECTION, _NOT_FIRST = 3.0, 6.0
+# Seconds that a failing process waits under a launcher, which ends all processes when one ends: so that the
+# main process reports an error of all, and no process reports a connection lost because another one ended.
+_LOST_CONNECTION, _NOT_MAIN = 3.0, 6.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = sys.argv[1:]
         _restart_with_tuned_allocator(arguments)
     debug = "--debug" in arguments
-    if not is_first() and not debug:
+    if not is_main_process() and not debug:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     try:
         if (text := help_text(list(arguments))) is not None:
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exception(error)
         if process_count() > 1:
-            _wait_for_the_first(error)
+            _wait_for_main_process(error)
         return _end(failure_of(error))
-    if status == 130:  # typer turns an interruption that no command caught into this status
+    if status == 130:  # typer's status for an interruption that no command caught
         return _end(failure_of(KeyboardInterrupt()))
     return status if isinstance(status, int) else 0
 
@@ -59,18 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
     """Restart this process with malloc's settings in its environment: glibc reads them only at the start.
 
-    Only for the commands that compute, and not for their help. The restarted process has the settings.
+    Only for commands that compute, and not for their help.
     """
-    missing = tuned_environment()
+    missing = allocator_environment()
     computes = arguments[:1] and arguments[0] in ("train", "eval", "infer")
     if missing and computes and sys.platform == "linux" and not {"-h", "--help"} & set(arguments):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **missing})
 
 
-def _wait_for_the_first(error: BaseException) -> None:
-    """Under a launcher: give the process whose error this is the time to report it and end."""
-    if not is_first():
-        time.sleep(_NOT_FIRST)
+def _wait_for_main_process(error: BaseException) -> None:
+    """Under a launcher, wait until the process with the original error has reported it."""
+    if not is_main_process():
+        time.sleep(_NOT_MAIN)
         sys.stderr = sys.__stderr__
         print(f"process {process_rank()} of {process_count()}:", file=sys.stderr)
     elif isinstance(error, RuntimeError):  # a lost connection is one

@@ -1,7 +1,7 @@
 """Prints results on stdout and everything else on stderr, with control characters escaped.
 
-Rich's markup, emoji codes and highlighting are off, so that a review that says `[/]` is printed literally;
-a history could hold terminal escapes, so control characters are printed as `\\x1b`.
+Rich's markup, emoji codes and highlighting are off, so that `[/]` in a review is printed literally. A history
+could contain terminal escapes, so control characters are printed as `\\x1b`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Result:
 
 
 def console(file: TextIO) -> Console:
-    """Return a Rich console that prints strings literally, and wraps nothing in a pipe or a file."""
+    """Return a Rich console that prints literally, and does not wrap lines in a pipe or a file."""
     from rich.console import Console
 
     class Pipe(Console):
-        """Leaves a closed pipe to `print_result`; Rich itself would exit with status 1."""
+        """Lets `print_result` handle a closed pipe; Rich would exit with status 1."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
@@ -46,7 +46,7 @@ def console(file: TextIO) -> Console:
 
 
 def print_result(result: Result, *, as_json: bool) -> None:
-    """Print on stdout; a pipe closed by its reader (`| head`) ends the command quietly."""
+    """Print on stdout; if the reader closes the pipe (`| head`), end without an error message."""
     import typer
 
     try:
@@ -62,7 +62,7 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
 
 def print_help(text: str) -> int:
-    """Print a help text likewise; return the exit status."""
+    """Print a help text in the same way; return the exit status."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -72,24 +72,24 @@ def print_help(text: str) -> int:
 
 
 def _close_stdout() -> None:
-    # Python flushes stdout once more at exit and would complain there.
+    # Python flushes stdout again at exit, which would raise.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
     """Print a message on stderr."""
-    print(harmless(text), file=sys.stderr)
+    print(escaped(text), file=sys.stderr)
 
 
 def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
-    """Print what of a file or a split was left out, and why."""
+    """Print what was skipped in a file or a split, and why."""
     for reason, skip in skipped.items():
-        note(f"left out of {source}: {skip.count} {reason} (first: {skip.first})")
+        note(f"skipped in {source}: {skip.count} {reason} (first: {skip.first})")
 
 
 def print_error(sentence: str, hint: str) -> None:
-    """Print why a command failed."""
-    print(f"{harmless(sentence)}\nhint: {harmless(hint)}", file=sys.stderr)
+    """Print an error message and its hint."""
+    print(f"{escaped(sentence)}\nhint: {escaped(hint)}", file=sys.stderr)
 
 
 def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -103,11 +103,11 @@ def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]
         numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
-        drawn.add_row(*(harmless(str(cell)) for cell in row))
+        drawn.add_row(*(escaped(str(cell)) for cell in row))
     out.print(drawn, soft_wrap=False)
 
 
-def harmless(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` with control characters other than newline and tab written as `\\x1b`."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else _by_name(character)

@@ -1,4 +1,4 @@
-"""`personakit report`: write the page of an evaluation or a training run again."""
+"""`personakit report`: writes the page of an evaluation or a training run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from personakit.cli.command import command
-from personakit.cli.output import Result, harmless
+from personakit.cli.output import Result, escaped
 from personakit.errors import UserError
 
 Folders = Annotated[
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(folders: Folders = None) -> Result:
-    """Write report.html of an evaluation again, or that of a training run alone."""
+    """Write report.html of an evaluation (again), or of a training run."""
     from personakit.suites.folder import ROOT, read_results, write_page
 
     chosen = folders or sorted(ROOT.glob("eval-*/results.json"), key=lambda path: path.stat().st_mtime)[-1:]
@@ -38,7 +38,7 @@ def report(folders: Folders = None) -> Result:
         pages.append(write_page(folder, read_results(folder)))
     return Result(
         [{"report": str(page)} for page in pages],
-        lambda out: out.print("\n".join(harmless(str(page)) for page in pages)),
+        lambda out: out.print("\n".join(escaped(str(page)) for page in pages)),
     )
 
 

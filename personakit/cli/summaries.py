@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from personakit.cli.output import Result, harmless, note, shortened, table
+from personakit.cli.output import Result, escaped, note, shortened, table
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from personakit.records import PreferenceUser
 
 ANONYMOUS = "you"
-"""The user of signals whose file names none."""
+"""The user id of signals from a file without one."""
 OWN, NONE, GIVEN, NEW = "as inferred", "none", "as given", "as updated"
 
 
@@ -52,7 +52,7 @@ def summary(run: FinishedRun, lookup: ProfileLookup, options: InferOptions) -> R
         texts[GIVEN] = given.summary
         tokens, longest = summariser.model.count_tokens(given.summary), popi.settings.joint.max_summary_tokens
         if tokens > longest:
-            note(f"the summary has {tokens} tokens, those of this run at most {longest}; it is used as it is")
+            note(f"the summary has {tokens} tokens, the run's maximum is {longest}; it is used unchanged")
     if options.update is not None:
         news = lookup.signals_of_file(options.update, user.user_id).signals
         old = _text(summariser.infer([user.signals])[0], popi) if given is None else given.summary
@@ -68,7 +68,7 @@ def summary(run: FinishedRun, lookup: ProfileLookup, options: InferOptions) -> R
     if user.pairs and (options.trace or len(texts) > 1):
         document |= _effects(popi, user, texts, shown, phrases=options.trace)
     elif options.trace:
-        note("this user has no held-out pairs to measure the effect of phrases on")
+        note("this user has no held-out pairs, so the effect of phrases cannot be measured")
     if options.export is not None:
         fingerprint = "" if NEW not in texts and given is not None else summariser.fingerprint
         owner = "" if user.user_id == ANONYMOUS else user.user_id
@@ -78,7 +78,7 @@ def summary(run: FinishedRun, lookup: ProfileLookup, options: InferOptions) -> R
 
 
 def _user(lookup: ProfileLookup, given: WrittenSummary | None) -> PreferenceUser:
-    """The owner of --profile, --user, the user of an imported summary, or the first of the data."""
+    """Return the user of --profile, --user, the imported summary, or the first one in the data."""
     from personakit.data.folders import data_folder
     from personakit.data.preferences import preference_files
     from personakit.records import PreferenceUser, Signals
@@ -95,10 +95,10 @@ def _user(lookup: ProfileLookup, given: WrittenSummary | None) -> PreferenceUser
 def _text(summary: InferredSummary, popi: LoadedPOPI) -> str:
     if summary.dropped:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.dropped.items())
-        note(f"left out, to fit {popi.settings.data.signal_tokens} tokens (data.signal_tokens): {kinds}")
+        note(f"dropped, to fit {popi.settings.data.signal_tokens} tokens (data.signal_tokens): {kinds}")
     if not summary.text:
         raise UserError(
-            "no summary: no signal fits, or the model wrote nothing",
+            "no summary: no signal fits, or the model generated nothing",
             hint="give shorter signals, or train with a larger data.signal_tokens",
         )
     return summary.text
@@ -121,17 +121,17 @@ def _effects(
 
 def _show(out: Console, document: dict[str, Any]) -> None:
     if "effects" not in document:
-        out.print(harmless(document["summary"]))
+        out.print(escaped(document["summary"]))
         return
     for name, text in document["summaries"].items():
-        out.print(f"{name:<12} {harmless(text)}")
+        out.print(f"{name:<12} {escaped(text)}")
     rows = [
         (name, f"{each['margin']:+.3f}", f"{each['accuracy']:.2f}", f"{each['bits']:+.3f}")
         for name, each in document["effects"].items()
     ]
-    out.print(f"on {document['held_out_pairs']} held-out pairs of user {harmless(document['user'])}:")
-    table(out, ("summary", "mean margin", "right", "bits"), rows)
+    out.print(f"on {document['held_out_pairs']} held-out pairs of user {escaped(document['user'])}:")
+    table(out, ("summary", "mean margin", "accuracy", "bits"), rows)
     if "phrases" in document:
-        out.print("how much the mean margin falls without a phrase:")
+        out.print("decrease of the mean margin without a phrase:")
         phrases = [(f"{each['worth']:+.3f}", shortened(each["text"])) for each in document["phrases"]]
-        table(out, ("falls by", "phrase"), phrases)
+        table(out, ("decrease", "phrase"), phrases)

@@ -11,7 +11,7 @@ import typer
 from personakit.cli.command import command, group
 from personakit.cli.errors import resumable
 from personakit.cli.options import Overrides
-from personakit.cli.output import Result, harmless, note, table
+from personakit.cli.output import Result, escaped, note, table
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ Resume = Annotated[
     typer.Option("--resume", help="Continue the stopped run in --output, by default the newest one."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, print what would be done, do nothing.")
+    bool, typer.Option("--dry-run", help="Check the settings and print the plan without training.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
@@ -68,7 +68,7 @@ def _add(app: typer.Typer, name: str) -> None:
 
     try:
         train.__doc__ = METHODS[name].help
-    except UserError as error:  # of an installed package: the other commands still work
+    except UserError as error:  # in an installed package; the other commands still work
         train.__doc__ = f"Not available: {error.message}."
     command(app, name, TrainOptions)(train)
 
@@ -84,24 +84,24 @@ def _train(method: str, options: TrainOptions) -> Result:
         resume=options.resume,
     )
     if options.dry_run:
-        return _planned(training)
-    from personakit.training.processes import is_first
+        return _dry_run(training)
+    from personakit.training.processes import is_main_process
     from personakit.training.progress import choose_progress
 
     run = training.open_run()
     with resumable(f"personakit train {method} --output {run.folder} --resume"):
-        training.train(run, choose_progress(quiet=options.quiet or not is_first()))
+        training.train(run, choose_progress(quiet=options.quiet or not is_main_process()))
     note(f"next: personakit eval {training.method.suites(training.settings)[0]} --run {run.folder}")
     document = {"run": str(run.folder), **run.facts}
-    return Result(document, lambda out: out.print(harmless(str(run.folder))))
+    return Result(document, lambda out: out.print(escaped(str(run.folder))))
 
 
-def _planned(training: Training) -> Result:
-    """The settings, the tables of the method's plan, and the memory that each stage needs."""
+def _dry_run(training: Training) -> Result:
+    """Print the settings, the tables of the method's plan, and the memory of each stage."""
     from personakit.config import to_yaml
     from personakit.evaluation.sections import print_sections
     from personakit.suites.run import request_section
-    from personakit.training.memory import in_gb
+    from personakit.training.memory import format_gb
 
     plan, settings = training.plan(), training.settings
     document = {
@@ -121,9 +121,11 @@ def _planned(training: Training) -> Result:
             print_sections([request_section(plan.requests)], out)
         if plan.memory:
             columns = ("stage", "model", "device", "memory, estimated")
-            rows = [(each.stage, each.model, each.device, in_gb(each.estimate.total)) for each in plan.memory]
+            rows = [
+                (each.stage, each.model, each.device, format_gb(each.estimate.total)) for each in plan.memory
+            ]
             table(out, columns, rows)
-            out.print("memory of one device, for the longest rows the settings allow; not calibrated on GPUs")
+            out.print("memory per device, for the maximum lengths in the settings; not calibrated on GPUs")
 
     note("dry run: nothing was trained or written")
     return Result(document, show)

@@ -1,8 +1,8 @@
-"""Typed settings: every key has a type, a help text and a provenance; files and `key=value` merge onto them.
+"""Typed settings with help texts, provenance and bounds, loaded from YAML files and `key=value` overrides.
 
-`schema.py` says what a setting is, `train_rpo.py` and its like hold one method's settings each, and
-`training.py` what they share; `loading.py` finds the shipped files, merges and checks; `renamed.py` knows the
-keys of earlier versions. The files themselves are in the top-level `configs/`.
+`schema.py` declares settings, `train_*.py` hold one method's settings each, `training.py` the shared ones;
+`loading.py` finds, merges and checks files; `renamed.py` maps the keys of earlier versions. The shipped files
+are in the top-level `configs/`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings of a model behind an API. Its address and key are in the environment, never in a file."""
+"""The settings of a model behind an API; its URL and key come from the environment only."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from personakit.config.schema import setting
 
 
-@dataclass(unsafe_hash=True)  # opened models are remembered by it
+@dataclass(unsafe_hash=True)  # a cache key of opened models
 class EndpointSettings:
-    """How an OpenAI-compatible server is asked (models named openai:MODEL)."""
+    """Requests to an OpenAI-compatible server (models named openai:MODEL)."""
 
     requests_at_once: int = setting(
-        8, "the most requests in flight: more is faster until it says 429", minimum=1
+        8,
+        "maximum number of concurrent requests; a higher value is faster until the server answers 429",
+        minimum=1,
     )
-    timeout: float = setting(120.0, "seconds one request may take before it is sent again", minimum=0.001)
+    timeout: float = setting(
+        120.0, "timeout of one request in seconds; lower values retry slow requests sooner", minimum=0.001
+    )
     attempts: int = setting(
         6,
-        "attempts of one request that may fail (connection, time-out, 5xx) before giving up; five times as "
-        "many where the server is busy (429)",
+        "failed attempts of one request (connection errors, timeouts, 5xx) before the run stops; higher "
+        "values tolerate longer outages; 429 answers get five times as many",
         minimum=1,
     )

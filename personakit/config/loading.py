@@ -1,7 +1,7 @@
 """Finds config files, merges them with `key=value` overrides onto a schema, and checks the result.
 
-OmegaConf does the checking (unknown keys, wrong types, `1e-5` read as the number it is); this file
-turns its exceptions into sentences with a place.
+OmegaConf checks keys and types (and reads `1e-5` as a number); this file turns its exceptions into errors
+that name the file and the key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHOW = "personakit config show prints every key with its type and default"
 
 
 def config_folder() -> Path:
-    """Where the shipped configs are: beside the package in a checkout, inside it in a wheel."""
+    """Return the folder of the shipped configs: next to the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parent.parent
     for folder in (package / "_configs", package.parent / "configs"):
         if folder.is_dir():
@@ -31,12 +31,12 @@ def config_folder() -> Path:
 
 
 def config_files() -> dict[str, Path]:
-    """The shipped configs by name, such as `rpo/lamp-mini`."""
+    """Return the shipped configs by name, such as `rpo/lamp-mini`."""
     return {name: path for name, path in _shipped().items() if not name.startswith(_LAUNCH)}
 
 
 def launch_files() -> dict[str, Path]:
-    """The files shipped for `accelerate launch` by name, such as `accelerate/ddp` (docs/scale.md)."""
+    """Return the files for `accelerate launch` by name, such as `accelerate/ddp` (docs/scale.md)."""
     return {name: path for name, path in _shipped().items() if name.startswith(_LAUNCH)}
 
 
@@ -48,10 +48,10 @@ def _shipped() -> dict[str, Path]:
 
 
 def find_config(name: str, method: str | None = None) -> Path:
-    """Return the file for a shipped name (`rpo/lamp-mini`; `lamp-mini` where the method is given) or a path.
+    """Return the file of a shipped name (`rpo/lamp-mini`, or `lamp-mini` with a method) or of a path.
 
     Raises:
-        UserError: there is neither; the hint names the nearest shipped one.
+        UserError: neither exists; the hint gives the closest shipped name.
     """
     shipped = config_files()
     if name in (files := launch_files()):
@@ -71,11 +71,12 @@ def find_config(name: str, method: str | None = None) -> Path:
 
 
 def load(schema: type[Schema], path: Path | None = None, overrides: Sequence[str] = ()) -> Schema:
-    """Merge defaults, the YAML file and `key=value` overrides, in that order, and check the result.
+    """Merge defaults, the YAML file and `key=value` overrides, in this order, and check the result.
 
     Raises:
-        UserError: an unknown key, a wrong type, a value out of bounds, a file that is not YAML; with the
-            file (or the override), the key's path, the value and what was expected.
+        UserError: an unknown key, a wrong type, a value out of bounds, or a file that is not YAML; the
+        message
+            names the file (or the override), the key, the value and what was expected.
     """
     from omegaconf import OmegaConf
 
@@ -93,7 +94,7 @@ def _override(schema: type[Schema], config: Any, overrides: Sequence[str]) -> Sc
         key, equals, _ = override.partition("=")
         if not equals or not key:
             raise UserError(
-                f"{override!r}: an override is written key=value",
+                f"{override!r}: expected an override of the form key=value",
                 hint="for example sft.learning_rate=1e-4; options start with --",
             )
         merged = _merge(schema, merged, _parse_override(override), place=override)
@@ -101,7 +102,7 @@ def _override(schema: type[Schema], config: Any, overrides: Sequence[str]) -> Sc
 
 
 def load_saved(schema: type[Schema], path: Path, overrides: Sequence[str] = ()) -> Schema:
-    """Load the `config.yaml` of a saved run, which an earlier version may have written, as `load` does."""
+    """Load the `config.yaml` of a saved run like `load`, with the keys of earlier versions upgraded."""
     from omegaconf import OmegaConf
 
     saved = cast(Mapping[str, Any], OmegaConf.to_container(_mapping(_read_yaml(path), place=str(path))))
@@ -109,7 +110,7 @@ def load_saved(schema: type[Schema], path: Path, overrides: Sequence[str] = ()) 
 
 
 def complete(schema: type[Schema], saved: Mapping[str, Any], *, place: str) -> Schema:
-    """Return a saved run's settings by this version's names, with defaults for keys that are new."""
+    """Return a saved run's settings under the current names, with defaults for new keys."""
     from omegaconf import OmegaConf
 
     defaults = OmegaConf.structured(schema)
@@ -118,7 +119,7 @@ def complete(schema: type[Schema], saved: Mapping[str, Any], *, place: str) -> S
 
 
 def to_yaml(config: Any) -> str:
-    """The resolved settings as YAML, as a run's `config.yaml` keeps them."""
+    """Return the resolved settings as YAML, the format of a run's `config.yaml`."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.structured(config))
@@ -133,7 +134,7 @@ def _read_yaml(path: Path) -> Any:
         return OmegaConf.create(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: no such file", hint="personakit config list names the shipped ones"
+            f"{path}: no such file", hint="personakit config list lists the shipped ones"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
@@ -141,10 +142,10 @@ def _read_yaml(path: Path) -> Any:
         ) from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not YAML: {error.problem}", hint="mind the indentation") from error
+        raise UserError(f"{path}{line}: not YAML: {error.problem}", hint="check the indentation") from error
     except yaml.YAMLError as error:
         problem = str(error).splitlines()[0]
-        raise UserError(f"{path}: not YAML: {problem}", hint="is it a text file?") from error
+        raise UserError(f"{path}: not YAML: {problem}", hint="check that it is a text file") from error
     except OmegaConfBaseException as error:
         problem = str(error).splitlines()[0]
         raise UserError(f"{path}: {problem}", hint="${key} refers to another key") from error
@@ -167,7 +168,7 @@ def _mapping(added: Any, *, place: str) -> Any:
     from omegaconf import DictConfig
 
     if not isinstance(added, DictConfig):
-        raise UserError(f"{place}: a list or a bare value, expected `key: value` lines", hint=_SHOW)
+        raise UserError(f"{place}: a list or a single value, expected `key: value` lines", hint=_SHOW)
     return added
 
 
@@ -179,7 +180,9 @@ def _merge(schema: type[Any], base: Any, added: Any, *, place: str) -> Any:
     refuse_old_keys(schema, given, place=place)
     try:
         merged = OmegaConf.merge(base, added)
-        settings = OmegaConf.to_object(merged)  # resolves ${...}: a dangling one is blamed on its own file
+        settings = OmegaConf.to_object(
+            merged
+        )  # resolves ${...}, so that an unknown reference is reported with its file
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         sentence = str(error).splitlines()[0].rstrip(".")

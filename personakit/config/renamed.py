@@ -1,8 +1,4 @@
-"""Keys that had other names in earlier versions, so that saved runs stay readable.
-
-The `config.yaml` of a saved run is upgraded when it is read. On the command line and in users' files an old
-key is an error that gives the new one.
-"""
+"""Renamed keys: saved runs are upgraded when read; elsewhere an old key is an error naming the new one."""
 
 from __future__ import annotations
 
@@ -55,7 +51,7 @@ RENAMED: dict[type[Any], dict[str, str]] = {
     TrainPOPI: {
         **_LORA,
         **_group("warm_start", _STAGE),
-        # `joint.schedule` says which of the models trains, then as now.
+        # `joint.schedule` keeps its name: it selects the model that trains.
         **_group("joint", {old: new for old, new in _STAGE.items() if old != "schedule"}),
         "joint.schedule_of_rates": "joint.lr_scheduler_type",
         "joint.summaries": "joint.num_summaries",
@@ -80,24 +76,24 @@ RENAMED: dict[type[Any], dict[str, str]] = {
         "rl.checkpoint_every": "rl.save_steps",
     },
 }
-"""By schema: the old dotted key, and the new one."""
+"""Old dotted key to new dotted key, by schema."""
 
 _CHANGED = {
     "greater_is_better": "min is now false, and max is true",
     "rl.per_device_train_batch_size": "it now counts rewrites, as TRL does: queries times rl.num_generations",
 }
-"""What else than the name is new, by the new key or its last part."""
+"""Further changes besides the name, by the new key or its last part."""
 
 
 def refuse_old_keys(schema: type[Any], given: Mapping[str, Any], *, place: str) -> None:
-    """Raise `UserError` for the first key of `given` (nested) that has another name by now."""
+    """Raise `UserError` for the first renamed key in `given` (nested)."""
     names = RENAMED.get(schema, {})
     old = [key for key in _flat(given) if key in names]
     if not old:
         return
     changed = _CHANGED.get(names[old[0]], _CHANGED.get(names[old[0]].rpartition(".")[2]))
     others = ", ".join(f"{key} is {names[key]}" for key in old[1:])
-    hint = "; ".join(part for part in (changed, others and f"likewise {others}") if part)
+    hint = "; ".join(part for part in (changed, others and f"also, {others}") if part)
     where = "" if place.startswith(f"{old[0]}=") else f"{place}: "
     raise UserError(
         f"{where}{old[0]} is now called {names[old[0]]}",
@@ -106,10 +102,10 @@ def refuse_old_keys(schema: type[Any], given: Mapping[str, Any], *, place: str) 
 
 
 def upgraded(schema: type[Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a saved run (nested) by the names of this version."""
+    """Return the settings of a saved run (nested) under the current names."""
     names, old = RENAMED.get(schema, {}), _flat(saved)
     found = {names.get(key, key): _converted(schema, key, old) for key in old}
-    if schema is TrainPOPI:  # the warm start once had these from the joint stage
+    if schema is TrainPOPI:  # earlier versions used the joint stage's values for the warm start
         for name in ("gradient_checkpointing", "shared_prefix"):
             if f"joint.{name}" in found:
                 found.setdefault(f"warm_start.{name}", found[f"joint.{name}"])
@@ -124,7 +120,7 @@ def upgraded(schema: type[Any], saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _converted(schema: type[Any], key: str, old: Mapping[str, Any]) -> Any:
-    """The value of an old key, where its unit changed too."""
+    """Return the value of an old key in its new unit."""
     value = old[key]
     if key.endswith("early_stop.mode"):
         return None if old.get(key.replace("mode", "metric")) is None else value == "max"

@@ -1,7 +1,6 @@
-"""What a setting is: a dataclass field that knows its help text, its provenance and its bounds.
+"""A setting is a dataclass field with a help text, a provenance and bounds.
 
-Where a default comes from is part of it, because no paper of the three released its hyper-parameters:
-none of ours may be mistaken for theirs.
+Every default states its provenance, because none of the three papers released its hyperparameters.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def setting(
     maximum: float | None = None,
     pattern: str | None = None,
 ) -> Any:
-    """A dataclass field; the bounds are inclusive, `pattern` is a regular expression for the whole text."""
+    """Return a dataclass field; bounds are inclusive, `pattern` is a regex for the whole value."""
     metadata = {
         "help": help,
         "provenance": provenance,
@@ -47,7 +46,7 @@ def setting(
 
 @dataclass(frozen=True)
 class Setting:
-    """One key of a schema: its dotted name, its type in words, and what `setting` was told."""
+    """One key of a schema: its dotted name, its type as text, and the arguments of `setting`."""
 
     key: str
     type: str
@@ -58,11 +57,11 @@ class Setting:
     maximum: float | None
     pattern: str | None
     choices: tuple[Any, ...] = ()
-    """The values that are allowed; empty: any of the type."""
+    """The allowed values; empty: any value of the type."""
 
 
 def walk(schema: type[Any], prefix: str = "") -> Iterator[Setting]:
-    """Yield the leaves of a schema in the order they are written."""
+    """Yield the leaves of a schema in the order of declaration."""
     types = typing.get_type_hints(schema)
     defaults = schema()
     for entry in fields(schema):

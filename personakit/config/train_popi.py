@@ -14,55 +14,84 @@ ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
 
 @dataclass
 class PreferenceDataSettings:
-    """Which users' preferences are trained on."""
+    """The training data."""
 
     path: str = setting(
-        "lamp-mini", "the built-in benchmark, or a folder that `personakit data import` made of preferences"
+        "lamp-mini",
+        "lamp-mini (the built-in benchmark), or a folder of preferences made by `personakit data import`",
     )
-    limit: int | None = setting(None, "at most this many users; null: all", minimum=1)
+    limit: int | None = setting(
+        None, "maximum number of users; lower values train faster on less data; null: all", minimum=1
+    )
     held_out: int = setting(
-        0, "training users who are held out of training, to measure `eval_reward` on their pairs", minimum=0
+        0,
+        "training users held out to measure `eval_reward`; higher values measure it more exactly and "
+        "leave fewer for training",
+        minimum=0,
     )
     signal_tokens: int = setting(
         512,
-        "length of the inference model's prompt: whole signals are dropped to fit, and counted (tokens)",
+        "maximum tokens of the inference model's prompt; lower values drop (and count) more whole signals",
         minimum=32,
     )
 
 
 @dataclass
 class AdapterSettings(LoraSettings):
-    """The two adapters, of the inference model and of the generator, on one frozen base."""
+    """The adapters of the inference model and of the generator, on one frozen base."""
 
     r: int = setting(
-        32, "rank of the adapters, closer to full fine-tuning: nano wants 32, 16 is enough for 8 B", minimum=1
+        32,
+        "rank of both adapters; a higher rank is closer to full fine-tuning and takes more memory; nano "
+        "needs 32, 16 is enough for 8 B",
+        minimum=1,
     )
-    lora_alpha: int = setting(64, "the adapters' output is scaled by lora_alpha / r", minimum=1)
+    lora_alpha: int = setting(
+        64,
+        "the adapters' output is scaled by lora_alpha / r; higher values strengthen their updates",
+        minimum=1,
+    )
 
 
 @dataclass
 class WarmStartSettings(TrainingSettings):
-    """Fine-tuning before the two are trained together: a template's summary, and answers with it."""
+    """Fine-tuning before joint training: inference model on template summaries, generator on answers."""
 
     num_train_epochs: float = setting(
-        2.0, "passes over the users; no effect where max_steps is given", minimum=0.0001
+        2.0,
+        "passes over the users; more epochs fit them more closely and take longer; ignored if max_steps "
+        "is set",
+        minimum=0.0001,
     )
-    max_steps: int | None = setting(None, "optimizer steps of each model; null: num_train_epochs", minimum=1)
-    learning_rate: float = setting(1e-3, "peak learning rate; too high a rate ruins the answers", minimum=0.0)
-    enabled: bool = setting(True, "false: both start as the base model, which then has to follow a prompt")
+    max_steps: int | None = setting(
+        None, "number of optimizer steps of each model; null: from num_train_epochs", minimum=1
+    )
+    learning_rate: float = setting(
+        1e-3,
+        "peak learning rate; higher values learn faster, too high a rate destroys the model",
+        minimum=0.0,
+    )
+    enabled: bool = setting(
+        True,
+        "fine-tune both models before joint training; false: both start as the base model, which must "
+        "follow the prompts without training",
+    )
     generator: bool = setting(
-        True, "false: the generator starts as the base model, where that can answer from a summary already"
+        True,
+        "fine-tune the generator too; false: it starts as the base model, for bases that can answer from "
+        "a summary without training",
     )
     bare_share: float = setting(
         0.0,
-        "share of the template's summaries that list a user's phrases without their place in an answer "
-        "('begins with'): training can then choose between the two",
+        "fraction of template summaries that list a user's phrases without their position in an answer "
+        "('begins with'); higher values leave more of the wording to joint training",
         minimum=0.0,
         maximum=1.0,
     )
     without_summary_share: float = setting(
         0.1,
-        "share of the generator's examples without a summary, so that it learns to answer without one too",
+        "fraction of the generator's examples without a summary; higher values train it more to answer "
+        "without one",
         minimum=0.0,
         maximum=1.0,
     )
@@ -70,101 +99,140 @@ class WarmStartSettings(TrainingSettings):
 
 @dataclass
 class JointSettings(TrainingSettings):
-    """Both models under one preference objective: POPI's own stage."""
+    """Joint training of both models with one preference objective, POPI's main stage."""
 
     learning_rate: float = setting(
         1e-5,
-        "peak learning rate of the inference model; AlignXplore's is 1e-6 for all weights, adapters want ten "
-        "times as much, nano a hundred times",
+        "peak learning rate of the inference model; higher values learn faster and diverge sooner; "
+        "AlignXplore uses 1e-6 for all weights, adapters need 10 times as much, nano 100 times",
         minimum=0.0,
     )
     warmup_ratio: float = setting(
         0.05,
-        "share of the steps over which the learning rates rise to their peaks (AlignXplore: 50 steps)",
+        "fraction of the steps during which both learning rates rise to their peaks (AlignXplore: 50 "
+        "steps); higher values are more stable and slower",
         minimum=0.0,
         maximum=1.0,
     )
     num_train_epochs: float = setting(
-        1.0, "passes over the users; no effect where max_steps is given", minimum=0.0001
+        1.0, "passes over the users; more epochs train longer; ignored if max_steps is set", minimum=0.0001
     )
     per_device_train_batch_size: int = setting(
-        8, "users per forward pass and device, each with all their summaries", minimum=1
+        8,
+        "users per forward pass and device, each with all their summaries; higher values are faster and "
+        "take more memory",
+        minimum=1,
     )
-    save_steps: int = setting(50, "steps between checkpoints, which bound what a killed run loses", minimum=1)
-    logging_steps: int = setting(1, "steps between lines of metrics.jsonl", minimum=1)
-    generator_learning_rate: float = setting(1e-5, "peak learning rate of the generator", minimum=0.0)
+    save_steps: int = setting(
+        50,
+        "steps between checkpoints; lower values lose less work after an interruption and write more often",
+        minimum=1,
+    )
+    logging_steps: int = setting(
+        1, "steps between lines of metrics.jsonl; lower values log more often", minimum=1
+    )
+    generator_learning_rate: float = setting(
+        1e-5,
+        "peak learning rate of the generator; higher values learn faster and diverge sooner",
+        minimum=0.0,
+    )
     schedule: Literal["joint", "alternating", "generator-frozen"] = setting(
         "joint",
-        "joint: both models in each step; alternating: in turns; generator-frozen: the inference model alone",
+        "which model trains: joint, both in every step; alternating, in turn; generator-frozen, only the "
+        "inference model",
         provenance=STATED,
     )
-    alternate_every: int = setting(10, "alternating: steps of one model before the other's turn", minimum=1)
+    alternate_every: int = setting(
+        10,
+        "alternating: steps of one model before the other trains; higher values switch less often",
+        minimum=1,
+    )
     num_summaries: int = setting(
-        4, "summaries sampled per user, which are each other's baseline", provenance=ALIGNXPLORE, minimum=2
+        4,
+        "summaries sampled per user, whose mean reward is the baseline; higher values reduce variance and "
+        "cost more sampling",
+        provenance=ALIGNXPLORE,
+        minimum=2,
     )
     num_pairs: int = setting(
-        4, "held-out pairs per user that score all their summaries; of users who have fewer, all", minimum=1
+        4,
+        "maximum held-out pairs per user that score the summaries; higher values reduce the reward's "
+        "noise and are slower",
+        minimum=1,
     )
     max_summary_tokens: int = setting(
         256,
-        "a summary is cut here (tokens): a shorter one makes every answer cheaper",
+        "maximum tokens of a summary; lower values make every answer cheaper and hold less about the user",
         provenance=PLUS,
         minimum=1,
     )
     generator_summaries: int | None = setting(
-        None, "how many of a user's summaries the generator is trained with; null: all", minimum=1
+        None,
+        "number of a user's summaries the generator is trained with; lower values are faster; null: all",
+        minimum=1,
     )
     beta: float = setting(
         0.1,
-        "KL penalty strength of the generator, as in DPO: how strongly it is held to the reference model",
+        "KL penalty strength of the generator, as in DPO; higher values keep it closer to the reference "
+        "model",
         provenance=TRL,
         minimum=0.0001,
     )
     kl_coef: float = setting(
         0.01,
-        "KL penalty strength of the inference model, subtracted from its reward (the name that PPO "
-        "implementations use; beta is DPO's); 0: none, and faster",
+        "KL penalty strength of the inference model, subtracted from its reward (the name used by PPO "
+        "implementations; beta is DPO's); higher values keep it closer to the model before joint "
+        "training; 0: none, and faster",
         provenance=PLUS,
         minimum=0.0,
     )
     base_share: float = setting(
         0.0,
-        "share of a summary's reward that is measured on the base model, which is never trained to read "
-        "summaries, so that they also work with other models; costs a forward pass",
+        "fraction of a summary's reward measured on the base model, which is never trained to read "
+        "summaries; higher values make summaries work better with other models; above 0 costs a forward "
+        "pass",
         minimum=0.0,
         maximum=1.0,
     )
     reference: Literal["base", "generator"] = setting(
         "base",
-        "reference model of the margin, whose answers see no summary: the base model, or the warm-started "
-        "generator",
+        "reference model of the margin, which sees no summary: the base model, or the generator after the "
+        "warm start",
     )
 
 
 @dataclass
 class PopiControlSettings:
-    """Controls trained on the same pairs, for a fair comparison."""
+    """Additional trainings on the same pairs that serve as baselines of POPI."""
 
     population_dpo: bool = setting(
-        False, "one adapter for all users: the same warm start and DPO without summaries, for as many tokens"
+        False,
+        "also train the same warm start and DPO without summaries, for all users alike and as many "
+        "tokens: the baseline that isolates the effect of personalization",
     )
     oracle_generator: bool = setting(
-        False, "the upper bound: a generator trained with users' personas, where the data has them"
+        False, "also train a generator on the users' personas, if the data has them: the upper bound"
     )
     frozen_generator: bool = setting(
         False,
-        "an inference model trained like POPI's, with the untrained base model as the generator",
+        "also train an inference model as POPI does, with the untrained base as generator: the baseline "
+        "that isolates the effect of training the generator",
     )
 
 
 @dataclass
 class TrainPOPI:
-    """Warm starts of both models, then both under one preference objective."""
+    """POPI: warm start of both models, then joint training with one preference objective."""
 
-    model: str = setting("nano", "the frozen base of both models: nano, a hub name, or a folder")
-    seed: int = setting(0, "the seed of everything random in training", minimum=0)
+    model: str = setting(
+        "nano", "frozen base of both models: nano, a model on the Hugging Face Hub, or a folder"
+    )
+    seed: int = setting(0, "random seed of training", minimum=0)
     max_length: int = setting(
-        1024, "prompt and answer together; users and pairs that do not fit are left out (tokens)", minimum=32
+        1024,
+        "maximum tokens of prompt and answer together; lower values save memory and drop more users and "
+        "pairs that do not fit",
+        minimum=32,
     )
     data: PreferenceDataSettings = field(default_factory=PreferenceDataSettings)
     lora: AdapterSettings = field(default_factory=AdapterSettings)

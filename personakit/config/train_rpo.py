@@ -12,77 +12,98 @@ from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSe
 
 @dataclass
 class DataSettings:
-    """Which users and queries are trained on."""
+    """The training data."""
 
-    path: str = setting("lamp-mini", "the built-in benchmark, or a folder of LaMP's files")
-    tasks: list[str] = setting([], "tasks to train on, such as LaMP_3; empty: every task in the data")
-    limit: int | None = setting(None, "at most this many training queries a task; null: all", minimum=1)
+    path: str = setting("lamp-mini", "lamp-mini (the built-in benchmark), or a folder of LaMP files")
+    tasks: list[str] = setting([], "tasks to train on, such as LaMP_3; empty: all tasks in the data")
+    limit: int | None = setting(
+        None,
+        "maximum training queries per task; lower values train faster on less data; null: all",
+        minimum=1,
+    )
     held_out: int = setting(
-        0, "training queries of each task that are held out of training, to measure `eval_loss` on", minimum=0
+        0,
+        "training queries per task held out to measure `eval_loss`; higher values measure it more exactly "
+        "and leave fewer for training",
+        minimum=0,
     )
 
 
 @dataclass
 class RetrievalSettings:
-    """Which of the user's items the rewriter sees."""
+    """Retrieval of the user's items for the rewriter's prompt."""
 
     name: str = setting(
         "bm25",
-        "how items are ranked for a query: bm25, dense (LaMP's encoder), dense:ENCODER, recency, random, "
-        "pillow:RUN (the matching network of a run of PILLOW on histories), or popi:RUN (the summaries of a "
-        "run of POPI instead of items)",
+        "retriever that ranks the user's items for a query: bm25, dense (LaMP's encoder), dense:ENCODER, "
+        "recency, random, pillow:RUN (the matching network of a PILLOW run on histories), or popi:RUN "
+        "(summaries of a POPI run instead of items)",
         provenance=LAMP,
         pattern=r"bm25|dense(:.+)?|recency|random|(pillow|popi):.+",
     )
     k: int = setting(
-        4, "items retrieved per query: more evidence, longer prompts", provenance=LAMP, minimum=1
+        4,
+        "number of retrieved items in the prompt; higher values give more evidence and longer prompts",
+        provenance=LAMP,
+        minimum=1,
     )
 
 
 @dataclass
 class DecodingSettings:
-    """How answers are decoded: greedily, so that the same query always has the same answer."""
+    """Decoding of answers, which is greedy and thus deterministic."""
 
     max_new_tokens: int | None = setting(
-        None, "an answer is cut here (tokens); null: the longest that the task allows", minimum=1
+        None,
+        "maximum tokens of an answer; lower values cut long answers; null: the task's maximum",
+        minimum=1,
     )
 
 
 @dataclass
 class TrajectorySettings:
-    """What writes the structured rewriting trajectories, and which are dropped (and counted)."""
+    """Generation of the structured rewriting trajectories, and filters; dropped ones are counted."""
 
     writer: Literal["template", "teacher"] = setting(
         "template",
-        "template: by rules, offline; teacher: a language model explains the gold answer from the evidence",
+        "what writes the trajectories: template, code that runs offline; teacher, a language model that "
+        "explains the gold answer from the evidence",
     )
     teacher: str | None = setting(
         None,
-        "the teacher: a model as in `model`, or openai:MODEL; its answers are cached",
+        "teacher model: a model as in `model`, or openai:MODEL; its answers are cached, so no request is "
+        "repeated",
     )
     teacher_tokens: int | None = setting(
         None,
-        "the teacher's reply is cut here (its own tokens); null: max_tokens; raise it for a reasoning model",
+        "maximum tokens of the teacher's reply (its own tokens); raise it for a reasoning model; null: "
+        "max_tokens",
         minimum=16,
     )
     limit: int | None = setting(
         None,
-        "trajectories for at most this many training queries per task, besides those held out: each costs a "
-        "request to the teacher; RL needs the gold answer alone and uses all queries; null: all",
+        "maximum training queries per task, besides the held-out ones, that get a trajectory; lower "
+        "values send fewer requests to the teacher; RL needs only the gold answer and uses all queries; "
+        "null: all",
         minimum=1,
     )
     max_tokens: int = setting(
-        512, "longer trajectories are dropped, and the rewriter's output is cut here (tokens)", minimum=16
+        512,
+        "maximum tokens of a trajectory and of the rewriter's output; longer trajectories are dropped",
+        minimum=16,
     )
     no_history_share: float = setting(
         0.1,
-        "share of the trajectories without history, whose target is the draft: the rewriter learns to leave "
-        "it unchanged for an unknown user",
+        "fraction of trajectories without history, whose target is the draft; higher values train the "
+        "rewriter more to leave the draft unchanged for an unknown user",
         minimum=0.0,
         maximum=1.0,
     )
     minimum_reward: float = setting(
-        0.0, "trajectories whose response has a lower task reward are dropped", minimum=0.0, maximum=1.0
+        0.0,
+        "minimum task reward of a trajectory's response; higher values drop more trajectories",
+        minimum=0.0,
+        maximum=1.0,
     )
 
 
@@ -90,104 +111,146 @@ class TrajectorySettings:
 class SftSettings(TrainingSettings):
     """Supervised fine-tuning on trajectories, the first of RPO's training stages."""
 
-    learning_rate: float = setting(1e-3, "peak learning rate; too high a rate ruins the answers", minimum=0.0)
+    learning_rate: float = setting(
+        1e-3,
+        "peak learning rate; higher values learn faster, too high a rate destroys the model",
+        minimum=0.0,
+    )
     warmup_ratio: float = setting(
         0.05,
-        "share of the steps over which the learning rate rises to its peak",
+        "fraction of the steps during which the learning rate rises to its peak; higher values are more "
+        "stable and slower",
         provenance=LAMP,
         minimum=0.0,
         maximum=1.0,
     )
     num_train_epochs: float = setting(
-        2.0, "passes over the trajectories; no effect where max_steps is given", minimum=0.0001
+        2.0,
+        "passes over the trajectories; more epochs fit them more closely and take longer; ignored if "
+        "max_steps is set",
+        minimum=0.0001,
     )
     max_length: int = setting(
         1024,
-        "prompt and trajectory together (tokens): a longer prompt is cut in SFT and left out in RL",
+        "maximum tokens of prompt and trajectory together; a longer prompt is cut in SFT and dropped in "
+        "RL; higher values take more memory",
         minimum=32,
     )
 
 
 @dataclass
 class CurriculumSettings:
-    """RPO's progressive multi-context curriculum: RL in stages, each of which shows more of the history.
+    """RPO's progressive multi-context curriculum: RL in stages with more and more history items.
 
-    Each stage has the same number of steps; those that a stage does not use go to the later ones.
+    The steps are divided evenly; steps that a stage does not use go to the later ones.
     """
 
-    enabled: bool = setting(True, "false: every prompt shows retrieval.k items", provenance=SUMMARISED)
+    enabled: bool = setting(
+        True,
+        "show more items stage by stage; false: every prompt has retrieval.k items",
+        provenance=SUMMARISED,
+    )
     first: int = setting(
-        1, "items shown in the first stage, where `items` is empty; then twice as many, ...", minimum=1
+        1,
+        "items in the first stage if `items` is empty, doubled in every stage up to retrieval.k; higher "
+        "values mean fewer stages",
+        minimum=1,
     )
     items: list[int] = setting(
-        [], "retrieved items shown in each stage, the last retrieval.k; empty: `first`, doubled up to it"
+        [], "retrieved items per stage, the last one retrieval.k; empty: `first`, doubled up to retrieval.k"
     )
     distractors: list[int] = setting(
         [0, 1],
-        "items of the same user that the retriever ranks lowest, mixed in among those of each stage; "
-        "stages beyond the list have none",
+        "lowest-ranked items of the same user mixed in, per stage; higher values train the rewriter to "
+        "ignore irrelevant items; stages beyond the list have none",
     )
     until_reward: list[float] = setting(
         [],
-        "mean task reward (0 to 1) at which each stage ends before its steps are up; stages beyond the list "
-        "run to their end",
+        "mean task reward (0 to 1) that ends each stage early; higher values train a stage longer; stages "
+        "beyond the list use all their steps",
     )
-    reward_window: int = setting(10, "optimizer steps over which that mean is taken", minimum=1)
+    reward_window: int = setting(
+        10,
+        "optimizer steps over which the mean of until_reward is taken; higher values are less noisy and "
+        "end a stage later",
+        minimum=1,
+    )
 
 
 @dataclass
 class RlSettings(GroupRLSettings):
     """Reinforcement learning on rewrites (GRPO), the second of RPO's training stages.
 
-    The reward is the task's own plus one for the format. The paper does not say how it is done.
+    The reward is the task reward plus a format reward. The paper does not describe the algorithm.
     """
 
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = setting(
         "cosine",
-        "how the learning rate falls after warm-up, in each stage of the curriculum",
+        "how the learning rate decays after warmup, in each stage of the curriculum; constant does not decay",
         provenance=PRLM,
     )
     num_train_epochs: float = setting(
-        1.0, "passes over the training queries; no effect where max_steps is given", minimum=0.0001
+        1.0,
+        "passes over the training queries; more epochs train longer; ignored if max_steps is set",
+        minimum=0.0001,
     )
     max_steps: int | None = setting(
-        None, "optimizer steps, of all stages of the curriculum together; null: num_train_epochs", minimum=1
+        None,
+        "total number of optimizer steps of all curriculum stages; null: from num_train_epochs",
+        minimum=1,
     )
     num_generations: int = setting(
-        4, "rewrites sampled per query, which are each other's baseline", provenance=PRLM, minimum=2
+        4,
+        "rewrites sampled per query, whose mean reward is the baseline; higher values reduce variance and "
+        "cost more sampling",
+        provenance=PRLM,
+        minimum=2,
     )
     temperature: float = setting(
-        0.7, "of sampling: too low, and all rewrites of a query are alike", provenance=PRLM, minimum=0.01
+        0.7,
+        "sampling temperature; higher values explore more, too low a value makes a query's rewrites "
+        "identical",
+        provenance=PRLM,
+        minimum=0.01,
     )
     max_completion_length: int | None = setting(
-        None, "a rewrite is cut here (tokens); null: trajectories.max_tokens", minimum=1
+        None,
+        "maximum tokens of a rewrite; lower values are faster and cut long ones; null: "
+        "trajectories.max_tokens",
+        minimum=1,
     )
     format_weight: float = setting(
-        0.1, "reward of a rewrite in its tags, added to the task reward", provenance=PRLM, minimum=0.0
+        0.1,
+        "reward for a rewrite with the required tags, added to the task reward; higher values enforce the "
+        "format more strictly",
+        provenance=PRLM,
+        minimum=0.0,
     )
     curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
 
 
 @dataclass
 class ControlSettings:
-    """Controls: what else is trained, for a fair comparison."""
+    """Additional trainings that serve as baselines of the method."""
 
     fine_tuned_context_injection: bool = setting(
         True,
-        "fine-tune context injection on the same users and items, for as many training tokens as all stages "
-        "together: the baseline of the claim that decoupling helps; about doubles the training time",
+        "also fine-tune context injection on the same users, items and number of training tokens, the "
+        "baseline that isolates the effect of decoupling; about doubles the training time",
     )
     sft_continued: bool = setting(
         False,
-        "continue SFT on the same trajectories for as many training tokens as RL: the baseline of the claim "
-        "that RL helps; where trajectories.limit is set, RL also sees more queries",
+        "also continue SFT on the same trajectories for as many training tokens as RL, the baseline that "
+        "isolates the effect of RL (with trajectories.limit, RL also sees more queries)",
     )
     without_curriculum: bool = setting(
-        False, "RL with the same steps and queries, and retrieval.k items from the first step on"
+        False,
+        "also run RL for the same steps and queries with retrieval.k items from the first step, the "
+        "baseline that isolates the effect of the curriculum",
     )
     context_tokens: int = setting(
         512,
-        "context injection's prompt length: the history is cut to fit (tokens)",
+        "maximum prompt tokens of context injection; higher values keep more of the history",
         provenance=LAMP,
         minimum=32,
     )
@@ -195,22 +258,25 @@ class ControlSettings:
 
 @dataclass
 class TrainRPO:
-    """Generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
+    """RPO: generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
 
-    model: str = setting("nano", "the model that becomes the rewriter: nano, a hub name, or a folder")
+    model: str = setting(
+        "nano", "model trained as the rewriter: nano, a model on the Hugging Face Hub, or a folder"
+    )
     base: str = setting(
         "nano",
-        "the black box whose answers are rewritten: a model as above, or openai:MODEL",
+        "black-box base model whose answers are rewritten: a model as in `model`, or openai:MODEL",
         provenance=STATED,
     )
-    seed: int = setting(0, "the seed of everything random in training", minimum=0)
+    seed: int = setting(0, "random seed of training", minimum=0)
     stages: Literal["sft", "all"] = setting(
-        "all", "all: SFT, then RL; sft: SFT alone, which is faster", provenance=STATED
+        "all", "training stages: all, SFT then RL; sft, without RL, which is faster", provenance=STATED
     )
     prompt_tokens: int = setting(
         512,
-        "length of the rewriter's prompt with the draft: history items are cut to fit, query and draft are "
-        "not; set controls.context_tokens to the same, so that both see the same items",
+        "maximum tokens of the rewriter's prompt with the draft; higher values keep more history items "
+        "(query and draft are never cut); set controls.context_tokens to the same, so that both see the "
+        "same items",
         provenance=LAMP,
         minimum=32,
     )

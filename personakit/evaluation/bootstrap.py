@@ -1,17 +1,15 @@
-"""The paired, studentised bootstrap over users and training seeds, all resamples at once.
+"""The paired, studentized bootstrap over users and training seeds, vectorized over resamples.
 
-A resample draws users with replacement (all samples of a user stay together) and, for a method with
-several trained seeds, draws seeds with replacement. Every method and metric of one `Bootstrap` sees
-the *same* draws, which is what makes differences paired. Methods trained with the same seeds share
-their seed draws too.
+A resample draws users with replacement (all samples of a user stay together) and, for methods with several
+training seeds, seeds with replacement. All methods and metrics of one `Bootstrap` share these draws, which
+makes differences paired.
 
-Intervals are bootstrap-t intervals (Efron and Tibshirani 1993, chapter 12.5): each resample's distance from
-the estimate is divided by a standard error of its own, the quantiles of that are Student's t as the data has
-it, and the interval is the estimate minus those quantiles times its standard error. Standard errors are
-infinitesimal jackknives (Efron 1982), from the derivative of the estimate by the weight of each user and
-seed. `benchmarks/coverage.py` measures how often the intervals hold the truth: nearer to 95 % than BCa's and
-percentile intervals do. `scipy.stats.bootstrap` has neither the studentised interval nor draws of users and
-seeds that many estimates share.
+Intervals are bootstrap-t intervals (Efron and Tibshirani 1993, section 12.5): the distance of each resample
+from the estimate is divided by the resample's own standard error, and the quantiles of these ratios are
+multiplied by the estimate's standard error. Standard errors are infinitesimal jackknives (Efron 1982), from
+the derivative of the estimate by the weight of each user and seed. SampleSums coverage
+(`benchmarks/coverage.py`) is closer to 95 % than with BCa or percentile intervals. `scipy.stats.bootstrap`
+offers neither studentized intervals nor draws shared by several estimates.
 """
 
 from __future__ import annotations
@@ -27,28 +25,28 @@ from numpy.typing import NDArray
 
 from personakit.evaluation.metrics import Floats, Metric
 
-#: Resamples of every interval unless told otherwise.
+#: Default number of resamples.
 RESAMPLES = 2000
-#: Share of draws inside an interval.
+#: Confidence level of intervals.
 LEVEL = 0.95
-#: The least standard error of a resample, as a share of the estimate's own: one that by chance has drawn none
-#: of the few users who differ would have none, and be infinitely far away.
+#: Minimum standard error of a resample, as a fraction of the estimate's: it is 0 if a resample happens to
+#: draw only users without a difference.
 LEAST_ERROR = 0.25
-#: A standard error below this is rounding.
+#: Standard errors below this are rounding errors.
 _ROUNDING = 1e-9
-#: The step of numerical derivatives, as a share of the number.
+#: Relative step of numerical derivatives.
 _STEP = 1e-4
-#: Resamples whose influences fit in a core's cache.
-_AT_ONCE = 64
+#: Resamples per block, whose influences fit into a core's cache.
+_BLOCK = 64
 _USERS, _SEEDS = "users", "seeds"
 
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """How an estimate moves with the weight of each of n users or seeds, in the sample and in R resamples.
+    """The derivative of an estimate by the weight of each of n users or seeds, in the sample and R resamples.
 
-    The derivative by the share of thing i is `slopes[r] @ parts[i]`; `slopes` [R + 1, K] begins with the
-    sample as it is, `parts` is [n, K], and `weights` [R, n] says how often a resample has drawn each.
+    The derivative by the weight of unit i is `slopes[r] @ parts[i]`, with `slopes` [R + 1, K] (row 0: the
+    original sample) and `parts` [n, K]; `weights` [R, n] counts how often each resample has drawn each unit.
     """
 
     slopes: Floats
@@ -60,10 +58,10 @@ class Influence:
         count = len(self.parts)
         if count < 2:
             return np.zeros(len(self.slopes))
-        parts, buffer = np.ascontiguousarray(self.parts.T), np.empty((_AT_ONCE, count))
+        parts, buffer = np.ascontiguousarray(self.parts.T), np.empty((_BLOCK, count))
         sums = [np.square(self.slopes[:1] @ parts).sum(axis=1)]
-        for start in range(0, len(self.weights), _AT_ONCE):
-            weights = self.weights[start : start + _AT_ONCE]
+        for start in range(0, len(self.weights), _BLOCK):
+            weights = self.weights[start : start + _BLOCK]
             influences = buffer[: len(weights)]
             np.matmul(self.slopes[start + 1 : start + 1 + len(weights)], parts, out=influences)
             sums.append(np.einsum("rn,rn->r", weights, np.square(influences, out=influences)))
@@ -72,9 +70,9 @@ class Influence:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A figure and its bootstrap draws; nan marks what cannot be computed.
+    """A value and its bootstrap draws; nan if it cannot be computed.
 
-    `influences` are keyed by what is drawn: the users of a task, the seeds of a method.
+    The keys of `influences` name the resampled units: the users of a task, or the seeds of a method.
     """
 
     value: float
@@ -93,9 +91,9 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of "the figure is 0", never below 2 / (resamples + 1).
+        """Two-sided p-value of "the value is 0", at least 2 / (resamples + 1).
 
-        It belongs to the interval: below 0.05 where that leaves 0 out.
+        It is consistent with the interval: below 0.05 if the interval excludes 0.
         """
         error, distances = self._studentized
         if not distances.size:
@@ -108,7 +106,7 @@ class Estimate:
         return float(min(1.0, 2 * (tail + 1) / (distances.size + 1)))
 
     def __sub__(self, other: Estimate) -> Estimate:
-        """Paired difference: both sides must come from one `Bootstrap`."""
+        """Paired difference of two estimates of one `Bootstrap`."""
         return combine(np.subtract, [self, other])
 
     def _end(self, share: float) -> float:
@@ -119,7 +117,7 @@ class Estimate:
 
     @cached_property
     def _studentized(self) -> tuple[float, Floats]:
-        """Return the standard error, and each resample's distance from the value in its standard errors."""
+        """Return the standard error, and each resample's studentized distance from the value."""
         none = np.zeros(len(self.draws) + 1)
         variances = sum((each.variance() for each in self.influences.values()), none)
         errors = np.sqrt(variances)
@@ -130,7 +128,7 @@ class Estimate:
 
 
 def combine(function: Callable[..., Any], estimates: Sequence[Estimate]) -> Estimate:
-    """Return a smooth function of paired estimates; it works on numbers, and elementwise on arrays."""
+    """Apply a smooth function, which works on numbers and elementwise on arrays, to paired estimates."""
     every = [np.append(each.value, each.draws) for each in estimates]
     terms: dict[str, list[tuple[Floats, Influence]]] = {}
     for place, estimate in enumerate(estimates):
@@ -146,7 +144,7 @@ def combine(function: Callable[..., Any], estimates: Sequence[Estimate]) -> Esti
 
 
 def _sum(terms: Sequence[tuple[Floats, Influence]]) -> Influence:
-    """Add influences of the same users or seeds, each times its derivative [R + 1]."""
+    """Add influences of the same units, each multiplied by its derivative [R + 1]."""
     return Influence(
         np.concatenate([derivative[:, None] * each.slopes for derivative, each in terms], axis=1),
         np.concatenate([each.parts for _, each in terms], axis=1),
@@ -155,10 +153,10 @@ def _sum(terms: Sequence[tuple[Floats, Influence]]) -> Influence:
 
 
 def ratio(above: Estimate, below: Estimate) -> Estimate:
-    """Ratio of two paired estimates, with an interval of the ratio.
+    """Return the ratio of two paired estimates, with its interval.
 
-    Draws whose denominator is not positive leave the ratio without meaning; where they are more than
-    the interval's tail, the interval has no end, so value and draws are nan.
+    The ratio is undefined for draws with a denominator of 0 or less; if these are more than an interval's
+    tail, the interval is unbounded, and value and draws are nan.
     """
     sound = below.draws > 0
     if below.value <= 0 or np.mean(~sound) > (1 - LEVEL) / 2:
@@ -169,19 +167,19 @@ def ratio(above: Estimate, below: Estimate) -> Estimate:
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean of paired estimates, for example over tasks."""
+    """Return the mean of paired estimates, for example over tasks."""
     if len(estimates) == 1:
         return estimates[0]
     return combine(lambda *values: sum(values) / len(values), estimates)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One method on one task in one metric, as sums per user.
+class SampleSums:
+    """What each sample adds to the sums of one metric, for one method and task.
 
-    `parts` [seeds, samples, C] is what each sample adds (0 where not answered), `answered`
-    [seeds, samples] which samples have an answer, `users` [samples] the place of each sample's user in
-    the task's user list, `seeds` the training seeds, in order ((None,) for an untrained method).
+    `parts` [seeds, samples, C] are the summands (0 if not answered), `answered` [seeds, samples] tells which
+    samples have an answer, `users` [samples] are indices into the task's list of users, `seeds` are the
+    training seeds in order ((None,) for an untrained method).
     """
 
     task: str
@@ -193,16 +191,16 @@ class Measured:
 
     @cached_property
     def complete(self) -> bool:
-        """True where every seed has answered every sample."""
+        """True if every seed has answered every sample."""
         return bool(self.answered.all())
 
     def per_seed(self) -> Floats:
         """Return the metric of each seed, shape [seeds]."""
         return self.metric.finish(self.parts.sum(axis=1))
 
-    def restricted(self, keep: NDArray[np.bool_]) -> Measured:
-        """Return the same measurement on the samples where `keep` is true."""
-        return Measured(
+    def restricted(self, keep: NDArray[np.bool_]) -> SampleSums:
+        """Return the sums over the samples where `keep` [samples] is true."""
+        return SampleSums(
             self.task,
             self.metric,
             self.seeds,
@@ -213,11 +211,10 @@ class Measured:
 
 
 class Bootstrap:
-    """Draws of users and seeds, made once and shared by every estimate.
+    """Draws of users and seeds, shared by all estimates.
 
-    `users_by_task` lists each task's users. Where tasks share no user, each task is resampled by
-    itself, so a task's interval does not depend on which others were run; where users recur across
-    tasks, all tasks follow one draw of users.
+    `users_by_task` lists each task's users. If no two tasks share a user, tasks are resampled independently,
+    so a task's interval does not depend on the other tasks; otherwise all tasks follow one draw of users.
     """
 
     def __init__(
@@ -238,31 +235,31 @@ class Bootstrap:
                 self._columns[task] = [column[user] for user in users]
                 self._weights[task] = self._joint[:, self._columns[task]]
 
-    def estimate(self, measured: Measured) -> Estimate:
+    def estimate(self, samples: SampleSums) -> Estimate:
         """Return the metric averaged over seeds, with its draws."""
-        users = len(self.users[measured.task])
-        seeds, _, width = measured.parts.shape
+        users = len(self.users[samples.task])
+        seeds, _, width = samples.parts.shape
         sums = np.zeros((users, seeds, width))
-        np.add.at(sums, measured.users, measured.parts.transpose(1, 0, 2))
-        drawn = (sums.reshape(users, -1).T @ self._user_weights(measured.task).T).T  # the quicker way round
+        np.add.at(sums, samples.users, samples.parts.transpose(1, 0, 2))
+        drawn = (sums.reshape(users, -1).T @ self._user_weights(samples.task).T).T  # faster
         drawn = np.concatenate([sums.sum(axis=0)[None], drawn.reshape(self.resamples, seeds, width)])
-        shares = np.concatenate([np.full((1, seeds), 1 / seeds), self._weights_of_seeds(measured.seeds)])
-        per_seed = measured.metric.finish(drawn)
+        shares = np.concatenate([np.full((1, seeds), 1 / seeds), self._weights_of_seeds(samples.seeds)])
+        per_seed = samples.metric.finish(drawn)
         figures = (per_seed * shares).sum(axis=1)
-        slopes = users * shares[:, :, None] * measured.metric.slopes(drawn)
-        influences = self._influence_of_users(measured.task, slopes.reshape(-1, seeds * width), sums)
+        slopes = users * shares[:, :, None] * samples.metric.slopes(drawn)
+        influences = self._influence_of_users(samples.task, slopes.reshape(-1, seeds * width), sums)
         if seeds > 1:
-            weights = seeds * self._weights_of_seeds(measured.seeds)
-            apart = per_seed - figures[:, None]
-            influences[f"{_SEEDS} {measured.seeds}"] = Influence(apart, np.eye(seeds), weights)
-        return Estimate(float(measured.per_seed().mean()), figures[1:], influences)
+            weights = seeds * self._weights_of_seeds(samples.seeds)
+            deviations = per_seed - figures[:, None]
+            influences[f"{_SEEDS} {samples.seeds}"] = Influence(deviations, np.eye(seeds), weights)
+        return Estimate(float(samples.per_seed().mean()), figures[1:], influences)
 
     def _influence_of_users(self, task: str, slopes: Floats, sums: Floats) -> dict[str, Influence]:
-        """Return how each user moves the metric; `sums` [users, seeds, C]."""
+        """Return the influence of each user on the metric; `sums` is [users, seeds, C]."""
         parts = sums.reshape(len(sums), -1)
         if not self.shared:
             return {f"{_USERS} of {task}": Influence(slopes, parts, self._user_weights(task))}
-        everyone = np.zeros((self.user_count, parts.shape[1]))  # whoever is not in this task changes nothing
+        everyone = np.zeros((self.user_count, parts.shape[1]))  # users of other tasks have no influence
         everyone[self._columns[task]] = parts
         scale = self.user_count / len(sums)
         return {_USERS: Influence(scale * slopes, everyone, self._joint)}
@@ -278,7 +275,7 @@ class Bootstrap:
         return self._seed_weights[seeds]
 
     def _draw(self, name: str, size: int) -> Floats:
-        """Return how often each of `size` things is drawn, shape [resamples, size]; keyed by name."""
+        """Return how often each of `size` units is drawn, [resamples, size], determined by `name`."""
         generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         drawn = generator.integers(size, size=(self.resamples, size))
         drawn += size * np.arange(self.resamples)[:, None]
@@ -287,7 +284,7 @@ class Bootstrap:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return Holm's step-down adjusted p-values (Holm 1979): valid whatever the dependence."""
+    """Return Holm's adjusted p-values (Holm 1979), valid under any dependence."""
     adjusted: dict[str, float] = {}
     largest = 0.0
     for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda pair: pair[1])):

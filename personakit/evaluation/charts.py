@@ -1,7 +1,7 @@
-"""Geometry of the report's charts: axes with round ticks, dots with intervals, curves.
+"""Geometry of the report's charts: axes with round ticks, points with intervals, curves.
 
-Positions are percentages of the plot's width (curves: of width and height), so that the page can draw at
-any width without scaling its text.
+Positions are percentages of the plot's width (curves: width and height), so that charts scale but text does
+not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-#: Points kept of a curve; more cannot be seen.
+#: Maximum points of a curve; more would not be visible.
 CURVE_POINTS = 400
 
 
@@ -32,7 +32,7 @@ class Axis:
 
     @classmethod
     def over(cls, values: Iterable[float | None]) -> Axis:
-        """Return an axis that holds `values`; None is skipped."""
+        """Return an axis that covers `values`; None is skipped."""
         known = [value for value in values if value is not None]
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
         margin = 0.04 * (high - low) or 0.05
@@ -55,7 +55,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A figure and the ends of its interval on an axis, in percent; None where there is none."""
+    """A value and the ends of its interval on an axis, in percent, or None."""
 
     at: float | None
     low: float | None
@@ -64,7 +64,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class IntervalChart:
-    """Dots on one axis, with lines to compare them with."""
+    """Dots on one axis, with reference lines."""
 
     ticks: Sequence[Tick]
     dots: Sequence[Dot]
@@ -82,7 +82,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class CurveChart:
-    """One measure over steps, a line per run."""
+    """One metric over steps, with a line per run."""
 
     title: str
     low: str
@@ -94,7 +94,7 @@ class CurveChart:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A figure with its interval in a chart of two axes; places in percent, y from the top."""
+    """A value with its interval in a chart with two axes, in percent; y is from the top."""
 
     x: float
     y: float
@@ -105,7 +105,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class ChartLine:
-    """Marks under one label, joined where they are several; `number` tells it from the others."""
+    """The connected marks of one label; `number` selects its style."""
 
     number: int
     label: str
@@ -113,13 +113,13 @@ class ChartLine:
 
     @property
     def joins(self) -> list[tuple[Mark, Mark]]:
-        """Neighbouring marks."""
+        """Pairs of neighbouring marks."""
         return list(zip(self.marks, self.marks[1:], strict=False))
 
 
 @dataclass(frozen=True, slots=True)
 class PointChart:
-    """Figures over a second quantity, a line per method."""
+    """Values over a second quantity, with a line per method."""
 
     title: str
     note: str
@@ -133,7 +133,7 @@ class PointChart:
 def interval_chart(
     rows: Sequence[tuple[float | None, float | None, float | None]], lines: Sequence[float]
 ) -> IntervalChart:
-    """Draw (value, low, high) of each row on one axis that also holds `lines`."""
+    """Draw (value, low, high) of each row on one axis that also covers `lines`."""
     axis = Axis.over([*lines, *(end for row in rows for end in row)])
     dots = [Dot(*(None if end is None else axis.at(end) for end in row)) for row in rows]
     return IntervalChart(axis.ticks(), dots, [axis.at(line) for line in lines])
@@ -148,9 +148,9 @@ def point_chart(
     *,
     evenly: bool = False,
 ) -> PointChart | None:
-    """Draw points {`along`, value, low, high} of each label; None where no point has a value.
+    """Draw points {`along`, value, low, high} of each label; None if no point has a value.
 
-    `evenly`: equal distances between neighbouring places of the axis (0, 1, 2, 4, 8), else to scale.
+    `evenly`: equal distances between the x values (0, 1, 2, 4, 8), else a linear axis.
     """
     known = {label: [one for one in some if one["value"] is not None] for label, some in series.items()}
     points = [one for some in known.values() for one in some]
@@ -191,7 +191,7 @@ def point_chart(
 
 
 def curve_chart(title: str, runs: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> CurveChart:
-    """Draw (step, value) series of several runs on common axes, from edge to edge."""
+    """Draw the (step, value) series of several runs on common axes without margins."""
     points = [point for _, series in runs for point in series]
     steps, values = _edges([step for step, _ in points]), _edges([value for _, value in points])
     curves = []

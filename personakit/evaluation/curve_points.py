@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from personakit.evaluation.measurements import Measurements, TaskFacts
+from personakit.evaluation.measurements import Measurements, TaskMetrics
 from personakit.evaluation.results import DIGITS, round_or_none
 from personakit.evaluation.samples import read_samples
 from personakit.evaluation.statistics import Statistics
@@ -34,7 +34,7 @@ class Point:
 
 
 def curve_document(
-    log: Path, points: Sequence[Point], tasks: Mapping[str, TaskFacts], *, seed: int = 0
+    log: Path, points: Sequence[Point], tasks: Mapping[str, TaskMetrics], *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Compute the points of one curve from their log: value, interval, tokens. Empty where none can be."""
     statistics = Statistics(Measurements(read_samples(log), tasks), seed=seed)

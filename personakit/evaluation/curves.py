@@ -1,4 +1,4 @@
-"""What the report draws of training: a chart a measure, a line a stage."""
+"""The report's training charts: one per metric, with a line per stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import orjson
 from personakit.errors import UserError
 from personakit.evaluation.charts import CurveChart, curve_chart
 
-#: Measures of training drawn, these first.
+#: Maximum number of charts; these metrics come first.
 MOST_CURVES = 12
 _CURVES_FIRST = (
     *("loss", "eval_loss", "reward", "reward/task"),
@@ -31,10 +31,10 @@ Points = list[tuple[float, float]]
 
 
 def training_charts(training: Mapping[str, Path]) -> list[CurveChart]:
-    """Draw the measures in the runs' `metrics.jsonl` that have at least two points, a line a stage.
+    """Draw the metrics in the runs' `metrics.jsonl` with at least two points, with a line per stage.
 
-    The numbered parts of a stage (`rl-1`, `rl-2`: the curriculum's) follow each other in one line. Of
-    several runs the line is their mean: one line a run and stage could not be told apart.
+    Numbered parts of a stage (`rl-1`, `rl-2`: the curriculum) form one line. With several runs the line is
+    their mean.
     """
     measures: dict[str, dict[str, list[Points]]] = defaultdict(lambda: defaultdict(list))
     for label, path in training.items():
@@ -54,9 +54,9 @@ def training_charts(training: Mapping[str, Path]) -> list[CurveChart]:
 
 
 def _series(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]]:
-    """Return what was measured, by measure and stage."""
+    """Return the points by metric and stage."""
     series: dict[str, dict[str, Points]] = defaultdict(dict)
-    before: dict[str, float] = defaultdict(float)  # steps made in earlier parts of a stage
+    before: dict[str, float] = defaultdict(float)  # steps of earlier parts of a stage
     part, last = "", 0.0
     for number, line in enumerate(lines):
         title = str(line.get("stage", ""))
@@ -72,7 +72,7 @@ def _series(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Points]]:
 
 
 def _mean(runs: Sequence[Points]) -> Points:
-    """Return the mean of the runs at each step that all of them measured."""
+    """Return the mean of the runs at each step that all of them logged."""
     values: dict[float, list[float]] = defaultdict(list)
     for points in runs:
         for step, value in dict(points).items():
@@ -91,11 +91,11 @@ def _metric_lines(path: Path) -> list[dict[str, Any]]:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            if number == len(lines):  # a run killed while writing
+            if number == len(lines):  # the run was killed while writing
                 break
             raise UserError(
-                f"{path}, line {number}: not JSON ({error}), expected one object a line",
-                hint="take the line out, or make the report without this run",
+                f"{path}, line {number}: not JSON ({error}), expected one object per line",
+                hint="remove the line, or write the report without this run",
             ) from error
         if isinstance(record, dict):
             parsed.append(record)

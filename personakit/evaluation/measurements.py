@@ -1,4 +1,4 @@
-"""From the sample log to arrays: for each method and task, what each sample adds to each metric."""
+"""Turns the sample log into arrays of what each sample adds to each metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from personakit.errors import UserError
-from personakit.evaluation.bootstrap import Measured
+from personakit.evaluation.bootstrap import SampleSums
 from personakit.evaluation.metrics import Floats, Scored, make_metric
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.tasks import Task
@@ -18,11 +18,11 @@ from personakit.tasks.content import FactFinder, count_kept, entities_and_number
 
 
 @dataclass(frozen=True, slots=True)
-class TaskFacts:
-    """A task as the statistics see it: its metrics (the primary one first) and their direction.
+class TaskMetrics:
+    """A task's metrics (the primary one first) and their direction.
 
-    The task's figure in the mean over tasks is `offset + slope * primary`, in [0, 1], higher is better.
-    `find_facts` finds the facts in an answer, for tasks of free text.
+    The mean over tasks uses `offset + slope * primary`, which is in [0, 1] with higher values better.
+    `find_facts` finds the facts in an answer, for free-text tasks.
     """
 
     metrics: tuple[str, ...]
@@ -34,7 +34,7 @@ class TaskFacts:
 
     @property
     def primary(self) -> str:
-        """The metric that stands for the task in the mean over tasks."""
+        """The metric used in the mean over tasks."""
         return self.metrics[0]
 
     def figure(self, primary: Floats) -> Floats:
@@ -42,21 +42,21 @@ class TaskFacts:
         return self.offset + self.slope * primary
 
 
-def facts_of(task: Task, find_facts: FactFinder = entities_and_numbers) -> TaskFacts:
-    """Read a task's metrics, direction, labels and figure; `find_facts` serves tasks of free text."""
+def task_metrics(task: Task, find_facts: FactFinder = entities_and_numbers) -> TaskMetrics:
+    """Return a task's metrics; `find_facts` is used for free-text tasks."""
     others = tuple(metric for metric in task.metrics if metric != task.primary)
     offset = task.figure({task.primary: 0.0})
     slope = task.figure({task.primary: 1.0}) - offset
     finder = find_facts if task.kind == "generation" else None
-    return TaskFacts((task.primary, *others), task.lower_is_better, task.labels, offset, slope, finder)
+    return TaskMetrics((task.primary, *others), task.lower_is_better, task.labels, offset, slope, finder)
 
 
 @dataclass(slots=True)
 class Costs:
-    """Cost of a method's answers and counts of what went wrong, summed over samples and seeds.
+    """Cost of a method's answers and counts of problems, summed over samples and seeds.
 
-    Counts of samples: `errors` (no answer, not scored), `refused` (scored as it is, mostly empty), `cut` (by
-    the token limit), `degraded` (a fallback answered), `unparsable` (scored by the task's rule for that),
+    Counts of samples: `errors` (no answer, not scored), `refused` (scored, mostly empty), `cut` (by the token
+    limit), `degraded` (answered by a fallback), `unparsable` (scored by the task's rule for such answers),
     `empty_profiles` (no history).
     """
 
@@ -92,8 +92,8 @@ class Costs:
         return float(getattr(self, name)) / self.samples
 
 
-def costs_of(log: Path) -> dict[str, Costs]:
-    """Return the cost of each method's answers over tasks and seeds, in the order they were run."""
+def read_costs(log: Path) -> dict[str, Costs]:
+    """Return each method's costs, summed over tasks and seeds, in the order of the log."""
     costs: dict[str, Costs] = defaultdict(Costs)
     for sample in read_samples(log):
         costs[sample.method].add(sample)
@@ -101,10 +101,10 @@ def costs_of(log: Path) -> dict[str, Costs]:
 
 
 class Measurements:
-    """All answers of a log, arranged by method, task, seed and sample."""
+    """All answers of a log by method, task, seed and sample."""
 
-    def __init__(self, samples: Iterable[Sample], tasks: Mapping[str, TaskFacts]) -> None:
-        self.tasks: dict[str, TaskFacts] = {}
+    def __init__(self, samples: Iterable[Sample], tasks: Mapping[str, TaskMetrics]) -> None:
+        self.tasks: dict[str, TaskMetrics] = {}
         self.users: dict[str, list[str]] = {}
         self.seeds: dict[str, tuple[int | None, ...]] = {}
         self._queries: dict[str, dict[str, int]] = defaultdict(dict)
@@ -127,37 +127,37 @@ class Measurements:
         }
         if not any(self._scored.values()):
             raise UserError(
-                "no sample of the log has both an answer and a gold, expected at least 1",
-                hint="evaluate a split with outputs (LaMP's test split has none), or read the errors logged",
+                "no sample in the log has an answer and a gold, expected at least 1",
+                hint="evaluate a split with golds (LaMP's test split has none), or read the logged errors",
             )
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The labels, in the order they were run."""
+        """Labels of the methods, in the order of the log."""
         return tuple(self.seeds)
 
     def has(self, method: str, task: str) -> bool:
-        """Tell whether `method` was run on `task`."""
+        """Return True if `method` was run on `task`."""
         return (method, task) in self._costs
 
     def rewrites(self, method: str, task: str) -> bool:
-        """Tell whether `method` rewrote generic answers whose facts can be found."""
+        """Return True if `method` rewrote generic answers whose facts can be found."""
         return (method, task) in self._rewriting
 
     def has_all(self, method: str) -> bool:
-        """Tell whether `method` was run on every task of the log."""
+        """Return True if `method` was run on every task of the log."""
         return all(self.has(method, task) for task in self.tasks)
 
     def comparable(self, *methods: str) -> bool:
-        """Tell whether there is a task on which all of `methods` were run."""
+        """Return True if all of `methods` were run on at least one common task."""
         return any(all(self.has(method, task) for method in methods) for task in self.tasks)
 
     def examples(self, task: str) -> int:
         """Number of queries of a task."""
         return len(self._queries[task])
 
-    def measured(self, method: str, task: str, metric: str) -> Measured:
-        """Arrange one metric of one method on one task for the bootstrap."""
+    def sample_sums(self, method: str, task: str, metric: str) -> SampleSums:
+        """Return one metric of one method on one task, for the bootstrap."""
         facts = self.tasks[task]
         rule = make_metric(metric, labels=facts.labels)
         seeds = self.seeds[method]
@@ -171,10 +171,10 @@ class Measurements:
                 answered[row, places] = True
         place = {user: index for index, user in enumerate(self.users[task])}
         users = np.array([place[user] for user in self._user_of[task]], dtype=np.int64)
-        return Measured(task, rule, seeds, users, parts, answered)
+        return SampleSums(task, rule, seeds, users, parts, answered)
 
     def costs(self, method: str, tasks: Iterable[str]) -> Costs:
-        """Add up the cost of a method's answers on some tasks."""
+        """Return the total cost of a method's answers on some tasks."""
         return sum((self._costs[method, task] for task in tasks), start=Costs())
 
     def _add(self, sample: Sample) -> None:

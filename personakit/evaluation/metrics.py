@@ -1,16 +1,15 @@
-"""How a metric is rebuilt from sums over samples, so that a resample costs one matrix product.
+"""Metrics as functions of sums over samples, so that a bootstrap resample is one matrix product.
 
-Every metric here is a function of sums over samples: a mean needs (sum, count), RMSE the sum of
-squares, macro-F1 the counts of each label, content kept those of facts. A bootstrap then reweighs
-users, adds up, and finishes. The value on the unresampled data equals the task's own `score` (LaMP's
-eval/evaluation.py); a test holds the two together.
+A mean needs (sum, count), RMSE the sum of squares, macro-F1 the counts of each label, content kept the counts
+of facts. On the original sample the value equals the task's own `score` (LaMP's eval/evaluation.py), which a
+test checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +18,18 @@ from personakit.errors import UserError
 
 Floats = NDArray[np.float64]
 
-#: The measure beside the metrics that tells what rewriting keeps of the generic answer.
+#: The fraction of the generic answer's facts that a rewrite keeps.
 CONTENT_KEPT = "content_kept"
-#: A judge's verdict, which a sample lacks where the judge's words could not be read.
+#: A judge's verdict; missing for samples whose verdict could not be parsed.
 JUDGE = "judge"
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What statistics need to know of one sample: its texts and the metrics of it alone.
+    """The texts and scores of one sample.
 
-    `kept`: how many facts of its generic answer it keeps, and how many that has (`content.py`).
+    `kept`: the number of facts of the generic answer that it keeps, and that the generic answer has
+    (`content.py`).
     """
 
     prediction: str
@@ -39,7 +39,7 @@ class Scored:
 
 
 class Metric(Protocol):
-    """A metric as sums over samples."""
+    """A metric as a function of sums over samples."""
 
     @property
     def width(self) -> int:
@@ -51,110 +51,87 @@ class Metric(Protocol):
         ...
 
     def finish(self, sums: Floats) -> Floats:
-        """Return the metric of sums of shape [..., C]; nan where nothing was summed.
-
-        Twice the sums must give the same metric.
-        """
+        """Return the metric for sums of shape [..., C]; nan for empty sums. The scale of sums must cancel."""
         ...
 
     def slopes(self, sums: Floats) -> Floats:
-        """Return the metric's derivative by each sum, of the shape of `sums`; 0 where there is none."""
+        """Return the metric's derivative by each sum, in the shape of `sums`; 0 where it is undefined."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
-    """A plain mean over samples: accuracy, MAE, ROUGE."""
+class Quotient:
+    """A metric that is the quotient of two sums."""
 
-    name: str
-    width: int = 2
-
-    def parts(self, samples: Sequence[Scored]) -> Floats:
-        """Return [value, 1] for each sample."""
-        return np.array([(sample.scores[self.name], 1.0) for sample in samples]).reshape(-1, 2)
+    width: ClassVar[int] = 2
 
     def finish(self, sums: Floats) -> Floats:
-        """Divide the sum by the count."""
+        """Return the quotient."""
         return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
 
     def slopes(self, sums: Floats) -> Floats:
-        """Derivative of a quotient."""
-        return _slopes_of_quotient(sums)
+        """Return the derivative of the quotient."""
+        by_above = _divide(np.ones(sums.shape[:-1]), sums[..., 1], empty=0.0)
+        return np.stack([by_above, -by_above * _divide(sums[..., 0], sums[..., 1], empty=0.0)], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
-class MeanOfSome:
-    """A mean over the samples that have the score; the others weigh nothing."""
+class Mean(Quotient):
+    """A mean over samples: accuracy, MAE, ROUGE. If `optional`, samples without the score are skipped."""
 
     name: str
-    width: int = 2
+    optional: bool = False
 
     def parts(self, samples: Sequence[Scored]) -> Floats:
-        """Return [value, 1] for each sample, [0, 0] where there is no value."""
-        rows = [(s.scores[self.name], 1.0) if self.name in s.scores else (0.0, 0.0) for s in samples]
+        """Return [value, 1] for each sample, [0, 0] for one that is skipped."""
+        rows = [
+            (0.0, 0.0) if self.optional and self.name not in one.scores else (one.scores[self.name], 1.0)
+            for one in samples
+        ]
         return np.array(rows).reshape(-1, 2)
 
-    def finish(self, sums: Floats) -> Floats:
-        """Divide the sum by the count."""
-        return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
-
-    def slopes(self, sums: Floats) -> Floats:
-        """Derivative of a quotient."""
-        return _slopes_of_quotient(sums)
-
 
 @dataclass(frozen=True, slots=True)
-class RootMeanSquare:
-    """RMSE: the score of one sample alone is its absolute error."""
+class RootMeanSquare(Quotient):
+    """RMSE: the score of a single sample is its absolute error."""
 
     name: str
-    width: int = 2
 
     def parts(self, samples: Sequence[Scored]) -> Floats:
-        """Return [error squared, 1] for each sample."""
+        """Return [squared error, 1] for each sample."""
         return np.array([(sample.scores[self.name] ** 2, 1.0) for sample in samples]).reshape(-1, 2)
 
     def finish(self, sums: Floats) -> Floats:
-        """Root of the mean square."""
-        return np.sqrt(_divide(sums[..., 0], sums[..., 1], empty=np.nan))
+        """Return the root of the mean square."""
+        return np.sqrt(Quotient.finish(self, sums))
 
     def slopes(self, sums: Floats) -> Floats:
-        """Derivative of the root of a quotient."""
-        return _divide(_slopes_of_quotient(sums), 2 * self.finish(sums)[..., None], empty=0.0)
+        """Return the derivative of the root."""
+        return _divide(Quotient.slopes(self, sums), 2 * self.finish(sums)[..., None], empty=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class ContentKept:
-    """Facts kept over facts there were: a ratio of sums, so a sample without facts weighs nothing."""
-
-    width: int = 2
+class ContentKept(Quotient):
+    """Facts kept over all facts: a ratio of sums, in which a sample without facts has no weight."""
 
     def parts(self, samples: Sequence[Scored]) -> Floats:
-        """Return [kept, there] for each sample."""
+        """Return [facts kept, facts] for each sample."""
         return np.array([sample.kept for sample in samples], dtype=np.float64).reshape(-1, 2)
-
-    def finish(self, sums: Floats) -> Floats:
-        """Divide the kept by all."""
-        return _divide(sums[..., 0], sums[..., 1], empty=np.nan)
-
-    def slopes(self, sums: Floats) -> Floats:
-        """Derivative of a quotient."""
-        return _slopes_of_quotient(sums)
 
 
 @dataclass(frozen=True, slots=True)
 class MacroF1:
-    """Macro-F1 over the whole label list; a label absent from both sides contributes 0 (LaMP)."""
+    """Macro-F1 over the whole list of labels; a label that never occurs contributes 0, as in LaMP."""
 
     labels: tuple[str, ...]
 
     @property
     def width(self) -> int:
-        """Hits, predicted and gold, each one column a label."""
+        """Hits, predicted and gold, with one column per label each."""
         return 3 * len(self.labels)
 
     def parts(self, samples: Sequence[Scored]) -> Floats:
-        """Return [hits, predicted, gold]; a prediction outside the list counts for no label."""
+        """Return [hits, predicted, gold]; a prediction not in the list counts for no label."""
         place = {label: index for index, label in enumerate(self.labels)}
         counts = np.zeros((len(samples), 3, len(self.labels)))
         for row, sample in enumerate(samples):
@@ -168,14 +145,14 @@ class MacroF1:
         return counts.reshape(len(samples), self.width)
 
     def finish(self, sums: Floats) -> Floats:
-        """Mean over labels of 2 hits / (predicted + gold)."""
+        """Return the mean over labels of 2 hits / (predicted + gold)."""
         counts = sums.reshape(*sums.shape[:-1], 3, len(self.labels))
         hits, seen = counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :]
         value = _divide(2 * hits, seen, empty=0.0).mean(axis=-1)
         return np.where(seen.sum(axis=-1) > 0, value, np.nan)
 
     def slopes(self, sums: Floats) -> Floats:
-        """Derivative of each label's quotient."""
+        """Return the derivative of each label's quotient."""
         counts = sums.reshape(*sums.shape[:-1], 3, len(self.labels))
         hits, seen = counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :]
         by_hits = _divide(np.full_like(seen, 2 / len(self.labels)), seen, empty=0.0)
@@ -184,18 +161,18 @@ class MacroF1:
 
 
 def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
-    """Return the metric called `name` in LaMP's words; any other name is a mean over samples."""
+    """Return the metric `name`, as LaMP names it; any other name is a mean over samples."""
     if name == CONTENT_KEPT:
         return ContentKept()
     if name == "RMSE":
         return RootMeanSquare(name)
     if name == JUDGE:
-        return MeanOfSome(name)
+        return Mean(name, optional=True)
     if name == "f1":
         if not labels:
             raise UserError(
-                'metric "f1" was asked for on a task without a label list, expected at least one label',
-                hint="give the task its labels, or leave f1 out of its metrics",
+                'metric "f1" on a task without labels, expected at least one label',
+                hint="give the task labels, or remove f1 from its metrics",
             )
         return MacroF1(tuple(labels))
     return Mean(name)
@@ -204,8 +181,3 @@ def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
 def _divide(above: Floats, below: Floats, *, empty: float) -> Floats:
     result: Floats = np.divide(above, below, out=np.full(np.shape(above), empty), where=below > 0)
     return result
-
-
-def _slopes_of_quotient(sums: Floats) -> Floats:
-    by_above = _divide(np.ones(sums.shape[:-1]), sums[..., 1], empty=0.0)
-    return np.stack([by_above, -by_above * _divide(sums[..., 0], sums[..., 1], empty=0.0)], axis=-1)

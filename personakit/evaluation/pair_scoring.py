@@ -20,14 +20,14 @@ from typing import Protocol
 
 from personakit.contracts import Personalizer
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.measurements import TaskFacts
+from personakit.evaluation.measurements import TaskMetrics
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.samples import Sample, make_sample
 from personakit.records import Answer, Example, Profile, Query
 
 TASK = "preference"
 ACCURACY, SAME_CONTEXT, BITS = "accuracy", "accuracy, same context", "bits"
-FACTS = TaskFacts((ACCURACY, SAME_CONTEXT, BITS))
+FACTS = TaskMetrics((ACCURACY, SAME_CONTEXT, BITS))
 
 
 class ContextReporter(Personalizer, Protocol):

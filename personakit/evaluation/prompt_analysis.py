@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from personakit.evaluation.bootstrap import Estimate
-from personakit.evaluation.measurements import Measurements, TaskFacts
+from personakit.evaluation.measurements import Measurements, TaskMetrics
 from personakit.evaluation.results import DIGITS
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.evaluation.statistics import Statistics
@@ -49,7 +49,9 @@ def analyse_prompts(
     text).
     """
     samples = list(itertools.chain.from_iterable(read_samples(log) for log in logs if log.exists()))
-    statistics = Statistics(Measurements(samples, {TASK: TaskFacts(METRICS)}), resamples=resamples, seed=seed)
+    statistics = Statistics(
+        Measurements(samples, {TASK: TaskMetrics(METRICS)}), resamples=resamples, seed=seed
+    )
     there = set(statistics.measurements.methods)
     return {
         "curve": [

@@ -1,9 +1,9 @@
-"""`results.json`: rows and comparisons, computed from the sample log alone, with the same bytes each time.
+"""`results.json`: rows and comparisons, computed deterministically from the sample log.
 
-`rows` and `comparisons` are the machine-readable table; the rows of task "all" hold the primary figure,
-the mean over tasks of accuracy, 1 - MAE/4 and ROUGE-1. A row's `content_kept` (with its interval) is
-the share of the generic answers' facts that a rewriting method keeps (`content.py`), null elsewhere. No
-times are in it: how long answers took is in the log, and differs from run to run.
+`rows` and `comparisons` are the machine-readable table; rows of task "all" have the primary metric, the mean
+over tasks of accuracy, 1 - MAE/4 and ROUGE-1. A row's `content_kept` (with its interval) is the fraction of
+the generic answers' facts that a rewriting method keeps (`content.py`), null for other methods. Times are
+only in the log, because they differ between runs.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import orjson
 
 from personakit.errors import RunError
 from personakit.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate, holm
-from personakit.evaluation.measurements import Measurements, TaskFacts
+from personakit.evaluation.measurements import Measurements, TaskMetrics
 from personakit.evaluation.samples import read_samples
 from personakit.evaluation.statistics import Beats, Statistics, Transfer, WrongUser
 from personakit.files import write_json
 
-#: The task name of rows and comparisons over all tasks, and the metric's name there.
+#: The task and the metric of rows and comparisons over all tasks.
 ALL, PRIMARY = "all", "primary"
 RESULTS_FILE = "results.json"
 TEST_LOOKS_FILE = "test_looks.jsonl"
-#: Decimal places kept.
+#: Decimal places of numbers.
 DIGITS = 6
 _UNKNOWN = Estimate(math.nan, np.array([]))
 
@@ -39,9 +39,9 @@ class Claims:
     """The comparisons of a table, by the labels of its rows.
 
     `compared`: pairs (method, against), for differences and the verdict "beats". `wrong_user`: triples
-    (right, wrong, empty). `gaps`: triples (method, low, high), for the share of the gap closed. `transfers`
-    maps an unseen base model to (method, generic) with it and with the method's own base model, for the
-    share of the gain that is kept. Comparisons with a label that was not run are left out.
+    (right, wrong, empty). `gaps`: triples (method, low, high), for the fraction of the gap closed.
+    `transfers` maps another base model to the labels (method, generic) with it and with the training's base
+    model, for the fraction of the gain that is kept. Comparisons with a label that was not run are skipped.
     """
 
     compared: Sequence[tuple[str, str]] = ()
@@ -52,7 +52,7 @@ class Claims:
 
 def compute_results(
     log: Path,
-    tasks: Mapping[str, TaskFacts],
+    tasks: Mapping[str, TaskMetrics],
     claims: Claims = Claims(),
     *,
     made_by: Mapping[str, Any] | None = None,
@@ -60,11 +60,10 @@ def compute_results(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compute the results document of a sample log.
+    """Compute the contents of `results.json` from a sample log.
 
-    `made_by` (versions, split, data fingerprints) is kept as given; it must hold no times and no
-    `--resume`, or a resumed evaluation would differ from an uninterrupted one. `users_are` names the units
-    that are resampled.
+    `made_by` (versions, split, data fingerprints) is stored as it is; it must not contain times or
+    `--resume`, so that a resumed evaluation gives the same file. `users_are` names the resampled units.
     """
     statistics = Statistics(Measurements(read_samples(log), tasks), resamples=resamples, seed=seed)
     comparable = statistics.measurements.comparable
@@ -104,16 +103,16 @@ def compute_results(
 
 
 def write_results(folder: Path, results: Mapping[str, Any]) -> Path:
-    """Write `results.json`, whole or not at all."""
+    """Write `results.json` atomically."""
     path = folder / RESULTS_FILE
     write_json(path, results)
     return path
 
 
 def record_test_look(run_folder: Path, *, command: str, tasks: Sequence[str], methods: Sequence[str]) -> int:
-    """Record in the run's folder an evaluation on its test split; return how many there are now.
+    """Record an evaluation on the test split in the run's folder; return the number of records.
 
-    Every evaluation on test is a chance to select by it: reports print the number.
+    Reports print the number, because every evaluation on test could influence a selection.
     """
     path = run_folder / TEST_LOOKS_FILE
     look = {
@@ -134,7 +133,7 @@ def record_test_look(run_folder: Path, *, command: str, tasks: Sequence[str], me
 
 
 def count_test_looks(run_folder: Path) -> int:
-    """Return how often a run has been evaluated on its test split."""
+    """Return the number of evaluations of a run on its test split."""
     path = run_folder / TEST_LOOKS_FILE
     if not path.is_file():
         return 0
@@ -153,7 +152,7 @@ def _rows(statistics: Statistics, method: str) -> list[dict[str, Any]]:
         for task in tasks
         for metric in measurements.tasks[task].metrics
     ]
-    if not measurements.has_all(method):  # a mean over fewer tasks would not compare
+    if not measurements.has_all(method):  # a mean over fewer tasks is not comparable
         return rows
     users = [user for task in tasks for user in measurements.users[task]]
     rows.append(
@@ -217,7 +216,7 @@ def _beats(verdict: Beats) -> dict[str, Any]:
 
 
 def _corrected(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add `p_holm` to verdicts on a single task: corrected over all rows that one row is compared with."""
+    """Add `p_holm` to verdicts on a single task, corrected over all comparisons of the same method."""
     by_method: dict[str, dict[str, float]] = {}
     for verdict in verdicts:
         p_values = list(verdict["p_values_holm"].values())
@@ -265,5 +264,5 @@ def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:
 
 
 def round_or_none(value: float) -> float | None:
-    """Round to `DIGITS` places; JSON has no nan, so what cannot be computed is null; no minus zero."""
+    """Round to `DIGITS` places, without minus zero; None for nan and infinity, which JSON lacks."""
     return round(value, DIGITS) + 0.0 if math.isfinite(value) else None

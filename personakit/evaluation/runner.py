@@ -24,10 +24,10 @@ from personakit.evaluation.samples import (
     SAMPLES_FILE,
     Sample,
     append_batch,
-    keep_whole_batches,
     make_sample,
-    put_batches,
     read_samples,
+    replace_batches,
+    truncate_to_complete_batches,
 )
 from personakit.records import Answer, Example, Profile
 from personakit.tasks import Task
@@ -148,7 +148,7 @@ def run_passes(
         for task in examples
         for start in range(0, len(examples[task]), batch_size)
     ]
-    done, failed = keep_whole_batches(log, _keys(batches, examples)) if resume else (0, [])
+    done, failed = truncate_to_complete_batches(log, _keys(batches, examples)) if resume else (0, [])
     open_places = [*failed, *range(done, len(batches))]
     wrong_user_tasks = {
         batches[place].task for place in open_places if batches[place].candidate.profiles == "other"
@@ -219,7 +219,7 @@ def _answer_batch(
 def _replace(log: Path, replaced: dict[int, list[Sample]], sizes: Sequence[int]) -> None:
     """Replace batches of the log that had failed; once per candidate, as the whole log is rewritten."""
     if replaced:
-        put_batches(log, replaced, sizes)
+        replace_batches(log, replaced, sizes)
         replaced.clear()
 
 

@@ -1,8 +1,8 @@
-"""The sample log: one line of `samples.jsonl` for every answer, from which all results are computed.
+"""The sample log `samples.jsonl`: one line per answer, from which all results are computed.
 
-Lines are appended and synced one batch at a time, so a killed process loses at most one batch. `resume`
-keeps the complete batches, drops the rest (a truncated last line included) and computes the others again:
-the file ends as if the process had never stopped. Batches with a failed sample are replaced as well.
+Each batch is appended and synced at once, so an interruption loses at most one batch. Resuming keeps the
+complete batches, recomputes incomplete ones and those with a failed sample, and ends with the same file as
+without the interruption.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from personakit.evaluation.candidates import Candidate
 from personakit.files import atomic_file
 from personakit.records import Answer, Context, Example, Profile
 
-#: Characters kept of each profile item: enough to read, not the whole history again in every line.
+#: Maximum characters per profile item, to limit the size of the log.
 ITEM_CHARACTERS = 300
 
-#: The log's name inside a run's directory.
+#: The log's name in an evaluation's folder.
 SAMPLES_FILE = "samples.jsonl"
 
-_OTHER_PLAN = "resume with the same methods, data, limit and batch size, or evaluate into another folder"
+_PLAN_CHANGED = "resume with the same methods, data, limit and batch size, or evaluate into another folder"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer with everything needed to score, compare and read it.
+    """One answer, with its query, context, scores and costs.
 
-    `profile_of` is the user whose history was used (None: none). `scores` are the metrics of this sample
-    alone and `utility` what it contributes to a user's gain, in [0, 1]; both are None without an answer or
-    a gold. `context` is {"items": [{"id", "text"}], "summary", "prompts"}.
+    `profile_of` is the user whose history was used (None: no history). `scores` are the metrics of this
+    sample and `utility`, in [0, 1], its contribution to a user's gain; both are None without an answer or a
+    gold. `context` is {"items": [{"id", "text"}], "summary", "prompts"}.
 
-    `unparsable`: official scoring could not read the answer and applied its rule for that. `error`: there
-    is no answer. `refused`: why a model refused; its answer is scored as it is. `degraded`: which fallback
+    `unparsable`: official scoring could not parse the answer and applied its fallback rule. `error`: why
+    there is no answer. `refused`: why a model refused; its answer is still scored. `degraded`: which fallback
     answered. `cut`: the token limit cut the answer.
     """
 
@@ -68,7 +68,7 @@ class Sample:
 
     @property
     def key(self) -> tuple[str, int | None, str]:
-        """Method, seed and task: what identifies one pass over the examples."""
+        """Method, seed and task, which identify one pass over the examples."""
         return self.method, self.seed, self.task
 
 
@@ -83,9 +83,9 @@ def make_sample(
     utility: float | None = None,
     unparsable: bool = False,
 ) -> Sample:
-    """Return the sample of one answer that was given with `profile`; `task` defaults to the query's.
+    """Return the sample of an answer that used `profile`; `task` defaults to the query's.
 
-    A failed answer has no scores, whatever is passed: it is counted, not scored.
+    A failed answer is counted but gets no scores.
     """
     query, failed = example.query, answer.error is not None
     return Sample(
@@ -116,7 +116,7 @@ def make_sample(
 
 
 def append_batch(path: Path, batch: Sequence[Sample]) -> None:
-    """Append a batch in one write and sync it. Raises `RunError` where the disk is full."""
+    """Append a batch in one write and sync it. Raises `RunError` if that fails."""
     try:
         with path.open("ab") as log:
             log.write(_lines(batch))
@@ -125,18 +125,18 @@ def append_batch(path: Path, batch: Sequence[Sample]) -> None:
     except OSError as error:
         raise RunError(
             f"{path}: the sample log could not be written: {error.strerror}",
-            hint="make room, then go on with --resume: answers logged so far are kept",
+            hint="free some space, then continue with --resume, which keeps the logged answers",
         ) from error
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a log. Raises `UserError` naming the line where it is not one."""
+    """Yield the samples of a log. Raises `UserError` with the line of an invalid sample."""
     try:
         log = path.open("rb")
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read: {error.strerror}, expected the samples of an evaluation",
-            hint="run `personakit eval` first, or name the folder it wrote",
+            hint="run `personakit eval` first, or give the folder it wrote",
         ) from error
     with log:
         for number, line in enumerate(log, start=1):
@@ -146,30 +146,29 @@ def read_samples(path: Path) -> Iterator[Sample]:
                 raise UserError(
                     f"{path}, line {number}: {_clip(line.decode(errors='replace'), 60)!r} "
                     "is not a sample of this version",
-                    hint="if the evaluation was stopped, go on with --resume; else run it again",
+                    hint="if it was interrupted, continue it with --resume; otherwise start a new one",
                 ) from error
 
 
 def count_answers(log: Path) -> int:
-    """Return how many samples of a log have an answer; 0 where there is no log."""
+    """Return the number of samples with an answer; 0 without a log."""
     if not log.exists():
         return 0
     return sum(sample.error is None for sample in read_samples(log))
 
 
-def keep_whole_batches(
+def truncate_to_complete_batches(
     path: Path, batches: Iterable[Iterable[tuple[str, int | None, str, str]]]
 ) -> tuple[int, list[int]]:
-    """Cut the log after its last whole batch; return how many stand, and the places of those that failed.
+    """Truncate the log after its last complete batch; return their number, and the indices of failed ones.
 
-    `batches` is the plan: for each batch the (method, seed, task, query id) of its samples in order. One has
-    failed where a sample of it has an error: a failed request is no answer.
-    Raises `UserError` where the log was written by another plan.
+    `batches` gives for each planned batch the (method, seed, task, query id) of its samples in order. A batch
+    has failed if one of its samples has an error. Raises `UserError` if the log does not match the plan.
     """
     failed: list[int] = []
     if not path.exists():
         return 0, failed
-    end, whole = 0, 0
+    end, complete = 0, 0
     with path.open("rb") as log:
         for batch in batches:
             position, errors = end, False
@@ -177,26 +176,24 @@ def keep_whole_batches(
                 line = log.readline()
                 if not line.endswith(b"\n"):
                     os.truncate(path, end)
-                    return whole, failed
+                    return complete, failed
                 position += len(line)
                 found, error = _read_key(line)
                 if found != expected:
-                    raise UserError(
-                        f"{path}: sample {found} stands where {expected} was expected", hint=_OTHER_PLAN
-                    )
+                    raise UserError(f"{path}: found sample {found}, expected {expected}", hint=_PLAN_CHANGED)
                 errors = errors or error
             if errors:
-                failed.append(whole)
-            end, whole = position, whole + 1
+                failed.append(complete)
+            end, complete = position, complete + 1
         if log.read(1):
-            raise UserError(f"{path}: holds more than the {whole} batches planned", hint=_OTHER_PLAN)
-    return whole, failed
+            raise UserError(f"{path}: has more than the {complete} planned batches", hint=_PLAN_CHANGED)
+    return complete, failed
 
 
-def put_batches(path: Path, made: Mapping[int, Sequence[Sample]], sizes: Iterable[int]) -> None:
-    """Write the log anew with the batches at some places replaced, whole or not at all.
+def replace_batches(path: Path, made: Mapping[int, Sequence[Sample]], sizes: Iterable[int]) -> None:
+    """Replace the batches at the indices of `made` in the log, atomically.
 
-    `sizes` are the samples of each batch, in order; a batch has as many after as before.
+    `sizes` is the number of samples of each batch, in order, which must not change.
     """
     with atomic_file(path) as temporary, path.open("rb") as log, temporary.open("wb") as new:
         for place, size in enumerate(sizes):
@@ -209,7 +206,7 @@ def _lines(samples: Iterable[Sample]) -> bytes:
 
 
 def _read_key(line: bytes) -> tuple[tuple[str, int | None, str, str] | None, bool]:
-    """What a sample is about (None: it is no sample), and whether it failed."""
+    """Return a sample's (method, seed, task, query id), None if invalid, and whether it failed."""
     try:
         sample = orjson.loads(line)
         key = sample["method"], sample["seed"], sample["task"], sample["query_id"]
@@ -219,13 +216,13 @@ def _read_key(line: bytes) -> tuple[tuple[str, int | None, str, str] | None, boo
 
 
 def readable_context(context: Context) -> dict[str, Any]:
-    """Return a context as the log has it, its items cut short."""
+    """Return a context in the log's format, with items cut to `ITEM_CHARACTERS`."""
     items = [{"id": item.id, "text": _clip(" · ".join(item.fields.values()))} for item in context.items]
     return {"items": items, "summary": context.summary, "prompts": list(context.prompts)}
 
 
 def _writable(text: str) -> str:
-    """Replace halves of surrogate pairs, which an endpoint may send and no file can hold."""
+    """Replace unpaired surrogates, which an endpoint may send and UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()
 
 

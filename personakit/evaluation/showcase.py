@@ -1,4 +1,4 @@
-"""Which samples the report shows, and what changed between the generic and the personalised answer."""
+"""Selects the samples in the report, with the differences between generic and personalized answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import orjson
 
 from personakit.evaluation.samples import Sample, read_samples
 
-#: Samples embedded in a report, compressed: some megabytes, which any browser opens
-#: (benchmarks/evaluation_size.py).
+#: Maximum samples in a report: a few compressed megabytes (benchmarks/evaluation_size.py).
 MOST_SAMPLES = 10_000
-#: Characters of a query that are shown.
+#: Maximum characters of a query.
 QUERY_CHARACTERS = 1500
 
 Change = tuple[Literal["same", "gone", "new"], str]
@@ -27,7 +26,7 @@ Change = tuple[Literal["same", "gone", "new"], str]
 
 @dataclass(frozen=True, slots=True)
 class ShownSample:
-    """One sample as the report's browser reads it; `outcome` is against the baseline row."""
+    """A sample in the report's format; `outcome` is relative to the baseline row."""
 
     method: str
     task: str
@@ -49,7 +48,7 @@ class ShownSample:
 
 @dataclass(frozen=True, slots=True)
 class Showcase:
-    """The samples shown, out of `total` in the log."""
+    """The selected samples, of `total` in the log."""
 
     samples: list[dict[str, Any]]
     total: int
@@ -58,9 +57,9 @@ class Showcase:
 def choose_samples(
     log: Path, *, baseline: str, methods: Sequence[str] | None = None, most: int = MOST_SAMPLES
 ) -> Showcase:
-    """Choose samples of the first seed of `methods`, in that order (None: all but the baseline).
+    """Select samples of the first seed of `methods`, in this order (None: all but the baseline).
 
-    Every method shows the same queries, spread evenly over tasks and over each task's examples.
+    All methods get the same queries, spread evenly over tasks and over each task's examples.
     """
     queries: dict[str, dict[str, None]] = defaultdict(dict)
     seeds: dict[str, int | None] = {}
@@ -88,16 +87,16 @@ def choose_samples(
 
 
 def pack_samples(samples: Sequence[Mapping[str, Any]]) -> str:
-    """Return samples as the page embeds them: JSON, gzip, base64; the same bytes for the same samples.
+    """Encode samples for the page (JSON, gzip, base64), deterministically.
 
-    The answers to one query lie together, so that what they share is stored once.
+    They are sorted by query, so that answers to the same query compress well.
     """
     together = sorted(samples, key=lambda sample: (sample["task"], sample["query_id"]))
     return base64.b64encode(gzip.compress(orjson.dumps(together), 6, mtime=0)).decode("ascii")
 
 
 def word_changes(before: str, after: str) -> list[Change]:
-    """Return what makes `after` of `before`, word by word; joined without "gone" it is `after`."""
+    """Return the word-level edits from `before` to `after`; joined without "gone" they give `after`."""
     old, new = _words(before), _words(after)
     changes: list[Change] = []
     for kind, start, stop, new_start, new_stop in difflib.SequenceMatcher(

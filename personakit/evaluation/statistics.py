@@ -1,7 +1,7 @@
-"""Figures, paired differences and verdicts, as docs/methods.md ("Rules of comparison") defines them.
+"""Estimates, paired differences and verdicts, as defined in docs/methods.md ("Rules of comparison").
 
-Every difference is signed so that positive is better, whatever the metric's direction. A failed
-answer is left out of its method's score; a difference is then taken over the samples both answered.
+Positive differences are better, whatever the metric's direction. Failed answers do not count in a method's
+score; a difference then uses the samples that both methods answered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from personakit.evaluation.bootstrap import (
     RESAMPLES,
     Bootstrap,
     Estimate,
-    Measured,
+    SampleSums,
     combine,
     holm,
     mean,
@@ -26,17 +26,17 @@ from personakit.evaluation.bootstrap import (
 from personakit.evaluation.measurements import Measurements
 from personakit.evaluation.metrics import CONTENT_KEPT
 
-#: Family-wise error rate for single tasks, after Holm.
+#: Family-wise error rate over single tasks (Holm).
 ALPHA = 0.05
-#: Of the seven tasks, how many must be significantly better for "beats".
+#: Number of the seven tasks that must be significantly better for "beats".
 TASKS_NEEDED = 5
-#: Of what the right history gains over none, how much the wrong one may gain.
+#: Maximum gain of the wrong history over none, as a fraction of the right history's gain.
 WRONG_USER_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Beats:
-    """Whether `method` beats `against`, and which of the conditions failed (as sentences)."""
+    """Whether `method` beats `against`, and the conditions that failed, as sentences."""
 
     method: str
     against: str
@@ -67,7 +67,7 @@ class WrongUser:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a method gains behind a base it never saw (`gain`), behind its own, and the ratio of the two."""
+    """A method's gain with another base model, with that of its training, and their ratio."""
 
     gain: Estimate
     own_gain: Estimate
@@ -75,12 +75,12 @@ class Transfer:
 
 
 class Statistics:
-    """Estimates over one set of measurements; all of them share the same resamples."""
+    """Estimates over one set of measurements, which share their resamples."""
 
     def __init__(self, measurements: Measurements, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
         self.measurements = measurements
         self.bootstrap = Bootstrap(measurements.users, resamples=resamples, seed=seed)
-        self._measured = cache(measurements.measured)
+        self._sample_sums = cache(measurements.sample_sums)
         self._estimate = cache(self._estimate_uncached)
         self._figure_difference = cache(self._figure_difference_uncached)
 
@@ -106,22 +106,21 @@ class Statistics:
         return difference
 
     def primary_difference(self, method: str, against: str) -> Estimate:
-        """Return the paired difference of the primary figures over the tasks both were run on."""
+        """Return the paired difference of the primary means over the tasks of both."""
         return mean(
             [self._figure_difference(method, against, task) for task in self._tasks(None, method, against)]
         )
 
     def gap_closed(self, method: str, low: str, high: str) -> Estimate:
-        """Return the share of the gap from `low` to `high` that `method` closes, with its interval."""
+        """Return the fraction of the gap from `low` to `high` that `method` closes."""
         tasks = self._tasks(None, method, low, high)
         base = self.primary(low, tasks)
         return ratio(self.primary(method, tasks) - base, self.primary(high, tasks) - base)
 
     def content_kept(self, method: str, tasks: Sequence[str] | None = None) -> Estimate | None:
-        """Return the share of the generic answers' facts that `method` keeps, averaged over `tasks`.
+        """Return the fraction of the generic answers' facts that `method` keeps, averaged over `tasks`.
 
-        Tasks where it rewrote nothing, or where nothing rewritten had a fact, are left out; None where
-        none is left.
+        Tasks without rewrites or without facts are skipped; None if no task remains.
         """
         rewritten = [task for task in self._tasks(tasks, method) if self.measurements.rewrites(method, task)]
         shares = [self.estimate(method, task, CONTENT_KEPT) for task in rewritten]
@@ -129,9 +128,9 @@ class Statistics:
         return mean(known) if known else None
 
     def transfer(self, method: str, generic: str, own: str, own_generic: str) -> Transfer:
-        """Return how much of the gain `own` - `own_generic` is left in `method` - `generic`.
+        """Return the fraction of the gain `own` - `own_generic` that `method` - `generic` keeps.
 
-        All four share every resample of users, `method` and `own` those of training seeds too.
+        All four share the resampled users, and `method` and `own` the resampled training seeds.
         """
         tasks = self._tasks(None, method, generic, own, own_generic)
         gain, own_gain = (
@@ -141,7 +140,7 @@ class Statistics:
         return Transfer(gain, own_gain, ratio(gain, own_gain))
 
     def beats(self, method: str, against: str) -> Beats:
-        """Judge "`method` beats `against`": all four conditions of docs/methods.md must hold."""
+        """Test "`method` beats `against`", the four conditions in docs/methods.md."""
         tasks = self._tasks(None, method, against)
         by_task = {task: self._figure_difference(method, against, task) for task in tasks}
         p_values = holm({task: difference.p for task, difference in by_task.items()})
@@ -164,7 +163,7 @@ class Statistics:
         return Beats(method, against, not failed, tuple(failed), difference, better, worse, p_values)
 
     def wrong_user(self, right: str, wrong: str, empty: str) -> WrongUser:
-        """Judge the wrong-user test on the primary figures."""
+        """Run the wrong-user test on the primary means."""
         gain = self.primary_difference(right, wrong)
         leak = self.primary_difference(wrong, empty)
         whole = self.primary_difference(right, empty)
@@ -183,11 +182,11 @@ class Statistics:
         return [task for task in some if all(self.measurements.has(method, task) for method in methods)]
 
     def _estimate_uncached(self, method: str, task: str, metric: str) -> Estimate:
-        return self.bootstrap.estimate(self._measured(method, task, metric))
+        return self.bootstrap.estimate(self._sample_sums(method, task, metric))
 
-    def _common(self, method: str, against: str, task: str, metric: str) -> tuple[Measured, Measured]:
-        """Return both sides on the samples that all seeds of both have answered."""
-        one, other = self._measured(method, task, metric), self._measured(against, task, metric)
+    def _common(self, method: str, against: str, task: str, metric: str) -> tuple[SampleSums, SampleSums]:
+        """Return both methods on the samples that all seeds of both answered."""
+        one, other = self._sample_sums(method, task, metric), self._sample_sums(against, task, metric)
         if one.complete and other.complete:
             return one, other
         keep: NDArray[np.bool_] = np.all(np.vstack([one.answered, other.answered]), axis=0)
@@ -200,7 +199,7 @@ class Statistics:
         return self.bootstrap.estimate(one), self.bootstrap.estimate(other)
 
     def _figure(self, task: str, estimate: Estimate) -> Estimate:
-        """Map a task's primary metric to its share in the mean over tasks."""
+        """Map a task's primary metric into [0, 1]."""
         figure = self.measurements.tasks[task].figure
         return combine(figure, [estimate])
 
@@ -209,9 +208,9 @@ class Statistics:
         return self._figure(task, one) - self._figure(task, other)
 
     def _seed_differences(self, method: str, against: str) -> dict[int | None, float]:
-        """Return the primary difference of each of `method`'s seeds to the same seed of `against`.
+        """Return the primary difference of each seed of `method` to the same seed of `against`.
 
-        Where `against` lacks the seed (it was not trained, or with others), to its mean over seeds.
+        If `against` lacks the seed (it is untrained or has others), to its mean over seeds.
         """
         tasks = self._tasks(None, method, against)
         differences: dict[int | None, list[float]] = {seed: [] for seed in self.measurements.seeds[method]}

@@ -1,4 +1,4 @@
-"""Opens a baseline's name, ours or an installed package's, as a Personalizer."""
+"""Opens baselines, built in or of an installed package, as Personalizers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from personakit.config import TrainRPO
 from personakit.contracts import ContextProvider, Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun
-from personakit.methods.runs import offer_runs
+from personakit.methods.runs import register_run_providers
 from personakit.methods.table import METHODS
 from personakit.models.loading import open_base
 from personakit.plugins import BASELINES as PLUGINS
@@ -19,11 +19,11 @@ from personakit.plugins import load_plugin, plugin_names
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What baselines are made of: the settings that they share with the run, and the data.
+class BaselineInputs:
+    """The inputs of baselines: the settings shared with the run, and data.
 
-    `train_golds` maps a task to its training golds, `oracle` a query's id to the answer that the user's
-    hidden traits give (empty where the data does not know them). `tasks` are those of the evaluation.
+    `train_golds` maps a task to its training golds; `oracle` maps a query id to the answer according to the
+    user's hidden traits (empty if the data has none); `tasks` are the evaluated tasks.
     """
 
     settings: TrainRPO
@@ -33,82 +33,82 @@ class Surroundings:
     tasks: tuple[str, ...] = ()
 
 
-def settings_of_baselines(run: FinishedRun) -> TrainRPO:
-    """Return the settings that baselines share with a run: its base, how many items, the prompt's length."""
+def baseline_settings(run: FinishedRun) -> TrainRPO:
+    """Return the settings that baselines share with a run: base model, number of items, prompt length."""
     return METHODS[run.method].baseline_settings(run.settings)
 
 
 def open_provider(settings: TrainRPO) -> ContextProvider:
-    """Open the retriever that the settings name, or the run that stands in its place."""
+    """Open the retriever of the settings, which may be a run (METHOD:RUN)."""
     from personakit.retrieval import open_retriever
 
-    offer_runs()
+    register_run_providers()
     return open_retriever(settings.retrieval.name, settings.retrieval.k)
 
 
-def open_baseline(name: str, around: Surroundings) -> Personalizer:
-    """Open a baseline by its name, ours or an installed package's; raises `UserError` for another."""
+def open_baseline(name: str, inputs: BaselineInputs) -> Personalizer:
+    """Open a baseline by name, built in or of an installed package; raises `UserError` if unknown."""
     if name in BASELINES:
-        return BASELINES[name].open(around)
-    open_own: Callable[[Surroundings], Personalizer] | None = load_plugin(PLUGINS, name)
+        return BASELINES[name].open(inputs)
+    open_own: Callable[[BaselineInputs], Personalizer] | None = load_plugin(PLUGINS, name)
     if open_own is None:
         raise UserError(f'unknown baseline "{name}"', hint=f"there is {', '.join(BASELINES)}")
-    return open_own(around)
+    return open_own(inputs)
 
 
-def _generic(around: Surroundings) -> Personalizer:
+def _generic(inputs: BaselineInputs) -> Personalizer:
     from personakit.baselines import Generic
 
-    return Generic(open_base(around.base, around.settings.endpoint), _decoding(around.settings))
+    return Generic(open_base(inputs.base, inputs.settings.endpoint), _decoding(inputs.settings))
 
 
-def _copy(around: Surroundings) -> Personalizer:
+def _copy(inputs: BaselineInputs) -> Personalizer:
     from personakit.baselines import CopyInput
 
     return CopyInput()
 
 
-def _majority(around: Surroundings) -> Any:
+def _majority(inputs: BaselineInputs) -> Any:
     from personakit.baselines import MajorityClass
     from personakit.records import Example, Profile, Query
 
     return MajorityClass.from_examples(
         Example(Query("", task, "", "", "", gold), Profile("", ()))
-        for task, golds in around.train_golds.items()
+        for task, golds in inputs.train_golds.items()
         for gold in golds
     )
 
 
-def _profile(around: Surroundings) -> Personalizer:
+def _profile(inputs: BaselineInputs) -> Personalizer:
     from personakit.baselines import ProfileMean
 
-    return ProfileMean(_majority(around))
+    return ProfileMean(_majority(inputs))
 
 
-def _context(around: Surroundings) -> Personalizer:
+def _context(inputs: BaselineInputs) -> Personalizer:
     from personakit.baselines import ContextInjection
 
-    settings = around.settings
+    settings = inputs.settings
     return ContextInjection(
-        open_base(around.base, settings.endpoint),
+        open_base(inputs.base, settings.endpoint),
         open_provider(settings),
         settings.controls.context_tokens,
         _decoding(settings),
     )
 
 
-def _memory(around: Surroundings) -> Personalizer:
+def _memory(inputs: BaselineInputs) -> Personalizer:
     from personakit.baselines import Memory
 
-    settings = around.settings
-    base = open_base(around.base, settings.endpoint)
+    settings = inputs.settings
+    base = open_base(inputs.base, settings.endpoint)
     return Memory(base, settings.controls.context_tokens, _decoding(settings))
 
 
-def _oracle(around: Surroundings) -> Personalizer:
+def _oracle(inputs: BaselineInputs) -> Personalizer:
     from personakit.baselines import Oracle
 
-    return Oracle(around.oracle)
+    return Oracle(inputs.oracle)
 
 
 def _decoding(settings: TrainRPO) -> Any:
@@ -117,37 +117,37 @@ def _decoding(settings: TrainRPO) -> Any:
     return DecodingOptions(settings.decoding.max_new_tokens)
 
 
-def _classes(around: Surroundings) -> str | None:
+def _classes(inputs: BaselineInputs) -> str | None:
     from personakit.tasks import get_task
 
-    if not any(get_task(task).labels for task in around.tasks):
+    if not any(get_task(task).labels for task in inputs.tasks):
         return "no task has classes"
-    return _counts(around)
+    return _counts(inputs)
 
 
-def _counts(around: Surroundings) -> str | None:
+def _counts(inputs: BaselineInputs) -> str | None:
     from personakit.tasks import get_task
 
-    labelled = [task for task in around.tasks if get_task(task).labels]
-    counted = all(around.train_golds.get(task) for task in labelled)
-    return None if counted else "the data has no training split to count answers in"
+    labelled = [task for task in inputs.tasks if get_task(task).labels]
+    counted = all(inputs.train_golds.get(task) for task in labelled)
+    return None if counted else "the data has no training split to count answers"
 
 
-def _traits(around: Surroundings) -> str | None:
-    return None if around.oracle else "the data does not know its users' traits"
+def _traits(inputs: BaselineInputs) -> str | None:
+    return None if inputs.oracle else "the data does not contain the users' traits"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """A row of `eval lamp` that needs no run of a method.
 
-    `why_not` says why it is impossible with some data, or None. `only_if_named` says why it is not among the
-    default rows (empty: without a note). `curves` are the curves that it is drawn in.
+    `why_not` returns why the data does not allow it, or None. `only_if_named` says why it is not a default
+    row (empty: no note). `curves` lists the curves it appears in.
     """
 
     label: str
-    open: Callable[[Surroundings], Personalizer]
-    why_not: Callable[[Surroundings], str | None] = lambda around: None
+    open: Callable[[BaselineInputs], Personalizer]
+    why_not: Callable[[BaselineInputs], str | None] = lambda inputs: None
     only_if_named: str | None = None
     curves: tuple[str, ...] = ()
 
@@ -165,11 +165,11 @@ BASELINES: dict[str, Baseline] = {
     ),
     "oracle": Baseline(label="oracle", open=_oracle, why_not=_traits),
 }
-"""Untrained rows by the names that `--baseline` takes, in the table's order; an oracle is its last row."""
+"""Untrained baselines by their names for `--baseline`, in the order of the table."""
 
 
 def baselines() -> dict[str, Baseline]:
-    """Return `BASELINES`, and those of installed packages, which are run where they are named."""
+    """Return `BASELINES` and those of installed packages, which only run if named."""
     return BASELINES | {
         name: Baseline(label=name, open=partial(open_baseline, name), only_if_named="")
         for name in plugin_names(PLUGINS)

@@ -14,9 +14,9 @@ from typing import Any
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.records import Answer, Profile, Query
-from personakit.training.progress import Staged, choose_progress
+from personakit.training.progress import choose_progress, report_stage
 
-#: Queries answered in one call and then written: what a killed batch loses at most.
+#: Queries per call and write: the most answers that an interruption loses.
 CHUNK = 64
 
 Batch = Sequence[tuple[Query, Profile]]
@@ -54,8 +54,8 @@ def answer_line(document: dict[str, Any]) -> str:
 
 
 def answer_batch(personalizer: Personalizer, batch: Batch, *, done: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the answer to each query but the first `done`, as `answer_document` gives it, with progress."""
-    with Staged(choose_progress(), "answers", len(batch), done) as progress:
+    """Yield an `answer_document` for each query after the first `done`, and show progress."""
+    with report_stage(choose_progress(), "answers", len(batch), done) as progress:
         for start in range(done, len(batch), CHUNK):
             queries, profiles = zip(*batch[start : start + CHUNK], strict=True)
             answers = personalizer.respond(queries, profiles)
@@ -64,23 +64,22 @@ def answer_batch(personalizer: Personalizer, batch: Batch, *, done: int = 0) -> 
 
 
 def begin_output(output: Path, batch: Batch, *, resume: bool) -> int:
-    """Return how many answers an earlier, stopped call left, which `resume` continues.
+    """Return the number of answers of an interrupted call, which `resume` continues.
 
-    Raises `UserError` where the output exists, or an unfinished one that is not to be resumed or is of
-    another batch.
+    Raises `UserError` if the output exists, or an unfinished one without `resume` or of another batch.
     """
     if output.exists():
         raise UserError(f"{output}: exists already", hint="remove it or choose another name")
     if not resume and _part(output).exists():
         raise UserError(
-            f"{_part(output)}: an earlier batch stopped there",
+            f"{_part(output)}: an unfinished batch exists",
             hint="continue it with --resume, or remove the file",
         )
     return _keep_whole_lines(_part(output), batch) if resume else 0
 
 
 def write_answers(personalizer: Personalizer, batch: Batch, output: Path, *, done: int) -> int:
-    """Write the answer to each query but the first `done`; return how many of all failed."""
+    """Write the answers after the first `done`; return how many of all failed."""
     part = _part(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as file:
@@ -99,7 +98,7 @@ def _part(output: Path) -> Path:
 
 
 def _keep_whole_lines(part: Path, batch: Batch) -> int:
-    """Cut the unfinished output after its last whole line and return how many there are."""
+    """Truncate the unfinished output after its last complete line; return the number of lines."""
     if not part.is_file():
         return 0
     kept, end = 0, 0
@@ -111,7 +110,7 @@ def _keep_whole_lines(part: Path, batch: Batch) -> int:
                 answered = json.loads(line)["id"]
             except (ValueError, TypeError, LookupError) as error:
                 raise UserError(
-                    f"{part}, line {kept + 1}: not an answer of a batch",
+                    f"{part}, line {kept + 1}: not an answer",
                     hint="remove the unfinished output, or choose another --output",
                 ) from error
             if answered != query.id:

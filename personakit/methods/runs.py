@@ -1,4 +1,4 @@
-"""Reads finished runs and opens them as Personalizers, whatever their method."""
+"""Reads finished runs of all methods and opens them as Personalizers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def newest_run(method: str | None = None) -> Path:
-    """Return the newest finished run under `runs/`; raises `UserError` where there is none."""
+    """Return the newest finished run in `runs/`; raises `UserError` if there is none."""
     folder = runs.newest_run(method=method)
     if folder is None:
         raise UserError(
@@ -34,7 +34,7 @@ def newest_run(method: str | None = None) -> Path:
 def read_run(folder: Path, method: str | None = None) -> FinishedRun:
     """Read a finished run's run.json and config.yaml.
 
-    Raises `UserError` where it is no run, has no model yet, or is of another method than `method`.
+    Raises `UserError` if it is not a run, is not finished, or is not of `method`.
     """
     document = folder / "run.json"
     if not folder.is_dir():
@@ -47,9 +47,9 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
         facts = json.loads(document.read_text(encoding="utf-8"))
         name, seed = facts["method"], facts["seed"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{document}: not the record of a run ({error})", hint="train it again") from error
+        raise UserError(f"{document}: not a valid run.json ({error})", hint="train it again") from error
     if name not in METHODS:
-        raise UserError(f'{document}: "method" is "{name}"', hint=f"this version knows {', '.join(METHODS)}")
+        raise UserError(f'{document}: "method" is "{name}"', hint=f"this version has {', '.join(METHODS)}")
     found = METHODS[name]
     if not (folder / found.result).is_dir():
         raise UserError(
@@ -58,7 +58,7 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
         )
     run = FinishedRun(folder, name, seed, load_saved(found.settings, folder / "config.yaml"))
     if method is not None:
-        METHODS[method].refuse(run)
+        METHODS[method].require(run)
     return run
 
 
@@ -69,22 +69,22 @@ def open_run(
     rewrite_without_history: bool = False,
     rewriter: str | None = None,
 ) -> Personalizer:
-    """Open a finished run as the Personalizer it trained; the options are those of `OpenOptions`.
+    """Open a finished run as a Personalizer; the options are those of `OpenOptions`.
 
-    Raises `UserError` where the folder is no finished run, or a part that an option needs was not trained.
+    Raises `UserError` if the folder is not a finished run, or lacks a part that an option needs.
     """
     run = run if isinstance(run, FinishedRun) else read_run(Path(run))
-    offer_runs()
+    register_run_providers()
     return METHODS[run.method].open(run, OpenOptions(base, rewrite_without_history, rewriter))
 
 
 def open_popi(run: str | Path | FinishedRun) -> LoadedPOPI:
-    """Load a run of POPI, its base model and its adapters; the last one loaded is kept for the next call."""
+    """Load a POPI run with its base model and adapters; the last loaded run is cached."""
     return load_popi(run if isinstance(run, FinishedRun) else read_run(Path(run)))
 
 
-def offer_runs() -> None:
-    """Let a run stand wherever a retriever is named, as METHOD:RUN: what it trained chooses the context."""
+def register_run_providers() -> None:
+    """Make METHOD:RUN a valid retriever name: the run then selects the context."""
     from personakit.retrieval.open import register_provider
 
     for name in METHODS:
@@ -96,7 +96,7 @@ def _open_provider(name: str, folder: str, k: int) -> ContextProvider:
     if open_ is None:
         able = [f"{other}:RUN" for other in METHODS if METHODS[other].context_provider is not None]
         raise UserError(
-            f"retriever {name}:{folder}: a run of {name} does not choose context",
+            f"retriever {name}:{folder}: a run of {name} does not select context",
             hint=f"there is {', '.join(able)}",
         )
     return open_(read_run(Path(folder), name), k)

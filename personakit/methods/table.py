@@ -1,4 +1,4 @@
-"""The methods: ours, a line each, and those of installed packages."""
+"""The table of methods: built-in ones, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from personakit.rpo.method import METHOD as RPO
 
 
 class _Methods(Mapping[str, Method]):
-    """Methods by name; one of an installed package is imported when it is looked up."""
+    """Methods by name; methods of installed packages are imported on lookup."""
 
     def __init__(self, *own: Method) -> None:
         self._own = {method.name: method for method in own}

@@ -1,4 +1,4 @@
-"""Trains a method by its name: for `personakit train` and for `personakit.train`."""
+"""Trains a method by name, for `personakit train` and `personakit.train`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from personakit.config import config_files, find_config, load, load_saved
 from personakit.errors import UserError
 from personakit.method import Method, Plan
-from personakit.methods.runs import offer_runs
+from personakit.methods.runs import register_run_providers
 from personakit.methods.table import find_method
-from personakit.training.processes import from_first
+from personakit.training.processes import from_main_process
 from personakit.training.run import Run, newest_run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ DEFAULT_CONFIG = "lamp-mini"
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A training that has its settings and has not begun; `prepare` makes one."""
+    """A training that is configured but not started; made by `prepare`."""
 
     method: Method
     settings: Any
@@ -40,14 +40,14 @@ class Training:
         output: Path | None = None,
         resume: bool = False,
     ) -> Training:
-        """Read the settings: `config`, or where a run is resumed without one, that run's own.
+        """Read the settings from `config`, or from the run to resume.
 
-        Raises `UserError` for an unknown method, config or setting, and where there is no run to resume.
+        Raises `UserError` for an unknown method, config or setting, or if there is no run to resume.
         """
         found = find_method(method)
         if resume and output is None:
-            output = from_first(lambda: _newest_stopped(method))
-        offer_runs()  # a run may stand where the settings name a retriever
+            output = from_main_process(lambda: _newest_stopped(method))
+        register_run_providers()  # the settings may name a run as retriever
         if resume and config is None and output is not None and (output / "config.yaml").is_file():
             settings = load_saved(found.settings, output / "config.yaml", overrides)
         else:
@@ -59,12 +59,12 @@ class Training:
         return self.method.plan(self.settings)
 
     def open_run(self) -> Run:
-        """Make the run's folder, or take up the one to resume."""
+        """Create the run's folder, or open the run to resume."""
         settings = self.settings
         return Run.create(self.output, self.method.name, settings, settings.seed, resume=self.resume)
 
     def train(self, run: Run, progress: Progress) -> None:
-        """Train into the run that `open_run` returned, and record in it how that ended."""
+        """Train into the run that `open_run` returned, and record how the training ended."""
         with run:
             self.method.train(self.settings, run, progress)
 
@@ -90,7 +90,7 @@ def train(
 
     Raises:
         UserError: for bad settings or data; the message names the value, its place and what was expected.
-        RunError: where training itself failed.
+        RunError: if training fails.
     """
     from personakit.training.progress import choose_progress
 
@@ -102,7 +102,7 @@ def train(
 
 
 def config_of(method: str, config: str | Path | None) -> Path | None:
-    """Return the file of a config; None where none is named and none is shipped: the settings' defaults."""
+    """Return the file of a config, or None to use the defaults of a method without shipped config."""
     if config is None and f"{method}/{DEFAULT_CONFIG}" not in config_files():
         return None
     return find_config(str(config or DEFAULT_CONFIG), method)
@@ -112,6 +112,7 @@ def _newest_stopped(method: str) -> Path:
     folder = newest_run(method=method, finished=False)
     if folder is None:
         raise UserError(
-            "--resume: no stopped run under runs/", hint="name the run's folder with --output, or start anew"
+            "--resume: no stopped run under runs/",
+            hint="give the run's folder with --output, or omit --resume",
         )
     return folder

@@ -19,7 +19,7 @@ from personakit.pillow.wording import LampWording, PromptWording, Templated
 from personakit.records import Instruction, Pool, ProfileItem, Query
 from personakit.retrieval.bm25 import BM25Index
 from personakit.training.supervised import PromptCompletion
-from personakit.training.training_digests import seen_digest, store_digests
+from personakit.training.training_digests import store_digests, training_digest
 
 LORA, TRAIN = "lora", "train"
 
@@ -113,7 +113,7 @@ def _of_instructions(config: TrainPILLOW) -> PillowData:
         held_out=data.held_out,
         fingerprint=_digest(tuning.fingerprint, matching.fingerprint, opened.pool.fingerprint),
         seen=frozenset(
-            seen_digest(instruction_text(one), one.output) for part in (tuning, matching) for one in part
+            training_digest(instruction_text(one), one.output) for part in (tuning, matching) for one in part
         ),
     )
 

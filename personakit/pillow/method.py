@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from personakit.config import TrainPILLOW, TrainRPO
 from personakit.errors import UserError
-from personakit.method import Counts, FinishedRun, Method, OpenOptions, Plan
+from personakit.method import FinishedRun, Method, OpenOptions, Plan, PlanTable
 from personakit.models.loading import open_base, open_weights
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def plan(settings: TrainPILLOW) -> Plan:
     from personakit.pillow.data import open_data
     from personakit.pillow.memory import estimate_stages
     from personakit.pillow.train import check_plan
-    from personakit.training.stage_memory import here_and_on_a_gpu
+    from personakit.training.stage_memory import estimate_here_and_on_gpu
 
     check_plan(settings)
     check_model(resolve_model(settings.model))
     return Plan(
-        [Counts("instructions", ("instructions and prompts", ""), open_data(settings).counts())],
-        memory=here_and_on_a_gpu(partial(estimate_stages, settings)),
+        [PlanTable("instructions", ("instructions and prompts", ""), open_data(settings).counts())],
+        memory=estimate_here_and_on_gpu(partial(estimate_stages, settings)),
     )
 
 

@@ -28,8 +28,8 @@ from personakit.pillow.policy import SelectionLikelihood, draw, likelihood, poli
 from personakit.pillow.rewards import SelectionReward
 from personakit.training.checkpoints import mark_complete, newest_complete
 from personakit.training.leave_one_out import leave_one_out
-from personakit.training.processes import from_first, in_shares, wait_for_all
-from personakit.training.progress import Progress, Staged
+from personakit.training.processes import from_main_process, map_over_processes, wait_for_everyone
+from personakit.training.progress import Progress, report_stage
 from personakit.training.run import Run
 from personakit.training.stage import TENSORBOARD, check_report_to
 
@@ -56,14 +56,17 @@ def reinforce(
     """
     steps = settings.planned_steps(len(episodes))
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
-    checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage)))
+    checkpoint = from_main_process(lambda: newest_complete(run.checkpoints(stage)))
     began = checkpoint[1] if checkpoint else 0
     watch = _RunningStatistics(len(episodes.prompts), network.shape.m)
     if checkpoint:
         _restore(checkpoint[0], network, optimizer, watch)
     run.rewind_metrics(stage, began)
-    wait_for_all()
-    with Staged(progress, stage, steps, began) as reporter, _logger(run, stage, settings.report_to) as log:
+    wait_for_everyone()
+    with (
+        report_stage(progress, stage, steps, began) as reporter,
+        _logger(run, stage, settings.report_to) as log,
+    ):
         for step in range(began + 1, steps + 1):
             metrics = _step(network, optimizer, episodes, reward, settings, run.seed, step, watch)
             if step % settings.logging_steps == 0 or step == steps:
@@ -114,7 +117,7 @@ def evaluate(network: MatchingNetwork, episodes: Episodes, reward: SelectionRewa
         batch = episodes.batch(places[start : start + 64])
         pool = network.pool(batch.vectors)
         selections += batch.selected(draw(network, batch.query_vectors, pool, batch.allowed))
-    rewards = in_shares(episodes.shown(places, selections), lambda rows: reward(rows))
+    rewards = map_over_processes(episodes.shown(places, selections), lambda rows: reward(rows))
     shown = {place for each in selections for place in each}
     return float(np.mean(rewards)), len(shown) / len(episodes.prompts)
 
@@ -136,7 +139,7 @@ def _step(
     pool = network.pool(batch.vectors)
     selections = draw(network, batch.query_vectors, pool, batch.allowed, uniforms=uniforms)
     selected = batch.selected(selections)
-    values = in_shares(episodes.shown(which, selected), lambda rows: reward(rows))
+    values = map_over_processes(episodes.shown(which, selected), lambda rows: reward(rows))
     rewards = torch.tensor(values, dtype=torch.float32)
     advantages = leave_one_out(rewards.view(len(which), settings.num_selections)).flatten()
 

@@ -13,7 +13,7 @@ import torch
 
 from personakit.config import TrainPILLOW
 from personakit.config.train_pillow import RewardSettings
-from personakit.config.training import all_weights, without_early_stopping
+from personakit.config.training import no_lora, without_early_stopping
 from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.local import LocalModel
@@ -25,13 +25,13 @@ from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.pool import FILE, save_pool
 from personakit.pillow.reinforce import evaluate, reinforce
 from personakit.pillow.rewards import TextReward
-from personakit.training.compute import measured
+from personakit.training.compute import record_compute
 from personakit.training.four_bit import require_four_bit
-from personakit.training.processes import first_on_this_machine, from_first, wait_for_all
+from personakit.training.processes import from_main_process, local_main_process_first, wait_for_everyone
 from personakit.training.progress import Progress
 from personakit.training.run import Run
 from personakit.training.stage import Stage, check_lora, check_report_to, check_stopping
-from personakit.training.supervised import Finetuned, finetune
+from personakit.training.supervised import StageResult, finetune
 from personakit.training.training_digests import record_trained_on
 from personakit.training.weights import remove_checkpoints
 
@@ -49,7 +49,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     that changed since a resumed run was started.
     """
     check_plan(config)
-    with first_on_this_machine():  # may generate the data
+    with local_main_process_first():  # may generate the data
         data = open_data(config)
     _record_data(data, config, run)
     folder = run.folder / MATCHER_FOLDER
@@ -60,7 +60,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     encoder = open_text_encoder(config.matcher.encoder, model)
     wording = data.wording(config, model.count_tokens)
     learnt = len(data.matching) - config.data.held_out
-    with first_on_this_machine():  # encodes and caches the vectors
+    with local_main_process_first():  # encodes and caches the vectors
         episodes = data.episodes(encoder, slice(0, learnt))
         held_out = data.episodes(encoder, slice(learnt, None)) if config.data.held_out else None
     shape = _shape(config, episodes.vectors.shape[1])
@@ -74,7 +74,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
         prompt_cost=config.rl.prompt_cost,
         encoder=encoder,
     )
-    with measured(run, MATCHING) as cost:
+    with record_compute(run, MATCHING) as cost:
         facts = reinforce(network, episodes, reward, config.rl, run, MATCHING, progress, held_out)
         trained = sum(weight.numel() for weight in network.parameters())
         # As in the other stages: float32 gradients and AdamW's two moments.
@@ -88,7 +88,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     if run.writes and not folder.is_dir():
         pool = None if data.pool is None else data.pool.fingerprint
         save_matcher(network, MatcherFacts(config.matcher.encoder, encoder.fingerprint, pool, shape), folder)
-    wait_for_all()
+    wait_for_everyone()
     run.mark_stage(MATCHING, facts | {"instructions": learnt, "prompts": len(episodes.prompts)})
     remove_checkpoints(run, MATCHING)
     return folder
@@ -115,7 +115,7 @@ def check_plan(config: TrainPILLOW) -> None:
         )
 
 
-def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -> Finetuned | None:
+def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -> StageResult | None:
     """Fine-tune with LoRA, and as a control all weights with the same examples and steps.
 
     Returns None without a fine-tuning stage.
@@ -132,14 +132,14 @@ def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -
         max_length=config.tuning.max_length,
         too_long="cut",
     )
-    with measured(run, LORA):
+    with record_compute(run, LORA):
         tuned = finetune(config.model, examples, config.tuning, stage)
     if config.controls.full_fine_tuning:
         settings = replace(config.tuning, learning_rate=config.controls.full_learning_rate)
         if settings.metric_for_best_model is not None:  # as many steps as the adapter
             settings = replace(without_early_stopping(settings), max_steps=tuned.steps)
-        full = replace(stage, name=FULL, output=FULL_FOLDER, lora=all_weights())
-        with measured(run, FULL):
+        full = replace(stage, name=FULL, output=FULL_FOLDER, lora=no_lora())
+        with record_compute(run, FULL):
             finetune(config.model, examples, settings, full)
     return tuned
 
@@ -166,7 +166,7 @@ def _record_data(data: PillowData, config: TrainPILLOW, run: Run) -> None:
             if not (run.folder / FILE).is_file():
                 save_pool(kept, run.folder)
 
-        from_first(save)
+        from_main_process(save)
 
 
 def _shape(config: TrainPILLOW, width: int) -> MatcherShape:

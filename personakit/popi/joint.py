@@ -30,18 +30,18 @@ from personakit.popi.rows import (
 )
 from personakit.popi.schedule import check_joint, trained_roles
 from personakit.training.fitting import (
-    Finetuned,
-    TrainedOn,
+    StageResult,
+    TrainingSource,
     common_arguments,
-    decide_and_record,
     fit,
-    plan,
-    quietly,
+    plan_stage_memory,
+    record_precision,
+    silenced_trl,
     stage_result,
 )
 from personakit.training.memory import sharding_of_launch
 from personakit.training.precision import Precision
-from personakit.training.progress import Staged
+from personakit.training.progress import report_stage
 from personakit.training.reference import TokenRow, reference_logps
 from personakit.training.stage import Stage, StageMetrics, check_stage, train_batch_size
 from personakit.training.weights import Trainable, is_adapted, load_trainable
@@ -60,7 +60,7 @@ def train_jointly(
     *,
     warm: Mapping[Role, Path] = MappingProxyType({}),
     evaluation: Sequence[SummarisedUser] = (),
-) -> Finetuned:
+) -> StageResult:
     """Train the inference model and the generator on `users`; save both adapters in the output folder.
 
     `model` is the frozen base model: a folder, a hub name or `nano`. `warm` has the folders of adapters to
@@ -87,7 +87,7 @@ def train_jointly(
             hint="launch with configs/accelerate/ddp.yaml",
         )
     silence_libraries()
-    precision = decide_and_record(stage)
+    precision = record_precision(stage)
     start = load_trainable(model, stage.lora, precision)
     if is_adapted(start.network):
         raise UserError(
@@ -117,7 +117,7 @@ def train_jointly(
     ]
     pairs = [pair for user in tokens for pair in user.pairs]
     longest_query = max(len(pair.query_ids) for pair in pairs)
-    work = plan(
+    work = plan_stage_memory(
         start,
         settings,
         precision,
@@ -150,7 +150,7 @@ def train_jointly(
         trainer,
         settings,
         stage,
-        TrainedOn(
+        TrainingSource(
             model, len(users), 0, {"examples_fingerprint": users_fingerprint(users), "reference": fingerprint}
         ),
         meter=StageMetrics(names.get, lambda step, state: int(state.num_input_tokens_seen)),
@@ -224,7 +224,7 @@ def _reference(
     if tuned is not None:
         fingerprint = hashlib.sha256(f"{fingerprint}\0{fingerprint_folder(tuned)}".encode()).hexdigest()
     reference = network.disable_adapter() if tuned is None else active_adapter(network, GENERATOR, trained=())
-    with Staged(stage.progress, f"{stage.name}: reference", len(rows)) as reporter, reference:
+    with report_stage(stage.progress, f"{stage.name}: reference", len(rows)) as reporter, reference:
         logps = reference_logps(
             network,
             rows,
@@ -264,7 +264,7 @@ def _trainer(
         "remove_unused_columns": False,
         "max_grad_norm": 0.0,  # the trainer clips each model's gradients separately
     }
-    with quietly():
+    with silenced_trl():
         return kind(
             network,
             data,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from personakit.config.train_popi import TrainPOPI
 from personakit.training.memory import Workload, estimate_memory, shared_fraction
-from personakit.training.stage_memory import StageMemory, shape_of, shares_prefixes
+from personakit.training.stage_memory import StageMemory, cached_config, shares_prefixes
 
 
 def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMemory]:
@@ -14,7 +14,7 @@ def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMem
     `max_length`.
     Empty if the model's configuration is unavailable (a hub model while offline).
     """
-    shape = shape_of(config.model)
+    shape = cached_config(config.model)
     if shape is None:
         return []
     works = {}

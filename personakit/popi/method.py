@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.config import TrainPOPI
-from personakit.method import Counts, FinishedRun, Method, OpenOptions, Plan
+from personakit.method import FinishedRun, Method, OpenOptions, Plan, PlanTable
 from personakit.models.loading import one_at_a_time, open_base
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ def plan(settings: TrainPOPI) -> Plan:
     from personakit.models.open import check_model, resolve_model
     from personakit.popi.memory import estimate_stages
     from personakit.popi.train import check_plan, count_users
-    from personakit.training.stage_memory import here_and_on_a_gpu
+    from personakit.training.stage_memory import estimate_here_and_on_gpu
 
     check_plan(settings)
     check_model(resolve_model(settings.model))
     users, skipped = count_users(settings)
     return Plan(
         [
-            Counts("users", ("users and pairs to train on", ""), users),
-            Counts("skipped", ("left out of the data", ""), skipped),
+            PlanTable("users", ("users and pairs to train on", ""), users),
+            PlanTable("skipped", ("left out of the data", ""), skipped),
         ],
-        memory=here_and_on_a_gpu(partial(estimate_stages, settings)),
+        memory=estimate_here_and_on_gpu(partial(estimate_stages, settings)),
     )
 
 
@@ -51,7 +51,7 @@ def load_popi(run: FinishedRun) -> LoadedPOPI:
     """Load a run's base model with all its adapters. The latest result is cached."""
     from personakit.popi.opening import LoadedPOPI
 
-    METHOD.refuse(run)
+    METHOD.require(run)
     return LoadedPOPI.load(run)
 
 

@@ -36,15 +36,15 @@ from personakit.popi.trained_controls import (
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferenceUser
 from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording, summary_prompt
-from personakit.training.fitting import Finetuned
+from personakit.training.fitting import StageResult
 from personakit.training.four_bit import require_four_bit
 from personakit.training.preference import TrainingPair
-from personakit.training.processes import first_on_this_machine
+from personakit.training.processes import local_main_process_first
 from personakit.training.progress import Progress
 from personakit.training.run import Run
 from personakit.training.stage import Stage, check_stopping
 from personakit.training.supervised import PromptCompletion, finetune
-from personakit.training.training_digests import record_trained_on, seen_digest
+from personakit.training.training_digests import record_trained_on, training_digest
 
 JOINT = "joint"
 WARM_INFERENCE = "warm-inference"
@@ -52,7 +52,7 @@ WARM_GENERATOR = "warm-generator"
 WARM_FOLDER = Path("warm")
 
 
-def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
+def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> StageResult:
     """Train an inference model and a generator into `run`; return the result of the joint stage.
 
     Raises `UserError` for conflicting settings, and for data with nothing to train on.
@@ -71,7 +71,8 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> Finetuned:
     )
     people = list(store)
     record_trained_on(
-        run, (seen_digest(pair.prompt, pair.chosen, pair.user_id) for each in people for pair in each.pairs)
+        run,
+        (training_digest(pair.prompt, pair.chosen, pair.user_id) for each in people for pair in each.pairs),
     )
     return train_on_users(config, people, signal_wording(store.task), run, progress)
 
@@ -84,14 +85,14 @@ def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _store(config: TrainPOPI) -> PreferenceStore:
-    with first_on_this_machine():  # may generate the built-in data
+    with local_main_process_first():  # may generate the built-in data
         store = open_preferences(config.data.path, "train")
     return store if config.data.limit is None else store.subset(config.data.limit)
 
 
 def train_on_users(
     config: TrainPOPI, people: Sequence[PreferenceUser], wording: SignalWording, run: Run, progress: Progress
-) -> Finetuned:
+) -> StageResult:
     """Train as `train_popi` on users in memory, with prompts worded by `wording`."""
     count_tokens = token_counter(config.model)
     with_summary: WithSummary = partial(prompt_with_summary, wording=wording)

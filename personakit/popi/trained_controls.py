@@ -15,8 +15,8 @@ from pathlib import Path
 from personakit.config.train_popi import JointSettings
 from personakit.config.training import PreferenceSettings, shared_settings, without_early_stopping
 from personakit.popi.rows import SummarisedUser, WithSummary
-from personakit.training.fitting import Finetuned
-from personakit.training.preference import TrainingPair, optimise
+from personakit.training.fitting import StageResult
+from personakit.training.preference import TrainingPair, train_dpo
 from personakit.training.stage import Stage
 
 POPULATION = "population-dpo"
@@ -36,7 +36,7 @@ def optimise_generator(
     stage: Stage,
     *,
     summaries: Mapping[str, str],
-) -> Finetuned:
+) -> StageResult:
     """Train a generator by DPO with fixed summaries, for as many tokens as the joint stage.
 
     `stage.max_tokens` limits the tokens. Users without a summary get the query alone; with no summaries at
@@ -57,4 +57,4 @@ def optimise_generator(
         for user in users
         for pair in user.pairs
     ]
-    return optimise(start, pairs, settings, stage)
+    return train_dpo(start, pairs, settings, stage)

@@ -100,7 +100,7 @@ def train(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan: 
     import torch
 
     from personakit.training.precision import decide_precision
-    from personakit.training.progress import Staged, choose_progress
+    from personakit.training.progress import choose_progress, report_stage
 
     precision = decide_precision("auto", "auto")
     print(f"{precision.device}, {precision.dtype}: {precision.reason}", flush=True)
@@ -113,7 +113,7 @@ def train(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan: 
         model.parameters(), plan.learning_rate, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
     start_time, tokens = time.monotonic(), 0
-    with Staged(choose_progress(), "training", plan.steps) as reporter:
+    with report_stage(choose_progress(), "training", plan.steps) as reporter:
         for step, batch in enumerate(batches, 1):
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate * _learning_rate_factor(step, plan)

@@ -10,11 +10,11 @@ from personakit.rpo.rl_prompts import rewrite_tokens
 from personakit.training.memory import (
     MemoryEstimate,
     Workload,
-    estimate_answering,
+    estimate_inference,
     estimate_memory,
     shared_fraction,
 )
-from personakit.training.stage_memory import StageMemory, shape_of, shares_prefixes
+from personakit.training.stage_memory import StageMemory, cached_config, shares_prefixes
 
 
 def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemory]:
@@ -30,10 +30,10 @@ def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemo
 
     stand_in = split_name(config.base)
     base = stand_in[0] if stand_in else config.base
-    if not is_endpoint(base) and (shape := shape_of(base)) is not None:
-        answering = estimate_answering(shape, tokens=BATCH_TOKENS[device], device=device)
+    if not is_endpoint(base) and (shape := cached_config(base)) is not None:
+        answering = estimate_inference(shape, tokens=BATCH_TOKENS[device], device=device)
         add("generic answers", config.base, answering)
-    shape = shape_of(config.model)
+    shape = cached_config(config.model)
     if shape is not None:
         add("SFT", config.model, estimate_memory(shape, _sft(config, device, dtype)))
         if config.stages == "all":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from personakit.config import TrainRPO
 from personakit.errors import UserError
-from personakit.method import Control, Counts, FinishedRun, Method, OpenOptions, Plan
+from personakit.method import Control, FinishedRun, Method, OpenOptions, Plan, PlanTable
 from personakit.models.loading import open_base, open_weights
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plan(settings: TrainRPO) -> Plan:
     from personakit.rpo.memory import estimate_stages
     from personakit.rpo.teacher import teacher_name
     from personakit.rpo.train import check_plan, training_stores
-    from personakit.training.stage_memory import here_and_on_a_gpu
+    from personakit.training.stage_memory import estimate_here_and_on_gpu
 
     check_plan(settings)
     check_model(resolve_model(settings.model))
@@ -59,9 +59,9 @@ def plan(settings: TrainRPO) -> Plan:
         open_retriever(settings.retrieval.name, settings.retrieval.k)
     queries = {store.task: len(store) for store in training_stores(settings)}
     return Plan(
-        [Counts("queries", ("task", "training queries"), queries)],
+        [PlanTable("queries", ("task", "training queries"), queries)],
         estimate_requests(settings),
-        here_and_on_a_gpu(partial(estimate_stages, settings)),
+        estimate_here_and_on_gpu(partial(estimate_stages, settings)),
     )
 
 
@@ -110,7 +110,7 @@ def _rewriter_control(name: str, label: str) -> Control:
     return Control(
         label=label,
         folder=REWRITERS[name],
-        trained_with=_TRAINED_WITH[name],
+        setting=_TRAINED_WITH[name],
         open=lambda run, options: open_rewriter(run, replace(options, rewriter=name)),
     )
 
@@ -139,7 +139,7 @@ METHOD = Method(
         "context-tuned": Control(
             label="context injection, fine-tuned",
             folder=TUNED_CONTEXT,
-            trained_with="controls.fine_tuned_context_injection=true",
+            setting="controls.fine_tuned_context_injection=true",
             open=lambda run, options: open_tuned_context(run),
         ),
         "sft": _rewriter_control("sft", "RPO, SFT only"),

@@ -23,7 +23,7 @@ from personakit.rpo.dataset import DraftedQuery
 from personakit.rpo.rewards import TASK, reward_functions
 from personakit.rpo.rl_prompts import RLPromptBuilder, open_tokenizer, rewrite_tokens
 from personakit.training.early_stop import Target
-from personakit.training.fitting import Finetuned
+from personakit.training.fitting import StageResult
 from personakit.training.group_batches import GroupBatches
 from personakit.training.group_rl import train
 from personakit.training.processes import process_count
@@ -35,7 +35,7 @@ from personakit.training.vllm import require_vllm
 class RLResult:
     """The result of RL."""
 
-    result: Finetuned
+    result: StageResult
     """The final model; steps and tokens are totals over all stages."""
     stage_steps: tuple[int, ...]
     """Optimizer steps of each curriculum stage."""
@@ -77,7 +77,7 @@ def reinforce(
     run, name = stage.run, stage.name
     steps_left = sum(stage_steps) if stage_steps else _steps(config, len(queries), prompts_per_step)
     model, queries_used = start, 0
-    results: list[Finetuned] = []
+    results: list[StageResult] = []
     steps_made: list[int] = []
     for number, context_stage in enumerate(curriculum):
         steps = stage_steps[number] if stage_steps else steps_left // (len(curriculum) - number)

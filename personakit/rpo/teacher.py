@@ -19,7 +19,7 @@ from personakit.models.open import open_language_model
 from personakit.rpo.prompts import DRAFT, Trajectory, parse_trajectory
 from personakit.rpo.writer import KEEP, NOTHING, TemplateWriter, TrajectoryRequest, TrajectoryWriter
 from personakit.training.processes import process_count
-from personakit.training.progress import Progress, Staged
+from personakit.training.progress import Progress, report_stage
 
 _GOLD = "\nWhat this user answered: "
 _ORDER = """
@@ -96,7 +96,7 @@ def open_writer(
     model = open_language_model(teacher_name(config), truncate=True, endpoint=config.endpoint)
 
     def generate(prompts: Sequence[str]) -> list[str]:
-        with Staged(progress, "trajectories by the teacher", len(prompts)) as stage:
+        with report_stage(progress, "trajectories by the teacher", len(prompts)) as stage:
             cached = CachedModel(
                 model,
                 # Assumes that the other processes progress at the same rate.

@@ -40,11 +40,11 @@ from personakit.rpo.reinforce import check_rl, reinforce
 from personakit.rpo.teacher import open_writer, teacher_name
 from personakit.tasks import get_task
 from personakit.training.four_bit import require_four_bit
-from personakit.training.processes import first_on_this_machine, in_shares, process_count
-from personakit.training.progress import Progress, Staged
+from personakit.training.processes import local_main_process_first, map_over_processes, process_count
+from personakit.training.progress import Progress, report_stage
 from personakit.training.run import Run
 from personakit.training.stage import Stage, check_lora, check_stopping
-from personakit.training.supervised import Finetuned, PromptCompletion, finetune
+from personakit.training.supervised import PromptCompletion, StageResult, finetune
 from personakit.training.training_digests import record_trained_on, store_digests
 
 SFT = "sft"
@@ -59,7 +59,7 @@ WITHOUT_CURRICULUM = "without-curriculum"
 WITHOUT_CURRICULUM_FOLDER = str(Path("controls") / "without_curriculum")
 
 
-def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
+def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
     """Train a rewriter and the requested controls into `run`; return the result of the last stage.
 
     Raises `UserError` for conflicting settings, and for data with nothing to train on.
@@ -67,7 +67,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> Finetuned:
     check_plan(config)
     _check_addresses(config, run)
     config = replace(config, endpoint=per_process_endpoint(config.endpoint))
-    with first_on_this_machine():  # may convert or generate the data
+    with local_main_process_first():  # may convert or generate the data
         stores = training_stores(config)
     fingerprint = _fingerprint(stores)
     if run.facts.get("data_fingerprint", fingerprint) != fingerprint:
@@ -220,7 +220,7 @@ def _draft(
     """
     total = sum(len(store) for store in stores)
     drafted: list[DraftedQuery] = []
-    with Staged(progress, "generic answers", total) as reporter:
+    with report_stage(progress, "generic answers", total) as reporter:
         base = CachedModel(
             open_language_model(config.base, truncate=True, endpoint=config.endpoint),
             # Assumes that the other processes progress at the same rate.
@@ -280,7 +280,7 @@ class DistributedModel:
             seed=seed,
         )
         distinct = list(dict.fromkeys(prompts))
-        answers = dict(zip(distinct, in_shares(distinct, generate), strict=True))
+        answers = dict(zip(distinct, map_over_processes(distinct, generate), strict=True))
         return [answers[prompt] for prompt in prompts]
 
 

@@ -25,7 +25,7 @@ from personakit.records import Example
 from personakit.suites.passes import PassRunner
 
 if TYPE_CHECKING:
-    from personakit.evaluation.measurements import Costs, TaskFacts
+    from personakit.evaluation.measurements import Costs, TaskMetrics
     from personakit.evaluation.results import Claims
 
 #: Options that every suite takes.
@@ -74,7 +74,7 @@ class World:
     runs: Sequence[Any]
     data: str
     examples: Mapping[str, Sequence[Example]]
-    facts: Mapping[str, TaskFacts]
+    facts: Mapping[str, TaskMetrics]
     fingerprints: Mapping[str, str]
     zero: str
     users_are: str = "users"

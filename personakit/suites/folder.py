@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.measurements import read_costs
 from personakit.evaluation.report import REPORT_FILE, PageOptions, RunAccount, write_report
 from personakit.evaluation.results import count_test_looks, record_test_look
 from personakit.evaluation.samples import SAMPLES_FILE
@@ -112,7 +112,7 @@ def write_page(folder: Path, results: Mapping[str, Any]) -> Path:
         command=_command_of(folder),
     )
     log = folder / SAMPLES_FILE
-    return write_report(folder / REPORT_FILE, results, suite.sections(results, costs_of(log)), log, options)
+    return write_report(folder / REPORT_FILE, results, suite.sections(results, read_costs(log)), log, options)
 
 
 def zero_of(results: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.charts import curve_chart
 from personakit.evaluation.judge import estimate_verdicts, judge_samples
-from personakit.evaluation.leaks import Leak, QueryDigest, seen_in_training
+from personakit.evaluation.leaks import Leak, QueryDigest, training_leaks
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.samples import Sample, append_batch, make_sample, read_samples
 from personakit.evaluation.sections import Charts, Section, Table, Text, interval, number, percent
@@ -27,7 +27,7 @@ from personakit.records import Example, Profile, Query
 from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
 from personakit.suites.passes import PassRunner, trained_on
 from personakit.tasks.scoring import text_metric
-from personakit.training.training_digests import seen_digest
+from personakit.training.training_digests import training_digest
 
 if TYPE_CHECKING:
     from personakit.evaluation.measurements import Costs
@@ -91,7 +91,7 @@ class InstructionSuite(Suite):
 
     def load(self, options: Options, note: Callable[[str], None]) -> InstructionWorld:
         """Read runs, instructions and the pool."""
-        from personakit.evaluation.measurements import TaskFacts
+        from personakit.evaluation.measurements import TaskMetrics
         from personakit.evaluation.metrics import JUDGE
         from personakit.evaluation.prompt_analysis import METRICS, TASK
 
@@ -114,7 +114,7 @@ class InstructionSuite(Suite):
             runs=runs,
             data=data,
             examples={TASK: examples},
-            facts={TASK: TaskFacts(metrics)},
+            facts={TASK: TaskMetrics(metrics)},
             fingerprints={"instructions": instructions.fingerprint, "pool": _pool(inputs).fingerprint},
             zero=ALONE,
             users_are="instructions",
@@ -158,10 +158,10 @@ class InstructionSuite(Suite):
         from personakit.pillow.encoding import instruction_text
 
         digests = [
-            QueryDigest(one.id, user, seen_digest(instruction_text(one), one.output))
+            QueryDigest(one.id, user, training_digest(instruction_text(one), one.output))
             for one, user in zip(world.instructions.rows, world.instructions.user_ids, strict=True)
         ]
-        return list(seen_in_training(TASK, digests, trained_on(world.runs)[0]))
+        return list(training_leaks(TASK, digests, trained_on(world.runs)[0]))
 
     def made_by(self, world: InstructionWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record rows, number of prompts and the judge."""

@@ -19,16 +19,16 @@ from personakit.evaluation.sections import Section, Table, Text
 from personakit.method import Control
 from personakit.methods import (
     METHODS,
+    BaselineInputs,
     FinishedRun,
     OpenOptions,
-    Surroundings,
     available_methods,
+    baseline_settings,
     newest_run,
     open_baseline,
     open_provider,
     open_run,
     read_run,
-    settings_of_baselines,
 )
 from personakit.methods.baselines import BASELINES, Baseline, baselines
 from personakit.models.cost import CostEstimate, RequestMeter, approximate_token_counter
@@ -66,7 +66,7 @@ class LampWorld(World):
     main: Sequence[FinishedRun]
     others: Mapping[str, Sequence[FinishedRun]]
     method: str
-    around: Surroundings
+    around: BaselineInputs
     published: dict[str, Any] | None
 
 
@@ -98,7 +98,7 @@ class LampSuite(Suite):
 
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
-        from personakit.evaluation.measurements import facts_of
+        from personakit.evaluation.measurements import task_metrics
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
@@ -119,7 +119,7 @@ class LampSuite(Suite):
             runs=runs,
             data=data,
             examples=examples,
-            facts={task: facts_of(each, find_facts) for task, each in tasks.items()},
+            facts={task: task_metrics(each, find_facts) for task, each in tasks.items()},
             fingerprints={task: store.fingerprint for task, store in examples.items()},
             zero=GENERIC,
             users_are="groups of queries whose profiles share items" if grouped else "users",
@@ -426,7 +426,7 @@ def _no_other_user(world: LampWorld) -> str | None:
 
 def _not_trained(control: Control, world: LampWorld) -> str | None:
     missing = any(run.path(control.folder) is None for run in world.main)
-    return f"the run was not trained with {control.trained_with}" if missing else None
+    return f"the run was not trained with {control.setting}" if missing else None
 
 
 def _runs(options: Options) -> list[FinishedRun]:
@@ -463,10 +463,10 @@ def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, E
 
 def _surroundings(
     options: Options, runs: Sequence[FinishedRun], data: str, examples: Mapping[str, ExampleStore]
-) -> Surroundings:
+) -> BaselineInputs:
     from personakit.config import TrainRPO
 
-    settings = settings_of_baselines(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
+    settings = baseline_settings(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
     if not runs and len(options.bases) > 1:
         raise UserError(
             f"--no-run with --base {' and --base '.join(options.bases)}: expected one base model",
@@ -485,7 +485,7 @@ def _surroundings(
         for id in store.query_ids
         if (traits := store.traits(id)) is not None and "oracle" in traits
     }
-    return Surroundings(
+    return BaselineInputs(
         settings=settings, base=base, train_golds=train_golds, oracle=oracle, tasks=tuple(examples)
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.runner import Answering, run_passes
 from personakit.records import Example
-from personakit.training.progress import Progress, Silent
+from personakit.training.progress import Progress, SilentProgress
 from personakit.training.training_digests import read_trained_on
 
 
@@ -32,7 +32,7 @@ class PassRunner:
         resume: bool = True,
     ) -> Path:
         """Return the path of the log; continues one that is there unless `resume` is false."""
-        progress = self._progress or Silent()
+        progress = self._progress or SilentProgress()
         started = False
 
         def update(done: int, total: int) -> None:

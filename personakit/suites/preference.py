@@ -373,7 +373,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     `against` names the row that a row's answers are compared with; `asked` and `unread` count verdicts by
     row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
     """
-    from personakit.evaluation.measurements import TaskFacts
+    from personakit.evaluation.measurements import TaskMetrics
     from personakit.evaluation.pair_scoring import TASK
     from personakit.evaluation.results import compute_results
 
@@ -412,7 +412,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     if not any(each.scores for each in scored):
         return {"rows": [], **found}
     results = compute_results(
-        passes.folder / JUDGED_FILE, {ANSWERS_TASK: TaskFacts((WIN_RATE,))}, seed=world.options.seed
+        passes.folder / JUDGED_FILE, {ANSWERS_TASK: TaskMetrics((WIN_RATE,))}, seed=world.options.seed
     )
     return {"rows": [row for row in results["rows"] if row["metric"] == WIN_RATE], **found}
 

@@ -16,7 +16,7 @@ from personakit.errors import RunError, UserError
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.curve_points import Point, curve_document
 from personakit.evaluation.leaks import Leak, leak_sentences, leaks_document
-from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.measurements import read_costs
 from personakit.evaluation.results import compute_results, write_results
 from personakit.evaluation.runner import check_candidates, write_prediction_files
 from personakit.evaluation.samples import SAMPLES_FILE, count_answers
@@ -103,7 +103,7 @@ def run(
         if suite.predictions:
             write_prediction_files(folder / SAMPLES_FILE, folder / "predictions")
         reporting.note(f"report: {write_page(folder, results)}")
-        return Outcome(results, suite.sections(results, costs_of(folder / SAMPLES_FILE)), folder)
+        return Outcome(results, suite.sections(results, read_costs(folder / SAMPLES_FILE)), folder)
 
     try:
         log = passes(candidates, world.examples, suite.answering(world), SAMPLES_FILE, resume=options.resume)

@@ -1,8 +1,8 @@
-"""glibc's malloc, told to keep what it has.
+"""Environment variables that make glibc's malloc keep freed memory.
 
-By default it returns every large tensor to the kernel and faults the pages in again at the next step.
-It reads these variables when a process starts, so whoever wants them sets them and re-executes itself.
-Figures with and without: `benchmarks/small_model.py [--untuned]`.
+By default malloc returns every large tensor to the kernel, and the next step faults the pages in again.
+malloc reads the variables at process start, so a process sets them and re-executes itself.
+`benchmarks/small_model.py [--untuned]` measures the effect.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _TUNED = {
 }
 
 
-def tuned_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return what to add to `environment` (default: this process's); empty where nothing is missing.
+def allocator_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables missing from `environment` (default: this process's).
 
-    Variables that the user has set, and any other allocator (`LD_PRELOAD`), are left alone.
+    Variables that are set already are not returned; none are if another allocator is loaded (`LD_PRELOAD`).
     """
     present = os.environ if environment is None else environment
     if present.get("LD_PRELOAD"):

@@ -1,13 +1,11 @@
-"""Score only the positions that carry a label.
+"""Compute logits only at positions that have a label.
 
-TRL's fused head leaves out masked positions only where it has Triton; elsewhere it multiplies every
-prompt position by the whole vocabulary and takes softmax, entropy and arg-max of it, which for a small
-model is more than half of a training step. This hands it just the positions that carry a label, through
-its own `shift_labels` path, and puts what it returns back in place. The body, which is told which
-positions those are, need not write out the hidden states of the others.
+Without Triton, TRL's fused head computes the logits, softmax, entropy and arg-max of every prompt position
+too, which takes more than half of a training step of a small model. This wrapper passes only the labelled
+positions to the head, through its `shift_labels` argument, and scatters the results back. The body gets the
+positions as well and skips the hidden states of all others.
 
-Loss, log-probabilities and gradients are the same sums over the same positions (test:
-`tests/training/test_answer_head.py`).
+Loss, log-probabilities and gradients are unchanged (`tests/training/test_answer_head.py`).
 """
 
 from __future__ import annotations
@@ -18,23 +16,23 @@ from typing import Any
 
 from personakit.models.shared_prefix import Sharing, share_prefixes
 
-# Where a larger share of the positions is scored, TRL's own pass over all of them is as fast.
-_MOST_SCORED = 0.9
+# Above this fraction of labelled positions, TRL's own pass over all positions is as fast.
+_MAX_LABELLED_FRACTION = 0.9
 # The per-token fields of TRL's FusedCausalLMOutput.
 _PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
 
 def score_answers_only(model: Any) -> Sharing:
-    """Wrap `model`, a causal language model or a PEFT model, after its trainer gave it TRL's fused head.
+    """Wrap `model`, a causal language model or PEFT model that already has TRL's fused head.
 
-    Its body comes to share prefixes as well (`share_prefixes`), where it can.
+    Its body also shares prefixes if it supports that (`share_prefixes`). Returns the handle of the sharing.
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     sharing = share_prefixes(model)
     if not sharing.installed:
         return sharing
     present = causal.forward
-    # Of a bound method the function, so that a deep copy's wrapper runs the copy.
+    # The function of a bound method, so that a deep copy's wrapper runs the copy.
     inner = getattr(present, "__func__", None)
 
     def scored(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -46,10 +44,11 @@ def score_answers_only(model: Any) -> Sharing:
         if args or labels is None or not kwargs.get("fused_lm_head") or kwargs.get("input_ids") is None:
             return scored(self, *args, **kwargs)
         labelled = labels[:, 1:] != -100
-        own = getattr(self.base_model, "shared_prefix", None)  # of this model, be it a deep copy
-        share = labelled.float().mean().item()
-        # With no position scored TRL's own zero keeps the graph whole; with nearly all nothing is left out.
-        if own is None or share == 0 or share > _MOST_SCORED:
+        own = getattr(self.base_model, "shared_prefix", None)  # of this model, which may be a deep copy
+        labelled_fraction = labelled.float().mean().item()
+        # Without labels, TRL's own zero loss keeps the graph; with almost only labels, skipping saves
+        # nothing.
+        if own is None or labelled_fraction == 0 or labelled_fraction > _MAX_LABELLED_FRACTION:
             return scored(self, **kwargs)
         kwargs.pop("labels")
         own.output_positions = labelled.new_zeros(labels.shape)

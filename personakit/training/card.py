@@ -1,4 +1,4 @@
-"""The model card beside the weights: what it was made from, with what, and how to load it."""
+"""The model card next to the weights: base model, training data, settings, and how to load them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def write_card(
     settings: Mapping[str, Any],
     adapters: Sequence[str] = (),
 ) -> None:
-    """Write README.md into `folder`, in place of the template that PEFT leaves there.
+    """Write README.md into `folder`, replacing PEFT's template.
 
-    `adapters` names the LoRA adapters in it; there are none where all weights were trained.
+    `adapters` are the names of the LoRA adapters in the folder, empty after full fine-tuning.
     """
     loading = "\n\n".join(map(_loading, adapters)) if adapters else _LOAD_FULL
     kind = f"LoRA adapter{'s' if len(adapters) > 1 else ''} on" if adapters else "Fine-tuned from"
@@ -44,7 +44,7 @@ def write_card(
         "",
         f"{kind} `{base}` with personakit.",
         "",
-        "Trained on user text: handle the weights with the care that the data deserves.",
+        "Trained on user text: protect the weights like the data.",
         "",
         "| training data | |",
         "|---|---|",
@@ -63,7 +63,7 @@ def write_card(
 
 
 def _loading(adapter: str) -> str:
-    # PEFT keeps an adapter of another name than "default" in a folder of that name.
+    # PEFT saves an adapter in a subfolder of its name unless it is called "default".
     if adapter == "default":
         return _LOAD_ADAPTER.format(name="model", place="")
     return _LOAD_ADAPTER.format(name=adapter, place=f"/{adapter}")

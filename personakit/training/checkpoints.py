@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot spoil: one counts only once its marker is there, written last of all."""
+"""Crash-safe checkpoints: a checkpoint is valid only if its marker file, which is written last, exists."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _MARKER = "complete"
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Say that everything in `checkpoint` has been written."""
+    """Mark `checkpoint` as completely written."""
     (checkpoint / _MARKER).touch()
 
 
 def newest_complete(folder: Path) -> tuple[Path, int] | None:
-    """Return the newest whole checkpoint under `folder` and its step, after deleting those cut off."""
-    whole: list[tuple[int, Path]] = []
+    """Delete incomplete checkpoints in `folder`; return the newest complete one and its step, or None."""
+    complete: list[tuple[int, Path]] = []
     for checkpoint in folder.glob("checkpoint-*"):
         step = re.fullmatch(r"checkpoint-(\d+)", checkpoint.name)
         if step is None or not (checkpoint / _MARKER).is_file():
             shutil.rmtree(checkpoint)
         else:
-            whole.append((int(step.group(1)), checkpoint))
-    if not whole:
+            complete.append((int(step.group(1)), checkpoint))
+    if not complete:
         return None
-    number, newest = max(whole)
+    number, newest = max(complete)
     return newest, number

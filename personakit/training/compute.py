@@ -1,8 +1,8 @@
-"""What a training stage cost: operations, bytes for gradients and optimizer, peak memory, seconds.
+"""The compute of a training stage: FLOPs, bytes of gradients and optimizer, peak memory, seconds.
 
-Operations are counted as is usual (arXiv 2001.08361): two a weight and token for the forward pass, two for
-the gradient of what flows through it, two more for the gradient of a weight that trains. Left out are
-attention's scores, and that the head sees the answers alone.
+FLOPs are counted as in arXiv 2001.08361: per weight and token two for the forward pass, two for the gradient
+of the activations, and two for the gradient of a trained weight. Attention scores are not counted, and the
+head counts at every position.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from personakit.training.run import Run
 
 
 def training_flops(parameters: int, trained: int, tokens: int) -> int:
-    """Return the floating-point operations of training on so many tokens; `parameters` counts all weights."""
+    """Return the FLOPs of training on `tokens` tokens; `parameters` counts all weights."""
     return (4 * parameters + 2 * trained) * tokens
 
 
 @contextlib.contextmanager
-def measured(run: Run, stage: str) -> Iterator[dict[str, Any]]:
-    """Record in run.json, under `compute`, what the stage in the block cost; one that was done is left alone.
+def record_compute(run: Run, stage: str) -> Iterator[dict[str, Any]]:
+    """Record the compute of the stage in the block in run.json, under `compute`, unless it was already done.
 
-    Bytes and weights are those of the stage's own memory plan. The peak is of the whole process, on CUDA of
-    the device; None where the system does not tell. A stage that was taken up again says `resumed`, and its
-    seconds are those since. What the block puts into the dict that it is given stands beside them.
+    Bytes and weight counts come from the stage's memory plan. `peak_bytes` is the peak of the device on CUDA,
+    else of the whole process, or None if unknown. For a resumed stage `resumed` is true and the seconds count
+    from there. The block may add further entries to the dict it gets.
     """
     facts: dict[str, Any] = {}
     if run.stage_done(stage) is not None:
@@ -62,7 +62,7 @@ def _reset_peak() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # Linux: the process's own high-water mark starts anew
+    with contextlib.suppress(OSError):  # Linux: reset the process's peak
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

@@ -1,7 +1,6 @@
-"""Stop when a metric has not improved for a while, and keep the weights that were best; or at a target.
+"""Early stopping on a metric that no longer improves, or that reaches a target.
 
-Either decision is a function of the lines of metrics.jsonl alone: a resumed stage reads them again and
-stands where it stood, with no state of its own to save.
+Both depend on metrics.jsonl only: a resumed stage replays its lines, so there is no further state to save.
 """
 
 from __future__ import annotations
@@ -21,47 +20,47 @@ _EVALUATED = "eval_"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """When a stage has got far enough. Its result is the weights it has then."""
+    """A value of a metric that ends a stage; the result has the weights of that step."""
 
     value: float
-    """Stop once the metric's mean over the last `window` logging steps is at least this."""
+    """Stop when the metric's mean over the last `window` logging steps is at least this."""
     metric: str = "reward"
     """A name from metrics.jsonl."""
     window: int = 10
-    """Logging steps; the stage makes at least as many."""
+    """Number of logging steps, which is also the minimum before a stop."""
 
 
-class TargetWatch:
-    """The last measurements of a target's metric."""
+class TargetState:
+    """The last values of a target's metric."""
 
     def __init__(self, settings: Target) -> None:
-        """Nothing measured yet."""
+        """Start without values."""
         self._settings = settings
         self._last: deque[float] = deque(maxlen=settings.window)
 
     @property
     def reached(self) -> bool:
-        """Whether it is time to stop."""
+        """True if the stage should stop."""
         full = len(self._last) == self._settings.window
         return full and sum(self._last) / len(self._last) >= self._settings.value
 
     def observe_line(self, line: Mapping[str, Any]) -> None:
-        """Take in a line of metrics.jsonl if it holds the metric."""
+        """Add a line of metrics.jsonl if it has the metric."""
         value = line.get(self._settings.metric)
         if value is not None:
             self._last.append(float(value))
 
     def replay(self, metrics: Path, stage: str) -> None:
-        """Take in what an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
+        """Add the lines that an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
         for line in _logged(metrics, stage):
             self.observe_line(line)
 
 
 class EarlyStopState:
-    """The best value so far, and for how many measurements there has been no better one."""
+    """The best value so far, its step, and the number of measurements since."""
 
     def __init__(self, settings: TrainingSettings) -> None:
-        """Nothing measured yet."""
+        """Start without values."""
         self._settings = settings
         self._metric = settings.metric_for_best_model or ""
         self.best_value: float | None = None
@@ -69,12 +68,12 @@ class EarlyStopState:
         self._waited = 0
 
     @property
-    def exhausted(self) -> bool:
-        """Whether it is time to stop."""
+    def should_stop(self) -> bool:
+        """True if the metric has not improved for `early_stopping_patience` measurements."""
         return self._waited >= self._settings.early_stopping_patience
 
     def observe(self, step: int, value: float) -> bool:
-        """Take in the metric at `step`; return whether it is the best so far (NaN never is)."""
+        """Add the metric at `step`; return True if it is the best so far (NaN never is)."""
         if self.best_value is None:
             better = value == value
         else:
@@ -87,22 +86,22 @@ class EarlyStopState:
         return better
 
     def observe_line(self, line: Mapping[str, Any]) -> bool:
-        """Take in a line of metrics.jsonl if it holds the metric; return whether it is the best so far."""
+        """Add a line of metrics.jsonl if it has the metric; return True if it is the best so far."""
         value = line.get(self._metric)
         return value is not None and self.observe(int(line["step"]), float(value))
 
     def check_metric(self, line: Mapping[str, Any]) -> None:
-        """Raise `UserError` where a line that should hold the metric does not."""
+        """Raise `UserError` if a line that should have the metric does not."""
         evaluated = any(name.startswith(_EVALUATED) for name in line)
         if evaluated == self._settings.stops_on_evaluation and self._metric not in line:
             names = ", ".join(sorted(set(line) - {"step"}))
             raise UserError(
                 f'metric_for_best_model is "{self._metric}", expected one of {names}',
-                hint="name a metric as metrics.jsonl does",
+                hint="use a name from metrics.jsonl",
             )
 
     def replay(self, metrics: Path, stage: str) -> None:
-        """Take in what an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
+        """Add the lines that an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
         for line in _logged(metrics, stage):
             self.observe_line(line)
 

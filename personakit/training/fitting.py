@@ -1,9 +1,9 @@
-"""One stage over an unmodified TRL trainer: the arguments they share, and training from start to result.
+"""Trains one stage with an unmodified TRL trainer: shared arguments, memory plan, training, saving.
 
-What is ours stands around the trainer: an order of rows fixed beforehand (`schedule`), checkpoints that a
-kill cannot spoil (`checkpoints`), metrics, early stop and progress (`watch`), the forward that computes
-shared prefixes once (`sharing`). Killed at any moment and resumed, a stage on one process and the same
-number of threads ends with the same weights, bit for bit, as if it had been left alone.
+Around the trainer are a fixed order of rows (`schedule`), crash-safe checkpoints (`checkpoints`), metrics,
+early stopping and progress (`watch`), and a forward pass that computes shared prefixes once (`sharing`). A
+stage that is killed at any moment and resumed ends with bit-identical weights, given one process and the same
+number of threads.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ from typing import Any
 
 from personakit.config.training import TrainingSettings
 from personakit.training.checkpoints import newest_complete
-from personakit.training.early_stop import EarlyStopState, TargetWatch
+from personakit.training.early_stop import EarlyStopState, TargetState
 from personakit.training.memory import Workload, sharding_of_launch, shared_fraction
 from personakit.training.out_of_memory import out_of_memory, plan_memory
 from personakit.training.precision import Precision, decide_precision
-from personakit.training.processes import from_first, process_count, wait_for_all
-from personakit.training.progress import Staged
-from personakit.training.sharing import share
+from personakit.training.processes import from_main_process, process_count, wait_for_everyone
+from personakit.training.progress import report_stage
+from personakit.training.sharing import share_trainer_prefixes
 from personakit.training.stage import TENSORBOARD, Stage, StageMetrics
 from personakit.training.weights import Trainable, is_adapted, remove_checkpoints, save_result
 
 
 @dataclass(frozen=True, slots=True)
-class Finetuned:
-    """What a stage leaves behind."""
+class StageResult:
+    """The result of a stage."""
 
     model: Path
-    """A folder that transformers (all weights) or PEFT (LoRA) loads."""
+    """A folder that transformers (all weights) or PEFT (LoRA) can load."""
     steps: int
-    """Optimizer steps that were made; with an early stop fewer than were planned."""
+    """Optimizer steps, fewer than planned after an early stop."""
     tokens: int
-    """Training tokens of these steps, without padding. Give a control the same as `max_tokens`."""
+    """Training tokens of these steps, without padding; a control gets the same as `max_tokens`."""
     examples: int
     """Different examples, pairs or prompts."""
     cut: int
     """Examples whose prompt was cut to fit `max_length`."""
     best_step: int | None = None
-    """With an early stop: the step whose weights these are."""
+    """With early stopping: the step of the saved weights."""
     best_value: float | None = None
-    """With an early stop: its metric at that step."""
+    """With early stopping: the metric at that step."""
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedOn:
-    """What a stage is trained from."""
+class TrainingSource:
+    """The base model and data of a stage."""
 
     base: str
-    """The model that it starts from, as the model card names it."""
+    """The initial model, as named in the model card."""
     examples: int
     """Different examples, pairs or prompts."""
     cut: int
     """Examples whose prompt was cut to fit `max_length`."""
     facts: Mapping[str, Any]
-    """For the model card, and for the stage's entry in run.json."""
+    """Further entries for the model card and for the stage's entry in run.json."""
 
 
-def stage_result(stage: Stage) -> Finetuned | None:
-    """Return what a stage that is done has left, or None while it is not."""
+def stage_result(stage: Stage) -> StageResult | None:
+    """Return the result of a finished stage, or None."""
     done = stage.run.stage_done(stage.name)
     if done is None:
         return None
-    remove_checkpoints(stage.run, stage.name)  # a kill may have left them
-    kept: dict[str, Any] = {name: done.get(name) for name in Finetuned.__dataclass_fields__}
-    return Finetuned(**kept | {"model": stage.run.folder / done["model"]})
+    remove_checkpoints(stage.run, stage.name)  # left over if the process was killed here
+    kept: dict[str, Any] = {name: done.get(name) for name in StageResult.__dataclass_fields__}
+    return StageResult(**kept | {"model": stage.run.folder / done["model"]})
 
 
-def decide_and_record(stage: Stage) -> Precision:
-    """Decide device and dtype, and write them into run.json with the reason."""
+def record_precision(stage: Stage) -> Precision:
+    """Decide device and dtype, and record them in run.json with the reason."""
     precision = decide_precision(stage.device, stage.dtype)
     stage.run.record(device=precision.device, dtype=precision.dtype, precision_reason=precision.reason)
     return precision
@@ -89,9 +89,9 @@ def common_arguments(
     block: int = 1,
     evaluates: bool = False,
 ) -> dict[str, Any]:
-    """Return the keyword arguments that every TRL configuration of ours is made with.
+    """Return the keyword arguments shared by all TRL configurations.
 
-    `block`: logs, evaluations and checkpoints fall on multiples of so many steps.
+    Logs, evaluations and checkpoints happen at multiples of `block` steps.
     """
     on_cpu = precision.device == "cpu"
     log_every = _rounded_up(min(settings.logging_steps, steps), block)
@@ -108,13 +108,13 @@ def common_arguments(
         "max_grad_norm": settings.max_grad_norm,
         "bf16": precision.bf16,
         "use_cpu": on_cpu,
-        "activation_checkpointing": settings.gradient_checkpointing,  # its new name
+        "activation_checkpointing": settings.gradient_checkpointing,  # the new name of gradient_checkpointing
         "ddp_find_unused_parameters": False,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": not on_cpu,
         "logging_steps": log_every,
         "save_steps": _rounded_up(settings.save_steps, log_every),
-        # A checkpoint counts from its marker on: one that is whole must stay while the next is written.
+        # Keep a complete checkpoint while the next one is written; it counts only with its marker.
         "save_total_limit": 2 if settings.metric_for_best_model is None else 3,
         "report_to": settings.report_to,
         "disable_tqdm": True,
@@ -129,7 +129,7 @@ def common_arguments(
     return arguments
 
 
-def plan(
+def plan_stage_memory(
     start: Trainable,
     settings: TrainingSettings,
     precision: Precision,
@@ -142,9 +142,10 @@ def plan(
     reference: bool = False,
     decoded_rows: int = 0,
 ) -> Workload:
-    """Estimate the stage's memory before it starts (run.json, a warning on stderr); see `memory.Workload`.
+    """Estimate the stage's memory, record it in run.json, and warn on stderr if it does not fit.
 
-    `prompt` and `answer` are the longest, in tokens; `sharing` rows of a pass have the same prompt.
+    `rows` is the number of sequences per forward pass, of which `sharing` each have the same prompt; `prompt`
+    and `answer` are maximum lengths in tokens. The rest is as in `memory.Workload`, which is returned.
     """
     from personakit.models.shared_prefix.check import obstacle
 
@@ -172,47 +173,46 @@ def fit(
     trainer: Any,
     settings: TrainingSettings,
     stage: Stage,
-    source: TrainedOn,
+    source: TrainingSource,
     *,
     meter: StageMetrics,
     work: Workload,
     on_resume: Callable[[int], None] = lambda step: None,
     adapters: Sequence[str] = ("default",),
-) -> Finetuned:
-    """Train a trainer that is ready, from the newest checkpoint if there is one, and save what it made.
+) -> StageResult:
+    """Train, from the newest checkpoint if there is one, and save the result.
 
-    `on_resume` is called with the step that the stage begins at. Of a `PeftModel` these `adapters` are the
-    result (`save_result`).
+    `on_resume` is called with the first step. Of a `PeftModel`, these `adapters` are saved (`save_result`).
     """
     from transformers import PrinterCallback
     from transformers.integrations import TensorBoardCallback
 
-    from personakit.training.watch import Watch  # imports transformers
+    from personakit.training.watch import StageCallback  # imports transformers
 
-    trainer.remove_callback(PrinterCallback)  # prints metrics on stdout, which is for data
+    trainer.remove_callback(PrinterCallback)  # it prints metrics on stdout, which is reserved for results
     if settings.shared_prefix:
-        share(trainer)
+        share_trainer_prefixes(trainer)
     run = stage.run
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback):
             callback.logging_dir = str(run.folder / TENSORBOARD / stage.name)
-    checkpoint = from_first(lambda: newest_complete(run.checkpoints(stage.name)))
+    checkpoint = from_main_process(lambda: newest_complete(run.checkpoints(stage.name)))
     began = checkpoint[1] if checkpoint else 0
     run.rewind_metrics(stage.name, began)
     on_resume(began)
-    wait_for_all()
+    wait_for_everyone()
     best = _best_so_far(settings, stage)
     if best is not None:
-        # The trainer itself loads the step that `Watch` names, under whatever engine it trains.
+        # The trainer itself loads the best step, which `StageCallback` sets, also under FSDP and DeepSpeed.
         trainer.args.load_best_model_at_end = True
-    with Staged(stage.progress, stage.name, trainer.args.max_steps, began) as reporter:
-        trainer.add_callback(Watch(run, stage.name, meter, reporter, best, _target(stage)))
+    with report_stage(stage.progress, stage.name, trainer.args.max_steps, began) as reporter:
+        trainer.add_callback(StageCallback(run, stage.name, meter, reporter, best, _target(stage)))
         with out_of_memory(work, stage.name), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TRL's use of old names in transformers
+            warnings.simplefilter("ignore", FutureWarning)  # TRL uses deprecated names of transformers
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
 
     steps = trainer.state.global_step
-    result = Finetuned(
+    result = StageResult(
         model=run.folder / stage.output,
         steps=steps,
         tokens=meter.tokens(steps, trainer.state),
@@ -240,8 +240,8 @@ def fit(
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Silence what `datasets` and TRL say while a trainer is built: bars, and old names in transformers."""
+def silenced_trl() -> Iterator[None]:
+    """Suppress progress bars of `datasets` and deprecation warnings of TRL while a trainer is created."""
     from datasets import disable_progress_bars, enable_progress_bars
     from datasets.utils import are_progress_bars_disabled
 
@@ -269,10 +269,10 @@ def _best_so_far(settings: TrainingSettings, stage: Stage) -> EarlyStopState | N
     return best
 
 
-def _target(stage: Stage) -> TargetWatch | None:
+def _target(stage: Stage) -> TargetState | None:
     if stage.target is None:
         return None
-    target = TargetWatch(stage.target)
+    target = TargetState(stage.target)
     target.replay(stage.run.folder / "metrics.jsonl", stage.name)
     return target
 

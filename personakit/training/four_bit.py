@@ -1,12 +1,12 @@
-"""QLoRA (arXiv 2305.14314): the weights under an adapter held in four bits, by bitsandbytes.
+"""QLoRA (arXiv 2305.14314): frozen weights in four bits (bitsandbytes) under a LoRA adapter.
 
-What is quantised are the linear layers but the head: to NF4, the scales quantised once more. They are made
-from the ordinary weights while these are read, on the device that trains; a pass multiplies in the number
-format of every other stage. The weights outside (embedding, head, norms) stay in that format: PEFT's
-`prepare_model_for_kbit_training` would hold them in float32, which under autocast costs memory and changes
-no product; what else it does (freezing, gradients for checkpointed inputs) PEFT and TRL do by themselves.
+All linear layers except the head are quantized to NF4, with double quantization, while the weights are loaded
+on the training device. Compute uses the same dtype as in other stages. Embedding, head and norms keep that
+dtype too: PEFT's `prepare_model_for_kbit_training` would cast them to float32, which costs memory and under
+autocast changes no product; PEFT and TRL already do the rest of it (freezing, gradients of checkpointed
+inputs).
 
-Training only: `models.local` puts a finished adapter on the base in its usual precision.
+For training only: `models.local` loads a finished adapter on the base in its usual precision.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from personakit.training.precision import Precision
 def load_in_four_bit(
     source: str, precision: Precision, dtype: str
 ) -> tuple[Any, Any, list[Path], str | None]:
-    """As `load_pretrained`, with the linear layers in four bits; `dtype` is that of the others.
+    """Load like `load_pretrained`, with linear layers in four bits and all other weights in `dtype`.
 
-    Raises `UserError` where bitsandbytes is not installed, and under a launcher that cuts weights in pieces.
+    Raises `UserError` if bitsandbytes is not installed or the launcher shards weights.
     """
     require_four_bit()
     import torch
@@ -48,7 +48,7 @@ def load_in_four_bit(
 
 
 def require_four_bit() -> None:
-    """Raise `UserError` where weights in four bits cannot be trained on: nothing is loaded for it."""
+    """Raise `UserError` if 4-bit training is not possible here, without loading a model."""
     from transformers.utils.import_utils import is_bitsandbytes_available
 
     if not is_bitsandbytes_available():
@@ -58,33 +58,33 @@ def require_four_bit() -> None:
         )
     if sharding_of_launch() != "none":
         raise UserError(
-            "lora.load_in_4bit is true, and the launcher cuts the weights into pieces",
+            "lora.load_in_4bit is true, and the launcher shards the weights",
             hint="launch with configs/accelerate/ddp.yaml, or set lora.load_in_4bit=false",
         )
 
 
 @contextlib.contextmanager
 def adapter_in_float32(network: Any) -> Iterator[None]:
-    """Keep what trains of a network in four bits as it is while a TRL trainer is built around it.
+    """Keep the trained weights of a 4-bit network in float32 while a TRL trainer is created in the block.
 
-    TRL casts the adapter of such a network to bfloat16, for good: the weights of the stage before would be
-    rounded, and the small steps of reinforcement learning lost (at a weight of 0.02 bfloat16 has no step
-    below 1e-4). Weights that train are float32 in every stage of ours.
+    TRL casts the adapter of such a network to bfloat16 permanently. This would round the weights of the
+    previous stage and lose the small updates of reinforcement learning (near 0.02, bfloat16 has no step below
+    1e-4).
     """
     held = {id(weight): weight.data for weight in network.parameters() if weight.requires_grad}
     yield
     if getattr(network, "is_loaded_in_4bit", False):
-        # A new adapter was put inside the network meanwhile.
+        # The trainer may have added a new adapter to the network.
         for weight in network.parameters():
             if weight.requires_grad:
                 weight.data = held.get(id(weight), weight.data).float()
 
 
 def _keep_layout(network: Any) -> None:
-    """Let no layer change its weights' layout at its first pass without gradients.
+    """Prevent layers from changing their weight layout in the first pass without gradients.
 
-    On CPUs with AVX512-BF16 bitsandbytes does, to be faster; later passes with gradients then have none
-    through that layer, and say nothing of it (bitsandbytes 0.50: `matmul_4bit`, `packing_format_for_cpu`).
+    bitsandbytes does so on CPUs with AVX512-BF16, for speed; later passes then silently have no gradient
+    through the layer (bitsandbytes 0.50: `matmul_4bit`, `packing_format_for_cpu`).
     """
     from bitsandbytes.nn import Linear4bit
 

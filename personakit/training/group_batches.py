@@ -1,4 +1,4 @@
-"""How prompts, groups of completions, forward passes and optimizer steps fit together, in whole numbers."""
+"""How prompts, groups of completions, forward passes and optimizer steps divide into whole batches."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from personakit.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class GroupBatches:
-    """One stage's plan. A *pass* is one forward and backward of every device; a *generation* is one call of
-    the generator, whose completions are used in `passes_per_generation` passes, `num_iterations` times.
+    """The batches of a stage. A pass is one forward and backward pass on every device. A generation samples
+    one batch of completions, which are used in `passes_per_generation` passes, `num_iterations` times.
     """
 
     prompts_per_generation: int
-    """Different prompts rolled out at once, over all devices."""
+    """Different prompts per generation, over all devices."""
     passes_per_generation: int
-    """TRL's `steps_per_generation`: it counts forward passes, ours counts optimizer steps."""
+    """TRL's `steps_per_generation`, which counts forward passes; our setting counts optimizer steps."""
     generations: int
     block: int
-    """Optimizer steps between two moments at which no rollout is half-used."""
+    """Optimizer steps after which all completions of a generation have been used."""
     steps: int
     """Optimizer steps of the stage, a multiple of `block`."""
 
     @classmethod
     def plan(cls, settings: GroupRLSettings, prompts: int, processes: int) -> GroupBatches:
-        """Lay out a stage over `prompts` prompts. Raises `UserError` where groups would be torn."""
+        """Plan a stage over `prompts` prompts. Raises `UserError` if a group would be split over devices."""
         group, rows = settings.num_generations, settings.per_device_train_batch_size
         if rows % group:
             raise UserError(
                 f"per_device_train_batch_size is {rows} completions, expected a multiple of num_generations "
-                f"({group}), so that groups stay whole",
+                f"({group}), so that no group is split",
                 hint=f"for example {max(1, rows // group) * group}",
             )
         accumulation = settings.gradient_accumulation_steps
-        # Generating anew for every pass keeps the groups of each together; TRL shuffles the rows of a
-        # generation that serves several.
-        alone = settings.steps_per_generation == settings.num_iterations == 1
-        passes = 1 if alone else settings.steps_per_generation * accumulation
+        # One generation per pass keeps groups together; TRL shuffles the rows of a generation for several
+        # passes.
+        one_pass = settings.steps_per_generation == settings.num_iterations == 1
+        passes = 1 if one_pass else settings.steps_per_generation * accumulation
         block = settings.steps_per_generation * settings.num_iterations
         at_once = rows * processes * passes // group
-        per_block = accumulation if alone else 1
+        per_block = accumulation if one_pass else 1
         if settings.max_steps is not None:
             blocks = math.ceil(settings.max_steps / block)
         else:
@@ -50,5 +50,5 @@ class GroupBatches:
         return cls(at_once, passes, blocks * per_block, block, blocks * block)
 
     def rounded_up(self, steps: int) -> int:
-        """Return the first multiple of `block` that is not below `steps`."""
+        """Return the smallest multiple of `block` that is at least `steps`."""
         return -(-steps // self.block) * self.block

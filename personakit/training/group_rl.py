@@ -1,11 +1,10 @@
-"""Reinforcement learning on groups of completions: GRPO (arXiv 2402.03300) or RLOO (2402.14740) over TRL.
+"""Reinforcement learning on groups of completions with TRL: GRPO (arXiv 2402.03300) or RLOO (2402.14740).
 
-The trainer is unmodified; rewards, prompts and their order are handed to it. G completions of a prompt
-form a group whose members are each other's baseline, so a group is never torn: a device holds whole groups
-at a time, and several forward passes added up before one step each roll out groups of their own. Prompts of
-one generation batch have like lengths (`schedule`). Logs, evaluations and checkpoints fall between
-generations: what is resumed has no half-used rollouts, and goes on bit for bit (vLLM, which draws its own
-random numbers, excepted).
+The trainer is unmodified and gets the rewards, the prompts and their order. The completions of a prompt form
+a group, whose rewards give the baseline, so a group is never split: each device has whole groups in every
+pass. Prompts of one generation batch have similar lengths (`schedule`). Logs, evaluations and checkpoints
+happen between generations, so a resumed stage continues bit-identically (except with vLLM, which has its own
+random state).
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
-    Finetuned,
-    TrainedOn,
+    StageResult,
+    TrainingSource,
     common_arguments,
-    decide_and_record,
     fit,
-    plan,
-    quietly,
+    plan_stage_memory,
+    record_precision,
+    silenced_trl,
     stage_result,
 )
 from personakit.training.four_bit import adapter_in_float32
 from personakit.training.group_batches import GroupBatches
 from personakit.training.precision import Precision
 from personakit.training.processes import process_count
-from personakit.training.rollouts import Prompt, RewardDesk, RewardFunction, RolloutLog
+from personakit.training.rollouts import Prompt, RewardDispatcher, RewardFunction, RolloutLog
 from personakit.training.schedule import make_schedule
 from personakit.training.stage import Stage, StageMetrics, check_stage
 from personakit.training.vllm import require_vllm, vllm_arguments
@@ -42,7 +41,7 @@ from personakit.training.weights import (
     Trainable,
     is_adapted,
     load_trainable,
-    save_start,
+    save_initial_weights,
     set_reference_adapter,
 )
 
@@ -74,15 +73,15 @@ def train(
     max_completion_length: int,
     evaluation: Sequence[Prompt] = (),
     reference: str | None = None,
-) -> Finetuned:
-    """Train `model` to earn more reward on `prompts`; leave the result in the stage's output folder.
+) -> StageResult:
+    """Train `model` to maximize the rewards on `prompts`; save the result in the stage's output folder.
 
     Completions are cut after `max_completion_length` tokens. `num_train_epochs` and `max_steps` are rounded
-    up to whole generations, and `max_steps` bounds where both are given. The reference is `model` as it is
-    now, or the folder `reference`, which holds the same kind of weights (all of them, or an adapter of the
-    same rank): so several stages in a row keep one reference, and name it as what they are tuned from.
-    Resumes, and passes over a stage that is done, as `supervised.finetune`. Rewards on `evaluation` are
-    logged every `eval_steps`. Raises `UserError` for settings and prompts that cannot be trained on.
+    up to whole generations; `max_steps` takes precedence. The reference model of the KL penalty is the
+    initial `model`, or the folder `reference` with weights of the same kind (all weights, or an adapter of
+    the same rank): consecutive stages can share one reference, which the model card names as the base.
+    Resuming works as in `supervised.finetune`. Rewards on `evaluation` are logged every `eval_steps`. Raises
+    `UserError` for invalid settings or prompts.
     """
     run = stage.run
     done = stage_result(stage)
@@ -96,17 +95,17 @@ def train(
     check_stage(settings, stage, evaluates=bool(evaluation))
     if stage.max_tokens is not None:
         raise UserError(
-            "max_tokens is set, and how long completions get is not known beforehand",
-            hint="bound the stage by max_steps or num_train_epochs",
+            "max_tokens is set, but the length of completions is not known in advance",
+            hint="limit the stage with max_steps or num_train_epochs",
         )
     if stage.too_long != "error":
         raise UserError(
-            'too_long is "cut", and prompts of rollouts are not cut', hint="cut them where they are made"
+            'too_long is "cut", but prompts of rollouts are not cut', hint="cut the prompts before training"
         )
     batches = GroupBatches.plan(settings, len(prompts), process_count())
     silence_libraries()
     require_vllm(settings, load_in_4bit=stage.lora.load_in_4bit)
-    precision = decide_and_record(stage)
+    precision = record_precision(stage)
     start = load_trainable(model, stage.lora, precision)
     every = [*prompts, *evaluation]
     lengths = _checked_lengths(start.tokenizer, every, stage.max_length, max_completion_length)
@@ -118,7 +117,7 @@ def train(
         group=settings.num_generations,
         writes=run.writes,
     )
-    desk = RewardDesk(rewards, every, start.tokenizer, log)
+    dispatcher = RewardDispatcher(rewards, every, start.tokenizer, log)
     order = make_schedule(
         lengths[: len(prompts)],
         batch_size=batches.prompts_per_generation,
@@ -128,11 +127,11 @@ def train(
         group_by_length=stage.group_by_length,
     ).order
     if settings.beta and reference is not None and stage.lora.r == 0:
-        start.network.config._name_or_path = reference  # where TRL loads its reference model from
+        start.network.config._name_or_path = reference  # TRL loads its reference model from this path
     elif settings.beta and start.merged:
-        save_start(start, stage)
+        save_initial_weights(start, stage)
     rows = settings.per_device_train_batch_size
-    work = plan(
+    work = plan_stage_memory(
         start,
         settings,
         precision,
@@ -148,7 +147,7 @@ def train(
     arguments = group_arguments(
         rewards, batches, settings, precision, stage, max_completion_length, evaluates=bool(evaluated)
     )
-    trainer = _trainer(start, every, order, evaluated, desk, arguments)
+    trainer = _trainer(start, every, order, evaluated, dispatcher, arguments)
     if settings.beta and reference is not None and is_adapted(start.network):
         set_reference_adapter(trainer.model, reference)
     log.training = lambda: bool(trainer.model.training)
@@ -160,9 +159,10 @@ def train(
         trainer,
         settings,
         stage,
-        TrainedOn(reference or model, len(prompts), 0, facts),
+        TrainingSource(reference or model, len(prompts), 0, facts),
         meter=StageMetrics(
-            lambda name: _renamed(name, desk.metrics), lambda step, state: int(state.num_input_tokens_seen)
+            lambda name: _renamed(name, dispatcher.metrics),
+            lambda step, state: int(state.num_input_tokens_seen),
         ),
         work=work,
         on_resume=log.rewind,
@@ -196,9 +196,9 @@ def group_arguments(
         "steps_per_generation": batches.passes_per_generation,
         "mask_truncated_completions": settings.mask_truncated_completions,
         "reward_weights": [reward.weight for reward in rewards],
-        "shuffle_dataset": False,  # the order is ours
+        "shuffle_dataset": False,  # the order is fixed by `schedule`
         "remove_unused_columns": False,
-        "chat_template_kwargs": {"enable_thinking": False},  # as `models.tokens.encode_prompts`
+        "chat_template_kwargs": {"enable_thinking": False},  # as in `models.tokens.encode_prompts`
         **vllm_arguments(settings),
     }
     if settings.algorithm == "rloo":
@@ -211,10 +211,10 @@ def _trainer(
     prompts: Sequence[Prompt],
     order: Sequence[int],
     evaluated: Sequence[int],
-    desk: RewardDesk,
+    dispatcher: RewardDispatcher,
     arguments: Any,
 ) -> Any:
-    """Return TRL's trainer for these arguments, GRPO's or RLOO's."""
+    """Return TRL's GRPO or RLOO trainer, by the type of `arguments`."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer, RLOOTrainer
 
@@ -226,10 +226,10 @@ def _trainer(
         return Dataset.from_dict({"prompt": shown, "row": list(places)})
 
     kind = GRPOTrainer if isinstance(arguments, GRPOConfig) else RLOOTrainer
-    with quietly(), adapter_in_float32(start.network):
+    with silenced_trl(), adapter_in_float32(start.network):
         return kind(
             model=start.network,
-            reward_funcs=desk.functions(),
+            reward_funcs=dispatcher.functions(),
             args=arguments,
             train_dataset=rows(order),
             eval_dataset=rows(evaluated) if evaluated else None,
@@ -241,7 +241,7 @@ def _trainer(
 def _checked_lengths(
     tokenizer: Any, prompts: Sequence[Prompt], max_length: int, max_completion_length: int
 ) -> list[int]:
-    """Return each prompt's number of tokens, and see that TRL will make the same tokens of it as we do."""
+    """Return each prompt's length in tokens, after checking that TRL will tokenize it identically."""
     texts = [prompt.text for prompt in prompts]
     ids = encode_prompts(tokenizer, texts)
     if not getattr(tokenizer, "chat_template", None):
@@ -249,14 +249,14 @@ def _checked_lengths(
         for number, (ours, other) in enumerate(zip(ids, theirs, strict=True), start=1):
             if ours != list(other):
                 raise UserError(
-                    f"prompt {number}: the tokenizer closes every text with its end of sequence",
+                    f"prompt {number}: the tokenizer appends its end-of-sequence token to every text",
                     hint="use a tokenizer that does not (add_eos_token=False), or one with a chat template",
                 )
-    room = max_length - max_completion_length
+    max_prompt = max_length - max_completion_length
     for number, row in enumerate(ids, start=1):
-        if len(row) > room:
+        if len(row) > max_prompt:
             raise UserError(
-                f"prompt {number} has {len(row)} tokens, expected at most {room} (max_length "
+                f"prompt {number} has {len(row)} tokens, expected at most {max_prompt} (max_length "
                 f"{max_length} less max_completion_length {max_completion_length})",
                 hint="raise max_length, shorten the history, or lower max_completion_length",
             )

@@ -1,4 +1,4 @@
-"""The baseline of a policy gradient over groups of samples: what the others of the group earned."""
+"""The leave-one-out baseline of a policy gradient over groups of samples."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def leave_one_out(rewards: torch.Tensor) -> torch.Tensor:
-    """Return advantages, (B, G): each reward less the mean of the other samples' of its group (G > 1).
+    """Return advantages (B, G): each reward minus the mean reward of the other samples of its group (G > 1).
 
-    The mean of the others does not depend on the sample it is taken from, so the gradient stays unbiased; a
-    mean over all of the group would scale it by (G - 1) / G. Not divided by the group's standard deviation,
-    which would weigh groups by how alike their samples are.
+    The gradient is unbiased, because the baseline does not depend on the sample; the mean of the whole group
+    would scale it by (G - 1) / G. There is no division by the group's standard deviation, which would give
+    more weight to groups with similar rewards.
     """
     group = rewards.shape[-1]
     return (rewards - rewards.mean(-1, keepdim=True)) * (group / (group - 1))

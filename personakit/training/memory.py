@@ -1,9 +1,9 @@
-"""What a stage will need before it starts, against what the device has.
+"""Estimates the memory of a stage before it starts, and reads the memory available on the device.
 
-Parameters are counted, and activations summed, on a model of fake tensors: the real architecture's own
-forward pass runs, with shapes and no numbers, in under a second for 8 B parameters. What a fake pass cannot
-show (what a backward pass holds for a moment, what malloc leaves in pieces) is calibrated on a CPU:
-`benchmarks/memory.py` prints estimate against peak. On CUDA the same sums stand uncalibrated.
+Parameters and activations are counted in a forward pass of the real architecture on fake tensors (shapes
+without data), which takes under a second for 8 B parameters. Temporary buffers of the backward pass and heap
+fragmentation are calibrated on a CPU: `benchmarks/memory.py` compares estimate and peak. Estimates for CUDA
+are not calibrated.
 """
 
 from __future__ import annotations
@@ -14,41 +14,42 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from personakit.config.training import LoraSettings, all_weights
+from personakit.config.training import LoraSettings, no_lora
 
 Sharding = Literal["none", "fsdp", "zero3"]
 
-# AdamW keeps two float32 moments of each trained weight.
+# AdamW keeps two float32 moments per trained weight.
 _OPTIMIZER_BYTES = 8
-# NF4: half a byte a weight, a scale of one byte for 64 of them, and a float32 scale for 256 of those.
+# NF4: half a byte per weight, a one-byte scale per 64 weights, and a float32 scale per 256 of those scales.
 _FOUR_BIT_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# Layers' worth of activations that the backward pass holds beside what was saved: the gradients of the layer
-# it is in. Where a layer is computed again, glibc's heap is left in pieces by it (the first number).
+# Activations of the backward pass in addition to the saved ones, in layers, by device and gradient
+# checkpointing: the gradients of the current layer. Recomputing layers fragments glibc's heap (the first
+# value).
 _WORKING_LAYERS = {("cpu", True): 4.0, ("cpu", False): 1.0, ("cuda", True): 2.0, ("cuda", False): 1.0}
-# As it is by an adapter's many small tensors: a CPU's activations under LoRA take so many times their size.
+# Heap fragmentation by the many small tensors of a LoRA adapter: factor on a CPU's activations.
 _HEAP_UNDER_ADAPTER = 1.6
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one device does in one forward and backward pass, and how the model is held meanwhile."""
+    """One forward and backward pass on one device, and how the model is stored."""
 
     rows: int
-    """Sequences in one pass: the micro batch; twice the pairs for preferences."""
+    """Sequences per pass: the per-device batch, or twice the number of preference pairs."""
     length: int
-    """The longest sequence: tokens of prompt and answer."""
+    """Maximum tokens of prompt and answer."""
     scored: int | None = None
-    """Positions of a row whose logits are computed; None: all of them."""
-    lora: LoraSettings = field(default_factory=all_weights)
+    """Positions per row whose logits are computed; None: all."""
+    lora: LoraSettings = field(default_factory=no_lora)
     dtype: str = "float32"
-    """Of the pass (autocast); weights that train are float32, those under an adapter on CUDA as the pass."""
+    """Dtype of the pass (autocast). Trained weights are float32, frozen ones on CUDA as the pass."""
     gradient_checkpointing: bool = False
     reference: bool = False
-    """Whether a second, frozen copy of the weights is held (DPO, GRPO with a KL term; not with LoRA)."""
+    """True if a second, frozen copy of the weights is in memory (DPO, GRPO with KL penalty; no LoRA)."""
     decoded_rows: int = 0
-    """Completions written at once by this process, of `length` tokens with their prompt; 0: none are."""
+    """Completions generated at once by this process, of `length` tokens with their prompt."""
     prefix_factor: float = 1.0
-    """Share of the activations that is left when shared prefixes are computed once: `shared_fraction`."""
+    """Fraction of the activations that remains if shared prefixes are computed once (`shared_fraction`)."""
     device: str = "cpu"
     devices: int = 1
     sharding: Sharding = "none"
@@ -56,32 +57,32 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Bytes on one device. `total` is the larger of the two phases, which do not overlap."""
+    """Bytes on one device; `total` is the larger of the two phases, training and generation."""
 
     parameters: int
-    """Count, of one copy of the model."""
+    """Number of parameters of one copy of the model."""
     trained: int
-    """Count of those that train."""
+    """Number of trained parameters."""
     weights: int
     gradients: int
     optimizer: int
     activations: int
-    """Saved for the backward pass, and held by it."""
+    """Saved for the backward pass, and its temporary gradients."""
     logits: int
     cache: int
-    """Keys and values while completions are written; where nothing trains, the layer at work with them."""
+    """Keys and values during generation; for inference also the activations of one layer."""
 
     @property
     def total(self) -> int:
-        """The peak."""
+        """Estimated peak."""
         training = self.gradients + self.activations + self.logits
         return self.weights + self.optimizer + max(training, self.cache)
 
 
 def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
-    """Estimate a causal language model of this transformers `config` under `workload`.
+    """Estimate the memory of a causal language model with this transformers `config` under `workload`.
 
-    Deterministic, allocates nothing, asks no device.
+    Deterministic, allocates no memory, and needs no device.
     """
     work = workload
     frozen_bytes = 2 if work.lora.r and work.device == "cuda" and work.dtype == "bfloat16" else 4
@@ -91,12 +92,12 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     frozen = counted.parameters - counted.trained
     weights = counted.trained * 4 + frozen * frozen_bytes
     if work.lora.load_in_4bit:
-        # A pass multiplies by one layer at a time, whose weights it writes out for the moment.
+        # A pass dequantizes the weights of one layer at a time.
         weights += counted.largest * (2 if work.dtype == "bfloat16" else 4)
         weights -= int(counted.linear * (frozen_bytes - _FOUR_BIT_BYTES))
     weights += counted.parameters * frozen_bytes if work.reference and not work.lora.r else 0
     gradients = counted.trained * 4
-    if sharded:  # two layers whole (the next is fetched while one computes), and what stands outside of them
+    if sharded:  # two gathered layers (the next one is prefetched) and the weights outside of the layers
         whole = (2 * counted.layer_parameters + counted.outer_parameters) * (
             2 if work.dtype == "bfloat16" else 4
         )
@@ -123,11 +124,11 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     )
 
 
-def estimate_answering(config: Any, *, tokens: int, device: str) -> MemoryEstimate:
-    """Estimate a model that answers prompts of so many tokens at once and does not train.
+def estimate_inference(config: Any, *, tokens: int, device: str) -> MemoryEstimate:
+    """Estimate the memory of inference with prompts of `tokens` tokens in total.
 
-    Held are the weights, in bfloat16 on CUDA and float32 on a CPU, keys and values, and what one layer makes
-    of the prompts: its widest part three times (gate, up and their product), its states as often.
+    It is the sum of the weights (bfloat16 on CUDA, float32 on a CPU), keys and values, and the activations of
+    one layer: three times its widest output (gate, up and their product) and its hidden states.
     """
     dtype = "bfloat16" if device == "cuda" else "float32"
     work = Workload(rows=1, length=tokens, scored=1, dtype=dtype, device=device, decoded_rows=1)
@@ -146,16 +147,16 @@ def estimate_answering(config: Any, *, tokens: int, device: str) -> MemoryEstima
 
 
 def shared_fraction(prompt: int, answer: int, group: int) -> float:
-    """Return needed/dense tokens where `group` answers of so many tokens share a prompt of so many."""
+    """Return computed/total tokens if `group` answers share a prompt, given the tokens of each."""
     return (prompt + group * answer) / (group * (prompt + answer))
 
 
 def available_memory(device: str) -> int:
-    """Bytes free on this process's device: CUDA's free memory, or RAM (a container's limit included)."""
+    """Return the free bytes of this process's device: CUDA memory, or RAM within the container's limit."""
     if device == "cuda":
         import torch
 
-        # What torch has taken and does not use counts as free: the next stage is given it.
+        # Memory that torch has reserved but not allocated is free for the next stage.
         unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return int(torch.cuda.mem_get_info()[0]) + unused
     import psutil
@@ -167,14 +168,14 @@ def available_memory(device: str) -> int:
     return max(free, 0)
 
 
-def in_gb(count: float) -> str:
-    """Bytes as GB (10^9) with two digits that count."""
+def format_gb(count: float) -> str:
+    """Format bytes as GB (10^9 bytes) with two significant digits."""
     gigabytes = count / 1e9
     return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes:.2f} GB"
 
 
 def sharding_of_launch() -> Sharding:
-    """How the launcher of this process cuts the model: read off accelerate's environment."""
+    """Return how the launcher shards the model, from accelerate's environment variables."""
     import os
 
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
@@ -183,37 +184,37 @@ def sharding_of_launch() -> Sharding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _ModelCounts:
     parameters: int
     trained: int
     layers: int
     layer_parameters: int
     outer_parameters: int
     linear: int
-    """Weights that `load_in_4bit` would hold in four bits, and those of the largest such layer."""
+    """Weights that `load_in_4bit` quantizes, and (`largest`) those of the largest such layer."""
     largest: int
     widest: int
-    """Outputs of the widest such layer."""
+    """Outputs of the widest linear layer."""
     width: int
     activations: int
     logits: int
 
 
-_counted: dict[tuple[str, str, int], _Counted] = {}
+_counts_by_shape: dict[tuple[str, str, int], _ModelCounts] = {}
 
 
-def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
-    """Return what one forward pass saves for the backward pass, in bytes; each shape is counted once."""
+def _fake_pass(config: Any, work: Workload, frozen_bytes: int) -> _ModelCounts:
+    """Count parameters and saved bytes of a forward pass; results are cached."""
     fields = ("rows", "length", "scored", "lora", "dtype")
     shape = repr([getattr(work, name) for name in fields])
     key = (config.to_json_string(use_diff=False), shape, frozen_bytes)
-    if key not in _counted:
-        _counted[key] = _count(config, work, frozen_bytes)
-    return _counted[key]
+    if key not in _counts_by_shape:
+        _counts_by_shape[key] = _count(config, work, frozen_bytes)
+    return _counts_by_shape[key]
 
 
-def _count(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
-    """One forward pass without numbers."""
+def _count(config: Any, work: Workload, frozen_bytes: int) -> _ModelCounts:
+    """Run one forward pass on fake tensors."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.nn.functional import cross_entropy
@@ -221,20 +222,22 @@ def _count(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
 
     with torch.device("meta"):
         frozen = torch.bfloat16 if frozen_bytes == 2 else torch.float32
-        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=frozen).train()  # it sets dtype
+        model = AutoModelForCausalLM.from_config(
+            copy.deepcopy(config), dtype=frozen
+        ).train()  # from_config changes it
         blocks = max((m for m in model.modules() if isinstance(m, torch.nn.ModuleList)), key=_size)
         layer_parameters = _size(blocks) // len(blocks)
         outer_parameters = _size(model) - _size(blocks)
         head, body, width = model.get_output_embeddings(), model.base_model, model.config.hidden_size
-        # As bitsandbytes is told by transformers: every linear layer but the head.
+        # As transformers configures bitsandbytes: every linear layer except the head.
         linear = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
         if work.lora.r:
             model = _with_adapter(model, work)
-        # Counted before `to_empty`, which unties what is tied.
+        # Count before `to_empty`, which unties tied weights.
         parameters = _size(model)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    # Always as if on a CPU: a fake CUDA tensor needs a torch that is built for CUDA, and on the meta device
-    # attention falls back to a form that saves every score.
+    # On a fake CPU: fake CUDA tensors need a CUDA build of torch, and on the meta device attention falls back
+    # to an implementation that saves all scores.
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
         model.to_empty(device="cpu")
         held = {weight.untyped_storage()._cdata for weight in model.parameters()}
@@ -260,7 +263,7 @@ def _count(config: Any, work: Workload, frozen_bytes: int) -> _Counted:
             activations = saved_bytes()
             logits = head(hidden[:, -scored:]).float()
             cross_entropy(logits.flatten(0, 1), labels)
-        return _Counted(
+        return _ModelCounts(
             parameters=parameters,
             trained=trained,
             layers=len(blocks),
@@ -280,7 +283,7 @@ def _with_adapter(model: Any, work: Workload) -> Any:
 
     config = LoraConfig(r=work.lora.r, target_modules=work.lora.target_modules, task_type="CAUSAL_LM")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT's use of old names in transformers
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses deprecated names of transformers
         return get_peft_model(model, config)
 
 
@@ -289,7 +292,7 @@ def _size(module: Any) -> int:
 
 
 def _cache_bytes(config: Any, work: Workload) -> int:
-    """Keys and values of every layer; an upper bound where layers slide or share them."""
+    """Return the bytes of keys and values; an upper bound for sliding windows and shared layers."""
     if not work.decoded_rows:
         return 0
     text = config.get_text_config()

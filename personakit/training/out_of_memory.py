@@ -1,4 +1,4 @@
-"""Warns of a stage that will not fit into memory, and names what to lower where it did not."""
+"""Warns if a stage will not fit into memory, and suggests remedies after running out of memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from dataclasses import asdict
 from typing import Any
 
 from personakit.errors import RunError
-from personakit.training.memory import MemoryEstimate, Workload, available_memory, estimate_memory, in_gb
+from personakit.training.memory import MemoryEstimate, Workload, available_memory, estimate_memory, format_gb
 from personakit.training.run import Run
 
 
 def plan_memory(config: Any, workload: Workload, run: Run, stage: str) -> MemoryEstimate:
-    """Estimate, record it in run.json beside what there is, and warn on stderr where it will not fit.
+    """Estimate the memory, record it and the available memory in run.json, and warn on stderr if it does not
+    fit.
 
-    To be called before the weights are on the device.
+    Call it before the weights are on the device.
     """
     estimate, free = estimate_memory(config, workload), available_memory(workload.device)
-    # Processes on CPUs share the machine's memory; each GPU is its process's own.
+    # Processes on CPUs share the machine's memory; each process has its own GPU.
     needed = estimate.total * (workload.devices if workload.device == "cpu" else 1)
     record = dict(run.facts.get("memory", {}))
     record[stage] = asdict(estimate) | {"total": estimate.total, "available": free}
     run.record(memory=record)
     if needed > free and run.writes:
         print(
-            f'warning: stage "{stage}" will need about {in_gb(needed)}, and {in_gb(free)} are free: '
-            f"{first_lever(workload)}",
+            f'warning: stage "{stage}" will need about {format_gb(needed)}, but {format_gb(free)} are free: '
+            f"{first_remedy(workload)}",
             file=sys.stderr,
         )
     return estimate
@@ -36,36 +37,36 @@ def plan_memory(config: Any, workload: Workload, run: Run, stage: str) -> Memory
 
 @contextlib.contextmanager
 def out_of_memory(workload: Workload, stage: str) -> Iterator[None]:
-    """Turn running out of memory inside the block into a `RunError` that says what to lower, in order.
+    """Turn an out-of-memory error in the block into a `RunError` that lists remedies in order.
 
-    It understands the errors of CUDA, of torch's allocator on a CPU, and of Python.
+    Recognizes the errors of CUDA, of torch's CPU allocator, and of Python.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        asked = _asked(error)
-        if asked is None:
+        request = _failed_request(error)
+        if request is None:
             raise
-        free = in_gb(available_memory(workload.device))
+        free = format_gb(available_memory(workload.device))
         place = "the GPU" if workload.device == "cuda" else "this machine"
         raise RunError(
-            f'stage "{stage}" ran out of memory on {place}: {asked}, and {free} are free '
+            f'stage "{stage}" ran out of memory on {place}: {request}, and {free} are free '
             f"({workload.rows} rows of up to {workload.length} tokens at a time)",
-            hint=", then ".join(_levers(workload)),
+            hint=", then ".join(_remedies(workload)),
         ) from error
 
 
-def first_lever(workload: Workload) -> str:
-    """Return what to lower first, in words."""
-    return _levers(workload)[0]
+def first_remedy(workload: Workload) -> str:
+    """Return the first remedy as text."""
+    return _remedies(workload)[0]
 
 
-def _levers(work: Workload) -> list[str]:
-    """What can still be lowered, what costs least first."""
+def _remedies(work: Workload) -> list[str]:
+    """Return the remaining remedies, cheapest first."""
     levers = []
     if work.rows > 1:
         levers.append(
-            "lower per_device_train_batch_size (more gradient_accumulation_steps keep the global batch)"
+            "lower per_device_train_batch_size (raise gradient_accumulation_steps to keep the global batch)"
         )
     if not work.gradient_checkpointing:
         levers.append("set gradient_checkpointing=true (about a third slower)")
@@ -73,24 +74,24 @@ def _levers(work: Workload) -> list[str]:
         levers.append("lower num_generations")
     levers.append(f"lower max_length (now {work.length} tokens)")
     if not work.lora.r:
-        levers.append("set lora.r=16 (an adapter needs no optimizer state for the rest)")
+        levers.append("set lora.r=16 (the frozen weights need no optimizer state)")
     elif work.device == "cuda" and not work.lora.load_in_4bit and work.sharding == "none":
-        levers.append("set lora.load_in_4bit=true (the weights under the adapter in a quarter of the memory)")
+        levers.append("set lora.load_in_4bit=true (the frozen weights take a quarter of the memory)")
     if work.devices > 1 and work.sharding == "none":
-        levers.append("launch with configs/accelerate/fsdp2.yaml, which cuts the model into pieces")
+        levers.append("launch with configs/accelerate/fsdp2.yaml, which shards the model")
     if len(levers) == 1:
-        levers.append("take a smaller model or a larger device")
+        levers.append("use a smaller model or a larger device")
     return levers
 
 
-def _asked(error: BaseException) -> str | None:
-    """What could not be had, in words; None where the error is another one."""
+def _failed_request(error: BaseException) -> str | None:
+    """Return the failed allocation as text, or None for any other error."""
     torch = sys.modules.get("torch")
     text = str(error)
     cpu = re.search(r"DefaultCPUAllocator: (?:can't|not enough memory).*?allocate (\d+) bytes", text)
     if cpu:
-        return f"{in_gb(int(cpu.group(1)))} more were asked for"
+        return f"{format_gb(int(cpu.group(1)))} more were requested"
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         tried = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
-        return f"{tried.group(1)} more were asked for" if tried else "no more could be had"
-    return "no more could be had" if isinstance(error, MemoryError) else None
+        return f"{tried.group(1)} more were requested" if tried else "no more could be allocated"
+    return "no more could be allocated" if isinstance(error, MemoryError) else None

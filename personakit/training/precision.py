@@ -1,4 +1,4 @@
-"""Device and number format are decided once, here, and the run records why."""
+"""Decides device and dtype of a run, with the reason."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _DTYPES = ("auto", "bfloat16", "float32")
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Where and in what the model computes.
+    """Device ("cpu" or "cuda"), dtype of the forward and backward pass (autocast), and why they were chosen.
 
-    `dtype` is that of the forward and backward pass (autocast); weights that train, and the optimizer's
-    state, are float32 throughout.
+    Trained weights and optimizer state are always float32.
     """
 
     device: str
@@ -26,16 +25,15 @@ class Precision:
 
     @property
     def bf16(self) -> bool:
-        """Whether the pass runs under bfloat16 autocast."""
+        """True if the pass runs under bfloat16 autocast."""
         return self.dtype == "bfloat16"
 
 
 def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
-    """Choose "cuda" or "cpu" and "bfloat16" or "float32"; what the configuration names is obeyed.
+    """Choose the device ("cuda" or "cpu") and the dtype ("bfloat16" or "float32"); explicit arguments win.
 
-    Under `accelerate launch` so is the launcher's mixed_precision, which the trainer would follow behind our
-    back. Raises `UserError` for a device that is not there, for a dtype that is none of ours, and for a
-    launcher that says another one.
+    Under `accelerate launch` the launcher's mixed_precision decides the dtype, because the trainer follows
+    it. Raises `UserError` for an unavailable device, an unknown dtype, or a contradicting launcher.
     """
     import torch
 
@@ -44,14 +42,14 @@ def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f'device is "{device}", expected auto, cpu or cuda', hint="leave it on auto")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device is cuda, and this torch sees no CUDA device", hint="use device=auto or cpu")
+        raise UserError("device is cuda, but torch finds no CUDA device", hint="use device=auto or cpu")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", "bf16") or (launched == "bf16" and dtype == "float32"):
         raise UserError(
-            f"accelerate launches with mixed_precision {launched}, and dtype is {dtype}",
-            hint="leave mixed_precision out of the file for accelerate: personakit decides",
+            f"accelerate launches with mixed_precision {launched}, but dtype is {dtype}",
+            hint="remove mixed_precision from accelerate's config file: personakit chooses the dtype",
         )
     if launched == "bf16":
         return Precision(device, "bfloat16", "set by accelerate's mixed_precision")
@@ -68,7 +66,7 @@ def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
 
 
 def _cpu_flags() -> set[str]:
-    """The instruction sets of the first CPU; empty where the system does not list them (not Linux)."""
+    """Return the instruction sets of the first CPU; empty if unknown (not Linux)."""
     listing = Path("/proc/cpuinfo")
     if not listing.is_file():
         return set()

@@ -1,10 +1,10 @@
-"""Direct preference optimisation (arXiv 2305.18290) over TRL's DPOTrainer.
+"""Direct preference optimization (arXiv 2305.18290) with TRL's unmodified DPOTrainer.
 
-The trainer is unmodified. Three things are done around it. Tokens are those of inference: TRL would
-tokenise prompt and answer as one text, where tokens may merge across the boundary. The reference's
-log-probabilities are computed beforehand and kept (`reference`), so that no second model is in memory
-and none is reloaded from the path that the configuration names, which under full fine-tuning of a model
-changed in memory is another model. And the order of pairs is fixed beforehand (`schedule`).
+Three things happen before it. Texts are tokenized as at inference; TRL tokenizes prompt and answer as one
+text, where tokens may merge across the boundary. The log-probabilities of the reference model are computed
+and cached (`reference`), so that no second model is in memory, and TRL does not reload the reference from the
+path in its configuration, which may hold other weights than those in memory. The order of pairs is fixed
+(`schedule`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 from personakit.training.fitting import (
-    Finetuned,
-    TrainedOn,
+    StageResult,
+    TrainingSource,
     common_arguments,
-    decide_and_record,
     fit,
-    plan,
-    quietly,
+    plan_stage_memory,
+    record_precision,
+    silenced_trl,
     stage_result,
 )
 from personakit.training.four_bit import adapter_in_float32
 from personakit.training.precision import Precision
-from personakit.training.processes import from_first
-from personakit.training.progress import Staged
+from personakit.training.processes import from_main_process
+from personakit.training.progress import report_stage
 from personakit.training.reference import TokenRow, reference_logps
 from personakit.training.schedule import Schedule, make_schedule
 from personakit.training.stage import Stage, StageMetrics, check_stage, train_batch_size
@@ -54,7 +54,7 @@ _METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class TrainingPair:
-    """Two answers to one prompt, the better one first."""
+    """A preferred and a rejected answer to one prompt."""
 
     prompt: str
     chosen: str
@@ -63,7 +63,7 @@ class TrainingPair:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """A pair in tokens; the answers include the end of sequence."""
+    """A tokenized pair; the answers end with the end-of-sequence token."""
 
     prompt: list[int]
     chosen: list[int]
@@ -75,34 +75,31 @@ class TokenPair:
         return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
 
 
-def optimise(
+def train_dpo(
     model: str,
     pairs: Sequence[TrainingPair],
     settings: PreferenceSettings,
     stage: Stage,
     *,
     evaluation: Sequence[TrainingPair] = (),
-) -> Finetuned:
-    """Train `model` to prefer `chosen` to `rejected`; leave the result in the stage's output folder.
+) -> StageResult:
+    """Train `model` to prefer `chosen` to `rejected`; save the result in the stage's output folder.
 
-    The reference is `model` as it is now: a folder (of an earlier stage, with weights or an adapter), a
-    hub name or `nano`. Resumes, and passes over a stage that is done, as `supervised.finetune`. Loss and
-    accuracy on `evaluation` are logged every `eval_steps`. Raises `UserError` for pairs that cannot be
-    trained on.
+    The reference model is the initial `model`: a folder with weights or an adapter, a model on the Hugging
+    Face Hub, or `nano`. Resuming works as in `supervised.finetune`. Loss and accuracy on `evaluation` are
+    logged every `eval_steps`. Raises `UserError` for invalid settings or pairs.
     """
     done = stage_result(stage)
     if done is not None:
         return done
     if not pairs:
-        raise UserError(
-            f'stage "{stage.name}" has no preference pairs', hint="check what the filters left over"
-        )
+        raise UserError(f'stage "{stage.name}" has no preference pairs', hint="check the filters")
     check_stage(settings, stage, evaluates=bool(evaluation))
     silence_libraries()
-    precision = decide_and_record(stage)
+    precision = record_precision(stage)
     start = load_trainable(model, stage.lora, precision)
-    trained, cut = tokenized(start.tokenizer, pairs, stage)
-    judged, _ = tokenized(start.tokenizer, evaluation, stage)
+    trained, cut = tokenize_pairs(start.tokenizer, pairs, stage)
+    evaluated_rows, _ = tokenize_pairs(start.tokenizer, evaluation, stage)
     schedule = make_schedule(
         [pair.tokens for pair in trained],
         batch_size=train_batch_size(settings),
@@ -111,18 +108,24 @@ def optimise(
         max_steps=settings.max_steps,
         max_tokens=stage.max_tokens,
         group_by_length=stage.group_by_length,
-        whole_batches=True,  # the loss is a mean over the batch: in a short one a pair would weigh more
+        whole_batches=True,  # the loss is a mean over the batch: pairs in a short one would weigh more
     )
-    with Staged(stage.progress, f"{stage.name}: reference", 2 * len(trained + judged)) as reporter:
+    with report_stage(
+        stage.progress, f"{stage.name}: reference", 2 * len(trained + evaluated_rows)
+    ) as reporter:
         logps = reference_logps(
             start.network,
-            [TokenRow(p.prompt, answer) for p in trained + judged for answer in (p.chosen, p.rejected)],
+            [
+                TokenRow(p.prompt, answer)
+                for p in trained + evaluated_rows
+                for answer in (p.chosen, p.rejected)
+            ],
             fingerprint=start.fingerprint,
             precision=precision,
             pad_id=start.tokenizer.pad_token_id or 0,
             on_progress=lambda made, _: reporter.update(made),
         )
-    work = plan(
+    work = plan_stage_memory(
         start,
         settings,
         precision,
@@ -132,7 +135,9 @@ def optimise(
         answer=max(len(answer) for pair in trained for answer in (pair.chosen, pair.rejected)),
         sharing=2,
     )
-    rows = [_row(pair, *logps[2 * place : 2 * place + 2]) for place, pair in enumerate(trained + judged)]
+    rows = [
+        _row(pair, *logps[2 * place : 2 * place + 2]) for place, pair in enumerate(trained + evaluated_rows)
+    ]
     trainer = _trainer(
         start,
         [rows[place] for place in schedule.order],
@@ -147,14 +152,16 @@ def optimise(
         trainer,
         settings,
         stage,
-        TrainedOn(model, len(trained), cut, facts),
+        TrainingSource(model, len(trained), cut, facts),
         meter=StageMetrics(_METRICS.get, lambda step, state: schedule.tokens_after(step)),
         work=work,
     )
 
 
-def tokenized(tokenizer: Any, pairs: Sequence[TrainingPair], stage: Stage) -> tuple[list[TokenPair], int]:
-    """Return the pairs in tokens, and how many prompts were cut to fit `max_length`."""
+def tokenize_pairs(
+    tokenizer: Any, pairs: Sequence[TrainingPair], stage: Stage
+) -> tuple[list[TokenPair], int]:
+    """Return the tokenized pairs, and the number of prompts cut to fit `max_length`."""
     prompts = encode_prompts(tokenizer, [pair.prompt for pair in pairs])
     chosen = encode_answers(tokenizer, [pair.chosen for pair in pairs])
     rejected = encode_answers(tokenizer, [pair.rejected for pair in pairs])
@@ -163,18 +170,18 @@ def tokenized(tokenizer: Any, pairs: Sequence[TrainingPair], stage: Stage) -> tu
         if better == worse:
             raise UserError(
                 f'pair {number}: chosen and rejected are the same ("{pairs[number - 1].chosen[:60]}")',
-                hint="leave such pairs out: they say nothing",
+                hint="remove such pairs: they express no preference",
             )
         longest = max(len(better), len(worse))
-        room = stage.max_length - longest
-        if len(prompt) > room:
-            if stage.too_long == "error" or room < 1:
+        max_prompt = stage.max_length - longest
+        if len(prompt) > max_prompt:
+            if stage.too_long == "error" or max_prompt < 1:
                 raise UserError(
                     f"pair {number} has {len(prompt)} + {longest} tokens (prompt + longer answer), "
                     f"expected at most {stage.max_length}",
                     hint="raise max_length, shorten the history, or set too_long=cut",
                 )
-            prompt = cut_middle(prompt, room)
+            prompt = cut_middle(prompt, max_prompt)
             cut += 1
         rows.append(TokenPair(prompt, better, worse))
     return rows, cut
@@ -193,7 +200,7 @@ def _row(pair: TokenPair, chosen_logp: float, rejected_logp: float) -> dict[str,
 def _trainer(
     start: Trainable,
     trained: list[dict[str, Any]],
-    judged: list[dict[str, Any]],
+    evaluated_rows: list[dict[str, Any]],
     schedule: Schedule,
     settings: PreferenceSettings,
     precision: Precision,
@@ -203,7 +210,7 @@ def _trainer(
     from trl import DPOConfig, DPOTrainer
 
     arguments = DPOConfig(
-        **common_arguments(settings, precision, stage, steps=schedule.steps, evaluates=bool(judged)),
+        **common_arguments(settings, precision, stage, steps=schedule.steps, evaluates=bool(evaluated_rows)),
         beta=settings.beta,
         loss_type=[settings.loss_type],
         label_smoothing=settings.label_smoothing,
@@ -211,26 +218,26 @@ def _trainer(
         train_sampling_strategy="sequential",
         precompute_ref_log_probs=True,
     )
-    # TRL tokenises what it is built with and passes it through the reference; it trains on what
-    # `train_dataset` holds. So it is built with one pair of one letter, and handed our rows. The pair lies
-    # on disk because TRL files its log-probabilities beside it, for all processes.
+    # TRL tokenizes the dataset it is created with and runs the reference on it, but trains on
+    # `train_dataset`. So it is created with one dummy pair, and gets our rows afterwards. The pair is on disk
+    # because TRL saves its log-probabilities next to it, for all processes.
     folder = stage.run.checkpoints(stage.name) / "letters"
-    letters = Dataset.from_list([{"prompt": "a", "chosen": " b", "rejected": " c"}])
-    with quietly():
-        from_first(lambda: folder.is_dir() or letters.save_to_disk(str(folder)))
-        letters = load_from_disk(str(folder))
+    dummy = Dataset.from_list([{"prompt": "a", "chosen": " b", "rejected": " c"}])
+    with silenced_trl():
+        from_main_process(lambda: folder.is_dir() or dummy.save_to_disk(str(folder)))
+        dummy = load_from_disk(str(folder))
         with adapter_in_float32(start.network):
             trainer = DPOTrainer(
                 start.network,
                 args=arguments,
-                train_dataset=letters,
-                eval_dataset=letters if judged else None,
+                train_dataset=dummy,
+                eval_dataset=dummy if evaluated_rows else None,
                 processing_class=start.tokenizer,
                 peft_config=start.adapter,
             )
     trainer.train_dataset = Dataset.from_list(trained)
-    if judged:
-        trainer.eval_dataset = Dataset.from_list(judged)
+    if evaluated_rows:
+        trainer.eval_dataset = Dataset.from_list(evaluated_rows)
     return trainer
 
 

@@ -1,8 +1,8 @@
-"""Which of the launched processes this is, and the two things they do together.
+"""Rank of this process, and communication between the processes of one launch.
 
-`accelerate launch` (or torchrun) starts the same command once a device and tells each its place in the
-environment. The first process decides and writes; the others are given what it decided. All of it is
-accelerate's `PartialState`; on one process nothing is imported and nothing is sent.
+`accelerate launch` (or torchrun) starts the same command once per device, with its rank in the environment.
+The main process (rank 0) decides and writes files; the others receive its decisions. Communication uses
+accelerate's `PartialState`; with one process nothing is imported or sent.
 """
 
 from __future__ import annotations
@@ -17,47 +17,46 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-#: How long one process may keep the others waiting: generic answers from an endpoint can take hours. A
-#: process that dies is noticed at once, by the launcher.
-_PATIENCE = datetime.timedelta(hours=24)
+#: Timeout of communication: generic answers from an API can take hours. If a process dies, the launcher stops
+#: all.
+_TIMEOUT = datetime.timedelta(hours=24)
 
 
 def process_count() -> int:
-    """How many processes were launched together; 1 without a launcher."""
+    """Return the number of processes of the launch; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def process_rank() -> int:
-    """This process's place among them, from 0."""
+    """Return the rank of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def is_first() -> bool:
-    """Whether this process decides, writes and speaks for all."""
+def is_main_process() -> bool:
+    """Return True for the process that decides, writes files and prints."""
     return process_rank() == 0
 
 
-def from_first(work: Callable[[], Value]) -> Value:
-    """Let the first process do `work`; return what it returned, on every process.
+def from_main_process(work: Callable[[], Value]) -> Value:
+    """Call `work` on the main process and return its value (pickled) on all processes.
 
-    What `work` raises ends the first process, and with it, by the launcher, the others. The value is
-    pickled on its way.
+    An exception of `work` ends the main process, and the launcher then ends the others.
     """
     if process_count() == 1:
         return work()
     from accelerate.utils import broadcast_object_list
 
     _state()
-    values: list[Any] = [work() if is_first() else None]
+    values: list[Any] = [work() if is_main_process() else None]
     broadcast_object_list(values)
     decided: Value = values[0]
     return decided
 
 
-def in_shares(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Value]]) -> list[Value]:
-    """Let each process do `work` on its share of `items`; return all of it, in order, on every process.
+def map_over_processes(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Value]]) -> list[Value]:
+    """Call `work` on each process with its share of `items`; return all values in order, on all processes.
 
-    `work` returns one value an item.
+    `work` returns one value per item.
     """
     if process_count() == 1:
         return work(items)
@@ -69,10 +68,10 @@ def in_shares(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Value
     return gathered
 
 
-def first_on_this_machine() -> AbstractContextManager[None]:
-    """A block that the first process of each machine goes through before the others do.
+def local_main_process_first() -> AbstractContextManager[None]:
+    """Return a context that the first process of each machine enters before the others.
 
-    For what is made once and kept in the cache folder: the others find it there.
+    For results that are computed once and then read from the cache folder.
     """
     if process_count() == 1:
         return contextlib.nullcontext()
@@ -80,17 +79,17 @@ def first_on_this_machine() -> AbstractContextManager[None]:
     return turn
 
 
-def wait_for_all() -> None:
-    """Return once every process has come here."""
+def wait_for_everyone() -> None:
+    """Wait until all processes have called this."""
     if process_count() > 1:
         _state().wait_for_everyone()
 
 
 def _state() -> Any:
-    """accelerate's state; the first call joins the processes."""
+    """Return accelerate's state; the first call connects the processes."""
     import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
     cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
-    return PartialState(cpu=cpu, timeout=_PATIENCE)
+    return PartialState(cpu=cpu, timeout=_TIMEOUT)

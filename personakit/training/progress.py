@@ -1,33 +1,34 @@
-"""How far a stage is and how long it will take: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a stage with the remaining time: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
 from typing import Protocol, TextIO
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress(Protocol):
-    """Is told of steps; used as a context manager around one stage."""
+    """Receives the progress of stages; use it with `report_stage`."""
 
     def start(self, title: str, total: int, done: int = 0) -> None:
-        """Begin a stage of `total` steps of which `done` were made earlier."""
+        """Begin a stage of `total` steps, of which `done` are already complete."""
         ...
 
     def update(self, done: int, **facts: float) -> None:
-        """`done` steps are made; `facts` (loss, tokens_per_second) go beside them."""
+        """Report that `done` steps are complete; `facts` (loss, tokens_per_second) are shown next to them."""
         ...
 
     def finish(self) -> None:
-        """End the stage; harmless when none has begun."""
+        """End the stage; does nothing if none has begun."""
         ...
 
 
-class Silent:
-    """Says nothing (`--quiet`, tests)."""
+class SilentProgress:
+    """Shows nothing (`--quiet`, tests)."""
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         """Do nothing."""
@@ -39,11 +40,11 @@ class Silent:
         """Do nothing."""
 
 
-class Lines:
-    """One plain line about every ten seconds, and one at the end: for logs and pipes."""
+class LineProgress:
+    """Prints a line about every ten seconds and one at the end, for logs and pipes."""
 
     def __init__(self, stream: TextIO | None = None, every: float = _SECONDS_BETWEEN_LINES) -> None:
-        """Write to `stream` (standard error), at most one line in `every` seconds."""
+        """Write to `stream` (by default stderr), at most one line per `every` seconds."""
         self._stream = stream or sys.stderr
         self._every = every
         self._title = ""
@@ -52,13 +53,13 @@ class Lines:
         self._facts: dict[str, float] = {}
 
     def start(self, title: str, total: int, done: int = 0) -> None:
-        """Remember where the stage begins."""
+        """Begin a stage."""
         self._title, self._total, self._first, self._done = title, total, done, done
         self._facts = {}
         self._began = self._said = time.monotonic()
 
     def update(self, done: int, **facts: float) -> None:
-        """Write a line if the last one is long enough ago."""
+        """Write a line if the last one is `every` seconds old."""
         self._done = done
         self._facts |= facts
         if time.monotonic() - self._said >= self._every and done < self._total:
@@ -80,11 +81,11 @@ class Lines:
         self._said = time.monotonic()
 
 
-class Bar:
-    """A bar with the time left, on standard error."""
+class BarProgress:
+    """A progress bar with the remaining time, on stderr."""
 
     def __init__(self) -> None:
-        """Draw nothing until a stage begins."""
+        """Create the bar without drawing it."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -105,42 +106,31 @@ class Bar:
         self._task = self._bar.add_task(title, total=total, completed=done, facts="")
 
     def update(self, done: int, **facts: float) -> None:
-        """Move the bar."""
+        """Update the bar."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in facts.items())
         changed = {"facts": text} if text else {}
         self._bar.update(self._task, completed=done, **changed)  # type: ignore[arg-type]
 
     def finish(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop updating the bar."""
         self._bar.stop()
 
 
-class Staged:
-    """`with Staged(progress, title, total) as stage:` finishes the stage whatever happens in it."""
-
-    def __init__(self, progress: Progress, title: str, total: int, done: int = 0) -> None:
-        """As `Progress.start`."""
-        self._progress = progress
-        self._arguments = (title, total, done)
-
-    def __enter__(self) -> Progress:
-        self._progress.start(*self._arguments)
-        return self._progress
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.finish()
+@contextlib.contextmanager
+def report_stage(progress: Progress, title: str, total: int, done: int = 0) -> Iterator[Progress]:
+    """Start a stage as `Progress.start` does, and finish it whatever happens in the block."""
+    progress.start(title, total, done)
+    try:
+        yield progress
+    finally:
+        progress.finish()
 
 
 def choose_progress(*, quiet: bool = False) -> Progress:
-    """Return a bar on a terminal, lines elsewhere, and silence where it is asked for."""
+    """Return a bar on a terminal, lines elsewhere, and nothing with `quiet`."""
     if quiet:
-        return Silent()
-    return Bar() if sys.stderr.isatty() else Lines()
+        return SilentProgress()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 def _clock(seconds: float) -> str:

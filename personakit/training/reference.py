@@ -1,8 +1,7 @@
-"""Log-probabilities under a reference that does not change: computed once, and kept.
+"""Log-probabilities under a fixed reference model, computed once and cached on disk.
 
-They are a function of the reference's weights and the tokens, so that is what they are filed under, in
-the cache folder: the next run with the same reference and the same pairs reads them, another adapter or
-other weights do not find them. And no second model is held in memory while training.
+The cache key is a digest of the reference's weights and the tokens, so a later run with the same reference
+and pairs reads them. No second model is in memory during training.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from typing import Any
 
 from personakit.files import cache_folder, write_json
 from personakit.training.precision import Precision
-from personakit.training.processes import in_shares, process_count
+from personakit.training.processes import map_over_processes, process_count
 
-#: Rows filed together: a killed pass loses at most as many.
+#: Rows per cache file; an interrupted pass loses at most one file.
 _SHARD_ROWS = 1024
-# As for scoring in `models.local`: padded tokens and rows of a batch, and rows x answer x vocabulary.
+# Maximum padded tokens and rows of a batch, as for scoring in `models.local`.
 _BATCH_TOKENS = 32_768
 _BATCH_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """An answer after a prompt, in tokens."""
+    """A tokenized prompt and answer."""
 
     prompt: list[int]
     answer: list[int]
@@ -42,10 +41,10 @@ def reference_logps(
     pad_id: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[float]:
-    """Return log p(answer | prompt) of each row under `network`, in nats, summed over the answer's tokens.
+    """Return log p(answer | prompt) of each row under `network` in nats, summed over the answer's tokens.
 
-    `network` is the model before anything was trained, known by its `fingerprint`; it is moved to the
-    device only if a row has to be computed. Of several processes each computes its share.
+    `network` is the model before training, identified by its `fingerprint`; it is moved to the device only if
+    a row is not cached. Each process computes its share of the rows.
     """
     shards = [rows[start : start + _SHARD_ROWS] for start in range(0, len(rows), _SHARD_ROWS)]
     done = 0
@@ -59,7 +58,7 @@ def reference_logps(
             on_progress(done, len(rows))
         return found
 
-    values = [value for shard in in_shares(shards, compute) for value in shard]
+    values = [value for shard in map_over_processes(shards, compute) for value in shard]
     if process_count() > 1 and not getattr(network, "is_quantized", False):
         network.to("cpu")  # the trainer shards and places it
     return values
@@ -99,6 +98,6 @@ def _computed(network: Any, rows: Sequence[TokenRow], precision: Precision, pad_
             budget=_BATCH_TOKENS,
             max_rows=_BATCH_ROWS,
         )
-    unshare_prefixes(network)  # left as it was found: the stage decides for itself
+    unshare_prefixes(network)  # restore: the stage decides whether to share prefixes
     network.train(training)
     return values

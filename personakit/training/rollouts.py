@@ -1,8 +1,7 @@
-"""What the reward functions see, and the sample of rollouts that a run keeps.
+"""Calls reward functions with plain texts, and logs a sample of the rollouts.
 
-TRL hands a reward function conversations where the tokenizer has a chat template, and columns that must
-fit into an Arrow table. Ours get plain texts and whatever objects the prompts carry. Since every reward of
-a batch of completions passes here, this is also where some of them are written down.
+TRL calls reward functions with conversations if the tokenizer has a chat template, and with columns of an
+Arrow table. Our reward functions get plain texts and arbitrary objects from the prompts.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.files import atomic_file
 
-#: What a reward function is called with beside the columns of its prompts.
+#: Arguments of a reward function in addition to the columns of its prompts.
 _GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 _RESERVED = {*_GIVEN, "prompt", "completion", "row", "image", "images", "tools", "environment"}
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt to roll out, and what its rewards need to know: any objects, by name."""
+    """A prompt to sample completions for, and objects for its rewards, by name."""
 
     text: str
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -31,12 +30,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class RewardFunction:
-    """A reward function and its weight in the sum; with weight 0 it is only logged.
+    """A reward function and its weight in the sum; a reward of weight 0 is only logged.
 
-    `function` is called with keywords: `prompts` and `completions` (lists of str), `completion_ids` (lists
-    of token ids), every column of the prompts (a list, repeated per completion), `trainer_state`, and
-    `log_metric(name, value)`, whose values appear in metrics.jsonl under their names. It returns a number
-    per completion, or None where it does not apply.
+    `function` gets keyword arguments: `prompts` and `completions` (lists of str), `completion_ids` (lists of
+    token ids), every column of the prompts (a list with one value per completion), `trainer_state`, and
+    `log_metric(name, value)`, which logs to metrics.jsonl. It returns one number per completion, or None if
+    it does not apply.
     """
 
     function: Callable[..., Sequence[float | None]]
@@ -45,18 +44,18 @@ class RewardFunction:
 
     @property
     def title(self) -> str:
-        """The name it is logged under: `reward/<title>`."""
+        """The name in the log: `reward/<title>`."""
         return self.name or str(getattr(self.function, "__name__", type(self.function).__name__))
 
 
 class RolloutLog:
-    """rollouts.jsonl: one line a completion, of some prompts of some generations.
+    """rollouts.jsonl: one line per completion, for some prompts of some generations.
 
-    Texts are as they are: whoever shows them escapes them.
+    Texts are not escaped.
     """
 
     def __init__(self, path: Path, stage: str, *, every: int, prompts: int, group: int, writes: bool) -> None:
-        """Keep the first `prompts` groups of `group` rows of the first batch at every `every`th step."""
+        """Log the first `prompts` groups of `group` rows in the first batch of every `every`-th step."""
         self.training: Callable[[], bool] = lambda: True
         self._path = path
         self._stage = stage
@@ -66,7 +65,7 @@ class RolloutLog:
         self._step = -1
 
     def rewind(self, step: int) -> None:
-        """Drop this stage's rollouts of step `step` and later: they will be made again."""
+        """Remove this stage's rollouts from step `step` on, which will be sampled again."""
         self._step = -1
         if not self._writes or not self._path.is_file():
             return
@@ -86,7 +85,7 @@ class RolloutLog:
         rewards: Mapping[str, Sequence[float | None]],
         totals: Sequence[float | None],
     ) -> None:
-        """Write the completions that the weights of `step` made, if it is their turn."""
+        """Write the completions sampled at `step`, if this step is logged."""
         if not self._writes or not self.training() or step % self._every or step == self._step:
             return
         self._step = step
@@ -104,40 +103,40 @@ class RolloutLog:
                 handle.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class RewardDesk:
-    """Stands between the trainer and the reward functions."""
+class RewardDispatcher:
+    """Calls the reward functions for the trainer."""
 
     def __init__(
         self, rewards: Sequence[RewardFunction], prompts: Sequence[Prompt], tokenizer: Any, log: RolloutLog
     ) -> None:
-        """Rows of the trainer's dataset name a place in `prompts`. Raises `UserError` for bad names."""
+        """`row` in the trainer's dataset is an index into `prompts`. Raises `UserError` for invalid names."""
         self._tokenizer = tokenizer
         self._rewards = list(rewards)
         self._prompts = prompts
         self._log = log
         self._batch: dict[str, list[float | None]] = {}
         self.metrics: set[str] = set()
-        """Names that reward functions have logged values under."""
+        """Names of the metrics that reward functions have logged."""
         titles = [reward.title for reward in rewards]
         twice = sorted({title for title in titles if titles.count(title) > 1})
         if twice:
             raise UserError(
-                f'two rewards are called "{twice[0]}"', hint="give each RewardFunction a name of its own"
+                f'two rewards are called "{twice[0]}"', hint="give each RewardFunction a different name"
             )
         self._columns = list(prompts[0].columns) if prompts else []
         for number, prompt in enumerate(prompts, start=1):
             if set(prompt.columns) != set(self._columns):
                 raise UserError(
-                    f"prompt {number} has the columns {sorted(prompt.columns)}, the first "
-                    f"{sorted(self._columns)}",
+                    f"prompt {number} has the columns {sorted(prompt.columns)}, expected "
+                    f"{sorted(self._columns)} like the first",
                     hint="give every prompt the same columns; a value may be None",
                 )
         taken = sorted(_RESERVED & set(self._columns))
         if taken:
-            raise UserError(f'a column of the prompts is called "{taken[0]}"', hint="call it something else")
+            raise UserError(f'a column of the prompts has the reserved name "{taken[0]}"', hint="rename it")
 
     def functions(self) -> list[Callable[..., list[float | None]]]:
-        """Return the functions to hand to the trainer, in the order of the rewards."""
+        """Return the functions for the trainer, in the order of the rewards."""
         return [self._wrapped(reward) for reward in self._rewards]
 
     def _wrapped(self, reward: RewardFunction) -> Callable[..., list[float | None]]:
@@ -153,7 +152,7 @@ class RewardDesk:
                 self.metrics.add(name)
                 log_metric(name, float(value))
 
-            # As `LocalModel.generate` reads them; TRL may parse a chat's answer into parts.
+            # Decode as `LocalModel.generate` does; TRL may parse an answer into several messages.
             texts = self._tokenizer.batch_decode(
                 completion_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
@@ -170,7 +169,7 @@ class RewardDesk:
             )
             if len(values) != len(texts):
                 raise ValueError(
-                    f"reward {reward.title} gave {len(values)} values for {len(texts)} completions"
+                    f"reward {reward.title} returned {len(values)} values for {len(texts)} completions"
                 )
             self._batch[reward.title] = values
             if len(self._batch) == len(self._rewards):
@@ -188,7 +187,7 @@ class RewardDesk:
         self._batch = {}
 
     def _total(self, place: int) -> float | None:
-        """The weighted sum of what applied to a completion; None where nothing did."""
+        """Return the weighted sum of the rewards that apply to a completion; None if none does."""
         parts = [(reward.weight, self._batch[reward.title][place]) for reward in self._rewards]
         applied = [weight * value for weight, value in parts if value is not None]
         return sum(applied) if applied else None

@@ -1,15 +1,15 @@
-"""`Run`: the directory of one training run, and everything that lets it be resumed and read.
+"""`Run`: the folder of one training run, which can be resumed.
 
     config.yaml     the resolved configuration
     run.json        status, versions, git commit, seed, data fingerprint, device and dtype, seconds, stages
-    metrics.jsonl   one line a logging step
-    checkpoints/    one folder a stage, while the stage runs
-    model/          what the run made: plain transformers and PEFT load it
+    metrics.jsonl   one line per logging step
+    checkpoints/    one folder per stage, while the stage runs
+    model/          the result, which transformers and PEFT can load
 
-A stage that is done is named in run.json with its result, so a resumed run passes over it.
+run.json holds the result of each finished stage, and a resumed run skips these stages.
 
-Under a launcher (`accelerate launch`) every process holds the same `Run`, and the first one writes it:
-on the others `record`, `log_metrics` and the like change what is in memory, and no file.
+Under a launcher (`accelerate launch`) every process has the same `Run`, but only the main process writes
+files.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from personakit import __version__
 from personakit.config.loading import complete
 from personakit.errors import RunError, UserError
 from personakit.files import atomic_file, write_json, write_text
-from personakit.training.processes import from_first, process_count
+from personakit.training.processes import from_main_process, process_count
 
-#: A start that was killed before run.json was written leaves no more than these.
-_LEFT_BY_A_KILL = (".lock", "config.yaml")
-#: Files that a run holds before anything was computed, and what run.json tells once something was.
-_BEFORE_WORK = (*_LEFT_BY_A_KILL, "run.json", "trained_on.txt", "pool.jsonl")
+#: The files of a run that was killed before run.json was written.
+_BEFORE_RUN_JSON = (".lock", "config.yaml")
+#: The files of a run before any computation, and the entries of run.json that show a computation.
+_BEFORE_WORK = (*_BEFORE_RUN_JSON, "run.json", "trained_on.txt", "pool.jsonl")
 _OF_WORK = {"compute", "device", "endpoints", "memory", "trajectories"}
 _DISTRIBUTIONS = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
 class Run:
-    """One run's directory, open for writing; `create` is the way in.
+    """The folder of one run, open for writing; made by `create`.
 
     Use it as a context manager: leaving it records how the run ended (finished, failed, interrupted). A
-    run killed outright stays "running" in run.json (`find_runs` calls it "killed"), and is resumed like
-    the others. One that bad input stopped before it made anything leaves nothing behind.
+    killed run stays "running" in run.json (`find_runs` reports "killed") and can be resumed too. A run that
+    fails on bad input before any computation removes its folder.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], lock: FileLock | None) -> None:
-        """Take a directory that `create` has prepared; without a lock nothing is written."""
+        """Use a folder that `create` has prepared; without a lock, write no files."""
         self.folder = folder
         self._facts = facts
         self._lock = lock
@@ -71,13 +71,12 @@ class Run:
         resume: bool = False,
         root: Path = Path("runs"),
     ) -> Run:
-        """Make a run's directory, or take up the one that is there (`resume`).
+        """Create a run's folder, or open an existing one (`resume`).
 
-        `config` holds the settings: a dataclass of `personakit.config`, or a mapping. Without `folder` it is
-        `root/<method>-<date-time>`. Under a launcher the first process does it, and
-        the others are told which folder it is. Raises `UserError` where the directory holds a run already
-        and `resume` was not asked for, where it was and there is none, where the configuration or the
-        number of processes differs from what the run began with, and where another process has it open.
+        `config` holds the settings: a dataclass of `personakit.config`, or a mapping. `folder` defaults to
+        `root/<method>-<date-time>`. Under a launcher the main process chooses the folder for all. Raises
+        `UserError` if the folder holds a run (without `resume`) or none (with it), if the configuration or
+        the number of processes has changed since the run began, or if another process has the run open.
         """
         opened: list[Run] = []
 
@@ -85,7 +84,7 @@ class Run:
             opened.append(cls._open(folder, method, config, seed, resume=resume, root=root))
             return opened[0].folder, opened[0]._facts
 
-        found, facts = from_first(open_here)
+        found, facts = from_main_process(open_here)
         return opened[0] if opened else cls(found, facts, lock=None)
 
     @classmethod
@@ -104,20 +103,21 @@ class Run:
         if resume and not document.is_file():
             raise UserError(
                 f'"{folder}" holds no run to resume (no run.json)',
-                hint="name the run's directory with --output, or start without --resume",
+                hint="give the run's folder with --output, or start without --resume",
             )
         if not resume and document.is_file():
             status = _read(document).get("status")
             raise UserError(
                 f'"{folder}" already holds a run ({status})',
-                hint="add --resume to go on with it, or choose another --output",
+                hint="add --resume to continue it, or choose another --output",
             )
         made_folder = not folder.is_dir()
         there = set() if made_folder else {path.name for path in folder.iterdir()}
-        # A start locks the folder before it writes: a config.yaml alone is somebody's own.
-        if not resume and there and not {".lock"} <= there <= set(_LEFT_BY_A_KILL):
+        # A run locks the folder before it writes, so a config.yaml without a lock is the user's.
+        if not resume and there and not {".lock"} <= there <= set(_BEFORE_RUN_JSON):
             raise UserError(
-                f'"{folder}" is not empty and holds no run', hint="choose another --output, or empty it"
+                f'"{folder}" is not empty and holds no run',
+                hint="choose another --output, or empty the folder",
             )
         with _os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """The seed everything in the run is derived from."""
+        """The random seed of the run."""
         return int(self._facts["seed"])
 
     @property
@@ -158,36 +158,36 @@ class Run:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes into the folder: of several, the first."""
+        """True if this process writes into the folder: only the main process does."""
         return self._lock is not None
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What run.json says."""
+        """The contents of run.json."""
         return self._facts
 
     def checkpoints(self, stage: str) -> Path:
-        """Where `stage` keeps its checkpoints."""
+        """Return the folder of the checkpoints of `stage`."""
         return self.folder / "checkpoints" / stage
 
     def record(self, **facts: Any) -> None:
-        """Put `facts` into run.json (data fingerprint, device, counts), with the seconds so far."""
+        """Add `facts` (data fingerprint, device, counts) and the seconds so far to run.json."""
         self._facts |= facts
         self._facts["seconds"] = round(self._seconds_before + time.monotonic() - self._opened, 3)
         if self.writes:
             write_json(self.folder / "run.json", self._facts)
 
     def stage_done(self, stage: str) -> dict[str, Any] | None:
-        """Return what `stage` left behind, or None while it is not done."""
+        """Return the result of `stage`, or None if it is not finished."""
         result: dict[str, Any] | None = self._facts["stages"].get(stage)
         return result
 
     def mark_stage(self, stage: str, result: Mapping[str, Any]) -> None:
-        """Record that `stage` is done; `result` is JSON that `stage_done` gives back."""
+        """Record the result (JSON) of the finished `stage`, which `stage_done` returns."""
         self.record(stages=self._facts["stages"] | {stage: dict(result)})
 
     def log_metrics(self, stage: str, step: int, **values: float | int | str | None) -> None:
-        """Append one whole line to metrics.jsonl."""
+        """Append one line to metrics.jsonl."""
         if not self.writes:
             return
         line = json.dumps({"stage": stage, "step": step, **values}, ensure_ascii=False)
@@ -195,10 +195,10 @@ class Run:
             handle.write(line + "\n")
 
     def rewind_metrics(self, stage: str, step: int) -> None:
-        """Drop `stage`'s lines beyond `step`, and a line cut off by a kill.
+        """Remove lines of `stage` after `step`, and an incomplete last line.
 
-        Called when a stage is taken up at a checkpoint, so that the file ends up as that of a run left
-        alone (but for times).
+        Called when a stage resumes from a checkpoint, so that the file ends (apart from times) as without the
+        interruption.
         """
         path = self.folder / "metrics.jsonl"
         if not self.writes or not path.is_file():
@@ -222,19 +222,19 @@ class Run:
             status = "failed"
         try:
             bad_input = isinstance(error, UserError) and not isinstance(error, RunError)
-            if not (bad_input and self._took_nothing_up() and self._vanish()):
+            if not (bad_input and self._computed_nothing() and self._remove_files()):
                 self.record(status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"}))
         finally:
             if self._lock is not None:
                 self._lock.release()
 
-    def _took_nothing_up(self) -> bool:
-        """Whether the run began here and nothing was computed, asked for or paid for yet."""
+    def _computed_nothing(self) -> bool:
+        """Return True if the run is new and nothing was computed or requested from an API yet."""
         begun = self._facts["stages"] or _OF_WORK & self._facts.keys()
         return self.writes and self._new and not begun
 
-    def _vanish(self) -> bool:
-        """Take away what the start wrote, and the folder if it made it; False where more is there."""
+    def _remove_files(self) -> bool:
+        """Remove the files of a new run, and a folder it created; return False if other files exist."""
         try:
             if any(path.name not in _BEFORE_WORK for path in self.folder.iterdir()):
                 return False
@@ -249,7 +249,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run seen from outside, for listing and choosing."""
+    """A run in a list of runs."""
 
     folder: Path
     method: str
@@ -259,9 +259,9 @@ class RunSummary:
 
 
 def find_runs(root: Path = Path("runs")) -> list[RunSummary]:
-    """Return the runs directly under `root`, newest first; none where `root` is not there.
+    """Return the runs directly in `root`, newest first; empty if `root` does not exist.
 
-    A run that was killed could not write so: it is the one that says "running" and that nobody has open.
+    A run is "killed" if run.json says "running" but no process has it open.
     """
     summaries = []
     for document in root.glob("*/run.json"):
@@ -283,8 +283,7 @@ def newest_run(
 ) -> Path | None:
     """Return the newest run's folder, or None.
 
-    `finished` True: only finished runs (to evaluate); False: only those that stopped before (to resume);
-    None: any.
+    `finished` True: only finished runs (to evaluate); False: only unfinished ones (to resume); None: any.
     """
     for run in find_runs(root):
         right_method = method is None or run.method == method
@@ -302,7 +301,7 @@ def _status(folder: Path, recorded: str) -> str:
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
-    except OSError:  # filelock's Timeout, or a file of another user's, of which one cannot tell
+    except OSError:  # filelock's Timeout, or a lock file of another user
         return recorded
     lock.release()
     return "killed"
@@ -332,7 +331,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, "+changes" if it has any; None if it is none."""
+    """Return the commit of this checkout, plus "+changes" if it is modified; None outside a checkout."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None
@@ -356,12 +355,12 @@ def _read(document: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UserError(
             f"{document}, line {error.lineno}: not JSON ({error.msg})",
-            hint="run.json is written by personakit; remove the directory if it was damaged",
+            hint="run.json is written by personakit; remove the folder if the file is damaged",
         ) from error
     needed = ("method", "status", "created", "seconds", "seed", "stages", "config")
     absent = [key for key in needed if not isinstance(facts, dict) or key not in facts]
     if absent:
-        raise UserError(f'{document}: "{absent[0]}" is missing', hint="this is not a run of personakit's")
+        raise UserError(f'{document}: "{absent[0]}" is missing', hint="this is not a personakit run")
     return dict(facts)
 
 
@@ -377,29 +376,29 @@ def _check_same(folder: Path, facts: Mapping[str, Any], method: str, config: Any
             hint=f"resume it with `personakit train {facts['method']}`",
         )
     saved = facts["config"]
-    if is_dataclass(config):  # an earlier version may have saved it
+    if is_dataclass(config):  # may be from an earlier version
         saved = complete(type(config), saved, place=str(folder / "run.json"))
     before, now = _flat(_plain(saved)), _flat(_plain(config))
     for key in dict.fromkeys([*before, *now]):
         if before.get(key, _Absent) != now.get(key, _Absent):
             raise UserError(
                 f'"{folder}" began with {key}={before.get(key, "(not set)")}, '
-                f"and {key} is now {now.get(key, '(not set)')}",
-                hint="resume with the configuration it began with, or start a new run",
+                f"but {key} is now {now.get(key, '(not set)')}",
+                hint="resume with the original configuration, or start a new run",
             )
 
 
 def _check_processes(folder: Path, before: int) -> None:
-    # The batch is so much a device: another number of devices is another training.
+    # Batch sizes are per device, so another number of processes changes the training.
     if before != process_count():
         raise UserError(
-            f'"{folder}" began on {before} processes, and there are now {process_count()}',
-            hint="launch as many as it began with, or start a new run",
+            f'"{folder}" began on {before} processes, but there are now {process_count()}',
+            hint="launch the same number of processes, or start a new run",
         )
 
 
 class _Absent:
-    """Stands for a key that is not there (None may be a value)."""
+    """Marks a missing key (None may be a value)."""
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

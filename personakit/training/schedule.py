@@ -1,8 +1,7 @@
-"""Which example is seen in which step, fixed before training begins.
+"""The order of examples, fixed before training.
 
-The order is a list made from the seed, not drawn while training: so a resumed run skips to its place
-in it, a budget in tokens ends at a step known in advance, and the learning rate comes down exactly
-there.
+The order depends only on the seed, so a resumed run can continue at its step, and the step at which a token
+budget ends is known in advance, for the learning-rate schedule.
 """
 
 from __future__ import annotations
@@ -11,18 +10,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Batches per pool within which examples are sorted by length: more waste less, fewer mix better.
+# Batches per pool, within which examples are sorted by length: more batches waste less padding but mix less.
 _BATCHES_PER_POOL = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`order[i]` is the example at place i; step s (from 0) sees places s*batch .. (s+1)*batch."""
+    """`order` holds indices of examples; step s (from 0) uses [s * batch_size : (s + 1) * batch_size]."""
 
     order: list[int]
     batch_size: int
     tokens_by_step: list[int]
-    """Training tokens seen after each step: prompt and answer, without padding."""
+    """Cumulative training tokens (prompt and answer, without padding) after each step."""
 
     @property
     def steps(self) -> int:
@@ -35,7 +34,7 @@ class Schedule:
         return self.tokens_after(self.steps)
 
     def tokens_after(self, step: int) -> int:
-        """Training tokens that the first `step` steps see."""
+        """Return the training tokens of the first `step` steps."""
         return self.tokens_by_step[step - 1] if step else 0
 
 
@@ -52,16 +51,15 @@ def make_schedule(
 ) -> Schedule:
     """Order examples of these `lengths` (tokens) for training.
 
-    Every epoch is a new permutation. It ends with the first of: `epochs` (whole or part),
-    `max_steps`, and the step that reaches `max_tokens`. With `max_steps` or `max_tokens` given,
-    `epochs` does not bound: the examples come round as often as it takes. The last batch may be short;
-    `whole_batches` fills it with examples of the next round.
+    Every epoch is a new permutation. The schedule ends after `epochs` (also fractional), or, if they are
+    given, at `max_steps` or the step that reaches `max_tokens`, whichever comes first; examples then repeat
+    as needed. The last batch may be short; `whole_batches` fills it with examples of the next epoch.
     """
     import numpy
 
     total = max(1, round(epochs * len(lengths)))
     if max_tokens is not None:
-        # One epoch more than the mean says, since the last batch of each may fall short.
+        # One more epoch than needed on average, because the last batch of each may be short.
         total = (math.ceil(max_tokens / max(1, sum(lengths))) + 1) * len(lengths)
     if max_steps is not None:
         total = min(total, max_steps * batch_size) if max_tokens is not None else max_steps * batch_size
@@ -77,7 +75,7 @@ def make_schedule(
         if group_by_length:
             pool.sort(key=lambda index: lengths[index])
         cut = [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
-        # A batch that is not full can only be the last one: places are counted in whole batches.
+        # Only the last batch may be short, because steps index `order` in full batches.
         full = [batch for batch in cut if len(batch) == batch_size]
         batches += [full[i] for i in generator.permutation(len(full))]
         batches += [batch for batch in cut if len(batch) < batch_size]

@@ -1,4 +1,4 @@
-"""Shared prefixes under a TRL trainer: one call once the trainer is built."""
+"""Shared prefixes in a TRL trainer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from personakit.models.shared_prefix import Sharing
 from personakit.training.answer_head import score_answers_only
 
 
-def share(trainer: Any) -> Sharing:
-    """Let `trainer`'s model, and its reference model where it has one, compute shared prefixes once.
+def share_trainer_prefixes(trainer: Any) -> Sharing:
+    """Make `trainer`'s model, and its reference model if there is one, compute shared prefixes once.
 
-    Call it after the trainer is built (it puts its head on the model) and before it trains. Works for
-    TRL's SFT, DPO, KTO, GRPO and RLOO trainers as they are. Returns the model's handle: how many tokens
-    it was given and how many it ran.
+    Call it after the trainer is created (TRL then replaces the model's head) and before training. Works with
+    TRL's unmodified SFT, DPO, KTO, GRPO and RLOO trainers. Returns the model's handle, which counts tokens.
     """
     reference = getattr(trainer, "ref_model", None)
     if reference is not None:

@@ -1,4 +1,4 @@
-"""One stage of a run: where it works, and the arguments of one call that are no settings of a user."""
+"""One stage of a run: its folder, and arguments that are not user settings."""
 
 from __future__ import annotations
 
@@ -7,39 +7,37 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from personakit.config.schema import check_bounds
-from personakit.config.training import LoraSettings, TrainingSettings, all_weights
+from personakit.config.training import LoraSettings, TrainingSettings, no_lora
 from personakit.errors import UserError
 from personakit.training.early_stop import Target
 from personakit.training.processes import process_count
-from personakit.training.progress import Progress, Silent
+from personakit.training.progress import Progress, SilentProgress
 from personakit.training.run import Run
 
 TooLong = Literal["error", "cut"]
-#: Where a run keeps TensorBoard events, in a folder per stage.
+#: The run's folder of TensorBoard events, with a subfolder per stage.
 TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage's place in its run, and what a call adds to the settings. Two stages of a run need two names
-    and two `output`s.
-    """
+    """A stage of a run. Stages of one run need different names and different `output` folders."""
 
     run: Run
     name: str
     output: str = "model"
-    """Folder of the result, in the run's."""
-    progress: Progress = field(default_factory=Silent)
-    lora: LoraSettings = field(default_factory=all_weights)
-    """The adapter; r = 0 trains all weights, and merges an adapter that the model has already."""
+    """Folder of the result, inside the run's folder."""
+    progress: Progress = field(default_factory=SilentProgress)
+    lora: LoraSettings = field(default_factory=no_lora)
+    """The adapter; r = 0 trains all weights, after merging an existing adapter."""
     max_length: int = 1024
-    """Longest row in tokens, prompt and answer together."""
+    """Maximum tokens of prompt and answer together."""
     too_long: TooLong = "error"
-    """What to do with a longer one: refuse it, or cut the middle out of its prompt."""
+    """For longer rows: raise an error, or cut the middle of the prompt."""
     group_by_length: bool = True
-    """Whether batches are made of rows of similar length."""
+    """Whether batches group rows of similar length."""
     max_tokens: int | None = None
-    """Stop at the step that reaches this many training tokens (prompt and answer, without padding)."""
+    """Stop at the step that reaches this number of training tokens (prompt and answer, without padding)."""
     target: Target | None = None
     """Stop once a metric reaches a value."""
     device: str = "auto"
@@ -51,23 +49,23 @@ class Stage:
         return str(self.run.checkpoints(self.name))
 
     def recorded(self, settings: TrainingSettings) -> dict[str, Any]:
-        """Return what the model card says the stage was trained with."""
+        """Return the settings to list in the model card."""
         call = {"max_length": self.max_length, "too_long": self.too_long, "max_tokens": self.max_tokens}
         return asdict(settings) | asdict(self.lora) | call
 
 
 @dataclass(frozen=True, slots=True)
 class StageMetrics:
-    """How a stage is measured: which metrics go where, and how tokens are counted."""
+    """Names of a stage's metrics, and how its tokens are counted."""
 
     rename: Callable[[str], str | None]
-    """From the trainer's name of a metric to ours; None leaves it out."""
+    """Maps the trainer's name of a metric to ours, or None to skip it."""
     tokens: Callable[[int, Any], int]
-    """Tokens trained on after a step, given the trainer's state."""
+    """Returns the training tokens after a step, given the step and the trainer's state."""
 
 
 def check_stage(settings: TrainingSettings, stage: Stage, *, evaluates: bool = False) -> None:
-    """Raise `UserError` for settings that cannot be trained with, as those below do."""
+    """Raise `UserError` for settings out of bounds, and as the checks below."""
     check_bounds(settings, place=f'stage "{stage.name}"')
     check_bounds(stage.lora, place=f'stage "{stage.name}", lora')
     for name in ("max_length", "max_tokens"):
@@ -81,7 +79,7 @@ def check_stage(settings: TrainingSettings, stage: Stage, *, evaluates: bool = F
 
 
 def check_report_to(report_to: str, stage: str) -> None:
-    """Raise `UserError` where metrics are to be reported to what is not installed."""
+    """Raise `UserError` if the package that `report_to` names is not installed."""
     if report_to == "none":
         return
     from transformers.integrations import get_available_reporting_integrations
@@ -94,35 +92,35 @@ def check_report_to(report_to: str, stage: str) -> None:
 
 
 def check_lora(lora: LoraSettings) -> None:
-    """Raise `UserError` where frozen weights would have to train."""
+    """Raise `UserError` for full fine-tuning of 4-bit weights."""
     if lora.load_in_4bit and lora.r == 0:
         raise UserError(
-            "lora.load_in_4bit is true and lora.r is 0: weights in four bits cannot train",
-            hint="set lora.r=16, whose adapter trains above them, or lora.load_in_4bit=false",
+            "lora.load_in_4bit is true and lora.r is 0: 4-bit weights cannot be trained",
+            hint="set lora.r=16 to train an adapter, or lora.load_in_4bit=false",
         )
 
 
 def check_stopping(settings: TrainingSettings, stage: str, *, evaluates: bool) -> None:
-    """Raise `UserError` where early stopping needs an evaluation set, and there is none (`evaluates`).
+    """Raise `UserError` if early stopping needs an evaluation set but there is none (`evaluates`).
 
-    And where metrics are to be reported to what is not installed.
+    Also raises it as `check_report_to` does.
     """
     check_report_to(settings.report_to, stage)
     if settings.stops_on_evaluation and not evaluates:
         raise UserError(
-            f'stage "{stage}": metric_for_best_model is "{settings.metric_for_best_model}", and there is no '
+            f'stage "{stage}": metric_for_best_model is "{settings.metric_for_best_model}", but there is no '
             "evaluation set",
-            hint="hold some data out (data.held_out), or stop on a metric of training such as loss or reward",
+            hint="set data.held_out, or use a training metric such as loss or reward",
         )
 
 
 def train_batch_size(settings: TrainingSettings) -> int:
-    """Return the rows of one optimizer step, over all devices together."""
+    """Return the number of rows per optimizer step, over all devices."""
     return settings.per_device_train_batch_size * settings.gradient_accumulation_steps * process_count()
 
 
 def peft_config(lora: LoraSettings) -> Any:
-    """Return PEFT's configuration of a new adapter, or None where all weights train."""
+    """Return PEFT's configuration of a new adapter, or None for full fine-tuning."""
     if lora.r == 0:
         return None
     from peft import LoraConfig

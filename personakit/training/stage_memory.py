@@ -1,8 +1,7 @@
-"""What a stage would need of a device's memory, said before a weight is loaded (`--dry-run`).
+"""Estimates the memory of a stage without loading a model (`--dry-run`).
 
-From the model's configuration alone: the longest rows that the settings allow stand for the data's, so the
-figures are upper bounds of what each stage will estimate for itself (`training.memory`) - and like those
-uncalibrated on GPUs.
+Uses the model's configuration and the maximum lengths that the settings allow instead of the data's, so the
+estimates are upper bounds of those at training time (`training.memory`). They are not calibrated on GPUs.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from personakit.training.precision import decide_precision
 
 @dataclass(frozen=True, slots=True)
 class StageMemory:
-    """One stage on one device."""
+    """The memory of one stage on one device."""
 
     stage: str
     model: str
@@ -30,17 +29,17 @@ class StageMemory:
     estimate: MemoryEstimate
 
 
-def here_and_on_a_gpu(estimate: Callable[[str, str], Sequence[StageMemory]]) -> list[StageMemory]:
-    """Return what `estimate(device, dtype)` says of this machine, and, where it has no GPU, of one."""
+def estimate_here_and_on_gpu(estimate: Callable[[str, str], Sequence[StageMemory]]) -> list[StageMemory]:
+    """Return `estimate(device, dtype)` for this machine, and for a GPU if it has none."""
     here = decide_precision()
     found = list(estimate(here.device, here.dtype))
     return found if here.device == "cuda" else [*found, *estimate("cuda", "bfloat16")]
 
 
-def shape_of(name: str) -> Any:
-    """Return the configuration of the model called `name`; None where it would have to be waited for.
+def cached_config(name: str) -> Any:
+    """Return the configuration of the model `name`, or None if the model is not on this machine.
 
-    Raises `UserError` where it is not one of a causal language model.
+    Raises `UserError` if the configuration is unreadable or not of a causal language model.
     """
     silence_libraries()
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
@@ -52,8 +51,8 @@ def shape_of(name: str) -> Any:
         config = AutoConfig.from_pretrained(place.source, local_files_only=place.offline)
     except (OSError, ValueError) as error:
         raise UserError(
-            f'model "{place.source}" has a config.json that transformers does not read',
-            hint="check that it is whole, and that this version of transformers knows the model",
+            f'model "{place.source}" has a config.json that transformers cannot read',
+            hint="check that the file is complete, and that this version of transformers supports the model",
         ) from error
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(
@@ -64,7 +63,7 @@ def shape_of(name: str) -> Any:
 
 
 def shares_prefixes(config: Any) -> bool:
-    """Return whether rows of one prompt will have it computed once."""
+    """Return True if the model supports computing a shared prompt once."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,8 +1,8 @@
-"""What a run was trained on, as digests: enough to tell whether a question was among it, and no more.
+"""Digests of a run's training examples, to detect whether a query was among them.
 
-`trained_on.txt` holds one digest of 16 hex digits a line, sorted: of each text that the run learnt to
-answer (an input, a prompt, an instruction) with the answer it learnt and, where the data knows it, the
-user, all without case, space and punctuation. The texts themselves are not in it.
+`trained_on.txt` holds one digest of 16 hex digits per line, sorted. Each is of an input, prompt or
+instruction with its training answer and, if known, the user, without case, spaces and punctuation. The texts
+are not stored.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 TRAINED_ON_FILE = "trained_on.txt"
 
 
-def seen_digest(text: str, answer: str = "", user_id: str = "") -> str:
-    """Return what an item of training is known by; items of the same words have the same."""
+def training_digest(text: str, answer: str = "", user_id: str = "") -> str:
+    """Return the digest of a training example; examples with the same words have the same digest."""
     words = "\0".join((normalized(text), normalized(answer), user_id))
     return hashlib.blake2b(words.encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def store_digests(store: ExampleStore) -> Iterator[str]:
-    """Yield the digest of each example; ids that the reader made name nobody in another split."""
+    """Yield the digest of each example; derived user ids, which differ between splits, are left out."""
     users = [""] * len(store) if store.has_derived_user_ids else store.user_ids
     for text, gold, user_id in zip(store.inputs, store.golds, users, strict=True):
-        yield seen_digest(text, gold or "", user_id)
+        yield training_digest(text, gold or "", user_id)
 
 
 def record_trained_on(run: Run, digests: Iterable[str]) -> None:
-    """Write down in the run what it is trained on; call it once, with all of it."""
+    """Write the digests of all training examples into the run; call it once."""
     if run.writes:
         lines = sorted(set(digests))
         write_text(run.folder / TRAINED_ON_FILE, "".join(f"{digest}\n" for digest in lines))
 
 
 def read_trained_on(folder: Path) -> frozenset[str] | None:
-    """Return the digests of what a run was trained on, None where it has not written them down."""
+    """Return the digests of a run's training examples, or None if the run has not recorded them."""
     path = folder / TRAINED_ON_FILE
     try:
         return frozenset(path.read_text(encoding="ascii").split())
@@ -52,5 +52,5 @@ def read_trained_on(folder: Path) -> frozenset[str] | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: cannot be read: {error}, expected one digest a line", hint="train the run again"
+            f"{path}: cannot be read: {error}, expected one digest per line", hint="train the run again"
         ) from error

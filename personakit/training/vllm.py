@@ -1,4 +1,4 @@
-"""vLLM for rollouts: on the training GPUs (colocate), or a server on GPUs of its own."""
+"""vLLM for rollouts, on the training GPUs (colocate) or as a server on other GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLOCATE = ("vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_e
 
 
 def vllm_arguments(settings: GroupRLSettings) -> dict[str, Any]:
-    """Return the arguments of TRL's GRPOConfig and RLOOConfig; none where vLLM is off."""
+    """Return the arguments for TRL's GRPOConfig and RLOOConfig; empty if vLLM is off."""
     if settings.vllm_mode == "off":
         return {}
     names = _COMMON + (_SERVER if settings.vllm_mode == "server" else _COLOCATE)
@@ -21,9 +21,9 @@ def vllm_arguments(settings: GroupRLSettings) -> dict[str, Any]:
 
 
 def require_vllm(settings: GroupRLSettings, *, load_in_4bit: bool = False) -> None:
-    """Raise `UserError` where vLLM is asked for and is not there, in a version that TRL works with.
+    """Raise `UserError` if vLLM is on but not installed in a version that TRL supports.
 
-    And where it would be sent weights in four bits: TRL merges the adapter into them first.
+    Also for 4-bit weights: before sending the weights, TRL would merge the adapter into them.
     """
     if settings.vllm_mode == "off":
         return
@@ -37,6 +37,6 @@ def require_vllm(settings: GroupRLSettings, *, load_in_4bit: bool = False) -> No
 
     if not is_vllm_available():
         raise UserError(
-            f"vllm_mode is {settings.vllm_mode}, and vLLM is not installed",
+            f"vllm_mode is {settings.vllm_mode}, but vLLM is not installed",
             hint='pip install "vllm>=0.22,<=0.31" on a machine with a GPU, or set vllm_mode=off',
         )

@@ -1,4 +1,4 @@
-"""The callback that every stage over a TRL trainer shares. Imports transformers: load it lazily."""
+"""The trainer callback of every stage. Imports transformers, so import it lazily."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
-from personakit.training.early_stop import EarlyStopState, TargetWatch
-from personakit.training.processes import wait_for_all
+from personakit.training.early_stop import EarlyStopState, TargetState
+from personakit.training.processes import wait_for_everyone
 from personakit.training.progress import Progress
 from personakit.training.run import Run
 from personakit.training.stage import StageMetrics
 
 _EVALUATED = "eval_"
-#: What the bar shows of a line of metrics, where the stage has it.
+#: Metrics shown in the progress bar, if logged.
 _SHOWN = ("loss", "reward")
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Writes metrics.jsonl and the checkpoints' markers, stops early, and tells the progress reporter."""
+class StageCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Writes metrics.jsonl and checkpoint markers, stops early, and reports progress."""
 
     def __init__(
         self,
@@ -30,27 +30,27 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         meter: StageMetrics,
         progress: Progress,
         best: EarlyStopState | None = None,
-        target: TargetWatch | None = None,
+        target: TargetState | None = None,
     ) -> None:
-        """`best` and `target` have taken in what an earlier attempt logged."""
+        """`best` and `target` already include the metrics of an earlier attempt."""
         self._run = run
         self._stage = stage
         self._meter = meter
         self._progress = progress
         self._best = best
         self._target = target
-        self._last: tuple[float, int] = (time.monotonic(), 0)  # when the last line was logged, and its tokens
+        self._last: tuple[float, int] = (time.monotonic(), 0)  # time and tokens of the last logged line
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock at the step the stage begins or goes on from."""
+        """Start the clock at the first step."""
         self._last = (time.monotonic(), self._meter.tokens(state.global_step, state))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move the bar."""
+        """Update the progress bar."""
         self._progress.update(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Append a line to metrics.jsonl, and see whether it is the best so far, or time to stop."""
+        """Append a line to metrics.jsonl, and apply early stopping."""
         logs = logs or {}
         if "loss" in logs:
             line = self._trained(state, logs)
@@ -72,8 +72,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
                 _stop(control)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark the checkpoint whole, and note the seconds so far: after a kill they are known to here."""
-        wait_for_all()  # each process writes the state of its own random numbers
+        """Mark the checkpoint as complete, and record the seconds so far in run.json."""
+        wait_for_everyone()  # each process writes its own random state
         if self._run.writes:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
             self._run.record()
@@ -92,15 +92,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     def _judge(self, line: dict[str, Any], best: EarlyStopState, state: Any, control: Any) -> None:
         best.check_metric(line)
         if best.observe_line(line):
-            # The trainer keeps this checkpoint while others come and go, and ends with its weights.
+            # The trainer keeps this checkpoint and loads its weights at the end.
             state.best_global_step = state.global_step
             state.best_metric = best.best_value
             control.should_save = True
-        elif best.exhausted:
+        elif best.should_stop:
             _stop(control)
 
 
 def _stop(control: Any) -> None:
-    # No checkpoint where training stops: a run resumed from one would make another step.
+    # No checkpoint at the stop: a run resumed from it would make another step.
     control.should_save = False
     control.should_training_stop = True

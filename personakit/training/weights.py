@@ -1,4 +1,4 @@
-"""Weights into a stage and out of it: what is loaded to be trained, and what is saved of it."""
+"""Loads a model for training, and saves the trained weights."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from personakit.models.open import resolve_model
 from personakit.training.card import write_card
 from personakit.training.four_bit import load_in_four_bit
 from personakit.training.precision import Precision
-from personakit.training.processes import wait_for_all
+from personakit.training.processes import wait_for_everyone
 from personakit.training.run import Run
 from personakit.training.stage import Stage, peft_config
 
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """A model about to be trained."""
+    """A model loaded for training."""
 
     network: Any
-    """A causal language model on the CPU; a `PeftModel` where an adapter is gone on with. Weights in four
-    bits are on the device they were made on."""
+    """A causal language model on the CPU (4-bit weights: on the training device); a `PeftModel` if training
+    continues an existing adapter."""
     tokenizer: Any
     adapter: Any
-    """PEFT's configuration of the adapter still to be put on, or None."""
+    """PEFT's configuration of the adapter to add, or None."""
     fingerprint: str
-    """Digest of the weights as they are now, which are the reference of a preference or RL stage."""
+    """Digest of the initial weights, the reference model of DPO and RL."""
     merged: bool
-    """Whether an adapter was merged, so that no folder holds these weights yet."""
+    """True if an adapter was merged, so that these weights are in no folder yet."""
 
 
 def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trainable:
-    """Load a folder, a hub name or `nano` for training.
+    """Load a folder, a model on the Hugging Face Hub, or `nano` for training.
 
-    A folder that holds an adapter is gone on with under the same rank, and merged into its base where all
-    weights are to train: never into weights in four bits, which take an adapter only. Raises `UserError`
-    for another rank, for quantised weights that are to train, and as `load_pretrained`.
+    If the folder holds an adapter, training continues it (same rank), or merges it into the base if all
+    weights are trained. Raises `UserError` for another rank, for full fine-tuning of quantized weights, and
+    as `load_pretrained`.
     """
     source = resolve_model(model)
-    # Weights that train are kept in float32; under a LoRA adapter the frozen ones need no more than the pass.
+    # Trained weights are float32; frozen weights under a LoRA adapter have the dtype of the pass.
     frozen = lora.r > 0 and precision.device == "cuda" and precision.bf16
     dtype = "bfloat16" if frozen else "float32"
     if lora.load_in_4bit:
@@ -56,10 +56,10 @@ def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trai
         network, tokenizer, folders, revision = load_pretrained(source, device="cpu", dtype=dtype)
     if lora.r == 0 and getattr(network, "is_quantized", False):
         raise UserError(
-            f'the weights of "{model}" are quantised, which cannot train, nor take in an adapter exactly',
-            hint="set lora.r=16, or name the model that they were quantised from",
+            f'the weights of "{model}" are quantized: they can neither be trained nor merged exactly',
+            hint="set lora.r=16, or use the model before quantization",
         )
-    # Quantised weights are other weights: what is filed under the fingerprint must not be mixed up.
+    # Quantized weights differ, so cached values must not be shared with the original weights.
     parts = [revision or "", *map(fingerprint_folder, folders), *(["nf4"] if lora.load_in_4bit else [])]
     fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     new, merged = peft_config(lora), False
@@ -73,7 +73,7 @@ def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trai
 
 
 def is_adapted(network: Any) -> bool:
-    """Whether `network` is a `PeftModel`."""
+    """Return True if `network` is a `PeftModel`."""
     from peft import PeftModel
 
     return isinstance(network, PeftModel)
@@ -88,10 +88,10 @@ def save_result(
     settings: Mapping[str, Any],
     adapters: Sequence[str] = ("default",),
 ) -> None:
-    """Write the trained weights, the tokenizer and a card to the stage's output folder, whole or not at all.
+    """Write the trained weights, the tokenizer and a model card atomically to the stage's output folder.
 
-    Of a `PeftModel` these `adapters`: PEFT puts one that is not called "default" into a folder of its name.
-    To be called by every process: where the weights are sharded, each holds a part.
+    Of a `PeftModel`, these `adapters` are saved; PEFT puts one not called "default" into a subfolder of its
+    name. Every process must call this, since each holds a part of sharded weights.
     """
     network = trainer.accelerator.unwrap_model(trainer.model)
     adapter = is_adapted(network)
@@ -100,7 +100,7 @@ def save_result(
         sharded = trainer.deepspeed if trainer.is_deepspeed_enabled else trainer.model
         kept["state_dict"] = trainer.accelerator.get_state_dict(sharded)
     if adapter:
-        kept["selected_adapters"] = list(adapters)  # not the frozen copy that TRL keeps as the reference
+        kept["selected_adapters"] = list(adapters)  # without TRL's frozen copy, the reference
     run = stage.run
     if run.writes:
         with atomic_folder(run.folder / stage.output) as temporary:
@@ -116,25 +116,25 @@ def save_result(
             )
 
 
-def save_start(start: Trainable, stage: Stage) -> None:
-    """Write weights that no folder holds beside the stage's checkpoints, and let them say so.
+def save_initial_weights(start: Trainable, stage: Stage) -> None:
+    """Save merged weights next to the stage's checkpoints, and set their path in the model's configuration.
 
-    TRL reloads the reference model from the path that the policy's configuration names: weights that
-    were changed in memory would silently be compared with those they came from.
+    TRL loads the reference model from that path, and would otherwise silently use the weights before the
+    merge.
     """
     folder = stage.run.checkpoints(stage.name) / "start"
     if stage.run.writes and not folder.is_dir():
         with atomic_folder(folder) as temporary:
             start.network.save_pretrained(temporary)
             start.tokenizer.save_pretrained(temporary)
-    wait_for_all()
+    wait_for_everyone()
     start.network.config._name_or_path = str(folder)
 
 
 def set_reference_adapter(network: Any, folder: str) -> None:
-    """Let the frozen adapter that TRL made as a copy of the trained one be the adapter in `folder`.
+    """Load the adapter in `folder` into TRL's frozen reference adapter.
 
-    Under FSDP or ZeRO-3 this has to happen before the weights are sharded, which is when training begins.
+    Under FSDP or ZeRO-3, call this before training, which shards the weights.
     """
     from peft import load_peft_weights, set_peft_model_state_dict
 
@@ -143,7 +143,7 @@ def set_reference_adapter(network: Any, folder: str) -> None:
 
 
 def remove_checkpoints(run: Run, stage: str) -> None:
-    """Remove what a stage that is done no longer needs."""
+    """Remove the checkpoints of a finished stage."""
     if run.writes:
         shutil.rmtree(run.checkpoints(stage), ignore_errors=True)
 
@@ -153,7 +153,7 @@ def _check_rank(source: str, network: Any, lora: LoraSettings) -> None:
     if rank != lora.r:
         raise UserError(
             f'"{source}" holds a LoRA adapter of rank {rank}, and lora.r is {lora.r}',
-            hint=f"set lora.r to {rank} to go on with it, or to 0 to merge it and train all weights",
+            hint=f"set lora.r to {rank} to continue it, or to 0 to merge it and train all weights",
         )
 
 

@@ -1,4 +1,4 @@
-"""Runs the command line in this process, as `personakit ARGUMENTS` would, and keeps what it printed."""
+"""Runs `personakit ARGUMENTS` in this process and captures its output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tiny import make_data, make_model, make_run
 
 @dataclass(frozen=True)
 class Called:
-    """How a call ended: exit status and what was on each stream."""
+    """The result of a call: exit status, stdout and stderr."""
 
     status: int
     out: str
@@ -27,7 +27,7 @@ class Called:
 
     @property
     def document(self) -> Any:
-        """The one JSON document on stdout."""
+        """The JSON document on stdout."""
         return json.loads(self.out)
 
 
@@ -68,7 +68,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_da
 
 @pytest.fixture(scope="session", autouse=True)
 def _a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the caller's own cache out of it; one lasts for the session."""
+    """Use a cache folder per test session instead of the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERSONAKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

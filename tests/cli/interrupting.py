@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 
 
-class InterruptsAt(Silent):
-    """Shows nothing, and interrupts when `stage` has made `step` steps."""
+class InterruptsAt(SilentProgress):
+    """Raises KeyboardInterrupt after `step` steps of `stage`."""
 
     def __init__(self, stage: str, step: int) -> None:
         self._stage, self._step, self._now = stage, step, ""

@@ -1,4 +1,4 @@
-"""Every kind of bad input: one sentence with its place, a hint, exit 2, and nothing left half-written."""
+"""Every kind of bad input gives one error with its place, a hint and exit status 2, and leaves no files."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ ITEM = {"id": "1", "text": "fine", "score": "4"}
 
 
 def question(**changes: Any) -> dict[str, Any]:
-    """One LaMP-3 question; a change to None leaves the field out."""
+    """Return a LaMP-3 question; a change to None removes the field."""
     made = {"id": "q1", "input": REVIEW, "profile": [ITEM]} | changes
     return {key: value for key, value in made.items() if value is not None}
 
 
 def golds(*pairs: tuple[str, str], task: str = "LaMP_3") -> str:
-    """A gold or prediction file."""
+    """Return a gold or prediction file."""
     return json.dumps({"task": task, "golds": [{"id": id, "output": output} for id, output in pairs]})
 
 
 @dataclass(frozen=True)
 class Bad:
-    """Files to make (text, or bytes), the call, and what its sentence must hold: the place and the value."""
+    """Files to create (text or bytes), the call, and texts that its error contains: place and value."""
 
     name: str
     call: str
@@ -50,7 +50,7 @@ CHECK = "data check d"
 
 
 def questions(name: str, says: tuple[str, ...], *elements: Any) -> Bad:
-    """A questions file with something wrong in it."""
+    """Return a questions file with an error."""
     return Bad(name, CHECK, (QUESTIONS, *says), {QUESTIONS: json.dumps(elements)})
 
 
@@ -412,7 +412,7 @@ def test_bad_input(bad: Bad, call: Call, tiny_run: Path, tiny_data: Path, tmp_pa
     assert listing(tmp_path) == before
 
 
-def test_there_are_at_least_forty_kinds() -> None:
+def test_at_least_forty_kinds_of_bad_input() -> None:
     assert len({bad.name for bad in CASES}) == len(CASES) >= 40
 
 
@@ -420,10 +420,10 @@ def test_there_are_at_least_forty_kinds() -> None:
     ("number", "says"),
     [(errno.ENOSPC, "no space left"), (errno.EACCES, "permission denied"), (errno.EROFS, "read-only")],
 )
-def test_a_place_that_cannot_be_written(
+def test_unwritable_output_is_an_error(
     number: int, says: str, call: Call, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full or closed disk while importing: told like other bad input, and nothing is left behind."""
+    """A full or read-only disk during an import is an error like other bad input and leaves no files."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(number, "refused", str(tmp_path / "new" / "file"))
@@ -436,7 +436,7 @@ def test_a_place_that_cannot_be_written(
     assert listing(tmp_path) == before
 
 
-def test_a_full_disk_while_answering_a_batch(
+def test_full_disk_during_a_batch_is_an_error(
     call: Call, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int) -> None:
@@ -450,7 +450,7 @@ def test_a_full_disk_while_answering_a_batch(
     assert not (tmp_path / "o").exists()
 
 
-def test_a_run_without_its_weights(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+def test_run_without_weights_is_an_error(call: Call, tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     (run / "model" / "config.json").unlink()
@@ -460,7 +460,7 @@ def test_a_run_without_its_weights(call: Call, tiny_run: Path, tmp_path: Path) -
 
 
 def check_ending(err: str, says: tuple[str, ...]) -> None:
-    """The last two lines are one sentence, which says all of `says`, and a hint; there is no traceback."""
+    """Check that the last two lines are an error containing all of `says` and a hint, without a traceback."""
     sentence, hint = err.splitlines()[-2:]
     assert sentence.startswith("error: "), err
     assert hint.startswith("hint: "), err
@@ -471,7 +471,7 @@ def check_ending(err: str, says: tuple[str, ...]) -> None:
 
 
 def listing(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` with its content."""
+    """Return every file below `folder` with its content."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
         for path in sorted(folder.rglob("*"))

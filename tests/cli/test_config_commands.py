@@ -1,4 +1,4 @@
-"""`personakit config`, and what settings files and overrides may say."""
+"""`personakit config`, settings files and overrides."""
 
 from __future__ import annotations
 

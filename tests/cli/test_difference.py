@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from personakit.cli.difference import coloured, marked
+from personakit.cli.difference import word_diff
 
 
 def test_marks_are_readable_without_colour() -> None:
-    assert marked("We are out of milk.", "hey, we are out of milk!") == (
+    assert word_diff("We are out of milk.", "hey, we are out of milk!").plain == (
         "[-We-]{+hey, we+} are out of milk[-.-]{+!+}"
     )
 
 
-def test_the_coloured_difference_says_the_same_and_takes_no_markup_or_escapes() -> None:
-    before, after = "a [/] b", "a [bold] \x1b[31mb"
-    assert coloured(before, after).plain == marked(before, after).replace("\x1b", "\\x1b")
+def test_word_diff_escapes_markup_and_control_characters() -> None:
+    difference = word_diff("a [/] b", "a [bold] \x1b[31mb").plain
+    assert difference == r"a [[-/-]{+bold+}] [-b-]{+\x1b[31mb+}"

@@ -1,4 +1,4 @@
-"""`personakit eval` and `report`: rows, files, resuming, seeds, looks at test, files made elsewhere."""
+"""`personakit eval` and `report`: rows, files, resuming, seeds, evaluations on test, external files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     return folder
 
 
-def test_every_row_that_the_data_allows_is_there(call: Call, tiny_run: Path, evaluated: Path) -> None:
+def test_all_rows_that_the_data_allows_are_present(call: Call, tiny_run: Path, evaluated: Path) -> None:
     done = call("eval", "lamp", "--run", tiny_run, "--json")
     assert done.status == 0, done.err
     rows = done.document["rows"]
@@ -53,7 +53,7 @@ def test_every_row_that_the_data_allows_is_there(call: Call, tiny_run: Path, eva
     assert "no row for oracle" in done.err
 
 
-def test_its_folder_holds_samples_results_report_and_predictions_that_score_the_same(
+def test_folder_has_samples_results_report_and_predictions(
     call: Call, tiny_data: Path, evaluated: Path
 ) -> None:
     results = json.loads((evaluated / "results.json").read_text())
@@ -90,9 +90,7 @@ def test_a_stopped_evaluation_resumes_to_the_same_results(
     assert (stopped / "results.json").read_bytes() == (evaluated / "results.json").read_bytes()
 
 
-def test_an_evaluation_is_not_gone_on_with_over_other_answers(
-    call: Call, tiny_run: Path, tmp_path: Path
-) -> None:
+def test_resuming_with_another_run_is_an_error(call: Call, tiny_run: Path, tmp_path: Path) -> None:
     folder, other = tmp_path / "eval", tmp_path / "other"
     shutil.copytree(tiny_run, other)  # the same method, seed and queries, but another run
     rest = ("--task", "LaMP_7", "--baseline", "copy", "--limit", "2", "--output", folder)
@@ -103,7 +101,7 @@ def test_an_evaluation_is_not_gone_on_with_over_other_answers(
     assert str(other) in refused.err
 
 
-def test_runs_that_differ_in_their_seed_are_one_row(
+def test_runs_with_different_seeds_form_one_row(
     call: Call, tiny_run: Path, tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     other = make_run(tmp_path / "seed1", tiny_model, tiny_data, seed=1)
@@ -114,7 +112,7 @@ def test_runs_that_differ_in_their_seed_are_one_row(
     assert {row["method"]: row["seeds"] for row in done.document["rows"]} == {"generic": 1, "RPO": 2}
 
 
-def test_runs_with_other_settings_are_not_one_row(
+def test_runs_with_different_settings_are_an_error(
     call: Call, tiny_run: Path, tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     other = make_run(tmp_path / "other", tiny_model, tiny_data, seed=1)
@@ -125,9 +123,7 @@ def test_runs_with_other_settings_are_not_one_row(
     assert "different settings" in refused.err
 
 
-def test_a_look_at_test_is_recorded_and_a_refused_one_is_not(
-    call: Call, tiny_run: Path, tmp_path: Path
-) -> None:
+def test_evaluation_on_test_is_recorded_unless_it_fails(call: Call, tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     look = ("eval", "lamp", "--run", run, "--split", "test", "--task", "LaMP_7", "--baseline", "copy")
@@ -137,14 +133,12 @@ def test_a_look_at_test_is_recorded_and_a_refused_one_is_not(
     assert not (tmp_path / "twice").exists()
     assert call(*look, "--output", tmp_path / "one", "--resume").status == 0
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
-    assert (
-        call(*look, "--output", tmp_path / "two", "--resume").status == 0
-    )  # there was nothing to go on with
+    assert call(*look, "--output", tmp_path / "two", "--resume").status == 0  # there was nothing to resume
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 2
     assert "evaluated on the test split 2 times" in (tmp_path / "two" / "report.html").read_text()
 
 
-def test_an_unseen_base_adds_its_rows_and_the_share_of_the_gain_kept_there(
+def test_another_base_adds_rows_and_the_gain_kept(
     call: Call, tiny_run: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     done = call(
@@ -170,7 +164,7 @@ def test_an_unseen_base_adds_its_rows_and_the_share_of_the_gain_kept_there(
     assert done.document["made_by"]["unseen_bases"] == [f"{tiny_model}:terse", f"{tiny_model}:wordy"]
 
 
-def test_other_trainings_of_the_rewriter_are_rows_where_the_run_has_them(
+def test_other_rewriters_of_the_run_are_rows(
     call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     from personakit.methods import REWRITERS
@@ -193,10 +187,10 @@ def test_other_trainings_of_the_rewriter_are_rows_where_the_run_has_them(
     assert {"RPO, SFT only", "RPO, SFT continued", "RPO, no curriculum"} <= compared
 
 
-def test_the_base_and_one_rewriter_are_all_that_is_ever_held(
+def test_at_most_base_and_one_rewriter_are_in_memory(
     call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real weights would not all fit into memory; what rows in a row ask is loaded once."""
+    """All models would not fit into memory together; consecutive rows with one model load it once."""
     base, unseen = (shutil.copytree(tiny_model, tmp_path / name) for name in ("base", "unseen"))
     run = make_run(tmp_path / "run", base, tiny_data)
     shutil.copytree(tiny_model, run / "sft")
@@ -227,7 +221,7 @@ def test_the_base_and_one_rewriter_are_all_that_is_ever_held(
     assert loaded == []
 
 
-def test_a_model_that_is_not_there_is_told_before_the_look_at_test_is_recorded(
+def test_missing_model_fails_before_recording_the_evaluation_on_test(
     call: Call, tiny_run: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
@@ -240,7 +234,7 @@ def test_a_model_that_is_not_there_is_told_before_the_look_at_test_is_recorded(
     assert not (tmp_path / "out").exists()
 
 
-def test_only_one_base_stands_behind_baselines_alone(call: Call, tiny_model: Path, tiny_data: Path) -> None:
+def test_baselines_alone_take_one_base(call: Call, tiny_model: Path, tiny_data: Path) -> None:
     refused = call("eval", "lamp", "--no-run", "--data", tiny_data, "--base", tiny_model, "--base", "nano")
     assert refused.status == 2
     assert "expected one base" in refused.err
@@ -264,9 +258,7 @@ def test_report_writes_the_page_again(call: Call, evaluated: Path) -> None:
     assert page.read_bytes() == before
 
 
-def test_strict_stops_before_anything_is_asked_or_written_where_a_query_leaks(
-    call: Call, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_strict_fails_on_leaks_before_any_answer(call: Call, tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "leaky")
     questions = json.loads((data / "LaMP_7" / "dev_questions.json").read_text())
     golds = json.loads((data / "LaMP_7" / "dev_outputs.json").read_text())["golds"]
@@ -277,10 +269,10 @@ def test_strict_stops_before_anything_is_asked_or_written_where_a_query_leaks(
     assert refused.status == 2
     assert f"LaMP_7 {questions[0]['id']}" in refused.err
     assert not (tmp_path / "strict").exists()
-    told = call(*asked, "--json", "--output", tmp_path / "told")
-    assert told.status == 0, told.err
-    assert told.document["leaks"]["counts"]["answer_in_profile"] == 1
-    assert "1 queries whose gold answer" in told.err
+    result = call(*asked, "--json", "--output", tmp_path / "told")
+    assert result.status == 0, result.err
+    assert result.document["leaks"]["counts"]["answer_in_profile"] == 1
+    assert "1 queries whose gold answer" in result.err
     (line,) = (tmp_path / "told" / "leaks.jsonl").read_text().splitlines()
     assert json.loads(line)["query_id"] == questions[0]["id"]
     assert call(*asked, "--strict", "--data", tiny_data, "--output", tmp_path / "clean").status == 0
@@ -311,22 +303,20 @@ def test_curves_and_single_queries(call: Call, tiny_run: Path, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("lamp_mini")
-def test_published_figures_stand_beside_lamp_and_never_beside_lamp_mini(
-    call: Call, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_published_rows_appear_with_lamp_only(call: Call, tiny_data: Path, tmp_path: Path) -> None:
     asked = ("eval", "lamp", "--no-run", "--task", "LaMP_7", "--baseline", "copy", "--limit", "2", "--json")
     done = call(*asked, "--data", tiny_data, "--published", "user", "--output", tmp_path / "out")
     assert done.status == 0, done.err
     assert {row["task"] for row in done.document["published_lamp"]["rows"]} == {"LaMP_7"}
     assert "FlanT5-XXL zero-shot" in (tmp_path / "out" / "report.html").read_text()
     mine = call(*asked, "--data", tiny_data, "--output", tmp_path / "mine")
-    assert "published_lamp" not in mine.document  # not LaMP's own, by its size
+    assert "published_lamp" not in mine.document  # not LaMP's data, by its size
     refused = call(*asked, "--data", "lamp-mini", "--published", "user")
     assert refused.status == 2
     assert "is not LaMP" in refused.err
 
 
-def test_a_training_run_has_a_page_of_its_own(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+def test_report_of_a_training_run(call: Call, tiny_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     lines = [{"stage": "sft", "step": step, "loss": 2.0 - step} for step in range(3)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -337,9 +327,7 @@ def test_a_training_run_has_a_page_of_its_own(call: Call, tiny_run: Path, tmp_pa
     assert "Scores" not in page
 
 
-def test_runs_of_several_methods_stand_in_one_table_each_with_its_controls(
-    tiny_run: Path, tmp_path: Path
-) -> None:
+def test_runs_of_several_methods_share_a_table(tiny_run: Path, tmp_path: Path) -> None:
     from personakit.methods import METHODS, FinishedRun
     from personakit.suites import SUITES, Options
     from personakit.suites.base import choose_rows

@@ -1,4 +1,4 @@
-"""`personakit eval` before an API that fails now and then, refuses some requests, or dies."""
+"""`personakit eval` with an API that fails sometimes, rejects requests, or goes down."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Serve = Callable[[Callable[[int, dict[str, Any]], Reply]], Server]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
-    """Start servers that `openai:...` leads to; nobody waits, and every test has a cache of its own."""
+    """Start servers for `openai:...` models, without retry delays and with a separate cache per test."""
     servers: list[Server] = []
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
@@ -37,9 +37,9 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> tuple[str | Path, ...]:
-    """Generic answers of the API to nine queries."""
+    """Evaluate the API's generic answers to nine queries."""
     data = make_data(tmp_path / "data", repeats=3)
-    model = f"openai:{tmp_path.name}"  # models are remembered by their names
+    model = f"openai:{tmp_path.name}"  # models are cached by name
     return (
         *("eval", "lamp", "--no-run", "--base", model, "--data", data, "--task", "LaMP_7", "--json"),
         *("--baseline", "generic"),
@@ -55,10 +55,10 @@ def test_a_server_that_fails_one_request_in_ten_gives_complete_results(
     assert "partial" not in done.document
     assert {row["errors"] for row in done.document["rows"]} == {0}
     assert sum(server.answered.values()) == 9
-    assert len(server.bodies) > 9  # some were asked again
+    assert len(server.bodies) > 9  # some were repeated
 
 
-def test_a_query_that_is_refused_by_itself_is_counted_and_never_scored(
+def test_failing_query_is_counted_but_not_scored(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
     def refuses(number: int, body: dict[str, Any]) -> Reply:
@@ -76,7 +76,7 @@ def test_a_query_that_is_refused_by_itself_is_counted_and_never_scored(
     assert all("not this one" in line["error"] for line in lines if line["error"])
 
 
-def test_requests_that_failed_are_asked_again_on_resume_and_the_results_are_as_if_they_never_had(
+def test_resume_repeats_failed_requests_with_identical_results(
     serve: Serve, call: Call, asked: tuple[str | Path, ...]
 ) -> None:
     def refuses(number: int, body: dict[str, Any]) -> Reply:
@@ -96,7 +96,7 @@ def test_requests_that_failed_are_asked_again_on_resume_and_the_results_are_as_i
     server.script = lambda number, body: said(
         "bye" if "fay is away" in body["messages"][0]["content"] else "off, bye"
     )
-    resumed = call(*asked, "--resume")  # finds the folder by itself
+    resumed = call(*asked, "--resume")  # finds the folder
     assert resumed.status == 0, resumed.err
     assert "have no answer" not in resumed.err
     assert {row["errors"] for row in resumed.document["rows"]} == {0}
@@ -113,7 +113,7 @@ def test_requests_that_failed_are_asked_again_on_resume_and_the_results_are_as_i
 
 
 def refusing(prompt: str) -> Reply:
-    """Refuses what is said of Eve, in the ways that servers have."""
+    """Refuses prompts about Eve in the different ways of servers."""
     if "eve is away" not in prompt:
         return said("off, bye")
     if "eve is away 4" in prompt:
@@ -123,7 +123,7 @@ def refusing(prompt: str) -> Reply:
     return 200, {}, json.dumps({"choices": [{"message": message, "finish_reason": finish}]}).encode()
 
 
-def test_a_refusal_is_scored_as_the_empty_answer_it_is_counted_named_and_not_asked_for_again(
+def test_refusal_is_scored_as_empty_answer_and_not_repeated(
     serve: Serve, call: Call, asked: tuple[str | Path, ...]
 ) -> None:
     server = serve(lambda number, body: refusing(body["messages"][0]["content"]))
@@ -144,10 +144,10 @@ def test_a_refusal_is_scored_as_the_empty_answer_it_is_counted_named_and_not_ask
     again = call(*asked, "--output", "out", "--resume")
     assert again.status == 0, again.err
     assert len(server.bodies) == times
-    assert call(*asked, "--resume").status == 2  # a refusal is an answer: nothing is left to ask
+    assert call(*asked, "--resume").status == 2  # a refusal is an answer, so there is nothing to resume
 
 
-def test_what_a_rewriter_makes_of_a_refused_draft_is_counted_too(
+def test_rewrites_of_refused_drafts_are_counted(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tiny_run: Path
 ) -> None:
     serve(lambda number, body: refusing(body["messages"][0]["content"]))
@@ -159,7 +159,7 @@ def test_what_a_rewriter_makes_of_a_refused_draft_is_counted_too(
     assert [count for method, count in refused.items() if name in method] == [1, 1]
 
 
-def test_a_server_that_dies_leaves_partial_results_and_resume_asks_only_for_the_rest(
+def test_outage_leaves_partial_results_that_resume_completes(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
@@ -186,7 +186,7 @@ def test_a_server_that_dies_leaves_partial_results_and_resume_asks_only_for_the_
     assert (folder / "results.json").read_bytes() == (tmp_path / "alone" / "results.json").read_bytes()
 
 
-def test_a_server_that_refuses_everything_is_not_asked_for_every_query(
+def test_server_that_rejects_everything_stops_early(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
     serve(lambda number, body: (401, {}, json.dumps({"error": {"message": "no such key"}}).encode()))
@@ -196,7 +196,7 @@ def test_a_server_that_refuses_everything_is_not_asked_for_every_query(
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_what_it_may_cost_is_said_before_the_first_request(
+def test_cost_estimate_is_printed_before_the_first_request(
     serve: Serve, call: Call, asked: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
     server = serve(lambda number, body: said("off, bye"))

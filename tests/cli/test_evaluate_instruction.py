@@ -1,4 +1,4 @@
-"""`personakit eval instruction`: rows, what was shown, files, resuming, seeds, a judge."""
+"""`personakit eval instruction`: rows, selected prompts, files, resuming, seeds, a judge."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_row_has_every_metric_and_an_interval(evaluated: Path) -> None:
     assert all(context[name] > 0 for name in ROWS[1:7])
 
 
-def test_no_row_is_shown_an_answer_and_what_is_kept_out_is_counted(evaluated: Path) -> None:
+def test_prompts_with_the_answer_are_excluded_and_counted(evaluated: Path) -> None:
     assert results_of(evaluated)["kept_out"] == {"queries": 1, "prompts": 1}
     shown = {
         (sample.method, sample.query_id): sample.trace.get("picks", "").split()
@@ -79,7 +79,7 @@ def test_no_row_is_shown_an_answer_and_what_is_kept_out_is_counted(evaluated: Pa
             assert shown[more, query][: len(shown[one, query])] == shown[one, query]
 
 
-def test_an_oracle_finds_the_likeliest_answers(evaluated: Path) -> None:
+def test_oracle_has_the_highest_likelihood(evaluated: Path) -> None:
     rows = results_of(evaluated)["rows"]
     likelihood = {row["method"]: row["value"] for row in rows if row["metric"] == "likelihood"}
     one = {
@@ -92,7 +92,7 @@ def test_an_oracle_finds_the_likeliest_answers(evaluated: Path) -> None:
     assert likelihood["best of 16, oracle"] >= likelihood["random"]
 
 
-def test_it_says_what_training_took_and_what_was_shown(evaluated: Path) -> None:
+def test_report_has_training_compute_and_selected_prompts(evaluated: Path) -> None:
     results = results_of(evaluated)
     training = {row["method"]: row for row in results["training"]}
     assert training["PILLOW"]["flops"] == 200  # both stages
@@ -110,7 +110,7 @@ def test_it_says_what_training_took_and_what_was_shown(evaluated: Path) -> None:
     assert {gap["method"] for gap in results["gap_closed"]} == {"PILLOW"}
 
 
-def test_the_pay_of_all_prompts_is_the_gain_over_the_model_alone(evaluated: Path) -> None:
+def test_gain_of_all_prompts_is_relative_to_the_model_alone(evaluated: Path) -> None:
     results = results_of(evaluated)
     paid = sum(one["shown"] * one["likelihood"] for one in results["matching"]["paid"])
     curve = {
@@ -123,7 +123,7 @@ def test_the_pay_of_all_prompts_is_the_gain_over_the_model_alone(evaluated: Path
     assert kinds == {"ask", "tell"}
 
 
-def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run: Path) -> None:
+def test_report_and_terminal_show_the_same_sections(call: Call, evaluated: Path, run: Path) -> None:
     page = (evaluated / "report.html").read_text()
     for words in (
         "Which prompts help",
@@ -143,7 +143,7 @@ def test_the_report_and_the_terminal_show_them(call: Call, evaluated: Path, run:
         assert words in done.out
 
 
-def test_the_page_speaks_of_gains_as_the_terminal_does(evaluated: Path) -> None:
+def test_page_and_terminal_print_the_same_gains(evaluated: Path) -> None:
     from personakit.evaluation.common_sections import verdict_word
 
     results = results_of(evaluated)
@@ -157,14 +157,14 @@ def test_the_page_speaks_of_gains_as_the_terminal_does(evaluated: Path) -> None:
     assert "intervals over instructions and training seeds" in page
 
 
-def test_a_run_that_picks_from_a_pool_reads_no_history(call: Call, run: Path, tmp_path: Path) -> None:
+def test_run_with_a_pool_takes_no_history(call: Call, run: Path, tmp_path: Path) -> None:
     done = call("infer", "name it", "--run", run, "--profile", tmp_path / "none.jsonl")
     assert done.status == 2
     assert "reads no history, expected no --profile" in done.err
     assert "no history" not in call("infer", "name it", "--run", run).err
 
 
-def test_a_gap_that_may_be_none_is_said_to_be(evaluated: Path) -> None:
+def test_gap_that_may_be_zero_is_marked(evaluated: Path) -> None:
     from personakit.evaluation.common_sections import findings
 
     results = results_of(evaluated)
@@ -196,7 +196,7 @@ def test_a_stopped_evaluation_ends_with_the_same_files(
     assert (stopped / "results.json").read_bytes() == (evaluated / "results.json").read_bytes()
 
 
-def test_each_log_is_told_to_its_own_end(call: Call, run: Path, tmp_path: Path) -> None:
+def test_progress_of_each_log_reaches_its_end(call: Call, run: Path, tmp_path: Path) -> None:
     rows = ["--baseline", "alone", "--baseline", "cosine"]
     done = call("eval", "instruction", "--run", run, *rows, "--limit", "2", "--output", tmp_path / "two")
     (first, all_first), (second, all_second) = re.findall(r"answers: (\d+)/(\d+) in", done.err)
@@ -221,7 +221,7 @@ def test_runs_of_several_seeds_are_one_row(
     assert "controls.full_fine_tuning" in refused.err
 
 
-def test_a_judge_sets_every_answer_against_the_model_alone(call: Call, run: Path, tiny_model: Path) -> None:
+def test_judge_compares_every_answer_with_the_model_alone(call: Call, run: Path, tiny_model: Path) -> None:
     options = ("--no-variants", "--limit", "2", "--baseline", "alone", "--judge", tiny_model)
     done = call("eval", "instruction", "--run", run, *options, "--json")
     assert done.status == 0, done.err
@@ -231,7 +231,7 @@ def test_a_judge_sets_every_answer_against_the_model_alone(call: Call, run: Path
     assert (judged["PILLOW"] is None) == (unread == 2)
 
 
-def test_a_dry_run_says_what_would_be_done(call: Call, run: Path) -> None:
+def test_dry_run_prints_the_plan(call: Call, run: Path) -> None:
     done = call("eval", "instruction", "--run", run, "--dry-run", "--json")
     assert done.status == 0, done.err
     assert done.document["rows"] == ROWS
@@ -239,7 +239,7 @@ def test_a_dry_run_says_what_would_be_done(call: Call, run: Path) -> None:
     assert not Path("runs").exists()
 
 
-def test_what_it_cannot_evaluate_is_one_sentence(
+def test_runs_that_cannot_be_evaluated_are_errors(
     call: Call, run: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
     done = call("eval", "instruction", "--run", tiny_run)
@@ -254,7 +254,7 @@ def test_what_it_cannot_evaluate_is_one_sentence(
     assert (done.status, "has changed since the matching network was trained" in done.err) == (2, True)
 
 
-def test_a_look_at_test_is_recorded(call: Call, run: Path) -> None:
+def test_evaluation_on_test_is_recorded(call: Call, run: Path) -> None:
     for looks in (1, 2):
         done = call(
             "eval", "instruction", "--run", run, "--split", "test", "--no-variants", "--output", f"t{looks}"
@@ -263,23 +263,23 @@ def test_a_look_at_test_is_recorded(call: Call, run: Path) -> None:
         assert len((run / "test_looks.jsonl").read_text().splitlines()) == looks
 
 
-def test_instructions_that_a_run_was_trained_on_are_told_and_strict_stops_there(
+def test_training_instructions_are_reported_and_fail_with_strict(
     call: Call, run: Path, instructions: Path, tmp_path: Path
 ) -> None:
     from personakit.data.instructions import open_instructions
     from personakit.pillow.encoding import instruction_text
-    from personakit.training.training_digests import seen_digest
+    from personakit.training.training_digests import training_digest
 
     trained = tmp_path / "trained"
     shutil.copytree(run, trained)
     asked = ("eval", "instruction", "--run", trained, "--no-variants", "--baseline", "alone")
-    told = call(*asked, "--dry-run")
-    assert f"whether {trained} has seen these queries in training is unknown" in told.err
-    assert "1 prompts were kept out of the pools of 1 queries" in told.err
+    result = call(*asked, "--dry-run")
+    assert f"unknown whether {trained} was trained on these queries" in result.err
+    assert "1 prompts were kept out of the pools of 1 queries" in result.err
 
     dev = open_instructions(instructions, "dev")
     learnt = [open_instructions(instructions, "train")[0], dev[2]]
-    digests = sorted(seen_digest(instruction_text(one), one.output) for one in learnt)
+    digests = sorted(training_digest(instruction_text(one), one.output) for one in learnt)
     (trained / "trained_on.txt").write_text("\n".join(digests))
     refused = call(*asked, "--strict", "--output", tmp_path / "strict")
     assert (refused.status, "--strict: 1 queries leak" in refused.err) == (2, True)
@@ -298,7 +298,7 @@ def test_instructions_that_a_run_was_trained_on_are_told_and_strict_stops_there(
     assert clean.status == 0, clean.err
 
 
-def test_a_run_on_histories_is_sent_to_the_evaluation_of_their_tasks(
+def test_run_on_histories_is_referred_to_eval_lamp(
     call: Call, tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     run = make_history_run(tmp_path / "run", tiny_model, tiny_data)

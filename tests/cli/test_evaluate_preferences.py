@@ -1,4 +1,4 @@
-"""`personakit eval preference`: rows, files, resuming, seeds, frozen models, what is refused."""
+"""`personakit eval preference`: rows, files, resuming, seeds, frozen models, errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
 from personakit.data.preferences import open_preferences
-from personakit.training.training_digests import seen_digest
+from personakit.training.training_digests import training_digest
 
 from .conftest import Call
 
@@ -57,7 +57,7 @@ def evaluated(world: Path) -> Path:
     return folder
 
 
-def test_every_row_is_there_with_both_references_context_and_shares(evaluated: Path) -> None:
+def test_all_rows_have_both_references_and_costs(evaluated: Path) -> None:
     results = json.loads((evaluated / "results.json").read_text())
     labels = list(dict.fromkeys(row["method"] for row in results["rows"]))
     assert labels[: len(ROWS)] == ROWS
@@ -67,7 +67,7 @@ def test_every_row_is_there_with_both_references_context_and_shares(evaluated: P
     rows = {row["method"]: row for row in results["rows"] if row["metric"] == "accuracy"}
     assert (rows["POPI"]["seeds"], rows["raw history"]["seeds"]) == (2, 1)
     assert rows["base, no summary"]["value"] == 0.5
-    # The tests' personas are met in training too, and the preferred word tells: lookup is sure.
+    # All personas occur in training and determine the preferred word, so lookup is always correct.
     assert rows["persona looked up"]["value"] == 1.0
     assert rows["length alone"]["value"] == 0.5
     assert rows["population DPO"]["context_tokens"] == 0
@@ -79,7 +79,7 @@ def test_every_row_is_there_with_both_references_context_and_shares(evaluated: P
     assert rows["a LoRA per user"]["value"] != 0.5
     page = (evaluated / "report.html").read_text()
     assert "a LoRA per user: one adapter for each of 4 users" in page
-    assert "published" not in page  # the data is none of those with published figures
+    assert "published" not in page  # there are no published values for this data
     (evaluated / "report.html").unlink()
     assert main(["report", str(evaluated)]) == 0
     assert (evaluated / "report.html").read_text() == page
@@ -102,7 +102,7 @@ def test_a_stopped_evaluation_resumes_to_the_same_bytes(
     assert Path("cut/results.json").read_bytes() == Path("whole/results.json").read_bytes()
 
 
-def test_a_dry_run_says_rows_and_pairs_and_writes_nothing(call: Call, world: Path) -> None:
+def test_dry_run_prints_rows_and_pairs_and_writes_nothing(call: Call, world: Path) -> None:
     done = call("eval", "preference", "--run", world / "run0", "--limit", "3", "--dry-run", "--json")
     assert done.status == 0, done.err
     assert (done.document["users"], done.document["pairs"]) == (3, 6)
@@ -110,9 +110,7 @@ def test_a_dry_run_says_rows_and_pairs_and_writes_nothing(call: Call, world: Pat
     assert not Path("runs").exists()
 
 
-def test_a_judge_whose_words_cannot_be_read_is_reported_and_never_scored(
-    call: Call, world: Path, evaluated: Path
-) -> None:
+def test_unparsed_verdicts_are_reported_but_not_scored(call: Call, world: Path, evaluated: Path) -> None:
     model = json.loads((world / "run0" / "run.json").read_text())["config"]["model"]
     asked = ["eval", "preference", "--run", world / "run0", "--baseline", "population", "--judge", model]
     done = call(*asked, "--output", "judged", "--json")
@@ -126,7 +124,7 @@ def test_a_judge_whose_words_cannot_be_read_is_reported_and_never_scored(
     assert Path("judged/results.json").read_bytes() == before
 
 
-def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
+def test_judge_compares_black_box_answers_with_and_without_summary(
     call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def script(number: int, body: dict[str, Any]) -> Reply:
@@ -159,7 +157,7 @@ def test_a_black_box_answers_with_and_without_a_summary_and_a_judge_compares(
     assert len(server.bodies) == times, "no answer is paid for twice"
 
 
-def test_what_a_black_box_failed_is_left_out_and_asked_again_and_what_it_refused_is_judged(
+def test_failed_black_box_answers_are_repeated_and_refusals_judged(
     call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = True
@@ -189,17 +187,17 @@ def test_what_a_black_box_failed_is_left_out_and_asked_again_and_what_it_refused
     assert first.status == resumed.status == alone.status == 0, first.err + resumed.err
     judged, later = first.document["judged"], resumed.document["judged"]
     assert judged["failed"] == {"openai:sorry, no summary": 1, "openai:sorry, POPI's summary": 1}
-    told = " ".join(first.document["notes"])
-    assert "openai:sorry, no summary: 1 requests without an answer" in told
+    notes = " ".join(first.document["notes"])
+    assert "openai:sorry, no summary: 1 requests without an answer" in notes
     assert judged["refused"] == later["refused"] == judged["failed"]
-    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they are" in told
+    assert "openai:sorry, no summary: 1 requests refused by the model, judged as they are" in notes
     assert "2 requests failed and have no answer" in first.err
     told = "openai:sorry, POPI's summary"
     assert (judged["asked"][told], later["asked"][told], later["failed"]) == (3, 4, {})
     assert Path("failed/results.json").read_bytes() == Path("alone/results.json").read_bytes()
 
 
-def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
+def test_pairs_too_long_for_the_model_are_counted(call: Call, world: Path, tmp_path: Path) -> None:
     data = make_preferences(tmp_path / "long")
     lines = (data / "preferences" / "dev.jsonl").read_text().splitlines()
     user = json.loads(lines[0])
@@ -219,7 +217,7 @@ def test_pairs_that_fit_no_window_are_counted(call: Call, world: Path, tmp_path:
         (["--limit", "0"], "--limit 0: expected at least 1"),
     ],
 )
-def test_wrong_use_is_one_sentence(
+def test_wrong_use_is_an_error(
     call: Call, world: Path, options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:9/v1")
@@ -229,31 +227,31 @@ def test_wrong_use_is_one_sentence(
     assert not Path("runs").exists()
 
 
-def test_a_run_of_another_method_is_refused(call: Call, tiny_run: Path) -> None:
+def test_run_of_another_method_is_an_error(call: Call, tiny_run: Path) -> None:
     done = call("eval", "preference", "--run", tiny_run)
     assert done.status == 2
     assert "a run of rpo, expected one of popi" in done.err
 
 
-def test_leaks_are_told_before_any_score_and_strict_stops_there(
+def test_leaks_are_printed_before_scores_and_fail_with_strict(
     call: Call, world: Path, tmp_path: Path
 ) -> None:
     run, data = tmp_path / "run", tmp_path / "data"
     shutil.copytree(world / "run0", run)
     shutil.copytree(world / "data", data)
     asked = ("eval", "preference", "--run", run, "--data", data, "--baseline", "population")
-    told = call(*asked, "--strict", "--dry-run")
-    assert told.status == 0, told.err
-    assert f"whether {run} has seen these queries in training is unknown" in told.err
+    result = call(*asked, "--strict", "--dry-run")
+    assert result.status == 0, result.err
+    assert f"unknown whether {run} was trained on these queries" in result.err
 
     pair = open_preferences(data, "dev")[0].pairs[1]
-    digest = seen_digest(pair.prompt, pair.chosen, pair.user_id)
+    digest = training_digest(pair.prompt, pair.chosen, pair.user_id)
     (run / "trained_on.txt").write_text(f"{digest}\n")
     dev, train = (data / "preferences" / f"{split}.jsonl" for split in ("dev", "train"))
     users = [json.loads(line) for line in dev.read_text().splitlines()]
     held_out = users[2]["pairs"][0]
     held_out["prompt"] = "tell me about the tree in our garden"
-    users[2]["signals"]["pairs"][0]["prompt"] = held_out["prompt"] + "s"  # but for a letter
+    users[2]["signals"]["pairs"][0]["prompt"] = held_out["prompt"] + "s"  # differs by one letter
     dev.write_text("".join(f"{json.dumps(user)}\n" for user in users))
     with train.open("a") as more:
         more.write(json.dumps(users[3]) + "\n")

@@ -1,4 +1,4 @@
-"""`personakit eval rewriting`: the same controls as `eval lamp`, and what is a gain on one task."""
+"""`personakit eval rewriting`: the same controls as `eval lamp`, and gains on one task."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rewrites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_control_and_unseen_base_is_a_row(
+def test_controls_and_other_bases_are_rows(
     call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run", tiny_model, rewrites)
@@ -67,7 +67,7 @@ def test_every_control_and_unseen_base_is_a_row(
 
 
 @pytest.mark.usefixtures("lamp_mini")
-def test_data_without_rewrites_is_one_sentence_that_says_where_they_come_from(call: Call) -> None:
+def test_data_without_rewrites_is_an_error(call: Call) -> None:
     done = call("eval", "rewriting", "--no-run", "--data", "lamp-mini")
     assert done.status == 2
     assert "lamp-mini has no people's rewrites" in done.err

@@ -1,4 +1,4 @@
-"""`personakit infer`: one query, a user of the data, a history of one's own, batches, the trace."""
+"""`personakit infer`: a query, a user of the data, a history from a file, batches, the trace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_without_arguments_it_answers_a_sample_query_of_the_run_s_data(call: Cal
     assert done.document["profile_items"] == 3
 
 
-def test_a_bare_text_and_the_full_wording_are_the_same_query(call: Call, tiny_run: Path, mine: Path) -> None:
+def test_plain_text_and_full_input_are_the_same_query(call: Call, tiny_run: Path, mine: Path) -> None:
     common = ("--run", tiny_run, "--profile", mine, "--json")
     bare = call("infer", "off to the lake", *common).document
     full = call("infer", QUERY, *common).document
@@ -38,7 +38,7 @@ def test_a_bare_text_and_the_full_wording_are_the_same_query(call: Call, tiny_ru
     assert [item["text"] for item in bare["context"]["items"]][1] == "hey, we are out"
 
 
-def test_stdout_is_the_answer_alone_and_no_history_is_told_on_stderr(call: Call, tiny_run: Path) -> None:
+def test_stdout_is_only_the_answer(call: Call, tiny_run: Path) -> None:
     done = call("infer", "off to the lake", "--run", tiny_run)
     document = call("infer", "off to the lake", "--run", tiny_run, "--json").document
     assert done.out == document["answer"] + "\n"
@@ -46,9 +46,7 @@ def test_stdout_is_the_answer_alone_and_no_history_is_told_on_stderr(call: Call,
     assert document["answer"] == document["generic"]
 
 
-def test_the_trace_shows_what_was_retrieved_and_no_escape_of_the_history(
-    call: Call, tiny_run: Path, mine: Path
-) -> None:
+def test_trace_shows_retrieved_items_escaped(call: Call, tiny_run: Path, mine: Path) -> None:
     done = call("infer", "off to the lake", "--run", tiny_run, "--profile", mine, "--trace")
     assert "retrieved  1. " in done.out
     assert "hey, what a day [/] \\x1b[31m" in done.out
@@ -56,9 +54,7 @@ def test_the_trace_shows_what_was_retrieved_and_no_escape_of_the_history(
     assert "tokens over all calls" in done.out
 
 
-def test_a_batch_answers_every_line_as_it_would_alone(
-    call: Call, tiny_run: Path, mine: Path, tmp_path: Path
-) -> None:
+def test_batch_answers_equal_single_answers(call: Call, tiny_run: Path, mine: Path, tmp_path: Path) -> None:
     batch = tmp_path / "batch.jsonl"
     lines = [
         {"id": "a", "query": "off to the lake", "user": "dan"},

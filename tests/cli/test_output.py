@@ -1,4 +1,4 @@
-"""What reaches the terminal: stdout for results alone, harmless user text, quiet pipes."""
+"""Terminal output: only results on stdout, escaped user text, closed pipes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from personakit.cli.output import console, harmless, table
+from personakit.cli.output import console, escaped, table
 
 from .conftest import Call
 
@@ -18,7 +18,7 @@ def test_user_text_is_neither_markup_nor_a_terminal_escape() -> None:
     out = io.StringIO()
     table(console(out), ("text",), [("[bold]a[/] :smile: \x1b[31mred\x07",)])
     assert "[bold]a[/] :smile: \\x1b[31mred\\x07" in out.getvalue()
-    assert harmless("tab\tand\nline, é and 日本 stay") == "tab\tand\nline, é and 日本 stay"
+    assert escaped("tab\tand\nline, é and 日本 stay") == "tab\tand\nline, é and 日本 stay"
 
 
 def test_a_document_is_all_that_json_prints(call: Call, tiny_run: Path) -> None:
@@ -28,12 +28,12 @@ def test_a_document_is_all_that_json_prints(call: Call, tiny_run: Path) -> None:
         assert done.document is not None
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly(tiny_data: Path) -> None:
+def test_closed_pipe_ends_the_command_without_an_error(tiny_data: Path) -> None:
     command = (
         f"{sys.executable} -m personakit data show {tiny_data} --task LaMP_7 | true; echo ${{PIPESTATUS[0]}}"
     )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout in ("141\n", "0\n")  # 0 where all was written before the reader left
+    assert done.stdout in ("141\n", "0\n")  # 0 if all was written before the pipe was closed
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
 

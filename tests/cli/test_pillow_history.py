@@ -1,4 +1,4 @@
-"""PILLOW on histories: where a retriever is named, in `infer`, and as a row of `eval lamp`."""
+"""PILLOW on histories: as a retriever, in `infer`, and as a row of `eval lamp`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from personakit.cli import main
 from personakit.config import TrainPILLOW, load
 from personakit.data import open_examples
 from personakit.errors import UserError
-from personakit.methods import offer_runs, open_run
+from personakit.methods import open_run, register_run_providers
 from personakit.pillow.data import open_data
 from personakit.records import Profile
 from personakit.retrieval import open_retriever
@@ -32,8 +32,8 @@ def of_a_pool(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pat
     return make_pillow_run(folder / "run", tiny_model, make_instructions(folder / "data"))
 
 
-def test_it_is_named_like_a_retriever_and_picks_from_each_users_own_items(run: Path, tiny_data: Path) -> None:
-    offer_runs()
+def test_pillow_run_is_a_retriever_of_the_users_items(run: Path, tiny_data: Path) -> None:
+    register_run_providers()
     examples = list(open_examples(tiny_data, "LaMP_3", "dev"))
     queries, profiles = [one.query for one in examples], [one.profile for one in examples]
     for k in (1, 2, 9):
@@ -44,30 +44,30 @@ def test_it_is_named_like_a_retriever_and_picks_from_each_users_own_items(run: P
             assert all(item in profile.items for item in context.items)
     alone = open_retriever(f"pillow:{run}", 2).context(queries[:1], profiles[:1])
     assert alone == open_retriever(f"pillow:{run}", 2).context(queries, profiles)[:1]
-    # The first k of a longer list are the shorter list: a curriculum may count on it.
+    # A longer selection begins with the shorter one, which a curriculum relies on.
     longer = open_retriever(f"pillow:{run}", 3).context(queries, profiles)
     assert [each.items[:2] for each in longer] == [
         each.items for each in open_retriever(f"pillow:{run}", 2).context(queries, profiles)
     ]
 
 
-def test_what_it_learns_from_would_be_found_in_an_evaluation(tiny_model: Path, tiny_data: Path) -> None:
+def test_training_queries_are_found_as_leaks(tiny_model: Path, tiny_data: Path) -> None:
     settings = [f"model={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_3]"]
     seen = open_data(load(TrainPILLOW, None, settings)).seen
     assert seen == set(store_digests(open_examples(tiny_data, "LaMP_3", "train")))
     assert not seen & set(store_digests(open_examples(tiny_data, "LaMP_3", "dev")))
 
 
-def test_an_item_given_twice_is_two_items(run: Path, tiny_data: Path) -> None:
-    offer_runs()
+def test_duplicate_items_are_kept(run: Path, tiny_data: Path) -> None:
+    register_run_providers()
     one = open_examples(tiny_data, "LaMP_3", "dev")[0]
     twice = Profile("x", (*one.profile.items, *one.profile.items))
     [context] = open_retriever(f"pillow:{run}", 9).context([one.query], [twice])
     assert len(context.items) == len(twice.items)
 
 
-def test_a_run_that_picks_from_a_pool_is_no_retriever(of_a_pool: Path, tmp_path: Path) -> None:
-    offer_runs()
+def test_run_with_a_pool_is_not_a_retriever(of_a_pool: Path, tmp_path: Path) -> None:
+    register_run_providers()
     with pytest.raises(UserError, match="selects from a shared pool"):
         open_retriever(f"pillow:{of_a_pool}", 1)
     with pytest.raises(UserError, match="no such run"):
@@ -76,7 +76,7 @@ def test_a_run_that_picks_from_a_pool_is_no_retriever(of_a_pool: Path, tmp_path:
         open_retriever("pillow:", 1)
 
 
-def test_it_is_one_line_of_rpo_and_of_context_injection(
+def test_pillow_retriever_in_rpo_and_context_injection(
     call: Call, run: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     done = call("train", "rpo", "--dry-run", f"retrieval.name=pillow:{run}", f"data.path={tiny_data}")
@@ -92,7 +92,7 @@ def test_it_is_one_line_of_rpo_and_of_context_injection(
     assert (refused.status, "nowhere: no such run" in refused.err) == (2, True)
 
 
-def test_eval_lamp_has_its_row_beside_bm25s_with_as_many_items(call: Call, run: Path) -> None:
+def test_eval_lamp_has_rows_for_pillow_and_bm25(call: Call, run: Path) -> None:
     rows = ("--baseline", "generic", "--baseline", "context", "--baseline", "empty", "--baseline", "other")
     done = call("eval", "lamp", "--run", run, "--limit", "2", *rows, "--json")
     assert done.status == 0, done.err
@@ -112,7 +112,7 @@ def test_eval_lamp_has_its_row_beside_bm25s_with_as_many_items(call: Call, run: 
     assert test["right"] == "PILLOW"
 
 
-def test_infer_shows_the_item_or_the_prompts_that_were_picked(
+def test_infer_shows_selected_items_or_prompts(
     call: Call, run: Path, of_a_pool: Path, tiny_data: Path
 ) -> None:
     done = call("infer", "--run", run, "--user", "dan", "--task", "LaMP_3", "--json")
@@ -128,7 +128,7 @@ def test_infer_shows_the_item_or_the_prompts_that_were_picked(
     assert "prompt     1. " in sample.out
 
 
-def test_training_on_histories_goes_on_with_their_tasks(
+def test_training_on_histories_suggests_eval_lamp(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = [f"model={tiny_model}", f"data.path={tiny_data}", "data.tasks=[LaMP_3]", "matcher.m=1"]

@@ -12,7 +12,7 @@ from .conftest import Call
 
 @pytest.fixture
 def folder(call: Call, tmp_path: Path) -> Path:
-    """Ten users of five pairs, one of them of no use; what is written holds Rich's markup and an escape."""
+    """Ten users with five pairs, one of them invalid; texts contain Rich markup and a terminal escape."""
     rows = [
         {
             "user": f"u[{u}]",
@@ -51,7 +51,7 @@ def test_a_check_lists_the_splits(call: Call, folder: Path) -> None:
     assert "signal pairs" in call("data", "check", folder).out
 
 
-def test_a_user_is_shown_with_nothing_read_as_markup(call: Call, folder: Path) -> None:
+def test_user_is_shown_without_markup(call: Call, folder: Path) -> None:
     called = call("data", "show", folder)
     assert called.status == 0, called.err
     assert "[red]yes[/]" in called.out

@@ -1,4 +1,4 @@
-"""`personakit infer` with a run of POPI: answers, and summaries printed, exported, edited, updated."""
+"""`personakit infer` with a POPI run: answers; summaries printed, exported, edited and updated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_summary_is_printed_exported_edited_and_weighed(call: Call, world: Path) -> None:
+def test_summary_is_printed_exported_edited_and_measured(call: Call, world: Path) -> None:
     asked = ["infer", "--summary", "--run", world / "run", "--user", USER]
     plain = call(*asked, "--export", "summary.md")
     assert plain.status == 0, plain.err
@@ -47,7 +47,7 @@ def test_a_summary_is_printed_exported_edited_and_weighed(call: Call, world: Pat
     assert "begins with red," in shown.out
 
 
-def test_an_exported_summary_comes_back_from_json_and_from_plain_markdown(call: Call, world: Path) -> None:
+def test_exported_summary_is_imported_from_json_and_markdown(call: Call, world: Path) -> None:
     asked = ["infer", "--summary", "--run", world / "run", "--import"]
     Path("mine.md").write_text("likes short answers\n")
     done = call(*asked, "mine.md", "--export", "mine.json")
@@ -67,12 +67,10 @@ def test_new_signals_update_a_summary_without_the_old_signals(call: Call, world:
     assert done.status == 0, done.err
     assert list(done.document["summaries"]) == ["as given", "as updated"]
     assert done.document["summary"] == done.document["summaries"]["as updated"]
-    assert "left out of news.jsonl: 1 pairs with an empty prompt or answer" in done.err
+    assert "skipped in news.jsonl: 1 pairs with an empty prompt or answer" in done.err
 
 
-def test_a_query_is_answered_with_signals_of_ones_own_or_with_a_summary_from_a_file(
-    call: Call, world: Path
-) -> None:
+def test_query_is_answered_with_given_signals_or_summary(call: Call, world: Path) -> None:
     asked = ["infer", "the tree", "--run", world / "run", "--json"]
     own = call(*asked, "--user", USER)
     assert own.status == 0, own.err
@@ -87,7 +85,7 @@ def test_a_query_is_answered_with_signals_of_ones_own_or_with_a_summary_from_a_f
     assert call(*asked).document["degraded"]
 
 
-def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, tiny_data: Path) -> None:
+def test_eval_lamp_accepts_a_popi_run(call: Call, world: Path, tiny_data: Path) -> None:
     asked = ["eval", "lamp", "--run", world / "run", "--data", tiny_data, "--task", "LaMP_7", "--json"]
     done = call(*asked, "--baseline", "generic", "--baseline", "empty", "--baseline", "other")
     assert done.status == 0, done.err
@@ -121,7 +119,7 @@ def test_eval_lamp_takes_a_run_of_popi_like_any_other(call: Call, world: Path, t
         (["--import", "other.md", "--batch", "b.jsonl"], "--import other.md holds one user's summary"),
     ],
 )
-def test_wrong_use_is_one_sentence(call: Call, world: Path, options: list[str], said: str) -> None:
+def test_wrong_use_is_an_error(call: Call, world: Path, options: list[str], said: str) -> None:
     Path("other.md").write_text('---\nuser_id: "dev-1"\n---\n\nbegins with blue\n')
     Path("empty.md").write_text("---\n---\n \n")
     Path("bad.json").write_text("{")
@@ -134,7 +132,7 @@ def test_wrong_use_is_one_sentence(call: Call, world: Path, options: list[str], 
     assert not Path("a.md").exists()
 
 
-def test_a_run_without_summaries_says_so(call: Call, tiny_run: Path) -> None:
+def test_run_without_summaries_is_an_error(call: Call, tiny_run: Path) -> None:
     done = call("infer", "--summary", "--run", tiny_run)
     assert done.status == 2
     assert "a run of rpo, expected one of popi" in done.err

@@ -1,4 +1,4 @@
-"""`personakit train rpo`: a run from its options to its folder, stopped and taken up again."""
+"""`personakit train rpo`: dry run, training, interruption and resuming."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def train(call: Call, tiny_model: Path, tiny_data: Path) -> Call:
     return run
 
 
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(train: Call, tmp_path: Path) -> None:
+def test_dry_run_prints_the_plan_and_writes_nothing(train: Call, tmp_path: Path) -> None:
     done = train("--dry-run", "--json", "data.limit=2")
     assert done.status == 0, done.err
     assert done.document["queries"] == {"LaMP_7": 2}
     assert done.document["config"]["sft"]["max_steps"] == 4
-    # Without a GPU there are two devices: this machine, and one of a kind that it has not.
+    # Without a GPU there are estimates for two devices: this machine and a GPU.
     planned = [(each["stage"], each["device"]) for each in done.document["memory"]]
     assert planned[-2:] == [("generic answers", "cuda"), ("SFT", "cuda")]
     assert all(each["bytes"] > 0 for each in done.document["memory"])
@@ -46,7 +46,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(train: Call, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_weights(
+def test_interrupted_run_prints_how_to_resume(
     train: Call, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert train("--output", tmp_path / "whole").status == 0
@@ -63,7 +63,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_weights(
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_the_newest_run_is_what_other_commands_take(train: Call, call: Call) -> None:
+def test_commands_use_the_newest_run(train: Call, call: Call) -> None:
     trained = train("--json").document
     assert Path(trained["run"]).parent == Path("runs")
     [listed] = call("runs", "--json").document

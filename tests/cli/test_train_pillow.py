@@ -1,4 +1,4 @@
-"""`personakit train pillow`: what a dry run says, and bad input in one sentence."""
+"""`personakit train pillow`: dry run and bad input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_dry_run_counts_instructions_and_prompts_and_writes_nothing(
     assert not (tmp_path / "runs").exists()
 
 
-def test_more_prompts_than_there_are_is_one_sentence(call: Call, tiny_model: Path, data: Path) -> None:
+def test_more_prompts_than_available_is_an_error(call: Call, tiny_model: Path, data: Path) -> None:
     done = call("train", "pillow", f"model={tiny_model}", f"data.path={data}", "matcher.m=5", "--dry-run")
     assert done.status == 2
     assert "5 prompts from a pool of 4" in done.err

@@ -1,4 +1,4 @@
-"""`personakit train popi`: planned, trained, stopped and taken up again."""
+"""`personakit train popi`: dry run, training, interruption and resuming."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .interrupting import InterruptsAt
 
 @pytest.fixture(scope="module")
 def preferences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six users who like their own letter; the last has nothing to be judged on."""
+    """Six users who prefer their own letter; the last one has no held-out pairs."""
     folder = tmp_path_factory.mktemp("preferences")
     users = []
     for letter in "abcdef":
@@ -58,7 +58,7 @@ def train(call: Call, tiny_model: Path, preferences: Path) -> Call:
     return run
 
 
-def test_a_dry_run_counts_what_would_be_trained_on_and_writes_nothing(train: Call, tmp_path: Path) -> None:
+def test_dry_run_counts_training_data_and_writes_nothing(train: Call, tmp_path: Path) -> None:
     done = train("--dry-run", "--json", "warm_start.generator=true")
     assert done.status == 0, done.err
     assert done.document["users"] == {"users": 5, "pairs": 10}
@@ -69,7 +69,7 @@ def test_a_dry_run_counts_what_would_be_trained_on_and_writes_nothing(train: Cal
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
+def test_interrupted_run_resumes_to_the_same_weights(
     train: Call, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train("--output", tmp_path / "whole")
@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert first["method"] == second["method"] == "popi"
 
 
-def test_an_unusable_user_limit_is_one_sentence(train: Call, tmp_path: Path) -> None:
+def test_invalid_user_limit_is_an_error(train: Call, tmp_path: Path) -> None:
     refused = train("data.held_out=5", "--output", tmp_path / "run")
     assert refused.status == 2
     assert "data.held_out is 5, and there are 5 users to train on" in refused.err

@@ -1,4 +1,4 @@
-"""A data folder, a model and a finished run, all tiny and made in a second: what commands need to run at all.
+"""A tiny data folder, model and finished run, created within a second, for tests of commands.
 
 The model is a Llama with random weights: its answers mean nothing, which is enough for what the command
 line does with them.
@@ -63,7 +63,7 @@ def make_model(folder: Path) -> Path:
 
 
 def make_run(folder: Path, model: Path, data: Path, *, seed: int = 0, tuned: bool = True) -> Path:
-    """Write what `train rpo` leaves behind, with `model` as rewriter, base and tuned control."""
+    """Write a finished RPO run with `model` as rewriter, base and fine-tuned control."""
     import shutil
 
     overrides = [

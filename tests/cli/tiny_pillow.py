@@ -1,4 +1,4 @@
-"""A finished run of PILLOW, tiny and made in a second: its matching network has not learnt anything."""
+"""A tiny finished PILLOW run, created within a second, with an untrained matching network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def instruction(name: str, number: int) -> Instruction:
 
 
 def make_instructions(folder: Path) -> Path:
-    """Write four splits and a pool of five prompts, of which one answers the first instruction of dev."""
+    """Write four splits and a pool of five prompts, one with the answer to dev's first instruction."""
     for split, count in SPLITS.items():
         rows = [instruction(split, number) for number in range(count)]
         write_instructions(folder / "instructions" / f"{split}.jsonl", rows)
@@ -33,7 +33,7 @@ def make_instructions(folder: Path) -> Path:
 
 
 def make_history_run(folder: Path, model: Path, data: Path) -> Path:
-    """Write what `train pillow` leaves behind where it picks from users' histories for `model` as it is."""
+    """Write a finished PILLOW run that selects from users' histories for the untuned `model`."""
     from personakit.models.local import LocalModel
     from personakit.pillow.encoding import open_text_encoder
     from personakit.pillow.matcher import MatcherFacts, save_matcher
@@ -69,7 +69,7 @@ def make_history_run(folder: Path, model: Path, data: Path) -> Path:
 
 
 def make_pillow_run(folder: Path, model: Path, data: Path, *, seed: int = 0, full: bool = True) -> Path:
-    """Write what `train pillow` leaves behind, with `model` as the tuned and the fully tuned one."""
+    """Write a finished PILLOW run with `model` as both the LoRA and the fully fine-tuned model."""
     from personakit.data.instructions import open_pool
     from personakit.models.local import LocalModel
     from personakit.pillow.encoding import open_text_encoder

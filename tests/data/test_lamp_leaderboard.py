@@ -5,7 +5,7 @@ import pytest
 from personakit.data.lamp_leaderboard import published_rows, recognised_split
 
 
-def test_figures_are_those_of_lamps_leaderboard():
+def test_published_values_equal_lamps_leaderboard():
     rows = {(row["model"], row["task"], row["metric"]): row["value"] for row in published_rows("user", TASKS)}
     assert rows["FlanT5-XXL zero-shot", "LaMP_1", "accuracy"] == 0.520
     assert rows["FlanT5-XXL zero-shot + retrieval", "LaMP_3", "RMSE"] == 0.552
@@ -19,7 +19,7 @@ def test_figures_are_those_of_lamps_leaderboard():
 TASKS = [f"LaMP_{number}" for number in range(1, 8)]
 
 
-def test_every_row_is_marked_as_published_and_of_a_task_that_was_asked_for():
+def test_published_rows_are_marked_and_of_evaluated_tasks():
     rows = published_rows("time", ["LaMP_3"])
     assert {row["task"] for row in rows} == {"LaMP_3"}
     assert all(row["published"] for row in rows)
@@ -36,5 +36,5 @@ def test_every_row_is_marked_as_published_and_of_a_task_that_was_asked_for():
         ({}, False, None),
     ],
 )
-def test_lamps_own_splits_are_known_by_their_sizes(sizes: dict[str, int], dated: bool, split: str | None):
+def test_lamps_splits_are_recognised_by_size(sizes: dict[str, int], dated: bool, split: str | None):
     assert recognised_split(sizes, dated=dated) == split

@@ -1,4 +1,4 @@
-"""A little world to run: users who rate and headline in their way, and a model that echoes."""
+"""Users with their own style of ratings and headlines, and a language model that echoes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Examples(list[Example]):
 
 
 def rating(number: int, scores: Sequence[str] = ("4", "5"), gold: str | None = "4") -> Example:
-    """A LaMP-3 query of user `number`, who has rated `scores`."""
+    """Return a LaMP-3 query of user `number`, with a history of ratings `scores`."""
     user = f"user{number}"
     text = build_input("LaMP_3", text=f"the kettle number {number} is fine")
     items = [
@@ -33,7 +33,7 @@ def rating(number: int, scores: Sequence[str] = ("4", "5"), gold: str | None = "
 
 
 def headline(number: int, *, dates: Sequence[str | None] = (None, None)) -> Example:
-    """A LaMP-4 query of user `number`, whose headlines begin with the user's name."""
+    """Return a LaMP-4 query of user `number`, whose headlines begin with the user's name."""
     user = f"user{number}"
     text = build_input("LaMP_4", text=f"rain fell on town {number} today")
     items = [
@@ -48,7 +48,7 @@ def headline(number: int, *, dates: Sequence[str | None] = (None, None)) -> Exam
 
 
 class Imitator:
-    """Answers in the manner of the history it is given, and plainly without one."""
+    """Answers in the style of the given history, and without style if it is empty."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         answers = []
@@ -71,7 +71,7 @@ class Imitator:
 
 
 class Echo:
-    """A language model that gives back its prompt's last words; a token is a word."""
+    """A language model that returns its prompt's last words; each word is a token."""
 
     def __init__(self, words: int = 2) -> None:
         self.words = words
@@ -97,7 +97,7 @@ class Echo:
 
 
 class AllItems:
-    """A context provider that tells everything."""
+    """A context provider that returns the whole history."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
         return [Context(items=profile.items) for profile in profiles]

@@ -1,4 +1,4 @@
-"""Prints a results document as `personakit eval lamp` does."""
+"""Prints results as `personakit eval lamp` does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.measurements import read_costs
 from personakit.evaluation.report import PageOptions, write_report
 from personakit.evaluation.sections import print_sections
 from personakit.suites import SUITES
@@ -16,12 +16,12 @@ from personakit.suites import SUITES
 
 def printed(results: dict[str, Any], width: int = 80, log: Path | None = None) -> str:
     file = io.StringIO()
-    costs = {} if log is None else costs_of(log)
+    costs = {} if log is None else read_costs(log)
     print_sections(SUITES["lamp"].sections(results, costs), Console(file=file, width=width, no_color=True))
     return file.getvalue()
 
 
 def page_of(folder: Path, results: dict[str, Any], log: Path) -> str:
-    sections = SUITES["lamp"].sections(results, costs_of(log))
+    sections = SUITES["lamp"].sections(results, read_costs(log))
     path = write_report(folder / "report.html", results, sections, log, PageOptions("t"))
     return path.read_text(encoding="utf-8")

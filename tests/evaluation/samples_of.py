@@ -1,15 +1,15 @@
-"""Builds small logs for the statistics tests, without running anything."""
+"""Builds small sample logs for the statistics tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from personakit.evaluation.measurements import Measurements, TaskFacts
+from personakit.evaluation.measurements import Measurements, TaskMetrics
 from personakit.evaluation.samples import Sample
 
-ACCURACY = TaskFacts(("accuracy",), labels=("a", "b"))
-RATING = TaskFacts(("MAE", "RMSE"), lower_is_better=True, offset=1, slope=-0.25)
-LABELS = TaskFacts(("accuracy", "f1"), labels=("a", "b", "c", "d"))
+ACCURACY = TaskMetrics(("accuracy",), labels=("a", "b"))
+RATING = TaskMetrics(("MAE", "RMSE"), lower_is_better=True, offset=1, slope=-0.25)
+LABELS = TaskMetrics(("accuracy", "f1"), labels=("a", "b", "c", "d"))
 
 
 def sample(
@@ -24,7 +24,7 @@ def sample(
     gold: str = "",
     **scores: float,
 ) -> Sample:
-    """One line of a log; its user is one per query unless named."""
+    """Return one sample; by default each query has its own user."""
     return Sample(
         method=method,
         seed=seed,
@@ -45,7 +45,7 @@ def sample(
 
 
 def accuracies(
-    values: Mapping[tuple[str, str, int | None], Iterable[float]], facts: TaskFacts = ACCURACY
+    values: Mapping[tuple[str, str, int | None], Iterable[float]], facts: TaskMetrics = ACCURACY
 ) -> Measurements:
     """Measurements from {(method, task, seed): accuracy of each user}."""
     samples = [

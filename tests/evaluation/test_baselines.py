@@ -63,13 +63,13 @@ def test_an_empty_profile_falls_back_on_training():
 
 
 def test_a_profile_without_labels_falls_back_on_training():
-    """LaMP-1's items are papers: their titles are no labels."""
+    """LaMP-1's items are papers, whose titles are not labels."""
     query = Query("1", "LaMP_1", build_input("LaMP_1", title="t", ref1="a", ref2="b"), "a b", "u")
     papers = headline(1).profile
     assert texts(ProfileMode(MAJORITY), Example(query, Profile("u", papers.items))) == ["[2]"]
 
 
-def test_in_generation_the_profiles_mode_is_the_most_recent_text():
+def test_profile_mode_of_generation_is_the_newest_text():
     undated, dated = headline(1), headline(2, dates=("2024-05-01", "2023-01-01"))
     assert texts(ProfileMode(MAJORITY), undated, dated) == ["user1 reports story 1", "user2 reports story 0"]
 
@@ -125,7 +125,7 @@ def test_context_injection_without_a_profile_is_generic():
 def test_context_injection_stays_within_its_budget():
     model = Echo()
     answers(ContextInjection(model, AllItems(), max_length=24), headline(1, dates=(None,) * 30))
-    assert len(model.calls[0][0][0].split()) <= 24 + 6  # LaMP's budget covers items, not the joints
+    assert len(model.calls[0][0][0].split()) <= 24 + 6  # LaMP's budget covers items, not separators
 
 
 def test_scores_use_the_same_prompts_as_answers():
@@ -155,7 +155,7 @@ def _fields(query: Query) -> dict[str, object]:
 
 
 class Noting(Echo):
-    """Notes facts where it is asked for facts, and else echoes."""
+    """Extracts facts if the prompt requests facts, and echoes otherwise."""
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[list[str]]:
         echoes = super().generate(prompts, **options)
@@ -168,17 +168,17 @@ class Noting(Echo):
 def test_memory_extracts_facts_once_per_user_and_adds_them_to_the_prompt():
     model = Noting()
     both = [rating(1), rating(1), rating(2, scores=())]
-    told, again, nobody = answers(Memory(model), *both)
+    first, again, empty = answers(Memory(model), *both)
     noting, answering = (call[0] for call in model.calls)
-    assert len(noting) == 1  # one user, one history; the empty one has nothing to note
+    assert len(noting) == 1  # one call for one history; none for the empty one
     assert "review 0 | 4" in noting[0]
     known = "What is known of this user:\n- likes kettles\n- Rates 4\n"
     assert answering[0] == answering[1]
     assert answering[0].startswith(known)
     assert answering[2] == both[2].query.text
-    assert told.context.summary == known.strip()
-    assert told.context_tokens == again.context_tokens > 0 == nobody.context_tokens
-    assert told.tokens > again.tokens  # what the notes took is counted once
+    assert first.context.summary == known.strip()
+    assert first.context_tokens == again.context_tokens > 0 == empty.context_tokens
+    assert first.tokens > again.tokens  # the extraction is counted once
 
 
 def test_memory_reads_a_long_profile_in_chunks():

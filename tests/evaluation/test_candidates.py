@@ -10,7 +10,7 @@ from personakit.records import Example, Profile, Query
 from .people import Examples, Imitator, rating
 
 
-def test_the_other_user_is_another_one_and_the_draw_is_repeatable():
+def test_other_user_differs_and_is_deterministic():
     examples = [rating(number // 2) for number in range(12)]
     examples = [
         type(one)(type(one.query)(f"q{place}", "LaMP_3", one.query.text, "", one.query.user_id), one.profile)
@@ -26,7 +26,7 @@ def test_the_other_user_is_another_one_and_the_draw_is_repeatable():
     assert len(set(chosen)) > 3
 
 
-def test_an_empty_history_stands_in_only_where_there_is_no_other():
+def test_empty_history_is_used_only_without_another_user():
     examples = [rating(0), rating(1, scores=()), rating(2, scores=()), rating(3)]
     chosen = other_user_examples(examples)
     assert chosen[0] == 3
@@ -35,7 +35,7 @@ def test_an_empty_history_stands_in_only_where_there_is_no_other():
     assert other_user_examples([rating(0), rating(1, scores=())])[0] == 1
 
 
-def test_other_traits_are_preferred_and_all_of_them_other_most():
+def test_users_differing_in_more_traits_are_preferred():
     def severity(travel: int, food: int) -> dict[str, object]:
         return {"traits": {"severity": {"travel": travel, "food": food}}}
 
@@ -52,12 +52,12 @@ def test_other_traits_are_preferred_and_all_of_them_other_most():
     assert other_user_examples(Examples(everyone[:2], traits))[0] == 1
 
 
-def test_one_user_alone_has_no_other():
+def test_single_user_has_no_other_user():
     with pytest.raises(UserError, match="at least 2 users, found 1"):
         other_user_examples([rating(1), rating(1)])
 
 
-def test_another_users_rewrite_of_the_very_text_that_is_asked_stays_out():
+def test_rewrites_of_the_query_by_other_users_are_excluded():
     items = [
         profile_item("rewriting", str(place), {"original": original, "revised": f"{original}!"})
         for place, original in enumerate(("Dear  team, hello", "something else"))

@@ -1,4 +1,4 @@
-"""Content kept: which facts a generic answer states, and what a rewrite keeps of them."""
+"""Content kept: the facts of a generic answer, and which of them a rewrite keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.measurements import Measurements, TaskFacts, facts_of
+from personakit.evaluation.measurements import Measurements, TaskMetrics, task_metrics
 from personakit.evaluation.results import compute_results
 from personakit.evaluation.runner import evaluate
 from personakit.evaluation.samples import Sample
@@ -22,7 +22,7 @@ from .printing import page_of, printed
 from .samples_of import sample
 from .test_runner import FACTS, TASKS, people
 
-TEXT = TaskFacts(("rouge-1",), find_facts=entities_and_numbers)
+TEXT = TaskMetrics(("rouge-1",), find_facts=entities_and_numbers)
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ TEXT = TaskFacts(("rouge-1",), find_facts=entities_and_numbers)
         ("Hello there. We start at 9:30, room B12.", {"9:30", "b12"}),
         ("Dear Anna,\nThanks for Monday's notes.\nBest,\nTom", {"anna", "monday"}),
         ("It cost 1,200 euros, and I think I'm happy.", {"1200"}),
-        ("The Ten Best Cities To Live In For 2026", {"2026"}),  # title case: capitals say nothing
+        ("The Ten Best Cities To Live In For 2026", {"2026"}),  # title case: capitals are ignored
         ("CALL ME NOW", set()),
         ("nothing here is named", set()),
         ("", set()),
     ],
 )
-def test_names_and_numbers_are_facts_and_the_words_that_begin_a_sentence_are_not(text: str, facts: set[str]):
+def test_names_and_numbers_are_facts_but_not_sentence_starts(text: str, facts: set[str]):
     assert entities_and_numbers(text) == facts
 
 
@@ -52,7 +52,7 @@ def test_names_and_numbers_are_facts_and_the_words_that_begin_a_sentence_are_not
         ("", 0),
     ],
 )
-def test_a_fact_is_kept_wherever_and_however_it_is_written(rewrite: str, kept: int):
+def test_fact_is_kept_in_any_position_and_spelling(rewrite: str, kept: int):
     assert count_kept("I will meet Anna in Oslo at 9:30.", rewrite, entities_and_numbers) == (kept, 3)
 
 
@@ -69,8 +69,8 @@ def rewrites(pairs: Iterable[tuple[str | None, str]], method: str = "m") -> list
     return made
 
 
-def test_the_share_is_of_all_facts_and_is_recomputed_in_each_resample():
-    """A ratio of sums: texts with many facts weigh more, texts without any weigh nothing."""
+def test_content_kept_is_a_ratio_of_sums_in_each_resample():
+    """A ratio of sums: texts with more facts have more weight, texts without facts none."""
     generator = np.random.default_rng(0)
     there = generator.integers(0, 5, 40)
     kept = np.array([generator.integers(0, number + 1) for number in there])
@@ -87,7 +87,7 @@ def test_the_share_is_of_all_facts_and_is_recomputed_in_each_resample():
         assert value == pytest.approx(kept[chosen].sum() / there[chosen].sum())
 
 
-def test_what_rewrites_nothing_and_what_had_no_facts_has_no_share():
+def test_content_kept_is_none_without_rewrites_or_facts():
     log = rewrites([("we will see Oslo", "see Oslo")] * 2) + rewrites([(None, "see Oslo")] * 2, "direct")
     log += rewrites([("see it", "see it")] * 2, "empty")
     statistics = Statistics(Measurements(log, {"t": TEXT}))
@@ -98,16 +98,21 @@ def test_what_rewrites_nothing_and_what_had_no_facts_has_no_share():
     assert statistics.content_kept("empty") is None
 
 
-def test_only_free_text_has_facts_to_keep():
+def test_only_free_text_tasks_have_facts():
     with_facts = {
-        name for name in ("LaMP_1", "LaMP_3", "LaMP_7", "rewriting") if facts_of(get_task(name)).find_facts
+        name
+        for name in ("LaMP_1", "LaMP_3", "LaMP_7", "rewriting")
+        if task_metrics(get_task(name)).find_facts
     }
     assert with_facts == {"LaMP_7", "rewriting"}
 
 
-def test_it_is_a_column_of_results_table_and_report(tmp_path: Path):
-    """The imitator's drafts say "rain" and it keeps that; by a finder that also sees "snow", one of two."""
-    tasks = {"LaMP_3": FACTS["LaMP_3"], "LaMP_4": facts_of(TASKS["LaMP_4"], lambda text: {"rain", "snow"})}
+def test_content_kept_is_in_results_table_and_report(tmp_path: Path):
+    """The imitator keeps the fact "rain" of its drafts; with a finder that also finds "snow", one of two."""
+    tasks = {
+        "LaMP_3": FACTS["LaMP_3"],
+        "LaMP_4": task_metrics(TASKS["LaMP_4"], lambda text: {"rain", "snow"}),
+    }
     log = evaluate([Candidate("imitator", Imitator)], people(), TASKS, tmp_path)
     results = compute_results(log, tasks, resamples=50)
     shares = {(row["task"], row["metric"]): row["content_kept"] for row in results["rows"]}
@@ -121,7 +126,7 @@ def test_it_is_a_column_of_results_table_and_report(tmp_path: Path):
     assert "<td>50 %</td><td>[50 %, 50 %]</td>" in page
 
 
-def test_results_of_an_older_version_are_still_printed(tmp_path: Path):
+def test_results_of_an_older_version_are_printed(tmp_path: Path):
     results = compute_results(evaluate([Candidate("m", Imitator)], people(), TASKS, tmp_path), FACTS)
     del results["transfer"]
     for row in results["rows"]:

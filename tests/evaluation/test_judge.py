@@ -1,4 +1,4 @@
-"""A judge is asked in both orders, and what it says is read strictly."""
+"""A judge compares in both orders, and its verdicts are parsed strictly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .samples_of import sample
 
 
 class Judge:
-    """Prefers the answer with more words; says what cannot be read of one that holds "odd"."""
+    """Prefers the answer with more words; gives an unparsable verdict on answers with "odd"."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -39,23 +39,23 @@ class Judge:
 
 
 class FirstShown(Judge):
-    """Always takes the answer shown first."""
+    """Always prefers the first answer."""
 
     def _verdict(self, prompt: str) -> str:
         return "A"
 
 
-def test_both_orders_are_asked_and_agree() -> None:
+def test_judge_compares_both_orders() -> None:
     model = Judge()
     assert judge([Match("q", "a b c", "a"), Match("q", "a", "a b")], model) == [1.0, 0.0]
     assert len(model.asked) == 4
 
 
-def test_a_judge_that_follows_the_order_decides_nothing() -> None:
+def test_position_biased_judge_gives_a_tie() -> None:
     assert judge([Match("q", "a b c", "a")], FirstShown()) == [0.5]
 
 
-def test_equal_answers_are_not_asked_about_and_unread_ones_have_no_score() -> None:
+def test_equal_answers_need_no_judge_and_unparsed_verdicts_have_no_score() -> None:
     model = Judge()
     assert judge([Match("q", "same ", " same"), Match("q", "odd", "a b")], model) == [0.5, None]
     assert len(model.asked) == 2
@@ -76,7 +76,7 @@ def test_verdicts(reply: str, verdict: float | None) -> None:
     assert read_verdict(reply) == verdict
 
 
-def test_an_unread_verdict_is_counted_and_never_scored() -> None:
+def test_unparsed_verdict_is_counted_but_not_scored() -> None:
     answers = {"base": "a b", "long": "a b c", "odd": "odd"}
     samples = [
         replace(sample(name, "instruction", query, seed=seed), prediction=text)
@@ -92,7 +92,7 @@ def test_an_unread_verdict_is_counted_and_never_scored() -> None:
     assert verdicts == {("long", 1.0), ("odd", None)}
 
 
-def test_an_answer_is_compared_with_its_own_seed_or_the_only_one_there_is() -> None:
+def test_judge_compares_answers_of_the_same_seed() -> None:
     seeds = {0: "a b c d", 1: "a"}
     samples = [replace(sample("base", "t", 1, seed=seed), prediction=text) for seed, text in seeds.items()]
     samples += [replace(sample("one", "t", 1, seed=seed), prediction="a b") for seed in seeds]
@@ -101,7 +101,7 @@ def test_an_answer_is_compared_with_its_own_seed_or_the_only_one_there_is() -> N
     assert [found.verdicts[place] for place in range(4)] == [1.0, 0.0, 0.0, 1.0]
 
 
-def test_a_judge_that_refuses_has_given_no_verdict_whatever_it_began_to_say() -> None:
+def test_refusing_judge_gives_no_verdict() -> None:
     class Refusing(Judge):
         def _verdict(self, prompt: str) -> str:
             return Refusal("A", "finish_reason content_filter")
@@ -109,7 +109,7 @@ def test_a_judge_that_refuses_has_given_no_verdict_whatever_it_began_to_say() ->
     assert judge([Match("q", "one two", "one")], Refusing()) == [None]
 
 
-def test_a_match_that_the_judge_fails_on_is_unread_and_the_others_are_judged() -> None:
+def test_failed_judge_request_does_not_affect_others() -> None:
     class Failing(Judge):
         def generate(self, prompts: Sequence[str], **options: object) -> list[list[str]]:
             if any("too long" in prompt for prompt in prompts):

@@ -1,4 +1,4 @@
-"""Planted leaks of each kind are found, with the query they spoil; clean data has none."""
+"""Planted leaks of each kind are found with their query; clean data has none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from personakit.evaluation.leaks import (
     find_pair_leaks,
     leak_sentences,
     leaks_document,
-    seen_in_training,
+    training_leaks,
 )
 from personakit.pillow.encoding import instruction_text
 from personakit.records import Example, PreferencePair, PreferenceUser, Query, Signals
@@ -30,8 +30,8 @@ from personakit.training.run import Run
 from personakit.training.training_digests import (
     read_trained_on,
     record_trained_on,
-    seen_digest,
     store_digests,
+    training_digest,
 )
 
 from .people import headline, rating
@@ -52,7 +52,7 @@ def with_item(example: Example, **fields: str) -> Example:
     return dataclasses.replace(example, profile=profile)
 
 
-def test_people_who_share_nothing_leak_nothing(tmp_path: Path):
+def test_unrelated_users_have_no_leaks(tmp_path: Path):
     dev = stored(tmp_path, "dev", [headline(number) for number in range(4)])
     train = stored(tmp_path, "train", [headline(number) for number in range(10, 14)])
     seen = {"run": frozenset(store_digests(train))}
@@ -68,7 +68,7 @@ def test_people_who_share_nothing_leak_nothing(tmp_path: Path):
         "today user1 reports rain on town 1",
     ],
 )
-def test_the_answer_in_the_own_history_is_found_though_it_looks_otherwise(tmp_path: Path, title: str):
+def test_near_duplicate_of_the_answer_in_the_history_is_found(tmp_path: Path, title: str):
     people = [headline(0), with_item(headline(1), title=title, text="a story"), headline(2)]
     leaks = find_leaks({"LaMP_4": stored(tmp_path, "dev", people)}, {}, {})
     assert found(leaks) == [("answer_in_profile", "4001")]
@@ -83,14 +83,14 @@ def test_the_answer_anywhere_in_an_item_is_found(tmp_path: Path):
     ]
 
 
-def test_the_question_itself_in_the_own_history_is_found_where_answers_are_labels(tmp_path: Path):
+def test_query_in_the_history_is_found_for_label_tasks(tmp_path: Path):
     people = [rating(0), with_item(rating(1), text="The kettle number 1 is fine.", score="4")]
     assert found(find_leaks({"LaMP_3": stored(tmp_path, "dev", people)}, {}, {})) == [
         ("query_in_profile", "3001")
     ]
 
 
-def test_users_of_training_are_found_by_their_ids_and_without_ids_by_their_items(tmp_path: Path):
+def test_training_users_are_found_by_ids_or_items(tmp_path: Path):
     for named in (True, False):
         folder = tmp_path / str(named)
         dev = stored(folder, "dev", [_of_many_items(number) for number in range(3)], user_ids=named)
@@ -99,14 +99,14 @@ def test_users_of_training_are_found_by_their_ids_and_without_ids_by_their_items
         assert found(find_leaks({"LaMP_4": dev}, {"LaMP_4": train}, {})) == [("user_in_training", "4002")]
 
 
-def test_in_a_time_based_split_users_are_in_training_by_design(tmp_path: Path):
+def test_time_based_split_has_no_user_leaks(tmp_path: Path):
     people = [headline(number, dates=("2020-01-01", "2021-01-01")) for number in range(3)]
     dev = stored(tmp_path, "dev", people)
     later = [dataclasses.replace(one, query=dataclasses.replace(one.query, id="x")) for one in people[:1]]
     assert find_leaks({"LaMP_4": dev}, {"LaMP_4": stored(tmp_path, "train", later)}, {}) == []
 
 
-def test_a_query_that_a_run_was_trained_on_is_found_and_told_with_the_run(tmp_path: Path):
+def test_query_in_training_is_found_with_its_run(tmp_path: Path):
     dev = stored(tmp_path / "data", "dev", [headline(number) for number in range(4)])
     train = stored(tmp_path / "other", "train", [headline(number) for number in (3, 8)])
     with Run.create(tmp_path / "run", "rpo", {}, 0) as run:
@@ -119,10 +119,10 @@ def test_a_query_that_a_run_was_trained_on_is_found_and_told_with_the_run(tmp_pa
     assert read_trained_on(tmp_path) is None
 
 
-def test_what_was_trained_on_is_kept_as_digests_alone(tmp_path: Path):
+def test_training_examples_are_stored_as_digests(tmp_path: Path):
     with Run.create(tmp_path / "run", "rpo", {}, 0) as run:
-        record_trained_on(run, [seen_digest("A secret, in words", "an answer", "user")])
-    assert (tmp_path / "run" / "trained_on.txt").read_text() == seen_digest(
+        record_trained_on(run, [training_digest("A secret, in words", "an answer", "user")])
+    assert (tmp_path / "run" / "trained_on.txt").read_text() == training_digest(
         "a secret in words", "An answer!", "user"
     ) + "\n"
 
@@ -135,7 +135,7 @@ HELD_OUT = PreferencePair(
 def user_with(
     *pairs: tuple[str, str, str], comments: Sequence[str] = (), held_out: PreferencePair = HELD_OUT
 ) -> PreferenceUser:
-    """A user with one held-out pair and, beside what is planted, a signal about something else."""
+    """Return a user with one held-out pair, the planted signals, and an unrelated signal."""
     signals = [("where is the cat", "she is on the roof", "the cat is out"), *pairs]
     return PreferenceUser(
         "ann", Signals(tuple(PreferencePair("ann", *each) for each in signals), tuple(comments)), (held_out,)
@@ -169,7 +169,7 @@ def pair_leaks(
         (("How do I boil an eggs?", "take a pot", "no"), "query_in_profile"),
     ],
 )
-def test_a_pair_that_is_nearly_one_of_the_users_own_signals_is_found(signal: tuple[str, str, str], kind: str):
+def test_pair_similar_to_a_users_signal_is_found(signal: tuple[str, str, str], kind: str):
     (leak,) = pair_leaks([user_with(signal)])
     assert (leak.kind, leak.task, leak.query_id, leak.where) == (kind, "preference", "ann/1", "item pair-2")
 
@@ -179,52 +179,52 @@ def test_an_answer_in_a_users_own_comment_is_found():
     assert (leak.kind, leak.where) == ("answer_in_profile", "item comment-1")
 
 
-def test_signals_about_something_else_are_no_leak_nor_are_answers_of_a_word_or_two():
+def test_other_signals_and_short_answers_are_no_leaks():
     assert pair_leaks([user_with(("how do I fry an egg", "put it in for two minutes", "in oil"))]) == []
     short = dataclasses.replace(HELD_OUT, chosen="of course")
     assert pair_leaks([user_with(("is it so", "of course", "no, never"), held_out=short)]) == []
 
 
-def test_pairs_and_users_of_training_are_found():
+def test_training_pairs_and_users_are_found():
     leaks = pair_leaks([user_with()], training=["ann"])
     assert found(leaks) == [("user_in_training", "ann/1")]
-    seen = frozenset({seen_digest(HELD_OUT.prompt, HELD_OUT.chosen, "ann")})
+    seen = frozenset({training_digest(HELD_OUT.prompt, HELD_OUT.chosen, "ann")})
     (leak,) = pair_leaks([user_with()], seen=seen)
     assert (leak.kind, leak.where) == ("trained_on", "run")
-    others = frozenset({seen_digest(HELD_OUT.prompt, HELD_OUT.chosen, "bob")})
+    others = frozenset({training_digest(HELD_OUT.prompt, HELD_OUT.chosen, "bob")})
     assert pair_leaks([user_with()], seen=others) == []
 
 
-def test_leaks_are_counted_named_and_told():
+def test_leaks_are_counted_and_listed():
     leaks = [Leak("trained_on", "LaMP_4", str(number), "u", "run") for number in range(50)]
     document = leaks_document(leaks, unknown=["runs/old"])
     assert document["counts"] == dict.fromkeys(KINDS, 0) | {"trained_on": 50}
     assert len(document["listed"]) == 20
-    told = list(leak_sentences(document))
-    assert "50 queries that a run was trained on (LaMP_4 0, LaMP_4 1, LaMP_4 2, ...)" in told[0]
-    assert "runs/old" in told[1]
+    printed = list(leak_sentences(document))
+    assert "50 queries that a run was trained on (LaMP_4 0, LaMP_4 1, LaMP_4 2, ...)" in printed[0]
+    assert "runs/old" in printed[1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["LaMP_4", "LaMP_6"])
-def test_the_built_in_benchmark_is_clean(task: str):
+def test_built_in_benchmark_has_no_leaks(task: str):
     dev, train = (open_examples("lamp-mini", task, split) for split in ("dev", "train"))
     seen = {"run": frozenset(store_digests(train))}
     assert find_leaks({task: dev}, {task: train}, seen) == []
 
 
 @pytest.mark.slow
-def test_the_built_in_preferences_and_instructions_are_clean():
+def test_built_in_preferences_and_instructions_have_no_leaks():
     train = open_preferences("lamp-mini", "train")
     seen = frozenset(
-        seen_digest(pair.prompt, pair.chosen, pair.user_id) for user in train for pair in user.pairs
+        training_digest(pair.prompt, pair.chosen, pair.user_id) for user in train for pair in user.pairs
     )
     assert pair_leaks(list(open_preferences("lamp-mini", "dev")), train.user_ids, seen) == []
     learnt = [one for split in ("lora", "train") for one in open_instructions("lamp-mini", split)]
-    digests = frozenset(seen_digest(instruction_text(one), one.output) for one in learnt)
+    digests = frozenset(training_digest(instruction_text(one), one.output) for one in learnt)
     dev = open_instructions("lamp-mini", "dev")
-    asked = [QueryDigest(one.id, "", seen_digest(instruction_text(one), one.output)) for one in dev]
-    assert list(seen_in_training("instruction", asked, {"run": digests})) == []
+    asked = [QueryDigest(one.id, "", training_digest(instruction_text(one), one.output)) for one in dev]
+    assert list(training_leaks("instruction", asked, {"run": digests})) == []
 
 
 def _of_many_items(number: int, query: str | None = None) -> Example:

@@ -23,7 +23,7 @@ def test_a_history_is_cut_to_its_newest_items():
     assert ids(None) == ["h0", "h1", "h2"]
 
 
-def test_a_curve_has_a_point_for_each_place_with_what_it_cost(tmp_path: Path):
+def test_curve_points_have_values_and_costs(tmp_path: Path):
     points = [Point("imitator", at) for at in (0, 1)]
     candidates = [Candidate(point.label, Imitator, items=point.at) for point in points]
     log = evaluate(candidates, people(), TASKS, tmp_path)
@@ -34,20 +34,20 @@ def test_a_curve_has_a_point_for_each_place_with_what_it_cost(tmp_path: Path):
     assert warm["context_tokens"] == 4
 
 
-def test_points_of_a_chart_stand_where_their_values_do():
+def test_chart_positions_match_values():
     some = [{"at": at, "value": value, "low": None, "high": None} for at, value in ((0, 0.2), (8, 0.6))]
     chart = point_chart("t", "n", "x", {"m": some, "none": []}, "at", evenly=True)
     assert chart is not None
     (line,) = chart.lines
     (first, last) = line.marks
-    assert (first.x, last.x) == (25.0, 75.0)  # evenly, however far 0 is from 8
-    assert first.y > last.y  # down the page is less
+    assert (first.x, last.x) == (25.0, 75.0)  # evenly, although 0 and 8 are far apart
+    assert first.y > last.y  # y is from the top
     assert first.low is None
     assert point_chart("t", "n", "x", {"m": [{**some[0], "value": None}]}, "at") is None
 
 
 @pytest.mark.parametrize("items", [0, 1])
-def test_what_was_cut_is_logged(tmp_path: Path, items: int):
+def test_truncated_history_is_logged(tmp_path: Path, items: int):
     from personakit.evaluation.samples import read_samples
 
     log = evaluate([Candidate("m", Imitator, items=items)], people(2), TASKS, tmp_path)

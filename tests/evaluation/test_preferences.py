@@ -1,4 +1,4 @@
-"""Held-out pairs: accuracy under both references, ties, bits; what is compared, and what is counted."""
+"""Held-out pairs: accuracy under both references, ties, bits, comparisons and counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ USERS = 12
 
 
 class Speaker:
-    """Gives every text its length in nats, and as much more as the user's own word in it is worth to it."""
+    """Scores a text by its length in nats, plus a bonus for the user's own word."""
 
     def __init__(self, worth: float = 0.0) -> None:
         self.worth = worth
@@ -90,7 +90,7 @@ GOOD = Row(Speaker(30.0), Speaker(), Speaker(20.0))
 FROZEN = Speaker(4.0)
 
 
-def test_a_pair_is_right_where_the_preferred_answer_gains_more_over_the_reference(tmp_path: Path) -> None:
+def test_pair_is_correct_if_the_preferred_answers_margin_is_larger(tmp_path: Path) -> None:
     bad = Row(Speaker(-1.0), Speaker(), Speaker(-2.0))
     rows = {
         "base": Row(Speaker(), Speaker(), Speaker()),
@@ -102,14 +102,14 @@ def test_a_pair_is_right_where_the_preferred_answer_gains_more_over_the_referenc
     rows["frozen"] = Row(FROZEN, Speaker(), FROZEN)
     results = run(tmp_path, rows)
     values = {(row["method"], row["metric"]): row["value"] for row in results["rows"]}
-    # The other answer is longer, so the plain likelihood would favour it everywhere.
+    # The rejected answer is longer, so the plain likelihood always prefers it.
     assert values["good", ACCURACY] == 1.0
     assert values["base", ACCURACY] == 0.5, "ties count half"
     assert (values["bad", ACCURACY], values["bad", SAME_CONTEXT]) == (0.0, 1.0)
     assert (values["frozen", ACCURACY], values["frozen", SAME_CONTEXT]) == (1.0, 0.5)
     assert values["good", BITS] == pytest.approx(1 - math.log2(1 + math.exp(-3.0)), abs=1e-6)
     assert values["base", BITS] == 0.0
-    # Another user's history moves nothing: their word is in no answer to this user.
+    # Another user's history has no effect: their word is in none of this user's answers.
     assert values["other", ACCURACY] == 0.5
     assert results["wrong_user"][0]["holds"]
     assert results["gap_closed"][0]["value"] == 1.0
@@ -132,7 +132,7 @@ def test_p_values_are_corrected_over_the_rows(tmp_path: Path) -> None:
     assert [verdict["p_holm"] for verdict in results["beats"]] == [pytest.approx(2 * p) for p in raw]
 
 
-def test_a_pair_whose_scoring_fails_is_found_and_the_others_are_scored(tmp_path: Path) -> None:
+def test_failed_pair_does_not_affect_others(tmp_path: Path) -> None:
     class Failing(Speaker):
         def score(
             self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]

@@ -1,4 +1,4 @@
-"""What happens to a batch of which some queries, or all, are not answered."""
+"""Batches with some or all queries failing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .test_runner import TASKS, people
 
 
 class Picky(Imitator):
-    """Refuses a whole batch for the queries named in `refused`, as an endpoint does."""
+    """Fails a whole batch if it contains a query in `refused`, like an endpoint."""
 
     refused: frozenset[str] = frozenset()
     error: type[RunError] = RunError
@@ -39,18 +39,18 @@ def ask(folder: Path, personalizer: type[Picky], *, resume: bool = False) -> lis
     return [(sample.query_id, sample.error is None) for sample in read_samples(log)]
 
 
-def test_the_query_that_spoils_a_batch_is_found_and_the_others_are_answered(tmp_path: Path):
+def test_bisection_isolates_the_failing_query(tmp_path: Path):
     found = ask(tmp_path, picky("3001", "3006"))
     assert [id for id, answered in found if not answered] == ["3001", "3006"]
     assert len(found) == 10
 
 
-def test_refused_again_and_again_nothing_more_is_asked(tmp_path: Path):
+def test_repeated_failures_stop_the_requests(tmp_path: Path):
     with pytest.raises(RunError, match="not this one"):
         ask(tmp_path, picky(*(f"300{number}" for number in range(10))))
 
 
-def test_where_nobody_answers_any_more_what_was_answered_is_kept_and_resumed(tmp_path: Path):
+def test_answers_before_an_outage_are_kept_and_resumed(tmp_path: Path):
     with pytest.raises(ServerUnavailableError):
         ask(tmp_path, picky("3006", error=ServerUnavailableError))
     logged = [sample.query_id for sample in read_samples(tmp_path / "samples.jsonl")]
@@ -61,7 +61,7 @@ def test_where_nobody_answers_any_more_what_was_answered_is_kept_and_resumed(tmp
     assert (tmp_path / "samples.jsonl").read_bytes() == (alone / "samples.jsonl").read_bytes()
 
 
-def test_what_failed_is_asked_again_on_resume_and_stands_once_as_if_it_never_had(tmp_path: Path):
+def test_resume_replaces_failed_answers(tmp_path: Path):
     candidates = [Candidate(name, picky("3001", "3006", "4009")) for name in ("m", "n")]
     evaluate(candidates, people(), TASKS, tmp_path, batch_size=4)
     alone = evaluate([Candidate(name, Imitator) for name in "mn"], people(), TASKS, tmp_path / "alone")
@@ -76,24 +76,24 @@ def test_what_failed_is_asked_again_on_resume_and_stands_once_as_if_it_never_had
     mended = [Candidate(name, Counting) for name in "mn"]
     log = evaluate(mended, people(), TASKS, tmp_path, batch_size=4, resume=True)
     assert log.read_bytes() == alone.read_bytes()
-    # The batches that held one are asked again, as they were; those that did not are not.
+    # Batches with a failed query are repeated unchanged; the others are not.
     whole = [[f"300{n}" for n in range(4)], [f"300{n}" for n in range(4, 8)], ["4008", "4009"]]
     assert asked == whole * 2
 
 
-def test_where_nobody_answers_while_mending_what_stood_there_stays(tmp_path: Path):
+def test_outage_during_resume_keeps_the_log(tmp_path: Path):
     ask(tmp_path, picky("3001", "3006"))
     before = (tmp_path / "samples.jsonl").read_bytes()
     with pytest.raises(ServerUnavailableError):
         ask(tmp_path, picky("3001", error=ServerUnavailableError), resume=True)
     assert (tmp_path / "samples.jsonl").read_bytes() == before
-    with pytest.raises(ServerUnavailableError):  # the first of the two batches is mended before
+    with pytest.raises(ServerUnavailableError):  # after the first of the two batches was replaced
         ask(tmp_path, picky("3006", error=ServerUnavailableError), resume=True)
     errors = [sample.query_id for sample in read_samples(tmp_path / "samples.jsonl") if sample.error]
     assert errors == ["3006"]
 
 
-def test_a_stopped_log_with_failed_answers_is_mended_and_finished(tmp_path: Path):
+def test_interrupted_log_with_failures_is_completed(tmp_path: Path):
     some = {"LaMP_3": people()["LaMP_3"]}
     with pytest.raises(ServerUnavailableError):
         evaluate([Candidate("m", _failing_then_gone)], some, TASKS, tmp_path, batch_size=4)

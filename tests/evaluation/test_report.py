@@ -20,7 +20,7 @@ from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.charts import Axis
 from personakit.evaluation.common_sections import comparison_section, cost_section, score_section
 from personakit.evaluation.curves import training_charts
-from personakit.evaluation.measurements import costs_of
+from personakit.evaluation.measurements import read_costs
 from personakit.evaluation.report import PageOptions, write_report
 from personakit.evaluation.results import Claims, compute_results
 from personakit.evaluation.runner import evaluate
@@ -34,14 +34,14 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quote
 
 
 class Evil(Imitator):
-    """Writes what would hurt a page that trusted it."""
+    """Generates texts that would break a page without escaping."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         return [Answer(EVIL, generic="<b>plain</b>", trace={"plan": EVIL}) for _ in queries]
 
 
 class Page(HTMLParser):
-    """Collects a page's tags, attributes and script texts."""
+    """Collects a page's tags, attributes and scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -74,13 +74,13 @@ def report(folder: Path, label: str = "evil", **options: object) -> str:
     log = evaluate(candidates, people(), TASKS, folder)
     results = compute_results(log, FACTS, Claims([(label, "generic")]), made_by={"command": EVIL})
     sections = [score_section(results, "generic"), comparison_section(results)]
-    sections.append(cost_section(results, costs_of(log)))
+    sections.append(cost_section(results, read_costs(log)))
     page = PageOptions(title=EVIL, **options)  # type: ignore[arg-type]
     path = write_report(folder / "report.html", results, sections, log, page)
     return path.read_text(encoding="utf-8")
 
 
-def test_nothing_a_user_or_a_model_wrote_becomes_markup(tmp_path: Path):
+def test_texts_are_escaped_in_the_page(tmp_path: Path):
     page = Page(report(tmp_path, label="<i>evil</i>"))
     assert [tag for tag, _ in page.tags if tag in ("img", "b", "i")] == []
     assert len(page.scripts) == 2
@@ -88,7 +88,7 @@ def test_nothing_a_user_or_a_model_wrote_becomes_markup(tmp_path: Path):
     assert {sample["prediction"] for sample in page.data()} == {EVIL}
 
 
-def test_the_page_asks_for_nothing_from_outside_and_runs_its_own_script_only(tmp_path: Path):
+def test_page_is_self_contained(tmp_path: Path):
     text = report(tmp_path)
     page = Page(text)
     assert not any("src" in attributes or "href" in attributes for _, attributes in page.tags)
@@ -107,7 +107,7 @@ def test_the_same_log_gives_the_same_page(tmp_path: Path):
     assert report(tmp_path / "a") == report(tmp_path / "b")
 
 
-def test_samples_are_capped_and_the_page_says_of_how_many(tmp_path: Path):
+def test_page_shows_the_number_of_selected_samples(tmp_path: Path):
     text = report(tmp_path, most_samples=6)
     assert len(Page(text).data()) == 6
     assert "6 of 40 answers" in text
@@ -125,11 +125,11 @@ def test_a_sample_is_won_or_lost_against_the_baseline(tmp_path: Path):
     shown = choose_samples(log, baseline="generic").samples
     outcomes = {(sample["task"], sample["query_id"]): sample["outcome"] for sample in shown}
     assert outcomes["LaMP_4", "4001"] == "won"
-    assert outcomes["LaMP_3", "3000"] == "lost"  # the gold is 4, the user's habit 2, nobody's 3
+    assert outcomes["LaMP_3", "3000"] == "lost"  # the gold is 4, the user's habit 2, 3 for no user
     assert outcomes["LaMP_3", "3001"] == "won"
 
 
-def test_every_method_shows_the_same_queries_in_the_order_asked_for(tmp_path: Path):
+def test_all_methods_show_the_same_queries_in_order(tmp_path: Path):
     candidates = [Candidate(name, Imitator, seed=seed) for name in "abc" for seed in (1, 2)]
     log = evaluate(candidates, people(), TASKS, tmp_path)
     shown = choose_samples(log, baseline="a", methods=["c", "b", "nobody"], most=8)
@@ -149,13 +149,13 @@ def test_word_changes_mark_words():
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_changes_hold_both_texts_whole(before: str, after: str):
+def test_word_changes_reproduce_both_texts(before: str, after: str):
     changes = word_changes(before, after)
     assert "".join(text for kind, text in changes if kind != "new") == before
     assert "".join(text for kind, text in changes if kind != "gone") == after
 
 
-def test_training_curves_are_drawn_a_line_a_stage_and_a_cut_last_line_is_passed_over(tmp_path: Path):
+def test_training_charts_have_a_line_per_stage(tmp_path: Path):
     metrics = tmp_path / "metrics.jsonl"
     lines = [{"stage": stage, "step": step, "loss": 3.0 - step} for stage in ("a", "b") for step in (0, 1, 2)]
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 3, "lo')
@@ -166,7 +166,7 @@ def test_training_curves_are_drawn_a_line_a_stage_and_a_cut_last_line_is_passed_
     assert (chart.low, chart.high, chart.curves[0].last) == ("1", "3", "1")
 
 
-def test_the_parts_of_a_stage_follow_each_other_and_several_runs_are_one_line(tmp_path: Path):
+def test_parts_of_a_stage_and_several_runs_form_one_line(tmp_path: Path):
     runs = {}
     for seed, rewards in enumerate(([0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0])):
         parts = zip(("rl-1", "rl-1", "rl-2", "rl-2"), (1, 2, 1, 2), rewards, strict=True)
@@ -181,7 +181,7 @@ def test_the_parts_of_a_stage_follow_each_other_and_several_runs_are_one_line(tm
     assert (chart.low, chart.high) == ("1", "4")
 
 
-def test_a_broken_metrics_file_is_named_with_its_line(tmp_path: Path):
+def test_invalid_metrics_line_is_an_error(tmp_path: Path):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text('{"step": 0}\nnot json\n{"step": 1}\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl, line 2"):
@@ -196,7 +196,7 @@ def test_a_broken_metrics_file_is_named_with_its_line(tmp_path: Path):
         (-30.0, 20.0, ["-30", "-20", "-10", "0", "10", "20"]),
     ],
 )
-def test_ticks_stand_at_round_values(low: float, high: float, labels: list[str]):
+def test_ticks_are_at_round_values(low: float, high: float, labels: list[str]):
     axis = Axis(low, high)
     assert [tick.label for tick in axis.ticks()] == labels
     assert all(axis.at(float(tick.label)) == pytest.approx(tick.at, abs=1e-3) for tick in axis.ticks())
@@ -204,7 +204,7 @@ def test_ticks_stand_at_round_values(low: float, high: float, labels: list[str])
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser to look with")
-def test_a_browser_shows_the_samples_and_runs_nothing_that_was_in_them(tmp_path: Path):
+def test_browser_shows_samples_without_running_their_scripts(tmp_path: Path):
     report(tmp_path, label="[/] <i>evil</i>")
     command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]
     page = f"file://{tmp_path / 'report.html'}"

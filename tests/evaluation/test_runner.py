@@ -15,7 +15,7 @@ import pytest
 
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate
-from personakit.evaluation.measurements import facts_of
+from personakit.evaluation.measurements import task_metrics
 from personakit.evaluation.results import Claims, compute_results, record_test_look, write_results
 from personakit.evaluation.runner import evaluate, write_prediction_files
 from personakit.evaluation.samples import read_samples
@@ -26,7 +26,7 @@ from personakit.tasks.predictions import score_files
 from .people import Imitator, headline, rating
 
 TASKS = {name: get_task(name) for name in ("LaMP_3", "LaMP_4")}
-FACTS = {name: facts_of(task) for name, task in TASKS.items()}
+FACTS = {name: task_metrics(task) for name, task in TASKS.items()}
 CANDIDATES = [
     Candidate("imitator", Imitator, seed=0),
     Candidate("imitator", Imitator, seed=1),
@@ -46,7 +46,7 @@ def people(count: int = 10) -> dict[str, list[Example]]:
     }
 
 
-def test_every_answer_is_logged_with_what_it_needs_to_be_read(tmp_path: Path):
+def test_every_answer_is_logged(tmp_path: Path):
     log = evaluate(CANDIDATES, people(), TASKS, tmp_path, batch_size=4)
     samples = list(read_samples(log))
     assert len(samples) == len(CANDIDATES) * 20
@@ -64,7 +64,7 @@ def test_every_answer_is_logged_with_what_it_needs_to_be_read(tmp_path: Path):
             assert sample.task == "LaMP_3" or sample.prediction == f"{sample.profile_of} reports rain"
 
 
-def test_the_table_equals_the_tasks_own_scores(tmp_path: Path):
+def test_rows_equal_the_tasks_scores(tmp_path: Path):
     log = evaluate(CANDIDATES, people(), TASKS, tmp_path, batch_size=4)
     results = compute_results(log, FACTS)
     for row in results["rows"]:
@@ -89,7 +89,7 @@ def test_the_primary_row_is_the_mean_of_the_tasks_in_the_unit_interval(tmp_path:
     assert value["imitator", "all", "primary"] == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_results_have_the_shape_promised(tmp_path: Path):
+def test_results_have_the_documented_format(tmp_path: Path):
     results = compute_results(evaluate(CANDIDATES, people(), TASKS, tmp_path), FACTS, CLAIMS)
     row = {"method", "task", "metric", "value", "low", "high", "users", "examples", "context_tokens"}
     assert all(row <= set(one) for one in results["rows"])
@@ -103,7 +103,7 @@ def test_results_have_the_shape_promised(tmp_path: Path):
     assert any("of 2 tasks" in reason for reason in beats["failed"])
 
 
-def test_a_claim_about_a_row_that_was_not_run_is_left_out(tmp_path: Path):
+def test_comparisons_with_missing_rows_are_skipped(tmp_path: Path):
     results = compute_results(
         evaluate(CANDIDATES[:1], people(), TASKS, tmp_path), FACTS, Claims([("imitator", "oracle")])
     )
@@ -147,7 +147,7 @@ def test_failed_answers_are_counted_and_not_scored(tmp_path: Path):
     )
 
 
-def test_half_a_surrogate_pair_in_an_answer_stops_nothing(tmp_path: Path):
+def test_unpaired_surrogate_is_replaced(tmp_path: Path):
     class Broken(Imitator):
         def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
             return [Answer("rain \ud83c", generic="\udf27", trace={"plan": "\ud83c"}) for _ in queries]
@@ -170,20 +170,20 @@ def test_a_split_without_golds_is_answered_but_not_scored(tmp_path: Path):
         compute_results(log, FACTS)
 
 
-def test_an_evaluation_is_not_overwritten_by_chance(tmp_path: Path):
+def test_existing_evaluation_is_not_overwritten(tmp_path: Path):
     evaluate(CANDIDATES[:1], people(2), TASKS, tmp_path)
     with pytest.raises(UserError, match=r"samples\.jsonl") as caught:
         evaluate(CANDIDATES[:1], people(2), TASKS, tmp_path)
     assert "--resume" in caught.value.hint
 
 
-def test_another_plan_is_not_resumed(tmp_path: Path):
+def test_resuming_with_another_plan_is_an_error(tmp_path: Path):
     evaluate(CANDIDATES[:1], people(4), TASKS, tmp_path)
-    with pytest.raises(UserError, match="was expected"):
+    with pytest.raises(UserError, match="expected"):
         evaluate(CANDIDATES[2:3], people(4), TASKS, tmp_path, resume=True)
 
 
-def test_two_rows_of_one_name_are_refused(tmp_path: Path):
+def test_duplicate_row_names_are_an_error(tmp_path: Path):
     with pytest.raises(UserError, match="two candidates"):
         evaluate([CANDIDATES[0], CANDIDATES[0]], people(2), TASKS, tmp_path)
 
@@ -208,19 +208,19 @@ def test_resuming_a_log_cut_anywhere_ends_with_the_same_bytes(tmp_path: Path, ke
     assert calls[-1] == (80, 80)
 
 
-def test_a_finished_evaluation_is_resumed_without_opening_a_candidate_and_never_shortened(tmp_path: Path):
+def test_resuming_a_finished_evaluation_opens_no_candidate(tmp_path: Path):
     def silent() -> Imitator:
         raise AssertionError("opened again")
 
     log = evaluate([Candidate("m", Imitator)], people(4), TASKS, tmp_path)
     before = log.read_bytes()
     evaluate([Candidate("m", silent)], people(4), TASKS, tmp_path, resume=True)
-    with pytest.raises(UserError, match="holds more"):
+    with pytest.raises(UserError, match="has more than"):
         evaluate([Candidate("m", silent)], {"LaMP_3": people(4)["LaMP_3"]}, TASKS, tmp_path, resume=True)
     assert log.read_bytes() == before
 
 
-def test_a_candidate_is_let_go_before_the_next_is_opened(tmp_path: Path):
+def test_candidate_is_released_before_the_next_is_opened(tmp_path: Path):
     opened: list[weakref.ref[Imitator]] = []
 
     def only() -> Imitator:
@@ -230,7 +230,7 @@ def test_a_candidate_is_let_go_before_the_next_is_opened(tmp_path: Path):
         return personalizer
 
     evaluate([Candidate(name, only) for name in "abc"], people(), TASKS, tmp_path, batch_size=4)
-    assert len(opened) == 3  # each once, for all its batches
+    assert len(opened) == 3  # each is opened once
 
 
 SLOW = """
@@ -248,12 +248,12 @@ SLOW = """
 def finish(folder: Path, personalizer: type[Imitator], *, resume: bool) -> None:
     candidates = [
         Candidate(one.method, personalizer, one.profiles, one.seed) for one in CANDIDATES
-    ]  # the same rows, another pace
+    ]  # the same rows at another speed
     log = evaluate(candidates, people(40), TASKS, folder, batch_size=2, resume=resume)
     write_results(folder, compute_results(log, FACTS, CLAIMS, resamples=200))
 
 
-def test_killed_at_any_moment_and_resumed_the_results_are_the_same(tmp_path: Path):
+def test_killed_and_resumed_results_are_identical(tmp_path: Path):
     finish(tmp_path / "alone", Imitator, resume=False)
     script = tmp_path / "slow.py"
     script.write_text(textwrap.dedent(SLOW))
@@ -275,7 +275,7 @@ def test_killed_at_any_moment_and_resumed_the_results_are_the_same(tmp_path: Pat
     assert (log.parent / "results.json").read_bytes() == alone
 
 
-def test_prediction_files_are_lamps_own_and_score_the_same(tmp_path: Path):
+def test_prediction_files_have_lamps_format(tmp_path: Path):
     log = evaluate(CANDIDATES[:2], people(), TASKS, tmp_path)
     paths = write_prediction_files(log, tmp_path / "predictions")
     names = [str(path.relative_to(tmp_path / "predictions")) for path in paths]
@@ -293,7 +293,7 @@ def test_a_failed_answer_is_missing_in_the_prediction_file(tmp_path: Path):
     assert [one["id"] for one in document["golds"]] == ["3001", "3002", "3004", "3005", "3007", "3008"]
 
 
-def test_each_look_at_test_is_recorded(tmp_path: Path):
+def test_evaluations_on_test_are_recorded(tmp_path: Path):
     look = {"command": "personakit eval lamp", "tasks": ["LaMP_3"], "methods": ["generic"]}
     assert record_test_look(tmp_path, **look) == 1
     assert record_test_look(tmp_path, **look) == 2

@@ -23,7 +23,7 @@ def seven(gains: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2), users: in
     return accuracies(values)
 
 
-def test_macro_f1_is_scikit_learns_over_the_whole_label_list():
+def test_macro_f1_equals_scikit_learn():
     from sklearn.metrics import accuracy_score, f1_score
 
     generator = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def test_rmse_is_the_root_over_all_samples_not_a_mean_of_roots():
 
 
 def test_f1_is_recomputed_in_each_resample_not_averaged_over_users():
-    """Against a plain loop over the same draws of users."""
+    """Compared with a plain loop over the same draws of users."""
     from sklearn.metrics import f1_score
 
     generator = np.random.default_rng(1)
@@ -77,7 +77,7 @@ def test_f1_is_recomputed_in_each_resample_not_averaged_over_users():
         assert value == pytest.approx(expected)
 
 
-def test_a_lower_error_is_a_positive_difference():
+def test_lower_error_is_a_positive_difference():
     measurements = Measurements(
         [sample(method, "t", place, MAE=error, RMSE=error) for method, error in (("good", 0.5), ("bad", 1.5))
          for place in range(5)],
@@ -89,7 +89,7 @@ def test_a_lower_error_is_a_positive_difference():
     assert statistics.primary("good").value == pytest.approx(1 - 0.5 / 4)
 
 
-def test_a_method_that_meets_all_four_conditions_beats():
+def test_beats_if_all_four_conditions_hold():
     verdict = Statistics(seven({})).beats("new", "old")
     assert verdict.holds
     assert verdict.failed == ()
@@ -103,14 +103,14 @@ def test_beats_needs_five_tasks():
     assert any("5 needed" in reason for reason in verdict.failed)
 
 
-def test_one_task_significantly_worse_is_too_many():
+def test_beats_fails_with_one_worse_task():
     verdict = Statistics(seven({"LaMP_7": -0.1})).beats("new", "old")
     assert not verdict.holds
     assert verdict.failed == ("significantly worse on LaMP_7",)
     assert len(verdict.better) == 6
 
 
-def test_every_seed_must_have_the_sign():
+def test_beats_needs_a_gain_with_every_seed():
     measurements = accuracies(
         {("old", task, None): [0.5] * 50 for task in SEVEN}
         | {("new", task, seed): [0.7 if seed else 0.49] * 50 for task in SEVEN for seed in range(5)}
@@ -133,7 +133,7 @@ def test_equal_methods_do_not_beat_each_other():
     ("wrong", "holds"), [(0.52, True), (0.45, True), (0.58, False), (0.81, False)], ids=str
 )
 def test_wrong_user(wrong: float, holds: bool):
-    """Empty history 0.5, the right one 0.8: another user's may gain less than 0.06."""
+    """With an empty history 0.5 and the right one 0.8, the wrong one must gain less than 0.06."""
     base = np.random.default_rng(7).normal(0, 0.1, 200)
     levels = {"right": 0.8, "wrong": wrong, "empty": 0.5}
     measurements = accuracies({(name, "t", None): base + level for name, level in levels.items()})
@@ -152,7 +152,7 @@ def test_the_share_of_a_gap_closed():
     assert (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_a_failed_answer_is_left_out_of_the_score_and_of_both_sides_of_a_difference():
+def test_failed_answers_are_excluded_from_scores_and_differences():
     samples = [sample("a", "t", place, accuracy=1.0) for place in range(4)]
     samples += [sample("b", "t", place, accuracy=0.5) for place in range(3)]
     samples.append(sample("b", "t", 3, error="the server is gone"))
@@ -163,7 +163,7 @@ def test_a_failed_answer_is_left_out_of_the_score_and_of_both_sides_of_a_differe
     assert measurements.costs("b", ["t"]).errors == 1
 
 
-def test_a_method_without_any_answer_has_no_figure():
+def test_method_without_answers_has_no_value():
     samples = [sample("a", "t", 0, accuracy=1.0), sample("b", "t", 0, error="gone")]
     statistics = Statistics(Measurements(samples, {"t": ACCURACY}))
     assert np.isnan(statistics.estimate("b", "t", "accuracy").value)

@@ -28,7 +28,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return compute_results(log, FACTS, claims, resamples=200)
 
 
-def test_the_table_fits_80_columns_without_colour_and_cuts_no_label(results: dict[str, Any]):
+def test_table_fits_80_columns_without_cutting_labels(results: dict[str, Any]):
     text = printed(results)
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
@@ -40,14 +40,14 @@ def test_labels_are_not_read_as_markup(results: dict[str, Any]):
     assert "[/] of [red]nobody's[/red]" in printed(results, width=200)
 
 
-def test_every_figure_is_the_results_own(results: dict[str, Any]):
+def test_table_values_equal_the_results(results: dict[str, Any]):
     line = next(one for one in printed(results, width=200).splitlines() if one.startswith("imitator "))
     values = {(row["task"], row["metric"]): row["value"] for row in results["rows"][:5]}
     shown = [values["LaMP_3", "MAE"], values["LaMP_4", "rouge-1"], values["all", "primary"]]
     assert line.split()[1:] == [*(f"{value:.3f}" for value in shown), "4"]
 
 
-def test_what_went_wrong_is_said_but_not_that_a_control_has_no_history(results: dict[str, Any]):
+def test_problems_are_printed_except_empty_histories_of_controls(results: dict[str, Any]):
     text = " ".join(printed(results).split())
     assert "imitator, another user's history: 8 of 20 samples without an answer" in text
     assert "without a history" not in text
@@ -67,7 +67,7 @@ def test_groups_of_queries_are_not_called_users(tmp_path: Path):
     assert "20 examples of 10 groups of queries" in text
 
 
-def test_a_task_whose_interval_lies_below_0_is_named_before_holm_forgives_it(results: dict[str, Any]):
+def test_tasks_with_negative_intervals_are_named(results: dict[str, Any]):
     assert "is below 0 on" not in printed(results)
     comparisons = [
         row | {"low": -0.4, "high": -0.1} if (row["task"], row["metric"]) == ("LaMP_3", "MAE") else row

@@ -1,4 +1,4 @@
-"""Transfer: which share of its gain a rewriter keeps behind a base it never saw."""
+"""Transfer: the fraction of its gain that a rewriter keeps with another base model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABELS = ("rewriter, other", "generic, other", "rewriter", "generic")
 def levels(
     moved: float, moved_generic: float, own: float, own_generic: float, noise: float = 0.1
 ) -> Statistics:
-    """Four rows on two tasks whose users are hard or easy for all of them alike."""
+    """Return four rows on two tasks, with users that are equally hard for all rows."""
     hard = np.random.default_rng(3).normal(0, noise, 200)
     values = dict(zip(LABELS, (moved, moved_generic, own, own_generic), strict=True))
     return Statistics(
@@ -33,15 +33,15 @@ def levels(
     )
 
 
-def test_the_share_of_the_gain_that_is_kept():
+def test_fraction_of_the_gain_kept():
     found = levels(0.6, 0.3, 0.8, 0.4).transfer(*LABELS)
     assert (found.gain.value, found.own_gain.value) == pytest.approx((0.3, 0.4))
-    # What makes a user hard is in all four rows, so it cancels in every resample.
+    # A user's difficulty is the same in all four rows, so it cancels in every resample.
     assert (found.share.value, found.share.low, found.share.high) == pytest.approx((0.75, 0.75, 0.75))
 
 
-def test_its_interval_is_that_of_the_ratio():
-    """Against a plain loop over the same draws of users: a ratio of means, not a mean of ratios."""
+def test_transfer_interval_is_that_of_the_ratio():
+    """Compared with a plain loop over the same draws of users: a ratio of means, not a mean of ratios."""
     generator = np.random.default_rng(4)
     values = {
         label: generator.normal(level, 0.2, 60)
@@ -58,12 +58,12 @@ def test_its_interval_is_that_of_the_ratio():
     assert share.low < share.value < share.high
 
 
-def test_where_there_was_no_gain_nothing_can_be_kept():
+def test_transfer_is_nan_without_a_gain():
     assert np.isnan(levels(0.6, 0.3, 0.4, 0.4).transfer(*LABELS).share.value)
 
 
 class Slow(Imitator):
-    """The imitator's answers, one word late."""
+    """The imitator's answers with one more word at the start."""
 
     def respond(self, queries, profiles):  # type: ignore[no-untyped-def]
         from dataclasses import replace
@@ -71,7 +71,7 @@ class Slow(Imitator):
         return [replace(answer, text=f"well {answer.text}") for answer in super().respond(queries, profiles)]
 
 
-def test_it_is_in_results_table_and_report(tmp_path: Path):
+def test_transfer_is_in_results_table_and_report(tmp_path: Path):
     candidates = [
         Candidate("generic", Imitator, "empty"),
         Candidate("rewriter", Imitator),
@@ -100,7 +100,7 @@ def test_it_is_in_results_table_and_report(tmp_path: Path):
     assert "&lt;other&gt;" in page
 
 
-def test_with_too_few_tasks_to_beat_anything_a_gain_is_told_by_its_interval(tmp_path: Path):
+def test_gain_on_few_tasks_is_reported_with_its_interval(tmp_path: Path):
     candidates = [Candidate("generic", Imitator, "empty"), Candidate("own", Imitator)]
     log = evaluate(candidates, {"LaMP_4": people()["LaMP_4"]}, TASKS, tmp_path)
     results = compute_results(

@@ -13,7 +13,7 @@ from .people import Imitator
 from .test_runner import TASKS, people
 
 
-def test_who_is_made_worse_is_counted_and_named_the_worst_first(tmp_path: Path):
+def test_users_with_losses_are_counted_and_listed(tmp_path: Path):
     rows = [Candidate("generic", Imitator, "empty"), Candidate("own", Imitator)]
     log = evaluate(rows, {"LaMP_3": people()["LaMP_3"]}, TASKS, tmp_path)
     gains = user_gains(log, [("own", "generic")])

@@ -16,7 +16,7 @@ from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.reinforce import evaluate, reinforce
 from personakit.pillow.rewards import ShownPrompts
 from personakit.records import Instruction
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
 
 WIDTH, KINDS, POOL = 12, 4, 16
@@ -69,7 +69,7 @@ def trained(
 ) -> MatchingNetwork:
     network = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
     with Run.create(folder, "pillow", {}, seed=0) as run:
-        reinforce(network, episodes, reward, settings, run, "matching", Silent())  # type: ignore[arg-type]
+        reinforce(network, episodes, reward, settings, run, "matching", SilentProgress())  # type: ignore[arg-type]
     return network
 
 
@@ -151,7 +151,7 @@ def test_resuming_after_a_failed_step_gives_the_same_weights(episodes: Episodes,
         trained(tmp_path / "stopped", episodes, until(45))
     resumed = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=9)
     with Run.create(tmp_path / "stopped", "pillow", {}, seed=0, resume=True) as run:
-        reinforce(resumed, episodes, pays_for_the_next_kind, SETTINGS, run, "matching", Silent())
+        reinforce(resumed, episodes, pays_for_the_next_kind, SETTINGS, run, "matching", SilentProgress())
     for one, other in zip(alone.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert one.equal(other)
     lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("alone", "stopped")]

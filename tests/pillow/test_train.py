@@ -19,9 +19,9 @@ from personakit.pillow.matcher import Matcher, load_matcher
 from personakit.pillow.pool import load_pool
 from personakit.pillow.train import train_pillow
 from personakit.records import Instruction, Pool
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
-from personakit.training.training_digests import read_trained_on, seen_digest
+from personakit.training.training_digests import read_trained_on, training_digest
 
 SHORT = [
     "tuning.max_steps=4",
@@ -65,7 +65,7 @@ def train(folder: Path, config: TrainPILLOW, *, resume: bool = False) -> None:
     from dataclasses import asdict
 
     with Run.create(folder, "pillow", asdict(config), config.seed, resume=resume) as run:
-        train_pillow(config, run, Silent())
+        train_pillow(config, run, SilentProgress())
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_run_has_adapter_network_pool_and_costs(run: Path) -> None:
     assert {"reward", "entropy", "coverage", "cache_hits"} <= {name for line in measured for name in line}
     assert any("eval_reward" in line for line in measured)
     asked = [*made("lora", 8), *made("train", 8)]
-    assert read_trained_on(run) == {seen_digest(instruction_text(each), each.output) for each in asked}
+    assert read_trained_on(run) == {training_digest(instruction_text(each), each.output) for each in asked}
 
 
 def test_a_changed_pool_is_rejected(run: Path, config: Callable[..., TrainPILLOW], data: Path) -> None:

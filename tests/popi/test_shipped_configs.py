@@ -22,7 +22,7 @@ from personakit.config.train_popi import TrainPOPI
 from personakit.models.local import LocalModel
 from personakit.popi.memory import estimate_stages
 from personakit.popi.train import check_plan, train_popi
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
 
 from .test_train import data_of, people
@@ -60,7 +60,7 @@ def test_a_tiny_model_of_its_architecture_trains(path: Path, tmp_path: Path) -> 
     data = data_of(tmp_path / "data", people(6))
     config = load(TrainPOPI, path, [f"model={model}", f"data.path={data}", *SHORT])
     with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
-        made = train_popi(config, run, Silent())
+        made = train_popi(config, run, SilentProgress())
     stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
     generator = ["warm-generator"] * config.warm_start.generator
     assert {name: stage["steps"] for name, stage in stages.items()} == dict.fromkeys(

@@ -17,9 +17,9 @@ from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.popi.train import check_plan, train_popi
 from personakit.records import PreferencePair, PreferenceUser, Signals
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
-from personakit.training.training_digests import read_trained_on, seen_digest
+from personakit.training.training_digests import read_trained_on, training_digest
 
 SETTINGS = [
     *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.r=4"),
@@ -64,7 +64,7 @@ def test_it_trains_two_adapters_from_signals_and_counts_skipped_data(
     data = data_of(tmp_path / "data", people(10, long=True))
     config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS])
     with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
-        made = train_popi(config, run, Silent())
+        made = train_popi(config, run, SilentProgress())
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert list(facts["stages"]) == ["warm-inference", "warm-generator", "joint"]
     assert facts["stages"]["warm-inference"]["examples"] == 8  # two are held out
@@ -73,19 +73,19 @@ def test_it_trains_two_adapters_from_signals_and_counts_skipped_data(
     assert facts["template_summaries_empty"] == 0
     pairs = [pair for person in people(10, long=True) for pair in person.pairs]
     assert read_trained_on(tmp_path / "run") == {
-        seen_digest(pair.prompt, pair.chosen, pair.user_id) for pair in pairs
+        training_digest(pair.prompt, pair.chosen, pair.user_id) for pair in pairs
     }
     assert made.model == tmp_path / "run" / "model"
     assert LocalModel.load(str(made.model / "inference")).generate(["the"], max_new_tokens=3)
     with Run.create(tmp_path / "run", "popi", asdict(config), config.seed, resume=True) as run:
-        assert train_popi(config, run, Silent()) == made
+        assert train_popi(config, run, SilentProgress()) == made
     (data / "preferences" / "train.jsonl").unlink()
     write_users(data / "preferences" / "train.jsonl", people(9))
     with (
         Run.create(tmp_path / "run", "popi", asdict(config), config.seed, resume=True) as run,
         pytest.raises(UserError) as told,
     ):
-        train_popi(config, run, Silent())
+        train_popi(config, run, SilentProgress())
     assert "has changed since" in told.value.message
 
 
@@ -97,7 +97,7 @@ def test_controls_are_trained_on_the_same_users_and_tokens(tiny_folder: Path, tm
     ]
     config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS, *controls])
     with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
-        train_popi(config, run, Silent())
+        train_popi(config, run, SilentProgress())
     stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
     joint, frozen = stages["joint"], stages["frozen-generator"]
     assert frozen["steps"] == joint["steps"]

@@ -24,7 +24,7 @@ from personakit.popi.joint import train_jointly
 from personakit.popi.likelihood import PairLikelihood
 from personakit.popi.rows import SummarisedUser
 from personakit.popi.summaries import Summary
-from personakit.training.fitting import Finetuned
+from personakit.training.fitting import StageResult
 from personakit.training.preference import TrainingPair
 from personakit.training.run import Run
 from personakit.training.stage import Stage
@@ -53,7 +53,7 @@ def train(
     lora: LoraSettings | None = None,
     max_tokens: int | None = None,
     **more: Any,
-) -> Finetuned:
+) -> StageResult:
     with Run.create(root / "run", "popi", {}, 1) as run:
         stage = Stage(run, "joint", lora=lora or LoraSettings(r=4), max_tokens=max_tokens, **STAGE)
         return train_jointly(str(folder), people or users(), with_summary, settings, stage, **more)

@@ -17,9 +17,9 @@ from personakit.errors import RunError, UserError
 from personakit.models.local import LocalModel
 from personakit.models.refusal import Refusal
 from personakit.rpo.train import CONTEXT_INJECTION, CONTEXT_INJECTION_FOLDER, SFT, check_plan, train_rpo
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
-from personakit.training.supervised import Finetuned
+from personakit.training.supervised import StageResult
 
 
 def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
@@ -34,9 +34,9 @@ def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
     return load(TrainRPO, None, [*settings, *overrides])
 
 
-def train(folder: Path, settings: TrainRPO, *, resume: bool = False) -> Finetuned:
+def train(folder: Path, settings: TrainRPO, *, resume: bool = False) -> StageResult:
     with Run.create(folder, "rpo", asdict(settings), settings.seed, resume=resume) as run:
-        return train_rpo(settings, run, Silent())
+        return train_rpo(settings, run, SilentProgress())
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_only_the_base_model_is_loaded_for_answers_and_freed_before_training(
         loaded.append(weakref.ref(model.model))
         return model
 
-    def finetuned(*args: Any, **kwargs: Any) -> Finetuned:
+    def finetuned(*args: Any, **kwargs: Any) -> StageResult:
         raise KeyError([model() for model in loaded])
 
     monkeypatch.setattr(LocalModel, "load", classmethod(watched))

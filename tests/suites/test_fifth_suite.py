@@ -19,7 +19,7 @@ from personakit.evaluation.common_sections import (
     findings_section,
     score_section,
 )
-from personakit.evaluation.measurements import TaskFacts
+from personakit.evaluation.measurements import TaskMetrics
 from personakit.evaluation.results import Claims
 from personakit.evaluation.samples import make_sample
 from personakit.records import Answer, Example, Profile, ProfileItem, Query
@@ -66,7 +66,7 @@ class LengthSuite(Suite):
             runs=[],
             data="made up",
             examples={"length": examples},
-            facts={"length": TaskFacts(("accuracy",))},
+            facts={"length": TaskMetrics(("accuracy",))},
             fingerprints={},
             zero="generic",
         )

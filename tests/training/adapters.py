@@ -1,4 +1,4 @@
-"""A LoRA adapter that does something, for stages that begin where another one ended."""
+"""A LoRA adapter with random weights, for stages that continue an adapter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def make_adapter(base: Path, folder: Path, *, rank: int = 4) -> Path:
-    """Write an adapter with random weights on `base`, and its tokenizer, as a stage leaves them."""
+    """Write a random adapter on `base`, and the tokenizer, like a stage."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -1,4 +1,4 @@
-"""What `accelerate launch` tells the processes it starts."""
+"""The environment variables that `accelerate launch` sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from personakit.config import launch_files
 
 
 def launch_environment(name: str, *, deepspeed: bool = False) -> dict[str, str]:
-    """What `accelerate launch --config_file NAME` would set for each process."""
+    """Return the environment variables of `accelerate launch --config_file NAME`."""
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 

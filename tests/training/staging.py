@@ -1,4 +1,4 @@
-"""A stage's settings and its place, from keyword arguments of either."""
+"""Builds a stage and its settings from keyword arguments of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
 def staged(kind: type[Settings], run: Run, name: str, **given: Any) -> tuple[Settings, Stage]:
-    """Return settings of this kind, and the stage; all weights train where no `r` is given."""
+    """Return settings of this kind, and the stage; without `r` it trains all weights."""
     lora = LoraSettings(**{"r": 0} | {key: given.pop(key) for key in _LORA & given.keys()})
     place = {key: given.pop(key) for key in _STAGE & given.keys()}
     return kind(**given), Stage(run, name, lora=lora, **place)

@@ -11,7 +11,7 @@ from personakit.training.answer_head import score_answers_only
 
 
 def outcome(folder: Path, *, lora: bool, answers_only: bool) -> tuple[float, dict[str, torch.Tensor], float]:
-    """Loss, gradients and summed entropy of one ragged batch through TRL's head, with or without ours."""
+    """Return loss, gradients and summed entropy of a ragged batch, with or without our wrapper."""
     from trl.trainer.utils import add_fused_lm_head
 
     torch.manual_seed(0)
@@ -43,7 +43,7 @@ def outcome(folder: Path, *, lora: bool, answers_only: bool) -> tuple[float, dic
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_loss_gradients_and_entropy_are_those_of_the_whole_head(tiny_folder: Path, lora: bool) -> None:
+def test_loss_gradients_and_entropy_equal_those_of_the_full_head(tiny_folder: Path, lora: bool) -> None:
     loss, gradients, entropy = outcome(tiny_folder, lora=lora, answers_only=False)
     ours_loss, ours, ours_entropy = outcome(tiny_folder, lora=lora, answers_only=True)
     assert ours_loss == pytest.approx(loss, rel=1e-5)
@@ -53,7 +53,7 @@ def test_loss_gradients_and_entropy_are_those_of_the_whole_head(tiny_folder: Pat
         torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_generation_is_left_alone(tiny_folder: Path) -> None:
+def test_generation_is_unchanged(tiny_folder: Path) -> None:
     model, _, _, _ = load_pretrained(str(tiny_folder), device="cpu")
     ids = torch.tensor([[5, 6, 7]])
     before = model.generate(ids, max_new_tokens=5, do_sample=False)

@@ -11,9 +11,9 @@ from models.tiny import WORDS, sentences
 from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.training.early_stop import EarlyStopState, Target, TargetWatch
+from personakit.training.early_stop import EarlyStopState, Target, TargetState
 from personakit.training.run import Run
-from personakit.training.supervised import Finetuned, PromptCompletion, finetune
+from personakit.training.supervised import PromptCompletion, StageResult, finetune
 from training.staging import staged
 
 EXAMPLES = [PromptCompletion(text, WORDS[n % 30]) for n, text in enumerate(sentences(16))]
@@ -33,7 +33,7 @@ QUICK: dict[str, Any] = {
 
 
 def stop(metric: str = "eval_loss", *, patience: int = 3, threshold: float = 0.0) -> dict[str, Any]:
-    """The settings of early stopping."""
+    """Return settings with early stopping."""
     return {
         "metric_for_best_model": metric,
         "early_stopping_patience": patience,
@@ -42,11 +42,11 @@ def stop(metric: str = "eval_loss", *, patience: int = 3, threshold: float = 0.0
 
 
 def observed(settings: dict[str, Any], values: list[float]) -> tuple[int | None, int]:
-    """The best step, and how many values were taken in before it was time to stop."""
+    """Return the best step, and the number of values observed before the stop."""
     patience = EarlyStopState(TrainingSettings(**settings))
     for step, value in enumerate(values, start=1):
         patience.observe(step, value)
-        if patience.exhausted:
+        if patience.should_stop:
             return patience.best_step, step
     return patience.best_step, len(values)
 
@@ -61,13 +61,15 @@ def observed(settings: dict[str, Any], values: list[float]) -> tuple[int | None,
         (stop(patience=2), [float("nan"), 1, 2, 3], (2, 4)),
     ],
 )
-def test_patience(settings: dict[str, Any], values: list[float], expected: tuple[int, int]) -> None:
+def test_early_stopping_patience(
+    settings: dict[str, Any], values: list[float], expected: tuple[int, int]
+) -> None:
     assert observed(settings, values) == expected
 
 
 def train(
     base: Path, folder: Path, stopping: dict[str, Any], *, resume: bool = False, **changes: Any
-) -> Finetuned:
+) -> StageResult:
     given = QUICK | stopping | changes
     with Run.create(folder, "rpo", given, 3, resume=resume) as run:
         return finetune(
@@ -76,8 +78,8 @@ def train(
 
 
 @pytest.mark.parametrize("rank", [0, 4])
-def test_the_best_evaluation_is_what_is_kept(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
-    """The model learns EXAMPLES by heart, which sooner or later makes OTHERS less likely."""
+def test_weights_of_the_best_evaluation_are_kept(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
+    """The model overfits EXAMPLES, which eventually makes OTHERS less likely."""
     stopped = train(tiny_folder, tmp_path / "a", stop(patience=2), r=rank)
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     losses = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
@@ -93,7 +95,7 @@ def test_the_best_evaluation_is_what_is_kept(tiny_folder: Path, tmp_path: Path, 
     assert losses[stopped.steps] > 1.001 * losses[best]
 
 
-def test_a_metric_of_training(tiny_folder: Path, tmp_path: Path) -> None:
+def test_stops_on_a_training_metric(tiny_folder: Path, tmp_path: Path) -> None:
     stopped = train(tiny_folder, tmp_path / "a", stop("token_accuracy"))
     lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     accuracy = {line["step"]: line["token_accuracy"] for line in lines if "loss" in line}
@@ -101,7 +103,7 @@ def test_a_metric_of_training(tiny_folder: Path, tmp_path: Path) -> None:
     assert stopped.steps == (stopped.best_step or 0) + 6
 
 
-def test_interrupted_and_resumed_it_stops_at_the_same_step(
+def test_resumed_stage_stops_at_the_same_step(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = train(tiny_folder, tmp_path / "alone", stop())
@@ -116,7 +118,7 @@ def test_interrupted_and_resumed_it_stops_at_the_same_step(
 
         monkeypatch.setattr(Run, "log_metrics", log_metrics)
 
-    for attempt, step in enumerate((alone.best_step + 4, alone.steps)):  # while it waits; where it stops
+    for attempt, step in enumerate((alone.best_step + 4, alone.steps)):  # before the stop; at the stop
         interrupt_after(step)
         with pytest.raises(KeyboardInterrupt):
             train(tiny_folder, tmp_path / "again", stop(), resume=attempt > 0)
@@ -128,7 +130,7 @@ def test_interrupted_and_resumed_it_stops_at_the_same_step(
     ).read_bytes()
 
 
-def test_what_cannot_be_stopped_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+def test_invalid_early_stopping_metric_is_an_error(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'metric_for_best_model is "reward", expected one of .*loss'):
         train(tiny_folder, tmp_path / "a", stop("reward"))
     with pytest.raises(UserError, match="early_stopping_patience is 0"):
@@ -140,7 +142,7 @@ def test_what_cannot_be_stopped_on_is_named(tiny_folder: Path, tmp_path: Path) -
         finetune(str(tiny_folder), EXAMPLES, *staged(TrainingSettings, run, "sft", **QUICK | stop()))
 
 
-def test_a_target_is_reached_by_the_mean_over_its_window(tmp_path: Path) -> None:
+def test_target_uses_the_mean_over_its_window(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.jsonl"
     values = [0.9, 0.2, 0.5, 0.6, 0.7]
     rows = [{"stage": "rl", "step": n, "reward": value} for n, value in enumerate(values, start=1)]
@@ -149,7 +151,7 @@ def test_a_target_is_reached_by_the_mean_over_its_window(tmp_path: Path) -> None
     reached = []
     for count in range(len(rows) + 1):
         metrics.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
-        target = TargetWatch(Target(0.59, "reward", window=3))
+        target = TargetState(Target(0.59, "reward", window=3))
         target.replay(metrics, "rl")
         reached.append(target.reached)
     assert reached == [False] * len(rows) + [True]  # (0.5 + 0.6 + 0.7) / 3, and none before it

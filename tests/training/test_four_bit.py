@@ -1,4 +1,4 @@
-"""QLoRA on a CPU, with bitsandbytes itself: the stages, one after the other, and what is refused."""
+"""QLoRA on a CPU with bitsandbytes: consecutive stages, and unsupported settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from personakit.config.training import (
     LoraSettings,
     PreferenceSettings,
     TrainingSettings,
-    all_weights,
+    no_lora,
 )
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
@@ -24,7 +24,7 @@ from personakit.training import group_rl, preference, supervised
 from personakit.training.four_bit import load_in_four_bit
 from personakit.training.memory import Workload, estimate_memory
 from personakit.training.precision import Precision
-from personakit.training.progress import Silent
+from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
 from personakit.training.stage import check_lora
 from personakit.training.weights import load_trainable
@@ -40,21 +40,21 @@ EXAMPLES = [supervised.PromptCompletion(text, f"{text.split()[0]} cat") for text
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny(tmp_path_factory.mktemp("wide"), width=64)  # a scale is that of 64 weights
+    return make_tiny(tmp_path_factory.mktemp("wide"), width=64)  # one scale per 64 weights
 
 
 @pytest.fixture(scope="module")
 def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a supervised stage."""
+    """Return the run of a supervised stage."""
     folder = tmp_path_factory.mktemp("runs") / "tuned"
     finetune(base, folder)
     return folder
 
 
 def finetune(
-    base: Path, folder: Path, *, resume: bool = False, progress: Silent | None = None
-) -> supervised.Finetuned:
-    given = COMMON | {"num_train_epochs": 2, "save_steps": 1, "progress": progress or Silent()}
+    base: Path, folder: Path, *, resume: bool = False, progress: SilentProgress | None = None
+) -> supervised.StageResult:
+    given = COMMON | {"num_train_epochs": 2, "save_steps": 1, "progress": progress or SilentProgress()}
     with Run.create(folder, "rpo", {}, 1, resume=resume) as run:
         return supervised.finetune(str(base), EXAMPLES, *staged(TrainingSettings, run, "sft", **given))
 
@@ -70,7 +70,7 @@ def adapter(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "adapter_model.safetensors")
 
 
-def test_the_linear_layers_are_in_four_bits_and_all_else_is_not(base: Path) -> None:
+def test_only_linear_layers_are_in_four_bits(base: Path) -> None:
     network = load_in_four_bit(str(base), CPU, "float32")[0]
     kinds = {type(module).__name__ for module in network.model.layers.modules()}
     assert "Linear4bit" in kinds
@@ -86,19 +86,17 @@ def test_the_linear_layers_are_in_four_bits_and_all_else_is_not(base: Path) -> N
         assert embedded.grad is not None
         return embedded.grad
 
-    # A pass without gradients, such as a rollout, leaves the layers as they are for those with them.
+    # A pass without gradients, such as a rollout, does not change the layers for later passes with gradients.
     expected = gradient()
     with torch.no_grad():
         before = network.eval()(ids).logits
     torch.testing.assert_close(gradient(), expected)
     whole = LocalModel.load(str(base), device="cpu").model
     distance = (before - whole(ids).logits).norm() / before.norm()
-    assert 0.01 < distance < 0.7  # four bits are few, and these weights are noise
+    assert 0.01 < distance < 0.7  # quantization error of random weights is large
 
 
-def test_a_supervised_stage_learns_and_its_adapter_loads_on_the_base_in_full_precision(
-    base: Path, tuned: Path
-) -> None:
+def test_sft_adapter_loads_on_the_full_precision_base(base: Path, tuned: Path) -> None:
     lines = metrics(tuned, "sft")
     assert lines[-1]["loss"] < lines[0]["loss"]
     weights = adapter(tuned / "model")
@@ -115,8 +113,8 @@ def test_a_supervised_stage_learns_and_its_adapter_loads_on_the_base_in_full_pre
     assert sum(model.score(asked, gold)) > sum(LocalModel.load(str(base), device="cpu").score(asked, gold))
 
 
-def test_stopped_and_resumed_it_ends_with_the_same_weights(base: Path, tuned: Path, tmp_path: Path) -> None:
-    class StopsAt(Silent):
+def test_resumed_stage_ends_with_the_same_weights(base: Path, tuned: Path, tmp_path: Path) -> None:
+    class StopsAt(SilentProgress):
         def update(self, done: int, **facts: float) -> None:
             if done >= 3:
                 raise KeyboardInterrupt
@@ -129,9 +127,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(base: Path, tuned: Pa
     assert (tmp_path / "run" / file).read_bytes() == (tuned / file).read_bytes()
 
 
-def test_rl_goes_on_with_the_adapter_as_it_was_and_keeps_steps_that_bfloat16_would_lose(
-    tuned: Path, tmp_path: Path
-) -> None:
+def test_rl_continues_the_adapter_in_float32(tuned: Path, tmp_path: Path) -> None:
     def letters(completions: Sequence[str], **_: Any) -> list[float]:
         return [len(set(text)) / 8 for text in completions]
 
@@ -144,25 +140,25 @@ def test_rl_goes_on_with_the_adapter_as_it_was_and_keeps_steps_that_bfloat16_wou
         rewards = [group_rl.RewardFunction(letters)]
         group_rl.train(start, prompts, rewards, settings, stage, max_completion_length=6, reference=start)
     first = metrics(tmp_path / "run", "rl")[0]
-    assert first["kl"] == pytest.approx(0, abs=1e-6)  # from the adapter as SFT left it
+    assert first["kl"] == pytest.approx(0, abs=1e-6)  # relative to SFT's adapter
     assert first["reward_std"] > 0
     old, new = adapter(tuned / "model"), adapter(tmp_path / "run" / "model")
     steps = torch.cat([(new[name] - old[name]).flatten().abs() for name in old])
-    assert 1e-7 < steps.max() < 3e-6  # AdamW: about a learning rate a step
+    assert 1e-7 < steps.max() < 3e-6  # AdamW changes a weight by about the learning rate per step
 
 
-def test_a_preference_stage_compares_with_the_model_in_four_bits(
+def test_dpo_reference_is_the_four_bit_model(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
     pairs = [preference.TrainingPair(each.prompt, each.completion, "old old dog") for each in EXAMPLES]
     given = COMMON | {"learning_rate": 1e-3, "max_steps": 4}
     with Run.create(tmp_path / "run", "rpo", {}, 1) as run:
-        preference.optimise(str(tuned / "model"), pairs, *staged(PreferenceSettings, run, "dpo", **given))
+        preference.train_dpo(str(tuned / "model"), pairs, *staged(PreferenceSettings, run, "dpo", **given))
     lines = metrics(tmp_path / "run", "dpo")
     assert lines[0]["margin"] == pytest.approx(0, abs=1e-4)
     assert lines[-1]["margin"] > 0
-    # Its log-probabilities are not those of the same weights in full precision.
+    # Log-probabilities differ from those in full precision.
     prints = {
         load_trainable(str(tuned / "model"), LoraSettings(r=4, load_in_4bit=four_bit), CPU).fingerprint
         for four_bit in (True, False)
@@ -170,15 +166,17 @@ def test_a_preference_stage_compares_with_the_model_in_four_bits(
     assert len(prints) == 2
 
 
-def test_nothing_is_merged_into_quantised_weights(base: Path, tmp_path: Path) -> None:
+def test_merging_into_quantized_weights_is_an_error(base: Path, tmp_path: Path) -> None:
     network, tokenizer, *_ = load_in_four_bit(str(base), CPU, "float32")
-    network.save_pretrained(tmp_path / "quantised")
-    tokenizer.save_pretrained(tmp_path / "quantised")
-    with pytest.raises(UserError, match="are quantised, which cannot train"):
-        load_trainable(str(tmp_path / "quantised"), all_weights(), CPU)
+    network.save_pretrained(tmp_path / "quantized")
+    tokenizer.save_pretrained(tmp_path / "quantized")
+    with pytest.raises(UserError, match="are quantized, which cannot train"):
+        load_trainable(str(tmp_path / "quantized"), no_lora(), CPU)
 
 
-def test_what_four_bits_need_is_told(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_four_bit_requirements_are_errors(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match=r"load_in_4bit is true and lora\.r is 0"):
         check_lora(LoraSettings(r=0, load_in_4bit=True))
     given = COMMON | {"num_generations": 4, "vllm_mode": "colocate"}
@@ -190,7 +188,7 @@ def test_what_four_bits_need_is_told(base: Path, tmp_path: Path, monkeypatch: py
             group_rl.train(str(base), prompts, rewards, settings, stage, max_completion_length=6)
     with monkeypatch.context() as patch:
         patch.setenv("ACCELERATE_USE_FSDP", "true")
-        with pytest.raises(UserError, match="cuts the weights into pieces"):
+        with pytest.raises(UserError, match="shards the weights"):
             load_in_four_bit(str(base), CPU, "float32")
     monkeypatch.setattr("transformers.utils.import_utils.is_bitsandbytes_available", lambda: False)
     with pytest.raises(UserError, match="bitsandbytes is not installed") as caught:
@@ -198,7 +196,7 @@ def test_what_four_bits_need_is_told(base: Path, tmp_path: Path, monkeypatch: py
     assert "personakit[four-bit]" in caught.value.hint
 
 
-def test_the_estimate_counts_four_bits_as_they_lie_in_memory(base: Path) -> None:
+def test_estimate_matches_four_bit_storage(base: Path) -> None:
     network = load_in_four_bit(str(base), CPU, "float32")[0]
     held = sum(weight.nbytes for weight in network.parameters())
     for weight in network.parameters():

@@ -12,7 +12,7 @@ from models.tiny import WORDS, make_tiny, sentences
 from personakit.config.training import GroupRLSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.training.fitting import Finetuned
+from personakit.training.fitting import StageResult
 from personakit.training.group_batches import GroupBatches
 from personakit.training.group_rl import Prompt, RewardFunction, group_arguments, train
 from personakit.training.precision import Precision
@@ -41,7 +41,7 @@ COLOCATE: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """Something that no table could hold."""
+    """An object that an Arrow table cannot hold."""
 
     word: str
 
@@ -68,7 +68,7 @@ def run_rl(
     rewards: list[RewardFunction] | None = None,
     prompts: Any = PROMPTS,
     **changes: Any,
-) -> Finetuned:
+) -> StageResult:
     with Run.create(folder, "rpo", {}, 3) as run:
         settings, stage = staged(GroupRLSettings, run, "rl", **QUICK | changes)
         rewards = rewards or [RewardFunction(red)]
@@ -80,7 +80,7 @@ def lines(folder: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("change", [{"r": 8, "num_iterations": 2}, {"algorithm": "rloo"}])
-def test_it_learns_to_earn(tiny_folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_reward_increases(tiny_folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     settings = {
         "max_steps": 40,
         "learning_rate": 5e-3,
@@ -98,7 +98,7 @@ def test_it_learns_to_earn(tiny_folder: Path, tmp_path: Path, change: dict[str, 
 
 @pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with", "adapter merged"])
 def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
-    """TRL would take the base that the configuration names: then the divergence would not begin at 0."""
+    """With the base in the model's configuration as the reference, the divergence would not start at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
     done = run_rl(start, tmp_path / "run", [RewardFunction(short)], beta=0.1, r=rank, learning_rate=1e-2)
@@ -110,7 +110,7 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["full", "adapter"])
-def test_a_reference_of_ones_own_stays_where_it_is(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
+def test_given_reference_does_not_change(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind == "adapter" else tiny_folder
     changes: dict[str, Any] = {"beta": 0.1, "r": 4 if kind == "adapter" else 0, "learning_rate": 1e-2}
     first = run_rl(start, tmp_path / "first", [RewardFunction(short)], **changes)
@@ -128,7 +128,7 @@ def test_a_reference_of_ones_own_stays_where_it_is(tiny_folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_rewards_see_texts_and_objects(tmp_path: Path, chat: bool) -> None:
+def test_reward_functions_get_texts_and_columns(tmp_path: Path, chat: bool) -> None:
     base = make_tiny(tmp_path / "tiny", chat=chat)
     seen: list[dict[str, Any]] = []
 
@@ -153,7 +153,7 @@ def test_rewards_see_texts_and_objects(tmp_path: Path, chat: bool) -> None:
     assert [row["prompt"] for row in rollouts[:8]] == seen[0]["prompts"][:8]
     assert [row["completion"] for row in rollouts[:8]] == seen[0]["completions"][:8]
     assert [row["rewards"]["spy"] for row in rollouts[:4]] == [None, 1.0, 2.0, 3.0]
-    assert [row["reward"] for row in rollouts[:4]] == [0.0, 1.0, 2.0, 3.0]  # `granted` counts nothing
+    assert [row["reward"] for row in rollouts[:4]] == [0.0, 1.0, 2.0, 3.0]  # `granted` has weight 0
     assert all(row["tokens"] <= 6 for row in rollouts)
     first = lines(tmp_path / "run")[0]
     assert first["reward/spy"] == pytest.approx(2.0)
@@ -170,7 +170,7 @@ def test_metrics(tiny_folder: Path, tmp_path: Path) -> None:
     assert 0 < line["completion_length"] <= 6
 
 
-def test_a_batch_holds_whole_groups_of_like_lengths(tiny_folder: Path, tmp_path: Path) -> None:
+def test_batches_have_complete_groups_of_similar_lengths(tiny_folder: Path, tmp_path: Path) -> None:
     batches: list[list[str]] = []
 
     def spy(prompts: list[str], **_: Any) -> list[float]:
@@ -179,14 +179,14 @@ def test_a_batch_holds_whole_groups_of_like_lengths(tiny_folder: Path, tmp_path:
 
     prompts = [Prompt("mat " * length) for length in (1, 9) for _ in range(8)]
     run_rl(tiny_folder, tmp_path / "run", [RewardFunction(spy)], prompts, **TWO_PASSES, max_steps=None)
-    assert len(batches) == 8  # two forward passes a step, each with rollouts of its own
+    assert len(batches) == 8  # two forward passes per step, each with separate rollouts
     for batch in batches:
         assert len(batch) == 8
         assert len(set(batch)) == 1  # two groups of four, prompts of one length
     assert sorted(text for batch in batches for text in batch[::4]) == sorted(p.text for p in prompts)
 
 
-def test_logs_fall_between_generations(tiny_folder: Path, tmp_path: Path) -> None:
+def test_logs_happen_between_generations(tiny_folder: Path, tmp_path: Path) -> None:
     changes = {"num_iterations": 2, "steps_per_generation": 2, "max_steps": 10, "logging_steps": 3}
     done = run_rl(tiny_folder, tmp_path / "run", **changes)
     assert [line["step"] for line in lines(tmp_path / "run")] == [4, 8, 12]
@@ -198,12 +198,12 @@ def plan(prompts: int = 100, processes: int = 1, **changes: Any) -> GroupBatches
     return GroupBatches.plan(GroupRLSettings(**given | {"max_steps": None} | changes), prompts, processes)
 
 
-def test_the_plan_of_batches() -> None:
-    # 16 completions a step are 4 prompts: 100 prompts are 25 steps, a generation each.
+def test_group_batches_plan() -> None:
+    # 16 completions per step are 4 prompts: 100 prompts take 25 steps, with one generation each.
     assert plan() == GroupBatches(4, 1, 25, 1, 25)
-    # Two passes a step: a generation for each.
+    # Two passes per step, with one generation each.
     assert plan(**TWO_PASSES) == GroupBatches(2, 1, 50, 1, 25)
-    # A generation of 32 completions serves two steps, three times: 13 generations, 6 steps each.
+    # A generation of 32 completions is used in two steps, three times: 13 generations with 6 steps each.
     assert plan(steps_per_generation=2, num_iterations=3) == GroupBatches(8, 2, 13, 6, 78)
     assert plan(steps_per_generation=2, **TWO_PASSES) == GroupBatches(8, 4, 13, 2, 26)
     assert plan(steps_per_generation=2, num_train_epochs=0.01) == GroupBatches(8, 2, 1, 2, 2)
@@ -221,23 +221,23 @@ def test_the_plan_of_batches() -> None:
         ({"max_tokens": 5}, "max_tokens is set"),
         ({"max_length": 10}, r"prompt \d+ has \d+ tokens, expected at most 4"),
         ({"too_long": "cut"}, 'too_long is "cut"'),
-        ({"vllm_mode": "colocate"}, "vllm_mode is colocate, and vLLM is not installed"),
+        ({"vllm_mode": "colocate"}, "vllm_mode is colocate, but vLLM is not installed"),
         ({"vllm_mode": "elsewhere"}, "vllm_mode is 'elsewhere', expected one of off, colocate, server"),
     ],
 )
-def test_what_cannot_be_trained_with_is_named(
+def test_invalid_settings_are_errors(
     tiny_folder: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         run_rl(tiny_folder, tmp_path / "run", **changes)
 
 
-def test_what_cannot_be_rewarded_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+def test_invalid_rewards_are_errors(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match='two rewards are called "red"'):
         run_rl(tiny_folder, tmp_path / "a", [RewardFunction(red), RewardFunction(red)])
     with pytest.raises(UserError, match="prompt 2 has the columns"):
         run_rl(tiny_folder, tmp_path / "b", prompts=[Prompt("a"), Prompt("b", {"x": 1})])
-    with pytest.raises(UserError, match='is called "completions"'):
+    with pytest.raises(UserError, match='has the reserved name "completions"'):
         run_rl(tiny_folder, tmp_path / "c", prompts=[Prompt("a", {"completions": 1})])
 
 

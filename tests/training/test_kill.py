@@ -1,4 +1,4 @@
-"""Killed by SIGKILL and resumed, a run ends as if it had been left alone."""
+"""A run that is killed by SIGKILL and resumed equals an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def die_after_line(step):
         log(self, stage, now, **values)
         if now == step:
             with (self.folder / "metrics.jsonl").open("a") as handle:
-                handle.write('{"stage": "sf')  # the next line, cut off
+                handle.write('{"stage": "sf')  # an incomplete next line
             die()
     Run.log_metrics = log_metrics
 
@@ -70,7 +70,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("weights", "file"),
     [
-        # Random numbers (LoRA's dropout) must be taken up where they were.
+        # The random state (LoRA's dropout) must be restored.
         ({"r": 4, "lora_dropout": 0.1}, "adapter_model.safetensors"),
         pytest.param({}, "model.safetensors", marks=pytest.mark.extended),
     ],

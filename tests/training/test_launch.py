@@ -1,4 +1,4 @@
-"""`accelerate launch -m personakit train rpo` on two processes, as a user starts it; the shipped files."""
+"""`accelerate launch -m personakit train rpo` on two processes; the shipped accelerate files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def launched(*arguments: str, cache: Path) -> subprocess.Popen[str]:
     )
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
+def task_metrics(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "run.json").read_text())
 
 
@@ -69,7 +69,7 @@ sys.exit(main(["train", "rpo", *sys.argv[2:]]))
 
 
 @pytest.mark.slow
-def test_a_run_on_two_processes_killed_and_resumed_ends_as_if_left_alone(
+def test_killed_and_resumed_run_on_two_processes_equals_an_uninterrupted_one(
     inputs: list[str], tmp_path: Path, forked: ForkServer
 ) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
@@ -84,21 +84,21 @@ def test_a_run_on_two_processes_killed_and_resumed_ends_as_if_left_alone(
 
     second = train(*inputs, "sft.max_steps=20", "--output", str(killed), end="killed")
     assert second.status == -signal.SIGKILL, second.err[-3000:]
-    assert facts_of(killed)["status"] == "running"
+    assert task_metrics(killed)["status"] == "running"
     assert find_runs(tmp_path)[0].status == "killed"
     assert newest_run(tmp_path, finished=False) == killed
     third = train("--output", str(killed), "--resume", "--quiet")
     assert third.status == 0, third.err[-3000:]
     for file in ("model/model.safetensors", "controls/context_injection/model.safetensors"):
         assert (alone / file).read_bytes() == (killed / file).read_bytes()
-    assert facts_of(killed)["stages"] == facts_of(alone)["stages"]
+    assert task_metrics(killed)["stages"] == task_metrics(alone)["stages"]
 
 
 def check_left_alone(out: str, err: str, folder: Path) -> None:
-    """One of the two processes wrote and printed; no metric is there twice."""
+    """Check that one of the two processes wrote and printed, and that no metric occurs twice."""
     assert out == f"{folder}\n"
     assert err.count("next: personakit eval") == 1
-    facts = facts_of(folder)
+    facts = task_metrics(folder)
     assert (facts["status"], facts["processes"]) == ("finished", 2)
     assert facts["trajectories"] == {"kept": 6, "users without history": 2}
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -106,7 +106,7 @@ def check_left_alone(out: str, err: str, folder: Path) -> None:
 
 
 @pytest.mark.extended
-def test_accelerate_launch_starts_such_a_run(inputs: list[str], tmp_path: Path) -> None:
+def test_accelerate_launch_trains_on_two_processes(inputs: list[str], tmp_path: Path) -> None:
     run = launched(*inputs, "sft.max_steps=20", "--output", str(tmp_path / "run"), cache=tmp_path / "cache")
     out, err = run.communicate(timeout=200)
     assert run.returncode == 0, err[-3000:]
@@ -114,7 +114,7 @@ def test_accelerate_launch_starts_such_a_run(inputs: list[str], tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_bad_input_is_one_sentence_and_no_hang(inputs: list[str], tmp_path: Path) -> None:
+def test_bad_input_is_one_error_without_a_hang(inputs: list[str], tmp_path: Path) -> None:
     failed = launched(*inputs, "data.path=nowhere", "--output", str(tmp_path / "run"), cache=tmp_path)
     out, err = failed.communicate(timeout=120)
     assert failed.returncode != 0
@@ -122,7 +122,7 @@ def test_bad_input_is_one_sentence_and_no_hang(inputs: list[str], tmp_path: Path
     said = [line for line in err.splitlines() if line.startswith(("error:", "hint:", "process "))]
     assert len(said) == 2, err
     assert said[0].startswith("error: nowhere")
-    # What comes after is the launcher's own report. Its status is 1; ours stands in it.
+    # The rest is the launcher's report. Its exit status is 1, and the report contains ours.
     ours = err[: err.index("hint:")]
     assert "Traceback" not in ours
     assert re.search(r"exitcode\s*: 2\b", err)
@@ -132,14 +132,14 @@ FAILS_IN_ONE = """
 import sys
 from personakit.cli import main
 from personakit.errors import RunError
-from personakit.training.processes import is_first, wait_for_all
+from personakit.training.processes import is_main_process, wait_for_everyone
 
 def app(**_):
-    wait_for_all()
-    if not is_first():
+    wait_for_everyone()
+    if not is_main_process():
         raise RunError("the disk is full here", hint="free some")
     print("said by the first", file=sys.stderr, flush=True)
-    wait_for_all()
+    wait_for_everyone()
 
 cli = sys.modules["personakit.cli.main"]
 cli.command_tree, cli._NOT_FIRST, cli._UNSURE = lambda _: app, 1.0, 20.0
@@ -148,7 +148,7 @@ sys.exit(main(["x"]))
 
 
 @pytest.mark.slow
-def test_an_error_of_another_process_alone_is_told_once(forked: ForkServer) -> None:
+def test_error_of_another_process_is_printed_once(forked: ForkServer) -> None:
     done = forked.run(FAILS_IN_ONE, environment=launch_environment("accelerate/ddp"), processes=2)
     assert done.status == 1
     assert "said by the first" in done.err
@@ -156,29 +156,29 @@ def test_an_error_of_another_process_alone_is_told_once(forked: ForkServer) -> N
     assert done.err.count("error:") == 1
 
 
-def test_on_one_process_nothing_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_needs_no_communication(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert (processes.process_count(), processes.process_rank(), processes.is_first()) == (1, 0, True)
-    assert processes.from_first(lambda: "decided") == "decided"
-    assert processes.in_shares([1, 2, 3], lambda some: [2 * each for each in some]) == [2, 4, 6]
-    with processes.first_on_this_machine():
+    assert (processes.process_count(), processes.process_rank(), processes.is_main_process()) == (1, 0, True)
+    assert processes.from_main_process(lambda: "decided") == "decided"
+    assert processes.map_over_processes([1, 2, 3], lambda some: [2 * each for each in some]) == [2, 4, 6]
+    with processes.local_main_process_first():
         pass
-    processes.wait_for_all()
+    processes.wait_for_everyone()
 
 
-def test_resuming_on_another_number_of_processes_is_refused(
+def test_resuming_with_another_number_of_processes_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Run.create(tmp_path / "a", "rpo", {}, 0):
         pass
-    facts = facts_of(tmp_path / "a")
+    facts = task_metrics(tmp_path / "a")
     (tmp_path / "a" / "run.json").write_text(json.dumps(facts | {"processes": 4}))
-    with pytest.raises(UserError, match="began on 4 processes, and there are now 1"):
+    with pytest.raises(UserError, match="began on 4 processes, but there are now 1"):
         Run.create(tmp_path / "a", "rpo", {}, 0, resume=True)
 
 
-def test_the_others_hold_the_run_and_write_nothing(tmp_path: Path) -> None:
+def test_only_the_main_process_writes_files(tmp_path: Path) -> None:
     with Run.create(tmp_path / "a", "rpo", {"k": 1}, 3) as first:
         before = (first.folder / "run.json").read_bytes()
         other = Run(first.folder, dict(first.facts), lock=None)
@@ -194,7 +194,7 @@ def test_the_others_hold_the_run_and_write_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(launch_files()))
-def test_accelerate_reads_every_shipped_file_and_its_header_says_how_to_launch(name: str) -> None:
+def test_accelerate_loads_every_shipped_file(name: str) -> None:
     from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
     path = launch_files()[name]
@@ -203,7 +203,7 @@ def test_accelerate_reads_every_shipped_file_and_its_header_says_how_to_launch(n
     assert isinstance(read, ClusterConfig)
     values = yaml.safe_load(path.read_text())
     assert values.keys() <= {field.name for field in fields(ClusterConfig)}
-    assert "mixed_precision" not in values  # decided by personakit, once
+    assert "mixed_precision" not in values  # personakit decides
     header = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
     assert f"accelerate launch --config_file configs/{name}.yaml" in header
@@ -211,8 +211,8 @@ def test_accelerate_reads_every_shipped_file_and_its_header_says_how_to_launch(n
     assert "Costs" in header
 
 
-def test_the_fsdp2_file_makes_the_plugin_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the launcher's own translation into environment variables."""
+def test_fsdp2_file_configures_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the environment variables that the launcher derives from the file."""
     from accelerate import FullyShardedDataParallelPlugin
     from torch.distributed.fsdp import StateDictType
 
@@ -226,10 +226,10 @@ def test_the_fsdp2_file_makes_the_plugin_it_says(monkeypatch: pytest.MonkeyPatch
     assert not plugin.activation_checkpointing
 
 
-def test_the_zero3_file_makes_the_configuration_it_says() -> None:
-    """deepspeed itself is not a dependency: what accelerate hands to it is looked at."""
-    told = launch_environment("accelerate/zero3", deepspeed=True)
-    assert told["ACCELERATE_USE_DEEPSPEED"] == "true"
-    assert told["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
-    assert told["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
-    assert told["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "false"
+def test_zero3_file_configures_deepspeed() -> None:
+    """deepspeed is not a dependency, so this checks the configuration that accelerate passes to it."""
+    environment = launch_environment("accelerate/zero3", deepspeed=True)
+    assert environment["ACCELERATE_USE_DEEPSPEED"] == "true"
+    assert environment["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
+    assert environment["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
+    assert environment["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "false"

@@ -1,4 +1,4 @@
-"""The estimate before a stage, and the sentence after it ran out."""
+"""Memory estimates of stages, and the error after running out of memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from personakit.training.memory import (
     estimate_memory,
     shared_fraction,
 )
-from personakit.training.out_of_memory import first_lever, out_of_memory, plan_memory
+from personakit.training.out_of_memory import first_remedy, out_of_memory, plan_memory
 from personakit.training.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ CONFIGS = [LLAMA, Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=16), GPTN
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
-def test_parameters_are_counted_and_nothing_is_allocated(config: Any) -> None:
+def test_parameters_are_counted_without_allocation(config: Any) -> None:
     counted = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
     estimate = estimate_memory(config, Workload(rows=2, length=32))
     assert (estimate.parameters, estimate.trained) == (counted, counted)
@@ -52,7 +52,7 @@ def test_parameters_are_counted_and_nothing_is_allocated(config: Any) -> None:
     assert estimate_memory(large, Workload(rows=4, length=2048)).total > 100e9
 
 
-def test_an_adapter_trains_what_peft_says_and_frozen_weights_are_halved_on_cuda() -> None:
+def test_trained_parameters_equal_pefts_and_frozen_ones_are_bfloat16_on_cuda() -> None:
     from peft import LoraConfig, get_peft_model
 
     adapted = get_peft_model(
@@ -67,11 +67,11 @@ def test_an_adapter_trains_what_peft_says_and_frozen_weights_are_halved_on_cuda(
     assert estimate.optimizer == 8 * trained
     cuda = estimate_memory(LLAMA, Workload(**work, device="cuda", dtype="bfloat16"))
     assert cuda.weights == 4 * trained + 2 * (every - trained)
-    assert LLAMA.dtype is None  # the caller's configuration is left alone
+    assert LLAMA.dtype is None  # the caller's configuration is unchanged
 
 
-def test_activations_are_what_autograd_keeps() -> None:
-    """Against a real pass of the same model, its saved tensors counted."""
+def test_activations_equal_autograds_saved_tensors() -> None:
+    """Compared with the saved tensors of a real pass of the same model."""
     model = AutoModelForCausalLM.from_config(LLAMA).train()
     held = {weight.untyped_storage()._cdata for weight in model.parameters()}
     saved: dict[int, Any] = {}
@@ -87,11 +87,11 @@ def test_activations_are_what_autograd_keeps() -> None:
     assert hidden.requires_grad
     counted = sum(storage.nbytes() for storage in saved.values())
     estimate = estimate_memory(LLAMA, Workload(rows=4, length=64))
-    # The backward pass holds one layer more; a fake pass has a mask, and keys repeated for each query head.
+    # The backward pass needs one more layer; a fake pass has a mask, and keys repeated per query head.
     assert 1.0 < estimate.activations / (counted * (1 + 1 / 3)) < 1.2
 
 
-def test_what_each_setting_does() -> None:
+def test_effect_of_each_setting_on_the_estimate() -> None:
     base: dict[str, Any] = {"rows": 8, "length": 256}
 
     def of(**changes: Any) -> MemoryEstimate:
@@ -108,7 +108,7 @@ def test_what_each_setting_does() -> None:
     assert of(reference=True).weights == 2 * plain.weights
     adapter = LoraSettings(r=4)
     assert of(reference=True, lora=adapter).weights == of(lora=adapter).weights
-    # Two processes hold everything twice (DDP, and its buckets), or half each (FSDP, but for whole layers).
+    # Two processes store everything twice (DDP, with buckets) or half each (FSDP, except gathered layers).
     assert of(devices=2).gradients == 2 * plain.gradients
     half = of(devices=2, sharding="fsdp")
     assert (half.gradients, half.optimizer) == (plain.gradients // 2, plain.optimizer // 2)
@@ -119,24 +119,24 @@ def test_what_each_setting_does() -> None:
     assert of(decoded_rows=10_000).total == plain.weights + plain.optimizer + of(decoded_rows=10_000).cache
 
 
-def test_no_shape_is_taken_for_one_that_was_counted_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_counted", {})
+def test_cached_counts_depend_on_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_counts_by_shape", {})
     shapes: list[dict[str, Any]] = [{}, {"rows": 3}, {"length": 40}, {"scored": 5}, {"dtype": "bfloat16"}]
     shapes += [{"lora": LoraSettings(r=2)}, {"lora": LoraSettings(r=2, target_modules=".*q_proj")}]
     works = [(LLAMA, Workload(**{"rows": 2, "length": 32} | shape)) for shape in shapes]
     works.append((LlamaConfig(**SMALL | {"num_hidden_layers": 2}), Workload(rows=2, length=32)))
     together = [estimate_memory(*work) for work in works]
     for work, estimate in zip(works, together, strict=True):
-        memory._counted.clear()
+        memory._counts_by_shape.clear()
         assert estimate_memory(*work) == estimate
 
 
-def test_the_fraction_of_a_shared_prefix() -> None:
-    assert shared_fraction(1024, 64, 8) == pytest.approx(1 / 5.667, rel=1e-3)  # FIELD: dense/needed
+def test_shared_fraction() -> None:
+    assert shared_fraction(1024, 64, 8) == pytest.approx(1 / 5.667, rel=1e-3)  # total/computed tokens
     assert shared_fraction(1024, 64, 1) == 1.0
 
 
-def test_the_plan_is_recorded_and_told_only_where_it_does_not_fit(
+def test_plan_is_recorded_and_warns_only_if_it_does_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = Workload(rows=8, length=256)
@@ -145,15 +145,15 @@ def test_the_plan_is_recorded_and_told_only_where_it_does_not_fit(
         assert capsys.readouterr().err == ""
         monkeypatch.setattr(levers, "available_memory", lambda device: estimate.total - 1)
         plan_memory(LLAMA, work, run, "dpo")
-    told = capsys.readouterr().err
-    assert told.startswith('warning: stage "dpo" will need about 0.0')
-    assert "are free: lower per_device_train_batch_size" in told
+    printed = capsys.readouterr().err
+    assert printed.startswith('warning: stage "dpo" will need about 0.0')
+    assert "are free: lower per_device_train_batch_size" in printed
     recorded = json.loads((tmp_path / "a" / "run.json").read_text())["memory"]
     assert recorded["sft"]["total"] == estimate.total
     assert recorded["dpo"]["available"] == estimate.total - 1
 
 
-def test_free_memory_is_that_of_the_machine() -> None:
+def test_available_memory_is_plausible() -> None:
     import psutil
 
     assert 0 < available_memory("cpu") <= psutil.virtual_memory().total
@@ -177,12 +177,12 @@ def refused_by_cuda() -> None:
 @pytest.mark.parametrize(
     ("allocate", "asked"),
     [
-        (refused_by_the_allocator, "1152921504.6 GB more were asked for"),
-        (refused_by_python, "no more could be had"),
-        (refused_by_cuda, "2.00 GiB more were asked for"),
+        (refused_by_the_allocator, "1152921504.6 GB more were requested"),
+        (refused_by_python, "no more could be allocated"),
+        (refused_by_cuda, "2.00 GiB more were requested"),
     ],
 )
-def test_running_out_is_one_sentence_with_what_to_lower(allocate: Any, asked: str) -> None:
+def test_out_of_memory_error_lists_remedies(allocate: Any, asked: str) -> None:
     work = Workload(rows=16, length=1024, decoded_rows=16)
     with pytest.raises(RunError) as caught, out_of_memory(work, "grpo"):
         allocate()
@@ -204,9 +204,9 @@ def test_other_errors_pass_through() -> None:
         raise RuntimeError("shapes do not match")
 
 
-def test_what_cannot_be_lowered_is_not_proposed() -> None:
+def test_impossible_remedies_are_not_listed() -> None:
     lowest = Workload(rows=1, length=512, gradient_checkpointing=True, lora=LoraSettings(r=8))
-    assert first_lever(lowest) == "lower max_length (now 512 tokens)"
+    assert first_remedy(lowest) == "lower max_length (now 512 tokens)"
     with pytest.raises(RunError) as caught, out_of_memory(lowest, "sft"):
         raise MemoryError
     assert "per_device_train_batch_size" not in caught.value.hint
@@ -216,10 +216,10 @@ def test_what_cannot_be_lowered_is_not_proposed() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="calibrated on Linux")
 @pytest.mark.parametrize("case", ["SFT, 2 rows", "SFT, 8 rows, gradient checkpointing"])
-def test_the_estimate_is_near_the_measured_peak(case: str, forked: ForkServer) -> None:
+def test_estimate_is_close_to_the_measured_peak(case: str, forked: ForkServer) -> None:
     benchmark = str(ROOT / "benchmarks" / "memory.py")
     script = f"import runpy; runpy.run_path({benchmark!r}, run_name='__main__')"
     done = forked.run(script, "--case", case)
     assert done.status == 0, done.err[-3000:]
-    told = json.loads(done.out.splitlines()[-1])
-    assert 0.7 < told["estimate"] / told["measured"] < 1.5, told
+    printed = json.loads(done.out.splitlines()[-1])
+    assert 0.7 < printed["estimate"] / printed["measured"] < 1.5, printed

@@ -4,7 +4,7 @@ import pytest
 
 from personakit.errors import UserError
 from personakit.training import precision
-from personakit.training.allocator import tuned_environment
+from personakit.training.allocator import allocator_environment
 from personakit.training.precision import decide_precision
 
 
@@ -17,7 +17,7 @@ from personakit.training.precision import decide_precision
         (set(), "float32", "no bfloat16 units"),
     ],
 )
-def test_a_cpu_computes_in_what_it_has_units_for(
+def test_cpu_dtype_depends_on_its_instruction_sets(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str, reason: str
 ) -> None:
     monkeypatch.setattr(precision, "_cpu_flags", lambda: flags)
@@ -26,15 +26,15 @@ def test_a_cpu_computes_in_what_it_has_units_for(
     assert reason in decided.reason
 
 
-def test_the_configuration_is_obeyed() -> None:
+def test_explicit_device_and_dtype_win() -> None:
     decided = decide_precision("cpu", "float32")
     assert not decided.bf16
     assert "configuration" in decided.reason
 
 
-def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_device_or_dtype_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match="sees no CUDA device"):
+    with pytest.raises(UserError, match="finds no CUDA device"):
         decide_precision("cuda")
     with pytest.raises(UserError, match='dtype is "fp8"'):
         decide_precision("cpu", "fp8")
@@ -42,21 +42,21 @@ def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         decide_precision("tpu")
 
 
-def test_malloc_is_tuned_unless_the_user_has_chosen() -> None:
-    tuned = tuned_environment({})
+def test_allocator_environment_keeps_user_choices() -> None:
+    tuned = allocator_environment({})
     assert all(name.startswith("MALLOC_") and int(value) > 0 for name, value in tuned.items())
-    assert tuned_environment(tuned) == {}
+    assert allocator_environment(tuned) == {}
     name = next(iter(tuned))
-    assert name not in tuned_environment({name: "1"})
-    assert tuned_environment({"LD_PRELOAD": "libjemalloc.so"}) == {}
+    assert name not in allocator_environment({name: "1"})
+    assert allocator_environment({"LD_PRELOAD": "libjemalloc.so"}) == {}
 
 
-def test_what_the_launcher_says_is_obeyed_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launcher_precision_is_used_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     assert decide_precision("cpu", "float32").dtype == "float32"
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert decide_precision("cpu").reason == "set by accelerate's mixed_precision"
-    with pytest.raises(UserError, match="mixed_precision bf16, and dtype is float32"):
+    with pytest.raises(UserError, match="mixed_precision bf16, but dtype is float32"):
         decide_precision("cpu", "float32")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(UserError, match="mixed_precision fp16"):

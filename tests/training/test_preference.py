@@ -10,8 +10,8 @@ from models.tiny import WORDS, sentences
 from personakit.config.training import PreferenceSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.training.fitting import Finetuned
-from personakit.training.preference import TrainingPair, optimise
+from personakit.training.fitting import StageResult
+from personakit.training.preference import TrainingPair, train_dpo
 from personakit.training.run import Run
 from training.adapters import make_adapter
 from training.staging import staged
@@ -37,10 +37,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(
     base: Path | str, folder: Path, pairs: list[TrainingPair] | None = None, **changes: Any
-) -> Finetuned:
+) -> StageResult:
     with Run.create(folder, "popi", QUICK | changes, 3) as run:
         settings, stage = staged(PreferenceSettings, run, "dpo", **QUICK | changes)
-        return optimise(str(base), PAIRS if pairs is None else pairs, settings, stage)
+        return train_dpo(str(base), PAIRS if pairs is None else pairs, settings, stage)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("rank", [0, 8])
-def test_it_learns_what_is_preferred(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
+def test_preference_accuracy_increases(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
     done = train(tiny_folder, tmp_path / "run", num_train_epochs=15, learning_rate=5e-3, r=rank)
     lines = metrics(tmp_path / "run")
     assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # the policy is the reference
@@ -66,7 +66,7 @@ def test_it_learns_what_is_preferred(tiny_folder: Path, tmp_path: Path, rank: in
 
 @pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with", "adapter merged"])
 def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
-    """Not the base that the model's configuration names, against which nothing would begin at 0."""
+    """With the base in the model's configuration as the reference, margins would not start at 0."""
     start = make_adapter(tiny_folder, tmp_path / "adapter") if kind.startswith("adapter") else tiny_folder
     rank = 0 if kind in ("full", "adapter merged") else 4
     done = train(start, tmp_path / "run", r=rank, max_steps=2)
@@ -79,8 +79,8 @@ def test_the_reference_is_the_model_it_begins_with(tiny_folder: Path, tmp_path: 
     assert "ref" not in saved  # TRL's frozen copy of the adapter
 
 
-def test_tokens_are_those_of_inference(tmp_path: Path) -> None:
-    """In nano's byte-level BPE the end of the prompt and the beginning of the answer would merge."""
+def test_tokens_equal_those_at_inference(tmp_path: Path) -> None:
+    """In nano's byte-level BPE, tokens at the boundary of prompt and answer would merge."""
     pairs = [
         TrainingPair("Answer: th", "e answer", "at is it"),
         TrainingPair("The film was goo", "d enough", "gly"),
@@ -108,7 +108,7 @@ def test_accumulation_does_not_change_the_loss(tiny_folder: Path, tmp_path: Path
         assert parts["tokens"] == whole["tokens"]
 
 
-def test_the_run_says_what_was_done(tiny_folder: Path, tmp_path: Path) -> None:
+def test_run_records_the_stage(tiny_folder: Path, tmp_path: Path) -> None:
     done = train(tiny_folder, tmp_path / "run", per_device_train_batch_size=4)
     stage = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["dpo"]
     assert (done.steps, done.examples) == (5, 10)
@@ -116,10 +116,10 @@ def test_the_run_says_what_was_done(tiny_folder: Path, tmp_path: Path) -> None:
     assert len(stage["reference"]) == 64
     changed = QUICK | {"per_device_train_batch_size": 4}
     with Run.create(tmp_path / "run", "popi", changed, 3, resume=True) as run:
-        assert optimise("no/such-model", [], *staged(PreferenceSettings, run, "dpo", **QUICK)) == done
+        assert train_dpo("no/such-model", [], *staged(PreferenceSettings, run, "dpo", **QUICK)) == done
 
 
-def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+def test_invalid_examples_are_errors(tiny_folder: Path, tmp_path: Path) -> None:
     same = [PAIRS[0], TrainingPair("the cat", "sat", "sat")]
     with pytest.raises(UserError, match="pair 2: chosen and rejected are the same"):
         train(tiny_folder, tmp_path / "a", same)

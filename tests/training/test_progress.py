@@ -5,14 +5,14 @@ import io
 import pytest
 
 from personakit.training import progress
-from personakit.training.progress import Bar, Lines, Staged
+from personakit.training.progress import BarProgress, LineProgress, report_stage
 
 
-def test_plain_lines_come_now_and_then_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_show_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
-    with Staged(Lines(stream, every=10), "sft", 100, done=20) as stage:
+    with report_stage(LineProgress(stream, every=10), "sft", 100, done=20) as stage:
         for done in range(21, 61):
             now[0] += 1.0
             stage.update(done, loss=2.0)
@@ -22,16 +22,16 @@ def test_plain_lines_come_now_and_then_with_the_time_left(monkeypatch: pytest.Mo
     assert len(lines) == 5
 
 
-def test_the_stage_ends_when_it_fails() -> None:
+def test_stage_is_finished_after_an_error() -> None:
     stream = io.StringIO()
-    lines = Lines(stream)
-    with pytest.raises(ZeroDivisionError), Staged(lines, "sft", 10, done=3):
+    lines = LineProgress(stream)
+    with pytest.raises(ZeroDivisionError), report_stage(lines, "sft", 10, done=3):
         raise ZeroDivisionError
     assert stream.getvalue() == "sft: 3/10 in 0:00\n"
 
 
 def test_a_bar_takes_any_title(capsys: pytest.CaptureFixture[str]) -> None:
-    with Staged(Bar(), "user text [/] in a title", 2) as stage:
+    with report_stage(BarProgress(), "user text [/] in a title", 2) as stage:
         stage.update(1, loss=0.5)
         stage.update(2)
     said = capsys.readouterr()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from models.tiny import make_tiny, sentences
 
-from personakit.config.training import LoraSettings, all_weights
+from personakit.config.training import LoraSettings, no_lora
 from personakit.training import reference
 from personakit.training.precision import Precision
 from personakit.training.reference import TokenRow, reference_logps
@@ -33,7 +33,7 @@ def rows_of(pairs: list[tuple[list[int], list[int], list[int]]]) -> list[TokenRo
 
 
 @pytest.mark.parametrize("kind", ["full", "new adapter", "adapter gone on with"])
-def test_they_are_those_of_trls_own_reference(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
+def test_log_probabilities_equal_trls(tiny_folder: Path, tmp_path: Path, kind: str) -> None:
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
@@ -58,7 +58,7 @@ def test_they_are_those_of_trls_own_reference(tiny_folder: Path, tmp_path: Path,
     torch.testing.assert_close(ours[1::2], rejected, rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_known_is_not_computed_again(
+def test_cached_log_probabilities_are_reused(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
@@ -85,15 +85,15 @@ def test_what_is_known_is_not_computed_again(
         logps(make_adapter(tiny_folder, tmp_path / "adapter")),
         logps(make_adapter(tiny_folder, tmp_path / "merged"), rank=0),
     ]
-    # Other weights and another adapter are other references; an adapter merged is the same one.
+    # Other weights or another adapter give another reference; a merged adapter gives the same one.
     assert sum(computed) == 3 * 40
     assert all(abs(a - b) > 1e-3 for other in others for a, b in zip(first, other, strict=True))
     assert others[1] == others[2]
 
 
-def test_a_killed_pass_loses_a_shard_at_most(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_pass_loses_at_most_one_shard(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_SHARD_ROWS", 16)
-    start = load_trainable(str(tiny_folder), all_weights(), CPU)
+    start = load_trainable(str(tiny_folder), no_lora(), CPU)
     rows = rows_of(pairs_of(start.tokenizer))
     inner, done = reference._computed, []
 

@@ -1,4 +1,4 @@
-"""Preference and RL stages, killed by SIGKILL at random points and resumed, end as if left alone."""
+"""Preference and RL stages killed by SIGKILL at random points and resumed equal uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wanted(completions, word, log_metric, **_):
     return [text.split().count(word_) - 0.1 * len(text.split()) for text, word_ in zip(completions, word)]
 
 def work(kind, run):
-    # The same random numbers must come again: dropout, sampling, the shuffling of rollouts.
+    # The random state must be restored: dropout, sampling, shuffling of rollouts.
     lora = {"r": 4} if "lora" in kind else {}
     start = adapter if "on" in kind else base
     if "sft" in kind:
@@ -45,7 +45,7 @@ def work(kind, run):
     if "dpo" in kind:
         pairs = [preference.TrainingPair(t, a, b) for t, a, b in zip(texts, answers, answers[1:] + ["red"])]
         placed = staged(PreferenceSettings, run, "s", **common | lora)
-        return preference.optimise(start, pairs, *placed, evaluation=pairs[:4])
+        return preference.train_dpo(start, pairs, *placed, evaluation=pairs[:4])
     prompts = [group_rl.Prompt(text, {"word": word.split()[0]}) for text, word in zip(texts, answers)]
     more = {"num_iterations": 2, "steps_per_generation": 2} if "iterated" in kind else {}
     more |= {"algorithm": "rloo"} if "rloo" in kind else {}
@@ -70,7 +70,7 @@ def attempt(kind, name, resume=False, at=None):
                 def on_step_begin(self, args, state, control, **_):
                     if state.global_step >= at:
                         os.kill(os.getpid(), signal.SIGKILL)
-                watch.Watch.on_step_begin = on_step_begin
+                watch.StageCallback.on_step_begin = on_step_begin
         with Run.create(root / kind / name, "rpo", {}, 1, resume=resume) as run:
             if resume:
                 found = newest_complete(run.checkpoints("s"))
@@ -88,7 +88,7 @@ for kind in sys.argv[4].split(","):
     attempt(kind, "killed", resume=True)
 """
 
-# All weights; an earlier stage's adapter gone on with. All weights; rollouts that serve several steps.
+# Full fine-tuning; continuing an adapter. Full fine-tuning; rollouts used in several steps.
 KINDS = [["dpo", "grpo-lora-on"], pytest.param(["sft", "grpo-iterated"], marks=pytest.mark.extended)]
 
 
@@ -101,7 +101,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", KINDS, ids="+".join)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_random_and_resumed_equals_left_alone(
+def test_killed_at_random_and_resumed_equals_uninterrupted(
     tiny_folder: Path, tmp_path: Path, forked: ForkServer, kinds: list[str]
 ) -> None:
     adapter = make_adapter(tiny_folder, tmp_path / "adapter")
@@ -121,4 +121,4 @@ def test_killed_at_random_and_resumed_equals_left_alone(
         assert json.loads((killed / "run.json").read_text())["status"] == "finished"
     begun = [int(line) for line in (tmp_path / "resumed").read_text().split()]
     assert len(begun) == len(kinds)
-    assert any(step > 0 for step in begun)  # it did go on from a checkpoint
+    assert any(step > 0 for step in begun)  # it resumed from a checkpoint

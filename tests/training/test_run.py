@@ -22,7 +22,7 @@ def lines(run: Run) -> list[tuple[str, int]]:
     return [(line["stage"], line["step"]) for line in map(json.loads, text.splitlines())]
 
 
-def test_a_run_leaves_what_it_was_made_of(tmp_path: Path) -> None:
+def test_run_records_its_configuration(tmp_path: Path) -> None:
     with Run.create(tmp_path / "a", "rpo", CONFIG, 7) as run:
         run.record(data_fingerprint="abc", device="cpu")
         run.mark_stage("sft", {"tokens": 5})
@@ -42,18 +42,18 @@ def test_a_run_leaves_what_it_was_made_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt, "interrupted"), (ZeroDivisionError, "failed")]
 )
-def test_how_it_ended_is_recorded(tmp_path: Path, error: type[BaseException], status: str) -> None:
+def test_status_is_recorded(tmp_path: Path, error: type[BaseException], status: str) -> None:
     with pytest.raises(error), Run.create(tmp_path / "a", "rpo", CONFIG, 0):
         raise error
     assert find_runs(tmp_path)[0].status == status
 
 
-def test_bad_input_leaves_nothing_behind_where_nothing_was_made_yet(tmp_path: Path) -> None:
+def test_bad_input_before_any_work_removes_the_folder(tmp_path: Path) -> None:
     bad = UserError("no such data", hint="name another")
     create = partial(Run.create, tmp_path / "a", "rpo", CONFIG, 0)
 
     def stopped(error: UserError, make: Callable[[Run], object] = str, *, resume: bool = False) -> str | None:
-        """Return the status of a run that was stopped after `make`; None where there is none."""
+        """Return the status of a run that was stopped after `make`, or None."""
         with contextlib.suppress(UserError), create(resume=resume) as run:
             make(run)
             raise error
@@ -73,9 +73,7 @@ def test_bad_input_leaves_nothing_behind_where_nothing_was_made_yet(tmp_path: Pa
     assert stopped(bad, resume=True) == "failed"
 
 
-def test_a_folder_that_was_there_stays_and_so_does_what_is_somebodys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_existing_folders_and_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own"
     own.mkdir()
     monkeypatch.chdir(own)
@@ -132,10 +130,10 @@ def test_resuming_with_another_configuration_names_the_key(
     with pytest.raises(UserError, match="holds a run of rpo, not of popi"):
         Run.create(tmp_path / "a", "popi", CONFIG, 0, resume=True)
     with Run.create(tmp_path / "a", "rpo", CONFIG, 0, resume=True):
-        pass  # the refusals have not left it locked
+        pass  # the errors have released the lock
 
 
-def test_resuming_what_is_not_there(tmp_path: Path) -> None:
+def test_resuming_a_missing_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no run to resume"):
         Run.create(tmp_path / "a", "rpo", CONFIG, 0, resume=True)
     assert not (tmp_path / "a").exists()
@@ -162,14 +160,14 @@ def test_metrics_are_rewound_to_the_checkpoint(tmp_path: Path) -> None:
         for step in (10, 20, 30):
             run.log_metrics("sft", step, loss=1.0 / step)
         with (run.folder / "metrics.jsonl").open("a") as handle:
-            handle.write('{"stage": "sft", "st')  # cut off by a kill
+            handle.write('{"stage": "sft", "st')  # incomplete
         run.rewind_metrics("sft", 20)
         assert lines(run) == [("warm", 30), ("sft", 10), ("sft", 20)]
         run.log_metrics("sft", 30, loss=0.1)
         assert lines(run)[-1] == ("sft", 30)
 
 
-def test_a_damaged_run_is_named(tmp_path: Path) -> None:
+def test_damaged_run_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "run.json").write_text('{"method": "rpo",')
     with pytest.raises(UserError, match=r"run\.json, line 1: not JSON"):
@@ -179,7 +177,7 @@ def test_a_damaged_run_is_named(tmp_path: Path) -> None:
         find_runs(tmp_path)
 
 
-def test_the_newest_run_of_a_kind(tmp_path: Path) -> None:
+def test_newest_run_by_method_and_status(tmp_path: Path) -> None:
     assert newest_run(tmp_path / "nothing") is None
     for name, method in (("z-old", "rpo"), ("a-new", "rpo"), ("other", "popi")):
         with Run.create(tmp_path / name, method, CONFIG, 0):
@@ -192,7 +190,7 @@ def test_the_newest_run_of_a_kind(tmp_path: Path) -> None:
     assert newest_run(tmp_path, finished=None) == tmp_path / "stopped"
 
 
-def test_without_a_name_the_folder_says_method_and_time(tmp_path: Path) -> None:
+def test_default_folder_has_method_and_time(tmp_path: Path) -> None:
     with Run.create(None, "rpo", CONFIG, 0, root=tmp_path) as run:
         assert run.folder.parent == tmp_path
         assert run.folder.name.startswith("rpo-20")

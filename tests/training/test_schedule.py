@@ -42,7 +42,7 @@ def test_a_token_budget_ends_at_the_step_that_reaches_it(
     assert schedule.steps == 1 or schedule.tokens_by_step[-2] < budget
 
 
-def test_a_number_of_steps_goes_round_as_often_as_it_takes() -> None:
+def test_max_steps_repeats_epochs_as_needed() -> None:
     schedule = make_schedule([5] * 10, batch_size=4, seed=0, epochs=1, max_steps=8)
     assert schedule.steps == 8
     assert schedule.tokens == 8 * 4 * 5
@@ -51,7 +51,7 @@ def test_a_number_of_steps_goes_round_as_often_as_it_takes() -> None:
     assert make_schedule([5] * 10, batch_size=2, seed=0, epochs=0.6).steps == 3
 
 
-def test_like_lengths_share_a_batch() -> None:
+def test_batches_have_similar_lengths() -> None:
     drawn = random.Random(0)
     lengths = [drawn.randint(10, 400) for _ in range(2000)]
 
@@ -62,7 +62,7 @@ def test_like_lengths_share_a_batch() -> None:
     assert padded(True) < 1.1 * sum(lengths) < 1.5 * sum(lengths) < padded(False)
 
 
-def test_the_seed_decides_the_order() -> None:
+def test_order_depends_on_the_seed() -> None:
     first, again, other = (
         make_schedule([3, 1, 2] * 20, batch_size=4, seed=seed, epochs=2).order for seed in (1, 1, 2)
     )

@@ -1,4 +1,4 @@
-"""TRL's own trainers, as they come and with `share(trainer)`: the same steps."""
+"""TRL's trainers make the same steps with and without `share_trainer_prefixes(trainer)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.tiny import WORDS
 
 from personakit.models.shared_prefix import Sharing
 from personakit.training.answer_head import score_answers_only
-from personakit.training.sharing import share
+from personakit.training.sharing import share_trainer_prefixes
 
 STEPS = 2
 
@@ -112,7 +112,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def trained(
     kind: str, given: dict[str, Any], shared: bool, folder: Path, model: str
 ) -> tuple[list[dict[str, float]], list[list[int]], Any, Sharing | None]:
-    """The trainer's log, the completions it drew, its weights and our handle."""
+    """Return the trainer's log, its completions, its weights and our handle."""
     torch.manual_seed(0)
     given = dict(given)
     seen: list[list[int]] = []
@@ -122,7 +122,7 @@ def trained(
         trainer = groups(kind, folder, model, seen, **given)
     else:
         trainer = {"SFT": sft, "DPO": dpo}[kind](folder, model, **given)
-    handle = share(trainer) if shared else None
+    handle = share_trainer_prefixes(trainer) if shared else None
     if handle is not None:
         handle.min_saved_states = 0
     trainer.train()
@@ -148,20 +148,20 @@ def test_the_same_steps(case: str, tiny_folder: Path, tmp_path: Path) -> None:
     for ours, theirs in zip(log, plain_log, strict=True):
         for name, value in theirs.items():
             if isinstance(value, float) and not name.endswith(("runtime", "per_second", "step_time")):
-                # A group's loss is a difference of equal terms: its size is the rounding's.
+                # A group's loss is a difference of equal terms, so only rounding errors remain.
                 assert ours[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
                 compared.add(name)
     assert {"loss", "grad_norm"} <= compared
     if kind in ("GRPO", "RLOO"):
         assert "kl" in compared
-    # Adam's first steps have the gradient's sign: those of nearly no gradient may differ.
+    # Adam's first steps depend on the gradient's sign, which may differ for tiny gradients.
     assert (weights - plain_weights).norm() < 1e-3 * plain_weights.norm()
 
 
-def test_the_reference_model_shares_as_well(tiny_folder: Path, tmp_path: Path) -> None:
+def test_reference_model_shares_prefixes(tiny_folder: Path, tmp_path: Path) -> None:
     trainer = dpo(tmp_path, str(tiny_folder))
-    handle = share(trainer)
-    assert share(trainer) is handle
+    handle = share_trainer_prefixes(trainer)
+    assert share_trainer_prefixes(trainer) is handle
     reference = trainer.accelerator.unwrap_model(trainer.ref_model).base_model.shared_prefix
     assert reference is not handle
     batch = next(iter(trainer.get_train_dataloader()))
@@ -174,7 +174,7 @@ def test_the_reference_model_shares_as_well(tiny_folder: Path, tmp_path: Path) -
 
 def test_a_deep_copy_computes_with_its_own_weights(tiny_folder: Path, tmp_path: Path) -> None:
     trainer = sft(tmp_path, str(tiny_folder))
-    share(trainer)
+    share_trainer_prefixes(trainer)
     batch = next(iter(trainer.get_train_dataloader()))
     copied = copy.deepcopy(trainer.model)
     for parameter in copied.parameters():
@@ -189,7 +189,7 @@ def test_a_deep_copy_computes_with_its_own_weights(tiny_folder: Path, tmp_path: 
     assert abs(before - found) > 1e-3
 
 
-def test_an_error_in_the_head_leaves_nothing_wanted(tiny_folder: Path, tmp_path: Path) -> None:
+def test_error_in_the_head_resets_output_positions(tiny_folder: Path, tmp_path: Path) -> None:
     trainer = sft(tmp_path, str(tiny_folder))
     handle = score_answers_only(trainer.model)
     ids = torch.full((2, 5), 500)

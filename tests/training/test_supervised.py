@@ -13,7 +13,7 @@ from personakit.config.training import TrainingSettings
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.training.run import Run
-from personakit.training.supervised import Finetuned, PromptCompletion, finetune
+from personakit.training.supervised import PromptCompletion, StageResult, finetune
 from training.staging import staged
 
 EXAMPLES = [
@@ -32,7 +32,7 @@ QUICK: dict[str, Any] = {
 
 def train(
     base: Path, folder: Path, examples: list[PromptCompletion] | None = None, **changes: Any
-) -> Finetuned:
+) -> StageResult:
     with Run.create(folder, "rpo", QUICK | changes, 3) as run:
         settings, stage = staged(TrainingSettings, run, "sft", **QUICK | changes)
         return finetune(str(base), EXAMPLES if examples is None else examples, settings, stage)
@@ -46,14 +46,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rank", [0, 8])
-def test_it_learns_the_answers_and_when_to_stop(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
+def test_learns_answers_and_end_of_sequence(tiny_folder: Path, tmp_path: Path, rank: int) -> None:
     done = train(tiny_folder, tmp_path / "run", r=rank, num_train_epochs=30, learning_rate=1.5e-2)
     model = LocalModel.load(str(done.model), device="cpu")
     answers = model.generate([example.prompt for example in EXAMPLES], max_new_tokens=5)
     assert [row[0] for row in answers] == [example.completion for example in EXAMPLES]
 
 
-def test_plain_libraries_load_what_it_saves(tiny_folder: Path, tmp_path: Path) -> None:
+def test_transformers_and_peft_load_the_result(tiny_folder: Path, tmp_path: Path) -> None:
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -83,7 +83,7 @@ def test_metrics_tokens_and_the_run_agree(tiny_folder: Path, tmp_path: Path) -> 
     assert not list((tmp_path / "run" / "checkpoints").glob("*/checkpoint-*"))
 
 
-def test_a_budget_in_tokens_is_kept(tiny_folder: Path, tmp_path: Path) -> None:
+def test_token_budget_is_respected(tiny_folder: Path, tmp_path: Path) -> None:
     whole = train(tiny_folder, tmp_path / "a")
     again = train(tiny_folder, tmp_path / "b", max_tokens=whole.tokens, per_device_train_batch_size=2)
     longest = max(len(example.prompt.split()) for example in EXAMPLES) + 3
@@ -109,7 +109,7 @@ def test_accumulation_does_not_change_the_result(tiny_folder: Path, tmp_path: Pa
         torch.testing.assert_close(parts[name], weight, rtol=1e-3, atol=1e-4)
 
 
-def test_a_stage_that_is_done_is_passed_over(tiny_folder: Path, tmp_path: Path) -> None:
+def test_finished_stage_is_skipped(tiny_folder: Path, tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", "rpo", {}, 3) as run:
         settings, stage = staged(TrainingSettings, run, "sft", **QUICK)
         first = finetune(str(tiny_folder), EXAMPLES, settings, stage)
@@ -121,7 +121,7 @@ def test_a_stage_that_is_done_is_passed_over(tiny_folder: Path, tmp_path: Path) 
     assert not all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+def test_invalid_examples_are_errors(tiny_folder: Path, tmp_path: Path) -> None:
     long = [EXAMPLES[0], PromptCompletion("mat " * 50, "the cat")]
     with pytest.raises(UserError, match=r"example 2 has 50 \+ 3 tokens.*expected at most 30"):
         train(tiny_folder, tmp_path / "a", long, max_length=30)
@@ -137,9 +137,7 @@ def test_what_cannot_be_trained_on_is_named(tiny_folder: Path, tmp_path: Path) -
     assert not list(tmp_path.glob("*/model/.*"))
 
 
-def test_metrics_are_reported_into_the_runs_folder_or_refused_where_nothing_can(
-    tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_report_to_writes_events_or_is_an_error(tiny_folder: Path, tmp_path: Path) -> None:
     from transformers.integrations import get_available_reporting_integrations
 
     if "tensorboard" in get_available_reporting_integrations():

@@ -1,4 +1,4 @@
-"""Two processes as `accelerate launch` starts them (gloo), under DDP and FSDP2, train as one does.
+"""Two processes (gloo) under DDP and FSDP2 give the same results as one process.
 
 The same global batches, on recorded rollouts for group RL: losses, gradient norms and weights to 1e-5.
 Under FSDP2 with gradient checkpointing. accelerate keeps FSDP from CPUs, though torch's runs there; the
@@ -51,7 +51,7 @@ tape = json.loads(tape_file.read_text()) if process_count() > 1 else {}
 written = GRPOTrainer._generate_single_turn
 
 def recorded(self, prompt_ids, *rest):
-    # Asks the tape in two processes; makes it in one.
+    # Replays recorded rollouts in two processes; records them in one.
     keys = [f"{self.state.global_step}:{ids}" for ids in prompt_ids]
     if process_count() == 1:
         completions, logps = written(self, prompt_ids, *rest)
@@ -76,16 +76,16 @@ def attempt(stage, train, settings):
         train(run, *staged(kind, run, stage, **common | given))
 
 common = {"logging_steps": 1, "learning_rate": 1e-3, "dtype": "float32", "device": "cpu"}
-common["gradient_checkpointing"] = how == "fsdp2"  # which must not change anything either
-two = 2 // process_count()  # passes of the same rows: one device twice, or two devices once
-# A last batch that is not full: 19 examples, 8 at a time, over two epochs.
+common["gradient_checkpointing"] = how == "fsdp2"  # which must not change the result
+two = 2 // process_count()  # passes with the same rows: one device twice, or two devices once
+# With an incomplete last batch: 19 examples in batches of 8, two epochs.
 attempt("sft", lambda run, settings, stage: supervised.finetune(base, examples, settings, stage),
     (TrainingSettings, dict(per_device_train_batch_size=2, gradient_accumulation_steps=2 * two,
         num_train_epochs=2)))
 attempt("lora", lambda run, settings, stage: supervised.finetune(base, examples, settings, stage),
     (TrainingSettings, dict(per_device_train_batch_size=4, gradient_accumulation_steps=two, max_steps=4,
         r=4)))
-attempt("dpo", lambda run, settings, stage: preference.optimise(base, pairs, settings, stage),
+attempt("dpo", lambda run, settings, stage: preference.train_dpo(base, pairs, settings, stage),
     (PreferenceSettings, dict(per_device_train_batch_size=2, gradient_accumulation_steps=two, max_steps=6)))
 attempt("grpo", lambda run, settings, stage: group_rl.train(base, prompts, rewards, settings, stage,
         max_completion_length=8),
@@ -118,7 +118,7 @@ def run_stages(how: str, base: Path, root: Path, forked: ForkServer) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, forked: ForkServer) -> Path:
-    """A folder with every stage's run on one process: one/STAGE; the engines write beside it."""
+    """A folder with every stage's run on one process in one/STAGE; engines use sibling folders."""
     root = tmp_path_factory.mktemp("two")
     run_stages("one", tiny_folder, root, forked)
     return root
@@ -126,7 +126,7 @@ def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, forked:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, tiny_folder: Path, trained: Path, forked: ForkServer) -> str:
-    """An engine whose runs on two processes are in ENGINE/STAGE."""
+    """An engine; its runs on two processes are in ENGINE/STAGE."""
     run_stages(request.param, tiny_folder, trained, forked)
     return str(request.param)
 
@@ -137,20 +137,20 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_losses_and_gradients_are_those_of_one_process(trained: Path, stage: str, engine: str) -> None:
+def test_losses_and_gradients_equal_one_process(trained: Path, stage: str, engine: str) -> None:
     one, two = metrics(trained / "one" / stage), metrics(trained / engine / stage)
     assert len(one) >= 4
     assert [line["step"] for line in one] == [line["step"] for line in two]
     for name in {"loss", "grad_norm", "learning_rate", "reward", "kl", "margin"} & one[0].keys():
         assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=1e-5, abs=1e-5)
-    # Something was learnt, or equality would say little.
+    # The weights have changed, otherwise equality would be trivial.
     assert len({round(line["loss"], 3) for line in one}) > 2
     assert all(line["grad_norm"] > 1e-3 for line in one)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_weights_are_those_of_one_process(trained: Path, tiny_folder: Path, stage: str, engine: str) -> None:
+def test_weights_equal_one_process(trained: Path, tiny_folder: Path, stage: str, engine: str) -> None:
     one, two = weights(trained / "one" / stage / "model"), weights(trained / engine / stage / "model")
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-5
@@ -159,7 +159,7 @@ def test_weights_are_those_of_one_process(trained: Path, tiny_folder: Path, stag
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    """What a user's transformers or PEFT makes of a folder."""
+    """Load a folder with transformers or PEFT."""
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM
 
@@ -169,7 +169,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -> None:
+def test_rollouts_are_written_with_two_processes(trained: Path, engine: str) -> None:
     lines = metrics(trained / engine / "generated")
     assert [line["step"] for line in lines] == [1, 2]
     assert all(1 <= line["completion_length"] <= 8 for line in lines)
@@ -177,7 +177,7 @@ def test_rollouts_are_written_on_two_processes_too(trained: Path, engine: str) -
 
 
 @pytest.mark.slow
-def test_only_the_first_process_wrote(trained: Path, engine: str) -> None:
+def test_only_the_main_process_wrote(trained: Path, engine: str) -> None:
     for stage in STAGES:
         facts = json.loads((trained / engine / stage / "run.json").read_text())
         assert facts["status"] == "finished"
