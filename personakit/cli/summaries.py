@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from personakit.cli.infer_options import InferOptions
     from personakit.data.lookup import ProfileLookup
     from personakit.method import FinishedRun
-    from personakit.popi.inferring import Inferred
+    from personakit.popi.inferring import InferredSummary
     from personakit.popi.opening import LoadedPOPI
     from personakit.popi.summary_files import WrittenSummary
     from personakit.records import PreferenceUser
@@ -92,7 +92,7 @@ def _user(lookup: ProfileLookup, given: WrittenSummary | None) -> PreferenceUser
     return replace(lookup, preferences=has_preferences).signals(user or None)
 
 
-def _text(summary: Inferred, popi: LoadedPOPI) -> str:
+def _text(summary: InferredSummary, popi: LoadedPOPI) -> str:
     if summary.dropped:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.dropped.items())
         note(f"dropped, to fit {popi.settings.data.signal_tokens} tokens (data.signal_tokens): {kinds}")
@@ -107,7 +107,7 @@ def _text(summary: Inferred, popi: LoadedPOPI) -> str:
 def _effects(
     popi: LoadedPOPI, user: PreferenceUser, texts: dict[str, str], shown: str, *, phrases: bool
 ) -> dict[str, Any]:
-    from personakit.popi.effects import effects, worth_of_phrases
+    from personakit.popi.effects import effects, phrase_effects
 
     found = effects(popi, user.pairs, ["", *texts.values()])
     document: dict[str, Any] = {
@@ -115,7 +115,7 @@ def _effects(
         "effects": {name: asdict(effect) for name, effect in zip([NONE, *texts], found, strict=True)},
     }
     if phrases:
-        document["phrases"] = [asdict(phrase) for phrase in worth_of_phrases(popi, user.pairs, shown)]
+        document["phrases"] = [asdict(phrase) for phrase in phrase_effects(popi, user.pairs, shown)]
     return document
 
 

@@ -33,7 +33,7 @@ FACTS = TaskMetrics((ACCURACY, SAME_CONTEXT, BITS))
 class ContextReporter(Personalizer, Protocol):
     """A Personalizer that can report the context of its prompts without answering."""
 
-    def told(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+    def report_context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Return answers without texts: context, trace and tokens."""
         ...
 
@@ -60,7 +60,7 @@ def scored_pairs(rejected: Mapping[str, str]) -> Answering:
         texts = [(query.gold or "", rejected[query.id]) for query in queries]
         started = time.perf_counter()
         policy = _differences(row.policy, queries, profiles, texts)
-        contexts = row.policy.told(queries, profiles)
+        contexts = row.policy.report_context(queries, profiles)
         reference = _differences(row.reference, queries, profiles, texts)
         start = policy if row.start is row.policy else _differences(row.start, queries, profiles, texts)
         seconds = (time.perf_counter() - started) / len(queries)

@@ -1,1 +1,1 @@
-"""PILLOW (arXiv 2312.05621): a matching network that learns which prompts pay, over a LoRA-tuned model."""
+"""PILLOW (arXiv 2312.05621): a matching network that selects prompts for a LoRA-tuned model."""

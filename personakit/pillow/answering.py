@@ -1,7 +1,7 @@
-"""Answers with prompts: a tuned model is shown what a selector picks, and says what anyone's selector costs.
+"""The Personalizer of PILLOW and its controls: a model whose prompt contains selected prompts.
 
-The same `Personalizer` serves PILLOW, each of its controls, the model alone (no selector) and the fully tuned
-one, so that rows of a table differ in nothing but what is picked.
+It also serves the model alone (no selector) and the fully fine-tuned model, so that the rows of a table
+differ only in the selected prompts.
 """
 
 from __future__ import annotations
@@ -20,55 +20,56 @@ from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
 Order = Literal["reversed", "shuffled"]
-Picks = tuple[int, ...]
+Selection = tuple[int, ...]
 
-PICKS = "picks"
-"""What an answer's trace calls its picks: places in the pool, first pick first, with spaces between."""
+SELECTION = "picks"
+"""Trace entry with the selection: pool indices in the order of selection, separated by spaces."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a query asks, the prompts that may be shown with it, and places in them that may not."""
+class SelectionInput:
+    """A query's instruction, its pool of prompts, and the indices in the pool that must not be selected."""
 
     instruction: Instruction
     pool: Pool
     excluded: frozenset[int] = frozenset()
 
 
-class Prompted:
-    """A model that is shown at most `m` prompts which `selector` picks (None: it is shown none)."""
+class PromptedPersonalizer:
+    """Answers with at most `m` prompts selected by `selector` (None: without prompts)."""
 
     def __init__(
         self,
         model: LanguageModel,
         wording: PromptWording,
-        offer: Callable[[Query, Profile], Offer],
+        selection_input: Callable[[Query, Profile], SelectionInput],
         *,
         selector: Selector | None = None,
         m: int = 0,
         max_new_tokens: int,
     ) -> None:
-        """Take a model and its wording; `offer` says what a query asks and what may be shown with it."""
-        self._model, self._wording, self._offer = model, wording, offer
+        """`selection_input` returns the instruction and pool of a query, `wording` the model's prompt."""
+        self._model, self._wording, self._selection_input = model, wording, selection_input
         self._selector, self._m, self._max_new_tokens = selector, m, max_new_tokens
-        self._latest: dict[str, tuple[Offer, Picks]] = {}  # `score` asks for the picks that `respond` made
+        # `score` reuses the selections of `respond`.
+        self._latest: dict[str, tuple[SelectionInput, Selection]] = {}
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return one answer a query, with the prompts it was shown."""
+        """Return one answer per query, with the selected prompts in its context."""
         started = time.perf_counter()
-        shown = self._pick(queries, profiles)
-        prompts = [self._prompt(offer, picks) for offer, picks in shown]
+        shown = self._select(queries, profiles)
+        prompts = [self._prompt(entry, selection) for entry, selection in shown]
         texts = self._model.generate(prompts, max_new_tokens=self._max_new_tokens) if prompts else []
         seconds = (time.perf_counter() - started) / max(1, len(queries))
         answers = []
-        for (offer, picks), prompt, text in zip(shown, prompts, texts, strict=True):
+        for (entry, selection), prompt, text in zip(shown, prompts, texts, strict=True):
             tokens = self._model.count_tokens(prompt)
-            bare = self._model.count_tokens(self._prompt(offer, ())) if picks else tokens
+            bare = self._model.count_tokens(self._prompt(entry, ())) if selection else tokens
             answers.append(
                 Answer(
-                    self._wording.read(offer.instruction, text[0]),
-                    context=Context(prompts=tuple(_shown(offer.pool.prompts[place]) for place in picks)),
-                    trace={PICKS: " ".join(map(str, picks))} if picks else {},
+                    self._wording.read(entry.instruction, text[0]),
+                    context=Context(prompts=tuple(_shown(entry.pool.prompts[place]) for place in selection)),
+                    trace={SELECTION: " ".join(map(str, selection))} if selection else {},
                     tokens=tokens + self._model.count_tokens(text[0]),
                     context_tokens=tokens - bare,
                     seconds=seconds,
@@ -80,42 +81,46 @@ class Prompted:
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return log p(text | prompts, query) in nats."""
+        """Return log p(text | prompts, query) in nats, one value per query."""
         shown = [self._latest.get(query.id) for query in queries]
         if None in shown:
-            shown = [*self._pick(queries, profiles)]
-        prompts = [self._prompt(offer, picks) for offer, picks in (each for each in shown if each)]
+            shown = [*self._select(queries, profiles)]
+        prompts = [self._prompt(entry, selection) for entry, selection in (each for each in shown if each)]
         return self._model.score(prompts, texts)
 
-    def _pick(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[tuple[Offer, Picks]]:
-        offers = [self._offer(query, profile) for query, profile in zip(queries, profiles, strict=True)]
-        picked: list[Picks] = [()] * len(offers)
+    def _select(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> list[tuple[SelectionInput, Selection]]:
+        inputs = [
+            self._selection_input(query, profile) for query, profile in zip(queries, profiles, strict=True)
+        ]
+        selected: list[Selection] = [()] * len(inputs)
         pools: dict[str, list[int]] = {}
-        for place, offer in enumerate(offers):
-            pools.setdefault(offer.pool.fingerprint, []).append(place)
+        for place, entry in enumerate(inputs):
+            pools.setdefault(entry.pool.fingerprint, []).append(place)
         for places in pools.values():
-            some = [offers[place] for place in places]
+            some = [inputs[place] for place in places]
             m = min(self._m, len(some[0].pool))
             if self._selector is None or not m:
                 continue
-            picks = self._selector.select(
+            selections = self._selector.select(
                 [each.instruction for each in some],
                 some[0].pool,
                 m,
                 excluded=[each.excluded for each in some],
             )
-            for place, each in zip(places, picks, strict=True):
-                picked[place] = each
-        made = list(zip(offers, picked, strict=True))
+            for place, each in zip(places, selections, strict=True):
+                selected[place] = each
+        made = list(zip(inputs, selected, strict=True))
         self._latest = {query.id: each for query, each in zip(queries, made, strict=True)}
         return made
 
-    def _prompt(self, offer: Offer, picks: Picks) -> str:
-        return self._wording.prompt(offer.instruction, [offer.pool.prompts[place] for place in picks])
+    def _prompt(self, entry: SelectionInput, selection: Selection) -> str:
+        return self._wording.prompt(entry.instruction, [entry.pool.prompts[place] for place in selection])
 
 
-class Reordered:
-    """The same picks in another order, for what the order is worth."""
+class ReorderedSelector:
+    """A selector that reorders another's selections, to measure the effect of the order."""
 
     def __init__(self, selector: Selector, order: Order) -> None:
         self._selector, self._order = selector, order
@@ -127,17 +132,17 @@ class Reordered:
         m: int,
         *,
         excluded: Sequence[frozenset[int]] | None = None,
-    ) -> list[Picks]:
-        """Return each instruction's picks (`contracts.Selector`), turned round or shuffled."""
-        picks = self._selector.select(instructions, pool, m, excluded=excluded)
-        return [self._turned(one, each) for one, each in zip(instructions, picks, strict=True)]
+    ) -> list[Selection]:
+        """Return each instruction's selection (`contracts.Selector`), reversed or shuffled."""
+        selections = self._selector.select(instructions, pool, m, excluded=excluded)
+        return [self._reordered(one, each) for one, each in zip(instructions, selections, strict=True)]
 
-    def _turned(self, instruction: Instruction, picks: Picks) -> Picks:
+    def _reordered(self, instruction: Instruction, selection: Selection) -> Selection:
         if self._order == "reversed":
-            return picks[::-1]
+            return selection[::-1]
         named = f"{instruction.instruction}\0{instruction.input}"
         random = np.random.default_rng(int.from_bytes(hashlib.sha256(named.encode()).digest()[:8], "big"))
-        return tuple(map(int, random.permutation(np.array(picks, dtype=np.int64))))
+        return tuple(map(int, random.permutation(np.array(selection, dtype=np.int64))))
 
 
 def _shown(prompt: Instruction) -> str:

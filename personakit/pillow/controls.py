@@ -1,7 +1,7 @@
-"""What else could pick prompts (docs/methods.md): each a `Selector` on PILLOW's own encoder.
+"""Baseline selectors (docs/methods.md), on PILLOW's encoder.
 
-Random, cosine's nearest, and maximal marginal relevance (MMR) need nothing but the pool. The greedy search
-and best-of-k ask for the reward of the *reference answer*, so they are no methods but ceilings.
+Random, nearest by cosine, and maximal marginal relevance (MMR) need only the pool. Greedy search and
+best-of-k use the reward, which needs the *reference answer*: they are upper bounds, not methods.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personakit.data.instructions.pools import check_pool
-from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
+from personakit.pillow.encoding import FingerprintedEncoder, cached_vectors, instruction_text
 from personakit.pillow.rewards import SelectionReward, ShownPrompts
 from personakit.records import Instruction, Pool
 
 Excluded = Sequence[frozenset[int]] | None
 
-#: MMR's weight of what is asked against what is shown already; our choice.
-MMR_TRADE = 0.7
-#: Selections tried by best-of-k.
+#: MMR's weight of relevance to the instruction against similarity to selected prompts; our choice.
+MMR_LAMBDA = 0.7
+#: Number of random selections of best-of-k.
 BEST_OF = 16
 _ROWS = 4096
-"""Selections whose reward is asked for in one call."""
+"""Selections per call of the reward."""
 
 
-class RandomPicks:
-    """`m` prompts by chance: of equal seeds, texts and pools the same."""
+class RandomSelector:
+    """Selects `m` random prompts, determined by seed, instruction and pool."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -36,62 +36,61 @@ class RandomPicks:
     def select(
         self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
-        """Return each instruction's picks (`contracts.Selector`)."""
+        """Return each instruction's selections (`contracts.Selector`)."""
         check_pool(pool, "the pool", m)
         return [
             _drawn(each, pool, m, out, f"{self._seed}")
-            for each, out in zip(instructions, _outs(instructions, excluded), strict=True)
+            for each, out in zip(instructions, _excluded_each(instructions, excluded), strict=True)
         ]
 
 
-class Nearest:
-    """The `m` prompts nearest to the instruction by cosine; ties in the pool's order."""
+class NearestSelector:
+    """Selects the `m` prompts with the highest cosine similarity; ties in the pool's order."""
 
-    def __init__(self, encoder: KnownEncoder) -> None:
+    def __init__(self, encoder: FingerprintedEncoder) -> None:
         self._encoder = encoder
 
     def select(
         self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
-        """Return each instruction's picks, nearest first (`contracts.Selector`)."""
+        """Return each instruction's selection, nearest first (`contracts.Selector`)."""
         check_pool(pool, "the pool", m)
-        near, _ = _similarities(self._encoder, instructions, pool)
-        picks = []
-        for row, out in zip(near, _outs(instructions, excluded), strict=True):
+        similarity, _ = _similarities(self._encoder, instructions, pool)
+        selections = []
+        for row, out in zip(similarity, _excluded_each(instructions, excluded), strict=True):
             row[list(out)] = -np.inf
             best = np.argsort(-row, kind="stable")[: min(m, len(pool) - len(out))]
-            picks.append(tuple(map(int, best)))
-        return picks
+            selections.append(tuple(map(int, best)))
+        return selections
 
 
-class MarginalRelevance:
-    """MMR: near to the instruction, and unlike what is shown already."""
+class MMRSelector:
+    """Selects by MMR: similar to the instruction, and dissimilar to the prompts already selected."""
 
-    def __init__(self, encoder: KnownEncoder, trade: float = MMR_TRADE) -> None:
-        """`trade` weighs nearness to the instruction, 1 - `trade` likeness to a prompt picked before."""
-        self._encoder, self._trade = encoder, trade
+    def __init__(self, encoder: FingerprintedEncoder, relevance_weight: float = MMR_LAMBDA) -> None:
+        """`relevance_weight` weighs similarity to the instruction against that to selected prompts."""
+        self._encoder, self._lambda = encoder, relevance_weight
 
     def select(
         self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
-        """Return each instruction's picks, the first one the nearest (`contracts.Selector`)."""
+        """Return each instruction's selection, the nearest prompt first (`contracts.Selector`)."""
         check_pool(pool, "the pool", m)
-        near, alike = _similarities(self._encoder, instructions, pool)
-        picks = []
-        for row, out in zip(near, _outs(instructions, excluded), strict=True):
+        to_instruction, between = _similarities(self._encoder, instructions, pool)
+        selections = []
+        for row, out in zip(to_instruction, _excluded_each(instructions, excluded), strict=True):
             chosen: list[int] = []
-            barred = list(out)
             for _ in range(min(m, len(pool) - len(out))):
-                shown = alike[chosen].max(axis=0) if chosen else np.zeros(len(pool), np.float32)
-                worth = self._trade * row - (1 - self._trade) * shown
-                worth[[*barred, *chosen]] = -np.inf
-                chosen.append(int(worth.argmax()))
-            picks.append(tuple(chosen))
-        return picks
+                redundancy = between[chosen].max(axis=0) if chosen else np.zeros(len(pool), np.float32)
+                scores = self._lambda * row - (1 - self._lambda) * redundancy
+                scores[[*out, *chosen]] = -np.inf
+                chosen.append(int(scores.argmax()))
+            selections.append(tuple(chosen))
+        return selections
 
 
-class Greedy:
-    """At each step the prompt that pays most, given those picked: the ceiling a step-by-step policy has."""
+class GreedySelector:
+    """Selects the prompt with the highest reward at each step: an upper bound of sequential policies."""
 
     def __init__(self, reward: SelectionReward) -> None:
         self._reward = reward
@@ -99,21 +98,21 @@ class Greedy:
     def select(
         self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
-        """Return each instruction's picks (`contracts.Selector`); its `output` is read."""
+        """Return each instruction's selections (`contracts.Selector`); its `output` is read."""
         check_pool(pool, "the pool", m)
-        picks: list[tuple[int, ...]] = [()] * len(instructions)
-        outs = _outs(instructions, excluded)
+        selections: list[tuple[int, ...]] = [()] * len(instructions)
+        outs = _excluded_each(instructions, excluded)
         for _ in range(m):
             tried = [
                 [(*had, place) for place in range(len(pool)) if place not in out and place not in had]
-                for had, out in zip(picks, outs, strict=True)
+                for had, out in zip(selections, outs, strict=True)
             ]
-            picks = _best(self._reward, instructions, pool, tried, picks)
-        return picks
+            selections = _best(self._reward, instructions, pool, tried, selections)
+        return selections
 
 
-class BestOf:
-    """Of `k` random selections the one that pays most: what the reward is worth without searching."""
+class BestOfSelector:
+    """Selects the best of `k` random selections by reward: an upper bound without search."""
 
     def __init__(self, reward: SelectionReward, k: int = BEST_OF, seed: int = 0) -> None:
         self._reward, self._k, self._seed = reward, k, seed
@@ -121,11 +120,11 @@ class BestOf:
     def select(
         self, instructions: Sequence[Instruction], pool: Pool, m: int, *, excluded: Excluded = None
     ) -> list[tuple[int, ...]]:
-        """Return each instruction's picks (`contracts.Selector`); its `output` is read."""
+        """Return each instruction's selections (`contracts.Selector`); its `output` is read."""
         check_pool(pool, "the pool", m)
         tried = [
             list(dict.fromkeys(_drawn(each, pool, m, out, f"{self._seed}/{try_}") for try_ in range(self._k)))
-            for each, out in zip(instructions, _outs(instructions, excluded), strict=True)
+            for each, out in zip(instructions, _excluded_each(instructions, excluded), strict=True)
         ]
         return _best(self._reward, instructions, pool, tried, [()] * len(instructions))
 
@@ -137,30 +136,33 @@ def _best(
     tried: Sequence[Sequence[tuple[int, ...]]],
     otherwise: Sequence[tuple[int, ...]],
 ) -> list[tuple[int, ...]]:
-    """The best paid of each instruction's selections; of equals the first; `otherwise`: there is none."""
+    """Return each instruction's selection with the highest reward, the first of ties.
+
+    `otherwise` has the results of instructions without any candidate selection.
+    """
     rows = [
         ShownPrompts(instruction, tuple(pool.prompts[place] for place in each))
         for instruction, some in zip(instructions, tried, strict=True)
         for each in some
     ]
-    paid: list[float] = []
+    rewards: list[float] = []
     for start in range(0, len(rows), _ROWS):
-        paid += reward(rows[start : start + _ROWS])
+        rewards += reward(rows[start : start + _ROWS])
     found, at = [], 0
-    for some, had in zip(tried, otherwise, strict=True):
-        own = paid[at : at + len(some)]
+    for some, default in zip(tried, otherwise, strict=True):
+        own = rewards[at : at + len(some)]
         at += len(some)
-        found.append(some[int(np.argmax(own))] if some else had)
+        found.append(some[int(np.argmax(own))] if some else default)
     return found
 
 
 def _similarities(
-    encoder: KnownEncoder, instructions: Sequence[Instruction], pool: Pool
+    encoder: FingerprintedEncoder, instructions: Sequence[Instruction], pool: Pool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines of instructions with prompts, shape [N, U], and of prompts with each other, [U, U]."""
-    prompts = _unit(kept_vectors(encoder, [question(each) for each in pool.prompts]))
-    asked = _unit(encoder.encode([question(each) for each in instructions]))
-    return asked @ prompts.T, prompts @ prompts.T
+    """Return cosine similarities of instructions and prompts, [N, U], and between prompts, [U, U]."""
+    prompts = _unit(cached_vectors(encoder, [instruction_text(each) for each in pool.prompts]))
+    query_vectors = _unit(encoder.encode([instruction_text(each) for each in instructions]))
+    return query_vectors @ prompts.T, prompts @ prompts.T
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -176,5 +178,5 @@ def _drawn(instruction: Instruction, pool: Pool, m: int, out: frozenset[int], st
     return tuple(map(int, random.permutation(allowed)[:m]))
 
 
-def _outs(instructions: Sequence[Instruction], excluded: Excluded) -> Sequence[frozenset[int]]:
+def _excluded_each(instructions: Sequence[Instruction], excluded: Excluded) -> Sequence[frozenset[int]]:
     return [frozenset()] * len(instructions) if excluded is None else excluded

@@ -1,4 +1,4 @@
-"""What `personakit train pillow` reads: instructions to tune on, others to learn matching from, prompts."""
+"""Data of `personakit train pillow`: instructions for fine-tuning and for RL, and the prompt pool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from personakit.data import open_examples
 from personakit.data.instructions import leaking_prompts, open_instructions, open_pool
 from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
-from personakit.pillow.encoding import KnownEncoder, question
+from personakit.pillow.encoding import FingerprintedEncoder, instruction_text
 from personakit.pillow.episodes import Episodes
 from personakit.pillow.history import item_pool, query_prompt
 from personakit.pillow.wording import LampWording, PromptWording, Templated
@@ -26,11 +26,11 @@ LORA, TRAIN = "lora", "train"
 
 @dataclass(frozen=True)
 class PillowData:
-    """Instructions of both stages, and the prompts.
+    """Instructions of both stages, and their prompts.
 
-    `tuning` is for the LoRA, `matching` for RL: no instruction is in both. `pool` is one for all, or None
-    where each instruction's user has their own (`tuning_pools`, `matching_pools`). `excluded` names, for each
-    instruction of RL, the prompts that would give its answer away.
+    `tuning` is for fine-tuning, `matching` for RL; they are disjoint. `pool` is the shared pool, or None if
+    each instruction has its user's pool (`tuning_pools`, `matching_pools`). `excluded` has, for each RL
+    instruction, the indices of the prompts that would leak its answer.
     """
 
     tuning: Sequence[Instruction]
@@ -42,13 +42,13 @@ class PillowData:
     queries: dict[str, Query]
     items: dict[tuple[str, str], ProfileItem]
     held_out: int
-    """RL's last instructions are measured on, and not trained on."""
+    """Number of RL instructions, the last ones, that are evaluated on and not trained on."""
     fingerprint: str
     seen: frozenset[str]
-    """Digests of what is learnt to answer (`training.training_digests`)."""
+    """Digests of the training queries and answers (`training.training_digests`)."""
 
     def counts(self) -> dict[str, int]:
-        """Return how many there are of what; "kept_out" counts pairs of an instruction and a prompt."""
+        """Return the sizes of the parts; "kept_out" counts excluded pairs of instruction and prompt."""
         return {
             "tuning": len(self.tuning),
             "matching": len(self.matching) - self.held_out,
@@ -58,15 +58,15 @@ class PillowData:
         }
 
     def wording(self, config: TrainPILLOW, count_tokens: Callable[[str], int]) -> PromptWording:
-        """Return how prompts are worded."""
+        """Return the wording of prompts."""
         if self.pool is not None:
             return Templated(config.data.template)
         return LampWording(
             self.queries, self.items, count_tokens=count_tokens, max_length=config.prompt_tokens
         )
 
-    def episodes(self, encoder: KnownEncoder, which: slice) -> Episodes:
-        """Return some of RL's instructions as episodes."""
+    def episodes(self, encoder: FingerprintedEncoder, which: slice) -> Episodes:
+        """Return the slice `which` of the RL instructions as episodes."""
         asked, out = self.matching[which], self.excluded[which]
         if self.pool is not None:
             return Episodes.of_one_pool(asked, self.pool.prompts, out, encoder)
@@ -76,15 +76,15 @@ class PillowData:
 
 
 def open_data(config: TrainPILLOW) -> PillowData:
-    """Open what the settings name.
+    """Open the configured data.
 
-    Raises `UserError` for a pool that is empty, too small, or holds a prompt twice.
+    Raises `UserError` for a pool that is empty, too small, or contains a prompt twice.
     """
     opened = _of_tasks(config) if config.data.tasks else _of_instructions(config)
     if len(opened.matching) <= opened.held_out:
         raise UserError(
-            f"data.held_out is {opened.held_out}, and RL has {len(opened.matching)} instructions",
-            hint="hold out fewer of them",
+            f"data.held_out is {opened.held_out}, expected less than {len(opened.matching)} instructions",
+            hint="lower data.held_out",
         )
     return opened
 
@@ -98,8 +98,8 @@ def _of_instructions(config: TrainPILLOW) -> PillowData:
         tuning, matching = tuning.subset(data.limit), matching.subset(data.limit)
     if data.pool == TRAIN:
         raise UserError(
-            "data.pool is train: the matching network would learn to show instructions their own answers",
-            hint=f"take prompts from {LORA}, or from a pool of their own",
+            "data.pool is train: the matching network would learn to select an instruction's own answer",
+            hint=f"set data.pool={LORA}, or name a file of prompts",
         )
     return PillowData(
         tuning=tuning,
@@ -113,13 +113,13 @@ def _of_instructions(config: TrainPILLOW) -> PillowData:
         held_out=data.held_out,
         fingerprint=_digest(tuning.fingerprint, matching.fingerprint, opened.pool.fingerprint),
         seen=frozenset(
-            training_digest(question(one), one.output) for part in (tuning, matching) for one in part
+            training_digest(instruction_text(one), one.output) for part in (tuning, matching) for one in part
         ),
     )
 
 
 def _of_tasks(config: TrainPILLOW) -> PillowData:
-    """The training queries of LaMP tasks: the first half of each tunes, the other is matched."""
+    """Open the training queries of LaMP tasks: the first half of each for fine-tuning, the rest for RL."""
     data = config.data
     halves: tuple[list[tuple[Instruction, Pool]], list[tuple[Instruction, Pool]]] = ([], [])
     queries: dict[str, Query] = {}
@@ -135,15 +135,15 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
             queries[example.query.id] = example.query
             items |= {(example.query.id, item.id): item for item in example.profile.items}
             one, pool = query_prompt(example.query), item_pool(task, example.profile.items)
-            # RL compares selections: where there is one prompt or none, there is nothing to choose.
+            # RL compares selections: with fewer than two prompts there is no choice.
             if place < half or len(pool) > 1:
                 halves[place >= half].append((one, pool))
         digests.append(examples.fingerprint)
     tuning, matching = halves
     if not matching:
         raise UserError(
-            f"{data.path}: no query of {', '.join(data.tasks)} has a history to choose from",
-            hint="look at the data with personakit data check",
+            f"{data.path}: no query of {', '.join(data.tasks)} has a history to select from",
+            hint="inspect the data with personakit data check",
         )
     order = Random(f"pillow tasks {config.seed}")
     order.shuffle(matching)
@@ -163,11 +163,11 @@ def _of_tasks(config: TrainPILLOW) -> PillowData:
 
 
 def tuning_examples(data: PillowData, wording: PromptWording, config: TrainPILLOW) -> list[PromptCompletion]:
-    """Return what the LoRA is tuned on: instructions, a share of them after worked examples.
+    """Return the fine-tuning examples: instructions, a share of them with few-shot examples.
 
-    Those are the ones that BM25 finds most alike among some drawn at random, the best next to the
-    instruction; none has its answer. They come from the instructions of the same stage, for LaMP's tasks from
-    the user's own history. Shown at random ones alone, a small model learns to pass over them.
+    The few-shot examples are those with the highest BM25 score among randomly drawn ones, the best one next
+    to the instruction; none has the same answer. They come from the same stage's instructions, or from the
+    user's history in LaMP tasks. With purely random examples a small model learns to ignore them.
     """
     random = Random(f"pillow shown {config.seed}")
     tuning = config.tuning
@@ -180,7 +180,7 @@ def tuning_examples(data: PillowData, wording: PromptWording, config: TrainPILLO
         if tuning.num_shots and random.random() < tuning.few_shot_share:
             drawn = random.sample(range(len(examples)), min(tuning.shot_candidates, len(examples)))
             others = [examples[at] for at in drawn if examples[at].output != asked.output]
-            scores = BM25Index([question(each) for each in others]).scores(question(asked))
+            scores = BM25Index([instruction_text(each) for each in others]).scores(instruction_text(asked))
             shown = [others[at] for at in (-scores).argsort(kind="stable")[: tuning.num_shots]]
         made.append(PromptCompletion(wording.prompt(asked, shown), asked.output))
     return made

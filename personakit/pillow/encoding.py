@@ -1,8 +1,8 @@
-"""What the matching network sees of a text: vectors by an encoder's name, kept on disk by content.
+"""Text encoders of the matching network, with vectors cached on disk by content.
 
-The encoder is the LoRA-tuned model's own, whose hidden states are averaged over a text's tokens, layer by
-layer (`model`, or `model:LAYERS`), or any sentence encoder by name (`retrieval.encoders`). Our choice: the
-paper names none.
+The encoder is the LoRA-tuned model, whose hidden states are averaged over a text's tokens in each layer
+(`model`, or `model:LAYERS`), or any sentence encoder (`retrieval.encoders`). This is our choice: the paper
+names no encoder.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _OWN = "model"
 _BATCH = 64
 
 
-class KnownEncoder(Protocol):
-    """An encoder that says in one string what decides its vectors."""
+class FingerprintedEncoder(Protocol):
+    """An encoder with a fingerprint."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest or name of all that decides the vectors."""
+        """Digest or name of everything that determines the vectors."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector a text, shape [texts, width]."""
+        """Return one vector per text, shape [texts, width]."""
         ...
 
 
-def question(instruction: Instruction) -> str:
-    """Return the text that stands for an instruction, and for a prompt: what is asked, not the answer."""
+def instruction_text(instruction: Instruction) -> str:
+    """Return the text that represents an instruction or a prompt: instruction and input, without answer."""
     return f"{instruction.instruction}\n{instruction.input}" if instruction.input else instruction.instruction
 
 
-def layers_of(name: str) -> tuple[int, ...] | None:
-    """Return the layers of `model:LAYERS`, the last for `model`; None for the name of a sentence encoder.
+def parse_layers(name: str) -> tuple[int, ...] | None:
+    """Parse the layers of `model:LAYERS`, the last one for `model`; None for a sentence encoder's name.
 
-    0 is the embeddings. Raises `UserError` where they are no numbers.
+    Layer 0 is the embeddings. Raises `UserError` for layers that are not integers.
     """
     own, _, layers = name.partition(":")
     if own != _OWN:
@@ -56,25 +56,25 @@ def layers_of(name: str) -> tuple[int, ...] | None:
         return tuple(int(layer) for layer in layers.split(",")) if layers else (-1,)
     except ValueError as error:
         raise UserError(
-            f'matcher.encoder is "{name}", expected layers by number after "{_OWN}:"',
-            hint=f"{_OWN}:0,2 takes the embeddings and the second layer",
+            f'matcher.encoder is "{name}", expected layer numbers after "{_OWN}:"',
+            hint=f"{_OWN}:0,2 uses the embeddings and the second layer",
         ) from error
 
 
-def open_text_encoder(name: str, model: LocalModel) -> KnownEncoder:
-    """Open the encoder called `name`: `model`'s own states, or a sentence encoder."""
-    layers = layers_of(name)
-    return OwnStates(model, layers) if layers is not None else _Named(name)
+def open_text_encoder(name: str, model: LocalModel) -> FingerprintedEncoder:
+    """Open the encoder `name`: the hidden states of `model`, or a sentence encoder."""
+    layers = parse_layers(name)
+    return HiddenStateEncoder(model, layers) if layers is not None else _SentenceEncoder(name)
 
 
-class OwnStates:
-    """A causal model's hidden states, averaged over a text's tokens; several layers stand side by side.
+class HiddenStateEncoder:
+    """A causal model's hidden states, averaged over a text's tokens, with several layers concatenated.
 
-    Each layer's mean is scaled to unit length, so that none drowns the others.
+    Each layer's mean is scaled to unit length, so that no layer dominates.
     """
 
     def __init__(self, model: LocalModel, layers: Sequence[int]) -> None:
-        """Take a loaded model. Raises `UserError` for a layer it has not."""
+        """`layers` are indices, 0 for the embeddings. Raises `UserError` for a layer out of range."""
         self._model, self._layers = model, tuple(layers)
         count = model.model.config.get_text_config().num_hidden_layers
         for layer in layers:
@@ -86,11 +86,11 @@ class OwnStates:
 
     @property
     def fingerprint(self) -> str:
-        """The model's, and the layers."""
+        """The model's fingerprint and the layers."""
         return f"{self._model.fingerprint} {','.join(map(str, self._layers))}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return the means, shape [texts, layers x width]."""
+        """Return one vector per text, shape [texts, layers x width]."""
         rows = [self._ids(text) for text in texts]
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
         found: dict[int, Vectors] = {}
@@ -107,7 +107,7 @@ class OwnStates:
     def _means(self, rows: Sequence[list[int]]) -> Vectors:
         import torch
 
-        # Padded on the right, a causal model's states of the text are as without it.
+        # Right padding does not change a causal model's states of the text.
         width = max(1, *(len(row) for row in rows))
         ids = torch.zeros(len(rows), width, dtype=torch.long)
         mask = torch.zeros(len(rows), width)
@@ -130,8 +130,8 @@ class OwnStates:
         return vectors
 
 
-class _Named:
-    """A sentence encoder under its name."""
+class _SentenceEncoder:
+    """A sentence encoder with a fingerprint."""
 
     def __init__(self, name: str) -> None:
         self._encoder = open_encoder(name)
@@ -141,10 +141,10 @@ class _Named:
         return self._encoder.encode(texts)
 
 
-def kept_vectors(encoder: KnownEncoder, texts: Sequence[str]) -> Vectors:
-    """Return one vector a text, shape [texts, width], from the cache folder where they are there already.
+def cached_vectors(encoder: FingerprintedEncoder, texts: Sequence[str]) -> Vectors:
+    """Return one vector per text, shape [texts, width], from the cache folder if possible.
 
-    They are filed under the encoder and the texts in their order, in one file, which holds no text.
+    The vectors are in one file, keyed by the encoder and the sequence of texts; it contains no texts.
     """
     digest = hashlib.sha256(f"{encoder.fingerprint}\0".encode())
     for text in texts:
@@ -160,5 +160,5 @@ def kept_vectors(encoder: KnownEncoder, texts: Sequence[str]) -> Vectors:
 
 
 def _digest_of(name: str) -> str:
-    """The digest of an encoder's folder; of a hub name nothing more is known than the name."""
+    """Return the digest of an encoder's folder; "" for a hub name, which has no local folder."""
     return fingerprint_folder(Path(name)) if Path(name).is_dir() else ""

@@ -1,4 +1,4 @@
-"""What the matching network learns from: instructions, and the prompts that each may be shown."""
+"""RL episodes of the matching network: instructions with the prompts that may be selected for each."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
+from personakit.pillow.encoding import FingerprintedEncoder, cached_vectors, instruction_text
 from personakit.pillow.network import STOPPED
 from personakit.pillow.rewards import ShownPrompts
 from personakit.records import Instruction
 from personakit.retrieval.encoders import Vectors
 
-Picks = tuple[int, ...]
+Selection = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """Instructions, all prompts there are, and which of them each instruction may be shown, by place.
+    """Instructions, all prompts, and for each instruction the indices of its allowed prompts.
 
-    One pool for all leaves out no more than `excluded`; where every user has a pool of their own, `allowed`
-    is that pool's part of `prompts`. A batch sees the prompts that any of its instructions may be shown.
+    With a shared pool, all prompts but the excluded ones are allowed; with a pool per user, those of that
+    pool. A batch contains the prompts that are allowed for any of its instructions.
     """
 
     instructions: tuple[Instruction, ...]
     prompts: tuple[Instruction, ...]
     allowed: tuple[NDArray[np.int64], ...]
-    asked: Vectors
+    query_vectors: Vectors
     vectors: Vectors
 
     @classmethod
@@ -38,9 +38,9 @@ class Episodes:
         instructions: Sequence[Instruction],
         prompts: Sequence[Instruction],
         excluded: Sequence[frozenset[int]],
-        encoder: KnownEncoder,
+        encoder: FingerprintedEncoder,
     ) -> Episodes:
-        """Return episodes over one pool."""
+        """Return episodes with a shared pool; `excluded` are indices in it."""
         everything = np.arange(len(prompts))
         allowed = [np.setdiff1d(everything, sorted(out)) if out else everything for out in excluded]
         return cls._encoded(instructions, prompts, allowed, encoder)
@@ -51,9 +51,9 @@ class Episodes:
         instructions: Sequence[Instruction],
         pools: Sequence[Sequence[Instruction]],
         excluded: Sequence[frozenset[int]],
-        encoder: KnownEncoder,
+        encoder: FingerprintedEncoder,
     ) -> Episodes:
-        """Return episodes in which each instruction has a pool of its own; `excluded` are places in that."""
+        """Return episodes in which each instruction has its own pool; `excluded` are indices in that pool."""
         prompts: list[Instruction] = []
         allowed = []
         for pool, out in zip(pools, excluded, strict=True):
@@ -69,46 +69,46 @@ class Episodes:
         instructions: Sequence[Instruction],
         prompts: Sequence[Instruction],
         allowed: Sequence[NDArray[np.int64]],
-        encoder: KnownEncoder,
+        encoder: FingerprintedEncoder,
     ) -> Episodes:
-        asked = kept_vectors(encoder, [question(each) for each in instructions])
-        vectors = kept_vectors(encoder, [question(each) for each in prompts])
-        return cls(tuple(instructions), tuple(prompts), tuple(allowed), asked, vectors)
+        query_vectors = cached_vectors(encoder, [instruction_text(each) for each in instructions])
+        vectors = cached_vectors(encoder, [instruction_text(each) for each in prompts])
+        return cls(tuple(instructions), tuple(prompts), tuple(allowed), query_vectors, vectors)
 
     def __len__(self) -> int:
         return len(self.instructions)
 
     def batch(self, which: Sequence[int], times: int = 1) -> EpisodeBatch:
-        """Return these instructions, each `times` over, with the prompts that any of them may be shown."""
+        """Return these instructions, each `times` times, with the prompts allowed for any of them."""
         union = np.unique(np.concatenate([self.allowed[place] for place in which]))
         rows = np.zeros((len(which), len(union)), dtype=bool)
         for row, place in enumerate(which):
             rows[row, np.searchsorted(union, self.allowed[place])] = True
-        asked = torch.from_numpy(self.asked[list(which)]).repeat_interleave(times, 0)
+        query_vectors = torch.from_numpy(self.query_vectors[list(which)]).repeat_interleave(times, 0)
         allowed = torch.from_numpy(rows).repeat_interleave(times, 0)
-        return EpisodeBatch(asked, torch.from_numpy(self.vectors[union]), allowed, union)
+        return EpisodeBatch(query_vectors, torch.from_numpy(self.vectors[union]), allowed, union)
 
-    def shown(self, which: Sequence[int], picks: Sequence[Picks]) -> list[ShownPrompts]:
-        """Return the texts of selections, `len(picks) / len(which)` of each instruction."""
-        times = len(picks) // len(which)
+    def shown(self, which: Sequence[int], selections: Sequence[Selection]) -> list[ShownPrompts]:
+        """Return the texts of the selections, `len(selections) / len(which)` for each instruction."""
+        times = len(selections) // len(which)
         return [
             ShownPrompts(self.instructions[which[row // times]], tuple(self.prompts[place] for place in each))
-            for row, each in enumerate(picks)
+            for row, each in enumerate(selections)
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeBatch:
-    """Tensors of some instructions: `asked` (N, width), `vectors` (U, width), `allowed` (N, U).
+    """N instructions and U prompts: `query_vectors` (N, width), `vectors` (U, width), `allowed` (N, U).
 
-    `places`, (U,), are those of the prompts among all there are.
+    `places`, (U,), are the prompts' indices among all prompts.
     """
 
-    asked: torch.Tensor
+    query_vectors: torch.Tensor
     vectors: torch.Tensor
     allowed: torch.Tensor
     places: NDArray[np.int64]
 
-    def picked(self, picks: torch.Tensor) -> list[Picks]:
-        """Return the places, among all prompts, of what was picked: `picks`, (N, m), are places in U."""
-        return [tuple(int(self.places[at]) for at in row if at != STOPPED) for row in picks.tolist()]
+    def selected(self, selections: torch.Tensor) -> list[Selection]:
+        """Convert `selections`, (N, m), from indices in the batch to indices among all prompts."""
+        return [tuple(int(self.places[at]) for at in row if at != STOPPED) for row in selections.tolist()]

@@ -1,7 +1,7 @@
-"""A trained matching network that picks: on disk beside its run's pool, and as a `Selector`.
+"""A trained matching network: its files, and the network as a `Selector`.
 
-`matcher/` holds `network.safetensors` and `matcher.json`: shape, encoder, and the fingerprint of the pool
-that it was trained on. A pool that changed since is refused.
+`matcher/` has `network.safetensors` and `matcher.json`: shape, encoder, and the fingerprint of the training
+pool. A changed pool is an error.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
 from personakit.files import atomic_folder
-from personakit.pillow.encoding import KnownEncoder, kept_vectors, question
-from personakit.pillow.network import MatcherShape, MatchingNetwork, TowerPool
+from personakit.pillow.encoding import FingerprintedEncoder, cached_vectors, instruction_text
+from personakit.pillow.network import EncodedPool, MatcherShape, MatchingNetwork
 from personakit.pillow.policy import draw
-from personakit.pillow.pool import changed
+from personakit.pillow.pool import pool_changed_error
 from personakit.records import Instruction, Pool
 
 WEIGHTS, FACTS = "network.safetensors", "matcher.json"
@@ -29,7 +29,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class MatcherFacts:
-    """What `matcher.json` says; `pool` is None where each user has a pool of their own."""
+    """The content of `matcher.json`; `pool` is None if each user has their own pool."""
 
     encoder: str
     encoder_fingerprint: str
@@ -38,7 +38,7 @@ class MatcherFacts:
 
 
 def save_matcher(network: MatchingNetwork, facts: MatcherFacts, folder: Path) -> None:
-    """Write the network into the new `folder`, whole or not at all."""
+    """Write the network into the new `folder`, atomically."""
     from safetensors.torch import save_file
 
     document = {
@@ -55,7 +55,7 @@ def save_matcher(network: MatchingNetwork, facts: MatcherFacts, folder: Path) ->
 
 
 def load_matcher(folder: Path) -> tuple[MatchingNetwork, MatcherFacts]:
-    """Load what `save_matcher` wrote; raises `UserError` where it is damaged or not there."""
+    """Load a network saved by `save_matcher`; raises `UserError` if it is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -75,21 +75,20 @@ def load_matcher(folder: Path) -> tuple[MatchingNetwork, MatcherFacts]:
 
 
 class Matcher:
-    """A matching network and the encoder whose vectors it knows: a `Selector`.
+    """A matching network and its encoder: a `Selector`.
 
-    A pool's vectors are computed once and kept on disk; what the tower makes of them is kept in memory, for
-    the pool asked last.
+    A pool's vectors are cached on disk, the latest pool's embeddings in memory.
     """
 
-    def __init__(self, network: MatchingNetwork, encoder: KnownEncoder, facts: MatcherFacts) -> None:
-        """Take what was loaded; raises `UserError` where the encoder is another than in training."""
+    def __init__(self, network: MatchingNetwork, encoder: FingerprintedEncoder, facts: MatcherFacts) -> None:
+        """Raises `UserError` if the encoder differs from the one used in training."""
         if encoder.fingerprint != facts.encoder_fingerprint:
             raise UserError(
                 f'the encoder "{facts.encoder}" has changed since the matching network was trained',
-                hint="put the encoder's files back as they were, or train the run again",
+                hint="restore the encoder's files, or train again",
             )
         self._network, self._encoder, self._facts = network.eval(), encoder, facts
-        self._held: tuple[str, TowerPool] | None = None
+        self._held: tuple[str, EncodedPool] | None = None
 
     def select(
         self,
@@ -99,33 +98,33 @@ class Matcher:
         *,
         excluded: Sequence[frozenset[int]] | None = None,
     ) -> list[tuple[int, ...]]:
-        """Return the prompts that the network matches, best first (`contracts.Selector`).
+        """Return each instruction's selection, best first (`contracts.Selector`).
 
-        `m` may be smaller than the network was trained for, or larger: the steps beyond see the last one's
-        number. Raises `UserError` for a pool that is too small or not the run's own.
+        `m` may differ from the training's: steps beyond that use the last step's encoding. Raises `UserError`
+        for a pool that is too small or differs from the run's.
         """
         self._check(pool, m)
-        towered = self.pool(pool)
-        picks: list[tuple[int, ...]] = []
+        embeddings = self.pool(pool)
+        selections: list[tuple[int, ...]] = []
         for start in range(0, len(instructions), _BATCH):
             some = instructions[start : start + _BATCH]
-            asked = torch.from_numpy(self._encoder.encode([question(each) for each in some]))
+            query_vectors = torch.from_numpy(self._encoder.encode([instruction_text(each) for each in some]))
             out = None if excluded is None else excluded[start : start + _BATCH]
-            picks += self.match(asked, towered, m, out)
-        return picks
+            selections += self.match(query_vectors, embeddings, m, out)
+        return selections
 
     def match(
         self,
-        asked: torch.Tensor,
-        pool: TowerPool,
+        query_vectors: torch.Tensor,
+        pool: EncodedPool,
         m: int,
         excluded: Sequence[frozenset[int]] | None = None,
     ) -> list[tuple[int, ...]]:
-        """Return the picks for encoded instructions, (N, width)."""
-        allowed = torch.ones(len(asked), len(pool.normal), dtype=torch.bool)
+        """Return the selections for encoded instructions, (N, width)."""
+        allowed = torch.ones(len(query_vectors), len(pool.normalized), dtype=torch.bool)
         for row, out in enumerate(excluded or ()):
             allowed[row, list(out)] = False
-        rows = draw(self._network, asked, pool, allowed, m=m).tolist()
+        rows = draw(self._network, query_vectors, pool, allowed, m=m).tolist()
         return [tuple(place for place in row if place >= 0) for row in rows]
 
     def _check(self, pool: Pool, m: int) -> None:
@@ -133,12 +132,12 @@ class Matcher:
             return  # a user's history may be empty, or shorter than m
         check_pool(pool, "the pool", m)
         if pool.fingerprint != self._facts.pool:
-            raise changed("the pool given", len(pool))
+            raise pool_changed_error("the pool given", len(pool))
 
-    def pool(self, pool: Pool) -> TowerPool:
-        """Return a pool ready to be matched."""
+    def pool(self, pool: Pool) -> EncodedPool:
+        """Return the pool's embeddings."""
         if self._held is None or self._held[0] != pool.fingerprint:
-            kept = kept_vectors(self._encoder, [question(each) for each in pool.prompts])
+            kept = cached_vectors(self._encoder, [instruction_text(each) for each in pool.prompts])
             with torch.inference_mode():
                 self._held = (pool.fingerprint, self._network.pool(torch.from_numpy(kept)))
         return self._held[1]

@@ -1,7 +1,7 @@
-"""What `personakit train pillow` would need of a device's memory, said before a weight is loaded.
+"""Estimates the device memory of `personakit train pillow` before any weights are loaded.
 
-From the model's configuration alone, with the longest rows that the settings allow: upper bounds of what each
-stage will estimate for itself (`training.memory`), and like those uncalibrated on GPUs.
+The estimates use the model's configuration and the longest rows that the settings allow. They are upper
+bounds of each stage's own estimate (`training.memory`) and, like those, not calibrated on GPUs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from personakit.training.stage_memory import StageMemory, cached_config
 
 
 def estimate_stages(config: TrainPILLOW, device: str, dtype: str) -> list[StageMemory]:
-    """Estimate each stage that loads a model, as it would run on one "cuda" or "cpu" in `dtype`."""
+    """Estimate each stage that loads a model, on one "cuda" or "cpu" device in `dtype`."""
     shape = cached_config(config.model)
     if shape is None:
         return []

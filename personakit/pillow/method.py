@@ -13,7 +13,7 @@ from personakit.models.loading import open_base, open_weights
 
 if TYPE_CHECKING:
     from personakit.contracts import ContextProvider, Personalizer
-    from personakit.pillow.answering import Offer, Order
+    from personakit.pillow.answering import Order, SelectionInput
     from personakit.records import Profile, Query
     from personakit.training.progress import Progress
     from personakit.training.run import Run
@@ -47,11 +47,11 @@ def plan(settings: TrainPILLOW) -> Plan:
 def open_pillow_run(run: FinishedRun, options: OpenOptions) -> Personalizer:
     """Open a run that answers with items of the user's history, or with prompts of the run's pool.
 
-    Another base model than the run's own answers in its place; the run's own goes on selecting.
+    If `options.base` is another model, it generates the answers, and the run's own model still selects.
     """
     from personakit.baselines import ContextInjection
     from personakit.models.local import LocalModel
-    from personakit.pillow.answering import Offer, Prompted
+    from personakit.pillow.answering import PromptedPersonalizer, SelectionInput
     from personakit.pillow.history import HistoryMatcher
     from personakit.pillow.opening import load_network, load_selector, model_folder, pool_of
     from personakit.pillow.wording import Templated
@@ -68,13 +68,13 @@ def open_pillow_run(run: FinishedRun, options: OpenOptions) -> Personalizer:
         provider = HistoryMatcher(*load_network(run, own), settings.matcher.m)
         return ContextInjection(answering, provider, settings.prompt_tokens)
 
-    def offer(query: Query, profile: Profile) -> Offer:
-        return Offer(Instruction(query.id, query.text, "", ""), pool)
+    def selection_input(query: Query, profile: Profile) -> SelectionInput:
+        return SelectionInput(Instruction(query.id, query.text, "", ""), pool)
 
-    return Prompted(
+    return PromptedPersonalizer(
         answering,
         Templated(settings.data.template),
-        offer,
+        selection_input,
         selector=load_selector(run, own),
         m=settings.matcher.m,
         max_new_tokens=settings.rl.reward.max_new_tokens,
@@ -85,31 +85,31 @@ def open_prompted(
     run: FinishedRun,
     name: str,
     m: int,
-    offer: Callable[[Query, Profile], Offer],
+    selection_input: Callable[[Query, Profile], SelectionInput],
     *,
     order: Order | None = None,
 ) -> Personalizer:
-    """Open the run's model, shown `m` prompts that `name` selects.
+    """Open the run's model with `m` prompts chosen by the selector `name`.
 
-    `name` is one of `pillow.opening.SELECTORS`, `alone` for the tuned model without prompts, or `full` for
-    the fully tuned one; `order` reorders the prompts.
+    `name` is one of `pillow.opening.SELECTORS`, `alone` for the LoRA-tuned model without prompts, or `full`
+    for the fully fine-tuned model; `order` reorders the prompts.
     """
     from personakit.models.local import LocalModel
-    from personakit.pillow.answering import Prompted, Reordered
+    from personakit.pillow.answering import PromptedPersonalizer, ReorderedSelector
     from personakit.pillow.opening import FULL, SELECTORS, TUNED, model_folder
     from personakit.pillow.wording import Templated
 
     folder = model_folder(run, FULL if name == "full" else TUNED)
     if folder is None:
-        raise UserError(f"{run.folder}: no model was trained for {name}", hint="leave that row out")
+        raise UserError(f"{run.folder}: no model was trained for {name}", hint="omit this row")
     model = open_weights(Path(folder))
     assert isinstance(model, LocalModel)
     wording = Templated(run.settings.data.template)
     selector = None if name in ("alone", "full") else SELECTORS[name](run, model, wording)
     if selector is not None and order is not None:
-        selector = Reordered(selector, order)
+        selector = ReorderedSelector(selector, order)
     limit = run.settings.rl.reward.max_new_tokens
-    return Prompted(model, wording, offer, selector=selector, m=m, max_new_tokens=limit)
+    return PromptedPersonalizer(model, wording, selection_input, selector=selector, m=m, max_new_tokens=limit)
 
 
 def _history_matcher(run: FinishedRun, k: int) -> ContextProvider:
@@ -120,7 +120,7 @@ def _history_matcher(run: FinishedRun, k: int) -> ContextProvider:
 
     if pool_of(run) is not None:
         raise UserError(
-            f"{run.folder}: a run of PILLOW that selects from one pool of prompts, expected one on histories",
+            f"{run.folder}: the PILLOW run selects from a shared pool, expected one for histories",
             hint="train one with personakit train pillow --config lamp-items",
         )
     folder = model_folder(run)

@@ -1,15 +1,15 @@
-"""The matching network: two MLP towers whose dot product says how much a prompt will pay.
+"""The matching network: two MLP towers whose dot product scores a prompt.
 
-[P] One tower maps every prompt of the pool to a vector, the other maps the state, which is the instruction
-and what was matched so far; dot products, then a softmax over the pool, m times. The rest is our choice:
+From the paper: one tower embeds every prompt of the pool, the other the state (the instruction and the
+prompts selected so far). A softmax over the dot products selects a prompt, m times. The rest is our choice:
 
-- each tower is an MLP beside a linear map. The linear maps begin as one and the same rotation and the MLPs at
-  zero, so that training starts from cosine similarity, and no prompt is out of reach;
-- vectors are centred on what training saw, scaled to unit length; what was matched so far is the mean of its
-  vectors, beside which step it is;
-- prompts that were matched are masked; STOP, where it is wanted, is one more vector to match.
+- each tower is the sum of an MLP and a linear map. Both linear maps start as the same rotation and the MLPs
+  at zero, so that training starts from cosine similarity;
+- vectors are centred on the training prompts and scaled to unit length; the state has the mean vector of the
+  selected prompts and the one-hot step;
+- selected prompts are masked; STOP, if enabled, is one more embedding to select.
 
-Shapes: N selections at a time, U prompts, `width` of the encoder's vectors, `size` of the towers' vectors.
+Shapes: N selections in parallel, U prompts, encoder vectors of `width`, embeddings of `size`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import torch
 from torch import nn
 
 STOPPED = -1
-"""Stands in a selection's row where nothing was picked any more."""
+"""Marks the steps of a selection after it stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatcherShape:
-    """What a matching network is built from."""
+    """The dimensions of a matching network."""
 
     width: int
     m: int
@@ -35,11 +35,11 @@ class MatcherShape:
 
 
 @dataclass(frozen=True, slots=True)
-class TowerPool:
-    """Prompts ready to be matched: `normal`, (U, width); `towered`, (U, size), with STOP (U + 1, size)."""
+class EncodedPool:
+    """A pool's normalised vectors, (U, width), and embeddings, (U, size), or (U + 1, size) with STOP."""
 
-    normal: torch.Tensor
-    towered: torch.Tensor
+    normalized: torch.Tensor
+    embeddings: torch.Tensor
 
 
 class MatchingNetwork(nn.Module):
@@ -56,7 +56,7 @@ class MatchingNetwork(nn.Module):
             self.state_tower = _Tower(2 * shape.width + shape.m, shape.hidden, shape.size)
             rotation = torch.empty(shape.size, shape.width)
             nn.init.orthogonal_(rotation)
-            # Rows or columns of a rectangular one are orthogonal: lengths are kept on average.
+            # Rows or columns of a rectangular matrix are orthogonal: keep lengths on average.
             rotation *= max(1.0, (shape.width / shape.size) ** 0.5)
         with torch.no_grad():
             self.prompt_tower.linear.weight.copy_(rotation)
@@ -66,32 +66,34 @@ class MatchingNetwork(nn.Module):
         self.stop = nn.Parameter(torch.zeros(shape.size)) if shape.stop else None
         self.register_buffer("centre", torch.zeros(shape.width))
 
-    def settle(self, vectors: torch.Tensor) -> None:
-        """Take the mean of `vectors`, (U, width), for the centre, once before training."""
+    def set_centre(self, vectors: torch.Tensor) -> None:
+        """Set the centre to the mean of `vectors`, (U, width), once before training."""
         self.centre.copy_(vectors.mean(0))
 
-    def normal(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return vectors, (..., width), centred and of unit length: what both towers see."""
+    def normalized(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return vectors, (..., width), centred and scaled to unit length: the towers' input."""
         return nn.functional.normalize(vectors - self.centre, dim=-1)
 
-    def pool(self, vectors: torch.Tensor) -> TowerPool:
-        """Return prompts, (U, width) as the encoder gives them, ready to be matched."""
-        normal = self.normal(vectors)
-        towered = self.prompt_tower(normal)
-        return TowerPool(normal, towered if self.stop is None else torch.cat([towered, self.stop[None]]))
+    def pool(self, vectors: torch.Tensor) -> EncodedPool:
+        """Embed prompts, given as encoder vectors (U, width)."""
+        normalized = self.normalized(vectors)
+        embeddings = self.prompt_tower(normalized)
+        return EncodedPool(
+            normalized, embeddings if self.stop is None else torch.cat([embeddings, self.stop[None]])
+        )
 
     def logits(
-        self, asked: torch.Tensor, shown: torch.Tensor, step: int, towered: torch.Tensor
+        self, query_vectors: torch.Tensor, shown: torch.Tensor, step: int, embeddings: torch.Tensor
     ) -> torch.Tensor:
         """Return scores, (N, U), with STOP (N, U + 1).
 
-        `asked` and `shown`, (N, width), are the instruction's vector and the mean of what was matched so far,
-        zeros at first; `towered` is what `pool` made.
+        `query_vectors` and `shown`, (N, width), are the normalised instruction vector and the mean of the
+        selected prompts' vectors, initially zeros; `embeddings` are the pool's embeddings.
         """
-        steps = asked.new_zeros(len(asked), self.shape.m)
+        steps = query_vectors.new_zeros(len(query_vectors), self.shape.m)
         steps[:, min(step, self.shape.m - 1)] = 1.0
-        state = self.state_tower(torch.cat([asked, shown, steps], dim=-1))
-        scores: torch.Tensor = self.log_scale.exp() * state @ towered.T
+        state = self.state_tower(torch.cat([query_vectors, shown, steps], dim=-1))
+        scores: torch.Tensor = self.log_scale.exp() * state @ embeddings.T
         return scores
 
     def facts(self) -> dict[str, int | bool]:
@@ -100,7 +102,7 @@ class MatchingNetwork(nn.Module):
 
 
 class _Tower(nn.Module):
-    """An MLP with one hidden layer beside a linear map."""
+    """The sum of an MLP with one hidden layer and a linear map."""
 
     def __init__(self, width: int, hidden: int, size: int) -> None:
         super().__init__()
@@ -111,5 +113,5 @@ class _Tower(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        towered: torch.Tensor = self.linear(vectors) + self.outer(nn.functional.gelu(self.inner(vectors)))
-        return towered
+        embeddings: torch.Tensor = self.linear(vectors) + self.outer(nn.functional.gelu(self.inner(vectors)))
+        return embeddings

@@ -1,4 +1,4 @@
-"""Opens the parts of a finished run: its tuned model, its pool, its network, and the selectors it allows."""
+"""Opens the parts of a finished run: its tuned model, pool, network and selectors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from personakit.contracts import Selector
 from personakit.method import FinishedRun
 from personakit.models.local import LocalModel
 from personakit.models.open import resolve_model
-from personakit.pillow.controls import BestOf, Greedy, MarginalRelevance, Nearest, RandomPicks
-from personakit.pillow.encoding import KnownEncoder, open_text_encoder
+from personakit.pillow.controls import (
+    BestOfSelector,
+    GreedySelector,
+    MMRSelector,
+    NearestSelector,
+    RandomSelector,
+)
+from personakit.pillow.encoding import FingerprintedEncoder, open_text_encoder
 from personakit.pillow.matcher import Matcher, load_matcher
 from personakit.pillow.network import MatchingNetwork
 from personakit.pillow.pool import load_pool
@@ -23,9 +29,9 @@ TUNED, FULL = "model", FULL_FOLDER
 
 
 def model_folder(run: FinishedRun, which: str = TUNED) -> str | None:
-    """Return where the tuned model is, or with `FULL` the fully tuned one; None where none was trained.
+    """Return the folder of the LoRA-tuned model, or with `FULL` of the fully fine-tuned one; None if missing.
 
-    Without a tuning stage it is the model that the settings name.
+    Without a fine-tuning stage it is the configured model.
     """
     if which == TUNED and not run.settings.tuning.enabled:
         return resolve_model(run.settings.model)
@@ -34,32 +40,32 @@ def model_folder(run: FinishedRun, which: str = TUNED) -> str | None:
 
 
 def pool_of(run: FinishedRun) -> Pool | None:
-    """Return the run's pool; None where each user has their own."""
+    """Return the run's pool; None if each user has their own."""
     fingerprint = load_matcher(run.folder / MATCHER_FOLDER)[1].pool
     return None if fingerprint is None else load_pool(run.folder, fingerprint)
 
 
-def load_encoder(run: FinishedRun, model: LocalModel) -> KnownEncoder:
-    """Return the encoder whose vectors the network was trained on, `model` being the tuned one."""
+def load_encoder(run: FinishedRun, model: LocalModel) -> FingerprintedEncoder:
+    """Return the network's encoder; `model` is the run's tuned model."""
     return open_text_encoder(run.settings.matcher.encoder, model)
 
 
 def load_selector(run: FinishedRun, model: LocalModel) -> Matcher:
-    """Return the trained network as a selector; raises `UserError` where the encoder has changed."""
+    """Return the trained network as a selector; raises `UserError` if the encoder has changed."""
     network, facts = load_matcher(run.folder / MATCHER_FOLDER)
     return Matcher(network, load_encoder(run, model), facts)
 
 
-def load_network(run: FinishedRun, model: LocalModel) -> tuple[MatchingNetwork, KnownEncoder]:
-    """Return the trained network and its encoder; raises `UserError` where the encoder has changed."""
+def load_network(run: FinishedRun, model: LocalModel) -> tuple[MatchingNetwork, FingerprintedEncoder]:
+    """Return the trained network and its encoder; raises `UserError` if the encoder has changed."""
     network, facts = load_matcher(run.folder / MATCHER_FOLDER)
     encoder = load_encoder(run, model)
-    Matcher(network, encoder, facts)  # which checks the encoder
+    Matcher(network, encoder, facts)  # checks the encoder
     return network, encoder
 
 
 def load_reward(run: FinishedRun, model: LocalModel, wording: PromptWording) -> TextReward:
-    """Return the reward of training, with the same keys in the answer cache."""
+    """Return the training reward, with the same cache keys."""
     reward = run.settings.rl.reward
     return TextReward(
         model,
@@ -71,11 +77,11 @@ def load_reward(run: FinishedRun, model: LocalModel, wording: PromptWording) -> 
 
 
 SELECTORS: dict[str, Callable[[FinishedRun, LocalModel, PromptWording], Selector]] = {
-    "random": lambda run, model, wording: RandomPicks(run.seed),
-    "cosine": lambda run, model, wording: Nearest(load_encoder(run, model)),
-    "mmr": lambda run, model, wording: MarginalRelevance(load_encoder(run, model)),
+    "random": lambda run, model, wording: RandomSelector(run.seed),
+    "cosine": lambda run, model, wording: NearestSelector(load_encoder(run, model)),
+    "mmr": lambda run, model, wording: MMRSelector(load_encoder(run, model)),
     "pillow": lambda run, model, wording: load_selector(run, model),
-    "best-of": lambda run, model, wording: BestOf(load_reward(run, model, wording), seed=run.seed),
-    "greedy": lambda run, model, wording: Greedy(load_reward(run, model, wording)),
+    "best-of": lambda run, model, wording: BestOfSelector(load_reward(run, model, wording), seed=run.seed),
+    "greedy": lambda run, model, wording: GreedySelector(load_reward(run, model, wording)),
 }
-"""Selectors by name. The last two read the reference answer: they are oracles."""
+"""Selectors by name. The last two use the reference answer: they are oracles."""

@@ -1,12 +1,11 @@
-"""RL of the matching network: draw selections, let the tuned model pay them, follow the policy's gradient.
+"""RL of the matching network: sample selections, compute rewards with the tuned model, update the policy.
 
-One terminal reward, gamma 1; the other selections of an instruction are the baseline (leave one out). Every
-step's instructions and draws follow from the seed and the step's number alone, rewards are deterministic and
-kept, and checkpoints hold network and optimizer: a run killed at any moment and resumed ends with the same
-weights.
+One terminal reward, gamma 1, leave-one-out baseline over an instruction's selections. Each step's
+instructions and samples depend only on the seed and the step, rewards are deterministic and cached, and
+checkpoints have network and optimizer: a killed and resumed run ends with the same weights.
 
-The network has some ten thousand weights and trains on the CPU; of several processes each computes its share
-of the rewards, and all make the same updates.
+The network has about ten thousand weights and trains on the CPU. Several processes share the computation of
+rewards and make the same updates.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 
 from personakit.config.train_pillow import MatchRlSettings
-from personakit.pillow.episodes import Episodes, Picks
+from personakit.pillow.episodes import Episodes, Selection
 from personakit.pillow.network import MatchingNetwork
 from personakit.pillow.policy import SelectionLikelihood, draw, likelihood, policy_loss
 from personakit.pillow.rewards import SelectionReward
@@ -34,8 +33,8 @@ from personakit.training.progress import Progress, report_stage
 from personakit.training.run import Run
 from personakit.training.stage import TENSORBOARD, check_report_to
 
-COLLAPSED = 0.5
-"""One prompt in more than this share of the latest selections is called a collapse (our choice)."""
+COLLAPSE_THRESHOLD = 0.5
+"""Share of the latest selections that contain one prompt above which we report a collapse (our choice)."""
 _WINDOW = 50  # steps whose selections are counted for coverage and collapse
 
 
@@ -49,17 +48,17 @@ def reinforce(
     progress: Progress,
     held_out: Episodes | None = None,
 ) -> dict[str, Any]:
-    """Train `network` in place; return facts of the training, which end up in run.json.
+    """Train `network` in place; return statistics for run.json.
 
-    Goes on from the newest checkpoint of `stage`. Metrics: what selections earned, how sure the policy is of
-    a choice (entropy in nats), the share of all prompts shown lately and that of the most shown one, and the
-    share of rewards that had been paid before; on `held_out` instructions what the best selection earns.
+    Resumes from the newest checkpoint of `stage`. Metrics: mean reward, policy entropy per choice in nats,
+    coverage (share of prompts in recent selections), share of selections with the most frequent prompt, share
+    of cached rewards; on `held_out` instructions the mean reward of the greedy selection.
     """
     steps = settings.planned_steps(len(episodes))
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
     checkpoint = from_main_process(lambda: newest_complete(run.checkpoints(stage)))
     began = checkpoint[1] if checkpoint else 0
-    watch = _Watch(len(episodes.prompts), network.shape.m)
+    watch = _RunningStatistics(len(episodes.prompts), network.shape.m)
     if checkpoint:
         _restore(checkpoint[0], network, optimizer, watch)
     run.rewind_metrics(stage, began)
@@ -69,7 +68,7 @@ def reinforce(
         _logger(run, stage, settings.report_to) as log,
     ):
         for step in range(began + 1, steps + 1):
-            told = _step(network, optimizer, episodes, reward, settings, run.seed, step, watch)
+            metrics = _step(network, optimizer, episodes, reward, settings, run.seed, step, watch)
             if step % settings.logging_steps == 0 or step == steps:
                 log(step, **watch.metrics(), **_hit_rate(reward))
             every = settings.eval_steps or settings.save_steps
@@ -78,11 +77,11 @@ def reinforce(
                 log(step, eval_reward=earned, eval_coverage=shown)
             if step % settings.save_steps == 0 and step < steps and run.writes:
                 _save(run.checkpoints(stage), step, network, optimizer, watch)
-            reporter.update(step, **told)
+            reporter.update(step, **metrics)
     facts = watch.facts()
     if facts["collapsed"] and run.writes:
         print(
-            f"warning: the matching network has collapsed: one prompt stands in {facts['most_shown']:.0%} of "
+            f"warning: the matching network has collapsed: one prompt is in {facts['most_shown']:.0%} of "
             f"its latest selections; raise rl.entropy_bonus, or lower rl.learning_rate",
             file=sys.stderr,
         )
@@ -91,7 +90,7 @@ def reinforce(
 
 @contextlib.contextmanager
 def _logger(run: Run, stage: str, report_to: str) -> Iterator[Callable[..., None]]:
-    """Give what logs metrics, into metrics.jsonl and where else the settings say."""
+    """Provide a function that logs metrics to metrics.jsonl and to `report_to`."""
     check_report_to(report_to, stage)
     with contextlib.ExitStack() as stack:
         writer: Any = None
@@ -111,15 +110,16 @@ def _logger(run: Run, stage: str, report_to: str) -> Iterator[Callable[..., None
 
 
 def evaluate(network: MatchingNetwork, episodes: Episodes, reward: SelectionReward) -> tuple[float, float]:
-    """Return the mean reward of the best selections, and the share of all prompts that they show."""
-    picks: list[Picks] = []
+    """Return the mean reward of the greedy selections, and the share of all prompts they contain."""
+    selections: list[Selection] = []
     places = list(range(len(episodes)))
     for start in range(0, len(places), 64):
         batch = episodes.batch(places[start : start + 64])
-        picks += batch.picked(draw(network, batch.asked, network.pool(batch.vectors), batch.allowed))
-    paid = map_over_processes(episodes.shown(places, picks), lambda rows: reward(rows))
-    shown = {place for each in picks for place in each}
-    return float(np.mean(paid)), len(shown) / len(episodes.prompts)
+        pool = network.pool(batch.vectors)
+        selections += batch.selected(draw(network, batch.query_vectors, pool, batch.allowed))
+    rewards = map_over_processes(episodes.shown(places, selections), lambda rows: reward(rows))
+    shown = {place for each in selections for place in each}
+    return float(np.mean(rewards)), len(shown) / len(episodes.prompts)
 
 
 def _step(
@@ -130,20 +130,23 @@ def _step(
     settings: MatchRlSettings,
     seed: int,
     step: int,
-    watch: _Watch,
+    watch: _RunningStatistics,
 ) -> dict[str, float]:
-    """Draw, pay, update; return what to show."""
+    """Sample selections, compute rewards, update the network; return metrics for the progress bar."""
     which = _instructions_of(seed, step, len(episodes), settings.batch_size)
     batch = episodes.batch(which, settings.num_selections)
-    uniforms = _uniforms(seed, step, len(batch.asked), network.shape.m, len(batch.places) + 1)
-    picks = draw(network, batch.asked, network.pool(batch.vectors), batch.allowed, uniforms=uniforms)
-    picked = batch.picked(picks)
-    paid = map_over_processes(episodes.shown(which, picked), lambda rows: reward(rows))
-    rewards = torch.tensor(paid, dtype=torch.float32)
+    uniforms = _uniforms(seed, step, len(batch.query_vectors), network.shape.m, len(batch.places) + 1)
+    pool = network.pool(batch.vectors)
+    selections = draw(network, batch.query_vectors, pool, batch.allowed, uniforms=uniforms)
+    selected = batch.selected(selections)
+    values = map_over_processes(episodes.shown(which, selected), lambda rows: reward(rows))
+    rewards = torch.tensor(values, dtype=torch.float32)
     advantages = leave_one_out(rewards.view(len(which), settings.num_selections)).flatten()
 
     def now() -> SelectionLikelihood:
-        return likelihood(network, batch.asked, network.pool(batch.vectors), batch.allowed, picks)
+        # The network changes between PPO's epochs: embed the pool again.
+        pool = network.pool(batch.vectors)
+        return likelihood(network, batch.query_vectors, pool, batch.allowed, selections)
 
     made = now()
     entropy = float((made.entropies.sum() / made.chose.sum().clamp(min=1)).detach())
@@ -164,26 +167,26 @@ def _step(
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
         optimizer.step()
-    watch.add(picked, float(rewards.mean()), entropy, float(loss.detach()), float(norm))
+    watch.add(selected, float(rewards.mean()), entropy, float(loss.detach()), float(norm))
     return {"reward": float(rewards.mean()), "entropy": entropy}
 
 
-class _Watch:
-    """What is told of the latest steps: means since the last line, and which prompts were shown."""
+class _RunningStatistics:
+    """Running statistics: means since the last log, and the prompts of the latest selections."""
 
     def __init__(self, prompts: int, m: int) -> None:
         self._prompts, self._m = prompts, m
         self._latest: deque[Counter[int]] = deque(maxlen=_WINDOW)
         self._since: list[tuple[float, float, float, float]] = []
 
-    def add(self, picked: Sequence[Picks], *values: float) -> None:
-        counts = Counter(place for each in picked for place in each)
-        counts[-1] = len(picked)
+    def add(self, selected: Sequence[Selection], *values: float) -> None:
+        counts = Counter(place for each in selected for place in each)
+        counts[-1] = len(selected)
         self._latest.append(counts)
         self._since.append((values[0], values[1], values[2], values[3]))
 
     def metrics(self) -> dict[str, float | int]:
-        """The means since this was last asked, and coverage."""
+        """Return the means since the last call, and coverage."""
         means = np.mean(self._since, axis=0)
         self._since = []
         names = ("reward", "entropy", "loss", "grad_norm")
@@ -196,16 +199,16 @@ class _Watch:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Coverage, the share of selections that the most shown prompt is in, whether that is too much."""
+        """Return coverage, the share of selections with the most frequent prompt, and the collapse flag."""
         counts: Counter[int] = sum(self._latest, Counter())
         selections = counts.pop(-1, 0)
         most = max(counts.values(), default=0) / max(1, selections)
-        # With as few prompts as are picked, all of them stand everywhere.
-        few = self._m / self._prompts
+        # In small pools every prompt is in many selections: compare with twice the uniform share.
+        uniform = self._m / self._prompts
         return {
             "coverage": len(counts) / self._prompts,
             "most_shown": most,
-            "collapsed": most > max(COLLAPSED, 2 * few),
+            "collapsed": most > max(COLLAPSE_THRESHOLD, 2 * uniform),
         }
 
     def state(self) -> dict[str, Any]:
@@ -217,7 +220,7 @@ class _Watch:
 
 
 def _instructions_of(seed: int, step: int, count: int, batch_size: int) -> list[int]:
-    """The instructions of a step: pass after pass, each in an order of its own."""
+    """Return the instructions of a step: one epoch after the other, each in a new random order."""
     found: list[int] = []
     at = (step - 1) * batch_size
     while len(found) < min(batch_size, count):
@@ -239,13 +242,17 @@ def _number(*parts: object) -> int:
 
 
 def _hit_rate(reward: SelectionReward) -> dict[str, float]:
-    """The share of rewards that were there already since training began, where the reward counts them."""
+    """Return the share of cached rewards since training began, if the reward counts them."""
     hits, misses = getattr(reward, "hits", 0), getattr(reward, "misses", 0)
     return {"cache_hits": hits / (hits + misses)} if hits + misses else {}
 
 
 def _save(
-    folder: Path, step: int, network: MatchingNetwork, optimizer: torch.optim.Optimizer, watch: _Watch
+    folder: Path,
+    step: int,
+    network: MatchingNetwork,
+    optimizer: torch.optim.Optimizer,
+    watch: _RunningStatistics,
 ) -> None:
     from shutil import rmtree
 
@@ -260,7 +267,7 @@ def _save(
 
 
 def _restore(
-    checkpoint: Path, network: MatchingNetwork, optimizer: torch.optim.Optimizer, watch: _Watch
+    checkpoint: Path, network: MatchingNetwork, optimizer: torch.optim.Optimizer, watch: _RunningStatistics
 ) -> None:
     state = torch.load(checkpoint / "state.pt", weights_only=True)
     network.load_state_dict(state["network"])

@@ -1,7 +1,7 @@
-"""What a selection earns: the reference's likelihood under the tuned model, or how its own answer scores.
+"""Rewards of selections: the reference answer's likelihood under the tuned model, or its own answer's score.
 
-Every reward here is deterministic (answers are written greedily), so each is paid for once: it is kept on
-disk under the model, the wording, the instruction, the prompts in their order, the reference and the reward.
+All rewards are deterministic (greedy answers) and cached on disk, keyed by model, wording, instruction,
+ordered prompts, reference answer and reward.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from personakit.files import cache_folder
 from personakit.models.cache import AnswerCache, FingerprintedModel
 from personakit.models.local import LocalModel
-from personakit.pillow.encoding import KnownEncoder
+from personakit.pillow.encoding import FingerprintedEncoder
 from personakit.pillow.wording import PromptWording
 from personakit.records import Instruction
 from personakit.tasks.scoring import text_metric
@@ -26,27 +26,27 @@ LIKELIHOOD, COSINE = "likelihood", "cosine"
 
 @dataclass(frozen=True, slots=True)
 class ShownPrompts:
-    """An instruction with the prompts picked for it, in the order they were picked."""
+    """An instruction with its selected prompts, in the order of selection."""
 
     instruction: Instruction
     prompts: tuple[Instruction, ...]
 
 
 class SelectionReward(Protocol):
-    """What selections earn."""
+    """The reward of selections."""
 
     def __call__(self, rows: Sequence[ShownPrompts]) -> list[float]:
-        """Return what each row earns; higher is better."""
+        """Return one reward per row; higher is better."""
         ...
 
 
 class TextReward:
-    """A weighted sum of rewards by name, each paid for once.
+    """A weighted sum of cached rewards by name.
 
-    `likelihood` is the reference's probability as a geometric mean over its tokens, in [0, 1] (RetICL's
-    "confidence"). `cosine`, in the encoder's vectors, and those of `text_metric` compare the answer that the
-    model writes with the reference. `hits` and `misses` count rewards by row and name, `tokens` what the
-    model read and wrote for them.
+    `likelihood` is the geometric mean of the reference answer's token probabilities, in [0, 1] (RetICL's
+    "confidence"). `cosine` (of the encoder's vectors) and the metrics of `text_metric` compare the model's
+    answer with the reference answer. `hits` and `misses` count cached and computed rewards, `tokens` the
+    prompt and completion tokens of the computed ones.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class TextReward:
         *,
         max_new_tokens: int,
         prompt_cost: float = 0.0,
-        encoder: KnownEncoder | None = None,
+        encoder: FingerprintedEncoder | None = None,
         cache: AnswerCache | None = None,
     ) -> None:
-        """Take the tuned model. Each prompt shown takes `prompt_cost` off; `encoder` is for `cosine`.
+        """`prompt_cost` is subtracted for each selected prompt; `encoder` is only needed for `cosine`.
 
-        By default rewards are kept in `rewards/rewards.sqlite` in the cache folder.
+        The default cache is `rewards/rewards.sqlite` in the cache folder.
         """
         self._model, self._wording, self._encoder = model, wording, encoder
         self._weights = {name: weight for name, weight in weights.items() if weight}
@@ -73,7 +73,7 @@ class TextReward:
         self.tokens = 0
 
     def __call__(self, rows: Sequence[ShownPrompts]) -> list[float]:
-        """Return the weighted sums, less what the prompts cost."""
+        """Return the weighted sums minus the prompts' cost."""
         totals = [-self._prompt_cost * len(row.prompts) for row in rows]
         for name, weight in self._weights.items():
             for place, value in enumerate(self._of(name, rows)):
@@ -97,7 +97,7 @@ class TextReward:
         golds = [row.instruction.output for row in rows]
         prompts = [self._wording.prompt(row.instruction, row.prompts) for row in rows]
         if name == LIKELIHOOD:
-            # Rows whose prompts begin alike are run together, and what they share once (`models.scoring`).
+            # `models.scoring` batches rows with common prefixes and computes the prefixes once.
             scores = self._model.score(prompts, golds)
             lengths = [self._model.count_tokens(gold) + 1 for gold in golds]
             self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(lengths)
@@ -134,7 +134,7 @@ class TextReward:
 def reward_key(
     model: FingerprintedModel, wording: PromptWording, row: ShownPrompts, reward: Sequence[Any]
 ) -> bytes:
-    """Return what a reward is kept under: all that decides it, and nothing else."""
+    """Return the cache key of a reward: a digest of everything that determines it."""
     one = row.instruction
     asked, shown = (one.instruction, one.input), [(p.instruction, p.input, p.output) for p in row.prompts]
     parts = [model.fingerprint, wording.name, asked, shown, one.output, *reward]

@@ -1,8 +1,7 @@
-"""`personakit train pillow`: LoRA on instructions, full fine-tuning, and the matching network by RL.
+"""`personakit train pillow`: LoRA fine-tuning, full fine-tuning, and the matching network by RL.
 
-Each stage leaves what it made in the run and is passed over when the run is resumed: the adapter in
-`model/`, the fully fine-tuned model in `controls/full_fine_tuning/`, the network in `matcher/`, and beside
-them the pool that it picks from, `pool.jsonl`. Rewards are kept by content: none is paid for twice.
+A resumed run skips completed stages. The adapter is in `model/`, the fully fine-tuned model in
+`controls/full_fine_tuning/`, the network in `matcher/`, and the pool in `pool.jsonl`. Rewards are cached.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from personakit.models.cost import token_counter
 from personakit.models.local import LocalModel
 from personakit.models.open import resolve_model
 from personakit.pillow.data import PillowData, open_data, tuning_examples
-from personakit.pillow.encoding import layers_of, open_text_encoder
+from personakit.pillow.encoding import open_text_encoder, parse_layers
 from personakit.pillow.matcher import MatcherFacts, save_matcher
 from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.pool import FILE, save_pool
@@ -46,11 +45,11 @@ MATCHER_FOLDER = "matcher"
 def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     """Train into `run`; return the folder of the matching network.
 
-    Raises `UserError` for settings that do not go together, for data with nothing to train on, and for data
-    or a pool that changed since a resumed run began.
+    Raises `UserError` for conflicting settings, for data with nothing to train on, and for data or a pool
+    that changed since a resumed run was started.
     """
     check_plan(config)
-    with local_main_process_first():  # it makes the data
+    with local_main_process_first():  # may generate the data
         data = open_data(config)
     _record_data(data, config, run)
     folder = run.folder / MATCHER_FOLDER
@@ -61,12 +60,12 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     encoder = open_text_encoder(config.matcher.encoder, model)
     wording = data.wording(config, model.count_tokens)
     learnt = len(data.matching) - config.data.held_out
-    with local_main_process_first():  # it encodes, and files the vectors
+    with local_main_process_first():  # encodes and caches the vectors
         episodes = data.episodes(encoder, slice(0, learnt))
         held_out = data.episodes(encoder, slice(learnt, None)) if config.data.held_out else None
     shape = _shape(config, episodes.vectors.shape[1])
     network = MatchingNetwork(shape, seed=run.seed)
-    network.settle(torch.from_numpy(episodes.vectors))
+    network.set_centre(torch.from_numpy(episodes.vectors))
     reward = TextReward(
         model,
         wording,
@@ -78,10 +77,10 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
     with record_compute(run, MATCHING) as cost:
         facts = reinforce(network, episodes, reward, config.rl, run, MATCHING, progress, held_out)
         trained = sum(weight.numel() for weight in network.parameters())
-        # As of the other stages: float32 gradients, and AdamW's two moments.
+        # As in the other stages: float32 gradients and AdamW's two moments.
         cost |= {"trained": trained, "gradient_bytes": 4 * trained, "optimizer_bytes": 8 * trained}
         cost |= {"rewards": reward.misses, "rewards_kept": reward.hits, "tokens": reward.tokens}
-        # Forward passes alone; what rewards share is counted for each, what was kept for none.
+        # Forward passes only. Shared prefixes are counted for each reward, cached rewards not at all.
         weights = sum(weight.numel() for weight in model.model.parameters())
         cost["flops"] = 2 * weights * reward.tokens
     if held_out is not None:
@@ -96,7 +95,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
 
 
 def check_plan(config: TrainPILLOW) -> None:
-    """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    """Raise `UserError` for conflicting settings. Loads no model."""
     resolve_model(config.model)
     if config.lora.load_in_4bit:
         require_four_bit()
@@ -104,10 +103,10 @@ def check_plan(config: TrainPILLOW) -> None:
         check_lora(config.lora)
         check_stopping(config.tuning, LORA, evaluates=False)
     check_report_to(config.rl.report_to, MATCHING)
-    layers_of(config.matcher.encoder)
+    parse_layers(config.matcher.encoder)
     if not any(reward_weights(config.rl.reward).values()):
         raise UserError(
-            "every weight of rl.reward is 0, expected one above it", hint="set rl.reward.likelihood=1"
+            "every weight of rl.reward is 0, expected one above 0", hint="set rl.reward.likelihood=1"
         )
     if config.controls.full_fine_tuning and not config.tuning.enabled:
         raise UserError(
@@ -117,7 +116,10 @@ def check_plan(config: TrainPILLOW) -> None:
 
 
 def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -> StageResult | None:
-    """The LoRA, and all weights on the same examples for as many steps; None: the model stays as it is."""
+    """Fine-tune with LoRA, and as a control all weights with the same examples and steps.
+
+    Returns None without a fine-tuning stage.
+    """
     if not config.tuning.enabled:
         return None
     wording = data.wording(config, token_counter(config.model))
@@ -134,7 +136,7 @@ def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -
         tuned = finetune(config.model, examples, config.tuning, stage)
     if config.controls.full_fine_tuning:
         settings = replace(config.tuning, learning_rate=config.controls.full_learning_rate)
-        if settings.metric_for_best_model is not None:  # as many steps as the adapter made
+        if settings.metric_for_best_model is not None:  # as many steps as the adapter
             settings = replace(without_early_stopping(settings), max_steps=tuned.steps)
         full = replace(stage, name=FULL, output=FULL_FOLDER, lora=no_lora())
         with record_compute(run, FULL):
@@ -143,17 +145,17 @@ def _tune(config: TrainPILLOW, data: PillowData, run: Run, progress: Progress) -
 
 
 def _record_data(data: PillowData, config: TrainPILLOW, run: Run) -> None:
-    """Write into run.json what is trained on, and the pool beside it; refuse what changed since."""
+    """Record the data in run.json and save the pool; raise `UserError` if a resumed run's have changed."""
     pool = data.pool and data.pool.fingerprint
     if "pool_fingerprint" in run.facts and run.facts["pool_fingerprint"] != pool:
         raise UserError(
-            f"the pool that {config.data.pool} names is not the one that {run.folder} began with",
-            hint="put it back as it was, or start a new run",
+            f"the pool {config.data.pool} has changed since {run.folder} was started",
+            hint="restore the pool, or start a new run",
         )
     if run.facts.get("data_fingerprint", data.fingerprint) != data.fingerprint:
         raise UserError(
-            f"{config.data.path} is not the data that {run.folder} began with",
-            hint="put it back as it was, or start a new run",
+            f"{config.data.path} has changed since {run.folder} was started",
+            hint="restore the data, or start a new run",
         )
     record_trained_on(run, data.seen)
     run.record(data_fingerprint=data.fingerprint, pool_fingerprint=pool, instructions=data.counts())
@@ -175,7 +177,7 @@ def _shape(config: TrainPILLOW, width: int) -> MatcherShape:
 
 
 def reward_weights(reward: RewardSettings) -> dict[str, float]:
-    """Return the weight of each of `rewards.REWARDS` in what a selection earns."""
+    """Return the weights of `TextReward` by the rewards' names."""
     return {
         "likelihood": reward.likelihood,
         "rouge-L": reward.rouge_l,

@@ -1,7 +1,7 @@
-"""How an instruction and the prompts picked for it are put to the model.
+"""Wording of an instruction and its selected prompts for the model.
 
-Instructions are worded by a template (`tasks.instructions`), queries of a LaMP task as LaMP words them with
-items of the user's profile in the prompt.
+Instructions use a template (`tasks.instructions`), queries of LaMP tasks LaMP's own wording with profile
+items.
 """
 
 from __future__ import annotations
@@ -15,46 +15,48 @@ from personakit.tasks.instructions import Template, instruction_prompt, read_ans
 
 
 class PromptWording(Protocol):
-    """From an instruction and its picks, first pick first, to a prompt; from a model's text to its answer."""
+    """Builds prompts from an instruction and its selection, and parses answers."""
 
     @property
     def name(self) -> str:
-        """What a reward is known by beside texts: all that decides the wording."""
+        """Identifies the wording in cache keys of rewards."""
         ...
 
-    def prompt(self, instruction: Instruction, picks: Sequence[Instruction]) -> str:
-        """Return the prompt; the first pick stands next to the instruction."""
+    def prompt(self, instruction: Instruction, selection: Sequence[Instruction]) -> str:
+        """Return the prompt; the first selected prompt is next to the instruction."""
         ...
 
     def read(self, instruction: Instruction, text: str) -> str:
-        """Return the answer in a model's text."""
+        """Parse the answer in a model's text."""
         ...
 
 
 class Templated:
-    """Instructions of a data folder, by a template's name."""
+    """Words instructions with a template."""
 
     def __init__(self, template: Template) -> None:
         self._template = template
 
     @property
     def name(self) -> str:
-        """The template's."""
+        """The template's name."""
         return self._template
 
-    def prompt(self, instruction: Instruction, picks: Sequence[Instruction]) -> str:
-        """Return the template filled in."""
-        return instruction_prompt(self._template, instruction, Pool(tuple(picks), ""), range(len(picks)))
+    def prompt(self, instruction: Instruction, selection: Sequence[Instruction]) -> str:
+        """Return the filled-in template."""
+        return instruction_prompt(
+            self._template, instruction, Pool(tuple(selection), ""), range(len(selection))
+        )
 
     def read(self, instruction: Instruction, text: str) -> str:
-        """Return the answer, without what the model went on to make up."""
+        """Return the answer, without text that the model generated after it."""
         return read_answer(self._template, text)
 
 
 class LampWording:
-    """Queries of LaMP's tasks, the items of their users' profiles as LaMP puts them in the prompt.
+    """Words queries of LaMP tasks with profile items as LaMP does.
 
-    Known by id: the query's is the instruction's, and each item's the prompt's, within the query's profile.
+    The instruction's id is the query's, and each selected prompt's id is an item's in that query's profile.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class LampWording:
         count_tokens: Callable[[str], int],
         max_length: int,
     ) -> None:
-        """Take `items` by the query's id and the item's own; `max_length` is LaMP's window, in tokens."""
+        """`items` are keyed by query id and item id; `max_length` is the prompt's limit in tokens."""
         self._queries, self._items = queries, items
         self._count_tokens, self._max_length = count_tokens, max_length
 
@@ -74,14 +76,14 @@ class LampWording:
         """LaMP's wording within a window."""
         return f"lamp, {self._max_length} tokens"
 
-    def prompt(self, instruction: Instruction, picks: Sequence[Instruction]) -> str:
-        """Return the query with the picked items in it."""
+    def prompt(self, instruction: Instruction, selection: Sequence[Instruction]) -> str:
+        """Return the query's prompt with the selected items."""
         query = self._queries[instruction.id]
-        items = tuple(self._items[query.id, each.id] for each in picks)
+        items = tuple(self._items[query.id, each.id] for each in selection)
         return get_task(query.task).prompt_with_context(
             query, Context(items), count_tokens=self._count_tokens, max_length=self._max_length
         )
 
     def read(self, instruction: Instruction, text: str) -> str:
-        """Return the answer as the task reads it, or the text as it is."""
+        """Return the answer that the task parses, or the stripped text."""
         return get_task(self._queries[instruction.id].task).parse(text) or text.strip()

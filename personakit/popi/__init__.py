@@ -1,1 +1,1 @@
-"""POPI (arXiv 2510.17881): a model that writes a user's summary, and one that answers from it."""
+"""POPI (arXiv 2510.17881): an inference model summarises a user, a generator answers given the summary."""

@@ -1,9 +1,9 @@
-"""One frozen base with two LoRA adapters on it: `inference` writes summaries, `generator` answers.
+"""One frozen base model with two LoRA adapters: `inference` writes summaries, `generator` answers.
 
-A third, frozen, keeps what the inference model began as, for the KL divergence from it. Switching between
-them costs no weights and no copy. PEFT's `set_adapter` also decides what trains: it takes the gradients of
-the adapter it leaves, and gives them to the one it turns to, be it frozen or not. A gradient that arrives at
-a weight which no longer asks for it is dropped without a word. So what trains is said anew after each switch.
+A third, frozen adapter holds the initial inference model for the KL penalty. Switching adapters copies no
+weights. PEFT's `set_adapter` also changes `requires_grad`: it disables it for the previous adapter and
+enables it for the new one, even a frozen one, and gradients of disabled weights are silently dropped.
+Therefore the trainable adapters are set again after each switch.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from personakit.models.environment import suppress_peft_warnings
 INFERENCE = "inference"
 GENERATOR = "generator"
 START = "start"
-"""The inference model as it was when training began."""
+"""The initial inference model."""
 BASE = "base"
-"""No adapter at all."""
+"""The base model without an adapter."""
 
 Role = Literal["inference", "generator"]
 ROLES: tuple[Role, Role] = ("inference", "generator")
 
 
-def put_on(
+def add_adapters(
     network: Any,
     config: Any,
     *,
@@ -35,11 +35,12 @@ def put_on(
     trained: Sequence[Role],
     seed: int,
 ) -> Any:
-    """Put the adapters on `network`, a plain causal language model; return the `PeftModel`.
+    """Add the adapters to `network`, a causal language model; return the `PeftModel`.
 
-    `config` is PEFT's, of the new ones; where `warm` names a folder an adapter begins with what is in it. A
-    new adapter does nothing yet, so that an inference model without a warm start began as the base: no
-    `START` is kept then (`active` with `START` turns all adapters off). Its random half follows from `seed`.
+    `config` is the PEFT configuration of new adapters, `warm` has the folders of trained ones to start from.
+    A new adapter has no effect yet, so without a warm start the initial inference model is the base: no
+    `START` adapter is kept (`active_adapter` with `START` then disables all adapters). `seed` determines the
+    initial weights.
     """
     import copy
 
@@ -62,34 +63,34 @@ def put_on(
         if keep_start and INFERENCE in warm:
             model.load_adapter(str(warm["inference"]), adapter_name=START, is_trainable=False)
     model.set_adapter(INFERENCE)
-    let_train(model, trained)
+    set_trainable(model, trained)
     return model
 
 
-def let_train(model: Any, roles: Sequence[str]) -> None:
-    """Let these adapters have gradients, and no other weight."""
+def set_trainable(model: Any, roles: Sequence[str]) -> None:
+    """Enable gradients for these adapters only."""
     for name in model.peft_config:
         model.set_requires_grad(name, name in roles)
 
 
 def adapter_weights(model: Any, name: str) -> list[Any]:
     """Return the parameters of one adapter, in the order of the model."""
-    # PEFT files them under the adapter's name: ...q_proj.lora_A.<name>.weight
+    # PEFT's parameter names contain the adapter's: ...q_proj.lora_A.<name>.weight
     return [weight for key, weight in model.named_parameters() if f".{name}." in key]
 
 
 @contextlib.contextmanager
-def active(model: Any, name: str, *, trained: Sequence[str]) -> Iterator[None]:
-    """Run the block with one adapter on; within it and after it, those in `trained` have gradients.
+def active_adapter(model: Any, name: str, *, trained: Sequence[str]) -> Iterator[None]:
+    """Run the block with one adapter active; in it and afterwards, the adapters `trained` have gradients.
 
-    `BASE` turns all of them off, and so does `START` where there is no such adapter.
+    `BASE` disables all adapters, and so does `START` if there is no such adapter.
     """
-    alone = name == BASE or (name == START and START not in model.peft_config)
-    if not alone:
+    disable = name == BASE or (name == START and START not in model.peft_config)
+    if not disable:
         model.set_adapter(name)
     try:
-        with model.disable_adapter() if alone else contextlib.nullcontext():
-            let_train(model, trained)
+        with model.disable_adapter() if disable else contextlib.nullcontext():
+            set_trainable(model, trained)
             yield
     finally:
-        let_train(model, trained)
+        set_trainable(model, trained)

@@ -1,4 +1,4 @@
-"""What POPI's Personalizer and its controls have in common: a prompt a query, answered or scored."""
+"""Base class of POPI's Personalizer and its controls: one prompt per query, answered or scored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
 
 ANSWER_TOKENS = 256
-"""The longest answer to a request of no known task."""
+"""Maximum answer length, in tokens, of queries that belong to no known task."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A prompt, what it tells of the user, and what it took to make it (tokens of other calls)."""
+class PreparedPrompt:
+    """A query's prompt with its context, trace, and the tokens of the calls that produced it."""
 
     prompt: str
     context: Context = field(default_factory=Context)
@@ -29,18 +29,18 @@ class Prepared:
 
 
 @dataclass
-class FromPrompts(ABC):
-    """A Personalizer that asks `model` once for an answer. Each row of a batch is one user's prompt."""
+class PromptPersonalizer(ABC):
+    """A Personalizer that calls `model` once per query. Each prompt contains one user's data."""
 
     model: LanguageModel
     max_new_tokens: int = field(default=ANSWER_TOKENS, kw_only=True)
 
     @abstractmethod
-    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Prepared]:
+    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[PreparedPrompt]:
         """Return each query's prompt."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return one answer a query."""
+        """Return one answer per query."""
         if not queries:
             return []
         started = time.perf_counter()
@@ -55,16 +55,16 @@ class FromPrompts(ABC):
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return log p(text | prompt) in nats; raises `UserError` where the model is a black box."""
+        """Return log p(text | prompt) in nats; raises `UserError` if the model is a black box."""
         return self.model.score([each.prompt for each in self.prepare(queries, profiles)], texts)
 
-    def told(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return what the model is told for each query, and what that takes, without an answer."""
+    def report_context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Return answers without texts: the context, trace and tokens of each query's prompt."""
         prepared = self.prepare(queries, profiles)
         return [self._answer(query, each, "", 0.0) for query, each in zip(queries, prepared, strict=True)]
 
     def _answer(
-        self, query: Query, prepared: Prepared, text: str, seconds: float, *, refused: str | None = None
+        self, query: Query, prepared: PreparedPrompt, text: str, seconds: float, *, refused: str | None = None
     ) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
@@ -80,19 +80,21 @@ class FromPrompts(ABC):
         )
 
 
-def left_out(dropped: Dropped) -> dict[str, str]:
-    """Return signals that did not fit as a line of a trace; nothing where all did."""
+def dropped_trace(dropped: Dropped) -> dict[str, str]:
+    """Return the counts of dropped signals as a trace entry; empty if none was dropped."""
     return {"left out": ", ".join(f"{count} {kind}" for kind, count in dropped.items())} if dropped else {}
 
 
 def _generate(
-    model: LanguageModel, queries: Sequence[Query], prompts: Sequence[str], longest: int
+    model: LanguageModel, queries: Sequence[Query], prompts: Sequence[str], default_length: int
 ) -> list[str]:
-    """Answer greedily; a task's answers have their own length."""
-    lengths = [TASKS[query.task].max_new_tokens if query.task in TASKS else longest for query in queries]
+    """Generate greedy answers; `default_length` is the limit for queries that belong to no known task."""
+    lengths = [
+        TASKS[query.task].max_new_tokens if query.task in TASKS else default_length for query in queries
+    ]
     texts = [""] * len(prompts)
     for length in dict.fromkeys(lengths):
-        places = [place for place, its_length in enumerate(lengths) if its_length == length]
+        places = [place for place, limit in enumerate(lengths) if limit == length]
         answers = model.generate([prompts[place] for place in places], max_new_tokens=length)
         for place, samples in zip(places, answers, strict=True):
             texts[place] = samples[0]
@@ -100,6 +102,6 @@ def _generate(
 
 
 def _read(query: Query, text: str) -> str:
-    """Take the answer out of a model's text; one that cannot be read stays as it is."""
+    """Parse the answer in a model's text; return the stripped text if it cannot be parsed."""
     parsed = TASKS[query.task].parse(text) if query.task in TASKS else None
     return text.strip() if parsed is None else parsed

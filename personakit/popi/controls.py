@@ -1,7 +1,7 @@
-"""What a summary is measured against: the signals themselves in the prompt, in full or cut to its length.
+"""Controls of summaries: the raw signals in the prompt, in full or truncated to a summary's length.
 
-The other controls are `Summarised` too: with summaries that the base was asked for, that another user has, or
-that say the persona in words. All of them word requests as POPI does.
+The other controls are `SummaryPersonalizer` with other summaries: by the untrained base model, of another
+user, or the persona's description. All of them word queries as POPI does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from personakit.data.preferences.profiles import as_signals
-from personakit.popi.answering import FromPrompts, Prepared, left_out
+from personakit.popi.answering import PreparedPrompt, PromptPersonalizer, dropped_trace
 from personakit.records import Context, Profile, Query
 from personakit.retrieval.bm25 import BM25
 from personakit.tasks.signals import SignalWording, with_signals
@@ -20,29 +20,28 @@ Order = Literal["recent", "bm25"]
 
 
 @dataclass
-class Unpersonalised(FromPrompts):
-    """Answers the request alone: the base as it is, or a generator trained on everybody's preferences."""
+class Unpersonalised(PromptPersonalizer):
+    """Answers without a context: the base model, or a generator trained on all users' preferences."""
 
-    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Prepared]:
-        """Return the requests as they are."""
-        return [Prepared(query.text) for query in queries]
+    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[PreparedPrompt]:
+        """Return the queries as prompts."""
+        return [PreparedPrompt(query.text) for query in queries]
 
 
 @dataclass
-class RawSignals(FromPrompts):
-    """Answers with a user's signals in the prompt, as they are.
+class RawSignals(PromptPersonalizer):
+    """Answers with the user's raw signals in the prompt.
 
-    `budget` is how many tokens they may take; signals are dropped whole to fit, by `order`: the oldest
-    first, or those first that share the least with the request. What is said in words (comments, lines
-    about the user) is dropped last.
+    Signals are limited to `budget` tokens. Whole signals are dropped by `order`: the oldest first, or those
+    with the lowest BM25 score first. Texts (comments, lines about the user) are dropped last.
     """
 
     wording: SignalWording
     budget: int
     order: Order = "recent"
 
-    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Prepared]:
-        """Return each request below as much of the user's signals as fits."""
+    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[PreparedPrompt]:
+        """Return each query below as many of the user's signals as fit."""
         count = self.model.count_tokens
         prepared = []
         for query, profile in zip(queries, profiles, strict=True):
@@ -56,11 +55,11 @@ class RawSignals(FromPrompts):
                 wording=self.wording,
             )
             shown = profile.items if prompt != query.text else ()
-            prepared.append(Prepared(prompt, Context(items=shown), left_out(dropped)))
+            prepared.append(PreparedPrompt(prompt, Context(items=shown), dropped_trace(dropped)))
         return prepared
 
 
 def _ranked(query: Query, profile: Profile) -> Profile:
-    """The profile's items, those first that share the most with the request."""
+    """Return the profile with its items ranked by BM25 against the query, best first."""
     [ranked] = BM25(max(1, len(profile.items))).context([query], [profile])
     return Profile(profile.user_id, ranked.items)

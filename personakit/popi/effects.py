@@ -1,7 +1,7 @@
-"""What a summary does to a user's held-out pairs: as a whole, and phrase by phrase.
+"""The effect of a summary on a user's held-out pairs: in total, and of each phrase.
 
-The margin is that of training, `beta (log pi(y|x, z) - log ref(y|x))` of the preferred answer less that of
-the other; what a phrase is worth is how much of the mean margin goes when it is left out.
+The margin is that of training: `beta (log pi(y|x, z) - log ref(y|x))` of the chosen answer minus that of the
+rejected one. A phrase's worth is the decrease of the mean margin without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BREAKS = re.compile(r"[^.;,\n]*[.;,\n]+\s*|[^.;,\n]+$")
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """On a user's held-out pairs: the mean margin, the share that is right, the gain in bits (0: none)."""
+    """On a user's held-out pairs: mean margin in nats, accuracy, and gain in bits over guessing."""
 
     margin: float
     accuracy: float
@@ -30,38 +30,38 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A part of a summary, and what it is worth: how far the mean margin falls without it."""
+    """A part of a summary, and its worth: the decrease of the mean margin, in nats, without it."""
 
     text: str
     worth: float
 
 
 def effects(opened: LoadedPOPI, pairs: Sequence[PreferencePair], summaries: Sequence[str]) -> list[Effect]:
-    """Return what each of these summaries does to the pairs of one user; "" is no summary."""
+    """Return the effect of each summary on the pairs of one user; "" is no summary."""
     found = []
     for margins in _margins(opened, pairs, summaries):
-        right = fmean(0.5 if margin == 0 else float(margin > 0) for margin in margins)
-        found.append(Effect(fmean(margins), right, 1 - fmean(map(_loss, margins)) / math.log(2)))
+        accuracy = fmean(0.5 if margin == 0 else float(margin > 0) for margin in margins)
+        found.append(Effect(fmean(margins), accuracy, 1 - fmean(map(_loss, margins)) / math.log(2)))
     return found
 
 
 def _loss(margin: float) -> float:
-    """-log sigmoid(margin), in nats, for margins of any size."""
+    """Return -log sigmoid(margin) in nats, numerically stable."""
     return max(0.0, -margin) + math.log1p(math.exp(-abs(margin)))
 
 
-def worth_of_phrases(opened: LoadedPOPI, pairs: Sequence[PreferencePair], summary: str) -> list[Phrase]:
-    """Return the phrases of a summary, each with its worth on the pairs of its user."""
+def phrase_effects(opened: LoadedPOPI, pairs: Sequence[PreferencePair], summary: str) -> list[Phrase]:
+    """Return the phrases of a summary with their worth on the user's pairs."""
     parts = phrases(summary)
     without = [
         "".join(part for other, part in enumerate(parts) if other != place) for place in range(len(parts))
     ]
-    whole, *rest = (fmean(margins) for margins in _margins(opened, pairs, [summary, *without]))
-    return [Phrase(part.strip(), whole - left) for part, left in zip(parts, rest, strict=True)]
+    full, *reduced = (fmean(margins) for margins in _margins(opened, pairs, [summary, *without]))
+    return [Phrase(part.strip(), full - margin) for part, margin in zip(parts, reduced, strict=True)]
 
 
 def phrases(summary: str) -> list[str]:
-    """Cut a summary at its punctuation, or between words where it has none; joined, it is the summary."""
+    """Split a summary at its punctuation, or into words if it has none. The parts join to the summary."""
     parts = [part for part in _BREAKS.findall(summary.strip()) if part]
     return parts if len(parts) > 1 else re.findall(r"\S+\s*", summary.strip())
 
@@ -69,9 +69,10 @@ def phrases(summary: str) -> list[str]:
 def _margins(
     opened: LoadedPOPI, pairs: Sequence[PreferencePair], summaries: Sequence[str]
 ) -> list[list[float]]:
-    """The margins of all pairs under each summary, [summaries][pairs], in one call of each model."""
+    """Return the margins of all pairs for each summary, [summaries][pairs], with one call of each model."""
+    # Each summary gets a user id of its own.
     given: Mapping[str, str] = {str(place): summary for place, summary in enumerate(summaries)}
-    judged = opened.judged_with(GivenSummaries(given))
+    row = opened.row_with_summaries(GivenSummaries(given))
     queries, profiles, texts = [], [], []
     for place in given:
         for pair in pairs:
@@ -80,9 +81,9 @@ def _margins(
                 queries.append(Query("", "", request, pair.prompt, place))
                 profiles.append(Profile(place, ()))
                 texts.append(answer)
-    ours = judged.policy.score(queries, profiles, texts)
+    policy = row.policy.score(queries, profiles, texts)
     count = 2 * len(pairs)
-    before = judged.reference.score(queries[:count], profiles[:count], texts[:count])
-    gained = [judged.beta * (ours[place] - before[place % count]) for place in range(len(ours))]
-    rows = [chosen - rejected for chosen, rejected in zip(gained[::2], gained[1::2], strict=True)]
-    return [rows[start : start + len(pairs)] for start in range(0, len(rows), len(pairs))]
+    reference = row.reference.score(queries[:count], profiles[:count], texts[:count])
+    rewards = [row.beta * (policy[place] - reference[place % count]) for place in range(len(policy))]
+    margins = [chosen - rejected for chosen, rejected in zip(rewards[::2], rewards[1::2], strict=True)]
+    return [margins[start : start + len(pairs)] for start in range(0, len(margins), len(pairs))]

@@ -1,6 +1,6 @@
-"""What needs no language model: pairs told apart by length, or by the words that a persona prefers.
+"""Baselines without a language model: preferences by answer length, or by the words a persona prefers.
 
-Where such a row comes near a method's, the data is easier than it looks. Neither can write an answer.
+If such a baseline is close to a method, the data is easier than it looks. They cannot generate answers.
 """
 
 from __future__ import annotations
@@ -15,61 +15,62 @@ from personakit.errors import UserError
 from personakit.records import Answer, PreferencePair, PreferenceUser, Profile, Query
 
 
-class _ScoresAlone:
-    """A Personalizer that prefers answers and writes none; nobody is told anything."""
+class _ScoreOnlyBaseline:
+    """A Personalizer that scores answers but cannot generate them."""
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Raise `UserError`: there is no model behind it."""
+        """Raise `UserError`: there is no model."""
         raise UserError(
-            f"the row {type(self).__name__} writes no answers: no model is behind it",
-            hint="leave it out where answers are judged",
+            f"the baseline {type(self).__name__} has no model and generates no answers",
+            hint="omit its row when answers are judged",
         )
 
-    def told(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return that a model is told nothing."""
+    def report_context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Return empty contexts."""
         return [Answer("") for _ in queries]
 
 
-class Indifferent(_ScoresAlone):
-    """Likes all answers alike: the reference of the rows below."""
+class ConstantScore(_ScoreOnlyBaseline):
+    """Scores all answers 0: the reference of the baselines below."""
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return nothing but zeros."""
+        """Return zeros."""
         return [0.0] * len(texts)
 
 
-class LengthAlone(_ScoresAlone):
-    """Prefers the longer answer, or the shorter one, as the user did in most of their signal pairs."""
+class LengthBaseline(_ScoreOnlyBaseline):
+    """Prefers longer or shorter answers, as the user did in most of their signal pairs."""
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return the number of words, positive for users of long answers; 0 for the undecided."""
-        taste = {
-            profile.user_id: _taste(as_signals(profile).pairs)
+        """Return the number of words: positive for users who prefer long answers, negative for short."""
+        signs = {
+            profile.user_id: _length_preference(as_signals(profile).pairs)
             for profile in {id(each): each for each in profiles}.values()
         }
         return [
-            float(taste[profile.user_id] * len(text.split()))
+            float(signs[profile.user_id] * len(text.split()))
             for profile, text in zip(profiles, texts, strict=True)
         ]
 
 
 @dataclass(frozen=True)
-class PersonaLookup(_ScoresAlone):
-    """Prefers the words that users of the same persona prefer in training: all that a persona can tell.
+class PersonaBaseline(_ScoreOnlyBaseline):
+    """Prefers the words that users with the same persona prefer in the training data.
 
-    `odds` maps a persona to the log-odds of each word, preferred against not; `personas` a user to theirs.
+    `odds` maps a persona to each word's log-odds of being in the chosen answer; `personas` maps user ids to
+    personas.
     """
 
     odds: Mapping[str, Mapping[str, float]]
     personas: Mapping[str, str]
 
     @classmethod
-    def from_users(cls, trained: Iterable[PreferenceUser], personas: Mapping[str, str]) -> PersonaLookup:
-        """Count words in the pairs of training users, by persona; each word once an answer."""
+    def from_users(cls, trained: Iterable[PreferenceUser], personas: Mapping[str, str]) -> PersonaBaseline:
+        """Count the words in the training users' pairs by persona, each word once per answer."""
         counts: dict[str, tuple[Counter[str], Counter[str]]] = {}
         for user in trained:
             if user.persona is None:
@@ -89,7 +90,7 @@ class PersonaLookup(_ScoresAlone):
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return the sum of log-odds of an answer's words; 0 for a persona that training has not met."""
+        """Return the sum of the log-odds of an answer's words; 0 for a persona not in the training data."""
         return [
             sum(odds.get(word, 0.0) for word in set(_words(text)))
             for query, text in zip(queries, texts, strict=True)
@@ -97,7 +98,8 @@ class PersonaLookup(_ScoresAlone):
         ]
 
 
-def _taste(pairs: Sequence[PreferencePair]) -> int:
+def _length_preference(pairs: Sequence[PreferencePair]) -> int:
+    """Return 1 if most chosen answers are the longer ones, -1 if the shorter ones, 0 for a tie."""
     longer = sum(
         (len(pair.chosen.split()) > len(pair.rejected.split()))
         - (len(pair.chosen.split()) < len(pair.rejected.split()))

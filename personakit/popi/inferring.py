@@ -1,7 +1,7 @@
-"""A user's summary: inferred once from what they have shown, never from what they ask.
+"""User summaries: inferred once from a user's signals, never from their queries.
 
-`Inferred` summaries come from a model (`Summariser`), or are given (`GivenSummaries`): by an oracle, by hand,
-by another program. Both are `ContextProvider`s, so that whatever takes a context takes a summary.
+A model infers summaries (`Summariser`), or they are given (`GivenSummaries`, `FixedSummary`): by an oracle,
+by hand, by another program. All sources are `ContextProvider`s.
 """
 
 from __future__ import annotations
@@ -18,94 +18,95 @@ from personakit.tasks.signals import KINDS, Dropped, SignalWording, summary_prom
 
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
-    """A summary, what it took to write it (tokens of prompt and summary), and which signals did not fit."""
+class InferredSummary:
+    """A summary, the tokens of its prompt and text, and the counts of signals dropped to fit."""
 
     text: str = ""
     tokens: int = 0
     dropped: Dropped = field(default_factory=dict)
 
 
-class Summaries(Protocol):
-    """Whoever has a summary for each user."""
+class SummarySource(Protocol):
+    """Provides a summary for each user."""
 
-    def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
-        """Return each profile's summary; "" where nothing is known of the user."""
+    def summaries(self, profiles: Sequence[Profile]) -> list[InferredSummary]:
+        """Return each profile's summary; "" if nothing is known about the user."""
         ...
 
 
-class _Told:
+class _SummaryProvider:
     """A `ContextProvider` whose context is the user's summary."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
-        """Return each user's summary; the queries are not read."""
+        """Return each user's summary; the queries are ignored."""
         return [Context(summary=each.text or None) for each in self.summaries(profiles)]
 
-    def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
+    def summaries(self, profiles: Sequence[Profile]) -> list[InferredSummary]:
         """Return each profile's summary."""
         raise NotImplementedError
 
 
 @dataclass
-class Summariser(_Told):
-    """Infers summaries with POPI's inference model, or with any model that is asked for one.
+class Summariser(_SummaryProvider):
+    """Infers summaries with POPI's inference model, or any other model.
 
-    Greedily, so that the same signals have the same summary. Put `model` behind the answer cache
-    (`models.cache.CachedModel`), and each is written once for good: the cache knows a summary by the model's
-    fingerprint and the prompt, so another user's signals, or signals that have changed, never get it.
+    Decoding is greedy: the same signals give the same summary. Put `model` behind the answer cache
+    (`models.cache.CachedModel`) to generate each summary once: its key is the model's fingerprint and the
+    prompt, so changed signals give a new summary.
     """
 
     model: LanguageModel
     wording: SignalWording
     signal_tokens: int
-    """The prompt's budget: signals are dropped whole to fit, and counted."""
+    """Maximum prompt length; whole signals are dropped to fit, and counted."""
     summary_tokens: int
-    """A summary is cut off here."""
+    """Maximum summary length."""
 
-    _latest: tuple[Sequence[Profile], list[Inferred]] = field(default=((), []), init=False, repr=False)
+    _latest: tuple[Sequence[Profile], list[InferredSummary]] = field(default=((), []), init=False, repr=False)
 
-    def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
-        """Return each profile's summary; without a signal that fits there is none to infer.
+    def summaries(self, profiles: Sequence[Profile]) -> list[InferredSummary]:
+        """Return each profile's summary; "" if no signal fits into the prompt.
 
-        Asked for the same profiles again (to answer, then to score), nothing is worded or looked up anew.
+        The latest result is kept: answering and scoring call this with the same profiles.
         """
-        known, found = self._latest
-        if len(known) != len(profiles) or any(
-            one is not other for one, other in zip(known, profiles, strict=True)
+        latest, found = self._latest
+        if len(latest) != len(profiles) or any(
+            one is not other for one, other in zip(latest, profiles, strict=True)
         ):
             found = self.infer([as_signals(profile) for profile in profiles])
             self._latest = (tuple(profiles), found)
         return found
 
-    def infer(self, signals: Sequence[Signals]) -> list[Inferred]:
-        """Do the same for signals."""
-        asked = [self.prompt(each) for each in signals]
-        prompts = list(dict.fromkeys(prompt for prompt, _ in asked if prompt))
+    def infer(self, signals: Sequence[Signals]) -> list[InferredSummary]:
+        """Return one summary per user's signals; "" if no signal fits into the prompt."""
+        users = [self.prompt(each) for each in signals]
+        prompts = list(dict.fromkeys(prompt for prompt, _ in users if prompt))
         written = self.model.generate(prompts, max_new_tokens=self.summary_tokens) if prompts else []
         texts = {prompt: texts[0].strip() for prompt, texts in zip(prompts, written, strict=True)}
         count = self.model.count_tokens
         return [
-            Inferred(texts[prompt], count(prompt) + count(texts[prompt]), dropped)
+            InferredSummary(texts[prompt], count(prompt) + count(texts[prompt]), dropped)
             if prompt
-            else Inferred(dropped=dropped)
-            for prompt, dropped in asked
+            else InferredSummary(dropped=dropped)
+            for prompt, dropped in users
         ]
 
     @property
     def fingerprint(self) -> str:
-        """What the model is known by: summaries of other weights are others."""
+        """The model's fingerprint; other weights give other summaries."""
         return str(getattr(self.model, "fingerprint", ""))
 
-    def update(self, summary: str, news: Signals) -> Inferred:
-        """Return the summary after new signals: inferred from the old one and the news alone.
+    def update(self, summary: str, new_signals: Signals) -> InferredSummary:
+        """Return the summary inferred from the old summary and new signals only.
 
-        The old summary stands among the signals as a line about the user, which is never dropped before
-        others. What it does not say of the older signals is gone.
+        The old summary becomes the first line about the user among the signals, the last kind to be dropped.
+        Older signals contribute only through it.
         """
-        return self.infer([replace(news, about=(summary, *news.about) if summary.strip() else news.about)])[0]
+        about = (summary, *new_signals.about) if summary.strip() else new_signals.about
+        return self.infer([replace(new_signals, about=about)])[0]
 
     def prompt(self, signals: Signals) -> tuple[str, Dropped]:
-        """Return what the model is asked, "" where no signal fits, and what was dropped to fit."""
+        """Return the model's prompt, "" if no signal fits, and the counts of dropped signals."""
         prompt, dropped = summary_prompt(
             signals,
             count_tokens=self.model.count_tokens,
@@ -117,32 +118,32 @@ class Summariser(_Told):
 
 
 @dataclass(frozen=True)
-class GivenSummaries(_Told):
-    """Summaries that are there already, by user; a user without one has "".
+class GivenSummaries(_SummaryProvider):
+    """Existing summaries by user id; a user without one has "".
 
-    A control given another user's profile asks for that user's.
+    The id is the profile's: a control with another user's profile gets that user's summary.
     """
 
     texts: Mapping[str, str]
 
-    def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
-        """Return each user's."""
-        return [Inferred(self.texts.get(profile.user_id, "")) for profile in profiles]
+    def summaries(self, profiles: Sequence[Profile]) -> list[InferredSummary]:
+        """Return the summary of each profile's user."""
+        return [InferredSummary(self.texts.get(profile.user_id, "")) for profile in profiles]
 
 
 @dataclass(frozen=True)
-class OneSummary(_Told):
-    """One user's summary, carried here; whose it is may be unknown ("")."""
+class FixedSummary(_SummaryProvider):
+    """One user's summary; `user_id` is "" if the user is unknown."""
 
     text: str
     user_id: str = ""
 
-    def summaries(self, profiles: Sequence[Profile]) -> list[Inferred]:
-        """Return it for each profile of that user; raises `UserError` for another user's."""
+    def summaries(self, profiles: Sequence[Profile]) -> list[InferredSummary]:
+        """Return the summary for each profile; raises `UserError` for another user's profile."""
         for profile in profiles:
             if profile.user_id and self.user_id and profile.user_id != self.user_id:
                 raise UserError(
-                    f'the summary is of user "{self.user_id}", and user "{profile.user_id}" asks',
-                    hint=f"ask as --user {self.user_id}, or import another summary",
+                    f'the summary is of user "{self.user_id}", the query of user "{profile.user_id}"',
+                    hint=f"use --user {self.user_id}, or import another summary",
                 )
-        return [Inferred(self.text)] * len(profiles)
+        return [InferredSummary(self.text)] * len(profiles)

@@ -1,8 +1,8 @@
-"""POPI's joint stage: two LoRA adapters on one frozen base, trained under one preference objective.
+"""POPI's joint stage: two LoRA adapters on one frozen base model, trained with one preference objective.
 
-Adapters even for a model as small as nano: the base below them is the reference without a second copy, and at
-rank 32 on all its linear layers, 128 wide, an adapter has half as many weights as the layers themselves.
-What surrounds the training step (`trainer`) is that of every stage (`training.fitting`).
+Adapters are used even for models as small as nano: the base model serves as the reference without a second
+copy. With rank 32 on all linear layers of width 128, an adapter has half as many weights as the layers.
+`trainer` has the training step, `training.fitting` what all stages share.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from personakit.config.train_popi import JointSettings
 from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
-from personakit.popi.adapters import GENERATOR, ROLES, Role, active, put_on
+from personakit.popi.adapters import GENERATOR, ROLES, Role, active_adapter, add_adapters
 from personakit.popi.rows import (
     SummarisedUser,
     TokenUser,
     Visit,
     WithSummary,
     plan_visits,
-    tokenized,
+    tokenize_users,
     users_fingerprint,
     visit,
 )
@@ -61,14 +61,13 @@ def train_jointly(
     warm: Mapping[Role, Path] = MappingProxyType({}),
     evaluation: Sequence[SummarisedUser] = (),
 ) -> StageResult:
-    """Train the inference model and the generator on `users`; leave both adapters in the output folder.
+    """Train the inference model and the generator on `users`; save both adapters in the output folder.
 
-    `model` is the frozen base: a folder, a hub name or `nano`. `warm` names adapters on it
-    that earlier stages left (a warm start); without one an adapter begins as the base. The result has the
-    folders `inference` and `generator`, each of which plain PEFT loads.
-    Resumes, and passes over a stage that is done, as `supervised.finetune`. Rewards on `evaluation`, users
-    who are not trained on, are logged every `eval_steps`. Raises `UserError` for settings and users that
-    cannot be trained on.
+    `model` is the frozen base model: a folder, a hub name or `nano`. `warm` has the folders of adapters to
+    start from (warm start); other adapters start with no effect. The output has the folders `inference` and
+    `generator` in PEFT's format. Resumes, and skips a completed stage, as `supervised.finetune` does. Rewards
+    on the held-out users `evaluation` are logged every `eval_steps`. Raises `UserError` for invalid settings
+    and users.
     """
     run = stage.run
     done = stage_result(stage)
@@ -76,15 +75,15 @@ def train_jointly(
         return done
     if not users:
         raise UserError(
-            f'stage "{stage.name}" has no users', hint="check what was left out of the data, and why"
+            f'stage "{stage.name}" has no users', hint="check which rows of the data were skipped, and why"
         )
     check_stage(settings, stage, evaluates=bool(evaluation))
     check_joint(settings)
     _check_stage_of_adapters(stage)
     if sharding_of_launch() != "none":
         raise UserError(
-            f"the launcher cuts the weights into pieces ({sharding_of_launch()}), between which two adapters "
-            "cannot be switched",
+            f"the launcher shards the weights ({sharding_of_launch()}), which does not support switching "
+            "between two adapters",
             hint="launch with configs/accelerate/ddp.yaml",
         )
     silence_libraries()
@@ -92,13 +91,13 @@ def train_jointly(
     start = load_trainable(model, stage.lora, precision)
     if is_adapted(start.network):
         raise UserError(
-            f'"{model}" is a LoRA adapter, expected the base that both adapters of POPI go onto',
+            f'"{model}" is a LoRA adapter, expected a base model for the two adapters of POPI',
             hint="name its base model, or merge the adapter into it first",
         )
-    every = [*users, *evaluation]
-    tokens = tokenized(
+    all_users = [*users, *evaluation]
+    tokens = tokenize_users(
         start.tokenizer,
-        every,
+        all_users,
         with_summary,
         summary_tokens=settings.max_summary_tokens,
         max_length=stage.max_length,
@@ -114,19 +113,21 @@ def train_jointly(
     )
     held_out = [
         visit(tokens, place, f"evaluation {place}", settings.num_pairs, run.seed)
-        for place in range(len(users), len(every))
+        for place in range(len(users), len(all_users))
     ]
-    judges = [judge for user in tokens for judge in user.pairs]
-    bare = max(len(judge.bare) for judge in judges)
+    pairs = [pair for user in tokens for pair in user.pairs]
+    longest_query = max(len(pair.query_ids) for pair in pairs)
     work = plan_stage_memory(
         start,
         settings,
         precision,
         stage,
         rows=2 * settings.per_device_train_batch_size * settings.num_summaries * settings.num_pairs,
-        prompt=max(bare + settings.max_summary_tokens, *(len(user.summary_prompt) for user in tokens)),
-        answer=max(len(answer) for judge in judges for answer in (judge.chosen, judge.rejected)),
-        sharing=2,  # at least chosen and rejected
+        prompt=max(
+            longest_query + settings.max_summary_tokens, *(len(user.summary_prompt) for user in tokens)
+        ),
+        answer=max(len(answer) for pair in pairs for answer in (pair.chosen, pair.rejected)),
+        sharing=2,  # at least chosen and rejected share a prompt
         decoded_rows=settings.per_device_train_batch_size * settings.num_summaries,
     )
     network = _adapted(start, warm, settings, stage)
@@ -159,13 +160,15 @@ def train_jointly(
 
 
 def _check_stage_of_adapters(stage: Stage) -> None:
-    """Raise `UserError` for what two adapters on one base cannot be trained with."""
+    """Raise `UserError` for stage settings that two adapters on one base model do not support."""
     if stage.lora.r == 0:
-        raise UserError("lora.r is 0, and POPI trains two adapters on one base", hint="set lora.r=32 or so")
+        raise UserError(
+            "lora.r is 0, but POPI trains two adapters on one base model", hint="set for example lora.r=32"
+        )
     if stage.max_tokens is not None:
         raise UserError(
-            "max_tokens is set, and how many tokens a step has is not known before its summaries are written",
-            hint="bound the training by num_train_epochs or max_steps",
+            "max_tokens is set, but the tokens of a step are unknown before its summaries are sampled",
+            hint="limit the training by num_train_epochs or max_steps",
         )
 
 
@@ -175,7 +178,7 @@ def _adapted(start: Trainable, warm: Mapping[Role, Path], settings: JointSetting
     for role, folder in warm.items():
         _check_warm(role, folder, stage.lora.r)
     add_fused_lm_head(start.network, outputs=("log_probs", "entropy"))
-    return put_on(
+    return add_adapters(
         start.network,
         start.adapter,
         warm=warm,
@@ -190,14 +193,14 @@ def _check_warm(role: str, folder: Path, expected: int) -> None:
 
     if not (folder / "adapter_config.json").is_file():
         raise UserError(
-            f'the warm start of the {role} model, "{folder}", holds no adapter',
+            f'the warm start of the {role} model, "{folder}", has no adapter',
             hint="name the folder of a stage that trained an adapter",
         )
     rank = PeftConfig.from_pretrained(str(folder)).r
     if rank != expected:
         raise UserError(
-            f'the warm start of the {role} model, "{folder}", has rank {rank}, and lora.r is {expected}',
-            hint=f"set lora.r to {rank}, or make the warm start again",
+            f'the warm start of the {role} model, "{folder}", has rank {rank}, but lora.r is {expected}',
+            hint=f"set lora.r={rank}, or repeat the warm start",
         )
 
 
@@ -210,29 +213,29 @@ def _reference(
     precision: Precision,
     stage: Stage,
 ) -> tuple[list[dict[int, tuple[float, float]]], str]:
-    """log ref(y|x) of the answers of every pair that is met, by user, and the reference's fingerprint.
+    """Return log ref(y|x) of chosen and rejected answers by user and pair, and the reference's fingerprint.
 
-    The reference is the base, or the generator whose adapter is in `tuned`.
+    Covers the pairs of all visits. The reference is the base model, or the generator adapter in `tuned`.
     """
-    met = sorted({(each.user, number) for each in visits for number in each.pairs})
-    judges = [users[user].pairs[number] for user, number in met]
-    rows = [TokenRow(judge.bare, answer) for judge in judges for answer in (judge.chosen, judge.rejected)]
+    used = sorted({(each.user, number) for each in visits for number in each.pairs})
+    pairs = [users[user].pairs[number] for user, number in used]
+    rows = [TokenRow(pair.query_ids, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
     fingerprint = start.fingerprint
     if tuned is not None:
         fingerprint = hashlib.sha256(f"{fingerprint}\0{fingerprint_folder(tuned)}".encode()).hexdigest()
-    turned_on = network.disable_adapter() if tuned is None else active(network, GENERATOR, trained=())
-    with report_stage(stage.progress, f"{stage.name}: reference", len(rows)) as reporter, turned_on:
+    reference = network.disable_adapter() if tuned is None else active_adapter(network, GENERATOR, trained=())
+    with report_stage(stage.progress, f"{stage.name}: reference", len(rows)) as reporter, reference:
         logps = reference_logps(
             network,
             rows,
             fingerprint=fingerprint,
             precision=precision,
             pad_id=start.tokenizer.pad_token_id or 0,
-            on_progress=lambda made, _: reporter.update(made),
+            on_progress=lambda done, _: reporter.update(done),
         )
     found: list[dict[int, tuple[float, float]]] = [{} for _ in users]
-    for (user, number), better, worse in zip(met, logps[::2], logps[1::2], strict=True):
-        found[user][number] = (better, worse)
+    for (user, number), chosen, rejected in zip(used, logps[::2], logps[1::2], strict=True):
+        found[user][number] = (chosen, rejected)
     return found, fingerprint
 
 
@@ -257,9 +260,9 @@ def _trainer(
         evaluates=len(places) > trained,
     )
     arguments |= {
-        "train_sampling_strategy": "sequential",  # the order is ours
+        "train_sampling_strategy": "sequential",  # the visits are already in order
         "remove_unused_columns": False,
-        "max_grad_norm": 0.0,  # each model's gradients are clipped by themselves
+        "max_grad_norm": 0.0,  # the trainer clips each model's gradients separately
     }
     with silenced_trl():
         return kind(

@@ -1,7 +1,7 @@
-"""Log-probabilities that a gradient goes through, over one trie of all rows that begin alike.
+"""Differentiable log-probabilities of answers, with shared prefixes computed once.
 
-A summary stands before the request in the generator's prompt, so that a user's rows share as much as they
-can: 2K(Z+X+Y) tokens of a summary, K requests and their answers become Z+K(X+2Y).
+The summary precedes the query in the generator's prompt, so that a user's rows share long prefixes: with a
+summary of Z tokens, K queries of X and answers of Y tokens, 2K(Z+X+Y) tokens become Z+K(X+2Y).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from personakit.models.decoding import pad
 
 @dataclass(frozen=True, slots=True)
 class PairLikelihood:
-    """Of a batch's answers, R of them."""
+    """Log-probability and entropy of each of a batch's R answers."""
 
     log_p: torch.Tensor
     """(R,), nats, summed over an answer's tokens."""
     entropy: torch.Tensor
-    """(R,), nats, summed over the same positions; it carries no gradient."""
+    """(R,), nats, summed over the same positions; detached."""
 
 
 def likelihood(
     model: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], *, pad_id: int
 ) -> PairLikelihood:
-    """Return log p(answer | prompt) of token ids, one forward pass of the whole batch.
+    """Return log p(answer | prompt) of token ids, with one forward pass for the batch.
 
-    `model` carries TRL's fused head, which never writes out the logits of all positions, and shares prefixes
-    where it can (`training.sharing`).
+    `model` has TRL's fused LM head, which does not materialise all logits, and shares prefixes where possible
+    (`training.sharing`).
     """
     rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     ids, mask = pad(rows, pad_id, model.device, right=True)

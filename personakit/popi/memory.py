@@ -1,4 +1,4 @@
-"""What `personakit train popi` would need of a device's memory, said before a weight is loaded."""
+"""Estimates the device memory of `personakit train popi` before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from personakit.training.stage_memory import StageMemory, cached_config, shares_
 
 
 def estimate_stages(config: TrainPOPI, device: str, dtype: str) -> list[StageMemory]:
-    """Estimate each stage as it would run on one "cuda" or "cpu" in `dtype`, with the device to itself.
+    """Estimate each stage on one "cuda" or "cpu" device in `dtype`; each has the device to itself.
 
-    How long requests and answers are the settings do not say: an answer is taken to be half of max_length.
-    Empty where the model's configuration is not at hand, a hub name that the hub did not answer for.
+    The settings do not fix the lengths of queries and answers: an answer is assumed to take half of
+    `max_length`.
+    Empty if the model's configuration is unavailable (a hub model while offline).
     """
     shape = cached_config(config.model)
     if shape is None:
@@ -41,7 +42,7 @@ def _warm(config: TrainPOPI, device: str, dtype: str, length: int, answer: int) 
 
 
 def _joint(config: TrainPOPI, device: str, dtype: str, *, shares: bool) -> Workload:
-    """The generator's pass, the larger one: each summary of each user with all its pairs."""
+    """The generator's forward and backward pass, the larger one: all summaries with all pairs."""
     joint, answer = config.joint, _answer(config)
     users = joint.per_device_train_batch_size
     summaries = users * (joint.generator_summaries or joint.num_summaries)

@@ -48,7 +48,7 @@ def plan(settings: TrainPOPI) -> Plan:
 
 @one_at_a_time
 def load_popi(run: FinishedRun) -> LoadedPOPI:
-    """Load a run's base model with all its adapters; the last one loaded is kept for the next call."""
+    """Load a run's base model with all its adapters. The latest result is cached."""
     from personakit.popi.opening import LoadedPOPI
 
     METHOD.require(run)
@@ -56,37 +56,37 @@ def load_popi(run: FinishedRun) -> LoadedPOPI:
 
 
 def open_popi_run(run: FinishedRun, options: OpenOptions) -> Personalizer:
-    """Open a run; another base model than its own answers in place of its generator."""
+    """Open a run. If `options.base` is another model than the run's, it replaces the generator."""
     another = None if options.base in (None, run.settings.model) else open_base(str(options.base))
     return load_popi(run).personalizer(another)
 
 
 def open_with_summary(run: FinishedRun, written: WrittenSummary, *, base: str | None = None) -> Personalizer:
-    """Open a run that answers with a given summary; `base` answers in place of its generator.
+    """Open a run with a given summary; `base` replaces its generator.
 
-    Queries of other users than the summary's are refused.
+    Queries of other users than the summary's raise `UserError`.
     """
-    from personakit.popi.inferring import OneSummary
+    from personakit.popi.inferring import FixedSummary
 
-    summaries = OneSummary(written.summary, written.user_id)
+    summaries = FixedSummary(written.summary, written.user_id)
     return load_popi(run).personalizer(None if base is None else open_base(base), summaries)
 
 
 def open_heuristic(name: str, data: str, personas: Mapping[str, str], beta: float) -> Any:
-    """Open a row of `eval preference` that needs no model: `length` or `persona-lookup`."""
+    """Open a model-free row of `eval preference`: `length` or `persona-lookup`."""
     from personakit.data.preferences import open_preferences
-    from personakit.popi.heuristics import Indifferent, LengthAlone, PersonaLookup
-    from personakit.popi.opening import Judged
+    from personakit.popi.heuristics import ConstantScore, LengthBaseline, PersonaBaseline
+    from personakit.popi.opening import ScoredRow
 
     if name == "length":
-        policy: Any = LengthAlone()
+        policy: Any = LengthBaseline()
     else:
-        policy = PersonaLookup.from_users(open_preferences(data, "train"), personas)
-    return Judged(policy, Indifferent(), policy, beta)
+        policy = PersonaBaseline.from_users(open_preferences(data, "train"), personas)
+    return ScoredRow(policy, ConstantScore(), policy, beta)
 
 
 def popi_lacks(run: FinishedRun, row: str) -> str | None:
-    """Say why a run of POPI cannot give a row of `eval preference`; None where it can."""
+    """Return why a POPI run cannot provide a row of `eval preference`; None if it can."""
     from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of
 
     needed = {"population": POPULATION, "frozen-generator": FROZEN_GENERATOR}.get(row)

@@ -1,4 +1,4 @@
-"""One base in memory with any number of adapters on it, each of them a `LocalModel` of its own."""
+"""One base model in memory with several adapters, each exposed as a `LocalModel`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from typing import Any, ClassVar
 from personakit.models.environment import suppress_peft_warnings
 from personakit.models.local import LocalModel, load_pretrained
 from personakit.models.open import resolve_model
-from personakit.popi.adapters import START, active
-
-BASE = "base"
-"""The base without an adapter."""
+from personakit.popi.adapters import BASE, active_adapter
 
 
 class AdaptedModel(LocalModel):
-    """The base with one of its adapters turned on while it works, or with none.
+    """The base model with one of its adapters, or without any.
 
-    The others of the same base may work in turn: each turns its own adapter on.
+    Models on the same base can be used alternately: each call activates its own adapter.
     """
 
     def __init__(self, network: Any, tokenizer: Any, adapter: str | None, **how: Any) -> None:
@@ -36,26 +33,26 @@ class AdaptedModel(LocalModel):
         seed: int = 0,
     ) -> list[list[str]]:
         """Generate as `LocalModel`."""
-        with self._on():
+        with self._activated():
             return super().generate(
                 prompts, samples=samples, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
             )
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         """Score as `LocalModel`."""
-        with self._on():
+        with self._activated():
             return super().score(prompts, completions)
 
     @contextlib.contextmanager
-    def _on(self) -> Iterator[None]:
-        with active(self.model, self._adapter or START, trained=()), suppress_peft_warnings():
+    def _activated(self) -> Iterator[None]:
+        with active_adapter(self.model, self._adapter or BASE, trained=()), suppress_peft_warnings():
             yield
 
 
-class RememberedScores:
-    """A reference, whose scores of the same answers are asked for by row after row.
+class CachedReference:
+    """A reference model with cached scores: several rows score the same answers.
 
-    What it has scored is kept for as long as the process runs, by the model's fingerprint: two floats a pair.
+    Scores are kept for the lifetime of the process, keyed by the model's fingerprint: two floats per pair.
     """
 
     _known: ClassVar[dict[tuple[str, str, str], float]] = {}
@@ -80,9 +77,10 @@ class RememberedScores:
 
 
 def open_adapters(base: str, adapters: Mapping[str, Path]) -> dict[str, AdaptedModel]:
-    """Load `base` once with the adapters in these folders on it; return a model by name, and `BASE`.
+    """Load `base` once with the adapters in these folders; return the models by name, and `BASE`.
 
-    Prompts that do not fit the base's window are cut in the middle. Raises `UserError` as `LocalModel.load`.
+    Prompts longer than the base's context window are truncated in the middle. Raises `UserError` as
+    `LocalModel.load` does.
     """
     from peft import PeftModel
 

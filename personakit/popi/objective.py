@@ -1,15 +1,15 @@
-"""POPI's unified objective and the two gradients it has, as functions of log-probabilities.
+"""POPI's unified objective and its two gradients, as functions of log-probabilities.
 
     margin   m(x, z, y+, y-) = beta [log pi(y+|x,z) - log ref(y+|x)] - beta [log pi(y-|x,z) - log ref(y-|x)]
     loss     L = E_user E_{z ~ q(.|s)} [ -log sigmoid(m) ]
 
 The generator `pi` has the ordinary DPO gradient at the sampled summaries. The inference model `q` has the
-score-function gradient: its reward R(z) is the mean of log sigmoid(m) over the user's held-out pairs, so that
--R is the very loss of the generator, and both descend on one L (checked against enumeration:
-`tests/popi/test_objective.py`). The paper states the objective; its RL algorithm is not known, and what is
-here besides, the leave-one-out baseline and the KL penalty, is our choice.
+score-function gradient. Its reward R(z) is the mean of log sigmoid(m) over the user's held-out pairs, so that
+-R is the generator's loss and both minimise the same L (checked against enumeration in
+`tests/popi/test_objective.py`). The paper states the objective, but not its RL algorithm: the leave-one-out
+baseline and the KL penalty are our choice.
 
-Shapes: B users, G summaries of each, K held-out pairs of each, the same for all its summaries.
+Shapes: B users, G summaries per user, K held-out pairs per user, the same for all its summaries.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def margins(
     reference_rejected: torch.Tensor,
     beta: float,
 ) -> torch.Tensor:
-    """Return m, (B, G, K), of log-probabilities in nats, each summed over the answer's tokens.
+    """Return m, (B, G, K), from log-probabilities in nats, summed over the answer's tokens.
 
-    Those of the generator are (B, G, K); those of the reference, which see no summary, (B, 1, K).
+    The generator's are (B, G, K); the reference's (B, 1, K), since the reference sees no summary.
     """
     return beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
 
@@ -37,7 +37,7 @@ def margins(
 def rewards(margins: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
     """Return R, (B, G): the mean over pairs of log sigmoid(m), at most 0.
 
-    `present`, (B, 1, K) of 0 and 1, says which pairs are there where users have different numbers of them.
+    `present`, (B, 1, K) of 0 and 1, masks missing pairs if users have different numbers of pairs.
     """
     each = logsigmoid(margins)
     if present is None:
@@ -46,14 +46,14 @@ def rewards(margins: torch.Tensor, present: torch.Tensor | None = None) -> torch
 
 
 def generator_loss(margins: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
-    """Return DPO's loss at the sampled summaries, a scalar: a mean over users, summaries and pairs."""
+    """Return the DPO loss at the sampled summaries: a scalar, the mean over users, summaries and pairs."""
     return -rewards(margins, present).mean()
 
 
 def inference_loss(log_q: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
     """Return the scalar whose gradient is an unbiased estimate of the gradient of -E[R].
 
-    `log_q`, (B, G), is log q(z|s) of whole summaries, in nats. Its own value means nothing.
+    `log_q`, (B, G), is log q(z|s) of whole summaries in nats. Only the gradient of the result is meaningful.
     """
     return -(advantages.detach() * log_q).mean()
 
@@ -61,10 +61,10 @@ def inference_loss(log_q: torch.Tensor, advantages: torch.Tensor) -> torch.Tenso
 def kl_estimates(log_q: torch.Tensor, log_start: torch.Tensor) -> torch.Tensor:
     """Return log q(z|s) - log q_start(z|s), (B, G), whose mean estimates KL(q || q_start) without bias.
 
-    This one (k1 in J. Schulman's "Approximating KL divergence") and not GRPO's k3, because it is used as a
-    penalty on the reward, R - weight * (log q - log q_start): the score-function gradient of that is exactly
-    the gradient of E[R] - weight * KL, since E[grad log q] is 0. Differentiating k3 instead gives the
-    gradient of the *forward* divergence. Over whole summaries, not tokens: a summary answers for how its
-    first words change what comes after them. The price is variance, which the baseline lowers here too.
+    This is k1 in J. Schulman's "Approximating KL divergence", not GRPO's k3, because it is a penalty on the
+    reward, R - weight * (log q - log q_start): the score-function gradient of that is exactly the gradient of
+    E[R] - weight * KL, since E[grad log q] is 0. Differentiating k3 would give the gradient of the *forward*
+    divergence. It is computed for whole summaries, not tokens, to include the effect of early words on later
+    ones. The cost is a higher variance, which the baseline reduces.
     """
     return (log_q - log_start).detach()

@@ -1,4 +1,4 @@
-"""One LoRA adapter a user as a row beside POPI: trained when the user's turn comes, gone with the next."""
+"""One LoRA adapter per user as a baseline of POPI, trained during evaluation and then discarded."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from personakit.popi.per_user_lora import PerUserLora, UserCost
 from personakit.records import Answer, PreferencePair, Profile, Query
 
 COST = "adapter"
-"""The name of the trace that says what an adapter took."""
+"""Name of the trace entry with an adapter's cost."""
 _NONE = "none: no signal pairs"
 
 
-class AdapterAUser:
-    """Scores and answers with an adapter trained on the user's own signal pairs, or the base without.
+class PerUserAdapters:
+    """Scores and answers with an adapter trained on the user's signal pairs; without pairs, with the base.
 
-    Queries of a user stand next to each other, or the adapter is trained again. `told` knows what an adapter
-    took once it has been used.
+    A user's queries must be adjacent, otherwise the adapter is trained again. `report_context` reports the
+    cost of an adapter after its first use.
     """
 
     def __init__(self, adapters: PerUserLora, *, max_new_tokens: int) -> None:
         self.adapters = adapters
         self.max_new_tokens = max_new_tokens
-        self._on: tuple[PreferencePair, ...] | None = None
+        self._trained_pairs: tuple[PreferencePair, ...] | None = None
         self._costs: dict[str, UserCost] = {}
 
     def score(
@@ -33,15 +33,15 @@ class AdapterAUser:
     ) -> list[float]:
         """Return log p(text | query) under each user's adapter, in nats."""
         scores: list[float] = []
-        for places, trained in self._users(profiles):
+        for places, trained in self._train_by_user(profiles):
             score = self.adapters.score if trained else self.adapters.reference
             scores += score([queries[place].text for place in places], [texts[place] for place in places])
         return scores
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return one answer a query."""
+        """Return one answer per query."""
         answers: list[Answer] = []
-        for places, trained in self._users(profiles):
+        for places, trained in self._train_by_user(profiles):
             started = time.perf_counter()
             texts = self.adapters.generate(
                 [queries[place].text for place in places], max_new_tokens=self.max_new_tokens, adapted=trained
@@ -50,33 +50,33 @@ class AdapterAUser:
             answers += [Answer(text.strip(), seconds=seconds) for text in texts]
         return answers
 
-    def told(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return what the model is told of the user, nothing, and what their adapter took."""
-        return [Answer("", trace={COST: self._told(profile.user_id)}) for profile in profiles]
+    def report_context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+        """Return empty contexts with the cost of the user's adapter in the trace."""
+        return [Answer("", trace={COST: self._cost(profile.user_id)}) for profile in profiles]
 
-    def _told(self, user_id: str) -> str:
+    def _cost(self, user_id: str) -> str:
         cost = self._costs.get(user_id)
         return _NONE if cost is None else f"{cost.bytes} bytes, {cost.tokens} training tokens"
 
-    def _users(self, profiles: Sequence[Profile]) -> Iterator[tuple[list[int], bool]]:
-        """Yield the places of each user's queries, their adapter trained, and whether there is one."""
+    def _train_by_user(self, profiles: Sequence[Profile]) -> Iterator[tuple[list[int], bool]]:
+        """Train each user's adapter; yield the indices of the user's queries, and whether there is one."""
         for user_id, group in itertools.groupby(enumerate(profiles), key=lambda each: each[1].user_id):
             own = [place for place, _ in group]
             pairs = as_signals(profiles[own[0]]).pairs
-            if pairs and pairs != self._on:
+            if pairs and pairs != self._trained_pairs:
                 self._costs[user_id] = self.adapters.fit(pairs)
-                self._on = pairs
+                self._trained_pairs = pairs
             yield own, bool(pairs)
 
 
 class WithoutAdapter:
-    """The same base without an adapter: the reference of the rows above."""
+    """The same base model without an adapter: the reference of `PerUserAdapters`."""
 
     def __init__(self, adapters: PerUserLora) -> None:
         self.adapters = adapters
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Raise: a reference scores."""
+        """Raise `NotImplementedError`: a reference only scores."""
         raise NotImplementedError
 
     def score(

@@ -1,8 +1,8 @@
-"""One small LoRA adapter a user (OPPU, arXiv 2402.04401), the costly way to personalise: a control of POPI.
+"""One small LoRA adapter per user (OPPU, arXiv 2402.04401): a costly baseline of POPI.
 
-Trained when it is evaluated, by DPO on the user's own signal pairs, with no summary and no other user in it.
-Its price is what POPI's summaries are set against: seconds and tokens for each user, and weights that
-somebody has to keep and to switch between. Rank, rate and steps are our choice.
+Each adapter is trained during evaluation, by DPO on the user's own signal pairs, without a summary or other
+users' data. POPI's summaries are compared with its cost: seconds and tokens per user, and weights to
+store and switch. Rank, learning rate and steps are our choice.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from personakit.records import PreferencePair
 
 @dataclass(frozen=True, slots=True)
 class PerUserSettings:
-    """How an adapter is trained on one user's pairs, all of them in every step."""
+    """How an adapter is trained on one user's pairs; every step uses all of them."""
 
     learning_rate: float = 1e-2
-    """Suits the built-in model; one of 8 B parameters wants about 1e-4."""
+    """For the built-in model; about 1e-4 for a model of 8 billion parameters."""
     max_steps: int = 8
     max_grad_norm: float = 1.0
     beta: float = 0.1
@@ -36,24 +36,24 @@ class PerUserSettings:
 
 @dataclass(frozen=True, slots=True)
 class UserCost:
-    """What one user's adapter takes."""
+    """The cost of one user's adapter."""
 
     seconds: float
     tokens: int
-    """Training tokens: prompts and answers of all pairs, in every step."""
+    """Training tokens: prompts and answers of all pairs, times the steps."""
     bytes: int
-    """Of the adapter's weights, as they are trained."""
+    """Size of the adapter's weights in training precision."""
 
 
 class PerUserLora:
-    """Trains an adapter on one user's pairs after another, on one base, and scores with the last one."""
+    """Trains one adapter per user, one after the other, on one base model; scores with the latest."""
 
     def __init__(
         self, model: str, with_summary: WithSummary, settings: PerUserSettings | None = None
     ) -> None:
-        """Load `model`: a folder, a hub name or `nano`; an adapter is merged into its base.
+        """Load `model`: a folder, a hub name or `nano`; an adapter is merged into its base model.
 
-        Raises `UserError` where there is no such model.
+        Raises `UserError` if there is no such model.
         """
         import torch
         from peft import get_peft_model
@@ -88,9 +88,9 @@ class PerUserLora:
         self._pad = int(self._tokenizer.pad_token_id or self._tokenizer.eos_token_id)
 
     def fit(self, pairs: Sequence[PreferencePair]) -> UserCost:
-        """Train anew on one user's signal pairs; what was trained before is gone.
+        """Reset the adapter and train it on one user's signal pairs.
 
-        Raises `UserError` where there are none.
+        Raises `UserError` if there are none.
         """
         import torch
 
@@ -99,7 +99,7 @@ class PerUserLora:
 
         if not pairs:
             raise UserError(
-                "a user has no signal pairs to train an adapter on", hint="leave the user out of this row"
+                "a user has no signal pairs to train an adapter on", hint="skip the user in this row"
             )
         began = time.monotonic()
         prompts = encode_prompts(
@@ -116,13 +116,13 @@ class PerUserLora:
             with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._precision.bf16):
                 log_p = likelihood(self._network, prompts, answers, pad_id=self._pad).log_p
             both = log_p.view(1, 1, -1, 2)
-            if reference is None:  # a new adapter does nothing: the first pass is the reference's
+            if reference is None:  # a new adapter has no effect: the first pass gives the reference
                 reference = both.detach()
-            judged = margins(
+            pair_margins = margins(
                 both[..., 0], both[..., 1], reference[..., 0], reference[..., 1], self._settings.beta
             )
             optimizer.zero_grad()
-            torch.autograd.backward(generator_loss(judged))
+            torch.autograd.backward(generator_loss(pair_margins))
             torch.nn.utils.clip_grad_norm_(self._weights, self._settings.max_grad_norm)
             optimizer.step()
         seen = sum(map(len, prompts)) + sum(map(len, answers))
@@ -133,15 +133,15 @@ class PerUserLora:
         )
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return log p(completion | prompt) with the adapter trained last, as any `LanguageModel` does."""
+        """Return log p(completion | prompt) in nats with the latest adapter."""
         return self._model.score(prompts, completions)
 
     def reference(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """The same without the adapter."""
+        """Return log p(completion | prompt) in nats without an adapter."""
         with self._network.disable_adapter():
             return self._model.score(prompts, completions)
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, adapted: bool = True) -> list[str]:
-        """Return greedy answers with the adapter trained last, or without one."""
+        """Return greedy answers with the latest adapter, or without one."""
         with contextlib.nullcontext() if adapted else self._network.disable_adapter():
             return [texts[0] for texts in self._model.generate(prompts, max_new_tokens=max_new_tokens)]

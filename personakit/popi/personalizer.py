@@ -1,12 +1,12 @@
-"""POPI's Personalizer: a summary inferred once for a user, and a generator that answers from it."""
+"""POPI's Personalizer: a summary inferred once per user, and a generator that answers given the summary."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from personakit.popi.answering import FromPrompts, Prepared, left_out
-from personakit.popi.inferring import Summaries
+from personakit.popi.answering import PreparedPrompt, PromptPersonalizer, dropped_trace
+from personakit.popi.inferring import SummarySource
 from personakit.records import Context, Profile, Query
 from personakit.tasks.signals import SignalWording, with_summary
 
@@ -14,33 +14,33 @@ NO_HISTORY = "no history: the answer is the one without a summary"
 
 
 @dataclass
-class Summarised(FromPrompts):
-    """Answers from the request and the user's summary, or from the request alone where there is none.
+class SummaryPersonalizer(PromptPersonalizer):
+    """Answers given the query and the user's summary, if there is one.
 
-    `model` is POPI's generator, or any other: then these are a frozen model's answers with a summary. A
-    summary's own call counts, in tokens, with the first of the user's answers: it is made once.
+    `model` is POPI's generator or any other model. The tokens of inferring a summary are counted once, with
+    the user's first answer.
     """
 
-    provider: Summaries
+    provider: SummarySource
     wording: SignalWording
 
-    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Prepared]:
-        """Return each request below its user's summary."""
+    def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[PreparedPrompt]:
+        """Return each query below its user's summary."""
         distinct = list({id(profile): profile for profile in profiles}.values())
         summaries = dict(zip(map(id, distinct), self.provider.summaries(distinct), strict=True))
-        paid: set[tuple[str, str]] = set()
+        counted: set[tuple[str, str]] = set()
         prepared = []
         for query, profile in zip(queries, profiles, strict=True):
             summary = summaries[id(profile)]
-            payer = (profile.user_id, summary.text)
+            key = (profile.user_id, summary.text)
             prepared.append(
-                Prepared(
+                PreparedPrompt(
                     with_summary(query.text, summary.text, wording=self.wording),
                     Context(summary=summary.text or None),
-                    ({"summary": summary.text} if summary.text else {}) | left_out(summary.dropped),
-                    tokens=0 if payer in paid else summary.tokens,
+                    ({"summary": summary.text} if summary.text else {}) | dropped_trace(summary.dropped),
+                    tokens=0 if key in counted else summary.tokens,
                     degraded=None if summary.text else NO_HISTORY,
                 )
             )
-            paid.add(payer)
+            counted.add(key)
         return prepared

@@ -1,7 +1,7 @@
-"""What the joint trainer is given, in texts and then in tokens, and who is met in which step.
+"""Training data of the joint stage: users as texts and as tokens, and the users of each step.
 
-All that is random in a visit follows from its place in the training, so that a resumed run meets the same
-users with the same pairs, and samples the same summaries.
+The randomness of a visit depends only on the seed and the visit's position in the training, so that a resumed
+run uses the same users and pairs and samples the same summaries.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from personakit.training.preference import TrainingPair
 from personakit.training.schedule import make_schedule
 
 WithSummary = Callable[[str, str], str]
-"""From a request x and a summary z to the generator's prompt, in which z stands first; z "" is none."""
+"""Maps a query x and a summary z to the generator's prompt, which starts with z; "" is no summary."""
 
 
 @dataclass(frozen=True, slots=True)
 class SummarisedUser:
-    """A user to train on: what the inference model is asked, and held-out pairs that judge its summary.
+    """A training user: the inference model's prompt, and the held-out pairs that reward its summaries.
 
-    The pairs' prompts are bare requests, and none of the pairs is shown in `summary_prompt`.
+    The pairs' prompts are queries without a summary; `summary_prompt` contains none of the pairs.
     """
 
     user_id: str
@@ -35,35 +35,35 @@ class SummarisedUser:
 
 @dataclass(frozen=True, slots=True)
 class TokenUser:
-    """The same in tokens."""
+    """A `SummarisedUser` in tokens."""
 
     summary_prompt: list[int]
-    pairs: tuple[TokenJudge, ...]
+    pairs: tuple[HeldOutPair, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TokenJudge:
-    """A held-out pair. The answers include the end of sequence; the prompt waits for its summary."""
+class HeldOutPair:
+    """A held-out pair. Answers include the end of sequence; `request` is combined with sampled summaries."""
 
     request: str
-    bare: list[int]
-    """The request without a summary, as the reference sees it."""
+    query_ids: list[int]
+    """The prompt without a summary, as the reference sees it."""
     chosen: list[int]
     rejected: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One user in one step."""
+    """One user in one training step."""
 
     user: int
     pairs: tuple[int, ...]
-    """Which of the user's pairs judge all summaries of this visit."""
+    """Indices of the user's pairs that reward all summaries of this visit."""
     place: str
-    """Names its random numbers."""
+    """Seeds the random numbers of the visit."""
 
 
-def tokenized(
+def tokenize_users(
     tokenizer: Any,
     users: Sequence[SummarisedUser],
     with_summary: WithSummary,
@@ -71,31 +71,31 @@ def tokenized(
     summary_tokens: int,
     max_length: int,
 ) -> list[TokenUser]:
-    """Return the users in tokens; raise `UserError` for one that cannot be trained on."""
-    every = [pair for user in users for pair in user.pairs]
-    asked = encode_prompts(tokenizer, [user.summary_prompt for user in users])
-    bare = encode_prompts(tokenizer, [with_summary(pair.prompt, "") for pair in every])
-    told = encode_prompts(tokenizer, [with_summary(pair.prompt, "a") for pair in every])
-    chosen = encode_answers(tokenizer, [pair.chosen for pair in every])
-    rejected = encode_answers(tokenizer, [pair.rejected for pair in every])
+    """Return the users in tokens; raises `UserError` for users without pairs and for invalid pairs."""
+    pairs = [pair for user in users for pair in user.pairs]
+    summary_prompts = encode_prompts(tokenizer, [user.summary_prompt for user in users])
+    query_ids = encode_prompts(tokenizer, [with_summary(pair.prompt, "") for pair in pairs])
+    with_short_summary = encode_prompts(tokenizer, [with_summary(pair.prompt, "a") for pair in pairs])
+    chosen = encode_answers(tokenizer, [pair.chosen for pair in pairs])
+    rejected = encode_answers(tokenizer, [pair.rejected for pair in pairs])
     found: list[TokenUser] = []
     at = 0
-    for user, prompt in zip(users, asked, strict=True):
+    for user, prompt in zip(users, summary_prompts, strict=True):
         if not user.pairs:
             raise UserError(
                 f'user "{user.user_id}" has no held-out pair',
-                hint="leave the user out, or hold one of their pairs out",
+                hint="remove the user, or hold out one of their pairs",
             )
-        _check_room(f'the signals of user "{user.user_id}"', len(prompt), summary_tokens, max_length)
-        judges = []
+        _check_length(f'the signals of user "{user.user_id}"', len(prompt), summary_tokens, max_length)
+        held_out = []
         for number, pair in enumerate(user.pairs, start=1):
-            place = f'user "{user.user_id}", held-out pair {number}'
-            _check_answers(place, pair, chosen[at], rejected[at])
+            name = f'user "{user.user_id}", held-out pair {number}'
+            _check_answers(name, pair, chosen[at], rejected[at])
             longest = summary_tokens + max(len(chosen[at]), len(rejected[at]))
-            _check_room(place, len(told[at]), longest, max_length)
-            judges.append(TokenJudge(pair.prompt, bare[at], chosen[at], rejected[at]))
+            _check_length(name, len(with_short_summary[at]), longest, max_length)
+            held_out.append(HeldOutPair(pair.prompt, query_ids[at], chosen[at], rejected[at]))
             at += 1
-        found.append(TokenUser(prompt, tuple(judges)))
+        found.append(TokenUser(prompt, tuple(held_out)))
     return found
 
 
@@ -109,7 +109,7 @@ def plan_visits(
     group_by_length: bool,
     seed: int,
 ) -> list[Visit]:
-    """Return the visits of the whole training, `batch_size` a step."""
+    """Return the visits of the whole training, `batch_size` per step."""
     schedule = make_schedule(
         [len(user.summary_prompt) for user in users],
         batch_size=batch_size,
@@ -117,20 +117,20 @@ def plan_visits(
         epochs=epochs,
         max_steps=max_steps,
         group_by_length=group_by_length,
-        whole_batches=True,  # the loss is a mean over users: in a short batch one would weigh more
+        whole_batches=True,  # the loss is a mean over users: in a smaller batch each would weigh more
     )
     return [visit(users, user, str(place), pairs, seed) for place, user in enumerate(schedule.order)]
 
 
 def visit(users: Sequence[TokenUser], user: int, place: str, pairs: int, seed: int) -> Visit:
-    """Return a visit to `user`, judged on at most `pairs` of their pairs, drawn for this place."""
+    """Return a visit of `user` with at most `pairs` of their pairs, sampled by seed and `place`."""
     own = range(len(users[user].pairs))
     drawn = random.Random(f"{seed}/pairs/{place}").sample(own, min(pairs, len(own)))
     return Visit(user, tuple(drawn), place)
 
 
 def users_fingerprint(users: Sequence[SummarisedUser]) -> str:
-    """Return a digest of the users' texts and their order."""
+    """Return a digest of the users' texts in order."""
     digest = hashlib.sha256()
     for user in users:
         texts = [user.summary_prompt]
@@ -141,21 +141,21 @@ def users_fingerprint(users: Sequence[SummarisedUser]) -> str:
     return digest.hexdigest()
 
 
-def _check_answers(place: str, pair: TrainingPair, chosen: list[int], rejected: list[int]) -> None:
+def _check_answers(name: str, pair: TrainingPair, chosen: list[int], rejected: list[int]) -> None:
     if not pair.chosen.strip() or not pair.rejected.strip():
         which = "rejected" if pair.chosen.strip() else "chosen"
-        raise UserError(f"{place}: {which} is empty, expected an answer", hint="leave such pairs out")
+        raise UserError(f"{name}: {which} is empty, expected an answer", hint="remove such pairs")
     if chosen == rejected:
         raise UserError(
-            f'{place}: chosen and rejected are the same ("{pair.chosen[:60]}")',
-            hint="leave such pairs out: they say nothing",
+            f'{name}: chosen and rejected are the same ("{pair.chosen[:60]}")',
+            hint="remove such pairs: they express no preference",
         )
 
 
-def _check_room(place: str, prompt: int, answer: int, max_length: int) -> None:
+def _check_length(name: str, prompt: int, answer: int, max_length: int) -> None:
     if prompt + answer > max_length:
         raise UserError(
-            f"{place}: {prompt} tokens, and up to {answer} of what is written to it, "
+            f"{name}: the prompt has {prompt} tokens and its completion up to {answer}, "
             f"expected at most {max_length} together",
-            hint="raise max_length, lower summary_tokens, or show less",
+            hint="raise max_length, or lower data.signal_tokens or joint.max_summary_tokens",
         )

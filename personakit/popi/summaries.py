@@ -1,8 +1,8 @@
-"""Summaries while training: sampled from the inference model, a group of them for each user.
+"""Sampling of training summaries from the inference model, a group for each user.
 
-At temperature 1 and without nucleus or penalties, so that log q, by which the gradient goes, is that of the
-distribution they were sampled from. A summary that reaches the cap ends there: it is a sample of the capped
-process, whose log q has no end of sequence in it, and the gradient stays exact.
+Sampling uses temperature 1, no nucleus and no penalties, so that log q in the gradient is that of the
+sampling distribution. A summary that reaches the length limit is a sample of the truncated process: its log q
+has no end-of-sequence term, and the gradient stays exact.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Summary:
 
     text: str
     tokens: list[int]
-    """As sampled; the end of sequence is among them unless the cap was reached."""
+    """Sampled token ids, including the end of sequence unless the length limit was reached."""
     capped: bool
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing."""
+        """Whether the text is blank."""
         return not self.text.strip()
 
 
@@ -38,11 +38,11 @@ def sample_summaries(
     cap: int,
     seed: int,
 ) -> list[list[Summary]]:
-    """Return `group` summaries for each prompt, of at most `cap` tokens.
+    """Return `group` summaries of at most `cap` tokens for each prompt.
 
-    `model` is in evaluation mode with its inference adapter on. Every summary draws from a stream of its own,
-    named by the seed, the prompt's place in the whole training and its number in the group: the same
-    summaries come after a resume, in whatever batch, but for rounding.
+    `model` must be in evaluation mode with its inference adapter active. Every summary has its own random
+    stream, given by the seed, the prompt's `places` entry and its number in the group: a resumed run samples
+    the same summaries, whatever the batch, up to rounding.
     """
     from personakit.models.decoding import decode
 
@@ -59,7 +59,7 @@ def sample_summaries(
     )
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     summaries = [
-        # `decode` leaves the end out, so that a row of `cap` tokens is one that never came to it.
+        # `decode` omits the end of sequence: a row of `cap` tokens did not reach it.
         Summary(text, row if len(row) == cap else [*row, end], capped=len(row) == cap)
         for row, text in zip(rows, texts, strict=True)
     ]

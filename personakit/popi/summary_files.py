@@ -1,7 +1,7 @@
-"""A summary as a file: JSON for programs, Markdown for people. It may be read, edited, carried elsewhere.
+"""Summary files, which users can read, edit and import: JSON or Markdown.
 
-The Markdown begins with what is known of the summary, between two lines of `---`, as `key: "text"`; a file
-without these lines is a summary alone.
+Markdown files start with metadata as `key: "text"` lines between two lines of `---`. A file without these
+lines contains only a summary.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from personakit.errors import UserError
 from personakit.files import write_json, write_text
 
 SUFFIXES = (".json", ".md")
+_FORMAT_HINT = "export a summary to see the format"
 _HEAD = re.compile(r"---\n(?P<facts>.*?)\n?---\n(?P<summary>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenSummary:
-    """A user's summary and where it is from: the run, and the fingerprint of the model that inferred it.
+    """A user's summary with its run and the fingerprint of the model that inferred it.
 
-    Who it is about and where it is from are "" where nobody said.
+    `user_id`, `run` and `fingerprint` are "" if unknown.
     """
 
     summary: str
@@ -33,16 +34,16 @@ class WrittenSummary:
 
 
 def check_place(path: Path) -> None:
-    """Raise `UserError` for a file whose name does not say how it is written."""
+    """Raise `UserError` for a file name with an unknown suffix."""
     if path.suffix not in SUFFIXES:
         raise UserError(
-            f"{path}: a summary is kept as {' or '.join(SUFFIXES)}",
+            f"{path}: expected a file name that ends with {' or '.join(SUFFIXES)}",
             hint=f"for example {path.stem or 'ada'}.md",
         )
 
 
 def write_summary(path: Path, written: WrittenSummary) -> None:
-    """Write a summary as its suffix says, whole or not at all."""
+    """Write a summary atomically, in the format of the file's suffix."""
     check_place(path)
     if path.suffix == ".json":
         write_json(path, asdict(written))
@@ -53,13 +54,13 @@ def write_summary(path: Path, written: WrittenSummary) -> None:
 
 
 def read_summary(path: Path) -> WrittenSummary:
-    """Read a summary; raises `UserError` where the file is none."""
+    """Read a summary; raises `UserError` if the file is missing or malformed."""
     check_place(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(
-            f"{path} does not exist, expected a summary", hint="--export FILE writes one"
+            f"{path} does not exist, expected a summary file", hint="write one with --export FILE"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8", hint="save the file as UTF-8 text") from error
@@ -68,13 +69,13 @@ def read_summary(path: Path) -> WrittenSummary:
         if not isinstance(value, str):
             raise UserError(
                 f'{path}: "{name}" is {json.dumps(value)[:40]}, expected a text',
-                hint="export a summary to see the form",
+                hint=_FORMAT_HINT,
             )
     unknown = found.keys() - {"summary", "user_id", "run", "fingerprint"}
     if unknown:
-        raise UserError(f'{path}: unknown field "{min(unknown)}"', hint="export a summary to see the form")
+        raise UserError(f'{path}: unknown field "{min(unknown)}"', hint=_FORMAT_HINT)
     if not found.get("summary", "").strip():
-        raise UserError(f"{path}: the summary is empty", hint="say in words what is known of the user")
+        raise UserError(f"{path}: the summary is empty", hint="describe the user in words")
     return WrittenSummary(**found | {"summary": found["summary"].strip()})
 
 
@@ -83,11 +84,10 @@ def _from_json(path: Path, text: str) -> dict[str, Any]:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{path}, line {error.lineno}: not valid JSON ({error.msg})",
-            hint="export a summary to see the form",
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg})", hint=_FORMAT_HINT
         ) from error
     if not isinstance(document, dict):
-        raise UserError(f"{path}: no JSON object", hint="export a summary to see the form")
+        raise UserError(f"{path}: expected a JSON object", hint=_FORMAT_HINT)
     return document
 
 
@@ -97,13 +97,12 @@ def _from_markdown(path: Path, text: str) -> dict[str, Any]:
         return {"summary": text}
     facts: dict[str, Any] = {"summary": found["summary"]}
     for number, line in enumerate(found["facts"].splitlines(), start=2):
-        name, colon, value = line.partition(":")
+        name, _, value = line.partition(":")
         try:
             facts[name.strip()] = json.loads(value)
         except json.JSONDecodeError as error:
             raise UserError(
                 f'{path}, line {number}: "{line[:40]}" is not of the form key: "text"',
-                hint="the summary stands below the second line of ---",
+                hint="put the summary below the second line of ---",
             ) from error
-        del colon
     return facts

@@ -1,8 +1,8 @@
-"""`personakit train popi`: users' signals into prompts, warm starts of both models, the joint stage.
+"""`personakit train popi`: prompts from users' signals, warm starts, the joint stage, and controls.
 
-Each stage leaves what it made in the run and is passed over when the run is resumed: the warm starts in
-`warm/`, the result in `model/inference` and `model/generator`, the controls in `controls/`. A summary is only
-ever judged on pairs that it was not inferred from: the data keeps them apart (`records.PreferenceUser`).
+A resumed run skips completed stages. The warm starts are in `warm/`, the result in `model/inference` and
+`model/generator`, the controls in `controls/`. A summary's reward uses only pairs that it was not inferred
+from: the data separates them (`records.PreferenceUser`).
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ WARM_FOLDER = Path("warm")
 
 
 def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> StageResult:
-    """Train an inference model and a generator into `run`; return what the joint stage left.
+    """Train an inference model and a generator into `run`; return the result of the joint stage.
 
-    Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
+    Raises `UserError` for conflicting settings, and for data with nothing to train on.
     """
     check_plan(config)
     store = _store(config)
     if run.facts.get("data_fingerprint", store.fingerprint) != store.fingerprint:
         raise UserError(
-            f"{config.data.path} is not the data that {run.folder} began with",
-            hint="put it back as it was, or start a new run",
+            f"{config.data.path} has changed since {run.folder} was started",
+            hint="restore the data, or start a new run",
         )
     run.record(
         data_fingerprint=store.fingerprint,
@@ -78,14 +78,14 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> StageResult:
 
 
 def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what would be trained on, and what the data's reader left out, by reason; nothing is trained."""
+    """Return counts of the training data, and of the skipped rows by reason, without training."""
     store = _store(config)
     _, counts = summarised(config, list(store), signal_wording(store.task), token_counter(config.model))
     return dict(counts), {reason: skip.count for reason, skip in store.skipped.items()}
 
 
 def _store(config: TrainPOPI) -> PreferenceStore:
-    with local_main_process_first():  # it makes the built-in data
+    with local_main_process_first():  # may generate the built-in data
         store = open_preferences(config.data.path, "train")
     return store if config.data.limit is None else store.subset(config.data.limit)
 
@@ -93,12 +93,12 @@ def _store(config: TrainPOPI) -> PreferenceStore:
 def train_on_users(
     config: TrainPOPI, people: Sequence[PreferenceUser], wording: SignalWording, run: Run, progress: Progress
 ) -> StageResult:
-    """The same on users in memory, whose prompts `wording` words."""
+    """Train as `train_popi` on users in memory, with prompts worded by `wording`."""
     count_tokens = token_counter(config.model)
     with_summary: WithSummary = partial(prompt_with_summary, wording=wording)
     if config.controls.oracle_generator and not any(person.persona for person in people):
         raise UserError(
-            f"controls.oracle_generator is true, and {config.data.path} knows no user's persona",
+            f"controls.oracle_generator is true, but {config.data.path} has no personas",
             hint="set controls.oracle_generator=false",
         )
     users, counts = summarised(config, people, wording, count_tokens)
@@ -106,15 +106,15 @@ def train_on_users(
     held_out = config.data.held_out
     if held_out >= len(users):
         raise UserError(
-            f"data.held_out is {held_out}, and there are {len(users)} users to train on ({dict(counts)})",
-            hint="hold out fewer, or raise max_length where users were left out for their length",
+            f"data.held_out is {held_out}, expected less than the {len(users)} users ({dict(counts)})",
+            hint="lower data.held_out, or raise max_length if users were skipped for their length",
         )
-    trained, judged = users[: len(users) - held_out], users[len(users) - held_out :]
+    trained, evaluation = users[: len(users) - held_out], users[len(users) - held_out :]
     stage = _stage(config, run, progress)
     warm: dict[Role, Path] = {}
     if config.warm_start.enabled:
         warm = _warm_starts(config, people, trained, with_summary, count_tokens, stage)
-    train = partial(train_jointly, config.model, trained, with_summary, evaluation=judged)
+    train = partial(train_jointly, config.model, trained, with_summary, evaluation=evaluation)
     result = train(config.joint, stage, warm=warm)
     if config.controls.frozen_generator:
         train(
@@ -126,8 +126,10 @@ def train_on_users(
     if config.controls.population_dpo:
         start = config.model
         if "generator" in warm:
-            none = [""] * len(trained)
-            answers = generator_examples(trained, none, with_summary, without_share=1.0, seed=config.seed)
+            no_summaries = [""] * len(trained)
+            answers = generator_examples(
+                trained, no_summaries, with_summary, without_share=1.0, seed=config.seed
+            )
             start = str(_warm(config, stage, WARM_POPULATION, "population", answers))
         population = replace(control, name=POPULATION, output=str(POPULATION_FOLDER))
         optimise_generator(start, trained, with_summary, config.joint, population, summaries={})
@@ -147,53 +149,54 @@ def _warm_starts(
     count_tokens: Callable[[str], int],
     stage: Stage,
 ) -> dict[Role, Path]:
-    """Fine-tune both models on summaries by the template."""
-    warm, drawn = config.warm_start, random.Random(f"{config.seed}/template")
+    """Fine-tune both models on template summaries; return the folders of their adapters."""
+    warm, generator = config.warm_start, random.Random(f"{config.seed}/template")
     signals = {person.user_id: person.signals for person in people}
     summaries = [
         template_summary(
             signals[user.user_id],
             count_tokens=count_tokens,
-            max_tokens=config.joint.max_summary_tokens - 1,  # one is the end's
-            bare=drawn.random() < warm.bare_share,
+            max_tokens=config.joint.max_summary_tokens - 1,  # one token for the end of sequence
+            bare=generator.random() < warm.bare_share,
         )
         for user in users
     ]
     stage.run.record(template_summaries_empty=sum(not summary for summary in summaries))
-    said = inference_examples(users, summaries)
-    made: dict[Role, Path] = {"inference": _warm(config, stage, WARM_INFERENCE, "inference", said)}
+    examples = inference_examples(users, summaries)
+    folders: dict[Role, Path] = {"inference": _warm(config, stage, WARM_INFERENCE, "inference", examples)}
     if warm.generator:
         answers = generator_examples(
             users, summaries, with_summary, without_share=warm.without_summary_share, seed=config.seed
         )
-        made["generator"] = _warm(config, stage, WARM_GENERATOR, "generator", answers)
-    return made
+        folders["generator"] = _warm(config, stage, WARM_GENERATOR, "generator", answers)
+    return folders
 
 
 def check_plan(config: TrainPOPI) -> None:
-    """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    """Raise `UserError` for conflicting settings. Loads no model."""
     resolve_model(config.model)
     check_joint(config.joint)
     check_stopping(config.joint, JOINT, evaluates=config.data.held_out > 0)
     check_stopping(config.warm_start, WARM_INFERENCE, evaluates=False)
     if config.lora.load_in_4bit:
         require_four_bit()
-    room = config.max_length - config.joint.max_summary_tokens
-    if config.data.signal_tokens > room:
+    most = config.max_length - config.joint.max_summary_tokens
+    if config.data.signal_tokens > most:
         raise UserError(
-            f"data.signal_tokens is {config.data.signal_tokens}, expected at most {room} (max_length "
-            f"{config.max_length} less {config.joint.max_summary_tokens} of a summary)",
+            f"data.signal_tokens is {config.data.signal_tokens}, expected at most {most} (max_length "
+            f"{config.max_length} minus joint.max_summary_tokens {config.joint.max_summary_tokens})",
             hint="raise max_length, or lower data.signal_tokens or joint.max_summary_tokens",
         )
     if config.controls.frozen_generator and config.joint.schedule == "generator-frozen":
         raise UserError(
-            "controls.frozen_generator is true and joint.schedule is generator-frozen: they are the same",
+            "controls.frozen_generator is true and joint.schedule is generator-frozen: the control would be "
+            "identical to the method",
             hint="set joint.schedule=joint, or controls.frozen_generator=false",
         )
     warm = config.warm_start
     if config.joint.reference == "generator" and not (warm.enabled and warm.generator):
         raise UserError(
-            "joint.reference is generator, and there is no warm-started generator",
+            "joint.reference is generator, but there is no warm-started generator",
             hint="set warm_start.enabled=true and warm_start.generator=true, or joint.reference=base",
         )
 
@@ -204,7 +207,7 @@ def summarised(
     wording: SignalWording,
     count_tokens: Callable[[str], int],
 ) -> tuple[list[SummarisedUser], Counter[str]]:
-    """Return the users as texts, and what was counted on the way: what is left out, and of which kind."""
+    """Return the users with their prompts and pairs, and the counts of users, pairs and skipped data."""
     counts: Counter[str] = Counter(users=len(people))
     users = []
     for person in people:
@@ -215,10 +218,10 @@ def summarised(
             counts[f"signals dropped to fit: {kind}"] += count
         pairs = []
         for pair in person.pairs:
-            told = count_tokens(prompt_with_summary(pair.prompt, "a", wording=wording))
+            prompt_tokens = count_tokens(prompt_with_summary(pair.prompt, "a", wording=wording))
             longest = max(count_tokens(pair.chosen), count_tokens(pair.rejected))
-            # A tokenizer's special tokens and chat template are not counted by it: room for them is left.
-            if told + config.joint.max_summary_tokens + longest + _UNCOUNTED > config.max_length:
+            # `count_tokens` does not count special tokens and chat templates.
+            if prompt_tokens + config.joint.max_summary_tokens + longest + _UNCOUNTED > config.max_length:
                 counts["pairs: longer than max_length"] += 1
             else:
                 pairs.append(TrainingPair(pair.prompt, pair.chosen, pair.rejected))
@@ -232,12 +235,12 @@ def summarised(
     return users, counts
 
 
-# A chat template's turns and a beginning of sequence.
+# Allowance in tokens for a chat template and the beginning of sequence.
 _UNCOUNTED = 32
 
 
 def _stage(config: TrainPOPI, run: Run, progress: Progress) -> Stage:
-    """The joint stage; the others differ by name and output."""
+    """Return the joint stage; the others differ in name and output folder."""
     return Stage(
         run,
         JOINT,

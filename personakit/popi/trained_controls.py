@@ -1,10 +1,10 @@
-"""What POPI is set against, trained beside it: the same users, pairs and tokens.
+"""Trained controls of POPI, with the same users, pairs and number of tokens.
 
-`controls/population_dpo` is one adapter for all users, which is what alignment does today: POPI's generator
-without a summary, before its joint stage and in it. `controls/frozen_generator` is POPI with a generator
-that stays the base as it came, so that the inference model alone learns; it holds both folders that POPI's
-own `model/` holds. `controls/oracle_generator` is the upper bound: a generator that learns from what the data
-says in words of each user (`PreferenceUser.persona`), which no method is told.
+`controls/population_dpo` is one adapter for all users, the usual alignment: POPI's generator without
+summaries, in the warm start and the joint stage. `controls/frozen_generator` is POPI with the untrained base
+model as generator, so that only the inference model learns; it has the same folders as POPI's `model/`.
+`controls/oracle_generator` is an upper bound: a generator trained with the users' true personas
+(`PreferenceUser.persona`), which no method sees.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ def optimise_generator(
     *,
     summaries: Mapping[str, str],
 ) -> StageResult:
-    """Train a generator by DPO with fixed summaries, for as many tokens as `stage` says: the joint stage's.
+    """Train a generator by DPO with fixed summaries, for as many tokens as the joint stage.
 
-    A user without a summary is asked the request alone: with none at all it is one model for everybody.
-
-    A step has as many pairs as one of that stage's, at the generator's learning rate; the reference is what
-    it began with.
+    `stage.max_tokens` limits the tokens. Users without a summary get the query alone; with no summaries at
+    all, this trains one model for all users. Steps have as many pairs as in the joint stage, with the
+    generator's learning rate. The reference is the initial model.
     """
     settings = PreferenceSettings(
         **shared_settings(without_early_stopping(joint))

@@ -1,9 +1,9 @@
-"""What both models of POPI are fine-tuned on before they are trained together, written by code.
+"""Rule-based training data of POPI's warm starts, before the joint stage.
 
-A model that has never written a summary samples none worth a reward, and a generator that has never seen one
-does not tell good from bad. So the inference model first learns to write a plain summary, made from the
-signals by a template, and the generator to answer with it. It is a place to begin: what is worth saying,
-the joint stage finds out. All of it is our choice; the paper's warm starts are not known.
+An untrained inference model samples no useful summaries, and an untrained generator cannot distinguish good
+ones from bad ones. So the inference model first learns to write template summaries of the signals, and the
+generator to answer with them; the joint stage then improves the content. All of this is our choice; the
+paper's warm starts are unknown.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _PUNCTUATION = ".,;:!?\"'()[]"
 def template_summary(
     signals: Signals, *, count_tokens: Callable[[str], int], max_tokens: int, bare: bool = False
 ) -> str:
-    """Return a summary of at most `max_tokens` tokens, "" where the signals say nothing that fits.
+    """Return a summary of at most `max_tokens` tokens, "" if no phrase of the signals fits.
 
-    Of a pair it tells what the preferred answer says and neither the request nor the other answer does; what
-    several pairs show comes first, then the user's own words, then what is seen once. With `bare` a phrase
-    stands without its place in the answer.
+    The phrases of a pair are those of the chosen answer that occur neither in the query nor in the rejected
+    answer. Phrases of several pairs come first, then the user's own texts, then phrases of one pair. With
+    `bare` phrases have no position ("begins with").
     """
-    shown = Counter(phrase for pair in signals.pairs for phrase in dict.fromkeys(_phrases(pair, bare)))
-    often = [phrase for phrase, count in shown.most_common() if count > 1]
-    once = [phrase for phrase, count in shown.items() if count == 1]
+    counts = Counter(phrase for pair in signals.pairs for phrase in dict.fromkeys(_phrases(pair, bare)))
+    repeated = [phrase for phrase, count in counts.most_common() if count > 1]
+    single = [phrase for phrase, count in counts.items() if count == 1]
     kept: list[str] = []
-    for part in (*often, *signals.comments, *signals.about, *once):
-        told = "; ".join([*kept, " ".join(part.split())])
-        if count_tokens(told) <= max_tokens:
-            kept.append(" ".join(part.split()))
+    for part in (*repeated, *signals.comments, *signals.about, *single):
+        phrase = " ".join(part.split())
+        if count_tokens("; ".join([*kept, phrase])) <= max_tokens:
+            kept.append(phrase)
     return "; ".join(kept)
 
 
 def inference_examples(users: Sequence[SummarisedUser], summaries: Sequence[str]) -> list[PromptCompletion]:
-    """Return each user's summary prompt with their template summary; users without one are left out."""
+    """Return each user's summary prompt with the template summary; users without one are skipped."""
     return [
         PromptCompletion(user.summary_prompt, summary)
         for user, summary in zip(users, summaries, strict=True)
@@ -56,15 +56,15 @@ def generator_examples(
     without_share: float,
     seed: int,
 ) -> list[PromptCompletion]:
-    """Return each held-out pair's request with its user's summary, and the preferred answer.
+    """Return each held-out pair's query with the user's summary, and the chosen answer.
 
-    Of a share of them the summary is left out, so that the generator can answer, and be a reference, without
-    one too.
+    A share `without_share` has no summary, so that the generator can also answer, and be a reference, without
+    one.
     """
-    drawn = random.Random(f"{seed}/warm-start")
+    generator = random.Random(f"{seed}/warm-start")
     return [
         PromptCompletion(
-            with_summary(pair.prompt, "" if drawn.random() < without_share else summary), pair.chosen
+            with_summary(pair.prompt, "" if generator.random() < without_share else summary), pair.chosen
         )
         for user, summary in zip(users, summaries, strict=True)
         for pair in user.pairs
@@ -72,20 +72,21 @@ def generator_examples(
 
 
 def _phrases(pair: PreferencePair, bare: bool) -> Iterator[str]:
-    """What only the preferred answer says, run of words by run of words, with its place where that tells."""
-    elsewhere = {_plain(word) for text in (pair.prompt, pair.rejected) for word in text.split()}
+    """Yield the runs of words that only the chosen answer contains, with their position unless `bare`."""
+    elsewhere = {_bare(word) for text in (pair.prompt, pair.rejected) for word in text.split()}
     words = pair.chosen.split()
-    own = [_plain(word) not in elsewhere and bool(_plain(word)) for word in words]
+    own = [_bare(word) not in elsewhere and bool(_bare(word)) for word in words]
     start = 0
     while start < len(words):
         end = start
         while end < len(words) and own[end]:
             end += 1
         if end > start:
-            place = "begins with " if start == 0 else "ends with " if end == len(words) else "says "
-            yield f"{'' if bare else place}{' '.join(words[start:end]).strip(_PUNCTUATION)}"
+            position = "begins with " if start == 0 else "ends with " if end == len(words) else "says "
+            yield f"{'' if bare else position}{' '.join(words[start:end]).strip(_PUNCTUATION)}"
         start = max(end, start + 1)
 
 
-def _plain(word: str) -> str:
+def _bare(word: str) -> str:
+    """Return the word lower-cased, without surrounding punctuation."""
     return word.strip(_PUNCTUATION).casefold()

@@ -1,1 +1,1 @@
-"""RPO: a rewriter reshapes what a black box answered, with the user's retrieved history (docs/rpo.md)."""
+"""RPO: a rewriter personalises a black-box answer, given the user's retrieved history (docs/rpo.md)."""

@@ -1,8 +1,8 @@
-"""RPO's progressive multi-context curriculum: how much of the history RL's prompts show, stage by stage.
+"""RPO's progressive multi-context curriculum: how many history items the RL prompts show in each stage.
 
-That there is one is a third party's summary of the paper; what it looks like is our choice: more and more
-of the retrieved items (1, 2, 4, ... up to what the rewriter sees at test), and items that the retriever
-ranked lowest mixed in, so that the rewriter learns to tell what matters.
+A third-party summary of the paper (arXiv 2511.05286) mentions the curriculum; its form is our choice. The
+number of retrieved items grows (1, 2, 4, ... up to the number used at test time). Distractors, the items with
+the lowest retrieval rank, can be mixed in so that the rewriter learns to ignore irrelevant items.
 """
 
 from __future__ import annotations
@@ -20,35 +20,38 @@ _GROUP = "rl.curriculum"
 
 @dataclass(frozen=True, slots=True)
 class ContextStage:
-    """A stage of the curriculum: what its prompts show, and when it ends before its steps are up."""
+    """One stage of the curriculum."""
 
     items: int
+    """Retrieved items per prompt."""
     distractors: int = 0
+    """Lowest-ranked items added to each prompt."""
     until_reward: float | None = None
+    """Mean task reward at which the stage ends early; None: the stage runs all its steps."""
 
 
 def curriculum_stages(settings: CurriculumSettings, k: int) -> list[ContextStage]:
-    """Return the stages; without a curriculum one, which shows the `k` items that are shown at test.
+    """Return the stages. Without a curriculum there is one stage with `k` items, as at test time.
 
-    Raises `UserError` for a schedule that does not grow up to `k`, and for values that mean nothing.
+    Raises `UserError` for a schedule that does not increase up to `k` and for values out of range.
     """
     if not settings.enabled:
         return [ContextStage(k)]
     shown = settings.items or _doubling(settings.first, k)
     if shown != sorted(set(shown)) or shown[0] < 1 or shown[-1] != k:
         raise UserError(
-            f"{_GROUP}.items is {shown}, expected numbers from 1 up that grow to retrieval.k, which is {k}",
-            hint=f"for example {_doubling(1, k)}, or [] for just that",
+            f"{_GROUP}.items is {shown}, expected increasing numbers from 1 to retrieval.k, which is {k}",
+            hint=f"for example {_doubling(1, k)}, which [] gives too",
         )
     if any(count < 0 for count in settings.distractors):
         raise UserError(
             f"{_GROUP}.distractors is {settings.distractors}, expected 0 or more in each stage",
-            hint="0 mixes none in",
+            hint="0 adds no distractors",
         )
     if any(not 0 < reward <= 1 for reward in settings.until_reward):
         raise UserError(
-            f"{_GROUP}.until_reward is {settings.until_reward}, expected rewards above 0, up to 1",
-            hint="a stage beyond the list runs to its last step",
+            f"{_GROUP}.until_reward is {settings.until_reward}, expected rewards above 0 and at most 1",
+            hint="stages beyond the end of the list run all their steps",
         )
     return [
         ContextStage(
@@ -63,10 +66,10 @@ def curriculum_stages(settings: CurriculumSettings, k: int) -> list[ContextStage
 def staged_context(
     stage: ContextStage, context: Context, ranking: Sequence[ProfileItem], *, seed: str
 ) -> Context:
-    """Return what a stage shows of the history: the first items of `context`, distractors among them.
+    """Return the context of one stage: the first items of `context`, with distractors at random positions.
 
-    `ranking` is the user's whole profile, best first (not read where the stage has no distractors). Items
-    keep their order; a distractor is never one of them. A short history gives as many as there are.
+    `ranking` is the user's whole profile, best first; it is unused if the stage has no distractors. Items
+    keep their order, and no item is also a distractor. Short histories give fewer items and distractors.
     """
     shown = list(context.items[: stage.items])
     taken = {item.id for item in shown}
@@ -78,7 +81,7 @@ def staged_context(
 
 
 def _doubling(first: int, k: int) -> list[int]:
-    """`first`, twice that, ... and `k`."""
+    """Return `first`, 2 * `first`, 4 * `first`, ... and finally `k`."""
     counts = []
     count = first
     while count < k:

@@ -1,4 +1,4 @@
-"""From a training split to what the rewriter is tuned on: drafts, contexts, trajectories, texts."""
+"""Builds the rewriter's training data from a training split: drafts, contexts, trajectories, texts."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from personakit.models.refusal import refusal_reason
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
-from personakit.rpo.writer import Assignment, TrajectoryWriter
+from personakit.rpo.writer import TrajectoryRequest, TrajectoryWriter
 from personakit.tasks.base import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
-    """A training query with what the rewriter will see of it: the generic answer and the context."""
+class DraftedQuery:
+    """A training query with the rewriter's inputs: the generic answer and the retrieved context."""
 
     task: Task
     example: Example
     draft: str
     context: Context
     refused: str | None = None
-    """Why the base refused to answer; there is nothing to rewrite then."""
+    """The base model's reason for refusing, or None. A refused query has no draft to rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingText:
-    """One prompt with the completion to learn."""
+    """A prompt and its target completion."""
 
     prompt: str
     completion: str
@@ -44,73 +44,76 @@ def draft_all(
     provider: ContextProvider,
     *,
     max_new_tokens: int,
-) -> list[Drafted]:
-    """Ask the base for the generic answers of one task and retrieve each query's context.
+) -> list[DraftedQuery]:
+    """Generate the base model's answers for one task and retrieve each query's context.
 
-    Examples without a gold answer are left out.
+    Examples without a gold answer are skipped.
     """
-    known = [example for example in examples if example.query.gold is not None]
-    answers = base.generate([task.prompt(each.query) for each in known], max_new_tokens=max_new_tokens)
-    contexts = provider.context([each.query for each in known], [each.profile for each in known])
+    labelled = [example for example in examples if example.query.gold is not None]
+    answers = base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
+    contexts = provider.context([each.query for each in labelled], [each.profile for each in labelled])
     return [
-        Drafted(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
-        for example, texts, context in zip(known, answers, contexts, strict=True)
+        DraftedQuery(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
+        for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
 
 
 def draft_text(task: Task, raw: str) -> str:
-    """The base's answer as the user would see it: what the task finds in it, else the bare text."""
+    """Return the answer that the task parses from the raw completion, or the stripped text if it cannot."""
     parsed = task.parse(raw)
     return raw.strip() if parsed is None else parsed
 
 
-def hold_out(drafted: Sequence[Drafted], count: int) -> tuple[list[Drafted], list[Drafted]]:
-    """Take the last `count` of each task out. Raises `UserError` where a task has no more than that."""
-    trained: list[Drafted] = []
-    held_out: list[Drafted] = []
+def hold_out(drafted: Sequence[DraftedQuery], count: int) -> tuple[list[DraftedQuery], list[DraftedQuery]]:
+    """Split off the last `count` queries of each task; return training and held-out queries.
+
+    Raises `UserError` if a task has no more than `count` queries.
+    """
+    trained: list[DraftedQuery] = []
+    held_out: list[DraftedQuery] = []
     for task in dict.fromkeys(each.task.name for each in drafted):
         own = [each for each in drafted if each.task.name == task]
         if count >= len(own):
             raise UserError(
-                f"data.held_out is {count}, and {task} has {len(own)} training queries",
-                hint="hold out fewer, or train on more",
+                f"data.held_out is {count}, expected less than the {len(own)} training queries of {task}",
+                hint="lower data.held_out, or use more training data",
             )
         trained += own[: len(own) - count]
         held_out += own[len(own) - count :]
     return trained, held_out
 
 
-def first_of_each_task(drafted: Sequence[Drafted], limit: int | None) -> list[Drafted]:
-    """The first `limit` queries of each task, or all, in the order they have."""
-    met: Counter[str] = Counter()
+def first_of_each_task(drafted: Sequence[DraftedQuery], limit: int | None) -> list[DraftedQuery]:
+    """Return the first `limit` queries of each task (None: all), in their order."""
+    counts: Counter[str] = Counter()
     kept = []
     for each in drafted:
-        met[each.task.name] += 1
-        if limit is None or met[each.task.name] <= limit:
+        counts[each.task.name] += 1
+        if limit is None or counts[each.task.name] <= limit:
             kept.append(each)
     return kept
 
 
 def trajectories(
-    drafted: Sequence[Drafted],
+    drafted: Sequence[DraftedQuery],
     writer: TrajectoryWriter,
-    keep: TrajectoryFilter,
+    trajectory_filter: TrajectoryFilter,
     *,
     count_tokens: Callable[[str], int],
     max_length: int,
     no_history_share: float,
     seed: int,
 ) -> tuple[list[TrainingText], FilterCounts]:
-    """Write, filter and word the trajectories.
+    """Write and filter trajectories; return prompt-completion pairs and the filter's counts.
 
-    In a share of them the context is taken away and the draft kept, so that the rewriter learns what
-    to do for a user it knows nothing of.
+    A `no_history_share` of the queries gets an empty context and the draft as target, so that the rewriter
+    learns to leave the draft of an unknown user unchanged.
     """
-    assignments = [_assignment(each, no_history_share, seed) for each in drafted]
+    requests = [_trajectory_request(each, no_history_share, seed) for each in drafted]
     counts = FilterCounts()
     texts = []
-    for each, trajectory in zip(assignments, writer.write_all(assignments), strict=True):
-        reason = keep.reason_to_drop(each.task, trajectory, each.expected)
+    for each, trajectory in zip(requests, writer.write_all(requests), strict=True):
+        reason = trajectory_filter.reason_to_drop(each.task, trajectory, each.expected)
         if reason is not None or not isinstance(trajectory, Trajectory):
             counts.dropped[reason or ""] += 1
             continue
@@ -122,18 +125,18 @@ def trajectories(
     return texts, counts
 
 
-def _assignment(drafted: Drafted, no_history_share: float, seed: int) -> Assignment:
+def _trajectory_request(drafted: DraftedQuery, no_history_share: float, seed: int) -> TrajectoryRequest:
     query = drafted.example.query
     assert query.gold is not None
     draw = random.Random(f"{seed}/{query.task}/{query.id}").random()
     context = Context() if draw < no_history_share else drafted.context
-    return Assignment(drafted.task, query, drafted.draft, context, query.gold)
+    return TrajectoryRequest(drafted.task, query, drafted.draft, context, query.gold)
 
 
 def context_injection_texts(
-    drafted: Sequence[Drafted], *, count_tokens: Callable[[str], int], max_length: int
+    drafted: Sequence[DraftedQuery], *, count_tokens: Callable[[str], int], max_length: int
 ) -> list[TrainingText]:
-    """The same queries, items and golds as context injection sees them: the control's training set."""
+    """Return the control's training set: context injection prompts of the same queries, items and answers."""
     return [
         TrainingText(
             each.task.prompt_with_context(

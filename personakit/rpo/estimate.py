@@ -1,4 +1,4 @@
-"""What `personakit train rpo` would ask of models behind an API: the generic answers and the teacher."""
+"""Estimates the API requests of `personakit train rpo`: generic answers and the teacher's trajectories."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from personakit.models.cost import CostEstimate, RequestMeter, approximate_token
 from personakit.models.open import is_endpoint
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
-from personakit.rpo.dataset import Drafted, draft_all, first_of_each_task, hold_out, trajectories
+from personakit.rpo.dataset import DraftedQuery, draft_all, first_of_each_task, hold_out, trajectories
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.teacher import TeacherWriter, reply_tokens, teacher_name
 from personakit.rpo.train import training_stores
@@ -19,40 +19,40 @@ from personakit.tasks import get_task
 
 
 def estimate_requests(config: TrainRPO) -> list[CostEstimate]:
-    """Count the requests to endpoints by doing all that is done before training, with nobody asked.
+    """Count the requests to endpoints by preparing the training data without sending a request.
 
-    A generic answer that is not there yet is taken to be as long as the gold answer; where the teacher
-    would explain such a one, its request counts as not yet made.
+    A generic answer that is not cached is assumed to be as long as the gold answer, and a teacher request
+    that depends on it counts as not cached.
     """
-    teaches = config.trajectories.writer == "teacher"
-    paid_teacher = teaches and is_endpoint(teacher_name(config))
-    if not (is_endpoint(config.base) or paid_teacher):
+    uses_teacher = config.trajectories.writer == "teacher"
+    teacher_is_endpoint = uses_teacher and is_endpoint(teacher_name(config))
+    if not (is_endpoint(config.base) or teacher_is_endpoint):
         return []
     tokens = approximate_token_counter(config.model)
     base = RequestMeter(config.base, tokens=tokens)
-    provider = _provider(config) if paid_teacher else _NoItems()
-    drafted: list[Drafted] = []
+    provider = _provider(config) if teacher_is_endpoint else _NoItems()
+    drafted: list[DraftedQuery] = []
     for store in training_stores(config):
         task = get_task(store.task)
         cap = config.decoding.max_new_tokens or task.max_new_tokens
         drafted += draft_all(task, list(store), base, provider, max_new_tokens=cap)
     estimates = [base.estimate("generic answers")] if is_endpoint(config.base) else []
-    if paid_teacher:
+    if teacher_is_endpoint:
         teacher = RequestMeter(teacher_name(config), tokens=tokens)
         trained, held_out = hold_out(drafted, config.data.held_out)
-        explained = [*first_of_each_task(trained, config.trajectories.limit), *held_out]
-        _write(config, teacher, [_with_some_draft(each) for each in explained])
+        taught = [*first_of_each_task(trained, config.trajectories.limit), *held_out]
+        _count_teacher_requests(config, teacher, [_with_assumed_draft(each) for each in taught])
         estimates.append(teacher.estimate("trajectories"))
     return estimates
 
 
-def _write(config: TrainRPO, teacher: RequestMeter, drafted: Sequence[Drafted]) -> None:
-    def ask(prompts: Sequence[str]) -> list[str]:
+def _count_teacher_requests(config: TrainRPO, teacher: RequestMeter, drafted: Sequence[DraftedQuery]) -> None:
+    def generate(prompts: Sequence[str]) -> list[str]:
         return [texts[0] for texts in teacher.generate(prompts, max_new_tokens=reply_tokens(config))]
 
     trajectories(
         drafted,
-        TeacherWriter(ask, count_tokens=teacher.count_tokens, max_length=config.prompt_tokens),
+        TeacherWriter(generate, count_tokens=teacher.count_tokens, max_length=config.prompt_tokens),
         TrajectoryFilter(teacher.count_tokens, config.trajectories.max_tokens),
         count_tokens=teacher.count_tokens,
         max_length=config.prompt_tokens,
@@ -61,18 +61,18 @@ def _write(config: TrainRPO, teacher: RequestMeter, drafted: Sequence[Drafted]) 
     )
 
 
-def _with_some_draft(each: Drafted) -> Drafted:
+def _with_assumed_draft(each: DraftedQuery) -> DraftedQuery:
     return each if each.draft else replace(each, draft=each.example.query.gold or "")
 
 
 def _provider(config: TrainRPO) -> ContextProvider:
-    """The retriever; recency for one with a model behind it, which need not be loaded to count tokens."""
+    """Return the retriever, or recency in place of a dense one: counting tokens needs no encoder."""
     name = config.retrieval.name
     return open_retriever("recency" if name.startswith("dense") or ":" in name else name, config.retrieval.k)
 
 
 class _NoItems:
-    """Retrieves nothing: generic answers are asked for without the history."""
+    """Retrieves nothing: generic answers do not depend on the history."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
         return [Context() for _ in queries]

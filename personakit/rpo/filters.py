@@ -1,4 +1,4 @@
-"""Which trajectories are not trained on, and why. Every drop is counted and reported."""
+"""Filters trajectories before training. Every dropped trajectory is counted by reason."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ LOW_REWARD = "the task reward is too low"
 
 @dataclass
 class FilterCounts:
-    """How many trajectories were kept, and how many dropped for which reason."""
+    """Number of trajectories kept, and dropped by reason."""
 
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> dict[str, int]:
-        """Counts by name, the kept ones first."""
+        """Return the counts by name, "kept" first."""
         return {"kept": self.kept, **dict(sorted(self.dropped.items()))}
 
 
 @dataclass(frozen=True)
 class TrajectoryFilter:
-    """Keeps a trajectory or says why not.
+    """Decides which trajectories are trained on.
 
-    `max_tokens` bounds the written trajectory; `minimum_reward` is the task's own reward of the
-    response. Quoting gold is looked for in generation tasks only: on LaMP-1..3 a label is bound to
-    appear. An identical response by a writer that keeps the draft (no history) is compared with the
-    draft instead of gold: `expected` is whatever the response has to be.
+    `max_tokens` limits a trajectory's length and `minimum_reward` the task reward of its response. Quotes of
+    the gold answer are only checked in generation tasks: on LaMP-1 to LaMP-3 labels appear anyway. The
+    `expected` response is the gold answer, or the draft if the user has no history.
     """
 
     count_tokens: Callable[[str], int]
@@ -46,7 +45,7 @@ class TrajectoryFilter:
     minimum_reward: float = 0.0
 
     def reason_to_drop(self, task: Task, trajectory: Trajectory | str | None, expected: str) -> str | None:
-        """Return why `trajectory`, or a text that is none, is dropped; None where it is kept."""
+        """Return why `trajectory` is dropped; None if it is kept. A text is an unparsable trajectory."""
         if not trajectory:
             return NO_TRAJECTORY
         if isinstance(trajectory, str):
@@ -60,20 +59,20 @@ class TrajectoryFilter:
             return QUOTES_GOLD
         if self.count_tokens(trajectory.text()) > self.max_tokens:
             return TOO_LONG
-        # A kept draft may be no valid answer at all, which no reward is defined against.
+        # A draft used as the target may be an invalid answer, for which no reward is defined.
         if task.valid_gold(expected) and task.reward(trajectory.response, expected) < self.minimum_reward:
             return LOW_REWARD
         return None
 
 
 def _quotes(gold: str, trajectory: Trajectory) -> bool:
-    """Whether gold stands, word for word, in evidence or plan; a plan to keep the draft quotes nothing."""
-    wanted = _plain(gold)
-    shown = [trajectory.evidence] if trajectory.plan == KEEP else [trajectory.evidence, trajectory.plan]
-    return bool(wanted.strip()) and any(wanted in _plain(text) for text in shown)
+    """Whether evidence or plan contain the gold answer word for word; the plan `KEEP` quotes nothing."""
+    quote = _normalized(gold)
+    texts = [trajectory.evidence] if trajectory.plan == KEEP else [trajectory.evidence, trajectory.plan]
+    return bool(quote.strip()) and any(quote in _normalized(text) for text in texts)
 
 
-def _plain(text: str) -> str:
-    """Words without case and punctuation, a space around each."""
+def _normalized(text: str) -> str:
+    """Lower-cased words without punctuation, a space around each."""
     words = re.findall(r"[^\W_]+", text.casefold())
     return f" {' '.join(words)} "

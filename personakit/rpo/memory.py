@@ -1,4 +1,4 @@
-"""What `personakit train rpo` would need of a device's memory, said before a weight is loaded."""
+"""Estimates the device memory of `personakit train rpo` before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from personakit.training.stage_memory import StageMemory, cached_config, shares_
 
 
 def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemory]:
-    """Estimate each stage that loads a model, as it would run on one "cuda" or "cpu" in `dtype`.
+    """Estimate each stage that loads a model, on one "cuda" or "cpu" device in `dtype`.
 
-    A stage has the device to itself. Left out are models whose configuration is not at hand: endpoints,
-    and hub names that the hub did not answer for. Raises `UserError` for a name that leads nowhere.
+    Each stage is assumed to have the device to itself. Models whose configuration is unavailable (endpoints,
+    hub models while offline) are skipped. Raises `UserError` for an unknown model name.
     """
     found: list[StageMemory] = []
 
@@ -37,7 +37,7 @@ def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemo
     if shape is not None:
         add("SFT", config.model, estimate_memory(shape, _sft(config, device, dtype)))
         if config.stages == "all":
-            work = _rl(config, device, dtype, shares=shares_prefixes(shape))
+            work = _rl(config, device, dtype, shares_prefixes=shares_prefixes(shape))
             add("RL", config.model, estimate_memory(shape, work))
     return found
 
@@ -55,7 +55,7 @@ def _sft(config: TrainRPO, device: str, dtype: str) -> Workload:
     )
 
 
-def _rl(config: TrainRPO, device: str, dtype: str, *, shares: bool) -> Workload:
+def _rl(config: TrainRPO, device: str, dtype: str, *, shares_prefixes: bool) -> Workload:
     rl, answer = config.rl, rewrite_tokens(config)
     rows, prompt = rl.per_device_train_batch_size, max(1, config.sft.max_length - answer)
     return Workload(
@@ -66,7 +66,7 @@ def _rl(config: TrainRPO, device: str, dtype: str, *, shares: bool) -> Workload:
         reference=bool(rl.beta) and config.lora.r == 0,
         decoded_rows=rows if rl.vllm_mode == "off" else 0,
         prefix_factor=shared_fraction(prompt, answer, rl.num_generations)
-        if rl.shared_prefix and shares
+        if rl.shared_prefix and shares_prefixes
         else 1.0,
         lora=config.lora,
         device=device,

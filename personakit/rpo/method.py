@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from personakit.training.progress import Progress
     from personakit.training.run import Run
 
-#: Where a run keeps the fine-tuned context injection model, a control.
+#: Folder of a run's fine-tuned context injection model, a control.
 TUNED_CONTEXT = Path("controls") / "context_injection"
-#: The rewriters that a run may keep next to its model, by name: the model before RL, and controls of RL.
+#: Folders of the further rewriters of a run, by name: the model before RL and the controls of RL.
 REWRITERS = {
     "sft": Path("sft"),
     "sft-continued": Path("controls") / "sft_continued",
     "no-curriculum": Path("controls") / "without_curriculum",
 }
 _TRAINED_WITH = {
-    "sft": "stages=all",  # which keeps the model that RL starts from
+    "sft": "stages=all",  # keeps the model that RL starts from
     "sft-continued": "controls.sft_continued=true",
     "no-curriculum": "controls.without_curriculum=true",
 }
@@ -66,7 +66,7 @@ def plan(settings: TrainRPO) -> Plan:
 
 
 def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
-    """Open a rewriter of the run, its model or one of `REWRITERS`; `UserError` where it was not trained."""
+    """Open the run's rewriter, or one of `REWRITERS`; raises `UserError` if it was not trained."""
     from personakit.retrieval import open_retriever
     from personakit.rpo.rewriter import Rewriter
 
@@ -74,7 +74,7 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
     model = run.path() if name is None else run.path(REWRITERS[name])
     if model is None:
         raise UserError(
-            f'{run.folder}: has no rewriter "{name}"', hint=f"train with {_TRAINED_WITH[str(name)]}"
+            f'{run.folder} has no rewriter "{name}"', hint=f"train with {_TRAINED_WITH[str(name)]}"
         )
     return Rewriter(
         base=open_base(options.base or settings.base, settings.endpoint),
@@ -88,14 +88,14 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
 
 
 def open_tuned_context(run: FinishedRun) -> Personalizer:
-    """Open the fine-tuned context injection model of a run; raises `UserError` where none was trained."""
+    """Open the run's fine-tuned context injection model; raises `UserError` if none was trained."""
     from personakit.baselines import ContextInjection, DecodingOptions
     from personakit.retrieval import open_retriever
 
     model, settings = run.path(TUNED_CONTEXT), run.settings
     if model is None:
         raise UserError(
-            f"{run.folder}: has no fine-tuned context injection model",
+            f"{run.folder} has no fine-tuned context injection model",
             hint="train with controls.fine_tuned_context_injection=true",
         )
     return ContextInjection(

@@ -1,9 +1,9 @@
-"""What the rewriter reads and writes: one prompt, three tags.
+"""The rewriter's prompt and its output format: a trajectory in three tags.
 
 The paper (arXiv 2511.05286) conditions its reflection module on the generic answer and the retrieved
-history; whether it also sees the request is not known, and ours does: on LaMP-1..3 the generic answer
-alone says nothing. The wording is our choice: the request with the user's items in it exactly as
-context injection words it (so that the two differ in the draft alone), then the draft.
+history; whether it also sees the query is unknown. Ours does, because on LaMP-1 to LaMP-3 the generic answer
+alone carries no information. The wording is our choice: the prompt of context injection, followed by the
+draft, so that the two methods differ in the draft only.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ def rewriter_prompt(
     count_tokens: Callable[[str], int],
     max_length: int,
 ) -> str:
-    """Return the rewriter's prompt, of at most `max_length` tokens where the items can be cut to fit.
-
-    Request and draft are never cut.
-    """
+    """Return the rewriter's prompt. Items are truncated to fit `max_length` tokens; query and draft never."""
     ending = DRAFT + draft + REWRITE
     return (
         task.prompt_with_context(
@@ -45,14 +42,14 @@ def rewriter_prompt(
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """A structured rewriting trajectory. Only `response` reaches the user; the rest is the trace."""
+    """A structured rewriting trajectory. The user gets `response`; evidence and plan are the trace."""
 
     evidence: str
     plan: str
     response: str
 
     def text(self) -> str:
-        """The trajectory as the rewriter writes it."""
+        """Return the trajectory in its tags, as the rewriter writes it."""
         return "".join(f"<{field}>{getattr(self, field)}</{field}>" for field in FIELDS)
 
 
@@ -62,7 +59,7 @@ _WRITTEN = re.compile(
 
 
 def parse_trajectory(text: str) -> Trajectory | None:
-    """Read back what the rewriter wrote; None unless each of the tags is there once, in order."""
+    """Parse the rewriter's output; None unless it has each tag exactly once, in order."""
     found = _WRITTEN.fullmatch(text)
     if found is None or any(text.count(tag) != 1 for tag in TAGS):
         return None

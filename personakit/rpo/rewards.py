@@ -1,7 +1,7 @@
-"""What a rewrite earns in RL: the task's own reward, by the object that evaluation scores with, and format.
+"""Rewards of rewrites in RL: the task's own reward, as in evaluation, and a format reward.
 
-A rewrite whose tags do not parse earns nothing, though the user would be given the draft then: a rewriter
-must not be paid for the base model's answers.
+A rewrite whose tags do not parse has reward 0, although the user would get the draft: the rewriter must not
+be rewarded for the base model's answer.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from personakit.training.group_rl import RewardFunction
 TASK, FORMAT = "task", "format"
 
 
-def answer_in(task: Task, written: str) -> str | None:
-    """Return the answer that the user is given for what the rewriter wrote; None where it is unreadable."""
+def parse_answer(task: Task, written: str) -> str | None:
+    """Return the user's answer in the rewriter's output; None if the output does not parse."""
     trajectory = parse_trajectory(written)
     if trajectory is None or not trajectory.response:
         return None
@@ -38,36 +38,36 @@ def task_reward(
 ) -> list[float]:
     """Return `Task.reward` of each answer, in [0, 1].
 
-    Logs beside it: `unparsable`, the share of rewrites without an answer; `invalid_answers`, the share of
-    answers that official scoring cannot read; `answer_words`, the mean length of an answer; and where the
-    curriculum stands: `items` and `distractors`, the mean number of either in the prompts; and each task's
-    own mean reward, `task_reward/LaMP_4` and so on.
+    Logs `unparsable`, the share of rewrites without an answer; `invalid_answers`, the share of answers that
+    the official scoring cannot read; `answer_words`, the mean answer length; `items` and `distractors`, their
+    mean numbers in the prompts (the state of the curriculum); and each task's mean reward,
+    `task_reward/LaMP_4` and so on.
     """
-    answers = [answer_in(one, text) for one, text in zip(task, completions, strict=True)]
-    read = [(one, answer) for one, answer in zip(task, answers, strict=True) if answer is not None]
-    log_metric("unparsable", 1 - len(read) / len(answers))
-    if read:
-        log_metric("invalid_answers", fmean(one.unparsable(answer) for one, answer in read))
-        log_metric("answer_words", fmean(len(answer.split()) for _, answer in read))
+    answers = [parse_answer(one, text) for one, text in zip(task, completions, strict=True)]
+    parsed = [(one, answer) for one, answer in zip(task, answers, strict=True) if answer is not None]
+    log_metric("unparsable", 1 - len(parsed) / len(answers))
+    if parsed:
+        log_metric("invalid_answers", fmean(one.unparsable(answer) for one, answer in parsed))
+        log_metric("answer_words", fmean(len(answer.split()) for _, answer in parsed))
     log_metric("items", fmean(items))
     log_metric("distractors", fmean(distractors))
-    earned = [
-        0.0 if answer is None else one.reward(answer, wanted)
-        for one, answer, wanted in zip(task, answers, gold, strict=True)
+    values = [
+        0.0 if answer is None else one.reward(answer, target)
+        for one, answer, target in zip(task, answers, gold, strict=True)
     ]
     for name in sorted({one.name for one in task}):
         log_metric(
             f"task_reward/{name}",
-            fmean(value for one, value in zip(task, earned, strict=True) if one.name == name),
+            fmean(value for one, value in zip(task, values, strict=True) if one.name == name),
         )
-    return earned
+    return values
 
 
 def format_reward(*, completions: Sequence[str], task: Sequence[Task], **_: Any) -> list[float]:
-    """Return 1 for a rewrite that holds an answer in its tags, else 0."""
-    return [float(answer_in(one, text) is not None) for one, text in zip(task, completions, strict=True)]
+    """Return 1 for a rewrite whose tags contain an answer, else 0."""
+    return [float(parse_answer(one, text) is not None) for one, text in zip(task, completions, strict=True)]
 
 
-def rewards(format_weight: float) -> list[RewardFunction]:
-    """Return both, each logged by itself: `reward/task` and `reward/format`."""
+def reward_functions(format_weight: float) -> list[RewardFunction]:
+    """Return both reward functions; they are logged as `reward/task` and `reward/format`."""
     return [RewardFunction(task_reward, name=TASK), RewardFunction(format_reward, format_weight, name=FORMAT)]

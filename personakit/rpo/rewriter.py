@@ -1,4 +1,4 @@
-"""RPO's Personalizer: a generic answer from a base model, rewritten with the user's history."""
+"""RPO's Personalizer: rewrites a base model's generic answer with the user's history."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ UNREADABLE = "the rewriter gave no answer in its tags: the generic answer stands
 
 @dataclass
 class Rewriter:
-    """Answers with `base`, then lets `model` rewrite the answer as the user would have it.
+    """Generates a draft with `base`, then rewrites it for the user with `model`.
 
-    Any ContextProvider chooses what the rewriter sees. A user without history gets the generic
-    answer; with `rewrite_without_history` the rewriter is run all the same, which is a control
-    (a trained rewriter may repair formats and base rates for anyone). Users do not meet: each row of
-    a batch is one user's prompt, and nothing is kept between calls.
+    `provider` selects the rewriter's context. Users without history get the draft unchanged, unless
+    `rewrite_without_history` is set: a control, since a trained rewriter may fix formats and base rates for
+    any user. Users are independent: each prompt contains one user's data, and no state is kept between calls.
     """
 
     base: LanguageModel
@@ -37,29 +36,29 @@ class Rewriter:
     rewrite_without_history: bool = False
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Return one personalised answer per query; `Answer.generic` is the draft, `trace` the rest."""
+        """Return one answer per query; `Answer.generic` is the draft, `trace` has evidence and plan."""
         if not queries:
             return []
         clock = GenerationTimer(self.base, self.model)
         drafts, base_tokens, refusals = self._drafts(queries)
         contexts = self.provider.context(queries, profiles)
-        places = [
-            place
-            for place, context in enumerate(contexts)
+        indices = [
+            index
+            for index, context in enumerate(contexts)
             if self.rewrite_without_history or not context.empty
         ]
-        prompts = [self._prompt(queries[place], drafts[place], contexts[place]) for place in places]
+        prompts = [self._prompt(queries[index], drafts[index], contexts[index]) for index in indices]
         written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
         rewrites = {
-            place: (prompt, texts[0]) for place, prompt, texts in zip(places, prompts, written, strict=True)
+            index: (prompt, texts[0]) for index, prompt, texts in zip(indices, prompts, written, strict=True)
         }
         seconds = clock.seconds() / len(queries)
         return [
             replace(
-                self._answer(query, draft, context, tokens, rewrites.get(place), seconds),
-                refused=refusals.get(place),
+                self._answer(query, draft, context, tokens, rewrites.get(index), seconds),
+                refused=refusals.get(index),
             )
-            for place, (query, draft, context, tokens) in enumerate(
+            for index, (query, draft, context, tokens) in enumerate(
                 zip(queries, drafts, contexts, base_tokens, strict=True)
             )
         ]
@@ -67,50 +66,50 @@ class Rewriter:
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
-        """Return log p(`<response>text</response>` | prompt, the trace the rewriter writes itself).
+        """Return log p(`<response>text</response>` | prompt, trace) in nats, one value per query.
 
-        An approximation: the trace is the greedy one, not summed over. Users without context are
-        scored by the base. Raises `UserError` where the base is a black box and such a user occurs.
+        The trace is the rewriter's greedy one, an approximation of the sum over all traces. Queries without a
+        trace (no history) are scored by the base model; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
-        prompts, completions, places = [], [], []
+        prompts, completions, indices = [], [], []
         scores = [0.0] * len(queries)
-        plain = []
-        for place, (query, answer, text) in enumerate(zip(queries, answers, texts, strict=True)):
+        without_trace = []
+        for index, (query, answer, text) in enumerate(zip(queries, answers, texts, strict=True)):
             if not answer.trace:
-                plain.append(place)
+                without_trace.append(index)
                 continue
             prompt = self._prompt(query, answer.generic or "", answer.context)
             trace = "".join(f"<{name}>{answer.trace[name]}</{name}>" for name in ("evidence", "plan"))
             prompts.append(prompt + trace)
             completions.append(f"<response>{text}</response>")
-            places.append(place)
-        for place, value in zip(places, self.model.score(prompts, completions), strict=True):
-            scores[place] = value
-        if plain:
+            indices.append(index)
+        for index, value in zip(indices, self.model.score(prompts, completions), strict=True):
+            scores[index] = value
+        if without_trace:
             base = self.base.score(
-                [get_task(queries[place].task).prompt(queries[place]) for place in plain],
-                [texts[place] for place in plain],
+                [get_task(queries[index].task).prompt(queries[index]) for index in without_trace],
+                [texts[index] for index in without_trace],
             )
-            for place, value in zip(plain, base, strict=True):
-                scores[place] = value
+            for index, value in zip(without_trace, base, strict=True):
+                scores[index] = value
         return scores
 
     def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], dict[int, str]]:
-        """The generic answers, the tokens they took, and why the base refused, by place."""
+        """Return drafts, their token counts (prompt and answer), and refusal reasons by query index."""
         drafts = [""] * len(queries)
         tokens = [0] * len(queries)
         refusals: dict[int, str] = {}
-        for task, places in _by_task(queries, range(len(queries))):
-            prompts = [task.prompt(queries[place]) for place in places]
+        for task, indices in _by_task(queries):
+            prompts = [task.prompt(queries[index]) for index in indices]
             cap = self.max_draft_tokens or task.max_new_tokens
-            for place, prompt, texts in zip(
-                places, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
+            for index, prompt, texts in zip(
+                indices, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
             ):
-                drafts[place] = draft_text(task, texts[0])
+                drafts[index] = draft_text(task, texts[0])
                 if (reason := refusal_reason(texts[0])) is not None:
-                    refusals[place] = reason
-                tokens[place] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
+                    refusals[index] = reason
+                tokens[index] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
         return drafts, tokens, refusals
 
     def _prompt(self, query: Query, draft: str, context: Context) -> str:
@@ -161,9 +160,9 @@ class Rewriter:
         )
 
 
-def _by_task(queries: Sequence[Query], places: Sequence[int]) -> list[tuple[Task, list[int]]]:
-    """Group places by task: each has its own length cap, so that no answer depends on its batch."""
+def _by_task(queries: Sequence[Query]) -> list[tuple[Task, list[int]]]:
+    """Group query indices by task. Each task has its own maximum length, whatever else is in the batch."""
     groups: dict[str, list[int]] = {}
-    for place in places:
-        groups.setdefault(queries[place].task, []).append(place)
-    return [(get_task(name), some) for name, some in groups.items()]
+    for index, query in enumerate(queries):
+        groups.setdefault(query.task, []).append(index)
+    return [(get_task(name), indices) for name, indices in groups.items()]

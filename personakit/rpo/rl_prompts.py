@@ -1,4 +1,4 @@
-"""The prompts of RL: what the rewriter reads at test, with as much of the history as the stage shows."""
+"""RL prompts: the rewriter's prompts as at test time, with the number of items of the curriculum stage."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from personakit.config import TrainRPO
 from personakit.records import Context, ProfileItem
 from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, staged_context
-from personakit.rpo.dataset import Drafted
+from personakit.rpo.dataset import DraftedQuery
 from personakit.rpo.prompts import rewriter_prompt
 from personakit.training.group_rl import Prompt
 
-MADE = "prompts"
+BUILT = "prompts"
 WITHOUT_HISTORY = "of them without history"
 TOO_LONG = "too long"
 NO_REWARD = "no reward is defined"
 
 
 @dataclass
-class PromptMaker:
-    """Makes prompts of drafted queries and counts them.
+class RLPromptBuilder:
+    """Builds RL prompts from drafted queries and counts them.
 
-    In a share of them (`trajectories.no_history_share`, as in SFT) the history is taken away, and what is
-    rewarded is to give back the draft. Prompts that do not fit into `sft.max_length` beside a rewrite are
-    left out (in SFT their middle is cut).
+    As in SFT, a share of the prompts (`trajectories.no_history_share`) has no history; the reward compares
+    with the draft. Prompts that exceed `sft.max_length` together with a rewrite are skipped (SFT truncates
+    them in the middle).
     """
 
     config: TrainRPO
@@ -38,34 +38,38 @@ class PromptMaker:
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def room(self) -> int:
-        """The longest prompt, in tokens."""
+    def max_prompt_tokens(self) -> int:
+        """Maximum prompt length in tokens."""
         return self.config.sft.max_length - rewrite_tokens(self.config)
 
-    def make(self, drafted: Sequence[Drafted], stage: ContextStage, *, hide: bool = True) -> list[Prompt]:
-        """Return the prompts of one stage; `hide` says whether some lose their history."""
+    def build(
+        self, drafted: Sequence[DraftedQuery], stage: ContextStage, *, drop_history: bool = True
+    ) -> list[Prompt]:
+        """Return the prompts of one stage; with `drop_history` a share of them has no history."""
         from personakit.models.tokens import encode_prompts
 
-        made = [
+        built = [
             prompt
             for each, ranking in zip(drafted, self._rankings(drafted, stage), strict=True)
-            if (prompt := self._prompt(each, stage, ranking, hide)) is not None
+            if (prompt := self._prompt(each, stage, ranking, drop_history)) is not None
         ]
-        lengths = map(len, encode_prompts(self.tokenizer, [prompt.text for prompt in made]))
-        kept = [prompt for prompt, length in zip(made, lengths, strict=True) if length <= self.room]
-        self.counts[TOO_LONG] += len(made) - len(kept)
-        self.counts[MADE] += len(kept)
+        lengths = map(len, encode_prompts(self.tokenizer, [prompt.text for prompt in built]))
+        kept = [
+            prompt for prompt, length in zip(built, lengths, strict=True) if length <= self.max_prompt_tokens
+        ]
+        self.counts[TOO_LONG] += len(built) - len(kept)
+        self.counts[BUILT] += len(kept)
         self.counts[WITHOUT_HISTORY] += sum(prompt.columns["items"] == 0 for prompt in kept)
         return kept
 
     def _prompt(
-        self, each: Drafted, stage: ContextStage, ranking: Sequence[ProfileItem], hide: bool
+        self, each: DraftedQuery, stage: ContextStage, ranking: Sequence[ProfileItem], drop_history: bool
     ) -> Prompt | None:
         query = each.example.query
         key = f"{self.config.seed}/rl/{query.task}/{query.id}"
-        hidden = hide and random.Random(key).random() < self.config.trajectories.no_history_share
-        context = Context() if hidden else staged_context(stage, each.context, ranking, seed=key)
-        gold = each.draft if hidden else query.gold
+        dropped = drop_history and random.Random(key).random() < self.config.trajectories.no_history_share
+        context = Context() if dropped else staged_context(stage, each.context, ranking, seed=key)
+        gold = each.draft if dropped else query.gold
         if gold is None or not each.task.valid_gold(gold):
             self.counts[NO_REWARD] += 1
             return None
@@ -82,8 +86,10 @@ class PromptMaker:
         columns = {"task": each.task, "gold": gold, "items": relevant, "distractors": items - relevant}
         return Prompt(text, columns)
 
-    def _rankings(self, drafted: Sequence[Drafted], stage: ContextStage) -> Sequence[Sequence[ProfileItem]]:
-        """Each user's whole profile, best first; nothing where the stage has no distractors."""
+    def _rankings(
+        self, drafted: Sequence[DraftedQuery], stage: ContextStage
+    ) -> Sequence[Sequence[ProfileItem]]:
+        """Rank each query's whole profile, best first; empty if the stage has no distractors."""
         if not stage.distractors or not drafted:
             return [()] * len(drafted)
         longest = max(len(each.example.profile.items) for each in drafted)
@@ -95,12 +101,12 @@ class PromptMaker:
 
 
 def open_tokenizer(folder: Path) -> Any:
-    """Open the tokenizer that a stage saved with its model."""
+    """Load the tokenizer that a stage saved with its model."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
 
 
 def rewrite_tokens(config: TrainRPO) -> int:
-    """Return how long a rewrite may get in RL, in tokens."""
+    """Return the maximum length of a rewrite in RL, in tokens."""
     return config.rl.max_completion_length or config.trajectories.max_tokens

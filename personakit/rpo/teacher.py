@@ -1,10 +1,10 @@
-"""The `teacher` trajectory writer: any language model, asked to explain the gold answer from the evidence.
+"""The `teacher` trajectory writer: a language model explains how evidence leads to the gold answer.
 
-The teacher sees the gold answer, the rewriter never will: so it is told to quote it in neither evidence
-nor plan, and what it writes goes through the same filters as the template's. Its answers are kept in
-the answer cache: a stopped job asks for the rest only.
+The teacher sees the gold answer, the rewriter does not: the teacher's prompt forbids quoting it in evidence
+and plan, and its trajectories pass the same filters as the template's. Replies are cached: an interrupted run
+only requests the missing ones.
 
-The wording is ours; the paper (arXiv 2511.05286) does not say who wrote its trajectories, or how.
+The prompt is our choice: the paper (arXiv 2511.05286) does not say how its trajectories were written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from personakit.errors import UserError
 from personakit.models.cache import CachedModel
 from personakit.models.open import open_language_model
 from personakit.rpo.prompts import DRAFT, Trajectory, parse_trajectory
-from personakit.rpo.writer import KEEP, NOTHING, Assignment, TemplateWriter, TrajectoryWriter
+from personakit.rpo.writer import KEEP, NOTHING, TemplateWriter, TrajectoryRequest, TrajectoryWriter
 from personakit.training.processes import process_count
 from personakit.training.progress import Progress, report_stage
 
@@ -34,50 +34,52 @@ decides: one or two sentences</evidence>
 Do not quote the user's answer in evidence or plan, and do not mention that it is known: both must read \
 as if written before it."""
 
-Ask = Callable[[Sequence[str]], Sequence[str]]
-"""From prompts to one reply each."""
+Generate = Callable[[Sequence[str]], Sequence[str]]
+"""Maps prompts to one reply each."""
 
 
 class TeacherWriter:
-    """Has trajectories written by whoever `ask` reaches."""
+    """Writes trajectories with a teacher model."""
 
-    def __init__(self, ask: Ask, *, count_tokens: Callable[[str], int], max_length: int) -> None:
-        """Show the teacher the request with as many items as fit into `max_length` tokens."""
-        self._ask = ask
+    def __init__(self, generate: Generate, *, count_tokens: Callable[[str], int], max_length: int) -> None:
+        """Prompt the teacher through `generate`; items are truncated to fit `max_length` tokens."""
+        self._generate = generate
         self._count_tokens = count_tokens
         self._max_length = max_length
 
-    def write_all(self, assignments: Sequence[Assignment]) -> list[Trajectory | str | None]:
-        """Return each trajectory, the reply itself where it is none, None where there was no reply.
+    def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory | str | None]:
+        """Return one trajectory per request; an unparsable reply as text; None for an empty reply.
 
-        Without any context the draft is kept, for which nobody is asked.
+        Without context the trajectory keeps the draft, which takes no request.
         """
-        asked = [each for each in assignments if not each.context.empty]
-        replies = iter(self._ask([self.prompt(each) for each in asked]))
+        with_context = [each for each in requests if not each.context.empty]
+        replies = iter(self._generate([self.prompt(each) for each in with_context]))
         return [
             Trajectory(NOTHING, KEEP, each.draft) if each.context.empty else read_reply(next(replies), each)
-            for each in assignments
+            for each in requests
         ]
 
-    def prompt(self, each: Assignment) -> str:
-        """Return what the teacher is asked."""
-        request = each.task.prompt_with_context(
+    def prompt(self, each: TrajectoryRequest) -> str:
+        """Return the teacher's prompt."""
+        query_prompt = each.task.prompt_with_context(
             each.query, each.context, count_tokens=self._count_tokens, max_length=self._max_length
         )
-        return request + DRAFT + each.draft + _GOLD + each.gold + _ORDER
+        return query_prompt + DRAFT + each.draft + _GOLD + each.gold + _ORDER
 
 
-def read_reply(reply: str, each: Assignment) -> Trajectory | str | None:
-    """Find the trajectory in what the teacher said; a greeting or a fence around it does no harm.
+def read_reply(reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
+    """Parse the teacher's reply, ignoring text around the trajectory.
 
-    A response that differs from gold in spaces and case only, or in words that the task does not read,
-    is gold.
+    A response that differs from the gold answer only in white space, case, or words that the task ignores is
+    replaced by the gold answer. Returns the reply if it does not parse, None if it is empty.
     """
     start, end = reply.find("<evidence>"), reply.rfind("</response>")
     written = parse_trajectory(reply[start : end + len("</response>")]) if 0 <= start < end else None
     if written is None:
         return reply.strip() or None
-    same = each.task.parse(written.response) == each.gold or _plain(written.response) == _plain(each.gold)
+    same = each.task.parse(written.response) == each.gold or _normalized(written.response) == _normalized(
+        each.gold
+    )
     return Trajectory(
         " ".join(written.evidence.split()),
         " ".join(written.plan.split()),
@@ -86,40 +88,40 @@ def read_reply(reply: str, each: Assignment) -> Trajectory | str | None:
 
 
 def open_writer(
-    config: TrainRPO, progress: Progress, deal: Callable[[LanguageModel], LanguageModel]
+    config: TrainRPO, progress: Progress, distribute: Callable[[LanguageModel], LanguageModel]
 ) -> TrajectoryWriter:
-    """Open the writer that the configuration names; `deal` shares prompts out among the processes."""
+    """Open the configured writer; `distribute` wraps its model to split prompts among the processes."""
     if config.trajectories.writer == "template":
         return TemplateWriter()
     model = open_language_model(teacher_name(config), truncate=True, endpoint=config.endpoint)
 
-    def ask(prompts: Sequence[str]) -> list[str]:
+    def generate(prompts: Sequence[str]) -> list[str]:
         with report_stage(progress, "trajectories by the teacher", len(prompts)) as stage:
             cached = CachedModel(
                 model,
-                # The other processes are about as far with their shares as this one is.
+                # Assumes that the other processes progress at the same rate.
                 on_progress=lambda done, _: stage.update(min(len(prompts), done * process_count())),
             )
-            replies = deal(cached).generate(prompts, max_new_tokens=reply_tokens(config))
+            replies = distribute(cached).generate(prompts, max_new_tokens=reply_tokens(config))
         return [texts[0] for texts in replies]
 
-    return TeacherWriter(ask, count_tokens=model.count_tokens, max_length=config.prompt_tokens)
+    return TeacherWriter(generate, count_tokens=model.count_tokens, max_length=config.prompt_tokens)
 
 
 def teacher_name(config: TrainRPO) -> str:
-    """The teacher's model; raises `UserError` where the configuration names none."""
+    """Return the name of the teacher model; raises `UserError` if it is not set."""
     if config.trajectories.teacher is None:
         raise UserError(
-            "trajectories.writer is teacher, and trajectories.teacher names no model",
+            "trajectories.writer is teacher, but trajectories.teacher names no model",
             hint="set trajectories.teacher, for example to openai:MODEL",
         )
     return config.trajectories.teacher
 
 
 def reply_tokens(config: TrainRPO) -> int:
-    """Where a reply of the teacher is cut (its own tokens)."""
+    """Return the maximum length of the teacher's reply, in its own tokens."""
     return config.trajectories.teacher_tokens or config.trajectories.max_tokens
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(text.casefold().split())

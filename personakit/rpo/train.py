@@ -1,10 +1,9 @@
 """`personakit train rpo`: generic answers, trajectories, supervised fine-tuning, RL, and the controls.
 
-Each stage leaves what it made in the run and is passed over when the run is resumed: the answers in
-the answer cache (kept by content, so a stopped job asks only for the rest), the trained weights in
-`sft/`, `model/` and `controls/`. Trajectories are written again on resume: they follow from the answers.
+A resumed run skips completed stages. Generic answers are in the answer cache, trained weights in `sft/`,
+`model/` and `controls/`. Trajectories are rewritten on resume: they are deterministic given the answers.
 
-Under `accelerate launch` the processes deal the prompts out among them, and then all hold all answers.
+Under `accelerate launch` each process generates a share of the answers and then receives all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from personakit.models.open import endpoint_addresses, open_language_model, reso
 from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
-    Drafted,
+    DraftedQuery,
     TrainingText,
     context_injection_texts,
     draft_all,
@@ -48,12 +47,12 @@ from personakit.training.stage import Stage, check_lora, check_stopping
 from personakit.training.supervised import PromptCompletion, StageResult, finetune
 from personakit.training.training_digests import record_trained_on, store_digests
 
-REWRITER = "sft"
-CONTROL = "context-injection"
-CONTROL_FOLDER = str(Path("controls") / "context_injection")
+SFT = "sft"
+CONTEXT_INJECTION = "context-injection"
+CONTEXT_INJECTION_FOLDER = str(Path("controls") / "context_injection")
 RL = "rl"
 SFT_FOLDER = "sft"
-"""Where the model that RL began with stays."""
+"""Folder of the SFT model that RL starts from."""
 SFT_CONTINUED = "sft-continued"
 SFT_CONTINUED_FOLDER = str(Path("controls") / "sft_continued")
 WITHOUT_CURRICULUM = "without-curriculum"
@@ -61,31 +60,31 @@ WITHOUT_CURRICULUM_FOLDER = str(Path("controls") / "without_curriculum")
 
 
 def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
-    """Train a rewriter, and the controls that are wanted, into `run`; return what its last stage left.
+    """Train a rewriter and the requested controls into `run`; return the result of the last stage.
 
-    Raises `UserError` for settings that do not go together, and where the data has nothing to train on.
+    Raises `UserError` for conflicting settings, and for data with nothing to train on.
     """
     check_plan(config)
     _check_addresses(config, run)
-    config = replace(config, endpoint=share_of(config.endpoint))
-    with local_main_process_first():  # it converts the data, or makes it
+    config = replace(config, endpoint=per_process_endpoint(config.endpoint))
+    with local_main_process_first():  # may convert or generate the data
         stores = training_stores(config)
     fingerprint = _fingerprint(stores)
     if run.facts.get("data_fingerprint", fingerprint) != fingerprint:
         raise UserError(
-            f"{config.data.path} is not the data that {run.folder} began with",
-            hint="put it back as it was, or start a new run",
+            f"{config.data.path} has changed since {run.folder} was started",
+            hint="restore the data, or start a new run",
         )
     run.record(data_fingerprint=fingerprint)
     record_trained_on(run, (digest for store in stores for digest in store_digests(store)))
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, run, progress)
-    # Its tokenizer alone: weights that are only asked for the length of texts would lie in memory all along.
+    # Loads the tokenizer only: counting tokens needs no weights in memory.
     count_tokens = token_counter(config.model)
     drafted, held_out = hold_out(drafted, config.data.held_out)
     texts, evaluation = _write_trajectories(config, drafted, held_out, count_tokens, run, progress)
     rewriter = _sft_stage(config, run, progress)
-    # A control is trained for as many tokens as what it is compared with, all of them.
+    # A control is trained on the same number of tokens as the model it is compared with.
     control_settings = replace(without_early_stopping(config.sft), max_steps=None)
     sft = finetune(config.model, _examples(texts), config.sft, rewriter, evaluation=_examples(evaluation))
     result, tokens = sft, sft.tokens
@@ -105,7 +104,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 ),
             )
         if config.controls.without_curriculum:
-            # The same steps, rates and queries stage by stage: only what the prompts show differs.
+            # Same steps, learning rates and queries in each stage: only the items in the prompts differ.
             reinforced(
                 [ContextStage(config.retrieval.k)] * len(stages),
                 replace(rl_stage, name=WITHOUT_CURRICULUM, output=WITHOUT_CURRICULUM_FOLDER),
@@ -115,25 +114,25 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
         control = context_injection_texts(
             drafted, count_tokens=count_tokens, max_length=config.controls.context_tokens
         )
-        # The same users, items and number of training tokens as all stages, so that the two can be compared.
-        stage = replace(rewriter, name=CONTROL, output=CONTROL_FOLDER, max_tokens=tokens)
+        # Same users, items and number of training tokens as all stages of the method together.
+        stage = replace(rewriter, name=CONTEXT_INJECTION, output=CONTEXT_INJECTION_FOLDER, max_tokens=tokens)
         finetune(config.model, _examples(control), control_settings, stage)
     return result
 
 
 def _write_trajectories(
     config: TrainRPO,
-    drafted: Sequence[Drafted],
-    held_out: Sequence[Drafted],
+    drafted: Sequence[DraftedQuery],
+    held_out: Sequence[DraftedQuery],
     count_tokens: Callable[[str], int],
     run: Run,
     progress: Progress,
 ) -> tuple[list[TrainingText], list[TrainingText]]:
-    """The texts to train on and those to measure `eval_loss` on. A local teacher is let go at the end."""
+    """Return the training texts and those for `eval_loss`. A local teacher model is freed on return."""
     write = partial(
         trajectories,
-        writer=open_writer(config, progress, _DealtOut),
-        keep=TrajectoryFilter(
+        writer=open_writer(config, progress, DistributedModel),
+        trajectory_filter=TrajectoryFilter(
             count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
         ),
         count_tokens=count_tokens,
@@ -146,68 +145,65 @@ def _write_trajectories(
     run.record(trajectories=counts.summary() | {"users without history": without_history})
     if not texts:
         raise UserError(
-            f"no trajectory of {len(drafted)} was kept ({counts.summary()})",
-            hint="raise trajectories.max_tokens, or look at the data with personakit data check",
+            f"all trajectories of {len(drafted)} queries were dropped ({counts.summary()})",
+            hint="raise trajectories.max_tokens, or inspect the data with personakit data check",
         )
     return texts, write(held_out)[0]
 
 
 def check_plan(config: TrainRPO) -> None:
-    """Raise `UserError` for settings that cannot be trained with together; nothing is loaded for it."""
+    """Raise `UserError` for conflicting settings. Loads no model."""
     resolve_model(config.model)
     check_lora(config.lora)
     if config.lora.load_in_4bit:
         require_four_bit()
     if config.trajectories.writer == "teacher":
         teacher_name(config)
-    check_stopping(config.sft, REWRITER, evaluates=config.data.held_out > 0)
+    check_stopping(config.sft, SFT, evaluates=config.data.held_out > 0)
     controls = config.controls
     if config.stages == "sft":
         for name in ("sft_continued", "without_curriculum"):
             if getattr(controls, name):
                 raise UserError(
-                    f"controls.{name} is true and stages is sft: it is set against RL",
+                    f"controls.{name} is true and stages is sft, but this control is compared with RL",
                     hint=f"set stages=all, or controls.{name}=false",
                 )
         return
     stages = curriculum_stages(config.rl.curriculum, config.retrieval.k)
     if controls.without_curriculum and stages == [ContextStage(config.retrieval.k)]:
         raise UserError(
-            "controls.without_curriculum is true, and there is no curriculum to be without "
+            "controls.without_curriculum is true, but there is no curriculum to compare with "
             f"(rl.curriculum.enabled {str(config.rl.curriculum.enabled).lower()}, {len(stages)} stage)",
-            hint="set rl.curriculum.enabled=true with a retrieval.k of 2 or more, or leave the control out",
+            hint="set rl.curriculum.enabled=true with retrieval.k of 2 or more, or turn the control off",
         )
     check_rl(config)
 
 
 def _check_addresses(config: TrainRPO, run: Run) -> None:
-    """Record where the models behind an API are; another server's answers are not mixed into a run."""
+    """Record the API addresses of base and teacher; raise `UserError` if a resumed run's have changed."""
     teacher = teacher_name(config) if config.trajectories.writer == "teacher" else None
     now = endpoint_addresses(name for name in (config.base, teacher) if name is not None)
     for name, address in run.facts.get("endpoints", {}).items():
         if now.get(name, address) != address:
             raise UserError(
-                f"{run.folder} was begun with {name} at {address}, now it is at {now[name]}",
+                f"{run.folder} was started with {name} at {address}, which is now at {now[name]}",
                 hint=f"set OPENAI_BASE_URL={address}, or start a new run",
             )
     if now:
         run.record(endpoints=now)
 
 
-def share_of(endpoint: EndpointSettings) -> EndpointSettings:
-    """Return how one process may ask: all of them together have `requests_at_once` in flight.
-
-    Each has at least one.
-    """
+def per_process_endpoint(endpoint: EndpointSettings) -> EndpointSettings:
+    """Return the endpoint settings of one process: `requests_at_once` divided among all, at least 1."""
     return replace(endpoint, requests_at_once=max(1, endpoint.requests_at_once // process_count()))
 
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:
-    """Open the training split of every task the configuration names (by default all there are)."""
+    """Open the training splits of the configured tasks (default: all tasks of the data)."""
     tasks = config.data.tasks or [task for task, split in available(config.data.path) if split == "train"]
     if not tasks:
         raise UserError(
-            f"{config.data.path} has no training split", hint="see what it has with personakit data check"
+            f"{config.data.path} has no training split", hint="list its splits with personakit data check"
         )
     stores = [open_examples(config.data.path, task, "train") for task in tasks]
     limit = config.data.limit
@@ -216,49 +212,50 @@ def training_stores(config: TrainRPO) -> list[ExampleStore]:
 
 def _draft(
     config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, run: Run, progress: Progress
-) -> list[Drafted]:
-    """The base's generic answers, each asked for once ever, and the items the rewriter will see.
+) -> list[DraftedQuery]:
+    """Generate the (cached) generic answers and retrieve the rewriter's contexts.
 
-    A query that the base refused is left out, and stays out of the run: asked again when the run is resumed,
-    it might be answered, and the data would be another.
+    Queries that the base model refused are skipped for the whole run: on resume it might answer them, which
+    would change the training data.
     """
     total = sum(len(store) for store in stores)
-    drafted: list[Drafted] = []
+    drafted: list[DraftedQuery] = []
     with report_stage(progress, "generic answers", total) as reporter:
         base = CachedModel(
             open_language_model(config.base, truncate=True, endpoint=config.endpoint),
-            # The other processes are about as far with their shares as this one is.
+            # Assumes that the other processes progress at the same rate.
             on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
         )
         for store in stores:
             task = get_task(store.task)
             cap = config.decoding.max_new_tokens or task.max_new_tokens
-            drafted += draft_all(task, list(store), _DealtOut(base), provider, max_new_tokens=cap)
+            drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
     if not drafted:
         raise UserError(
-            "no training query has a gold answer", hint="put the train_outputs.json beside the questions"
+            "no training query has a gold answer",
+            hint="put train_outputs.json into the folder of train_questions.json",
         )
     left_out = {
         *run.facts.get("drafts_refused", ()),
-        *(_named(each) for each in drafted if each.refused is not None),
+        *(_query_key(each) for each in drafted if each.refused is not None),
     }
     if left_out:
         run.record(drafts_refused=sorted(left_out))
-    answered = [each for each in drafted if _named(each) not in left_out]
+    answered = [each for each in drafted if _query_key(each) not in left_out]
     if not answered:
         raise RunError(
             f"{config.base} refused all {len(drafted)} training queries ({drafted[0].refused})",
-            hint="try what it answers with personakit infer, or choose another base",
+            hint="test the base model with personakit infer, or choose another base",
         )
     return answered
 
 
-def _named(drafted: Drafted) -> str:
+def _query_key(drafted: DraftedQuery) -> str:
     return f"{drafted.task.name} {drafted.example.query.id}"
 
 
-class _DealtOut:
-    """A language model asked by all processes together, each for its share of the prompts."""
+class DistributedModel:
+    """A language model whose prompts are split among all processes."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
@@ -274,8 +271,8 @@ class _DealtOut:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """As the model would; a prompt that is there twice is asked for once."""
-        ask = partial(
+        """Generate as the model does. Duplicate prompts are generated once."""
+        generate = partial(
             self._model.generate,
             samples=samples,
             max_new_tokens=max_new_tokens,
@@ -283,14 +280,14 @@ class _DealtOut:
             seed=seed,
         )
         distinct = list(dict.fromkeys(prompts))
-        answers = dict(zip(distinct, map_over_processes(distinct, ask), strict=True))
+        answers = dict(zip(distinct, map_over_processes(distinct, generate), strict=True))
         return [answers[prompt] for prompt in prompts]
 
 
 def _sft_stage(config: TrainRPO, run: Run, progress: Progress) -> Stage:
     return Stage(
         run,
-        REWRITER,
+        SFT,
         output="model" if config.stages == "sft" else SFT_FOLDER,
         progress=progress,
         lora=config.lora,

@@ -1,8 +1,8 @@
-"""What a trajectory writer is, and the `template` one: by code, offline, the same every time.
+"""The trajectory writer interface and the `template` writer, which is rule-based, offline and deterministic.
 
-Evidence is worked out from the request, the draft and the items alone, never from the gold answer: it
-must be writable at test time. The plan is the difference between draft and gold in words that name no
-content ("add words before"), so that it says what to do without saying the answer.
+Evidence depends on query, draft and items only, never on the gold answer: the rewriter must be able to write
+it at test time. The plan describes the edits from draft to gold answer without content words ("add before"),
+so that it does not reveal the answer.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _QUOTED_WORDS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """A training query to write a trajectory for: what the rewriter will see of it, and its gold answer."""
+class TrajectoryRequest:
+    """A training query to write a trajectory for: the rewriter's inputs and the gold answer."""
 
     task: Task
     query: Query
@@ -35,59 +35,58 @@ class Assignment:
 
     @property
     def expected(self) -> str:
-        """What the response has to be: gold; without any context, the draft."""
+        """The target response: the gold answer, or the draft if there is no context."""
         return self.draft if self.context.empty else self.gold
 
 
 class TrajectoryWriter(Protocol):
-    """Writes how one gets from the draft to the gold answer."""
+    """Writes trajectories that lead from the draft to the gold answer."""
 
-    def write_all(self, assignments: Sequence[Assignment]) -> Sequence[Trajectory | str | None]:
-        """Return for each assignment a trajectory, a text that is none, or None where nothing came."""
+    def write_all(self, requests: Sequence[TrajectoryRequest]) -> Sequence[Trajectory | str | None]:
+        """Return one result per request: a trajectory, an unparsable text, or None for no output."""
         ...
 
 
 class TemplateWriter:
-    """Evidence: what the items ranked first show. Plan: how the draft has to change."""
+    """Writes trajectories by rules: evidence from the top-ranked items, the plan from an edit diff."""
 
-    def write_all(self, assignments: Sequence[Assignment]) -> list[Trajectory]:
-        """Return one trajectory each; see `write`."""
-        return [
-            self.write(each.task, each.query, each.draft, each.context, each.gold) for each in assignments
-        ]
+    def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory]:
+        """Return one trajectory per request; see `write`."""
+        return [self.write(each.task, each.query, each.draft, each.context, each.gold) for each in requests]
 
     def write(self, task: Task, query: Query, draft: str, context: Context, gold: str) -> Trajectory:
-        """Return a trajectory whose response is `gold`; without any context, the draft is kept."""
+        """Return a trajectory whose response is `gold`, or the draft if there is no context."""
         if context.empty:
             return Trajectory(NOTHING, KEEP, draft)
         return Trajectory(evidence(task, query, draft, context), plan(task, draft, gold), gold)
 
 
 def evidence(task: Task, query: Query, draft: str, context: Context) -> str:
-    """Quote a summary, and what the user made of each item; for free text, what they added in the first two.
+    """Quote the summary and the user's output of each item.
 
-    A word is *added* if it stands neither in what the item was made from nor in the request or draft.
+    In generation tasks only the first two items are quoted, and only the words the user added: those that
+    occur neither in the item's input nor in the query or draft.
     """
     items = context.items[:_QUOTED_ITEMS] if task.kind == "generation" else context.items
-    shown = [context.summary or "", *(_shown(task, query, draft, item) for item in items)]
-    return " ".join(f'"{text}"' for text in shown if text) or NOTHING
+    quotes = [context.summary or "", *(_quote(task, query, draft, item) for item in items)]
+    return " ".join(f'"{text}"' for text in quotes if text) or NOTHING
 
 
-def _shown(task: Task, query: Query, draft: str, item: ProfileItem) -> str:
-    made_from, made = task.item_parts(item)
-    words = made.split()
+def _quote(task: Task, query: Query, draft: str, item: ProfileItem) -> str:
+    item_input, item_output = task.item_parts(item)
+    words = item_output.split()
     if task.kind != "generation":
         return " ".join(words[:_QUOTED_WORDS])
-    known = {*_words(made_from or ""), *_words(query.search_text), *_words(draft)}
+    known = {*_words(item_input or ""), *_words(query.search_text), *_words(draft)}
     added = [word for word in words if _bare(word) and _bare(word) not in known]
     return " ".join(added[:_QUOTED_WORDS])
 
 
 def plan(task: Task, draft: str, gold: str) -> str:
-    """Say how `draft` has to change to become `gold`, without any word of either.
+    """Describe the edits from `draft` to `gold` without any of their words.
 
-    Of a label or a score nothing can be kept: there a rewrite is the decision made again (LaMP-1..3),
-    and a plan that told the outcome would decide before the response does.
+    For labels and scores (LaMP-1 to LaMP-3) the plan is always `DECIDE`: a plan that named the outcome would
+    make the decision before the response does.
     """
     if task.kind != "generation":
         return DECIDE
@@ -101,13 +100,13 @@ def _edits(before: list[str], after: list[str]) -> list[str]:
         if operation == "equal":
             step = "keep"
         elif operation == "insert":
-            place = "before" if start == 0 else "after" if start == len(before) else "within"
-            step = f"add {place}"
+            position = "before" if start == 0 else "after" if start == len(before) else "within"
+            step = f"add {position}"
         elif operation == "delete":
             step = "drop"
         else:
-            place = " at the start" if start == 0 else " at the end" if end == len(before) else ""
-            step = f"replace{place}"
+            position = " at the start" if start == 0 else " at the end" if end == len(before) else ""
+            step = f"replace{position}"
         if step not in steps:
             steps.append(step)
     return steps
@@ -118,5 +117,5 @@ def _words(text: str) -> list[str]:
 
 
 def _bare(word: str) -> str:
-    """The word without case and without punctuation around it."""
+    """Return the word lower-cased, without surrounding punctuation."""
     return word.strip(".,;:!?\"'()[]").casefold()

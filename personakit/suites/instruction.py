@@ -32,7 +32,7 @@ from personakit.training.training_digests import training_digest
 if TYPE_CHECKING:
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
-    from personakit.pillow.answering import Offer, Order
+    from personakit.pillow.answering import Order, SelectionInput
 
 ALONE, METHOD, FULL, COSINE, GREEDY = "LoRA alone", "PILLOW", "full fine-tuning", "cosine", "greedy oracle"
 
@@ -64,7 +64,7 @@ class InstructionWorld(World):
     """Instructions as examples, and for each, by id, the pool it may be shown prompts from."""
 
     instructions: InstructionStore
-    offers: Mapping[str, Offer]
+    inputs: Mapping[str, SelectionInput]
 
 
 class InstructionSuite(Suite):
@@ -100,7 +100,7 @@ class InstructionSuite(Suite):
         instructions = take_evenly(open_instructions(data, options.split), options.limit)
         if options.judge is not None:
             check_model(options.judge)
-        offers = _offers(runs, instructions)
+        inputs = _selection_inputs(runs, instructions)
         examples = [
             Example(
                 Query(one.id, TASK, f"{one.instruction}\n{one.input}".strip(), one.input, user, one.output),
@@ -115,12 +115,12 @@ class InstructionSuite(Suite):
             data=data,
             examples={TASK: examples},
             facts={TASK: TaskMetrics(metrics)},
-            fingerprints={"instructions": instructions.fingerprint, "pool": _pool(offers).fingerprint},
+            fingerprints={"instructions": instructions.fingerprint, "pool": _pool(inputs).fingerprint},
             zero=ALONE,
             users_are="instructions",
             base=runs[0].settings.model,
             instructions=instructions,
-            offers=offers,
+            inputs=inputs,
         )
         note(_kept_out_sentence(world))
         return world
@@ -155,10 +155,10 @@ class InstructionSuite(Suite):
     def leaks(self, world: InstructionWorld) -> list[Leak]:
         """Look for training instructions; prompts with an instruction's answer are kept out of its pool."""
         from personakit.evaluation.prompt_analysis import TASK
-        from personakit.pillow.encoding import question
+        from personakit.pillow.encoding import instruction_text
 
         digests = [
-            QueryDigest(one.id, user, training_digest(question(one), one.output))
+            QueryDigest(one.id, user, training_digest(instruction_text(one), one.output))
             for one, user in zip(world.instructions.rows, world.instructions.user_ids, strict=True)
         ]
         return list(training_leaks(TASK, digests, trained_on(world.runs)[0]))
@@ -210,7 +210,7 @@ class InstructionSuite(Suite):
         training = training_costs({row.label: STAGES.get(row.label, ("lora",)) for row in rows}, computes)
         prompts = [
             (each.id, f"{each.instruction} {each.input} => {each.output}")
-            for each in _pool(world.offers).prompts
+            for each in _pool(world.inputs).prompts
         ]
         analysis = analyse_prompts(
             logs,
@@ -271,7 +271,7 @@ class _Variants:
 
 def _variants(world: InstructionWorld, rows: Sequence[Row]) -> _Variants:
     m = world.runs[0].settings.matcher.m
-    smallest = min(len(offer.pool) for offer in world.offers.values())
+    smallest = min(len(each.pool) for each in world.inputs.values())
     numbers = [number for number in range(1, min(m + MORE_PROMPTS, smallest) + 1) if number != m]
     wanted = world.options.variants
     curves = [row for row in rows if row.name in CURVES] if wanted else []
@@ -339,9 +339,11 @@ def _runs(options: Options) -> list[FinishedRun]:
     return runs
 
 
-def _offers(runs: Sequence[FinishedRun], instructions: InstructionStore) -> dict[str, Offer]:
+def _selection_inputs(
+    runs: Sequence[FinishedRun], instructions: InstructionStore
+) -> dict[str, SelectionInput]:
     """The pool of each instruction, without the prompts that would give its answer away."""
-    from personakit.pillow.answering import Offer
+    from personakit.pillow.answering import SelectionInput
     from personakit.pillow.opening import pool_of
 
     pools = [pool_of(run) for run in runs]
@@ -354,21 +356,21 @@ def _offers(runs: Sequence[FinishedRun], instructions: InstructionStore) -> dict
             )
     assert pool is not None
     return {
-        one.id: Offer(one, pool, out)
+        one.id: SelectionInput(one, pool, out)
         for one, out in zip(instructions.rows, leaking_prompts(instructions, pool), strict=True)
     }
 
 
-def _pool(offers: Mapping[str, Offer]) -> Any:
-    return next(iter(offers.values())).pool
+def _pool(inputs: Mapping[str, SelectionInput]) -> Any:
+    return next(iter(inputs.values())).pool
 
 
 def _open(name: str, m: int, order: Order | None, world: InstructionWorld, run: FinishedRun) -> Any:
 
-    def offer(query: Query, profile: Profile) -> Offer:
-        return world.offers[query.id]
+    def selection_input(query: Query, profile: Profile) -> SelectionInput:
+        return world.inputs[query.id]
 
-    return open_prompted(run, name, m, offer, order=order)
+    return open_prompted(run, name, m, selection_input, order=order)
 
 
 def _no_full_model(world: InstructionWorld) -> str | None:
@@ -381,8 +383,8 @@ def _no_full_model(world: InstructionWorld) -> str | None:
 
 def _kept_out(world: InstructionWorld) -> dict[str, int]:
     return {
-        "queries": sum(bool(offer.excluded) for offer in world.offers.values()),
-        "prompts": sum(len(offer.excluded) for offer in world.offers.values()),
+        "queries": sum(bool(each.excluded) for each in world.inputs.values()),
+        "prompts": sum(len(each.excluded) for each in world.inputs.values()),
     }
 
 

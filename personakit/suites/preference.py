@@ -319,7 +319,7 @@ def _train_personas(data: str) -> set[str]:
 
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
 
-    return open_popi(run or world.runs[0]).judged(name, world.personas)
+    return open_popi(run or world.runs[0]).row(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
@@ -329,7 +329,7 @@ def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
 
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
 
-    return open_popi(run or world.runs[0]).judged_on(open_base(base), told=summary)
+    return open_popi(run or world.runs[0]).row_of_model(open_base(base), with_summary=summary)
 
 
 def _with_and_without_summary(base: str) -> list[Row]:

@@ -267,7 +267,7 @@ def test_training_instructions_are_reported_and_fail_with_strict(
     call: Call, run: Path, instructions: Path, tmp_path: Path
 ) -> None:
     from personakit.data.instructions import open_instructions
-    from personakit.pillow.encoding import question
+    from personakit.pillow.encoding import instruction_text
     from personakit.training.training_digests import training_digest
 
     trained = tmp_path / "trained"
@@ -279,7 +279,7 @@ def test_training_instructions_are_reported_and_fail_with_strict(
 
     dev = open_instructions(instructions, "dev")
     learnt = [open_instructions(instructions, "train")[0], dev[2]]
-    digests = sorted(training_digest(question(one), one.output) for one in learnt)
+    digests = sorted(training_digest(instruction_text(one), one.output) for one in learnt)
     (trained / "trained_on.txt").write_text("\n".join(digests))
     refused = call(*asked, "--strict", "--output", tmp_path / "strict")
     assert (refused.status, "--strict: 1 queries leak" in refused.err) == (2, True)

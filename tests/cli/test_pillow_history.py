@@ -68,7 +68,7 @@ def test_duplicate_items_are_kept(run: Path, tiny_data: Path) -> None:
 
 def test_run_with_a_pool_is_not_a_retriever(of_a_pool: Path, tmp_path: Path) -> None:
     register_run_providers()
-    with pytest.raises(UserError, match="selects from one pool of prompts"):
+    with pytest.raises(UserError, match="selects from a shared pool"):
         open_retriever(f"pillow:{of_a_pool}", 1)
     with pytest.raises(UserError, match="no such run"):
         open_retriever(f"pillow:{tmp_path / 'nowhere'}", 1)

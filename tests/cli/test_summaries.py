@@ -101,7 +101,7 @@ def test_eval_lamp_accepts_a_popi_run(call: Call, world: Path, tiny_data: Path) 
         (["--export", "a.md"], "--export a.md goes with --summary"),
         (["--update", "a.jsonl"], "--update a.jsonl goes with --summary"),
         (["--summary", "a query"], "--summary and a query were both given"),
-        (["--summary", "--export", "a.txt"], "a.txt: a summary is kept as .json or .md"),
+        (["--summary", "--export", "a.txt"], "a.txt: expected a file name that ends with .json or .md"),
         (["--summary", "--import", "no.md"], "no.md does not exist"),
         (
             ["--summary", "--import", "other.md", "--user", USER],
@@ -109,7 +109,7 @@ def test_eval_lamp_accepts_a_popi_run(call: Call, world: Path, tiny_data: Path) 
         ),
         (
             ["a query", "--import", "other.md", "--user", USER],
-            'the summary is of user "dev-1", and user "dev-0"',
+            'the summary is of user "dev-1", the query of user "dev-0"',
         ),
         (["--summary", "--import", "empty.md"], "empty.md: the summary is empty"),
         (["--summary", "--import", "bad.json"], "bad.json, line 1: not valid JSON"),

@@ -24,7 +24,7 @@ from personakit.evaluation.leaks import (
     leaks_document,
     training_leaks,
 )
-from personakit.pillow.encoding import question
+from personakit.pillow.encoding import instruction_text
 from personakit.records import Example, PreferencePair, PreferenceUser, Query, Signals
 from personakit.training.run import Run
 from personakit.training.training_digests import (
@@ -221,9 +221,9 @@ def test_built_in_preferences_and_instructions_have_no_leaks():
     )
     assert pair_leaks(list(open_preferences("lamp-mini", "dev")), train.user_ids, seen) == []
     learnt = [one for split in ("lora", "train") for one in open_instructions("lamp-mini", split)]
-    digests = frozenset(training_digest(question(one), one.output) for one in learnt)
+    digests = frozenset(training_digest(instruction_text(one), one.output) for one in learnt)
     dev = open_instructions("lamp-mini", "dev")
-    asked = [QueryDigest(one.id, "", training_digest(question(one), one.output)) for one in dev]
+    asked = [QueryDigest(one.id, "", training_digest(instruction_text(one), one.output)) for one in dev]
     assert list(training_leaks("instruction", asked, {"run": digests})) == []
 
 

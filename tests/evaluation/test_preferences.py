@@ -46,7 +46,7 @@ class Speaker:
             for profile, text in zip(profiles, texts, strict=True)
         ]
 
-    def told(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
+    def report_context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         return [Answer("", context=Context(summary="short"), tokens=9, context_tokens=3) for _ in queries]
 
 

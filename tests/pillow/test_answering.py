@@ -1,4 +1,4 @@
-"""Answers with prompts: what is shown, what it costs, and what a refusal is."""
+"""Answers with selected prompts: context, tokens and refusals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from personakit.models.refusal import Refusal
-from personakit.pillow.answering import Offer, Prompted
+from personakit.pillow.answering import PromptedPersonalizer, SelectionInput
 from personakit.pillow.wording import Templated
 from personakit.records import Instruction, Pool, Profile, Query
 
@@ -15,7 +15,7 @@ POOL = Pool.of([Instruction("1", "Name it.", "a", "ant"), Instruction("2", "Name
 
 
 class Words:
-    """A model whose tokens are words; it refuses what mentions a wasp."""
+    """A model whose tokens are words; it refuses prompts that mention a wasp."""
 
     name = fingerprint = "words"
 
@@ -27,7 +27,7 @@ class Words:
 
 
 class Second:
-    """Always the second prompt of the pool."""
+    """Selects the second prompt of the pool."""
 
     def select(
         self, instructions: Sequence[Instruction], pool: Pool, m: int, **_: object
@@ -36,12 +36,14 @@ class Second:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_an_answer_says_what_was_shown_what_that_took_and_whether_it_is_one(shown: bool) -> None:
-    def offer(query: Query, profile: Profile) -> Offer:
-        return Offer(Instruction(query.id, query.text, "", ""), POOL)
+def test_an_answer_has_its_selection_token_counts_and_refusal(shown: bool) -> None:
+    def offer(query: Query, profile: Profile) -> SelectionInput:
+        return SelectionInput(Instruction(query.id, query.text, "", ""), POOL)
 
     selector = Second() if shown else None
-    prompted = Prompted(Words(), Templated("plain"), offer, selector=selector, m=1, max_new_tokens=4)
+    prompted = PromptedPersonalizer(
+        Words(), Templated("plain"), offer, selector=selector, m=1, max_new_tokens=4
+    )
     queries = [Query(name, "instruction", f"Name a {name}.", "", "u") for name in ("fly", "wasp")]
     answer, refusal = prompted.respond(queries, [Profile("u", ())] * 2)
     assert answer.text == "bee"

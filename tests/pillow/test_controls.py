@@ -1,4 +1,4 @@
-"""What else picks prompts: chance, cosine, MMR, and the two that are told the answer."""
+"""The baseline selectors: random, cosine, MMR, and two oracles."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ import pytest
 
 from personakit.contracts import Selector
 from personakit.errors import UserError
-from personakit.pillow.answering import Reordered
-from personakit.pillow.controls import BestOf, Greedy, MarginalRelevance, Nearest, RandomPicks
+from personakit.pillow.answering import ReorderedSelector
+from personakit.pillow.controls import (
+    BestOfSelector,
+    GreedySelector,
+    MMRSelector,
+    NearestSelector,
+    RandomSelector,
+)
 from personakit.pillow.rewards import ShownPrompts
 from personakit.records import Instruction, Pool
 
 
 class Letters:
-    """Counts the letters a to f: texts that share letters are alike."""
+    """Counts the letters a to f: texts that share letters are similar."""
 
     fingerprint = "letters"
 
@@ -39,7 +45,7 @@ def _a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
 
 
 def reward(rows: Sequence[ShownPrompts]) -> list[float]:
-    """The answer names two places; each of them shown pays, the second only next to the first."""
+    """Rewards the two pool indices in the answer, the second one only after the first."""
     places = {prompt.id: str(number) for number, prompt in enumerate(POOL.prompts)}
     paid = []
     for row in rows:
@@ -50,17 +56,17 @@ def reward(rows: Sequence[ShownPrompts]) -> list[float]:
 
 
 ALL: dict[str, Selector] = {
-    "random": RandomPicks(1),
-    "cosine": Nearest(Letters()),
-    "mmr": MarginalRelevance(Letters()),
-    "greedy": Greedy(reward),
-    "best-of": BestOf(reward, 4),
+    "random": RandomSelector(1),
+    "cosine": NearestSelector(Letters()),
+    "mmr": MMRSelector(Letters()),
+    "greedy": GreedySelector(reward),
+    "best-of": BestOfSelector(reward, 4),
 }
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("m", [1, 2, 5])
-def test_picks_are_distinct_allowed_and_the_same_whatever_stands_beside_them(name: str, m: int) -> None:
+def test_selections_are_distinct_and_allowed_and_do_not_depend_on_the_batch(name: str, m: int) -> None:
     out = [frozenset({0}), frozenset[int]()]
     picks = ALL[name].select(ASKED, POOL, m, excluded=out)
     for each, barred in zip(picks, out, strict=True):
@@ -73,33 +79,35 @@ def test_picks_are_distinct_allowed_and_the_same_whatever_stands_beside_them(nam
     assert alone == picks
 
 
-def test_cosine_takes_the_nearest_and_mmr_not_two_that_are_alike() -> None:
+def test_cosine_selects_the_nearest_and_mmr_avoids_similar_prompts() -> None:
     assert ALL["cosine"].select(ASKED[:1], POOL, 2) == [(0, 1)]
-    assert MarginalRelevance(Letters(), trade=0.5).select(ASKED[:1], POOL, 2) == [(0, 4)]
+    assert MMRSelector(Letters(), relevance_weight=0.5).select(ASKED[:1], POOL, 2) == [(0, 4)]
 
 
-def test_the_greedy_search_takes_the_best_step_and_best_of_many_the_best_selection() -> None:
+def test_greedy_selects_the_best_step_and_best_of_the_best_selection() -> None:
     assert ALL["greedy"].select(ASKED, POOL, 2) == [(1, 4), (3, 0)]
-    assert BestOf(reward, 200).select(ASKED, POOL, 2) == [(1, 4), (3, 0)]
+    assert BestOfSelector(reward, 200).select(ASKED, POOL, 2) == [(1, 4), (3, 0)]
 
 
-def test_chance_differs_by_seed_and_instruction_and_reaches_every_prompt() -> None:
+def test_random_selections_vary_by_seed_and_instruction_and_cover_the_pool() -> None:
     asked = [one(f"question {number}") for number in range(60)]
-    picks = [RandomPicks(seed).select(asked, POOL, 2) for seed in (0, 0, 1)]
+    picks = [RandomSelector(seed).select(asked, POOL, 2) for seed in (0, 0, 1)]
     assert picks[0] == picks[1] != picks[2]
     assert set(itertools.chain.from_iterable(picks[0])) == set(range(len(POOL)))
 
 
-def test_the_order_is_turned_and_nothing_else() -> None:
+def test_reordering_changes_only_the_order() -> None:
     plain = ALL["cosine"].select(ASKED, POOL, 4)
-    assert Reordered(ALL["cosine"], "reversed").select(ASKED, POOL, 4) == [each[::-1] for each in plain]
-    shuffled = Reordered(ALL["cosine"], "shuffled").select(ASKED, POOL, 4)
+    assert ReorderedSelector(ALL["cosine"], "reversed").select(ASKED, POOL, 4) == [
+        each[::-1] for each in plain
+    ]
+    shuffled = ReorderedSelector(ALL["cosine"], "shuffled").select(ASKED, POOL, 4)
     assert [sorted(each) for each in shuffled] == [sorted(each) for each in plain]
-    assert shuffled == Reordered(ALL["cosine"], "shuffled").select(ASKED, POOL, 4) != plain
+    assert shuffled == ReorderedSelector(ALL["cosine"], "shuffled").select(ASKED, POOL, 4) != plain
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_empty_or_a_small_pool_is_one_sentence(name: str) -> None:
+def test_empty_and_small_pools_are_rejected_in_one_sentence(name: str) -> None:
     with pytest.raises(UserError, match="pool has no prompts"):
         ALL[name].select(ASKED, Pool.of([]), 1)
     with pytest.raises(UserError, match="cannot select 6 prompts"):

@@ -1,4 +1,4 @@
-"""Selections drawn by the matching network, and the gradient that rewards them, against enumeration."""
+"""Sampled selections and the policy gradient, against enumeration."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_the_probabilities_of_all_selections_sum_to_one() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "ppo"])
-def test_the_expected_step_is_the_gradient_of_the_expected_reward(algorithm: Algorithm) -> None:
-    """All pairs of selections, each other's baseline, weighed by how likely they are to be drawn together."""
+def test_the_expected_gradient_is_that_of_the_expected_reward(algorithm: Algorithm) -> None:
+    """Sums over all pairs of selections, each the other's baseline, weighted by their joint probability."""
     made = network()
     exact = gradient(-(probabilities(made, EVERY_PAIR) * REWARDS).sum(), made)
     chance = probabilities(made, EVERY_PAIR).detach()
@@ -73,7 +73,7 @@ def test_the_expected_step_is_the_gradient_of_the_expected_reward(algorithm: Alg
     assert exact.norm() > 1e-3
 
 
-def test_the_entropy_bonus_is_that_of_the_choices() -> None:
+def test_the_entropy_bonus_is_the_mean_entropy_of_the_choices() -> None:
     made = network(m=1)
     now = likelihood(
         made,
@@ -88,11 +88,11 @@ def test_the_entropy_bonus_is_that_of_the_choices() -> None:
     assert loss.item() == pytest.approx(0.5 * (p * p.log()).sum().item())
 
 
-def test_ppo_goes_no_further_once_a_selection_is_likely_enough() -> None:
+def test_ppo_clips_the_probability_ratio() -> None:
     made = network()
     asked, allowed = vectors(1, 7), torch.ones(1, POOL, dtype=torch.bool)
     now = likelihood(made, asked, made.pool(vectors(POOL, 8)), allowed, EVERY_PAIR[:1])
-    before = now.log_probabilities.sum(1).detach() - 1.0  # e times as likely as when it was drawn
+    before = now.log_probabilities.sum(1).detach() - 1.0  # e times as likely as when it was sampled
     moved = [
         gradient(
             policy_loss(now, torch.tensor([a]), entropy_bonus=0, algorithm="ppo", before=before), made
@@ -102,7 +102,7 @@ def test_ppo_goes_no_further_once_a_selection_is_likely_enough() -> None:
     assert moved == [0.0]
 
 
-def test_drawn_selections_come_as_often_as_their_probability_says() -> None:
+def test_sampling_frequencies_match_the_probabilities() -> None:
     made, many = network(), 20_000
     uniforms = torch.rand(many, 2, POOL + 1, generator=torch.Generator().manual_seed(0))
     asked, allowed = vectors(1, 7).expand(many, -1), torch.ones(many, POOL, dtype=torch.bool)
@@ -111,37 +111,37 @@ def test_drawn_selections_come_as_often_as_their_probability_says() -> None:
     assert (counts - probabilities(made, EVERY_PAIR).detach()).abs().max() < 0.012
 
 
-def test_no_prompt_twice_none_kept_out_and_fewer_where_there_are_no_more() -> None:
+def test_selections_have_no_repeated_or_excluded_prompts_and_end_with_the_pool() -> None:
     made = network(m=3)
     allowed = torch.tensor([[True, False, True, True], [False, True, False, True]])
     picks = draw(made, vectors(2, 7), made.pool(vectors(POOL, 8)), allowed).tolist()
     assert sorted(picks[0]) == [0, 2, 3]
     assert sorted(picks[1][:2]) == [1, 3]
     assert picks[1][2] == STOPPED
-    # What was no choice has no probability and no entropy.
+    # Steps without a choice have log-probability and entropy 0.
     now = likelihood(made, vectors(2, 7), made.pool(vectors(POOL, 8)), allowed, torch.tensor(picks))
     assert now.chose.tolist() == [[True, True, True], [True, True, False]]
     assert now.log_probabilities[1, 2] == now.entropies[1, 2] == 0
 
 
-def test_with_stop_all_selections_short_and_long_sum_to_one() -> None:
+def test_with_stop_the_probabilities_of_selections_of_all_lengths_sum_to_one() -> None:
     made = network(stop=True)
     short = torch.tensor([[STOPPED, STOPPED], *([one, STOPPED] for one in range(POOL))])
     assert probabilities(made, torch.cat([EVERY_PAIR, short])).sum().item() == pytest.approx(1.0)
 
 
-def test_an_untrained_network_picks_by_cosine() -> None:
+def test_an_untrained_network_selects_by_cosine() -> None:
     made = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=8)).double()
     asked, pool = vectors(50, 1), vectors(20, 2)
-    made.settle(pool)
+    made.set_centre(pool)
     normal = torch.nn.functional.normalize
     nearest = (normal(asked - pool.mean(0), dim=1) @ normal(pool - pool.mean(0), dim=1).T).topk(2).indices
     allowed = torch.ones(50, 20, dtype=torch.bool)
     assert draw(made, asked, made.pool(pool), allowed).tolist() == nearest.tolist()
 
 
-def test_a_query_costs_a_small_part_of_what_encoding_the_pool_costs() -> None:
-    """The pool's side is computed once: in processor time, because a test shares its cores."""
+def test_a_query_costs_much_less_than_embedding_the_pool() -> None:
+    """The pool is embedded once. Measures processor time, because tests share the cores."""
     made = MatchingNetwork(MatcherShape(width=512, m=2)).eval()
     prompts, allowed = torch.randn(10_000, 512), torch.ones(1, 10_000, dtype=torch.bool)
     per_query, per_pool = [], []

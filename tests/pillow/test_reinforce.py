@@ -1,4 +1,4 @@
-"""The training of the matching network: it learns what pays, not noise, and survives a kill."""
+"""RL of the matching network: it learns rewards, not noise, and resumes after a kill."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = MatchRlSettings(max_steps=60, batch_size=10, num_selections=4, learni
 
 
 class Marks:
-    """An encoder that knows a text's number: a direction for its kind, beside noise of its own."""
+    """Encodes the number in a text as a direction for its kind, plus noise."""
 
     fingerprint = "marks"
 
@@ -47,7 +47,7 @@ def kind(one: Instruction) -> int:
 
 
 def pays_for_the_next_kind(rows: Sequence[ShownPrompts]) -> list[float]:
-    """Not what cosine would pick: a prompt of the kind after the instruction's own."""
+    """Rewards prompts of the next kind, unlike cosine similarity."""
     return [
         float(np.mean([kind(each) == (kind(row.instruction) + 1) % KINDS for each in row.prompts]))
         for row in rows
@@ -74,7 +74,7 @@ def trained(
 
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "ppo"])
-def test_it_learns_what_pays_where_similarity_does_not(
+def test_it_learns_rewards_that_similarity_does_not_predict(
     algorithm: str, episodes: Episodes, held_out: Episodes, tmp_path: Path
 ) -> None:
     untrained = MatchingNetwork(MatcherShape(width=WIDTH, m=2, size=16, hidden=16), seed=0)
@@ -91,10 +91,8 @@ def test_it_learns_what_pays_where_similarity_does_not(
     assert not any(line["collapsed"] for line in lines)
 
 
-def test_noise_cannot_be_learnt_and_a_cache_would_hide_that_it_is_noise(
-    episodes: Episodes, held_out: Episodes, tmp_path: Path
-) -> None:
-    """Of mean 1/2 and deviation 0.29: the mean of 40 held-out instructions is within 0.15 of random picks."""
+def test_it_does_not_learn_noise(episodes: Episodes, held_out: Episodes, tmp_path: Path) -> None:
+    """Uniform rewards (mean 1/2, deviation 0.29): the mean of 40 held-out ones is within 0.15 of random."""
     stream = np.random.default_rng(0)
 
     def fresh(rows: Sequence[ShownPrompts]) -> list[float]:
@@ -103,10 +101,10 @@ def test_noise_cannot_be_learnt_and_a_cache_would_hide_that_it_is_noise(
     network = trained(tmp_path / "fresh", episodes, fresh)
     assert evaluate(network, held_out, fresh)[0] == pytest.approx(0.5, abs=0.15)
     lines = [json.loads(line) for line in (tmp_path / "fresh" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["reward"] == pytest.approx(0.5, abs=0.05)  # nor does training seem to go well
+    assert lines[-1]["reward"] == pytest.approx(0.5, abs=0.05)  # training does not seem to improve either
 
 
-def test_one_prompt_for_all_is_called_a_collapse(
+def test_selecting_one_prompt_for_all_is_reported_as_a_collapse(
     episodes: Episodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def first(rows: Sequence[ShownPrompts]) -> list[float]:
@@ -115,11 +113,11 @@ def test_one_prompt_for_all_is_called_a_collapse(
     trained(
         tmp_path / "run", episodes, first, MatchRlSettings(max_steps=200, batch_size=10, learning_rate=1e-2)
     )
-    assert "has collapsed: one prompt stands in" in capsys.readouterr().err
+    assert "has collapsed: one prompt is in" in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["collapsed"] == 1
 
 
-def test_pools_of_their_own_stay_apart(tmp_path: Path) -> None:
+def test_selections_stay_within_each_instructions_pool(tmp_path: Path) -> None:
     asked = made(6, 1000)
     pools = [made(5, 10 * n) for n in range(6)]
     episodes = Episodes.of_own_pools(asked, pools, [frozenset({0})] * 6, Marks())
@@ -135,7 +133,7 @@ def test_pools_of_their_own_stay_apart(tmp_path: Path) -> None:
     assert all(each in allowed[row.instruction.id] for row in seen for each in row.prompts)
 
 
-def test_a_step_that_failed_is_taken_up_to_the_same_weights(episodes: Episodes, tmp_path: Path) -> None:
+def test_resuming_after_a_failed_step_gives_the_same_weights(episodes: Episodes, tmp_path: Path) -> None:
     def until(step: int) -> object:
         asked = 0
 
@@ -160,7 +158,7 @@ def test_a_step_that_failed_is_taken_up_to_the_same_weights(episodes: Episodes, 
     assert lines[0] == lines[1]
 
 
-def test_metrics_of_the_matching_network_are_reported_or_refused(episodes: Episodes, tmp_path: Path) -> None:
+def test_report_to_is_supported_or_rejected(episodes: Episodes, tmp_path: Path) -> None:
     from transformers.integrations import get_available_reporting_integrations
 
     settings = MatchRlSettings(max_steps=2, batch_size=2, num_selections=2, report_to="tensorboard")

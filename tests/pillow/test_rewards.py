@@ -1,4 +1,4 @@
-"""What selections earn, and that each deterministic reward is paid for once."""
+"""Rewards of selections, and their cache."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ def model(tiny_model: Path) -> LocalModel:
     return LocalModel.load(str(tiny_model))
 
 
-def test_the_likelihood_is_the_references_own_per_token(model: LocalModel) -> None:
+def test_the_likelihood_is_the_geometric_mean_of_the_token_probabilities(model: LocalModel) -> None:
     reward = TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
     [paid] = reward([ShownPrompts(ASKED, (ONE, OTHER))])
-    # The first pick stands next to the instruction; four tokens: three letters and the end.
+    # The first prompt is next to the instruction; four tokens: three letters and the end of sequence.
     prompt = 'Name it. c => "cat"\nName it. a => "ant"\nName it. b =>'
     assert paid == pytest.approx(math.exp(model.score([prompt], ["bee"])[0] / 4), rel=1e-5)
 
 
-def test_weights_add_up_and_prompts_cost(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reward_is_a_weighted_sum_minus_the_prompt_cost(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(LocalModel, "generate", lambda self, prompts, **_: [["bee"] for _ in prompts])
     weights = {"rouge-L": 0.5, "exact": 0.25, "likelihood": 0.0}
     reward = TextReward(model, Templated("plain"), weights, max_new_tokens=4, prompt_cost=0.1)
     assert reward([ShownPrompts(ASKED, (ONE, OTHER)), ShownPrompts(ASKED, ())]) == pytest.approx([0.55, 0.75])
 
 
-def test_cosine_is_of_the_written_answer_with_the_reference(
+def test_cosine_compares_the_answer_with_the_reference(
     model: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Letters:
@@ -51,12 +53,12 @@ def test_cosine_is_of_the_written_answer_with_the_reference(
 
     monkeypatch.setattr(LocalModel, "generate", lambda self, prompts, **_: [["bbe"] for _ in prompts])
     reward = TextReward(model, Templated("plain"), {"cosine": 1.0}, max_new_tokens=4, encoder=Letters())
-    # (2, 1) with (1, 2) of the reference "bee"; an answer that is all zeros is as far as can be.
+    # (2, 1) with (1, 2) of the reference "bee"; a zero vector has similarity 0.
     assert reward([ShownPrompts(ASKED, (ONE,))]) == pytest.approx([0.8])
     assert reward([ShownPrompts(replace(ASKED, output="ant"), (ONE,))]) == [0.0]
 
 
-def test_nothing_is_paid_for_twice_by_any_run(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_rewards_are_not_computed_again(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [ShownPrompts(ASKED, (ONE,)), ShownPrompts(ASKED, (OTHER,)), ShownPrompts(ASKED, (ONE,))]
 
     def reward() -> TextReward:
@@ -71,9 +73,9 @@ def test_nothing_is_paid_for_twice_by_any_run(model: LocalModel, monkeypatch: py
     assert (later.hits, later.misses) == (3, 0)
 
 
-def test_what_decides_a_reward_decides_its_key(model: LocalModel) -> None:
+def test_everything_that_determines_a_reward_is_in_its_key(model: LocalModel) -> None:
     def key(row: ShownPrompts | None = None, template: Any = "plain", **changed: Any) -> bytes:
-        known = model if not changed else _Named(**changed)
+        known = model if not changed else _SentenceEncoder(**changed)
         return reward_key(
             known, Templated(template), row or ShownPrompts(ASKED, (ONE, OTHER)), ["likelihood"]
         )
@@ -94,6 +96,6 @@ def test_what_decides_a_reward_decides_its_key(model: LocalModel) -> None:
     assert len({key(), *others}) == 1 + len(others)
 
 
-class _Named:
+class _SentenceEncoder:
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint

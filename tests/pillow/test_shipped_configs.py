@@ -1,6 +1,6 @@
-"""Every file in configs/pillow: read, planned, and trained with on a tiny random model of its architecture.
+"""Every configuration in configs/pillow is loaded, planned, and trained on a tiny random model.
 
-Overridden are paths, numbers of steps, batches and lengths, and nothing else. A new file is found by itself.
+Only paths, steps, batch sizes and lengths are overridden. New configurations are found automatically.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @each_file
-def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
+def test_the_configuration_is_valid(path: Path) -> None:
     config = load(TrainPILLOW, path)
     if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
@@ -66,7 +66,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
 
 @representatives(FILES, "lamp-items", "qwen3-4b-24gb")
 @pytest.mark.slow
-def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path: Path) -> None:
+def test_a_tiny_model_of_its_architecture_trains(path: Path, data: Path, tmp_path: Path) -> None:
     shipped = load(TrainPILLOW, path)
     if shipped.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
@@ -83,7 +83,7 @@ def test_it_trains_a_model_of_its_architecture(path: Path, data: Path, tmp_path:
 
 
 @representatives(filter(says_memory, FILES), "llama-3.1-8b")
-def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
+def test_the_header_states_the_estimated_memory(path: Path, tmp_path: Path) -> None:
     """For one GPU in bfloat16, on the published configuration."""
     config = load(TrainPILLOW, path)
     if config.lora.load_in_4bit:
@@ -92,6 +92,6 @@ def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> N
     check_memory(path, estimate_stages(here, "cuda", "bfloat16"))
 
 
-def test_every_config_for_a_real_model_says_its_memory() -> None:
+def test_every_config_for_a_real_model_states_its_memory() -> None:
     for path in FILES:
         assert says_memory(path) or not of_the_hub(load(TrainPILLOW, path).model), path

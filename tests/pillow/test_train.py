@@ -1,4 +1,4 @@
-"""`personakit train pillow` from its settings to its folder, on a tiny random model."""
+"""`personakit train pillow` from settings to run folder, with a tiny random model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from personakit.config import TrainPILLOW, load
 from personakit.data.instructions import write_instructions
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
-from personakit.pillow.encoding import open_text_encoder, question
+from personakit.pillow.encoding import instruction_text, open_text_encoder
 from personakit.pillow.matcher import Matcher, load_matcher
 from personakit.pillow.pool import load_pool
 from personakit.pillow.train import train_pillow
@@ -74,7 +74,7 @@ def run(tmp_path: Path, config: Callable[..., TrainPILLOW]) -> Path:
     return tmp_path / "run"
 
 
-def test_a_run_holds_adapter_network_and_pool_and_says_what_each_cost(run: Path) -> None:
+def test_a_run_has_adapter_network_pool_and_costs(run: Path) -> None:
     facts = json.loads((run / "run.json").read_text())
     assert list(facts["stages"]) == ["lora", "full-fine-tuning", "matching"]
     assert facts["instructions"]["matching"] == 6
@@ -101,12 +101,10 @@ def test_a_run_holds_adapter_network_and_pool_and_says_what_each_cost(run: Path)
     assert {"reward", "entropy", "coverage", "cache_hits"} <= {name for line in measured for name in line}
     assert any("eval_reward" in line for line in measured)
     asked = [*made("lora", 8), *made("train", 8)]
-    assert read_trained_on(run) == {training_digest(question(each), each.output) for each in asked}
+    assert read_trained_on(run) == {training_digest(instruction_text(each), each.output) for each in asked}
 
 
-def test_a_pool_that_changed_since_is_refused(
-    run: Path, config: Callable[..., TrainPILLOW], data: Path
-) -> None:
+def test_a_changed_pool_is_rejected(run: Path, config: Callable[..., TrainPILLOW], data: Path) -> None:
     fingerprint = json.loads((run / "run.json").read_text())["pool_fingerprint"]
     network, about = load_matcher(run / "matcher")
     model = LocalModel.load(str(run / "model"))
@@ -122,7 +120,7 @@ def test_a_pool_that_changed_since_is_refused(
     facts = json.loads((run / "run.json").read_text())
     facts["config"]["data"]["pool"] = str(other)
     (run / "run.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match=r"is not the one that .* began with"):
+    with pytest.raises(UserError, match=r"has changed since .* was started"):
         train(run, config(f"data.pool={other}"), resume=True)
 
 
@@ -134,7 +132,7 @@ def test_a_pool_that_changed_since_is_refused(
         ([], "has no instructions|no prompts"),
     ],
 )
-def test_a_pool_nothing_can_be_picked_from_is_one_sentence(
+def test_unusable_pools_are_rejected_in_one_sentence(
     prompts: list[Instruction], said: str, config: Callable[..., TrainPILLOW], tmp_path: Path
 ) -> None:
     write_instructions(tmp_path / "pool.jsonl", prompts)
@@ -146,14 +144,14 @@ def test_a_pool_nothing_can_be_picked_from_is_one_sentence(
     ("override", "said"),
     [
         ("data.pool=train", "data.pool is train"),
-        ("data.held_out=8", "data.held_out is 8, and RL has 8 instructions"),
+        ("data.held_out=8", "data.held_out is 8, expected less than 8"),
         ("rl.reward.likelihood=0", "every weight of rl.reward is 0"),
         ("matcher.encoder=model:9", "names layer 9"),
-        ("matcher.encoder=model:last", "expected layers by number"),
+        ("matcher.encoder=model:last", "expected layer numbers"),
         ("tuning.enabled=false", "controls.full_fine_tuning is true and tuning.enabled is false"),
     ],
 )
-def test_settings_that_do_not_go_together_are_one_sentence(
+def test_conflicting_settings_are_rejected_in_one_sentence(
     override: str, said: str, config: Callable[..., TrainPILLOW], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said):
@@ -219,7 +217,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
     told = []
     for folder in (one, other):
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        # Rewards paid for before the kill are there already.
+        # Rewards computed before the kill are cached.
         told.append(
             [
                 {k: v for k, v in line.items() if k not in ("tokens_per_second", "cache_hits")}

@@ -1,4 +1,4 @@
-"""Users of four types, who like four different answers: one word of a summary can tell all there is."""
+"""Users of four types with different preferred answers, which one word of a summary can describe."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from personakit.training.preference import TrainingPair
 
 ANSWERS = ("red", "blue", "old", "far")
 REQUESTS = tuple(WORDS[20:32])
-"""Asked by everybody: who asks cannot be seen from them."""
+"""The queries of all users, which do not reveal the user."""
 SIGNS = tuple(WORDS[40:44])
-"""What a user of each type shows of themselves."""
+"""The signal of each type of user."""
 
 
 def with_summary(prompt: str, summary: str) -> str:
-    """The summary first, so that requests share it."""
+    """Put the summary first, so that queries share the prefix."""
     return f"{summary} {prompt}" if summary.strip() else prompt
 
 
@@ -25,10 +25,10 @@ def users(count: int = 8, *, pairs: int = 6, types: Sequence[int] = (0, 1, 2, 3)
     found = []
     for number in range(count):
         kind = types[number % len(types)]
-        judged = []
+        held_out = []
         for place in range(pairs):
             other = (kind + 1 + (number + place) % 3) % 4
-            judged.append(TrainingPair(REQUESTS[place], ANSWERS[kind], ANSWERS[other]))
+            held_out.append(TrainingPair(REQUESTS[place], ANSWERS[kind], ANSWERS[other]))
         prompt = f"{SIGNS[kind]} {WORDS[60 - number % 8]} the"
-        found.append(SummarisedUser(f"user {number}", prompt, tuple(judged)))
+        found.append(SummarisedUser(f"user {number}", prompt, tuple(held_out)))
     return found

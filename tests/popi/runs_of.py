@@ -1,4 +1,4 @@
-"""A finished run of POPI without the training: adapters with random weights, where a run has them."""
+"""Creates a finished run of POPI without training: adapters with random weights in a run's folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from personakit.config import TrainPOPI, load, to_yaml
 from personakit.data.preferences import write_users
 from personakit.records import PreferencePair, PreferenceUser, Signals
 
-PLACES = ("model/inference", "model/generator")
+ADAPTER_FOLDERS = ("model/inference", "model/generator")
 CONTROLS = (
     "controls/population_dpo",
     "controls/frozen_generator/inference",
@@ -19,7 +19,7 @@ CONTROLS = (
 
 
 def make_preferences(folder: Path, users: int = 4, *, personas: bool = True) -> Path:
-    """Write train, dev and test of users who each begin their answers in their own way."""
+    """Write train, dev and test with users who each prefer answers with their own first word."""
     (folder / "preferences").mkdir(parents=True)
     for split in ("train", "dev", "test"):
         write_users(
@@ -43,7 +43,7 @@ def _user(name: str, number: int, persona: bool) -> PreferenceUser:
 def make_run(
     folder: Path, model: Path, data: Path, *, seed: int = 0, controls: bool = False, **settings: object
 ) -> Path:
-    """Write what `train popi` leaves behind."""
+    """Write the files of a finished `train popi` run."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -57,7 +57,7 @@ def make_run(
         "joint.max_summary_tokens": 8,
     } | settings
     config = load(TrainPOPI, None, [f"{key}={value}" for key, value in overrides.items()])
-    for number, place in enumerate([*PLACES, *(CONTROLS if controls else ())]):
+    for number, place in enumerate([*ADAPTER_FOLDERS, *(CONTROLS if controls else ())]):
         torch.manual_seed(100 * seed + number)
         network = AutoModelForCausalLM.from_pretrained(model)
         adapted = get_peft_model(

@@ -1,4 +1,4 @@
-"""Killed by SIGKILL and resumed, POPI's joint stage ends as if it had been left alone."""
+"""POPI's joint stage, killed with SIGKILL and resumed, equals an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def die_before_stage_is_marked(step):
 def attempt(name, resume=False, death=None, step=None):
     child = os.fork()
     if child == 0:
-        torch.manual_seed(os.getpid())  # as in processes that know nothing of each other
+        torch.manual_seed(os.getpid())  # as in separate processes
         if death is not None:
             death(step)
         with Run.create(root / name, "popi", settings, 1, resume=resume) as run:
@@ -91,8 +91,8 @@ def test_killed_and_resumed_adapters_are_bit_identical(
         "learning_rate": 1e-2,
         "generator_learning_rate": 1e-2,
         "r": 4,
-        "lora_dropout": 0.1,  # random numbers must be taken up where they were
-        "alternate_every": 3,  # a checkpoint falls amidst a turn of the generator's
+        "lora_dropout": 0.1,  # the random state must be restored
+        "alternate_every": 3,  # a checkpoint falls between the switches of the roles
         "save_steps": 4,
         "max_length": 64,
         "device": "cpu",

@@ -22,7 +22,7 @@ USERS, SUMMARIES, PAIRS, ANSWERS, BETA = 2, 4, 3, 5, 0.7
 
 
 class Toy:
-    """Users whose summaries, pairs and answers are all known: tables of logits stand for the models."""
+    """Users whose summaries, pairs and answers are all known: the models are tables of logits."""
 
     def __init__(self) -> None:
         drawn = torch.Generator().manual_seed(0)
@@ -83,7 +83,7 @@ class Toy:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_the_expected_gradient_is_that_of_the_enumerated_objective(size: int) -> None:
+def test_the_expected_gradient_equals_that_of_the_enumerated_objective(size: int) -> None:
     toy = Toy()
     expected = torch.zeros((), dtype=torch.double)
     for user, group, probability in toy.groups(size):
@@ -96,7 +96,7 @@ def test_the_expected_gradient_is_that_of_the_enumerated_objective(size: int) ->
         torch.testing.assert_close(ours, brute, rtol=0, atol=1e-9)
 
 
-def test_so_it_is_with_the_kl_penalty() -> None:
+def test_the_expected_gradient_includes_the_kl_penalty() -> None:
     toy, weight = Toy(), 0.3
     start = torch.randn(USERS, SUMMARIES, generator=torch.Generator().manual_seed(1), dtype=torch.double)
     start = start.log_softmax(-1)
@@ -110,7 +110,7 @@ def test_so_it_is_with_the_kl_penalty() -> None:
         torch.testing.assert_close(ours, brute, rtol=0, atol=1e-9)
 
 
-def test_the_baseline_is_unbiased_and_lowers_the_variance() -> None:
+def test_the_baseline_is_unbiased_and_reduces_the_variance() -> None:
     toy, size = Toy(), 3
     means, squares = {}, {}
     for name in ("without", "leave one out", "group mean"):
@@ -132,7 +132,7 @@ def test_the_baseline_is_unbiased_and_lowers_the_variance() -> None:
     assert squares["leave one out"] < 0.5 * squares["without"]
 
 
-def test_a_user_with_fewer_pairs_is_rewarded_by_those_there_are() -> None:
+def test_missing_pairs_do_not_affect_the_reward() -> None:
     m = torch.tensor([[[0.5, -1.0, 9.0]], [[0.5, -1.0, 2.0]]])
     present = torch.tensor([[[1.0, 1.0, 0.0]], [[1.0, 1.0, 1.0]]])
     torch.testing.assert_close(rewards(m, present)[0], rewards(m[:1, :, :2])[0])
@@ -191,7 +191,7 @@ def test_the_split_is_exact() -> None:
     assert min(split.generator_error, split.informativeness, split.label_entropy) > 1e-3
 
 
-def test_the_order_in_which_a_pair_is_shown_changes_nothing() -> None:
+def test_the_split_does_not_depend_on_the_order_of_a_pair() -> None:
     world = Enumerated(1)
     once = split_objective(world.users, world.summaries, world.pairs, world.labels, world.margins)
     both = split_objective(
@@ -205,7 +205,7 @@ def test_the_order_in_which_a_pair_is_shown_changes_nothing() -> None:
         assert getattr(both, name) == pytest.approx(getattr(once, name), abs=1e-12)
 
 
-def test_a_summary_that_names_the_kind_of_user_tells_all_and_a_constant_one_nothing() -> None:
+def test_a_user_type_summary_is_fully_informative_and_a_constant_one_is_not() -> None:
     users = torch.tensor([0.5, 0.5], dtype=torch.double)
     pairs = torch.full((2, 3), 1 / 3, dtype=torch.double)
     labels = torch.tensor([[0.9, 0.9, 0.2], [0.1, 0.1, 0.8]], dtype=torch.double)

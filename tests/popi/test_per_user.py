@@ -1,4 +1,4 @@
-"""One adapter a user: it learns that user's taste, and nothing of it stays for the next one."""
+"""Per-user adapters: each learns its user's preference and starts from scratch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def liking(chosen: str, rejected: str) -> list[PreferencePair]:
     return [PreferencePair("u", request, chosen, rejected) for request in REQUESTS[:4]]
 
 
-def test_an_adapter_prefers_what_its_user_does_and_the_next_begins_anew(tiny_folder: Path) -> None:
+def test_an_adapter_learns_its_users_preference_and_the_next_starts_from_scratch(tiny_folder: Path) -> None:
     tuner = PerUserLora(str(tiny_folder), with_summary, SETTINGS)
     asked, told = [REQUESTS[9]] * 2, ["red", "blue"]
     before = tuner.score(asked, told)
@@ -28,7 +28,7 @@ def test_an_adapter_prefers_what_its_user_does_and_the_next_begins_anew(tiny_fol
     after = tuner.score(asked, told)
     assert after[0] - before[0] > after[1] - before[1] + 0.5
     assert tuner.reference(asked, told) == pytest.approx(before, abs=1e-5)
-    # Four prompts twice, of one token, with answers of one token and the end, in six steps.
+    # Four prompts of one token, twice, with answers of one token and the end of sequence, in six steps.
     assert cost.tokens == 6 * 4 * 2 * 3
     assert cost.bytes > 0
     assert cost.seconds > 0
@@ -39,6 +39,6 @@ def test_an_adapter_prefers_what_its_user_does_and_the_next_begins_anew(tiny_fol
     assert tuner.score(asked, told) == pytest.approx(after, abs=1e-5)
 
 
-def test_a_user_without_signal_pairs_is_refused(tiny_folder: Path) -> None:
+def test_a_user_without_signal_pairs_is_rejected(tiny_folder: Path) -> None:
     with pytest.raises(UserError, match="no signal pairs"):
         PerUserLora(str(tiny_folder), with_summary, SETTINGS).fit([])

@@ -16,7 +16,7 @@ from personakit.models.local import LocalModel
 from personakit.popi.controls import RawSignals
 from personakit.popi.inferring import GivenSummaries, Summariser
 from personakit.popi.opening import LoadedPOPI
-from personakit.popi.personalizer import NO_HISTORY, Summarised
+from personakit.popi.personalizer import NO_HISTORY, SummaryPersonalizer
 from personakit.records import PreferencePair, Profile, ProfileItem, Query, Signals
 from personakit.rpo.prompts import rewriter_prompt
 from personakit.rpo.writer import evidence
@@ -28,7 +28,7 @@ LONG = 10_000
 
 
 class Scribe:
-    """Writes the last words of what it is asked, and counts the times."""
+    """Writes the last words of the prompt, and counts the calls."""
 
     fingerprint = "scribe"
 
@@ -71,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(folder / "run", make_tiny(folder), data, controls=True)
 
 
-def test_signals_are_a_profile_and_back() -> None:
+def test_signals_survive_conversion_to_a_profile() -> None:
     item = ProfileItem("1", {"post": "a", "comment": "b"}, "a b")
     pair = PreferencePair("u", "ask", "yes", "no")
     given = Signals((pair,), ("short",), ("a cook",), (item,))
@@ -82,9 +82,9 @@ def test_signals_are_a_profile_and_back() -> None:
     assert as_signals(lamp) == Signals(items=lamp.items)
 
 
-def test_a_summary_is_inferred_once_for_a_user_without_a_word_of_what_is_asked() -> None:
+def test_a_summary_is_inferred_once_per_user_independently_of_the_query() -> None:
     model = Scribe()
-    personalizer = Summarised(Scribe(), Summariser(model, PLAIN, LONG, 8), PLAIN)
+    personalizer = SummaryPersonalizer(Scribe(), Summariser(model, PLAIN, LONG, 8), PLAIN)
     ada, bob = as_profile("ada", signals("tea please")), as_profile("bob", signals("rum"))
     asked = [query("about ships", "ada"), query("about cats", "ada"), query("about dogs", "bob")]
     answers = personalizer.respond(asked, [ada, ada, bob])
@@ -99,27 +99,27 @@ def test_a_summary_is_inferred_once_for_a_user_without_a_word_of_what_is_asked()
     assert personalizer.score(asked[1:2], [ada], ["x"]) == [-float(len(told))]
 
 
-def test_who_has_shown_nothing_gets_the_answer_without_a_summary() -> None:
+def test_a_user_without_signals_gets_the_answer_without_a_summary() -> None:
     model = Scribe()
-    personalizer = Summarised(Scribe(), Summariser(model, PLAIN, LONG, 8), PLAIN)
+    personalizer = SummaryPersonalizer(Scribe(), Summariser(model, PLAIN, LONG, 8), PLAIN)
     [answer] = personalizer.respond([query("about the ships", "x")], [Profile("x", ())])
     assert model.asked == []
     assert (answer.context.empty, answer.context_tokens, answer.degraded) == (True, 0, NO_HISTORY)
 
 
-def test_signals_that_do_not_fit_are_told_and_where_none_fits_there_is_no_summary() -> None:
+def test_dropped_signals_are_counted_and_without_signals_there_is_no_summary() -> None:
     model = Scribe()
     ask = len(PLAIN.ask.split())
     summariser = Summariser(model, PLAIN, ask + 6, 8)
     short, long = as_profile("a", signals("tea", "many words " * 9)), as_profile("b", signals("word " * 30))
-    told = Summarised(Scribe(), summariser, PLAIN).told(
+    told = SummaryPersonalizer(Scribe(), summariser, PLAIN).report_context(
         [query("q q q", "a"), query("q q q", "b")], [short, long]
     )
     assert [each.trace.get("left out") for each in told] == ["1 comments", "1 comments"]
     assert [bool(each.context.summary) for each in told] == [True, False]
 
 
-def test_an_update_reads_the_old_summary_and_the_news_alone() -> None:
+def test_an_update_reads_only_the_old_summary_and_new_signals() -> None:
     model = Scribe()
     Summariser(model, PLAIN, LONG, 8).update("likes tea", signals("now coffee"))
     [prompt] = model.asked
@@ -127,7 +127,7 @@ def test_an_update_reads_the_old_summary_and_the_news_alone() -> None:
     assert "now coffee" in prompt
 
 
-def test_raw_signals_are_cut_whole_by_age_or_by_what_they_share_with_the_request() -> None:
+def test_raw_signals_are_dropped_whole_by_age_or_by_bm25_score() -> None:
     topics = ("cats", "ships", "dogs")
     pairs = tuple(PreferencePair("u", f"{topic} please", f"{topic} yes", "no") for topic in topics)
     profile = as_profile("u", Signals(pairs))
@@ -144,7 +144,7 @@ def test_raw_signals_are_cut_whole_by_age_or_by_what_they_share_with_the_request
     assert "cats yes" in shown("bm25")
 
 
-def test_a_run_opens_as_any_other_and_its_adapters_do_not_mix(run: Path) -> None:
+def test_a_run_opens_and_its_adapters_are_independent(run: Path) -> None:
     opened = open_run(run)
     assert isinstance(opened, Personalizer)
     assert isinstance(opened.provider, ContextProvider)
@@ -165,26 +165,28 @@ def test_a_run_opens_as_any_other_and_its_adapters_do_not_mix(run: Path) -> None
     assert alone is None or scores["base"] == pytest.approx(alone.score([prompt], [answer])[0], abs=1e-4)
 
 
-def test_another_model_answers_with_the_same_summary_and_an_oracle_with_the_persona(run: Path) -> None:
+def test_another_model_gets_the_same_summary_and_the_oracle_gets_the_persona(run: Path) -> None:
     opened = open_popi(run)
     user = open_preferences(Path(run.parent / "data"), "dev")[0]
     profile = as_profile(user.user_id, user.signals)
     asked = [query("the cat", user.user_id)]
-    (own,) = opened.personalizer().told(asked, [profile])
-    (foreign,) = opened.judged_on(Scribe(), told=True).policy.told(asked, [profile])
+    (own,) = opened.personalizer().report_context(asked, [profile])
+    (foreign,) = opened.row_of_model(Scribe(), with_summary=True).policy.report_context(asked, [profile])
     assert own.context == foreign.context
-    (oracle,) = opened.judged("oracle", {user.user_id: user.persona or ""}).policy.told(asked, [profile])
+    (oracle,) = opened.row("oracle", {user.user_id: user.persona or ""}).policy.report_context(
+        asked, [profile]
+    )
     assert oracle.context.summary == user.persona
     assert GivenSummaries({}).context(asked, [profile])[0].empty
 
 
-def test_a_summary_stands_where_a_retriever_is_named(run: Path) -> None:
+def test_a_run_can_be_the_retriever(run: Path) -> None:
     user = open_preferences(Path(run.parent / "data"), "dev")[0]
     profile = as_profile(user.user_id, user.signals)
     asked = [query("the cat", user.user_id)]
     settings = load(TrainRPO, None, [f"retrieval.name=popi:{run}"])
     [context] = open_provider(settings).context(asked, [profile])
-    [own] = open_run(run).told(asked, [profile])  # type: ignore[attr-defined]
+    [own] = open_run(run).report_context(asked, [profile])  # type: ignore[attr-defined]
     assert context == own.context
     assert not context.empty
     assert not context.items
@@ -196,15 +198,15 @@ def test_a_summary_stands_where_a_retriever_is_named(run: Path) -> None:
     assert prompt.startswith(f"{context.summary}\nthe cat")
 
 
-def test_the_base_of_a_run_named_as_base_changes_nothing_and_another_answers_in_its_place(run: Path) -> None:
+def test_another_base_model_replaces_the_generator_and_the_runs_own_does_not(run: Path) -> None:
     settings = open_popi(run).settings
     assert open_run(run, base=settings.model).model is open_popi(run).models["generator"]  # type: ignore[attr-defined]
     frozen = open_run(run, base=f"{settings.model}:terse")
     assert frozen.model is not open_popi(run).models["generator"]  # type: ignore[attr-defined]
 
 
-def test_a_run_without_its_adapters_says_which(run: Path, tmp_path: Path) -> None:
+def test_a_missing_adapter_is_named(run: Path, tmp_path: Path) -> None:
     from personakit.errors import UserError
 
-    with pytest.raises(UserError, match="model/inference: no adapter is there"):
+    with pytest.raises(UserError, match="model/inference: the adapter is missing"):
         LoadedPOPI.load(replace(read_run(run), folder=tmp_path))

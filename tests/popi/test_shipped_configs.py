@@ -1,4 +1,4 @@
-"""Every file in configs/popi: read, planned, and trained with on a tiny random model of its architecture."""
+"""Every configuration in configs/popi is loaded, planned, and trained on a tiny random model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SHORT += ["joint.max_summary_tokens=12"]
 
 
 @each_file
-def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
+def test_the_configuration_is_valid(path: Path) -> None:
     config = load(TrainPOPI, path)
     if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
@@ -52,7 +52,7 @@ def test_it_is_read_and_its_settings_go_together(path: Path) -> None:
 
 @representatives(FILES, "qwen3-4b-24gb")
 @pytest.mark.slow
-def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> None:
+def test_a_tiny_model_of_its_architecture_trains(path: Path, tmp_path: Path) -> None:
     shipped = load(TrainPOPI, path)
     if shipped.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
@@ -71,7 +71,7 @@ def test_it_trains_a_model_of_its_architecture(path: Path, tmp_path: Path) -> No
 
 
 @representatives(filter(says_memory, FILES), "qwen3-0.6b")
-def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> None:
+def test_the_header_states_the_estimated_memory(path: Path, tmp_path: Path) -> None:
     config = load(TrainPOPI, path)
     if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
@@ -79,6 +79,6 @@ def test_the_header_says_what_the_estimate_says(path: Path, tmp_path: Path) -> N
     check_memory(path, estimate_stages(here, "cuda", "bfloat16"))
 
 
-def test_every_config_for_a_real_model_says_its_memory() -> None:
+def test_every_config_for_a_real_model_states_its_memory() -> None:
     for path in FILES:
         assert says_memory(path) or not of_the_hub(load(TrainPOPI, path).model), path

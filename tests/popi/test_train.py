@@ -1,4 +1,4 @@
-"""`train_popi` from users' data to two adapters."""
+"""`train_popi` from user data to two adapters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def data_of(folder: Path, users: list[PreferenceUser]) -> Path:
     return folder
 
 
-def test_it_trains_from_signals_to_two_adapters_and_counts_what_it_leaves_out(
+def test_it_trains_two_adapters_from_signals_and_counts_skipped_data(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
     data = data_of(tmp_path / "data", people(10, long=True))
@@ -86,12 +86,10 @@ def test_it_trains_from_signals_to_two_adapters_and_counts_what_it_leaves_out(
         pytest.raises(UserError) as told,
     ):
         train_popi(config, run, SilentProgress())
-    assert "is not the data that" in told.value.message
+    assert "has changed since" in told.value.message
 
 
-def test_controls_are_trained_beside_it_on_the_same_users_and_tokens(
-    tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_controls_are_trained_on_the_same_users_and_tokens(tiny_folder: Path, tmp_path: Path) -> None:
     told = [replace(person, persona=f"likes {person.user_id}") for person in people(10)]
     data = data_of(tmp_path / "data", told)
     controls = [
@@ -110,7 +108,7 @@ def test_controls_are_trained_beside_it_on_the_same_users_and_tokens(
     folder = tmp_path / "run" / "controls"
     for place in ("population_dpo", "oracle_generator", "frozen_generator/inference"):
         assert (folder / place / "adapter_config.json").is_file()
-    # The frozen generator's adapter still does nothing: it is the base.
+    # The frozen generator's adapter still has no effect.
     plain, untouched = (
         LocalModel.load(str(place)) for place in (tiny_folder, folder / "frozen_generator" / "generator")
     )
@@ -120,22 +118,20 @@ def test_controls_are_trained_beside_it_on_the_same_users_and_tokens(
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.signal_tokens=95", "data.signal_tokens is 95, expected at most 90 (max_length 96 less 6"),
+        ("data.signal_tokens=95", "data.signal_tokens is 95, expected at most 90 (max_length 96 minus"),
         ("joint.generator_summaries=3", "generator_summaries is 3, expected 1 to 2"),
         ("joint.base_share=0.5", "base_share is 0.5 and reference is generator"),
-        ("warm_start.enabled=false", "joint.reference is generator, and there is no warm-started generator"),
+        ("warm_start.enabled=false", "joint.reference is generator, but there is no warm-started generator"),
     ],
 )
-def test_settings_that_do_not_go_together_are_told_before_anything_is_loaded(
-    override: str, said: str
-) -> None:
+def test_conflicting_settings_are_rejected_before_a_model_is_loaded(override: str, said: str) -> None:
     config = load(TrainPOPI, None, [*SETTINGS, "joint.reference=generator", override])
     with pytest.raises(UserError) as told:
         check_plan(config)
     assert said in told.value.message
 
 
-def test_every_setting_says_where_its_default_comes_from() -> None:
+def test_settings_state_the_provenance_of_their_defaults() -> None:
     known = {each.key: each for each in walk(TrainPOPI)}
     assert "PLUS" in known["joint.kl_coef"].provenance
     assert "AlignXplore" in known["joint.num_summaries"].provenance

@@ -1,4 +1,4 @@
-"""The joint training step: its gradients, its schedules, and who is judged by what."""
+"""The joint training step: gradients, schedules, and the data of each user."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def lines(root: Path) -> list[dict[str, Any]]:
 def watch_steps(
     monkeypatch: pytest.MonkeyPatch, after: Callable[[Any, list[Any], list[list[Summary]]], None]
 ) -> None:
-    """Call `after(trainer, visits, summaries)` when a step's gradients are there, before they are used."""
+    """Call `after(trainer, visits, summaries)` with a step's gradients, before the optimizer uses them."""
     made: list[list[list[Summary]]] = []
     sample, step = trainer.sample_summaries, trainer.JointTrainer.training_step
 
@@ -91,7 +91,7 @@ def plain_logp(network: Any, prompt: list[int], answer: list[int]) -> torch.Tens
 
 
 @pytest.mark.parametrize(("recomputed", "learnt"), [(False, None), (True, 2)])
-def test_the_gradients_are_those_of_the_objective_row_by_row(
+def test_the_gradients_equal_those_of_the_objective_computed_row_by_row(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recomputed: bool, learnt: int | None
 ) -> None:
     warm = {
@@ -102,7 +102,7 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
         SETTINGS, gradient_checkpointing=recomputed, generator_summaries=learnt, kl_coef=0.3, max_steps=1
     )
     settings = replace(settings, base_share=0.4 if learnt else 0.0)
-    people = [*users(3), replace(users(4)[3], pairs=users(4)[3].pairs[:2])]  # one has two pairs only
+    people = [*users(3), replace(users(4)[3], pairs=users(4)[3].pairs[:2])]  # one user has only two pairs
     compared: list[str] = []
 
     def compare(self: Any, visits: list[Any], groups: list[list[Summary]]) -> None:
@@ -144,7 +144,7 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
         on("generator")
         expected = {"generator": torch.autograd.grad(total, adapter_weights(network, "generator"))}
 
-        # The adapter is as it began, so the KL penalty is 0 here, whatever its weight.
+        # The adapter still has its initial weights, so the KL penalty is 0.
         on("inference")
         surrogate = torch.zeros(())
         for at, (visit, group) in enumerate(zip(visits, groups, strict=True)):
@@ -167,22 +167,22 @@ def test_the_gradients_are_those_of_the_objective_row_by_row(
 
 
 @pytest.mark.slow
-def test_the_inference_model_learns_to_say_what_tells(tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_inference_model_learns_informative_summaries(tiny_folder: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, max_steps=60, num_summaries=6, max_summary_tokens=1, logging_steps=10)
     settings = replace(settings, learning_rate=4e-3, generator_learning_rate=1e-2, max_grad_norm=1.0)
     made = train(tiny_folder, tmp_path, settings, lora=LoraSettings(r=8))
     logged = lines(tmp_path)
     assert logged[0]["reward"] < -0.5
-    assert logged[-1]["reward"] > -0.25  # knowing nothing of the user it could not pass -log 2
+    assert logged[-1]["reward"] > -0.25  # at most -log 2 without knowledge of the user
     assert logged[-1]["accuracy"] > 0.93
     assert logged[-1]["entropy"] < 0.5 * logged[0]["entropy"]
-    # Nobody is said to be what a user of another type is said to be.
+    # Users of different types have different summaries.
     model = LocalModel.load(str(made.model / "inference"))
     said = [answer for (answer,) in model.generate([u.summary_prompt for u in users()], max_new_tokens=1)]
     assert len({(code, number % 4) for number, code in enumerate(said)}) == len(set(said)) >= 4
 
 
-def test_alternating_alternates_and_a_frozen_generator_stays_as_it_was(
+def test_the_alternating_schedule_alternates_and_a_frozen_generator_is_unchanged(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moving: list[tuple[bool, bool]] = []
@@ -218,10 +218,10 @@ def test_alternating_alternates_and_a_frozen_generator_stays_as_it_was(
     assert all(not torch.equal(inference[name], weight) for name, weight in before.items())
 
 
-def test_the_reference_knows_no_summary_and_no_pair_meets_anothers(
+def test_the_reference_sees_no_summary_and_pairs_only_their_own_users_summaries(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Everybody has requests of their own, so that a row's owner is seen from its tokens.
+    # Each user has their own queries, so that the tokens identify the user.
     people = [
         replace(
             user,
@@ -276,10 +276,10 @@ def test_the_reference_knows_no_summary_and_no_pair_meets_anothers(
     assert steps == 2
     model = LocalModel.load(str(tiny_folder))
     told = [(model.tokenizer.decode(row.prompt), model.tokenizer.decode(row.answer[:-1])) for row in referred]
-    assert sorted(told) == sorted(met)  # bare requests, once each, and no pair that no step meets
+    assert sorted(told) == sorted(met)  # prompts without summary, once each, and only of pairs in some step
 
 
-def test_what_is_logged_counts_what_was_sampled(
+def test_logged_metrics_match_the_sampled_summaries(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     red, nothing = Summary("red", [5, 1], capped=False), Summary("", [1], capped=False)
@@ -296,10 +296,10 @@ def test_what_is_logged_counts_what_was_sampled(
     assert line["kl"] == pytest.approx(0, abs=1e-5)
 
 
-def test_held_out_users_are_judged_beside_no_summary_and_anothers(
+def test_held_out_users_are_evaluated_against_no_summary_and_another_users(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the sampled summaries each user's own names their answer; another's names another's."""
+    """Each sampled summary names its own user's answer."""
     signs = {tuple(ids): kind for kind, ids in _signs(tiny_folder).items()}
 
     def sample(model: Any, tokenizer: Any, prompts: Any, places: Any, *, group: int, **_: Any) -> Any:
@@ -327,12 +327,12 @@ def test_held_out_users_are_judged_beside_no_summary_and_anothers(
 
 
 def _signs(folder: Path) -> dict[int, list[int]]:
-    """The tokens of what is asked of the inference model, by the kind of user."""
+    """The summary prompt's tokens for each type of user."""
     tokenizer = LocalModel.load(str(folder)).tokenizer
     return {kind: tokenizer(user.summary_prompt)["input_ids"] for kind, user in enumerate(users(4))}
 
 
-def test_the_result_is_two_adapters_that_plain_peft_loads(tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_result_is_two_adapters_that_peft_loads(tiny_folder: Path, tmp_path: Path) -> None:
     made = train(tiny_folder, tmp_path, SETTINGS, evaluation=users(4))
     answers = {
         role: LocalModel.load(str(made.model / role)).score(["the"], ["red"])
@@ -344,7 +344,7 @@ def test_the_result_is_two_adapters_that_plain_peft_loads(tiny_folder: Path, tmp
     assert "/generator" in (made.model / "README.md").read_text()
 
 
-def test_an_early_stop_ends_with_the_best_steps_weights(
+def test_early_stopping_keeps_the_best_weights(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before: list[dict[str, list[torch.Tensor]]] = []
@@ -356,7 +356,7 @@ def test_an_early_stop_ends_with_the_best_steps_weights(
 
     watch_steps(monkeypatch, keep)
     settings = replace(SETTINGS, max_steps=8, metric_for_best_model="reward", early_stopping_patience=2)
-    # Such steps wreck both models.
+    # A learning rate that diverges.
     settings = replace(settings, learning_rate=3.0, generator_learning_rate=3.0, lr_scheduler_type="constant")
     made = train(tiny_folder, tmp_path, settings)
     assert made.best_step is not None
@@ -381,15 +381,15 @@ def test_an_early_stop_ends_with_the_best_steps_weights(
         ),
         (
             lambda user: replace(user, summary_prompt="the " * 62),
-            'the signals of user "user 0": 62 tokens, and up to 3',
+            'the signals of user "user 0": the prompt has 62 tokens and its completion up to 3',
         ),
         (
             lambda user: replace(user, pairs=(TrainingPair("the " * 59, "red", "blue"),)),
-            'user "user 0", held-out pair 1: 60 tokens, and up to 5',
+            'user "user 0", held-out pair 1: the prompt has 60 tokens and its completion up to 5',
         ),
     ],
 )
-def test_bad_users_are_named(
+def test_invalid_users_are_rejected_by_name(
     tiny_folder: Path, tmp_path: Path, change: Callable[[SummarisedUser], SummarisedUser], said: str
 ) -> None:
     people = [change(users(1)[0]), *users(4)[1:]]
@@ -408,7 +408,7 @@ def test_bad_users_are_named(
         ({"base_share": 0.5, "reference": "generator"}, "base_share is 0.5 and reference is generator"),
     ],
 )
-def test_bad_settings_are_named(
+def test_invalid_settings_are_rejected(
     tiny_folder: Path, tmp_path: Path, settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UserError) as told:
@@ -416,15 +416,15 @@ def test_bad_settings_are_named(
     assert said in told.value.message
 
 
-def test_a_stage_that_two_adapters_cannot_be_trained_in_is_named(tiny_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"lora\.r is 0, and POPI trains two adapters"):
+def test_unsupported_stage_settings_are_rejected(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"lora\.r is 0, but POPI trains two adapters"):
         train(tiny_folder, tmp_path / "a", SETTINGS, lora=LoraSettings(r=0))
     with pytest.raises(UserError, match="max_tokens is set"):
         train(tiny_folder, tmp_path / "b", SETTINGS, max_tokens=10)
 
 
-def test_a_warm_start_of_another_rank_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_warm_start_with_another_rank_is_rejected(tiny_folder: Path, tmp_path: Path) -> None:
     warm = make_adapter(tiny_folder, tmp_path / "warm", rank=2)
     with pytest.raises(UserError) as told:
         train(tiny_folder, tmp_path, SETTINGS, warm={"generator": warm})
-    assert "has rank 2, and lora.r is 4" in told.value.message
+    assert "has rank 2, but lora.r is 4" in told.value.message

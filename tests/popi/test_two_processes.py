@@ -29,7 +29,7 @@ for kind in ("joint", "alternating"):
 
 
 @pytest.mark.slow
-def test_two_processes_end_where_one_does(tiny_folder: Path, tmp_path: Path, forked: ForkServer) -> None:
+def test_two_processes_give_the_weights_of_one(tiny_folder: Path, tmp_path: Path, forked: ForkServer) -> None:
     settings = {"max_steps": 4, "per_device_train_batch_size": 2, "num_summaries": 3, "num_pairs": 3}
     settings |= {"max_summary_tokens": 2, "r": 4, "max_length": 64, "alternate_every": 2}
     rates = {"learning_rate": 5e-3, "generator_learning_rate": 5e-3, "device": "cpu", "dtype": "float32"}

@@ -26,14 +26,14 @@ SIGNALS = Signals(
 )
 
 
-def test_the_template_tells_what_the_preferred_answers_have_of_their_own() -> None:
+def test_the_template_has_the_phrases_of_the_chosen_answers_only() -> None:
     # Of the third pair "river" alone: "ruby" is in the other answer too.
     signals = Signals((SIGNALS.pairs[0], pair("b", "olive saffron b", "c"), SIGNALS.pairs[2]), ("be brief",))
     said = template_summary(signals, count_tokens=words, max_tokens=100)
     assert said == "begins with olive saffron; be brief; ends with salmon onyx; says river"
 
 
-def test_what_is_shown_often_comes_first_and_what_does_not_fit_is_left_out() -> None:
+def test_repeated_phrases_come_first_and_phrases_that_do_not_fit_are_dropped() -> None:
     signals = Signals(SIGNALS.pairs[:2] + SIGNALS.pairs[:1], SIGNALS.comments, SIGNALS.about)
     whole = template_summary(signals, count_tokens=words, max_tokens=100)
     assert whole.split("; ")[:4] == [
@@ -46,7 +46,7 @@ def test_what_is_shown_often_comes_first_and_what_does_not_fit_is_left_out() -> 
     assert template_summary(Signals(), count_tokens=words, max_tokens=9) == ""
 
 
-def test_the_generator_sees_held_out_pairs_some_of_them_without_a_summary() -> None:
+def test_the_generator_trains_on_held_out_pairs_some_without_a_summary() -> None:
     people = users(50)
     texts = [f"sum{number}" for number in range(50)]
     examples = generator_examples(people, texts, with_summary, without_share=0.3, seed=1)
@@ -60,7 +60,7 @@ def test_the_generator_sees_held_out_pairs_some_of_them_without_a_summary() -> N
     assert generator_examples(people, texts, with_summary, without_share=0.3, seed=1) == examples
 
 
-def test_who_has_no_template_summary_teaches_the_inference_model_nothing() -> None:
+def test_users_without_a_template_summary_are_skipped() -> None:
     people = [SummarisedUser(name, f"about {name}", (TrainingPair("a", "b", "c"),)) for name in "xyz"]
     examples = inference_examples(people, ["one", "", "three"])
     assert [(each.prompt, each.completion) for each in examples] == [("about x", "one"), ("about z", "three")]

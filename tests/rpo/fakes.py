@@ -1,4 +1,4 @@
-"""Models that say what a function tells them, users who write in their own way: no weights anywhere."""
+"""Scripted language models, context providers and example users, without any weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
 
 
 class Scripted:
-    """Answers a prompt by a function of it and of the length cap; a token is a word; calls are kept."""
+    """Answers with a function of the prompt and the length limit. Tokens are words; calls are recorded."""
 
     def __init__(self, answer: Callable[[str, int], str]) -> None:
         self.answer = answer
@@ -44,24 +44,24 @@ def count_words(text: str) -> int:
 
 
 def draft_in(prompt: str) -> str:
-    """The draft that a rewriter's prompt holds."""
+    """The draft in a rewriter's prompt."""
     return prompt.rpartition(DRAFT)[2].removesuffix(REWRITE)
 
 
 def shouts(prompt: str, max_new_tokens: int) -> str:
-    """A rewriter that gives the draft in capitals, and says how long its answers may be."""
+    """A rewriter whose response is the draft in capitals with the length limit."""
     return Trajectory("loud", f"shout within {max_new_tokens}", draft_in(prompt).upper()).text()
 
 
 class AllItems:
-    """Tells everything."""
+    """Provides the whole profile."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
         return [Context(items=profile.items) for profile in profiles]
 
 
 class SummaryOnly:
-    """Tells one sentence about the user and no item, as POPI does."""
+    """Provides one sentence about the user and no items, as POPI does."""
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
         return [Context(summary=f"{profile.user_id} likes capitals") for profile in profiles]
@@ -86,5 +86,5 @@ def example(task: str, user: str = "ada", *, items: int = 3, gold: str | None = 
 
 
 def gold_of(task: str, user: str) -> str:
-    """A gold answer that stands nowhere else (a label, where the task has labels)."""
+    """A gold answer that occurs nowhere else, or a label if the task has labels."""
     return {"LaMP_1": "[2]", "LaMP_2": "dystopia", "LaMP_3": "5"}.get(task, f"zebra quagga {user}-okapi")

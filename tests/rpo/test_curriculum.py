@@ -1,4 +1,4 @@
-"""The curriculum: what its stages show, and whose."""
+"""The curriculum: the items that its stages show."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from personakit.errors import UserError
 from personakit.records import Context, Example
 from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, curriculum_stages, staged_context
-from personakit.rpo.dataset import Drafted
-from personakit.rpo.rl_prompts import MADE, NO_REWARD, TOO_LONG, WITHOUT_HISTORY, PromptMaker
+from personakit.rpo.dataset import DraftedQuery
+from personakit.rpo.rl_prompts import BUILT, NO_REWARD, TOO_LONG, WITHOUT_HISTORY, RLPromptBuilder
 from personakit.tasks import get_task
 
 from .fakes import TASKS, count_words, draft_in, example, gold_of
@@ -27,13 +27,13 @@ USERS = ("ada", "bob", "cyd")
 @pytest.mark.parametrize(
     ("k", "items"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (6, [1, 2, 4, 6])]
 )
-def test_by_default_the_items_double_up_to_what_is_shown_at_test(k: int, items: list[int]) -> None:
+def test_items_double_up_to_k_by_default(k: int, items: list[int]) -> None:
     assert [stage.items for stage in curriculum_stages(CurriculumSettings(), k)] == items
     later = [stage.items for stage in curriculum_stages(CurriculumSettings(first=2), k)]
     assert later == {1: [1], 2: [2], 3: [2, 3], 4: [2, 4], 6: [2, 4, 6]}[k]
 
 
-def test_stages_take_their_distractors_and_rewards_in_turn() -> None:
+def test_distractors_and_rewards_are_assigned_to_stages_in_order() -> None:
     settings = CurriculumSettings(items=[1, 3, 4], distractors=[0, 2], until_reward=[0.5])
     assert curriculum_stages(settings, 4) == [ContextStage(1, 0, 0.5), ContextStage(3, 2), ContextStage(4)]
     assert curriculum_stages(replace(settings, enabled=False), 4) == [ContextStage(4)]
@@ -47,16 +47,16 @@ def test_stages_take_their_distractors_and_rewards_in_turn() -> None:
         ({"items": [0, 4]}, r"items is \[0, 4\]"),
         ({"items": [4, 4]}, r"items is \[4, 4\]"),
         ({"distractors": [-1]}, r"distractors is \[-1\], expected 0 or more"),
-        ({"until_reward": [0.5, 80]}, r"until_reward is \[0.5, 80\], expected rewards above 0, up to 1"),
+        ({"until_reward": [0.5, 80]}, r"until_reward is \[0.5, 80\], expected rewards above 0 and at most 1"),
     ],
 )
-def test_a_schedule_that_means_nothing_is_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_schedules_are_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         curriculum_stages(CurriculumSettings(**settings), 4)
 
 
 @given(size=st.integers(0, 9), k=st.integers(1, 9), shown=st.integers(1, 9), distractors=st.integers(0, 4))
-def test_a_stage_shows_the_first_items_in_order_and_the_lowest_ranked_among_them(
+def test_a_stage_shows_the_top_items_in_order_mixed_with_the_lowest_ranked(
     size: int, k: int, shown: int, distractors: int
 ) -> None:
     ranking = example("LaMP_4", items=size).profile.items
@@ -72,7 +72,7 @@ def test_a_stage_shows_the_first_items_in_order_and_the_lowest_ranked_among_them
     assert staged_context(stage, Context(items=ranking[:k]), ranking, seed="s").items == items
 
 
-def test_distractors_do_not_always_stand_in_one_place() -> None:
+def test_distractor_positions_vary() -> None:
     ranking = example("LaMP_4", items=9).profile.items
     stage = ContextStage(3, 1)
     places = {
@@ -92,35 +92,35 @@ class Words:
         return {"input_ids": [[1] * count_words(text) for text in texts]}
 
 
-def maker(*overrides: str) -> PromptMaker:
+def maker(*overrides: str) -> RLPromptBuilder:
     settings = ["trajectories.no_history_share=0", "sft.max_length=2000", "rl.max_completion_length=100"]
-    return PromptMaker(load(TrainRPO, None, [*settings, *overrides]), Words(), count_words)
+    return RLPromptBuilder(load(TrainRPO, None, [*settings, *overrides]), Words(), count_words)
 
 
-def drafted(one: Example, k: int = 4) -> Drafted:
+def drafted(one: Example, k: int = 4) -> DraftedQuery:
     [context] = open_retriever("bm25", k).context([one.query], [one.profile])
-    return Drafted(get_task(one.query.task), one, f"draft for {one.query.user_id}", context)
+    return DraftedQuery(get_task(one.query.task), one, f"draft for {one.query.user_id}", context)
 
 
 def shown_of(text: str, user: str, size: int) -> list[int]:
-    """The numbers of the user's items that a prompt shows."""
+    """The indices of the user's items in a prompt."""
     return [number for number in range(size) if f"{user}-{number} wrote" in text]
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task not in ("LaMP_2", "LaMP_3")])
 @pytest.mark.parametrize("stage", [ContextStage(1), ContextStage(2, 1), ContextStage(4), ContextStage(4, 3)])
-def test_a_prompt_shows_the_stages_items_of_its_own_user_and_never_the_gold(
+def test_a_prompt_shows_the_stages_items_of_its_user_and_not_the_gold_answer(
     task: str, stage: ContextStage
 ) -> None:
     people = [drafted(example(task, user, items=8)) for user in USERS]
-    prompts = maker().make(people, stage)
+    prompts = maker().build(people, stage)
     assert len(prompts) == len(people)
     for each, prompt in zip(people, prompts, strict=True):
         user, gold = each.example.query.user_id, gold_of(task, each.example.query.user_id)
         assert len(shown_of(prompt.text, user, 8)) == stage.items + stage.distractors
         for other in set(USERS) - {user}:
             assert f"{other}-" not in prompt.text
-        if task != "LaMP_1":  # whose request names both labels
+        if task != "LaMP_1":  # the query contains both labels
             assert gold not in prompt.text
         assert draft_in(prompt.text) == each.draft
         assert prompt.columns == {
@@ -131,35 +131,35 @@ def test_a_prompt_shows_the_stages_items_of_its_own_user_and_never_the_gold(
         }
 
 
-def test_the_last_stage_reads_what_the_rewriter_reads_at_test() -> None:
+def test_the_last_stage_uses_the_test_time_prompt() -> None:
     from personakit.rpo.prompts import rewriter_prompt
 
     each = drafted(example("LaMP_4", items=8))
-    [prompt] = maker().make([each], ContextStage(4))
+    [prompt] = maker().build([each], ContextStage(4))
     assert prompt.text == rewriter_prompt(
         each.task, each.example.query, each.draft, each.context, count_tokens=count_words, max_length=512
     )
 
 
-def test_where_the_history_is_taken_away_the_draft_is_what_earns() -> None:
+def test_without_history_the_draft_is_rewarded() -> None:
     people = [drafted(example("LaMP_4", f"user{number}")) for number in range(200)]
     one = maker("trajectories.no_history_share=0.25")
     hidden = 0
-    for each, prompt in zip(people, one.make(people, ContextStage(2)), strict=True):
+    for each, prompt in zip(people, one.build(people, ContextStage(2)), strict=True):
         bare = not shown_of(prompt.text, each.example.query.user_id, 3)
         assert (prompt.columns["items"] == 0) == bare
         assert prompt.columns["gold"] == (each.draft if bare else each.example.query.gold)
         hidden += bare
     assert hidden == pytest.approx(50, abs=20)
-    assert (one.counts[MADE], one.counts[WITHOUT_HISTORY]) == (200, hidden)
-    assert all(prompt.columns["items"] for prompt in one.make(people, ContextStage(2), hide=False))
+    assert (one.counts[BUILT], one.counts[WITHOUT_HISTORY]) == (200, hidden)
+    assert all(prompt.columns["items"] for prompt in one.build(people, ContextStage(2), drop_history=False))
 
 
-def test_what_no_reward_is_defined_for_and_what_is_too_long_is_left_out_and_counted() -> None:
-    rating = drafted(example("LaMP_3"))  # its draft is no rating: there is nothing to give back
+def test_queries_without_a_reward_and_long_prompts_are_skipped_and_counted() -> None:
+    rating = drafted(example("LaMP_3"))  # its draft is no rating, so no reward is defined
     one = maker("trajectories.no_history_share=1", "sft.max_length=150")
     fits, long = drafted(example("LaMP_4", "ada", items=1)), drafted(example("LaMP_4", "bob", items=1))
     long = replace(long, draft="word " * 60)
-    [prompt] = one.make([rating, fits, long], ContextStage(1))
+    [prompt] = one.build([rating, fits, long], ContextStage(1))
     assert prompt.columns["gold"] == fits.draft
-    assert (one.counts[NO_REWARD], one.counts[TOO_LONG], one.counts[MADE]) == (1, 1, 1)
+    assert (one.counts[NO_REWARD], one.counts[TOO_LONG], one.counts[BUILT]) == (1, 1, 1)

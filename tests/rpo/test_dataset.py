@@ -1,4 +1,4 @@
-"""From queries to training texts: what is dropped, what is hidden, what the control sees."""
+"""From queries to training texts: dropped trajectories, dropped histories, the control's data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import pytest
 
 from personakit.records import Context
 from personakit.rpo import filters
-from personakit.rpo.dataset import Drafted, TrainingText, context_injection_texts, draft_all, trajectories
+from personakit.rpo.dataset import (
+    DraftedQuery,
+    TrainingText,
+    context_injection_texts,
+    draft_all,
+    trajectories,
+)
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, parse_trajectory
-from personakit.rpo.writer import KEEP, Assignment, TemplateWriter, TrajectoryWriter
+from personakit.rpo.writer import KEEP, TemplateWriter, TrajectoryRequest, TrajectoryWriter
 from personakit.tasks import get_task
 
 from .fakes import TASKS, AllItems, Scripted, count_words, draft_in, example, gold_of
@@ -20,13 +26,13 @@ from .fakes import TASKS, AllItems, Scripted, count_words, draft_in, example, go
 KEEP_ALL = TrajectoryFilter(count_words, max_tokens=1000)
 
 
-def drafted(task: str = "LaMP_4", user: str = "ada", gold: str | None = None) -> Drafted:
+def drafted(task: str = "LaMP_4", user: str = "ada", gold: str | None = None) -> DraftedQuery:
     one = example(task, user, gold=gold)
-    return Drafted(get_task(task), one, f"draft for {user}", Context(items=one.profile.items))
+    return DraftedQuery(get_task(task), one, f"draft for {user}", Context(items=one.profile.items))
 
 
 def texts_of(
-    some: list[Drafted],
+    some: list[DraftedQuery],
     writer: TrajectoryWriter | None = None,
     keep: TrajectoryFilter = KEEP_ALL,
     share: float = 0.0,
@@ -44,16 +50,16 @@ def texts_of(
 
 
 class WritesByUser:
-    """Writes for each user what the test says."""
+    """Returns the given trajectory of each user."""
 
     def __init__(self, written: dict[str, Trajectory | None]) -> None:
         self.written = written
 
-    def write_all(self, assignments: Sequence[Assignment]) -> list[Trajectory | None]:
-        return [self.written[each.query.user_id] for each in assignments]
+    def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory | None]:
+        return [self.written[each.query.user_id] for each in requests]
 
 
-def test_every_reason_to_drop_is_reached_and_counted_once() -> None:
+def test_every_drop_reason_is_counted_once() -> None:
     golds = {name: gold_of("LaMP_4", name) for name in ("fine", "none", "tags", "other", "long")}
     golds |= {"evidence": "Grand  Tour", "plan": "grand tour", "wordless": "我在"}
     fine = {name: Trajectory("e", "p", gold) for name, gold in golds.items()}
@@ -75,17 +81,17 @@ def test_every_reason_to_drop_is_reached_and_counted_once() -> None:
         filters.NOT_GOLD: 1,
         filters.QUOTES_GOLD: 2,
         filters.TOO_LONG: 1,
-        filters.LOW_REWARD: 1,  # ROUGE finds no word in it
+        filters.LOW_REWARD: 1,  # no word in common for ROUGE
     }
     assert [text.completion for text in texts] == [fine["fine"].text()]
 
 
-def test_a_label_may_stand_in_the_evidence() -> None:
+def test_evidence_may_contain_the_label() -> None:
     trajectory = Trajectory("tagged dystopia before", "p", "dystopia")
     assert KEEP_ALL.reason_to_drop(get_task("LaMP_2"), trajectory, "dystopia") is None
 
 
-def test_in_a_share_of_the_trajectories_the_history_is_taken_away_and_the_draft_kept() -> None:
+def test_a_share_of_the_trajectories_has_no_history_and_keeps_the_draft() -> None:
     some = [drafted(user=f"user{number}") for number in range(400)]
     texts, counts = texts_of(some, share=0.25)
     assert counts.kept == len(some)
@@ -102,7 +108,7 @@ def test_in_a_share_of_the_trajectories_the_history_is_taken_away_and_the_draft_
     assert hidden == pytest.approx(0.25 * len(some), abs=30)
 
 
-def test_whose_history_is_taken_away_depends_on_seed_and_query_alone() -> None:
+def test_history_dropout_depends_only_on_seed_and_query() -> None:
     some = [drafted(user=f"user{number}") for number in range(50)]
     texts, _ = texts_of(some, share=0.5)
     assert texts_of(some[::-1], share=0.5)[0] == texts[::-1]
@@ -110,7 +116,7 @@ def test_whose_history_is_taken_away_depends_on_seed_and_query_alone() -> None:
     assert texts_of(some, share=0.5, seed=1)[0] != texts
 
 
-def test_a_user_without_history_is_taught_to_keep_the_draft() -> None:
+def test_a_trajectory_without_history_keeps_the_draft() -> None:
     texts, counts = texts_of([replace(drafted(), context=Context())])
     assert counts.summary() == {"kept": 1}
     read = parse_trajectory(texts[0].completion)
@@ -118,7 +124,7 @@ def test_a_user_without_history_is_taught_to_keep_the_draft() -> None:
     assert read.response == "draft for ada"
 
 
-def test_the_prompt_of_a_trajectory_never_holds_gold() -> None:
+def test_trajectory_prompts_do_not_contain_the_gold_answer() -> None:
     some = [drafted(task) for task in TASKS[3:]]
     for each, text in zip(some, texts_of(some)[0], strict=True):
         gold = each.example.query.gold
@@ -128,7 +134,7 @@ def test_the_prompt_of_a_trajectory_never_holds_gold() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_control_learns_the_gold_from_the_same_request_and_items(task: str) -> None:
+def test_the_control_is_trained_on_the_same_queries_and_items(task: str) -> None:
     [text] = context_injection_texts([drafted(task)], count_tokens=count_words, max_length=500)
     assert text.completion == gold_of(task, "ada")
     assert "asks about" in text.prompt
@@ -136,7 +142,7 @@ def test_the_control_learns_the_gold_from_the_same_request_and_items(task: str) 
     assert "draft for ada" not in text.prompt
 
 
-def test_drafts_are_asked_for_without_the_history_and_without_gold_left_out() -> None:
+def test_drafts_are_generated_without_history_and_unlabelled_queries_are_skipped() -> None:
     base = Scripted(lambda prompt, cap: " Two lines\nof answer ")
     known, unknown = example("LaMP_4", "ada"), example("LaMP_4", "bob")
     unknown = replace(unknown, query=replace(unknown.query, gold=None))

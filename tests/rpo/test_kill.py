@@ -1,4 +1,4 @@
-"""`personakit train rpo`, killed by SIGKILL in each of its stages and resumed, ends as if left alone."""
+"""`personakit train rpo`, killed with SIGKILL in each stage and resumed, equals an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ generate = LocalModel.generate
 def letters(completions, **_):
     return [len(set(text)) / 8 for text in completions]
 
-# Random weights never write a tag: what is paid here is many different letters.
-reinforce.rewards = lambda weight: [RewardFunction(letters, name="task")]
+# Random weights never write a tag: this reward is the number of different letters.
+reinforce.reward_functions = lambda weight: [RewardFunction(letters, name="task")]
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -127,6 +127,6 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(
     assert told[0] == told[1]
     assert facts[0]["trajectories"] == facts[1]["trajectories"]
     assert {each["status"] for each in facts} == {"finished"}
-    # Six queries were asked when left alone; in the end all answers came from the cache.
+    # The uninterrupted run sent six queries; at the end all answers came from the cache.
     assert json.loads((alone / "asked.json").read_text()) == 6
     assert json.loads((killed / "asked.json").read_text()) == 0

@@ -1,4 +1,4 @@
-"""What the rewriter reads, and how what it writes is read back."""
+"""The rewriter's prompt, and parsing of its output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def prompt_of(task: str, draft: str, *, gold: str | None = None, max_length: int
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_prompt_holds_request_draft_and_items(task: str) -> None:
+def test_the_prompt_contains_query_draft_and_items(task: str) -> None:
     one, prompt = example(task), prompt_of(task, "a plain draft")
     assert one.query.search_text in prompt or task == "LaMP_1"
     for part in ("asks about", "a plain draft", *(f"ada-{n} wrote" for n in range(3))):
@@ -34,12 +34,12 @@ def test_the_prompt_holds_request_draft_and_items(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 @given(gold=st.text(min_size=1))
-def test_the_prompt_is_the_same_whatever_gold_is(task: str, gold: str) -> None:
+def test_the_prompt_does_not_depend_on_the_gold_answer(task: str, gold: str) -> None:
     assert prompt_of(task, "a draft", gold=gold) == prompt_of(task, "a draft", gold=None)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_without_a_context_the_request_is_worded_as_the_base_sees_it(task: str) -> None:
+def test_without_context_the_query_is_worded_as_for_the_base_model(task: str) -> None:
     one = example(task)
     prompt = rewriter_prompt(
         get_task(task), one.query, "draft", Context(), count_tokens=count_words, max_length=100
@@ -47,7 +47,7 @@ def test_without_a_context_the_request_is_worded_as_the_base_sees_it(task: str) 
     assert prompt.startswith(one.query.text)
 
 
-def test_items_are_cut_to_fit_and_the_draft_is_not() -> None:
+def test_items_are_truncated_to_fit_and_the_draft_is_not() -> None:
     draft = "word " * 30 + "end"
     long, short = (prompt_of("LaMP_5", draft, max_length=length) for length in (500, 75))
     assert count_words(short) <= 75 < count_words(long)
@@ -60,7 +60,7 @@ _PLAIN = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: "
 
 
 @given(_PLAIN, _PLAIN, _PLAIN)
-def test_a_trajectory_is_read_back_as_it_was_written(evidence: str, plan: str, response: str) -> None:
+def test_a_trajectory_survives_a_round_trip(evidence: str, plan: str, response: str) -> None:
     read = parse_trajectory(Trajectory(evidence, plan, response).text())
     assert read == Trajectory(evidence.strip(), plan.strip(), response.strip())
 
@@ -68,7 +68,7 @@ def test_a_trajectory_is_read_back_as_it_was_written(evidence: str, plan: str, r
 _E, _P, _R = "<evidence>e</evidence>", "<plan>p</plan>", "<response>r</response>"
 
 
-def test_white_space_around_the_tags_is_no_harm() -> None:
+def test_white_space_around_the_tags_is_ignored() -> None:
     assert parse_trajectory(f" {_E}\n{_P} {_R}\n") == Trajectory("e", "p", "r")
 
 
@@ -94,6 +94,6 @@ def test_anything_but_the_three_tags_in_order_is_rejected(text: str) -> None:
     assert parse_trajectory(text) is None
 
 
-def test_the_tags_are_those_written() -> None:
+def test_tags_match_the_written_trajectory() -> None:
     text = Trajectory("", "", "").text()
     assert "".join(TAGS) == text

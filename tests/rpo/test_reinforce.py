@@ -1,5 +1,7 @@
-"""RL as a part of a run: what it leaves, its stages, its controls. Its rewards are of this file's making,
-since a model with random weights never writes a tag."""
+"""RL as part of a run: its files, stages and controls.
+
+The tests define their own rewards, because a model with random weights never writes a tag.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,14 @@ def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the rewards are given; they pay for many different letters."""
+    """The inputs of the rewards, which count different letters."""
     calls: list[dict[str, Any]] = []
 
     def letters(completions: Sequence[str], **given: Any) -> list[float]:
         calls.append(given)
         return [len(set(text)) / 8 for text in completions]
 
-    monkeypatch.setattr(module, "rewards", lambda weight: [RewardFunction(letters, name="task")])
+    monkeypatch.setattr(module, "reward_functions", lambda weight: [RewardFunction(letters, name="task")])
     return calls
 
 
@@ -57,7 +59,7 @@ def lines(folder: Path, stage: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_rl_goes_on_from_sft_in_stages_beside_its_controls(
+def test_rl_continues_from_sft_in_stages_and_trains_its_controls(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, seen: list[dict[str, Any]]
 ) -> None:
     folder = tmp_path / "run"
@@ -68,7 +70,7 @@ def test_rl_goes_on_from_sft_in_stages_beside_its_controls(
     rl = ["rl-1", "rl-2", "rl-3"]
     without = ["without-curriculum-1", "without-curriculum-2", "without-curriculum-3"]
     assert list(stages) == ["sft", *rl, "sft-continued", *without, "context-injection"]
-    # Seven steps among three stages, in both the same.
+    # Seven steps divided among three stages, the same in method and control.
     assert [stages[name]["steps"] for name in rl] == [stages[name]["steps"] for name in without] == [2, 2, 3]
     tokens = sum(stages[name]["tokens"] for name in rl)
     assert (result.model, result.steps, result.tokens) == (folder / "model", 7, tokens)
@@ -81,7 +83,7 @@ def test_rl_goes_on_from_sft_in_stages_beside_its_controls(
 
     assert close("sft-continued", tokens)
     assert close("context-injection", tokens + stages["sft"]["tokens"])
-    # Each stage goes on from the one before it; their weights are gone, the models stay.
+    # Each stage continues from the previous one; intermediate weights are deleted, the models stay.
     assert {stages[name]["base"] for name in [*rl, "sft-continued"]} == {str(folder / "sft")}
     divergence = [lines(folder, name)[0]["kl"] for name in rl]
     assert divergence[0] == pytest.approx(0, abs=1e-6)
@@ -91,7 +93,7 @@ def test_rl_goes_on_from_sft_in_stages_beside_its_controls(
     weights = [(folder / place / "model.safetensors").read_bytes() for place in places]
     assert len(set(weights)) == len(places)
     assert all(read_run(folder).path(place) for place in REWRITERS.values())
-    # Two prompts a step: the four queries with a history come round in turn, none twice in a stage before.
+    # Two prompts per step: the four queries with a history are used cyclically, each once before any twice.
     assert [sum(map(len, (set(each["prompts"]) for each in seen[:2])))] == [4]
     assert {n for each in seen[:2] for n in each["items"]} == {1}
     assert {n for each in seen[2:4] for n in each["items"]} == {2}
@@ -105,7 +107,7 @@ def test_rl_goes_on_from_sft_in_stages_beside_its_controls(
 
 
 @pytest.mark.slow
-def test_a_stage_ends_when_its_reward_is_reached_and_the_others_get_its_steps(
+def test_a_stage_ends_at_its_target_reward_and_later_stages_get_its_steps(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, seen: list[dict[str, Any]]
 ) -> None:
     curriculum = [
@@ -128,7 +130,7 @@ def test_a_stage_ends_when_its_reward_is_reached_and_the_others_get_its_steps(
 
 
 @pytest.mark.slow
-def test_the_real_rewards_pay_nothing_for_noise_and_say_so(
+def test_random_output_has_reward_zero_and_is_logged_as_unparsable(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     settings = [
@@ -157,30 +159,28 @@ def test_the_real_rewards_pay_nothing_for_noise_and_say_so(
             ["rl.max_completion_length=null", "trajectories.max_tokens=512", "sft.max_length=512"],
             "has up to 512 tokens in RL",
         ),
-        # Before anything is paid for, or trained.
+        # Checked before any request or training.
         (["trajectories.writer=teacher"], "trajectories.teacher names no model"),
         (["rl.vllm_mode=server"], "vllm"),
         (["rl.metric_for_best_model=eval_reward"], "eval_reward"),
         (["sft.metric_for_best_model=eval_loss"], "eval_loss"),
     ],
 )
-def test_what_does_not_go_together_is_refused_in_one_sentence(overrides: list[str], message: str) -> None:
+def test_conflicting_settings_are_rejected_in_one_sentence(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         check_plan(config(Path("m"), Path("d"), *overrides))
     assert "\n" not in caught.value.message
     assert caught.value.hint
 
 
-def test_prompts_that_cannot_fit_are_refused_in_one_sentence(
+def test_prompts_that_do_not_fit_are_rejected_in_one_sentence(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=r"no prompt of stage rl-1 fits into 112 tokens \(sft.max_length 120"):
         train(tmp_path / "run", config(tiny_model, tiny_data, "sft.max_length=120", "sft.max_steps=1"))
 
 
-def test_a_run_opens_the_rewriters_beside_its_model(
-    tiny_model: Path, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_a_run_opens_its_further_rewriters(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", tiny_model, tiny_data)
     (folder / "sft").symlink_to(tiny_model, target_is_directory=True)
     opened = open_run(folder, rewriter="sft")

@@ -1,4 +1,4 @@
-"""The Rewriter: drafts, rewrites, and what it does when there is nothing to rewrite with."""
+"""The Rewriter: drafts, rewrites, and fallbacks to the draft."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .fakes import AllItems, Scripted, SummaryOnly, count_words, draft_in, examp
 
 
 def drafts(prompt: str, max_new_tokens: int) -> str:
-    """A base that can be told from everything else."""
+    """A base model with a recognisable answer."""
     if prompt.startswith("What is the score"):
         return "I would give it 3."
     return f"draft {max_new_tokens} {prompt.split()[-3]}"
@@ -30,14 +30,14 @@ def respond(method: Rewriter, *examples: Example) -> list[Answer]:
 
 
 def lasting(answer: Answer) -> tuple[object, ...]:
-    """An answer without its time."""
+    """An answer without its time in seconds."""
     return (
         *(answer.text, answer.generic, answer.context, dict(answer.trace)),
         *(answer.tokens, answer.context_tokens, answer.error, answer.degraded),
     )
 
 
-def test_an_answer_is_the_rewritten_draft_and_shows_how_it_came_about() -> None:
+def test_an_answer_is_the_rewritten_draft_with_its_trace() -> None:
     method = rewriter()
     assert isinstance(method, Personalizer)
     one = example("LaMP_4")
@@ -49,7 +49,7 @@ def test_an_answer_is_the_rewritten_draft_and_shows_how_it_came_about() -> None:
     assert (answer.error, answer.degraded) == (None, None)
 
 
-def test_tokens_count_every_call_and_context_tokens_the_items() -> None:
+def test_tokens_count_all_calls_and_context_tokens_count_the_items() -> None:
     method = rewriter()
     one, without = example("LaMP_4"), example("LaMP_4", items=0)
     [answer] = respond(method, one)
@@ -71,7 +71,7 @@ def test_a_user_without_history_gets_the_generic_answer_and_the_rewriter_is_not_
     assert (answer.tokens, answer.context_tokens) == (count_words(asked) + 3, 0)
 
 
-def test_the_control_rewrites_without_history_all_the_same() -> None:
+def test_the_control_rewrites_without_history() -> None:
     method = rewriter(rewrite_without_history=True)
     [answer] = respond(method, example("LaMP_4", items=0))
     assert len(method.model.prompts) == 1  # type: ignore[attr-defined]
@@ -79,19 +79,19 @@ def test_the_control_rewrites_without_history_all_the_same() -> None:
     assert answer.degraded is None
 
 
-def test_an_output_that_cannot_be_read_falls_back_to_the_generic_answer() -> None:
+def test_an_unparsable_output_falls_back_to_the_generic_answer() -> None:
     method = rewriter(model=Scripted(lambda prompt, cap: "<response>no trace</response>"))
     [answer] = respond(method, example("LaMP_4"))
     assert answer.text == answer.generic == "draft 128 ada"
     assert answer.degraded == UNREADABLE
     assert answer.trace == {}
     [asked], [prompt] = method.base.prompts, method.model.prompts  # type: ignore[attr-defined]
-    # The useless call was paid for as well.
+    # The failed rewrite's tokens count too.
     assert answer.tokens == count_words(asked) + 3 + count_words(prompt) + 2
     assert answer.context_tokens > 0
 
 
-def test_the_answer_is_read_out_of_the_response_as_the_task_reads_it() -> None:
+def test_the_task_parses_the_answer_from_the_response() -> None:
     says = Scripted(lambda prompt, cap: "<evidence>e</evidence><plan>p</plan><response>It is a 5.</response>")
     [answer] = respond(rewriter(model=says), example("LaMP_3"))
     assert (answer.generic, answer.text) == ("3", "5")
@@ -112,21 +112,21 @@ def test_answers_do_not_depend_on_the_others_in_the_batch() -> None:
     assert list(map(lasting, shuffled)) == [alone[place] for place in order]
 
 
-def test_nothing_is_carried_from_one_call_to_the_next() -> None:
+def test_no_state_is_kept_between_calls() -> None:
     method = rewriter(provider=open_retriever("bm25", 2))
     fresh = [lasting(respond(rewriter(provider=open_retriever("bm25", 2)), each)[0]) for each in PEOPLE]
     for _ in range(2):
         assert [lasting(respond(method, each)[0]) for each in PEOPLE] == fresh
 
 
-def test_no_prompt_holds_anything_of_another_user() -> None:
+def test_prompts_do_not_contain_other_users_data() -> None:
     method = rewriter()
     respond(method, *PEOPLE)
     for prompt in method.model.prompts:  # type: ignore[attr-defined]
         assert len({name for name in ("ada", "bob", "cyd") if f"{name}-" in prompt}) == 1
 
 
-def test_one_call_may_hold_several_tasks_each_with_its_own_length() -> None:
+def test_each_task_in_a_batch_has_its_own_maximum_length() -> None:
     answers = respond(rewriter(), *PEOPLE)
     for each, answer in zip(PEOPLE, answers, strict=True):
         if each.query.task == "LaMP_3":
@@ -137,12 +137,12 @@ def test_one_call_may_hold_several_tasks_each_with_its_own_length() -> None:
     assert [answer.degraded for answer in answers] == [None, NO_HISTORY, None] * 4
 
 
-def test_a_draft_may_be_capped() -> None:
+def test_the_draft_length_can_be_limited() -> None:
     [answer] = respond(rewriter(max_draft_tokens=5), example("LaMP_4"))
     assert answer.generic == "draft 5 ada"
 
 
-def test_a_provider_that_only_gives_a_summary_will_do() -> None:
+def test_a_summary_alone_is_a_valid_context() -> None:
     method = rewriter(provider=SummaryOnly())
     [answer] = respond(method, example("LaMP_4", items=0))
     [prompt] = method.model.prompts  # type: ignore[attr-defined]
@@ -151,7 +151,7 @@ def test_a_provider_that_only_gives_a_summary_will_do() -> None:
     assert answer.context_tokens == len(["ada", "likes", "capitals"])
 
 
-def test_no_queries_no_calls() -> None:
+def test_no_queries_make_no_model_calls() -> None:
     method = rewriter()
     assert method.respond([], []) == []
     assert method.base.prompts == []  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Trajectories by a teacher: what it is asked, what is kept of its replies, what it costs, how it fails."""
+"""The teacher's trajectories: prompts, parsing of replies, cost estimates and failures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from personakit.evaluation.results import TEST_LOOKS_FILE
 from personakit.models.cost import read_prices
 from personakit.records import Context
 from personakit.rpo import filters
-from personakit.rpo.dataset import Drafted, trajectories
+from personakit.rpo.dataset import DraftedQuery, trajectories
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.prompts import DRAFT, Trajectory
 from personakit.rpo.teacher import TeacherWriter, read_reply
-from personakit.rpo.writer import KEEP, NOTHING, Assignment
+from personakit.rpo.writer import KEEP, NOTHING, TrajectoryRequest
 from personakit.tasks import get_task
 
 from .fakes import count_words, example, gold_of
@@ -30,27 +30,27 @@ from .fakes import count_words, example, gold_of
 GOLD = re.compile(r"\nWhat this user answered: (.*?)\n\n", re.DOTALL)
 
 
-def assignment(task: str = "LaMP_4", user: str = "ada", *, items: int = 3) -> Assignment:
+def request(task: str = "LaMP_4", user: str = "ada", *, items: int = 3) -> TrajectoryRequest:
     one = example(task, user, items=items)
     context = Context(items=one.profile.items)
-    return Assignment(get_task(task), one.query, f"draft for {user}", context, one.query.gold or "")
+    return TrajectoryRequest(get_task(task), one.query, f"draft for {user}", context, one.query.gold or "")
 
 
 def reply(gold: str, evidence: str = "short titles", plan: str = "shorten it") -> str:
     return Trajectory(evidence, plan, gold).text()
 
 
-def test_the_teacher_is_shown_request_items_draft_and_gold_and_told_not_to_quote() -> None:
+def test_the_teacher_prompt_has_query_items_draft_and_gold_and_forbids_quoting() -> None:
     asked: list[str] = []
 
     def ask(prompts: Sequence[str]) -> list[str]:
         asked.extend(prompts)
         return [reply("x") for _ in prompts]
 
-    each, bare = assignment(), assignment(user="bob", items=0)
+    each, bare = request(), request(user="bob", items=0)
     writer = TeacherWriter(ask, count_tokens=count_words, max_length=500)
     _, kept = writer.write_all([each, bare])
-    [prompt] = asked  # nobody is asked about a user without history
+    [prompt] = asked  # a user without history takes no request
     assert kept == Trajectory(NOTHING, KEEP, "draft for bob")
     assert each.query.search_text in prompt
     assert "ada-0 wrote" in prompt
@@ -59,8 +59,8 @@ def test_the_teacher_is_shown_request_items_draft_and_gold_and_told_not_to_quote
     assert "Do not quote the user's answer" in prompt
 
 
-def test_what_surrounds_a_trajectory_does_no_harm_and_a_near_copy_is_gold() -> None:
-    each = assignment()
+def test_text_around_a_trajectory_is_ignored_and_a_near_copy_counts_as_gold() -> None:
+    each = request()
     parts = "<evidence>\n short\ntitles </evidence>\n<plan>cut</plan>\n<response>"
     written = f"Sure!\n```xml\n{parts}{each.gold.upper()}\n</response>```"
     assert read_reply(written, each) == Trajectory("short titles", "cut", each.gold)
@@ -69,11 +69,11 @@ def test_what_surrounds_a_trajectory_does_no_harm_and_a_near_copy_is_gold() -> N
     )
     assert read_reply("<evidence>e</evidence> I refuse", each) == "<evidence>e</evidence> I refuse"
     assert read_reply("  ", each) is None
-    label = assignment("LaMP_3")
+    label = request("LaMP_3")
     assert read_reply(reply(f"{label.gold}."), label) == Trajectory("short titles", "shorten it", label.gold)
 
 
-def test_every_reason_to_drop_a_reply_is_counted() -> None:
+def test_every_drop_reason_of_a_reply_is_counted() -> None:
     golds = {user: gold_of("LaMP_4", user) for user in ("fine", "none", "tags", "other", "quotes", "long")}
     replies = {user: reply(gold) for user, gold in golds.items()} | {
         "none": "",
@@ -84,7 +84,9 @@ def test_every_reason_to_drop_a_reply_is_counted() -> None:
     }
     by_gold = {gold: replies[user] for user, gold in golds.items()}
     ones = [example("LaMP_4", user) for user in golds]
-    drafted = [Drafted(get_task("LaMP_4"), one, "draft", Context(items=one.profile.items)) for one in ones]
+    drafted = [
+        DraftedQuery(get_task("LaMP_4"), one, "draft", Context(items=one.profile.items)) for one in ones
+    ]
     texts, counts = trajectories(
         drafted,
         TeacherWriter(
@@ -111,7 +113,7 @@ def test_every_reason_to_drop_a_reply_is_counted() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A base that says how long its prompt is, and a teacher that explains; the environment names them."""
+    """A server with a base model (answers with its prompt length) and a teacher, set in the environment."""
     server = Server(answers)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -145,7 +147,7 @@ def settings(model: Path, data: Path) -> list[str]:
     ]
 
 
-def test_the_cost_is_told_before_the_first_request(
+def test_the_cost_is_printed_before_the_first_request(
     server: Server,
     tiny_model: Path,
     tiny_data: Path,
@@ -162,14 +164,14 @@ def test_the_cost_is_told_before_the_first_request(
 
     generic, taught = planned()
     assert server.bodies == []
-    # Two tasks of three users, one of whom has no history to explain anything by.
+    # Two tasks of three users, one of whom has no history and needs no teacher.
     assert (generic["model"], generic["requests"], generic["known"]) == ("openai:plain", 6, 0)
     assert (taught["model"], taught["requests"], taught["known"]) == ("openai:wise", 4, 0)
     assert (generic["completion_tokens"], taught["completion_tokens"]) == (6 * 4, 4 * 50)
     assert main([*train, "trajectories.limit=1", "--dry-run", "--json"]) == 0
     assert [each["requests"] for each in json.loads(capsys.readouterr().out)["requests"]] == [6, 2]
     assert main([*train, "trajectories.limit=1", "data.held_out=2", "--dry-run", "--json"]) == 0
-    # Those held out are explained too: of each task two users, one of whom has no history.
+    # The teacher also gets held-out queries: two users of each task, one of whom has no history.
     assert [each["requests"] for each in json.loads(capsys.readouterr().out)["requests"]] == [6, 4]
     assert generic["money"] == pytest.approx((generic["prompt_tokens"] + 10 * 24) / 1e6)
 
@@ -187,7 +189,7 @@ def test_the_cost_is_told_before_the_first_request(
     assert [each["money"] for each in planned()] == [None, None]
 
 
-def test_an_evaluation_tells_its_cost_too(
+def test_an_evaluation_prints_its_cost(
     server: Server,
     tiny_model: Path,
     tiny_data: Path,
@@ -201,7 +203,7 @@ def test_an_evaluation_tells_its_cost_too(
     generic, context = json.loads(capsys.readouterr().out)["requests"]
     assert server.bodies == []
     assert not Path("runs").exists()
-    # Two tasks of three users; who has no history is asked about once, without it.
+    # Two tasks of three users; a user without history takes one request.
     assert (generic["requests"], context["requests"]) == (6, 4)
     assert main([*call, "--output", str(tmp_path / "eval")]) == 0, capsys.readouterr().err
     assert len(server.bodies) == 10
@@ -211,11 +213,11 @@ def test_an_evaluation_tells_its_cost_too(
     assert main(["eval", "lamp", "--run", str(run), *base, "--split", "test", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert re.search(r"openai:plain +generic answers +4 +0 ", told)
-    assert "context injection  " not in told  # the run's own base is asked that, and it is here
+    assert "context injection  " not in told  # answered by the run's own base, which is local
     assert not (run / TEST_LOOKS_FILE).exists()
 
 
-def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
+def test_a_run_that_lost_its_server_resumes_without_repeating_requests(
     server: Server,
     tiny_model: Path,
     tiny_data: Path,
@@ -238,7 +240,7 @@ def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
     assert re.search(r'gave no answer for "wise" in 2 attempts \(the connection was lost\)', told[0])
     assert "Traceback" not in first.err
     finished = sum(server.answered.values())
-    assert finished == 8  # fourteen less five refusals and a cut
+    assert finished == 8  # fourteen minus five refusals and one lost connection
 
     server.script = answers
     resume = ["train", "rpo", "--output", str(run), "--resume"]
@@ -246,7 +248,7 @@ def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
         elsewhere.setenv("OPENAI_BASE_URL", "http://me:secret@localhost:1/v1")
         assert main(resume) == 2
         told = capsys.readouterr().err
-        assert f"begun with openai:plain at {server.url}, now it is at http://localhost:1/v1" in told
+        assert f"started with openai:plain at {server.url}, which is now at http://localhost:1/v1" in told
         assert "secret" not in told
     assert main(resume) == 0, capsys.readouterr().err
     assert sum(server.answered.values()) == 10
@@ -257,11 +259,11 @@ def test_a_run_that_lost_its_server_goes_on_without_repeating_a_request(
     second = capsys.readouterr()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert (run / "config.yaml") in files
-    assert not any(b"sk-never-shown" in path.read_bytes() for path in files)  # the answer cache among them
+    assert not any(b"sk-never-shown" in path.read_bytes() for path in files)  # includes the answer cache
     assert "sk-never-shown" not in first.out + first.err + second.out + second.err
 
 
-def test_names_that_lead_nowhere_are_told_by_a_dry_run(
+def test_a_dry_run_reports_unknown_model_names(
     tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -277,7 +279,7 @@ def test_names_that_lead_nowhere_are_told_by_a_dry_run(
 
 
 @pytest.mark.parametrize("prices", ["m", "m=1", "m=1/x", "=1/2", "m=-1/2", "m=1/2,n"])
-def test_prices_that_are_none_are_refused(prices: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_prices_are_rejected(prices: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERSONAKIT_PRICES", prices)
     with pytest.raises(UserError, match="PERSONAKIT_PRICES"):
         read_prices()

@@ -1,4 +1,4 @@
-"""`train_rpo`: what it leaves in the run, and what it refuses."""
+"""`train_rpo`: the files of a run, and rejected settings and data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, UserError
 from personakit.models.local import LocalModel
 from personakit.models.refusal import Refusal
-from personakit.rpo.train import CONTROL, CONTROL_FOLDER, REWRITER, check_plan, train_rpo
+from personakit.rpo.train import CONTEXT_INJECTION, CONTEXT_INJECTION_FOLDER, SFT, check_plan, train_rpo
 from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
 from personakit.training.supervised import StageResult
@@ -30,7 +30,7 @@ def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
         "lora.r=0",
         "trajectories.no_history_share=0",
     ]
-    settings += ["stages=sft"]  # the short way; RL is in test_reinforce.py
+    settings += ["stages=sft"]  # faster; test_reinforce.py covers RL
     return load(TrainRPO, None, [*settings, *overrides])
 
 
@@ -40,7 +40,7 @@ def train(folder: Path, settings: TrainRPO, *, resume: bool = False) -> StageRes
 
 
 @pytest.mark.slow
-def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
+def test_a_run_saves_rewriter_control_and_counts_and_resumes_without_training(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import trl
@@ -50,15 +50,15 @@ def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
     tuned = train(folder, settings)
     facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
     assert facts["status"] == "finished"
-    assert list(facts["stages"]) == [REWRITER, CONTROL]
+    assert list(facts["stages"]) == [SFT, CONTEXT_INJECTION]
     # Two tasks of three users, one of whom has no history.
     assert facts["trajectories"] == {"kept": 6, "users without history": 2}
     assert (tuned.model, tuned.steps, tuned.examples) == (folder / "model", 3, 6)
-    sft, control = facts["stages"][REWRITER], facts["stages"][CONTROL]
+    sft, control = facts["stages"][SFT], facts["stages"][CONTEXT_INJECTION]
     assert control["examples"] == sft["examples"]
-    # It stops at the step that reaches the same number of training tokens.
+    # The control stops at the step that reaches the same number of training tokens.
     assert 0 <= control["tokens"] - sft["tokens"] < control["tokens"] / control["steps"] * 1.5
-    weights = [folder / "model", folder / CONTROL_FOLDER]
+    weights = [folder / "model", folder / CONTEXT_INJECTION_FOLDER]
     for each in weights:
         AutoModelForCausalLM.from_pretrained(each)
     kept = [(each / "model.safetensors").read_bytes() for each in weights]
@@ -74,7 +74,7 @@ def test_a_run_leaves_rewriter_control_and_counts_and_resumes_without_training(
 
 
 @pytest.mark.parametrize(("processes", "each"), [(1, 8), (3, 2), (16, 1)])
-def test_processes_share_the_requests_at_once(
+def test_processes_divide_the_concurrent_requests(
     tiny_model: Path,
     tiny_data: Path,
     tmp_path: Path,
@@ -91,17 +91,17 @@ def test_processes_share_the_requests_at_once(
         train(tmp_path / "run", config(tiny_model, tiny_data))
 
 
-def test_trajectories_are_for_so_many_queries_of_a_task_and_the_control_sees_all(
+def test_trajectories_limit_applies_per_task_and_not_to_the_control(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     train(tmp_path / "run", config(tiny_model, tiny_data, "trajectories.limit=1"))
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     # Two tasks of three users, one of whom has no history.
     assert facts["trajectories"] == {"kept": 2, "users without history": 2}
-    assert (facts["stages"][REWRITER]["examples"], facts["stages"][CONTROL]["examples"]) == (2, 6)
+    assert (facts["stages"][SFT]["examples"], facts["stages"][CONTEXT_INJECTION]["examples"]) == (2, 6)
 
 
-def test_an_early_stop_on_held_out_queries_keeps_the_best_weights_and_gives_the_control_their_tokens(
+def test_early_stopping_keeps_the_best_weights_and_their_tokens_for_the_control(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     stop = ["sft.metric_for_best_model=eval_loss"]
@@ -109,18 +109,20 @@ def test_an_early_stop_on_held_out_queries_keeps_the_best_weights_and_gives_the_
     settings = config(tiny_model, tiny_data, "data.held_out=1", *stop, "sft.save_steps=1", "sft.max_steps=60")
     tuned = train(tmp_path / "run", settings)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    measured = [line for line in lines if line["stage"] == REWRITER and "eval_loss" in line]
-    # No change is large enough: it stops at the second measurement and returns the first one's weights.
+    measured = [line for line in lines if line["stage"] == SFT and "eval_loss" in line]
+    # No improvement is large enough: it stops at the second evaluation and returns the first one's weights.
     assert [line["step"] for line in measured] == [10, 20]
     assert (tuned.examples, tuned.steps, tuned.best_step) == (4, 20, 10)
     assert tuned.best_value == measured[0]["eval_loss"]
     facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert facts["stages"][CONTROL]["tokens"] >= tuned.tokens
-    with pytest.raises(UserError, match=r"data.held_out is 3, and LaMP_\d has 3 training queries"):
+    assert facts["stages"][CONTEXT_INJECTION]["tokens"] >= tuned.tokens
+    with pytest.raises(
+        UserError, match=r"data.held_out is 3, expected less than the 3 training queries of LaMP"
+    ):
         train(tmp_path / "all", config(tiny_model, tiny_data, "data.held_out=3"))
 
 
-def test_data_without_a_training_split_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_data_without_a_training_split_is_rejected(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data")
     for path in data.rglob("train_*"):
         path.unlink()
@@ -131,16 +133,16 @@ def test_data_without_a_training_split_is_refused(tiny_model: Path, tiny_data: P
         train(tmp_path / "named", config(tiny_model, data, "data.tasks=[LaMP_3]"))
 
 
-def test_four_bits_without_an_adapter_are_refused(tiny_model: Path, tiny_data: Path) -> None:
+def test_four_bit_weights_without_an_adapter_are_rejected(tiny_model: Path, tiny_data: Path) -> None:
     with pytest.raises(UserError, match=r"lora\.load_in_4bit is true and lora\.r is 0"):
         check_plan(config(tiny_model, tiny_data, "lora.load_in_4bit=true"))
 
 
 @pytest.mark.slow
-def test_the_base_is_the_only_model_that_is_opened_to_answer(
+def test_only_the_base_model_is_loaded_for_answers_and_freed_before_training(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights that are held beside those that train would take their memory."""
+    """Other weights in memory would reduce what is left for training."""
     loaded: list[weakref.ref[Any]] = []
     load_model = LocalModel.load.__func__  # type: ignore[attr-defined]
 
@@ -156,10 +158,10 @@ def test_the_base_is_the_only_model_that_is_opened_to_answer(
     monkeypatch.setattr("personakit.rpo.train.finetune", finetuned)
     with pytest.raises(KeyError) as caught:
         train(tmp_path / "run", config(tiny_model, tiny_data))
-    assert caught.value.args[0] == [None]  # opened once, and gone when training begins
+    assert caught.value.args[0] == [None]  # loaded once, and freed before training starts
 
 
-def test_data_without_gold_is_refused(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_data_without_gold_answers_is_rejected(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data")
     for path in data.rglob("train_outputs.json"):
         path.unlink()
@@ -167,28 +169,28 @@ def test_data_without_gold_is_refused(tiny_model: Path, tiny_data: Path, tmp_pat
         train(tmp_path / "run", config(tiny_model, data))
 
 
-def test_a_run_does_not_go_on_with_other_data(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_rejects_changed_data(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     data = shutil.copytree(tiny_data, tmp_path / "data")
     settings = config(tiny_model, data, "trajectories.max_tokens=16")
-    with pytest.raises(UserError, match="no trajectory"):
+    with pytest.raises(UserError, match="all trajectories"):
         train(tmp_path / "run", settings)
     shutil.rmtree(data / "LaMP_3")
-    with pytest.raises(UserError, match="is not the data that"):
+    with pytest.raises(UserError, match="has changed since"):
         train(tmp_path / "run", settings, resume=True)
 
 
-def test_a_run_whose_trajectories_are_all_dropped_says_why(
+def test_dropping_all_trajectories_is_an_error_with_counts(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     settings = config(tiny_model, tiny_data, "trajectories.max_tokens=16")
-    with pytest.raises(UserError, match=r"no trajectory of 6 was kept.*'too long': 6") as caught:
+    with pytest.raises(UserError, match=r"all trajectories of 6 .*dropped.*'too long': 6") as caught:
         train(tmp_path / "run", settings)
     assert "trajectories.max_tokens" in caught.value.hint
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["trajectories"]["too long"] == 6
 
 
-def test_what_the_base_refused_is_left_out_and_stays_out(
+def test_refused_queries_are_skipped_for_the_whole_run(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generate, moody = LocalModel.generate, [True]
@@ -198,7 +200,7 @@ def test_what_the_base_refused_is_left_out_and_stays_out(
         return [[Refusal("", "no")], *texts[1:]] if moody[0] else texts
 
     def kept(folder: Path, *, resume: bool = False) -> tuple[int, list[str]]:
-        # What comes after is not trained: a run that is stopped there has only its texts.
+        # Stop before training: only the texts matter here.
         with pytest.raises(KeyboardInterrupt):
             train(folder, settings, resume=resume)
         facts = json.loads((folder / "run.json").read_text())
@@ -212,13 +214,13 @@ def test_what_the_base_refused_is_left_out_and_stays_out(
     settings = config(tiny_model, tiny_data)
     count, refused = kept(tmp_path / "moody")
     assert count == 4
-    assert [name.split()[0] for name in refused] == ["LaMP_3", "LaMP_7"]  # asked a task at a time
+    assert [name.split()[0] for name in refused] == ["LaMP_3", "LaMP_7"]  # one task at a time
     moody[0] = False
     assert kept(tmp_path / "moody", resume=True) == (4, refused)
     assert kept(tmp_path / "new") == (6, [])
 
 
-def test_a_base_that_refuses_everything_is_named(
+def test_a_base_model_that_refuses_everything_is_an_error(
     tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

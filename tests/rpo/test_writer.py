@@ -15,11 +15,11 @@ from personakit.tasks import get_task
 from .fakes import TASKS, example, gold_of
 
 _SENTENCE = st.lists(st.sampled_from(["red", "Owl", "sat", "on", "7", "mats!"]), max_size=7).map(" ".join)
-# Golds that share words with the items are the ones that could leak.
+# Gold answers that share words with the items could leak.
 _GOLD = st.text(min_size=1) | st.lists(st.sampled_from(["title", "text", "wrote", "ada-0"]), min_size=1).map(
     " ".join
 )
-# All that a plan may say: none of it is content.
+# All words that a plan may contain: no content words.
 _PLAN_WORDS = {
     *("keep", "the", "draft", "add", "before", "after"),
     *("within", "drop", "replace", "at", "start", "end"),
@@ -28,7 +28,7 @@ _PLAN_WORDS = {
 
 @pytest.mark.parametrize("task", TASKS)
 @given(gold=_GOLD)
-def test_evidence_is_the_same_whatever_gold_is(task: str, gold: str) -> None:
+def test_evidence_does_not_depend_on_the_gold_answer(task: str, gold: str) -> None:
     one = example(task)
     context = Context(items=one.profile.items)
     shown = evidence(get_task(task), one.query, "a draft", context)
@@ -40,7 +40,7 @@ def test_evidence_is_the_same_whatever_gold_is(task: str, gold: str) -> None:
     assert other.evidence == shown
 
 
-def test_evidence_of_a_text_is_what_the_user_added() -> None:
+def test_evidence_of_a_text_is_the_words_the_user_added() -> None:
     one = example("LaMP_4")
     item = replace(
         one.profile.items[0], fields={"title": "Hark! rain in Oslo, folks", "text": "Rain in Oslo"}
@@ -50,17 +50,17 @@ def test_evidence_of_a_text_is_what_the_user_added() -> None:
 
 
 @given(draft=_SENTENCE, gold=_SENTENCE)
-def test_a_plan_names_no_content(draft: str, gold: str) -> None:
+def test_a_plan_contains_no_content_words(draft: str, gold: str) -> None:
     said = plan(get_task("LaMP_7"), draft, gold)
     assert set(said.replace(",", "").split()) <= _PLAN_WORDS
     assert not set(gold.split()) & set(said.replace(",", "").split()) - _PLAN_WORDS
-    # Other words in the places of these would get the same plan: it cannot tell them.
+    # Other words in the same positions give the same plan.
     renamed = [" ".join(f"x{word}y" for word in text.split()) for text in (draft, gold)]
     assert plan(get_task("LaMP_7"), *renamed) == said
 
 
 @pytest.mark.parametrize("task", ["LaMP_1", "LaMP_2", "LaMP_3"])
-def test_a_plan_does_not_name_the_label(task: str) -> None:
+def test_a_plan_does_not_contain_the_label(task: str) -> None:
     known = get_task(task)
     assert not any(label in DECIDE for label in known.labels)
     assert {plan(known, draft, gold) for draft in known.labels for gold in known.labels} == {DECIDE}
@@ -78,12 +78,12 @@ def test_a_plan_does_not_name_the_label(task: str) -> None:
         ("same", "same", "keep"),
     ],
 )
-def test_a_plan_says_how_the_draft_changes(draft: str, gold: str, said: str) -> None:
+def test_a_plan_describes_the_edits(draft: str, gold: str, said: str) -> None:
     assert plan(get_task("LaMP_4"), draft, gold) == said
 
 
 @given(gold=st.text(min_size=1))
-def test_without_any_context_the_draft_is_kept(gold: str) -> None:
+def test_without_context_the_draft_is_kept(gold: str) -> None:
     assume(gold != "my draft")
     written = TemplateWriter().write(get_task("LaMP_4"), example("LaMP_4").query, "my draft", Context(), gold)
     assert (written.evidence, written.plan, written.response) == (NOTHING, KEEP, "my draft")
