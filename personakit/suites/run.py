@@ -6,7 +6,7 @@ on `resume`; where a server is gone, the results of what was answered are writte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,18 @@ def run(
     made_by = _made_by(suite, world, rows)
     begin(folder, made_by, command=command, tasks=list(world.examples), methods=labels)
     passes = PassRunner(folder, options.seed, reporting.progress)
+    claims = suite.claims(world, labels)
     total = len(candidates) * sum(map(len, world.examples.values()))
 
     def conclude(log: Path, **further: Any) -> Outcome:
-        results = _results(suite, world, labels, log, made_by)
+        results = compute_results(
+            log, world.facts, claims, made_by=made_by, users_are=world.users_are, seed=options.seed
+        )
         results |= {
             "leaks": _write_leaks(folder, leaks, unknown),
             "warnings": suite.warnings(world),
         } | further
-        _write(folder, folder / SAMPLES_FILE, results, _compared(suite, world, labels))
+        _write(folder, results, [pair for pair in claims.compared if pair[0] != pair[1]])
         if suite.predictions:
             write_prediction_files(folder / SAMPLES_FILE, folder / "predictions")
         reporting.note(f"report: {write_page(folder, results)}")
@@ -221,27 +224,9 @@ def _write_leaks(folder: Path, leaks: Sequence[Leak], unknown: Sequence[str]) ->
     return leaks_document(leaks, unknown)
 
 
-def _results(
-    suite: Suite, world: World, labels: Sequence[str], log: Path, made_by: Mapping[str, Any]
-) -> dict[str, Any]:
-
-    return compute_results(
-        log,
-        world.facts,
-        suite.claims(world, labels),
-        made_by=made_by,
-        users_are=world.users_are,
-        seed=world.options.seed,
-    )
-
-
-def _compared(suite: Suite, world: World, labels: Sequence[str]) -> list[tuple[str, str]]:
-    return [pair for pair in suite.claims(world, labels).compared if pair[0] != pair[1]]
-
-
-def _write(folder: Path, log: Path, results: dict[str, Any], compared: Sequence[tuple[str, str]]) -> None:
+def _write(folder: Path, results: dict[str, Any], compared: Sequence[tuple[str, str]]) -> None:
     """Write `results.json` and `users.csv`; adds the gain of each user to the results."""
-    gains = user_gains(log, compared)
+    gains = user_gains(folder / SAMPLES_FILE, compared)
     results["users"] = users_document(gains)
     write_results(folder, results)
     write_users(folder / USERS_FILE, gains)
