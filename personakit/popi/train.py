@@ -106,7 +106,7 @@ def train_on_users(
     held_out = config.data.held_out
     if held_out >= len(users):
         raise UserError(
-            f"data.held_out is {held_out}, expected less than the {len(users)} users ({dict(counts)})",
+            f"data.held_out is {held_out}, expected less than the {len(users)} users of the training split",
             hint="lower data.held_out, or raise max_length if users were skipped for their length",
         )
     trained, evaluation = users[: len(users) - held_out], users[len(users) - held_out :]

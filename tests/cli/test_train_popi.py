@@ -94,4 +94,4 @@ def test_interrupted_run_resumes_to_the_same_weights(
 def test_invalid_user_limit_is_an_error(train: Call, tmp_path: Path) -> None:
     refused = train("data.held_out=5", "--output", tmp_path / "run")
     assert refused.status == 2
-    assert "data.held_out is 5, and there are 5 users to train on" in refused.err
+    assert "data.held_out is 5, expected less than the 5 users" in refused.err
