@@ -8,8 +8,8 @@ from typing import Any
 
 from personakit.errors import UserError
 
-_LISTS = ("tasks", "bases", "curves", "sample_ids")
-_FIELDS = {"task": "tasks", "base": "bases", "curve": "curves", "sample_id": "sample_ids"}
+#: The fields of `Options` that take several values, by the option's name.
+_LISTS = {"task": "tasks", "base": "bases", "curve": "curves", "sample_id": "sample_ids"}
 
 
 def evaluate(
@@ -45,23 +45,26 @@ def evaluate(
 
     if suite not in SUITES:
         raise UserError(f'unknown suite "{suite}"', hint=f"there is {', '.join(SUITES)}")
-    options = {_FIELDS.get(name, name): value for name, value in options.items()}
-    unknown = options.keys() - set(SUITES[suite].options)
+    unknown = {name for name in options if _LISTS.get(name, name) not in SUITES[suite].options}
     if unknown:
         raise UserError(
             f'evaluate: "{min(unknown)}" is not an option of "{suite}"',
             hint=f"personakit eval {suite} --help lists them",
         )
+    for name, number in {"limit": limit, "concurrency": options.get("concurrency")}.items():
+        if number is not None and number < 1:
+            raise UserError(f"evaluate: {name}={number}, expected at least 1", hint="leave it out for all")
     if "no_run" in SUITES[suite].options:
         options.setdefault("no_run", not runs)
     further: dict[str, Any] = {
-        name: () if value is None and name in _LISTS else value for name, value in options.items()
+        _LISTS.get(name, name): _several(value) if name in _LISTS else value
+        for name, value in options.items()
     }
     return run(
         suite,
         Options(
-            runs=[Path(folder) for folder in runs],
-            baselines=list(baselines),
+            runs=[Path(folder) for folder in _several(runs)],
+            baselines=_several(baselines),
             data=None if data is None else str(data),
             split=split,
             limit=limit,
@@ -69,3 +72,9 @@ def evaluate(
             **further,
         ),
     ).results
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, (str, Path)) else list(value)

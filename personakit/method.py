@@ -107,6 +107,10 @@ class Control:
     setting: str
     """The setting that trains it."""
     open: Callable[[FinishedRun, OpenOptions], Personalizer]
+    is_baseline: bool = False
+    """Whether it is another method trained on the same data: a row before the method's own, with curves."""
+    compared_with: tuple[str, ...] = ()
+    """Names of other controls that it is compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import personakit
+from personakit.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -117,6 +118,16 @@ def test_a_baseline_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     query = personakit.Query("1", "LaMP_7", "...", "comet in oslo", "ada")
     [stranger] = baseline.respond([query], [personakit.Profile("ada", ())])
     assert stranger.degraded
+
+
+@pytest.mark.usefixtures("lamp_mini")
+def test_evaluate_takes_one_value_for_a_list(tmp_path: Path) -> None:
+    results = personakit.evaluate("lamp", baselines="copy", task="LaMP_7", limit=2, output=tmp_path / "out")
+    assert {row["method"] for row in results["rows"]} == {"copy the input"}
+    for wrong in ({"limit": 0}, {"concurrency": 0}, {"taks": "LaMP_7"}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            personakit.evaluate("lamp", baselines="copy", output=tmp_path / "no", **wrong)
+    assert not (tmp_path / "no").exists()
 
 
 def test_every_public_name_is_there() -> None:

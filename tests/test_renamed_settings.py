@@ -181,10 +181,14 @@ def test_an_old_key_is_refused_with_the_new_one(capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError) as caught:
         load(METHODS["rpo"].settings, None, ["rl.batch_size=8"])
-    assert "now counts rewrites" in caught.value.hint
+    assert "now counts rewrites" in caught.value.message
     path = tmp_path / "mine.yaml"
-    path.write_text(json.dumps({"sft": {"steps": 3, "early_stop": {"mode": "max"}}}))
+    path.write_text(json.dumps({"sft": {"steps": 3, "early_stop": {"mode": "max"}}, "rl": {"batch_size": 8}}))
     with pytest.raises(UserError) as caught:
         load(METHODS["rpo"].settings, path)
     assert caught.value.message == f"{path}: sft.steps is now called sft.max_steps"
-    assert caught.value.hint == "also, sft.early_stop.mode is sft.greater_is_better"
+    assert caught.value.hint == (
+        "also, sft.early_stop.mode is sft.greater_is_better (min is now false, and max is true); "
+        "rl.batch_size is rl.per_device_train_batch_size (it now counts rewrites, as TRL does: queries times "
+        "rl.num_generations)"
+    )

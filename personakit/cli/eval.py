@@ -69,7 +69,7 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     ),
     "published": (
         "--published",
-        "SPLIT",
+        "NAME",
         "Show LaMP's leaderboard for its split, user or time; by default where the data is LaMP's own.",
     ),
     "judge": ("--judge", "MODEL", "A model that compares answers, in both orders."),

@@ -39,7 +39,8 @@ RunData = Annotated[
 Task = Annotated[str | None, typer.Option("--task", metavar="TASK", help="A task, such as LaMP_3.")]
 Split = Annotated[str, typer.Option("--split", metavar="SPLIT", help="train, dev or test.")]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N queries a task.")
+    int | None,
+    typer.Option("--limit", metavar="N", callback=at_least_one, help="At most N queries per task."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an earlier, stopped call.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The random seed.")]

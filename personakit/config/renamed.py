@@ -91,14 +91,18 @@ def refuse_old_keys(schema: type[Any], given: Mapping[str, Any], *, place: str) 
     old = [key for key in _flat(given) if key in names]
     if not old:
         return
-    changed = _CHANGED.get(names[old[0]], _CHANGED.get(names[old[0]].rpartition(".")[2]))
-    others = ", ".join(f"{key} is {names[key]}" for key in old[1:])
-    hint = "; ".join(part for part in (changed, others and f"also, {others}") if part)
+    others = "; ".join(f"{key} is {names[key]}{_change(names[key])}" for key in old[1:])
+    hint = others and f"also, {others}"
     where = "" if place.startswith(f"{old[0]}=") else f"{place}: "
     raise UserError(
-        f"{where}{old[0]} is now called {names[old[0]]}",
+        f"{where}{old[0]} is now called {names[old[0]]}{_change(names[old[0]])}",
         hint=hint or "personakit config show prints every key",
     )
+
+
+def _change(key: str) -> str:
+    found = _CHANGED.get(key, _CHANGED.get(key.rpartition(".")[2]))
+    return f" ({found})" if found else ""
 
 
 def upgraded(schema: type[Any], saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""The sections that all suites share, from a results document: scores, comparisons, findings, costs, "
-"curves."""
+"""The sections that all suites share, from a results document: scores, comparisons, findings, costs."""
 
 from __future__ import annotations
 
@@ -98,8 +97,7 @@ def task_section(results: Results, zero: str) -> Section:
 
 
 def comparison_section(results: Results, *blocks: Block) -> Section:
-    """Return the paired differences of the primary figures with their verdicts, or `blocks` in their "
-    "place."""
+    """Return the paired differences of the primary figures with their verdicts, or `blocks` instead."""
     return Section("Comparisons", blocks or [_comparisons(results), Text(_verdict_note(results))])
 
 
@@ -134,14 +132,14 @@ def curve_section(results: Results) -> Section:
     blocks: list[Block] = []
     charts: list[PointChart | None] = []
     lines: dict[str, list[Mapping[str, Any]]] = {}
-    for kind, points in results.get("curves", {}).items():
-        blocks.append(_curve_table(f"Mean over tasks by {KINDS[kind]}", points))
+    for name, points in results.get("curves", {}).items():
+        kind = KINDS.get(name, name)
+        blocks.append(_curve_table(f"Mean over tasks by {kind}", points))
         by_method: dict[str, list[Mapping[str, Any]]] = {}
         for point in points:
             by_method.setdefault(point["method"], []).append(point)
-        title = f"By {KINDS[kind]}"
-        charts.append(point_chart(title, "mean over tasks", KINDS[kind], by_method, "at", evenly=True))
-        lines = lines or {f"{method}, by {KINDS[kind]}": some for method, some in by_method.items()}
+        charts.append(point_chart(f"By {kind}", "mean over tasks", kind, by_method, "at", evenly=True))
+        lines = lines or {f"{method}, by {kind}": some for method, some in by_method.items()}
     tasks = results["tasks"]
     only = next(iter(tasks))
     figure = (ALL, PRIMARY) if len(tasks) > 1 else (only, tasks[only]["primary"])

@@ -135,7 +135,9 @@ def _gains(
         before = passes.get(labels.get(number - 1, ""), {})
         for key, sample in passes.get(label, {}).items() if number else ():
             picks, earlier = _picks(sample), before.get(key)
-            if earlier is None or len(picks) < number or picks[: number - 1] != _picks(earlier):
+            if earlier is None or sample.scores is None or earlier.scores is None:
+                continue  # a failed request
+            if len(picks) < number or picks[: number - 1] != _picks(earlier):
                 continue
             kind = sample.trace.get(KIND, "")
             added = [_added(sample, earlier, metric) for metric in (LIKELIHOOD, PRIMARY)]

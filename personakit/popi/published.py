@@ -1,13 +1,11 @@
-"""Published accuracies on POPI's benchmarks, shown only with the data set that they belong to."""
+"""Published accuracies on POPI's benchmarks, shown only where the user names the data set."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from personakit.data.folders import data_folder
-from personakit.data.lamp_mini import is_lamp_mini
 from personakit.errors import UserError
 
 _SOURCE = "arXiv 2510.17881, from a third party's summary"
@@ -31,38 +29,33 @@ PUBLISHED = {
 }
 
 
-def published_rows(data_set: str | None) -> list[dict[str, Any]]:
-    """Return the published accuracies on a data set; none for None."""
+def published_accuracies(name: str | None, data: str) -> list[dict[str, Any]]:
+    """Return the published accuracies on the data set called `name`; none for None.
+
+    Raises `UserError` for an unknown name, or where `data` was not imported from that collection's format.
+    """
+    if name is None:
+        return []
+    names = PUBLISHED["POPI"]
+    if name not in names:
+        raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
+    expected = "alignx" if name.startswith("AlignX") else "fspo"
+    if _format(data) != expected:
+        raise UserError(
+            f"--published {name}: {data} was not imported with --format {expected}, as {name} would be",
+            hint="leave it out: published figures are shown with their own data set only",
+        )
     return [
-        {"method": method, "source": _SOURCE, "data": data_set, "accuracy": values[data_set]}
+        {"method": method, "source": _SOURCE, "data": name, "accuracy": values[name]}
         for method, values in PUBLISHED.items()
-        if data_set is not None and data_set in values
+        if name in values
     ]
 
 
-def published_data_set(name: str | None, data: str) -> str | None:
-    """Return the data set that a data folder holds, as named or as recognised; None where it is unknown.
-
-    An import is recognised by its format and its file's name, such as `DEMO.json` in AlignX's format.
-    """
-    names = PUBLISHED["POPI"]
-    if name is not None:
-        if name not in names:
-            raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
-        if is_lamp_mini(data_folder(data)):
-            raise UserError(
-                f"--published {name}: {data} is not {name}, and published figures do not apply to it",
-                hint="leave it out",
-            )
-        return name
+def _format(data: str) -> str | None:
+    """The format that a data folder was imported from."""
     try:
         document = json.loads((data_folder(data) / "dataset.json").read_text(encoding="utf-8"))
-        made_from = document["made_from"]
-        format, source = str(made_from["format"]), Path(str(made_from["source"])).stem.casefold()
+        return str(document["made_from"]["format"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    for known in names:
-        collection, _, subset = known.rpartition(" ")
-        if format == (collection.casefold() or "fspo") and subset.casefold() in source.split("_"):
-            return known
-    return None

@@ -141,10 +141,14 @@ METHOD = Method(
             folder=TUNED_CONTEXT,
             setting="controls.fine_tuned_context_injection=true",
             open=lambda run, options: open_tuned_context(run),
+            is_baseline=True,
         ),
         "sft": _rewriter_control("sft", "RPO, SFT only"),
         "sft-continued": _rewriter_control("sft-continued", "RPO, SFT continued"),
-        "no-curriculum": _rewriter_control("no-curriculum", "RPO, no curriculum"),
+        "no-curriculum": replace(
+            _rewriter_control("no-curriculum", "RPO, no curriculum"),
+            compared_with=("sft", "sft-continued"),  # what RL adds without the curriculum
+        ),
     },
     baseline_settings=_own_settings,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -129,15 +129,6 @@ class Row:
         ]
 
 
-@dataclass
-class FurtherResults:
-    """What a suite adds to the results: the log to score, further keys, and sentences for the findings."""
-
-    log: Path
-    results: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
 class Suite(ABC):
     """One kind of evaluation; the docstring of a subclass is the help text of its command."""
 
@@ -189,9 +180,22 @@ class Suite(ABC):
         """Return what the results depend on beyond the common parts."""
         return {}
 
-    def further(self, world: Any, rows: Sequence[Row], passes: PassRunner, log: Path) -> FurtherResults:
-        """Run passes beyond the table's rows, and return what they add; `log` is that of the rows."""
-        return FurtherResults(log)
+    def known(self, world: Any, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return further keys of the results that need no answers; partial results have them too."""
+        return {}
+
+    def further(
+        self, world: Any, rows: Sequence[Row], passes: PassRunner, log: Path
+    ) -> tuple[Path, dict[str, Any]]:
+        """Run passes beyond the table's rows; return the log to score, and further keys of the results.
+
+        `log` is that of the rows.
+        """
+        return log, {}
+
+    def notes(self, results: Mapping[str, Any]) -> list[str]:
+        """Return sentences for the findings; partial results lack what `further` adds."""
+        return []
 
     def plan(self, world: Any, rows: Sequence[Row]) -> dict[str, Any]:
         """Return what `--dry-run` shows beyond rows and the number of queries."""
@@ -229,7 +233,8 @@ def choose_rows(suite: Suite, world: World, named: Sequence[str], note: Callable
     names = list(dict.fromkeys(row.name for row in rows if row.name))
     unknown = set(named) - {*names, "all"}
     if unknown & set(suite.row_names):
-        raise UserError(f"--baseline {min(unknown)}: there is no run that trained it", hint="leave it out")
+        name = min(unknown & set(suite.row_names))
+        raise UserError(f"--baseline {name}: there is no run that trained it", hint="leave it out")
     if unknown:
         raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(names)}, and all")
     defaults = not named or "all" in named

@@ -67,7 +67,6 @@ def begin(
 
 
 def _keep_plan(folder: Path, made_by: Mapping[str, Any], command: str) -> None:
-
     path = folder / PLAN_FILE
     if not (folder / SAMPLES_FILE).exists() or not path.exists():
         write_json(path, {**made_by, "command": command})  # the command is not compared

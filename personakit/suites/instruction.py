@@ -24,7 +24,7 @@ from personakit.models.cost import CostEstimate, token_counter
 from personakit.models.open import check_model, is_endpoint
 from personakit.pillow.training_cost import cost_ratio, training_costs
 from personakit.records import Example, Profile, Query
-from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
+from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
 from personakit.suites.passes import PassRunner, trained_on
 from personakit.tasks.scoring import text_metric
 from personakit.training.training_digests import training_digest
@@ -122,7 +122,7 @@ class InstructionSuite(Suite):
             instructions=instructions,
             inputs=inputs,
         )
-        note(_kept_out_sentence(world))
+        note(_kept_out_sentence(_kept_out(world)))
         return world
 
     def rows(self, world: InstructionWorld) -> list[Row]:
@@ -190,10 +190,20 @@ class InstructionSuite(Suite):
         longest = world.runs[0].settings.rl.reward.max_new_tokens
         return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=longest)]
 
+    def known(self, world: InstructionWorld, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the cost of training, and how many prompts were kept out of pools."""
+        computes = [run.facts.get("compute", {}) for run in world.runs]
+        training = training_costs({row.label: STAGES.get(row.label, ("lora",)) for row in rows}, computes)
+        return {
+            "training": training,
+            "prices": cost_ratio(training, METHOD, FULL),
+            "kept_out": _kept_out(world),
+        }
+
     def further(
         self, world: InstructionWorld, rows: Sequence[Row], passes: PassRunner, log: Path
-    ) -> FurtherResults:
-        """Answer with other numbers and orders of prompts, have answers judged, add the cost of training."""
+    ) -> tuple[Path, dict[str, Any]]:
+        """Answer with other numbers and orders of prompts, and have answers judged."""
         from personakit.evaluation.bootstrap import RESAMPLES
         from personakit.evaluation.prompt_analysis import analyse_prompts
 
@@ -206,8 +216,6 @@ class InstructionSuite(Suite):
         unread: dict[str, int] = {}
         if world.options.judge is not None:
             log, unread = _judged(world, log, passes.folder / JUDGED_FILE)
-        computes = [run.facts.get("compute", {}) for run in world.runs]
-        training = training_costs({row.label: STAGES.get(row.label, ("lora",)) for row in rows}, computes)
         prompts = [
             (each.id, f"{each.instruction} {each.input} => {each.output}")
             for each in _pool(world.inputs).prompts
@@ -221,14 +229,11 @@ class InstructionSuite(Suite):
             resamples=RESAMPLES,
             seed=world.options.seed,
         )
-        results = {
-            "training": training,
-            "prices": cost_ratio(training, METHOD, FULL),
-            "kept_out": _kept_out(world),
-            "matching": analysis,
-            "unread_verdicts": unread,
-        }
-        return FurtherResults(log, results, [_kept_out_sentence(world), *_notes(results)])
+        return log, {"matching": analysis, "unread_verdicts": unread}
+
+    def notes(self, results: Mapping[str, Any]) -> list[str]:
+        """Say how spread the selected prompts are, what order and training cost, and verdicts unread."""
+        return [_kept_out_sentence(results["kept_out"]), *_notes(results)]
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, the cost of training, and which prompts help."""
@@ -243,13 +248,14 @@ class InstructionSuite(Suite):
             "Gain: what the selected prompt added to the likelihood of the reference answer, after the "
             "prompts selected before it, in nats per token."
         )
+        helping = _matching(results)["paid"]
         return [
             common.score_section(results, ALONE, _scores(results), note=read),
             common.comparison_section(results),
             common.findings_section(results),
             Section("Cost of training", [_training_table(results), Text(training)]),
             Section("Number of prompts", [_number_table(results), _number_charts(results)]),
-            Section("Which prompts help", [*_prompt_tables(results), Text(helped)]),
+            Section("Which prompts help", [*_prompt_tables(results), Text(helped)] if helping else []),
             common.curve_section(results),
             common.user_section(results),
             common.cost_section(results, costs),
@@ -327,7 +333,6 @@ class _Scored:
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-
     runs = [read_run(folder, "pillow") for folder in options.runs or [newest_run("pillow")]]
     for run in runs:
         if run.settings.data.tasks:
@@ -366,7 +371,6 @@ def _pool(inputs: Mapping[str, SelectionInput]) -> Any:
 
 
 def _open(name: str, m: int, order: Order | None, world: InstructionWorld, run: FinishedRun) -> Any:
-
     def selection_input(query: Query, profile: Profile) -> SelectionInput:
         return world.inputs[query.id]
 
@@ -388,8 +392,7 @@ def _kept_out(world: InstructionWorld) -> dict[str, int]:
     }
 
 
-def _kept_out_sentence(world: InstructionWorld) -> str:
-    counts = _kept_out(world)
+def _kept_out_sentence(counts: Mapping[str, int]) -> str:
     return (
         f"{counts['prompts']} prompts were kept out of the pools of {counts['queries']} queries: they would "
         "give the answer away."
@@ -416,10 +419,9 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
-    """Say how spread the selected prompts are, what order and training cost, and verdicts unread."""
     from personakit.evaluation.prompt_analysis import PRIMARY
 
-    analysis = results["matching"]
+    analysis = _matching(results)
     notes = [
         f"{one['method']}: entropy of the selected prompts {one['entropy']:.2f} of "
         f"{one['of_entropy']:.2f} nats, "
@@ -438,9 +440,14 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
             f"{one['method']} trains with {percent(one['bytes'])} of the gradient and optimizer bytes{flops} "
             f"of {one['against']}."
         )
-    for method, count in results["unread_verdicts"].items():
+    for method, count in results.get("unread_verdicts", {}).items():
         notes.append(f"{method}: {count} verdicts of the judge are missing or unreadable, not scored.")
     return notes
+
+
+def _matching(results: Mapping[str, Any]) -> Any:
+    """The analysis of the prompts; empty in partial results."""
+    return results.get("matching") or {"curve": [], "order": [], "selections": [], "paid": []}
 
 
 def _scores(results: Mapping[str, Any]) -> Table:
@@ -460,7 +467,6 @@ def _scores(results: Mapping[str, Any]) -> Table:
 
 
 def _training_table(results: Mapping[str, Any]) -> Table:
-
     def megabytes(value: float | None) -> str:
         return "-" if value is None else f"{value / 1e6:.1f}"
 
@@ -489,7 +495,7 @@ def _number_table(results: Mapping[str, Any]) -> Table:
             number(one[LIKELIHOOD]["value"]),
             f"{one['context_tokens']:.0f}",
         ]
-        for one in results["matching"]["curve"]
+        for one in _matching(results)["curve"]
     ]
     return Table(["method", "m", PRIMARY, "95 %\ninterval", LIKELIHOOD, "context\ntokens"], rows)
 
@@ -501,7 +507,7 @@ def _number_charts(results: Mapping[str, Any]) -> Any:
     charts = []
     for metric in METRICS:
         lines: dict[str, list[tuple[float, float]]] = {}
-        for row in results["matching"]["curve"]:
+        for row in _matching(results)["curve"]:
             lines.setdefault(row["method"], []).append((float(row["m"]), row[metric]["value"]))
         if drawn := [(method, points) for method, points in lines.items() if len(points) > 1]:
             charts.append(curve_chart(names.get(metric, metric), drawn))
@@ -512,7 +518,7 @@ def _prompt_tables(results: Mapping[str, Any]) -> list[Table]:
     """The prompts that helped most: with their most frequent kind of instruction, and by all kinds."""
     from personakit.evaluation.prompt_analysis import PRIMARY
 
-    found = results["matching"]["paid"]
+    found = _matching(results)["paid"]
     terminal = []
     for one in found[:TERMINAL_PROMPTS]:
         kind, most = max(one["kinds"].items(), key=lambda item: int(item[1]["shown"]))

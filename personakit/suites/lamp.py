@@ -141,22 +141,13 @@ class LampSuite(Suite):
         method, both = world.method, ("history", "k")
         found = baselines()
         rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
-        rows += [
-            Row(
-                name=name,
-                label=control.label,
-                open=partial(_open_control, control),
-                trained=True,
-                runs=world.main,
-                why_not=partial(_not_trained, control),
-                curves=both if name == "context-tuned" else (),
-            )
-            for name, control in _controls(world).items()
-        ]
+        controls = _controls(world).items()
+        rows += [_control_row(name, control, world) for name, control in controls if control.is_baseline]
         if world.main:
             curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
             rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
-        rows += _history_controls(method, world.main)
+            rows += [_control_row(name, each, world) for name, each in controls if not each.is_baseline]
+            rows += _history_controls(method, world.main)
         rows.append(_baseline_row("oracle", found["oracle"], world))
         for base in world.unseen_bases:
             rows += [
@@ -186,7 +177,9 @@ class LampSuite(Suite):
         """Compare the method with every baseline and control, and other methods with the main baselines."""
         from personakit.evaluation.results import Claims
 
-        method, controls = world.method, [control.label for control in _controls(world).values()]
+        method, own = world.method, _controls(world)
+        controls = [control.label for control in own.values()]
+        tuned = [control.label for control in own.values() if control.is_baseline]
         plugins = [name for name in baselines() if name not in BASELINES and name in labels]
         others = [*plugins, *world.others]
         untrained = [baseline.label for baseline in BASELINES.values() if baseline.label != ORACLE]
@@ -195,9 +188,9 @@ class LampSuite(Suite):
         return Claims(
             compared=[
                 *((method, other) for other in against),
-                *((controls[-1], other) for other in controls[1:-1]),  # what RL adds without the curriculum
+                *((one.label, own[name].label) for one in own.values() for name in one.compared_with),
                 *unseen.values(),
-                *((label, other) for label in others for other in (GENERIC, CONTEXT, *controls[:1])),
+                *((label, other) for label in others for other in (GENERIC, CONTEXT, *tuned)),
                 *((method, label) for label in others),
             ],
             wrong_user=[(label, f"{label}, {OTHER}", f"{label}, {EMPTY}") for label in (method, *others)],
@@ -231,11 +224,9 @@ class LampSuite(Suite):
         addresses = endpoint_addresses([world.base, *world.unseen_bases])
         return {"endpoints": addresses} if addresses else {}
 
-    def further(self, world: Any, rows: Sequence[Row], passes: Any, log: Any) -> Any:
-        """Add the published figures of the data set, where it is recognised."""
-        from personakit.suites.base import FurtherResults
-
-        return FurtherResults(log, {"published_lamp": world.published} if world.published else {})
+    def known(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the published figures of the data set, where it is recognised."""
+        return {"published_lamp": world.published} if world.published else {}
 
     def requests(self, world: LampWorld, rows: Sequence[Row]) -> list[CostEstimate]:
         """Estimate the requests to base models behind an API.
@@ -335,7 +326,6 @@ def label_of(run: FinishedRun) -> str:
 
 
 def _method_order(run: FinishedRun) -> int:
-
     return list(METHODS).index(run.method)
 
 
@@ -356,6 +346,18 @@ def _baseline_row(name: str, baseline: Baseline, world: LampWorld) -> Row:
     )
 
 
+def _control_row(name: str, control: Control, world: LampWorld) -> Row:
+    return Row(
+        name=name,
+        label=control.label,
+        open=partial(_open_control, control),
+        trained=True,
+        runs=world.main,
+        why_not=partial(_not_trained, control),
+        curves=("history", "k") if control.is_baseline else (),
+    )
+
+
 def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
     """The method without a history and with another user's: what is left is no personalisation."""
     return [
@@ -366,7 +368,6 @@ def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
             trained=True,
             profiles="empty",
             runs=runs,
-            why_not=_no_run,
         ),
         Row(
             name="other",
@@ -406,22 +407,16 @@ def _open_run(
 
 
 def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
-
     return control.open(run, OpenOptions(base=world.base))
 
 
 def _open_generic(base: str, world: LampWorld, run: None) -> Any:
-
     return open_baseline("generic", replace(world.around, base=base))
-
-
-def _no_run(world: LampWorld) -> str | None:
-    return None if world.main else "there is no run"
 
 
 def _no_other_user(world: LampWorld) -> str | None:
     one_user = any(len(set(store.user_ids)) < 2 for store in world.examples.values())
-    return _no_run(world) or ("there is only one user" if one_user else None)
+    return "there is only one user" if one_user else None
 
 
 def _not_trained(control: Control, world: LampWorld) -> str | None:
@@ -430,7 +425,6 @@ def _not_trained(control: Control, world: LampWorld) -> str | None:
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-
     if options.no_run:
         if options.runs:
             raise UserError(f"--no-run and --run {options.runs[0]} were both given", hint="leave one out")
@@ -494,7 +488,7 @@ def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore
     """The published rows of LaMP's split that was asked for, or that the data is recognised as; else None."""
     if split is not None and split not in SPLITS:
         raise UserError(f'unknown --published "{split}"', hint=f"there is {', '.join(SPLITS)}")
-    if is_lamp_mini(data_folder(data)):
+    if (data_folder(data) / "dataset.json").exists():  # lamp-mini, or imported
         if split is not None:
             raise UserError(
                 f"--published {split}: {data} is not LaMP, and LaMP's figures do not apply to it",

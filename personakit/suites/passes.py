@@ -8,6 +8,7 @@ from typing import Any
 
 from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.runner import Answering, run_passes
+from personakit.evaluation.samples import count_answers
 from personakit.records import Example
 from personakit.training.progress import Progress, SilentProgress
 from personakit.training.training_digests import read_trained_on
@@ -18,8 +19,8 @@ class PassRunner:
 
     def __init__(self, folder: Path, seed: int, progress: Progress | None) -> None:
         self.folder = folder
-        self.failed_elsewhere = 0
-        """Failed requests in logs other than that of the rows."""
+        self.failed = 0
+        """Requests without an answer, in all logs."""
         self._seed, self._progress = seed, progress
 
     def __call__(
@@ -43,7 +44,7 @@ class PassRunner:
             progress.update(done)
 
         try:
-            return run_passes(
+            log = run_passes(
                 candidates,
                 examples,
                 answering,
@@ -54,6 +55,8 @@ class PassRunner:
             )
         finally:
             progress.finish()
+        self.failed += len(candidates) * sum(map(len, examples.values())) - count_answers(log)
+        return log
 
 
 def trained_on(runs: Sequence[Any]) -> tuple[dict[str, frozenset[str]], list[str]]:

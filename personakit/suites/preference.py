@@ -1,4 +1,4 @@
-"""`personakit eval preference`: held-out preference pairs, and what it costs to know the user (POPI)."""
+"""`personakit eval preference`: held-out preference pairs, and the cost of personalising (POPI)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from personakit.methods import (
 from personakit.models.cost import CostEstimate
 from personakit.models.open import check_model, is_endpoint
 from personakit.popi.held_out_pairs import held_out_pairs
-from personakit.popi.published import published_data_set, published_rows
+from personakit.popi.published import published_accuracies
 from personakit.records import Example, Profile
-from personakit.suites.base import COMMON, FurtherResults, Options, Row, Suite, World, check_comparable
+from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
 from personakit.suites.passes import PassRunner, trained_on
 from personakit.tasks.signals import render_signals
 
@@ -94,8 +94,8 @@ class PreferenceSuite(Suite):
         "judge": "A model that compares the answers to each user's first held-out request with those of "
         "a row that does not know the user, in both orders; it is given the user's persona or signals.",
         "limit": "At most N users.",
-        "published": "The data set's name, to show published figures for it: "
-        "ELIX, Review, Roleplay, 'AlignX DEMO', ... By default where the imported file is recognised.",
+        "published": "Show published accuracies: the name of the imported data set, which you vouch for: "
+        "ELIX, Review, Roleplay, 'AlignX DEMO', ...",
     }
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {"history": (0, 1, 2, 4, 8)}
     row_names = (
@@ -115,10 +115,12 @@ class PreferenceSuite(Suite):
             note(f"left out of {options.split}: {skip.count} {reason} (first: {skip.first})")
         store = take_evenly(store, options.limit)
         personas = {user.user_id: user.persona for user in store if user.persona is not None}
-        whole_history = not options.baselines or "history" in options.baselines
+        named = set(options.baselines) or {"all"}
+        whole_history = bool(named & {"history", "all"})
         pairs = held_out_pairs(store, runs[0].settings, bases, whole_history=whole_history)
+        if personas and named & {"oracle", "all"} and not _trained_on_personas(runs):
+            note(f"{ORACLE}: POPI's generator answers; controls.oracle_generator=true trains its own")
         trained = all(_missing(run, "population") is None for run in runs)
-        named = not options.baselines or {"population", "all"} & set(options.baselines)
         return PreferenceWorld(
             options=options,
             runs=runs,
@@ -126,7 +128,7 @@ class PreferenceSuite(Suite):
             examples={TASK: ExamplesWithTraits(pairs.examples, pairs.traits)},
             facts={TASK: FACTS},
             fingerprints={TASK: store.fingerprint},
-            zero=POPULATION if trained and named else BASE,
+            zero=POPULATION if trained and named & {"population", "all"} else BASE,
             base=runs[0].settings.model,
             unseen_bases=[*bases, *black_boxes],
             store=store,
@@ -136,7 +138,7 @@ class PreferenceSuite(Suite):
             bases=bases,
             black_boxes=black_boxes,
             skipped=pairs.skipped,
-            published=published_rows(published_data_set(options.published, data)),
+            published=published_accuracies(options.published, data),
         )
 
     def rows(self, world: PreferenceWorld) -> list[Row]:
@@ -211,12 +213,9 @@ class PreferenceSuite(Suite):
 
     def made_by(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record the judge, beta, and which generator the oracle row uses."""
-        from personakit.popi.opening import ORACLE_GENERATOR, adapters_of
-
-        made: dict[str, Any] = {"judge": world.options.judge} if world.options.judge else {}
-        made["beta"] = world.runs[0].settings.joint.beta
+        made = {"judge": world.options.judge, "beta": world.runs[0].settings.joint.beta}
         if any(row.name == "oracle" for row in rows):
-            trained = all(ORACLE_GENERATOR in adapters_of(run.folder) for run in world.runs)
+            trained = _trained_on_personas(world.runs)
             made["oracle"] = "a generator trained on personas" if trained else "POPI's generator"
         return made
 
@@ -238,21 +237,23 @@ class PreferenceSuite(Suite):
         requests = [f"{user.pairs[0].prompt} {known[user.user_id]}" for user in world.store if user.pairs]
         return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=ANSWER_TOKENS)]
 
+    def known(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the numbers of pairs left out, by reason, and published accuracies."""
+        published = {"published_accuracies": world.published} if world.published else {}
+        return {"skipped": dict(world.skipped), **published}
+
     def further(
         self, world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner, log: Path
-    ) -> FurtherResults:
+    ) -> tuple[Path, dict[str, Any]]:
         """Have answers judged, and count what was left out of prompts and what per-user adapters cost."""
-        results: dict[str, Any] = {
-            "skipped": dict(world.skipped),
-            "left_out": _left_out(log),
-            "adapters": _adapters(log),
-        }
-        if world.published:
-            results["published_accuracies"] = world.published
+        results: dict[str, Any] = {"left_out": _left_out(log), "adapters": _adapters(log)}
         if world.options.judge is not None:
             results["judged"] = _judged(world, rows, passes)
-            passes.failed_elsewhere += sum(results["judged"]["failed"].values())
-        return FurtherResults(log, results, list(_notes(results)))
+        return log, results
+
+    def notes(self, results: Mapping[str, Any]) -> list[str]:
+        """Say what was left out, what adapters cost, and published figures."""
+        return _notes(results)
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, transfer, judged answers, curves, users, costs."""
@@ -289,7 +290,6 @@ class PreferenceSuite(Suite):
 
 
 def _runs(options: Options) -> list[FinishedRun]:
-
     runs = [read_run(folder, "popi") for folder in options.runs or [newest_run("popi")]]
     check_comparable(runs)
     return runs
@@ -311,24 +311,20 @@ def _bases(options: Options) -> tuple[list[str], list[str]]:
 
 
 def _train_personas(data: str) -> set[str]:
-
     if "train" not in preference_files(data_folder(data)):
         return set()
     return {user.persona for user in open_preferences(data, "train") if user.persona is not None}
 
 
 def _open(name: str, world: PreferenceWorld, run: FinishedRun | None) -> Any:
-
     return open_popi(run or world.runs[0]).row(name, world.personas)
 
 
 def _open_heuristic(name: str, world: PreferenceWorld, run: None) -> Any:
-
     return open_heuristic(name, world.data, world.personas, world.runs[0].settings.joint.beta)
 
 
 def _open_base(base: str, summary: bool, world: PreferenceWorld, run: FinishedRun | None) -> Any:
-
     return open_popi(run or world.runs[0]).row_of_model(open_base(base), with_summary=summary)
 
 
@@ -339,8 +335,13 @@ def _with_and_without_summary(base: str) -> list[Row]:
     ]
 
 
-def _missing(run: FinishedRun, row: str) -> str | None:
+def _trained_on_personas(runs: Sequence[FinishedRun]) -> bool:
+    from personakit.popi.opening import ORACLE_GENERATOR, adapters_of
 
+    return all(ORACLE_GENERATOR in adapters_of(run.folder) for run in runs)
+
+
+def _missing(run: FinishedRun, row: str) -> str | None:
     return popi_lacks(run, row)
 
 
@@ -485,7 +486,6 @@ def _adapters(log: Path) -> dict[str, dict[str, float]]:
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
-    """Say what was left out, what adapters cost, and published figures."""
     notes = [f"left out: {count} {reason}." for reason, count in results["skipped"].items()]
     judged = results.get("judged", {})
     for method, count in judged.get("unread", {}).items():
@@ -495,12 +495,12 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
         notes.append(f"{method}: {count} requests without an answer, not judged.")
     for method, count in judged.get("refused", {}).items():
         notes.append(f"{method}: {count} requests refused by the model, judged as they are: mostly empty.")
-    for method, cost in results["adapters"].items():
+    for method, cost in results.get("adapters", {}).items():
         notes.append(
             f"{method}: one adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "
             f"{cost['training_tokens']:.0f} training tokens per user."
         )
-    for method, counts in results["left_out"].items():
+    for method, counts in results.get("left_out", {}).items():
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind != "users")
         notes.append(
             f"{method}: the signals of {counts['users']} users did not all fit the prompt ({kinds})."
@@ -559,7 +559,6 @@ def _comparisons(results: Mapping[str, Any]) -> Intervals:
 
 
 def _wins(judged: Mapping[str, Any]) -> Intervals:
-
     rows = [
         IntervalRow(
             [row["method"], judged["against"][row["method"]]],

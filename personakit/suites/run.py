@@ -6,7 +6,7 @@ on `resume`; where a server is gone, the results of what was answered are writte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,38 +94,39 @@ def run(
     claims = suite.claims(world, labels)
     total = len(candidates) * sum(map(len, world.examples.values()))
 
-    def conclude(log: Path, **further: Any) -> Outcome:
+    def conclude(log: Path, further: Mapping[str, Any]) -> Outcome:
         results = compute_results(
             log, world.facts, claims, made_by=made_by, users_are=world.users_are, seed=options.seed
         )
         results |= {
             "leaks": _write_leaks(folder, leaks, unknown),
             "warnings": suite.warnings(world),
-        } | further
+            **suite.known(world, rows),
+            **further,
+        }
+        if notes := suite.notes(results):
+            results["notes"] = notes
         _write(folder, results, [pair for pair in claims.compared if pair[0] != pair[1]])
         if suite.predictions:
             write_prediction_files(folder / SAMPLES_FILE, folder / "predictions")
         reporting.note(f"report: {write_page(folder, results)}")
         return Outcome(results, suite.sections(results, read_costs(folder / SAMPLES_FILE)), folder)
 
+    log, further = folder / SAMPLES_FILE, dict[str, Any]()
     try:
-        log = passes(candidates, world.examples, suite.answering(world), SAMPLES_FILE, resume=options.resume)
-        further = suite.further(world, rows, passes, log)
-        curves = _curves(suite, world, rows, passes)
+        passes(candidates, world.examples, suite.answering(world), SAMPLES_FILE, resume=options.resume)
+        log, further = suite.further(world, rows, passes, log)
+        further |= _curves(suite, world, rows, passes)
     except RunError as error:
         if answered := count_answers(folder / SAMPLES_FILE):
-            conclude(
-                folder / SAMPLES_FILE, partial={"answers": answered, "of": total, "reason": error.message}
-            )
+            partial = {"answers": answered, "of": total, "reason": error.message}
+            conclude(log, further | {"partial": partial})
             reporting.note(f"partial results: {answered} of {total} answers in {folder}")
         raise
-    outcome = conclude(
-        further.log, **further.results, **({"notes": further.notes} if further.notes else {}), **curves
-    )
-    failed = total - count_answers(folder / SAMPLES_FILE) + passes.failed_elsewhere
-    if failed:
+    outcome = conclude(log, further)
+    if passes.failed:
         again = resume_with or f"--resume --output {folder}"
-        reporting.note(f"{failed} requests failed and have no answer; this tries them again: {again}")
+        reporting.note(f"{passes.failed} requests failed and have no answer; this tries them again: {again}")
     return outcome
 
 
@@ -240,7 +241,7 @@ def _made_by(suite: Suite, world: World, rows: Sequence[Row]) -> dict[str, Any]:
         "suite": suite.name,
         "split": options.split,
         "limit": options.limit,
-        **({"sample_ids": list(options.sample_ids)} if options.sample_ids else {}),
+        "sample_ids": list(options.sample_ids),
         "seed": options.seed,
         "base": world.base,
         "unseen_bases": list(world.unseen_bases),
@@ -264,6 +265,7 @@ def _plan(
         **_made_by(suite, world, rows),
         **suite.plan(world, rows),
         "rows": list(labels),
+        "names": [row.name for row in rows if row.name],
         "queries": queries,
         "requests": [asdict(each) for each in requests],
     }

@@ -176,10 +176,10 @@ def test_other_rewriters_of_the_run_are_rows(
     assert done.status == 0, done.err
     rows = list(dict.fromkeys(row["method"] for row in done.document["rows"]))
     assert [row for row in rows if row.startswith("RPO")] == [
+        "RPO",
         "RPO, SFT only",
         "RPO, SFT continued",
         "RPO, no curriculum",
-        "RPO",
         "RPO, empty history",
         "RPO, another user's history",
     ]
@@ -210,8 +210,9 @@ def test_at_most_base_and_one_rewriter_are_in_memory(
     assert call(*asked).status == 0
     method = run / "model"
     assert [Path(name) for name, _ in loaded] == [
-        *(base, run / "controls" / "context_injection", run / "sft"),
-        *(method, unseen),  # the method and its controls of the history, then with the unseen base model
+        *(base, run / "controls" / "context_injection"),
+        *(method, run / "sft"),
+        *(method, unseen),  # the method's controls of the history, then with the unseen base model
     ]
     assert most == 2
 
@@ -247,6 +248,7 @@ def test_baselines_alone_need_no_run(call: Call, tiny_model: Path, tiny_data: Pa
     )
     assert done.status == 0, done.err
     assert {row["method"] for row in done.document["rows"]} == {"copy the input", "profile mode or mean"}
+    assert "history" not in done.err  # the history's controls are of a run
     assert {row["examples"] for row in done.document["rows"] if row["task"] == "LaMP_3"} == {2}
 
 
@@ -311,9 +313,12 @@ def test_published_rows_appear_with_lamp_only(call: Call, tiny_data: Path, tmp_p
     assert "FlanT5-XXL zero-shot" in (tmp_path / "out" / "report.html").read_text()
     mine = call(*asked, "--data", tiny_data, "--output", tmp_path / "mine")
     assert "published_lamp" not in mine.document  # not LaMP's data, by its size
-    refused = call(*asked, "--data", "lamp-mini", "--published", "user")
-    assert refused.status == 2
-    assert "is not LaMP" in refused.err
+    imported = shutil.copytree(tiny_data, tmp_path / "imported")
+    (imported / "dataset.json").write_text("{}")
+    for data in ("lamp-mini", imported):
+        refused = call(*asked, "--data", data, "--published", "user")
+        assert refused.status == 2
+        assert "is not LaMP" in refused.err
 
 
 def test_report_of_a_training_run(call: Call, tiny_run: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from personakit.cli import main
+from personakit.errors import RunError
 from personakit.evaluation.samples import read_samples
 
 from .conftest import Call
@@ -229,6 +230,29 @@ def test_judge_compares_every_answer_with_the_model_alone(call: Call, run: Path,
     assert judged["LoRA alone"] == 0.5
     unread = done.document["unread_verdicts"].get("PILLOW", 0)
     assert (judged["PILLOW"] is None) == (unread == 2)
+
+
+def test_answers_are_reported_where_the_judge_fails(
+    call: Call, run: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*args: Any) -> Any:
+        raise RunError("the judge is gone", hint="start it again")
+
+    options = ("--no-variants", "--limit", "2", "--baseline", "alone", "--judge", tiny_model)
+    asked = ("eval", "instruction", "--run", run, *options, "--output", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr("personakit.suites.instruction.judge_samples", gone)
+        failed = call(*asked)
+    assert failed.status == 1
+    assert "the judge is gone" in failed.err
+    partial = results_of(tmp_path / "out")
+    assert partial["partial"] == {"answers": 4, "of": 4, "reason": "the judge is gone"}
+    assert {row["method"] for row in partial["rows"]} == {"LoRA alone", "PILLOW"}
+    assert [one["method"] for one in partial["training"]] == ["LoRA alone", "PILLOW"]
+    assert call(*asked, "--resume").status == 0
+    resumed = results_of(tmp_path / "out")
+    assert "partial" not in resumed
+    assert {"matching", "unread_verdicts"} <= resumed.keys() - partial.keys()
 
 
 def test_dry_run_prints_the_plan(call: Call, run: Path) -> None:
