@@ -67,7 +67,8 @@ def request_with_retries(send: Callable[[], Any], policy: RetryPolicy, stop: thr
             reason = f"status {response.status_code}"
             retry_delay = retry_after(response.headers.get("Retry-After"))
         if failures >= policy.attempts or busy_responses >= policy.busy_attempts:
-            raise RetriesExhaustedError(f"in {failures + busy_responses} attempts ({reason})")
+            attempts = failures + busy_responses
+            raise RetriesExhaustedError(f"in {attempts} attempt{'' if attempts == 1 else 's'} ({reason})")
         # Jitter, so that concurrent requests are not retried simultaneously. A Retry-After of 0 is ignored,
         # because all attempts would be used up at once.
         pause(min(_MAX_DELAY, (retry_delay or delay) * random.uniform(1, 1.5)), stop)
