@@ -45,15 +45,23 @@ def evaluate(
 
     if suite not in SUITES:
         raise UserError(f'unknown suite "{suite}"', hint=f"there is {', '.join(SUITES)}")
-    unknown = {name for name in options if _LISTS.get(name, name) not in SUITES[suite].options}
+    known = {*SUITES[suite].options} - {*_LISTS.values()}
+    known |= {name for name, several in _LISTS.items() if several in SUITES[suite].options}
+    unknown = options.keys() - known
     if unknown:
         raise UserError(
             f'evaluate: "{min(unknown)}" is not an option of "{suite}"',
             hint=f"personakit eval {suite} --help lists them",
         )
-    for name, number in {"limit": limit, "concurrency": options.get("concurrency")}.items():
-        if number is not None and number < 1:
-            raise UserError(f"evaluate: {name}={number}, expected at least 1", hint="leave it out for all")
+    for name, number, least in (
+        ("limit", limit, 1),
+        ("concurrency", options.get("concurrency"), 1),
+        ("seed", options.get("seed"), 0),
+    ):
+        if number is not None and (not isinstance(number, int) or number < least):
+            raise UserError(
+                f"evaluate: {name}={number!r}, expected an integer of at least {least}", hint="leave it out"
+            )
     if "no_run" in SUITES[suite].options:
         options.setdefault("no_run", not runs)
     further: dict[str, Any] = {

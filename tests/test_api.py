@@ -124,7 +124,7 @@ def test_a_baseline_of_ones_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_evaluate_takes_one_value_for_a_list(tmp_path: Path) -> None:
     results = personakit.evaluate("lamp", baselines="copy", task="LaMP_7", limit=2, output=tmp_path / "out")
     assert {row["method"] for row in results["rows"]} == {"copy the input"}
-    for wrong in ({"limit": 0}, {"concurrency": 0}, {"taks": "LaMP_7"}):
+    for wrong in ({"limit": 0}, {"limit": "x"}, {"seed": -1}, {"concurrency": 0}, {"taks": "LaMP_7"}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             personakit.evaluate("lamp", baselines="copy", output=tmp_path / "no", **wrong)
     assert not (tmp_path / "no").exists()

@@ -85,7 +85,7 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     ),
 }
 _CHECKS = {"limit": at_least_one}
-_MINIMUM = {"concurrency": 1}
+_MINIMUM = {"concurrency": 1, "seed": 0}
 _PREDICTIONS = {
     "predictions": ("--predictions", "FILE", "Score this file (or a folder of all seven) and exit."),
     "golds": ("--golds", "FILE", "The golds of --predictions."),

@@ -6,6 +6,7 @@ A data folder holds the files of one task directly, or one sub-folder per task (
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -55,6 +56,15 @@ def available(path: str | Path) -> list[tuple[str, str]]:
     """Return the (task, split) pairs of a data folder, by task name, then train, dev, test."""
     folders = task_folders(data_folder(path))
     return [(task, split) for task, folder in folders.items() for split in _splits(folder)]
+
+
+def imported_format(path: str | Path) -> str | None:
+    """Return the format that a data folder was imported from; None where it was not imported."""
+    try:
+        document = json.loads((data_folder(path) / "dataset.json").read_text(encoding="utf-8"))
+        return str(document["made_from"]["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def data_folder(path: str | Path) -> Path:

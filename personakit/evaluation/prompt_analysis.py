@@ -17,7 +17,7 @@ from typing import Any
 
 from personakit.evaluation.bootstrap import Estimate
 from personakit.evaluation.measurements import Measurements, TaskMetrics
-from personakit.evaluation.results import DIGITS
+from personakit.evaluation.results import DIGITS, round_or_none
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.evaluation.statistics import Statistics
 
@@ -184,9 +184,5 @@ def _tokens(statistics: Statistics, label: str) -> float:
     return round(statistics.measurements.costs(label, [TASK]).per_answer("context_tokens"), DIGITS)
 
 
-def _interval(estimate: Estimate) -> dict[str, float]:
-    return {
-        "value": round(estimate.value, DIGITS),
-        "low": round(estimate.low, DIGITS),
-        "high": round(estimate.high, DIGITS),
-    }
+def _interval(estimate: Estimate) -> dict[str, float | None]:
+    return {name: round_or_none(getattr(estimate, name)) for name in ("value", "low", "high")}

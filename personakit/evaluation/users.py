@@ -82,9 +82,10 @@ def user_sentences(documents: Sequence[Mapping[str, Any]], users_are: str = "use
     firsts = {one["method"]: one for one in reversed(documents)}
     for one in reversed(firsts.values()):
         named = ", ".join(f"{worst['user']} {worst['gain']:+.2f}" for worst in one["worst"][:3])
+        named += ", ..." if one["worse"] > 3 else ""
         yield (
             f"{one['method']} against {one['against']}: {one['better']} of {one['users']} {users_are} "
-            f"gain, {one['worse']} lose" + (f" ({named}, ...)." if named else ".")
+            f"gain, {one['worse']} lose" + (f" ({named})." if named else ".")
         )
 
 

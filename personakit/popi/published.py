@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from personakit.data.folders import data_folder
+from personakit.data.folders import imported_format
 from personakit.errors import UserError
 
 _SOURCE = "arXiv 2510.17881, from a third party's summary"
@@ -40,7 +39,7 @@ def published_accuracies(name: str | None, data: str) -> list[dict[str, Any]]:
     if name not in names:
         raise UserError(f'unknown --published "{name}"', hint=f"there is {', '.join(names)}")
     expected = "alignx" if name.startswith("AlignX") else "fspo"
-    if _format(data) != expected:
+    if imported_format(data) != expected:
         raise UserError(
             f"--published {name}: {data} was not imported with --format {expected}, as {name} would be",
             hint="leave it out: published figures are shown with their own data set only",
@@ -50,12 +49,3 @@ def published_accuracies(name: str | None, data: str) -> list[dict[str, Any]]:
         for method, values in PUBLISHED.items()
         if name in values
     ]
-
-
-def _format(data: str) -> str | None:
-    """The format that a data folder was imported from."""
-    try:
-        document = json.loads((data_folder(data) / "dataset.json").read_text(encoding="utf-8"))
-        return str(document["made_from"]["format"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

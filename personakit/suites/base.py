@@ -185,13 +185,13 @@ class Suite(ABC):
         return {}
 
     def further(
-        self, world: Any, rows: Sequence[Row], passes: PassRunner, log: Path
-    ) -> tuple[Path, dict[str, Any]]:
-        """Run passes beyond the table's rows; return the log to score, and further keys of the results.
+        self, world: Any, rows: Sequence[Row], passes: PassRunner, log: Path, results: dict[str, Any]
+    ) -> Path:
+        """Run passes beyond the table's rows, add what they show to `results`; return the log to score.
 
-        `log` is that of the rows.
+        `log` is that of the rows. What was added before a failure is in the partial results.
         """
-        return log, {}
+        return log
 
     def notes(self, results: Mapping[str, Any]) -> list[str]:
         """Return sentences for the findings; partial results lack what `further` adds."""
@@ -234,7 +234,7 @@ def choose_rows(suite: Suite, world: World, named: Sequence[str], note: Callable
     unknown = set(named) - {*names, "all"}
     if unknown & set(suite.row_names):
         name = min(unknown & set(suite.row_names))
-        raise UserError(f"--baseline {name}: there is no run that trained it", hint="leave it out")
+        raise UserError(f"--baseline {name}: there is no run for it", hint="leave it out")
     if unknown:
         raise UserError(f'unknown --baseline "{min(unknown)}"', hint=f"there is {', '.join(names)}, and all")
     defaults = not named or "all" in named

@@ -71,7 +71,10 @@ def _keep_plan(folder: Path, made_by: Mapping[str, Any], command: str) -> None:
     if not (folder / SAMPLES_FILE).exists() or not path.exists():
         write_json(path, {**made_by, "command": command})  # the command is not compared
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})", hint="evaluate into another folder") from error
     now = json.loads(json.dumps(made_by))
     for key, value in now.items():
         if key in before and before[key] != value:
@@ -154,7 +157,8 @@ def _was_stopped(folder: Path) -> bool:
 def _has_failed_answers(folder: Path) -> bool:
     results = _results_or_none(folder)
     judged = results.get("judged", {}).get("failed", {})
-    return any(judged.values()) or any(row.get("errors") for row in results.get("rows", ()))
+    failed = bool(results.get("failed")) or any(judged.values())
+    return failed or any(row.get("errors") for row in results.get("rows", ()))
 
 
 def _results_or_none(folder: Path) -> dict[str, Any]:

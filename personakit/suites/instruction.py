@@ -201,8 +201,13 @@ class InstructionSuite(Suite):
         }
 
     def further(
-        self, world: InstructionWorld, rows: Sequence[Row], passes: PassRunner, log: Path
-    ) -> tuple[Path, dict[str, Any]]:
+        self,
+        world: InstructionWorld,
+        rows: Sequence[Row],
+        passes: PassRunner,
+        log: Path,
+        results: dict[str, Any],
+    ) -> Path:
         """Answer with other numbers and orders of prompts, and have answers judged."""
         from personakit.evaluation.bootstrap import RESAMPLES
         from personakit.evaluation.prompt_analysis import analyse_prompts
@@ -213,14 +218,11 @@ class InstructionSuite(Suite):
             candidates = [each for row in variants.rows for each in row.candidates(world)]
             candidates.sort(key=lambda each: [str(run.folder) for run in world.runs].index(str(each.run)))
             passes(candidates, world.examples, self.answering(world), VARIANTS_FILE)
-        unread: dict[str, int] = {}
-        if world.options.judge is not None:
-            log, unread = _judged(world, log, passes.folder / JUDGED_FILE)
         prompts = [
             (each.id, f"{each.instruction} {each.input} => {each.output}")
             for each in _pool(world.inputs).prompts
         ]
-        analysis = analyse_prompts(
+        results["matching"] = analyse_prompts(
             logs,
             by_number=variants.by_number,
             orders=variants.orders,
@@ -229,11 +231,35 @@ class InstructionSuite(Suite):
             resamples=RESAMPLES,
             seed=world.options.seed,
         )
-        return log, {"matching": analysis, "unread_verdicts": unread}
+        results["unread_verdicts"] = {}
+        if world.options.judge is not None:
+            log, results["unread_verdicts"] = _judged(world, log, passes.folder / JUDGED_FILE)
+        return log
 
     def notes(self, results: Mapping[str, Any]) -> list[str]:
         """Say how spread the selected prompts are, what order and training cost, and verdicts unread."""
-        return [_kept_out_sentence(results["kept_out"]), *_notes(results)]
+        from personakit.evaluation.prompt_analysis import PRIMARY
+
+        analysis = _matching(results)
+        notes = [_kept_out_sentence(results["kept_out"])]
+        notes += [
+            f"{one['method']}: entropy of the selected prompts {one['entropy']:.2f} of "
+            f"{one['of_entropy']:.2f} nats, {percent(one['coverage'])} of the pool selected, the most "
+            f"frequent prompt for {percent(one['most_shown'])} of the queries."
+            for one in analysis["selections"]
+        ]
+        notes += [
+            f"{one['row']}: {number(one[PRIMARY]['value'], signed=True)} "
+            f"{interval(one[PRIMARY], signed=True)} against the selected order."
+            for one in analysis["order"]
+        ]
+        for one in results["prices"]:
+            flops = "" if one["flops"] is None else f" and {percent(one['flops'])} of the operations"
+            share = f"{percent(one['bytes'])} of the gradient and optimizer bytes{flops}"
+            notes.append(f"{one['method']} trains with {share} of {one['against']}.")
+        for method, count in results.get("unread_verdicts", {}).items():
+            notes.append(f"{method}: {count} verdicts of the judge are missing or unreadable, not scored.")
+        return notes
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, the cost of training, and which prompts help."""
@@ -418,33 +444,6 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
     return judged, dict(judgement.unread)
 
 
-def _notes(results: Mapping[str, Any]) -> list[str]:
-    from personakit.evaluation.prompt_analysis import PRIMARY
-
-    analysis = _matching(results)
-    notes = [
-        f"{one['method']}: entropy of the selected prompts {one['entropy']:.2f} of "
-        f"{one['of_entropy']:.2f} nats, "
-        f"{percent(one['coverage'])} of the pool selected, the most frequent prompt for "
-        f"{percent(one['most_shown'])} of the queries."
-        for one in analysis["selections"]
-    ]
-    notes += [
-        f"{one['row']}: {number(one[PRIMARY]['value'], signed=True)} {interval(one[PRIMARY], signed=True)} "
-        "against the selected order."
-        for one in analysis["order"]
-    ]
-    for one in results["prices"]:
-        flops = "" if one["flops"] is None else f" and {percent(one['flops'])} of the operations"
-        notes.append(
-            f"{one['method']} trains with {percent(one['bytes'])} of the gradient and optimizer bytes{flops} "
-            f"of {one['against']}."
-        )
-    for method, count in results.get("unread_verdicts", {}).items():
-        notes.append(f"{method}: {count} verdicts of the judge are missing or unreadable, not scored.")
-    return notes
-
-
 def _matching(results: Mapping[str, Any]) -> Any:
     """The analysis of the prompts; empty in partial results."""
     return results.get("matching") or {"curve": [], "order": [], "selections": [], "paid": []}
@@ -508,7 +507,8 @@ def _number_charts(results: Mapping[str, Any]) -> Any:
     for metric in METRICS:
         lines: dict[str, list[tuple[float, float]]] = {}
         for row in _matching(results)["curve"]:
-            lines.setdefault(row["method"], []).append((float(row["m"]), row[metric]["value"]))
+            if row[metric]["value"] is not None:
+                lines.setdefault(row["method"], []).append((float(row["m"]), row[metric]["value"]))
         if drawn := [(method, points) for method, points in lines.items() if len(points) > 1]:
             charts.append(curve_chart(names.get(metric, metric), drawn))
     return Charts(charts, unit="prompt")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
-from personakit.data.folders import data_folder, take_evenly
+from personakit.data.folders import data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
@@ -142,11 +142,12 @@ class LampSuite(Suite):
         found = baselines()
         rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
         controls = _controls(world).items()
-        rows += [_control_row(name, control, world) for name, control in controls if control.is_baseline]
         if world.main:
             curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
+            own = [(each, _control_row(name, each, world, curves)) for name, each in controls]
+            rows += [row for control, row in own if control.is_baseline]
             rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
-            rows += [_control_row(name, each, world) for name, each in controls if not each.is_baseline]
+            rows += [row for control, row in own if not control.is_baseline]
             rows += _history_controls(method, world.main)
         rows.append(_baseline_row("oracle", found["oracle"], world))
         for base in world.unseen_bases:
@@ -346,7 +347,7 @@ def _baseline_row(name: str, baseline: Baseline, world: LampWorld) -> Row:
     )
 
 
-def _control_row(name: str, control: Control, world: LampWorld) -> Row:
+def _control_row(name: str, control: Control, world: LampWorld, curves: Sequence[str]) -> Row:
     return Row(
         name=name,
         label=control.label,
@@ -354,7 +355,7 @@ def _control_row(name: str, control: Control, world: LampWorld) -> Row:
         trained=True,
         runs=world.main,
         why_not=partial(_not_trained, control),
-        curves=("history", "k") if control.is_baseline else (),
+        curves=curves if control.is_baseline else (),
     )
 
 
@@ -488,7 +489,7 @@ def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore
     """The published rows of LaMP's split that was asked for, or that the data is recognised as; else None."""
     if split is not None and split not in SPLITS:
         raise UserError(f'unknown --published "{split}"', hint=f"there is {', '.join(SPLITS)}")
-    if (data_folder(data) / "dataset.json").exists():  # lamp-mini, or imported
+    if is_lamp_mini(data_folder(data)) or imported_format(data) not in (None, "lamp"):
         if split is not None:
             raise UserError(
                 f"--published {split}: {data} is not LaMP, and LaMP's figures do not apply to it",

@@ -120,7 +120,7 @@ class PreferenceSuite(Suite):
         pairs = held_out_pairs(store, runs[0].settings, bases, whole_history=whole_history)
         if personas and named & {"oracle", "all"} and not _trained_on_personas(runs):
             note(f"{ORACLE}: POPI's generator answers; controls.oracle_generator=true trains its own")
-        trained = all(_missing(run, "population") is None for run in runs)
+        trained = all(popi_lacks(run, "population") is None for run in runs)
         return PreferenceWorld(
             options=options,
             runs=runs,
@@ -153,8 +153,8 @@ class PreferenceSuite(Suite):
                 **how,
             )
 
-        curves = ("history",)
-        reads_history = {"curves": curves}
+        reads_history = {"curves": ("history",)}
+        none_per_user = None if world.options.per_user else "--no-per-user was given"
         return [
             row("base", BASE),
             Row(name="length", label=LENGTH, open=partial(_open_heuristic, "length")),
@@ -165,7 +165,7 @@ class PreferenceSuite(Suite):
                 why_not=_no_known_persona,
             ),
             row("population", POPULATION, trained=True),
-            row("lora-per-user", LORA, only_if_named=None if world.options.per_user else "", **reads_history),
+            row("lora-per-user", LORA, why_not=lambda world: none_per_user, **reads_history),
             row("history", HISTORY, **reads_history),
             row("history-recent", RECENT),
             row("history-bm25", BM25),
@@ -213,7 +213,9 @@ class PreferenceSuite(Suite):
 
     def made_by(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record the judge, beta, and which generator the oracle row uses."""
-        made = {"judge": world.options.judge, "beta": world.runs[0].settings.joint.beta}
+        made: dict[str, Any] = {"beta": world.runs[0].settings.joint.beta}
+        if world.options.judge is not None:  # a judge may be added on resume
+            made["judge"] = world.options.judge
         if any(row.name == "oracle" for row in rows):
             trained = _trained_on_personas(world.runs)
             made["oracle"] = "a generator trained on personas" if trained else "POPI's generator"
@@ -243,17 +245,46 @@ class PreferenceSuite(Suite):
         return {"skipped": dict(world.skipped), **published}
 
     def further(
-        self, world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner, log: Path
-    ) -> tuple[Path, dict[str, Any]]:
+        self,
+        world: PreferenceWorld,
+        rows: Sequence[Row],
+        passes: PassRunner,
+        log: Path,
+        results: dict[str, Any],
+    ) -> Path:
         """Have answers judged, and count what was left out of prompts and what per-user adapters cost."""
-        results: dict[str, Any] = {"left_out": _left_out(log), "adapters": _adapters(log)}
+        results |= {"left_out": _left_out(log), "adapters": _adapters(log)}
         if world.options.judge is not None:
             results["judged"] = _judged(world, rows, passes)
-        return log, results
+        return log
 
     def notes(self, results: Mapping[str, Any]) -> list[str]:
         """Say what was left out, what adapters cost, and published figures."""
-        return _notes(results)
+        notes = [f"left out: {count} {reason}." for reason, count in results["skipped"].items()]
+        judged = results.get("judged", {})
+        for method, count in judged.get("unread", {}).items():
+            if count and not judged["rows"]:
+                notes.append(f"{method}: none of the judge's {count} verdicts could be read.")
+        for method, count in judged.get("failed", {}).items():
+            notes.append(f"{method}: {count} requests without an answer, not judged.")
+        for method, count in judged.get("refused", {}).items():
+            notes.append(
+                f"{method}: {count} requests refused by the model, judged as they are: mostly empty."
+            )
+        for method, cost in results.get("adapters", {}).items():
+            notes.append(
+                f"{method}: one adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "
+                f"{cost['training_tokens']:.0f} training tokens per user."
+            )
+        for method, counts in results.get("left_out", {}).items():
+            kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind != "users")
+            notes.append(
+                f"{method}: the signals of {counts['users']} users did not all fit the prompt ({kinds})."
+            )
+        for row in results.get("published_accuracies", ()):
+            value = f"{row['accuracy']:.2f} % ({row['source']})"
+            notes.append(f"published accuracy on {row['data']}, {row['method']}: {value}")
+        return notes
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
         """Return scores, comparisons, findings, transfer, judged answers, curves, users, costs."""
@@ -341,12 +372,8 @@ def _trained_on_personas(runs: Sequence[FinishedRun]) -> bool:
     return all(ORACLE_GENERATOR in adapters_of(run.folder) for run in runs)
 
 
-def _missing(run: FinishedRun, row: str) -> str | None:
-    return popi_lacks(run, row)
-
-
 def _not_trained(name: str, world: PreferenceWorld) -> str | None:
-    return next((reason for run in world.runs if (reason := _missing(run, name)) is not None), None)
+    return next((reason for run in world.runs if (reason := popi_lacks(run, name)) is not None), None)
 
 
 def _no_other_user(world: PreferenceWorld) -> str | None:
@@ -483,33 +510,6 @@ def _adapters(log: Path) -> dict[str, dict[str, float]]:
         }
         for method, costs in found.items()
     }
-
-
-def _notes(results: Mapping[str, Any]) -> list[str]:
-    notes = [f"left out: {count} {reason}." for reason, count in results["skipped"].items()]
-    judged = results.get("judged", {})
-    for method, count in judged.get("unread", {}).items():
-        if count and not judged["rows"]:
-            notes.append(f"{method}: none of the judge's {count} verdicts could be read.")
-    for method, count in judged.get("failed", {}).items():
-        notes.append(f"{method}: {count} requests without an answer, not judged.")
-    for method, count in judged.get("refused", {}).items():
-        notes.append(f"{method}: {count} requests refused by the model, judged as they are: mostly empty.")
-    for method, cost in results.get("adapters", {}).items():
-        notes.append(
-            f"{method}: one adapter for each of {cost['users']} users, {cost['bytes'] / 1e3:.0f} kB and "
-            f"{cost['training_tokens']:.0f} training tokens per user."
-        )
-    for method, counts in results.get("left_out", {}).items():
-        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if kind != "users")
-        notes.append(
-            f"{method}: the signals of {counts['users']} users did not all fit the prompt ({kinds})."
-        )
-    for row in results.get("published_accuracies", ()):
-        notes.append(
-            f"published accuracy on {row['data']}, {row['method']}: {row['accuracy']:.2f} % ({row['source']})"
-        )
-    return notes
 
 
 def _scores(results: Mapping[str, Any]) -> Any:

@@ -73,10 +73,10 @@ def run(
     and `RunError` where a server is gone.
     """
     suite = SUITES[name]
-    check_curves(suite, options.curves)
     folder = folder_for(name, options.split, options.output, resume=options.resume)
     world = suite.load(options, reporting.note)
     rows = choose_rows(suite, world, options.baselines, reporting.note)
+    check_curves(suite, options.curves, rows)
     leaks, unknown = _check_leaks(suite, world, options, reporting.note)
     suite.check_rows(world, rows)
     candidates = _candidates(suite, world, rows)
@@ -115,26 +115,31 @@ def run(
     log, further = folder / SAMPLES_FILE, dict[str, Any]()
     try:
         passes(candidates, world.examples, suite.answering(world), SAMPLES_FILE, resume=options.resume)
-        log, further = suite.further(world, rows, passes, log)
-        further |= _curves(suite, world, rows, passes)
+        log = suite.further(world, rows, passes, log, further)
+        _add_curves(suite, world, rows, passes, further)
     except RunError as error:
         if answered := count_answers(folder / SAMPLES_FILE):
             partial = {"answers": answered, "of": total, "reason": error.message}
             conclude(log, further | {"partial": partial})
             reporting.note(f"partial results: {answered} of {total} answers in {folder}")
         raise
-    outcome = conclude(log, further)
+    outcome = conclude(log, further | ({"failed": passes.failed} if passes.failed else {}))
     if passes.failed:
         again = resume_with or f"--resume --output {folder}"
         reporting.note(f"{passes.failed} requests failed and have no answer; this tries them again: {again}")
     return outcome
 
 
-def check_curves(suite: Suite, kinds: Sequence[str]) -> None:
-    """Raise `UserError` for a curve that the suite does not have."""
+def check_curves(suite: Suite, kinds: Sequence[str], rows: Sequence[Row]) -> None:
+    """Raise `UserError` for a curve that the suite does not have, or none of the rows."""
     for kind in kinds:
         if kind not in suite.curve_places:
             raise UserError(f'unknown --curve "{kind}"', hint=f"there is {', '.join(suite.curve_places)}")
+        if not any(kind in row.curves for row in rows):
+            raise UserError(
+                f"--curve {kind}: no row of this evaluation depends on it",
+                hint="evaluate a run, or add a baseline that reads the history",
+            )
 
 
 def request_section(estimates: Sequence[Any], *, at_once: int | None = None) -> Section:
@@ -170,9 +175,10 @@ def _candidates(suite: Suite, world: World, rows: Sequence[Row]) -> list[Candida
     return found
 
 
-def _curves(suite: Suite, world: World, rows: Sequence[Row], passes: PassRunner) -> dict[str, Any]:
+def _add_curves(
+    suite: Suite, world: World, rows: Sequence[Row], passes: PassRunner, results: dict[str, Any]
+) -> None:
     """Measure the curves that were asked for; every place of a curve is a pass of its own."""
-    curves = {}
     for kind in dict.fromkeys(world.options.curves):
         points, candidates = [], []
         for row in rows:
@@ -181,15 +187,10 @@ def _curves(suite: Suite, world: World, rows: Sequence[Row], passes: PassRunner)
                 moved = replace(suite.at(world, row, kind, place), label=point.label)
                 points.append(point)
                 candidates += moved.candidates(world)
-        if not points:
-            raise UserError(
-                f"--curve {kind}: no row of this evaluation depends on it",
-                hint="evaluate a run, or add a baseline that reads the history",
-            )
         file = f"{CURVES_FOLDER}/{kind}/samples.jsonl"
         log = passes(candidates, world.examples, suite.answering(world), file)
-        curves[kind] = curve_document(log, points, world.facts, seed=world.options.seed)
-    return {"curves": curves} if curves else {}
+        curve = curve_document(log, points, world.facts, seed=world.options.seed)
+        results.setdefault("curves", {})[kind] = curve
 
 
 def _check_leaks(
@@ -265,7 +266,7 @@ def _plan(
         **_made_by(suite, world, rows),
         **suite.plan(world, rows),
         "rows": list(labels),
-        "names": [row.name for row in rows if row.name],
+        "names": list(dict.fromkeys(row.name for row in rows if row.name)),
         "queries": queries,
         "requests": [asdict(each) for each in requests],
     }

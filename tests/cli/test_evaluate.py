@@ -314,7 +314,7 @@ def test_published_rows_appear_with_lamp_only(call: Call, tiny_data: Path, tmp_p
     mine = call(*asked, "--data", tiny_data, "--output", tmp_path / "mine")
     assert "published_lamp" not in mine.document  # not LaMP's data, by its size
     imported = shutil.copytree(tiny_data, tmp_path / "imported")
-    (imported / "dataset.json").write_text("{}")
+    (imported / "dataset.json").write_text(json.dumps({"made_from": {"format": "reviews"}}))
     for data in ("lamp-mini", imported):
         refused = call(*asked, "--data", data, "--published", "user")
         assert refused.status == 2

@@ -252,7 +252,7 @@ def test_answers_are_reported_where_the_judge_fails(
     assert call(*asked, "--resume").status == 0
     resumed = results_of(tmp_path / "out")
     assert "partial" not in resumed
-    assert {"matching", "unread_verdicts"} <= resumed.keys() - partial.keys()
+    assert resumed["matching"] == partial["matching"]
 
 
 def test_dry_run_prints_the_plan(call: Call, run: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,11 +33,14 @@ FAILING: dict[str, RunError] = {}
 class Words:
     """Answers with as many words as the user's items have, or one."""
 
-    def __init__(self, reads_history: bool) -> None:
+    def __init__(self, reads_history: bool, fails: bool = False) -> None:
         self.reads_history = reads_history
+        self.fails = fails
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         for query in queries:
+            if self.fails and query.id == "q3":
+                raise RunError("too long", hint="none")
             if query.id in FAILING:
                 raise FAILING[query.id]
         lengths = [len(each.items[-1].document.split()) if each.items else 1 for each in profiles]
@@ -102,6 +106,17 @@ class LengthSuite(Suite):
 
     def leaks(self, world: World) -> list[Any]:
         return []
+
+    def further(
+        self, world: World, rows: Sequence[Row], passes: Any, log: Path, results: dict[str, Any]
+    ) -> Path:
+        results["before"] = 1
+        if "further" in FAILING:
+            raise FAILING["further"]
+        return log
+
+    def notes(self, results: Mapping[str, Any]) -> list[str]:
+        return [f"before: {results.get('before')}"]
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Any]) -> list[Any]:
         return [
@@ -176,6 +191,25 @@ def test_where_the_server_is_gone_the_results_are_partial_and_resume_completes_t
     FAILING.clear()
     assert main(["eval", "length", "--output", "out", "--resume"]) == 0
     assert "partial" not in results_of("out")
+
+
+def test_what_was_measured_before_a_failure_is_in_the_partial_results() -> None:
+    FAILING["further"] = RunError("the judge is gone", hint="start it")
+    assert main(["eval", "length", "--output", "out"]) == 1
+    partial = results_of("out")
+    assert (partial["partial"]["answers"], partial["before"], partial["notes"]) == (24, 1, ["before: 1"])
+
+
+def test_a_failure_of_a_curve_alone_is_found_by_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    def at(self: Suite, world: World, row: Row, kind: str, place: int) -> Row:
+        return replace(row, open=lambda world, run: Words(True, fails=bool(place)))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LengthSuite, "at", at)
+        assert main(["eval", "length", "--curve", "history"]) == 0
+    assert "5 requests failed" in capsys.readouterr().err  # one query at 5 of 6 places
+    assert main(["eval", "length", "--curve", "history", "--resume"]) == 0
+    assert "failed" not in capsys.readouterr().err
 
 
 def test_unknown_and_impossible_rows_and_curves_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
