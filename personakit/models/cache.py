@@ -1,4 +1,4 @@
-"""The answer cache: completions on disk, keyed by content. No API request is paid for twice."""
+"""The answer cache: completions on disk, keyed by content. No request is sent twice."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ class PreferenceSuite(Suite):
         transfer = "Frozen models that have never seen a summary: the gain of POPI's over none."
         judged = results.get("judged") or {}
         wins = (
-            "Wins: the share of answers that the judge, who knows the user and is asked in both orders, "
+            "Wins: the share of answers that the judge, given the user and asked in both orders, "
             "prefers "
             "to those of the other row; ties half. Unread: verdicts that are missing or unreadable, not "
             "scored."

@@ -101,7 +101,7 @@ def test_resume_repeats_failed_requests_with_identical_results(
     assert "have no answer" not in resumed.err
     assert {row["errors"] for row in resumed.document["rows"]} == {0}
     assert sum(server.answered.values()) == before + 3
-    assert max(server.answered.values()) == 1, "no answer is paid for twice"
+    assert max(server.answered.values()) == 1, "no request is sent twice"
     lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert len({line["query_id"] for line in lines}) == len(lines) == 9
 

@@ -154,7 +154,7 @@ def test_judge_compares_black_box_answers_with_and_without_summary(
     # Two of the four users have a summary; for the others both answers are the same.
     assert rows["openai:box, POPI's summary"] == 0.75
     assert again.document["judged"] == judged
-    assert len(server.bodies) == times, "no answer is paid for twice"
+    assert len(server.bodies) == times, "no request is sent twice"
 
 
 def test_failed_black_box_answers_are_repeated_and_refusals_judged(
