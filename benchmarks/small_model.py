@@ -116,7 +116,7 @@ def bare_loop(base: Path, examples: list[Any], dtype: str) -> float:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from personakit.models.local import load_pretrained
+    from personakit.models.pretrained import load_pretrained
     from personakit.training import supervised
     from personakit.training.schedule import make_schedule
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import hide_loading_bars, silence_libraries, suppress_peft_warnings
 from personakit.models.fingerprint import fingerprint_of
-from personakit.models.model_files import locate, model_not_found
+from personakit.models.pretrained import load_pretrained
 from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
 
 #: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
@@ -223,80 +221,6 @@ class LocalModel:
         return torch.from_numpy(numpy.stack(streams))
 
 
-def load_pretrained(
-    name: str,
-    *,
-    adapter: Path | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    quantization: Any = None,
-) -> tuple[Any, Any, list[Path], str | None]:
-    """Return (model, tokenizer, folders it was loaded from, "name@commit" if from the hub).
-
-    `dtype` "auto" is bfloat16 on CUDA, else float32. `quantization` is a transformers quantization
-    configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
-    """
-    silence_libraries()
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    hide_loading_bars()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
-        torch.bfloat16 if device.startswith("cuda") else torch.float32
-    )
-    files = locate(name, adapter)
-    name, adapter, folders = files.source, files.adapter, list(files.folders)
-    is_folder = Path(name).is_dir()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype=torch_dtype,
-            local_files_only=files.offline,
-            **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
-            local_files_only=files.offline,
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        if is_folder:
-            raise UserError(
-                f'model folder "{name}" cannot be loaded: {_first_line(error)}',
-                hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
-            ) from error
-        raise model_not_found(name) from error
-    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
-        raise UserError(
-            f'model "{name}" ({type(model).__name__}) is not a plain causal language model of transformers',
-            hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
-        )
-    revision = None if is_folder else f"{name}@{getattr(model.config, '_commit_hash', None)}"
-    if adapter is not None:
-        model = _with_adapter(model, adapter)
-    return model.to(device), tokenizer, folders, revision
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
-
-    if not (adapter / "adapter_config.json").is_file():
-        raise UserError(
-            f'adapter folder "{adapter}" has no adapter_config.json',
-            hint="give the folder that PEFT's save_pretrained wrote",
-        )
-    try:
-        with suppress_peft_warnings():
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(
-            f'adapter "{adapter}" does not fit its base model: {_first_line(error)}',
-            hint="load it with the base model it was trained on",
-        ) from error
-
-
 def _check_decoding(*, samples: int, max_new_tokens: int, temperature: float) -> None:
     for option, value, lowest in (
         ("samples", samples, 1),
@@ -307,7 +231,3 @@ def _check_decoding(*, samples: int, max_new_tokens: int, temperature: float) ->
             raise UserError(
                 f"{option} is {value}, expected at least {lowest}", hint=f"set {option} to {lowest} or more"
             )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]

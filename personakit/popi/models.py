@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from personakit.models.environment import suppress_peft_warnings
-from personakit.models.local import LocalModel, load_pretrained
+from personakit.models.local import LocalModel
 from personakit.models.open import resolve_model
+from personakit.models.pretrained import load_pretrained
 from personakit.popi.adapters import BASE, active_adapter
 
 

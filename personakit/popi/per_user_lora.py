@@ -60,8 +60,9 @@ class PerUserLora:
         from trl.trainer.utils import add_fused_lm_head
 
         from personakit.models.environment import silence_libraries
-        from personakit.models.local import LocalModel, load_pretrained
+        from personakit.models.local import LocalModel
         from personakit.models.open import resolve_model
+        from personakit.models.pretrained import load_pretrained
         from personakit.training.answer_head import score_answers_only
         from personakit.training.precision import decide_precision
         from personakit.training.stage import peft_config

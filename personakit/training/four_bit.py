@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.local import load_pretrained
+from personakit.models.pretrained import load_pretrained
 from personakit.training.memory import sharding_of_launch
 from personakit.training.precision import Precision
 

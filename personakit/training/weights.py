@@ -13,8 +13,8 @@ from personakit.config.training import LoraSettings
 from personakit.errors import UserError
 from personakit.files import atomic_folder
 from personakit.models.fingerprint import fingerprint_folder
-from personakit.models.local import load_pretrained
 from personakit.models.open import resolve_model
+from personakit.models.pretrained import load_pretrained
 from personakit.training.card import write_card
 from personakit.training.four_bit import load_in_four_bit
 from personakit.training.precision import Precision

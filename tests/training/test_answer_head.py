@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from personakit.models.local import load_pretrained
+from personakit.models.pretrained import load_pretrained
 from personakit.training.answer_head import score_answers_only
 
 
