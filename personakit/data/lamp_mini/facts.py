@@ -1,7 +1,7 @@
 """Extracts the content words of a lamp-mini text, as opposed to the words of its style.
 
-Content and style share no word (`words.py`), so this is exact. For natural text, see
-`personakit.tasks.content`.
+The contents are known, so this is exact up to the words that content and phrases of style share, which are
+left out. For other text, see `personakit.tasks.content`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from personakit.data.lamp_mini.words import ADJECTIVES, DAYS, FILM_KINDS, PRAISE, content_words
+from personakit.data.lamp_mini.words import content_words, load, words_of
 from personakit.errors import UserError
 
 
@@ -29,11 +29,12 @@ def is_lamp_mini(folder: Path) -> bool:
 
 
 def known_facts(text: str) -> frozenset[str]:
-    """Return the content words of `text`: names, places, days, verbs and nouns."""
-    return _facts() & frozenset(text.casefold().split())
+    """Return the content words of `text` (names, places, days, ...) in American spelling, and its numbers."""
+    american = _american()
+    words = {american.get(word, word) for word in words_of(text)}
+    return frozenset(word for word in words if word in content_words() or word.isdigit())
 
 
 @cache
-def _facts() -> frozenset[str]:
-    groups = (*PRAISE, *(shown for shown, _ in FILM_KINDS.values()))
-    return frozenset((*content_words(), *DAYS, *ADJECTIVES, *(word for group in groups for word in group)))
+def _american() -> dict[str, str]:
+    return {british: american for american, british in load("style")["british"].items()}

@@ -20,17 +20,16 @@ from personakit.data.lamp_mini.instructions import NoticeStyles
 from personakit.data.lamp_mini.preferences import make_preferences
 from personakit.data.lamp_mini.traits import Knobs, Traits, draw_traits
 from personakit.data.lamp_mini.users import TASKS, GeneratedExample, make_example
-from personakit.data.lamp_mini.words import Bank
+from personakit.data.lamp_mini.words import Split
 from personakit.files import atomic_folder, cache_folder, write_json
 from personakit.records import Instruction
 
-VERSION = 1
+VERSION = 2
 """Incremented whenever the standard files change by a byte. Scores of different versions do not compare."""
 
 STANDARD_SEED = 2026
-USERS = {"train": 1000, "dev": 300, "test": 400}
+USERS: dict[Split, int] = {"train": 1000, "dev": 300, "test": 400}
 INSTRUCTIONS = {"lora": 600, "train": 600, "dev": 300, "test": 400}
-_BANK: Bank = "benchmark"
 
 
 def folder(seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> Path:
@@ -49,7 +48,7 @@ def write_benchmark(path: Path, *, seed: int = STANDARD_SEED, knobs: Knobs | Non
     with atomic_folder(path) as temporary:
         for split, users in USERS.items():
             traits = {
-                f"{split}-{number:04d}": draw_traits(_stream(seed, split, number), _BANK, knobs)
+                f"{split}-{number:04d}": draw_traits(_stream(seed, split, number), split, knobs)
                 for number in range(users)
             }
             for task in TASKS:
@@ -57,7 +56,7 @@ def write_benchmark(path: Path, *, seed: int = STANDARD_SEED, knobs: Knobs | Non
             _write_lines(
                 temporary / "preferences" / f"{split}.jsonl",
                 (
-                    make_preferences(_stream(seed, "pairs", user), user, user_traits, _BANK, knobs)
+                    make_preferences(_stream(seed, "pairs", user), user, user_traits, split, knobs)
                     for user, user_traits in traits.items()
                 ),
             )
@@ -72,10 +71,12 @@ def _stream(*names: object) -> Random:
     return Random("/".join(map(str, ("lamp-mini", VERSION, *names))))
 
 
-def _write_task(path: Path, task: str, split: str, seed: int, users: dict[str, Traits], knobs: Knobs) -> None:
+def _write_task(
+    path: Path, task: str, split: Split, seed: int, users: dict[str, Traits], knobs: Knobs
+) -> None:
     questions, golds, sidecar = [], [], {}
     for number, (user, traits) in enumerate(users.items()):
-        made = _example_not_in_profile(task, seed, user, traits, knobs)
+        made = _example_not_in_profile(task, seed, user, traits, split, knobs)
         identity = f"{task[-1]}{list(USERS).index(split)}{number:04d}"
         questions.append({"id": identity, "input": made.input, "profile": made.profile})
         golds.append({"id": identity, "output": made.gold})
@@ -92,7 +93,7 @@ def _write_task(path: Path, task: str, split: str, seed: int, users: dict[str, T
 
 
 def _example_not_in_profile(
-    task: str, seed: int, user: str, traits: Traits, knobs: Knobs
+    task: str, seed: int, user: str, traits: Traits, split: Split, knobs: Knobs
 ) -> GeneratedExample:
     """Return the user's query, drawn again while its answer occurs verbatim in the user's own profile.
 
@@ -101,7 +102,7 @@ def _example_not_in_profile(
     form = FORMATS[task]
     for attempt in count():
         stream = _stream(seed, task, user, attempt) if attempt else _stream(seed, task, user)
-        made = make_example(task, stream, traits, _BANK, knobs)
+        made = make_example(task, stream, traits, split, knobs)
         profile_outputs = {item[form.output_key] for item in made.profile}
         if form.labels or not profile_outputs & {made.oracle, made.gold}:
             return made
@@ -109,16 +110,16 @@ def _example_not_in_profile(
 
 
 def _write_instructions(path: Path, seed: int) -> None:
-    styles = NoticeStyles(_stream(seed, "house"))
+    styles = NoticeStyles(_stream(seed, "notices"))
     pool = styles.pool(_stream(seed, "pool"))
     pool_answers = {example.output for example in pool}
     for split, count_ in INSTRUCTIONS.items():
         random = _stream(seed, "instructions", split)
-        desks = styles.lora_desks if split == "lora" else styles.desks
+        departments = styles.lora_departments if split == "lora" else styles.departments
         _write_lines(
             path / f"{split}.jsonl",
             (
-                _line(_instruction_not_in_pool(styles, random, number, desks, pool_answers))
+                _line(_instruction_not_in_pool(styles, random, number, departments, pool_answers))
                 for number in range(count_)
             ),
         )
@@ -131,10 +132,10 @@ def _line(instruction: Instruction) -> dict[str, Any]:
 
 
 def _instruction_not_in_pool(
-    styles: NoticeStyles, random: Random, number: int, desks: tuple[str, ...], pool_answers: set[str]
+    styles: NoticeStyles, random: Random, number: int, departments: tuple[str, ...], pool_answers: set[str]
 ) -> Instruction:
     """Return an instruction whose answer does not occur in the pool."""
-    while (made := styles.instruction(random, number, desks)).output in pool_answers:
+    while (made := styles.instruction(random, number, departments)).output in pool_answers:
         pass
     return made
 

@@ -1,150 +1,215 @@
 """The texts of lamp-mini: contents, and each user's answers, for the seven tasks.
 
-A *content* is what a text is about (topic, nouns, place, ...). A task's input depends on the content alone.
-`generic` is the answer without personalisation, `personal` the answer of a user with given traits.
+A *content* is what one text is about. A task's input (`source`) depends on the content alone. `generic` is
+the answer without personalisation, `personal` the answer of a user with given traits.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
+from personakit.data.lamp_mini.style import capitalized, post, title
 from personakit.data.lamp_mini.traits import Traits
-from personakit.data.lamp_mini.words import (
-    ADJECTIVES,
-    DAYS,
-    FILM_KINDS,
-    NAMES,
-    PLACES,
-    PRAISE,
-    TOPICS,
-    VERBS,
-)
+from personakit.data.lamp_mini.words import entries, film_kinds, verbs
+
+_HEADLINES: Final = {"statement": ("", "present"), "why": ("why ", "past"), "how": ("how ", "past")}
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What one text is about."""
+    """What one text is about: its topic, kind, category or field, and the parts of its sentences."""
 
-    topic: str
-    kind: str
-    nouns: tuple[str, str, str]
-    film_words: tuple[str, str]
-    name: str
-    place: str
-    day: str
-    verb: str
-    adjective: str
-    stars: int
-    praise: tuple[str, str]
+    task: str
+    subject: str
+    parts: dict[str, str]
+    stars: int = 0
+
+    def __getitem__(self, part: str) -> str:
+        return self.parts[part]
 
 
-def draw_content(random: Random, topic: str, kind: str) -> Content:
-    """Draw a content about `topic` (and, for films, of `kind`)."""
-    nouns = random.sample(TOPICS[topic], 3)
-    film_words = random.sample(FILM_KINDS[kind][0], 2)
-    stars = random.randint(1, 5)
-    praise = random.sample(PRAISE[stars - 1], 2)
-    return Content(
-        topic=topic,
-        kind=kind,
-        nouns=(nouns[0], nouns[1], nouns[2]),
-        film_words=(film_words[0], film_words[1]),
-        name=random.choice(NAMES),
-        place=random.choice(PLACES),
-        day=random.choice(DAYS),
-        verb=random.choice(VERBS),
-        adjective=random.choice(ADJECTIVES),
-        stars=stars,
-        praise=(praise[0], praise[1]),
-    )
+def draw_content(random: Random, task: str, subject: str) -> Content:
+    """Draw a content of `task` about `subject`."""
+    parts = {
+        "name": random.choice(entries("people", "names")),
+        "surname": random.choice(entries("people", "surnames")),
+        "place": random.choice(entries("people", "places")),
+        "day": random.choice(entries("people", "days")),
+        "number": str(random.randint(3, 98)),
+    }
+    if task == "LaMP_2":
+        first, second = random.sample(entries("films", "kinds", subject, "words"), 2)
+        frame = random.choice(entries("films", "kinds", subject, "frames"))
+        parts["text"] = _articles(
+            frame.replace("{word}", first, 1).replace("{word}", second, 1).format(**parts)
+        )
+        return Content(task, subject, parts)
+    if task == "LaMP_3":
+        return _review(random, subject, parts)
+    if task in ("LaMP_1", "LaMP_5"):
+        return _paper(random, task, subject, parts)
+    past, present = random.choice(verbs(subject))
+    parts |= {
+        "thing": random.choice(entries("topics", subject, "things")),
+        "past": past,
+        "present": present,
+        "time": random.choice(entries("people", "times")).format(**parts),
+    }
+    parts["text"] = {"LaMP_4": _article, "LaMP_6": _mail, "LaMP_7": _post}[task](random, parts)
+    return Content(task, subject, parts)
 
 
-def source(task: str, c: Content) -> str:
+def source(content: Content) -> str:
     """Return the non-template part of the input (LaMP-1: the paper's title)."""
-    first, second, _ = c.nouns
-    match task:
-        case "LaMP_1":
-            return f"{c.adjective} {first} in {c.place}"
-        case "LaMP_2":
-            first_word, second_word = c.film_words
-            return f"{c.name} and a {c.adjective} {first_word} in {c.place} with a {second_word}"
-        case "LaMP_3":
-            first_word, second_word = c.praise
-            return f"the {first} near the {second} in {c.place} was {first_word} and {second_word}"
-        case "LaMP_4":
-            return f"{c.name} {c.verb} the {c.adjective} {first} in {c.place} on {c.day} near the {second}"
-        case "LaMP_5":
-            return f"we study the {first} and the {second} in {c.place} with {c.adjective} data from {c.name}"
-        case "LaMP_6":
-            return f"dear {c.name} the {first} meeting in {c.place} moves to {c.day} because of the {second}"
-        case "LaMP_7":
-            return f"on {c.day} we went to see the {first} with {c.name} in {c.place} near the {second}"
-    raise KeyError(task)
+    return content["title"] if content.task == "LaMP_1" else content["text"]
 
 
-def generic(task: str, c: Content) -> str:
+def generic(content: Content) -> str:
     """Return the answer without personalisation. LaMP-1 has none: both answers are equally likely."""
-    first, second, _ = c.nouns
-    match task:
+    c = content
+    match c.task:
         case "LaMP_2":
-            return FILM_KINDS[c.kind][1][0]
+            return film_kinds()[c.subject][0]
         case "LaMP_3":
             return str(c.stars)
         case "LaMP_4":
-            return f"{c.name} {c.verb} {first}"
+            return f"{c['name']} {c['surname']} {c['present']} the {c['thing']}"
         case "LaMP_5":
-            return f"{first} and {second}"
+            return f"{capitalized(c['topic'])} and {c['other']}"
         case "LaMP_6":
-            return f"{first} meeting {c.day}"
+            return f"{capitalized(c['thing'])} meeting moved to {c['day']}"
         case "LaMP_7":
-            return f"saw {first} with {c.name} in {c.place}"
-    raise KeyError(task)
+            return f"{c['who']} {c['past']} the {c['thing']}."
+    raise KeyError(c.task)
 
 
-def personal(task: str, c: Content, traits: Traits) -> str:
+def personal(content: Content, traits: Traits) -> str:
     """Return the answer of a user with `traits` (LaMP-1: the title of one of their papers)."""
-    first, second, _ = c.nouns
-    match task:
+    c, habits = content, traits.habits
+    match c.task:
         case "LaMP_1":
-            return f"{traits.methods[c.topic]} {first} and {second}"
+            return _title_with(c, traits.methods[c.subject])
         case "LaMP_2":
-            return traits.tags[c.kind]
+            return traits.tags[c.subject]
         case "LaMP_3":
-            return str(min(5, max(1, c.stars + traits.severity[c.topic])))
+            return str(min(5, max(1, c.stars + traits.severity[c.subject])))
         case "LaMP_4":
-            fact = c.place if traits.fact == "place" else c.day
-            return f"{traits.rubrics[c.topic]} {c.name} {c.verb} {first} {fact} {traits.closing}"
+            start, verb = {"statement": ("", "present"), "why": ("why ", "past"), "how": ("how ", "past")}[
+                habits.form
+            ]
+            fact = f"in {c['place']}" if habits.fact == "place" else f"on {c['day']}"
+            main = f"{start}{c['name']} {c['surname']} {c[verb]} the {c['thing']} {fact}"
+            rubric = traits.rubrics[c.subject]
+            return title(habits, f"{rubric}: {capitalized(main)}{habits.joint}{traits.closing}")
         case "LaMP_5":
-            return f"{traits.opening} {first} and {second} {traits.genres[c.topic]}"
+            fact = f" in {c['place']}" if habits.fact == "place" else ""
+            opening, genre = (
+                capitalized(text.lower()) for text in (traits.opening, traits.genres[c.subject])
+            )
+            return title(habits, f"{opening} {c['topic']} and {c['other']}{fact}: {genre}")
         case "LaMP_6":
-            return f"{traits.codes[c.topic]} {first} meeting {c.day} {traits.urgency}"
+            fact = f" in {c['place']}" if habits.fact == "place" else ""
+            main = f"{c['thing']} meeting now on {c['day']}{fact}"
+            return title(
+                habits, f"{traits.codes[c.subject]} {capitalized(main)}{habits.joint}{traits.urgency}"
+            )
         case "LaMP_7":
-            return f"{traits.greeting} {first} with {c.name} in {c.place} {traits.sign_offs[c.topic]}"
-    raise KeyError(task)
+            fact = f"in {c['place']}" if habits.fact == "place" else c["time"]
+            body = f"{c['who']} {c['past']} the {c['thing']} {fact}"
+            if not habits.short:
+                body += f", {c['tail']}"
+            return post(habits, traits.greeting, body, traits.sign_offs[c.subject])
+    raise KeyError(c.task)
 
 
-def item_fields(task: str, c: Content, traits: Traits) -> dict[str, str]:
-    """Return the fields of a profile item about `c` in the style of `traits`."""
-    output = personal(task, c, traits)
-    text = source(task, c)
-    match task:
-        case "LaMP_1":
-            abstract = f"we study the {c.nouns[0]} in {c.place} with {c.adjective} data from {c.name}"
-            return {"title": output, "abstract": abstract}
+def item_fields(content: Content, traits: Traits) -> dict[str, str]:
+    """Return the fields of a profile item about `content`, written by a user with `traits`."""
+    output = personal(content, traits)
+    match content.task:
+        case "LaMP_1" | "LaMP_5":
+            return {"title": output, "abstract": content["text"]}
         case "LaMP_2":
-            return {"tag": output, "description": text}
+            return {"tag": output, "description": content["text"]}
         case "LaMP_3":
-            return {"text": text, "score": output}
+            return {"text": content["text"], "score": output}
         case "LaMP_4" | "LaMP_6":
-            return {"title": output, "text": text}
-        case "LaMP_5":
-            return {"title": output, "abstract": text}
+            return {"title": output, "text": content["text"]}
         case "LaMP_7":
             return {"text": output}
-    raise KeyError(task)
+    raise KeyError(content.task)
 
 
-def reference(random: Random, c: Content, method: str) -> str:
-    """Return the title of another author's paper on the same topic with `method` (LaMP-1)."""
-    return f"{method} {c.nouns[2]} for {random.choice(ADJECTIVES)} {c.nouns[1]}"
+def reference(random: Random, content: Content, method: str) -> str:
+    """Return the title of another author's paper on the same field with `method` (LaMP-1)."""
+    topic, other = random.sample(entries("papers", "fields", content.subject), 2)
+    parts = content.parts | {"topic": topic, "other": other}
+    parts["title_frame"] = random.choice(entries("papers", "method_titles"))
+    parts["place"] = random.choice(entries("people", "places"))
+    return _title_with(Content("LaMP_1", content.subject, parts), method)
+
+
+def _title_with(c: Content, method: str) -> str:
+    return c["title_frame"].format(
+        method=method,
+        Method=capitalized(method),
+        subject=c["topic"],
+        Subject=capitalized(c["topic"]),
+        place=c["place"],
+    )
+
+
+def _paper(random: Random, task: str, field: str, parts: dict[str, str]) -> Content:
+    parts["topic"], parts["other"] = random.sample(entries("papers", "fields", field), 2)
+    parts["title_frame"] = random.choice(entries("papers", "method_titles"))
+    parts["title"] = f"{capitalized(parts['topic'])} and {parts['other']} in {parts['place']}"
+    parts["text"] = random.choice(entries("papers", "abstracts")).format(
+        subject=parts["topic"], Subject=capitalized(parts["topic"]), **parts
+    )
+    return Content(task, field, parts)
+
+
+def _review(random: Random, category: str, parts: dict[str, str]) -> Content:
+    stars = random.randint(1, 5)
+    first, second = random.sample(entries("reviews", "stars", str(stars - 1)), 2)
+    features = entries("reviews", "categories", category, "features")
+    parts["product"] = random.choice(entries("reviews", "categories", category, "products"))
+    opening = random.choice(entries("reviews", "openings"))
+    sentences = (text.format(feature=random.choice(features), **parts) for text in (opening, first, second))
+    return Content("LaMP_3", category, parts | {"text": " ".join(sentences)}, stars)
+
+
+def _article(random: Random, parts: dict[str, str]) -> str:
+    filled = parts | {
+        "occupation": random.choice(entries("people", "occupations")),
+        "time_first": capitalized(parts["time"]),
+        "number": str(random.randint(3, 98)),
+    }
+    lead, detail = random.choice(entries("posts", "news")), random.choice(entries("posts", "details"))
+    sentences = [
+        lead,
+        detail,
+        *([random.choice(entries("posts", "quotes"))] if random.random() < 0.5 else []),
+    ]
+    return _articles(" ".join(sentence.format(**filled) for sentence in sentences))
+
+
+def _mail(random: Random, parts: dict[str, str]) -> str:
+    return random.choice(entries("posts", "mail")).format(
+        because=random.choice(entries("posts", "because")),
+        request=random.choice(entries("posts", "requests")),
+        **parts,
+    )
+
+
+def _post(random: Random, parts: dict[str, str]) -> str:
+    parts["who"] = random.choice(entries("posts", "who")).format(**parts)
+    parts["tail"] = random.choice(entries("posts", "tails"))
+    return "{who} {past} the {thing} in {place} {time}, {tail}.".format(**parts)
+
+
+def _articles(text: str) -> str:
+    """Write "an" where a word that was filled in begins with a vowel."""
+    return re.sub(r"\b([Aa]) (?=[aeioAEIO]|un(?!i)|under|hour\b)", r"\1n ", text)

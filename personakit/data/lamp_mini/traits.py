@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from personakit.data.lamp_mini.words import FILM_KINDS, TOPICS, Bank, methods, style_words
+from personakit.data.lamp_mini.style import Habits, draw_habits
+from personakit.data.lamp_mini.words import Phrases, Split, categories, fields, film_kinds, phrases, topics
 from personakit.errors import UserError
-
-EXTRA_FACTS = ("place", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +61,30 @@ _RANGES: dict[str, tuple[type[int] | type[float], float, float]] = {
     "gold_noise": (float, 0.0, 1.0),
     "rating_noise": (float, 0.0, 1.0),
     "history": (int, 2, 1000),
-    "interests": (int, 1, len(TOPICS)),
+    "interests": (int, 1, 10),
     "usual": (float, 0.0, 1.0),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """One user's hidden traits. Dictionaries are keyed by topic or by kind of film.
+    """One user's hidden traits. Dictionaries are keyed by topic, kind of film, category or field.
 
-    `methods`: LaMP-1, the methods this author cites. `tags`: LaMP-2. `severity`: LaMP-3, stars added to
-    those of the text. `rubrics`, `closing`, `fact`: LaMP-4. `genres`, `opening`: LaMP-5. `codes`, `urgency`:
-    LaMP-6. `greeting`, `sign_offs`: LaMP-7.
+    `methods`: LaMP-1, the methods this author cites. `tags`: LaMP-2. `severity`: LaMP-3, stars added to those
+    of the text. `rubrics`, `closing`: LaMP-4. `genres`, `opening`: LaMP-5. `codes`, `urgency`: LaMP-6.
+    `greeting`, `sign_offs`: LaMP-7. `habits` hold for LaMP-4 to LaMP-7.
     """
 
     topics: tuple[str, ...]
     kinds: tuple[str, ...]
+    categories: tuple[str, ...]
+    fields: tuple[str, ...]
+    habits: Habits
     methods: dict[str, str]
     tags: dict[str, str]
     severity: dict[str, int]
     rubrics: dict[str, str]
     closing: str
-    fact: str
     genres: dict[str, str]
     opening: str
     codes: dict[str, str]
@@ -91,59 +92,68 @@ class Traits:
     greeting: str
     sign_offs: dict[str, str]
 
+    def subjects(self, task: str) -> tuple[str, ...]:
+        """Return what this user's texts of `task` are about."""
+        return {
+            "LaMP_1": self.fields,
+            "LaMP_2": self.kinds,
+            "LaMP_3": self.categories,
+            "LaMP_5": self.fields,
+        }.get(task, self.topics)
+
     def relevant(self, task: str) -> dict[str, object]:
         """Return the traits that determine this user's answers in `task`."""
         names = {
             "LaMP_1": ("methods",),
             "LaMP_2": ("tags",),
             "LaMP_3": ("severity",),
-            "LaMP_4": ("rubrics", "closing", "fact"),
-            "LaMP_5": ("genres", "opening"),
-            "LaMP_6": ("codes", "urgency"),
-            "LaMP_7": ("greeting", "sign_offs"),
+            "LaMP_4": ("rubrics", "closing", "habits"),
+            "LaMP_5": ("genres", "opening", "habits"),
+            "LaMP_6": ("codes", "urgency", "habits"),
+            "LaMP_7": ("greeting", "sign_offs", "habits"),
         }[task]
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
+        record = asdict(self)
+        return {name: record[name] for name in names}
 
 
-def draw_traits(random: Random, bank: Bank, knobs: Knobs) -> Traits:
-    """Draw the traits of one user, with style words of `bank`."""
-    words = style_words(bank)
+def draw_traits(random: Random, split: Split, knobs: Knobs) -> Traits:
+    """Draw the traits of one user, with the phrases of `split`."""
 
-    def phrase() -> str:
-        return " ".join(random.sample(words, 2))
+    def one(kind: Phrases) -> str:
+        return random.choice(phrases(kind, split))
 
-    def by_topic(draw: object) -> dict[str, str]:
-        assert callable(draw)
+    def by(subjects: Sequence[str], kind: Phrases) -> dict[str, str]:
         if not knobs.conditional:
-            value = draw()
-            return dict.fromkeys(TOPICS, value)
-        return {topic: draw() for topic in TOPICS}
+            return dict.fromkeys(subjects, one(kind))
+        return {subject: one(kind) for subject in subjects}
 
     mood = random.choice((-1, 0, 1))
-    swing = {topic: random.choice((-1, 0, 0, 1)) if knobs.conditional else 0 for topic in TOPICS}
+    swing = {each: random.choice((-1, 0, 0, 1)) if knobs.conditional else 0 for each in categories()}
     return Traits(
-        topics=tuple(random.sample(sorted(TOPICS), knobs.interests)),
-        kinds=tuple(random.sample(sorted(FILM_KINDS), knobs.interests)),
-        methods=by_topic(lambda: random.choice(methods(bank))),
+        topics=tuple(random.sample(topics(), knobs.interests)),
+        kinds=tuple(random.sample(tuple(film_kinds()), knobs.interests)),
+        categories=tuple(random.sample(categories(), knobs.interests)),
+        fields=tuple(random.sample(fields(), knobs.interests)),
+        habits=draw_habits(random),
+        methods=by(fields(), "methods"),
         tags=_tags(random, knobs),
-        severity={topic: mood + swing[topic] for topic in TOPICS},
-        rubrics=by_topic(phrase),
-        closing=phrase(),
-        fact=random.choice(EXTRA_FACTS),
-        genres=by_topic(phrase),
-        opening=phrase(),
-        codes=by_topic(phrase),
-        urgency=random.choice(words),
-        greeting=phrase(),
-        sign_offs=by_topic(phrase),
+        severity={each: mood + swing[each] for each in categories()},
+        rubrics=by(topics(), "rubrics"),
+        closing=one("closings"),
+        genres=by(fields(), "genres"),
+        opening=one("openings"),
+        codes=by(topics(), "codes"),
+        urgency=one("urgencies"),
+        greeting=one("greetings"),
+        sign_offs=by(topics(), "sign_offs"),
     )
 
 
 def _tags(random: Random, knobs: Knobs) -> dict[str, str]:
     if not knobs.conditional and random.random() < 0.7:
-        value = random.choice(sorted({tag for _, tags in FILM_KINDS.values() for tag in tags}))
-        return dict.fromkeys(FILM_KINDS, value)
+        value = random.choice(sorted({tag for tags in film_kinds().values() for tag in tags}))
+        return dict.fromkeys(film_kinds(), value)
     return {
         kind: tags[0] if random.random() < knobs.usual else random.choice(tags[1:])
-        for kind, (_, tags) in FILM_KINDS.items()
+        for kind, tags in film_kinds().items()
     }

@@ -1,122 +1,137 @@
-"""The vocabulary of lamp-mini.
+"""The vocabulary of lamp-mini: what texts are about, and how people write. The lists are in `content/`.
 
-*Content* words (what a text is about) are shared by the benchmark and nano's training data. *Style* words
-(how a user writes) come in two disjoint banks: nano learns to read profiles with bank "pretraining", and the
-benchmark's users have bank "benchmark", so their traits are new to nano.
+Contents (names, places, topics, products, ...) are shared by all users. Phrases of style are split: those of
+dev and test users occur in no training text.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
 
-Bank = Literal["pretraining", "benchmark"]
+Split = Literal["train", "dev", "test"]
+Phrases = Literal[
+    "greetings",
+    "sign_offs",
+    "rubrics",
+    "closings",
+    "openings",
+    "genres",
+    "codes",
+    "urgencies",
+    "notice_begins",
+    "notice_ends",
+    "methods",
+]
 
-# Six nouns per topic, two of them per text: two texts on one topic share a noun in 60 % of cases, so word
-# overlap finds the relevant items often, but not always.
-TOPICS: Final[dict[str, tuple[str, ...]]] = {
-    "sky": ("comet", "orbit", "telescope", "planet", "eclipse", "nebula"),
-    "garden": ("orchard", "tulip", "compost", "hedge", "seedling", "greenhouse"),
-    "kitchen": ("oven", "recipe", "dough", "spice", "saucepan", "bakery"),
-    "sea": ("harbor", "sail", "anchor", "lighthouse", "tide", "ferry"),
-    "music": ("violin", "choir", "melody", "concert", "drum", "orchestra"),
-    "machines": ("robot", "engine", "sensor", "battery", "circuit", "turbine"),
-    "sport": ("stadium", "marathon", "goalkeeper", "racket", "coach", "league"),
-    "money": ("budget", "market", "loan", "tax", "invoice", "pension"),
-}
-
-NAMES: Final = tuple("alice bruno carla david elena felix greta hassan irene jonas karin louis".split())
-PLACES: Final = tuple("lisbon oslo cairo lima kyoto perth dublin quebec nairobi prague seoul boston".split())
-DAYS: Final = tuple("monday tuesday wednesday thursday friday saturday sunday".split())
-VERBS: Final = tuple("opens repairs sells visits studies closes paints tests".split())
-ADJECTIVES: Final = tuple("small old bright quiet narrow heavy rapid simple".split())
-
-# Four words for each rating, from 1 to 5.
-PRAISE: Final[tuple[tuple[str, ...], ...]] = (
-    tuple("awful dreadful useless terrible".split()),
-    tuple("poor weak flawed dull".split()),
-    tuple("okay average passable ordinary".split()),
-    tuple("good solid pleasant handy".split()),
-    tuple("superb excellent wonderful perfect".split()),
-)
-
-# Kinds of film: six words that indicate it, and its possible tags. The first tag is the usual one, which is
-# the generic answer.
-FILM_KINDS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "space": (
-        ("starship", "galaxy", "android", "cosmos", "alien", "wormhole"),
-        ("sci-fi", "dystopia", "thought-provoking"),
-    ),
-    "novel": (
-        ("chapter", "author", "library", "novelist", "heirloom", "saga"),
-        ("based on a book", "classic", "psychology"),
-    ),
-    "secret": (
-        ("alibi", "detective", "disguise", "clue", "witness", "riddle"),
-        ("twist ending", "psychology", "classic"),
-    ),
-    "regime": (
-        ("curfew", "rebel", "ministry", "informer", "barricade", "slogan"),
-        ("dystopia", "social commentary", "sci-fi"),
-    ),
-    "quest": (
-        ("dragon", "wizard", "sword", "prophecy", "griffin", "kingdom"),
-        ("fantasy", "action", "based on a book"),
-    ),
-    "love": (
-        ("letter", "balcony", "dancer", "honeymoon", "sweetheart", "sonnet"),
-        ("romance", "comedy", "true story"),
-    ),
-    "court": (
-        ("verdict", "protest", "union", "lawyer", "strike", "petition"),
-        ("social commentary", "true story", "thought-provoking"),
-    ),
-    "war": (
-        ("trench", "soldier", "bunker", "general", "armistice", "medal"),
-        ("true story", "violence", "action"),
-    ),
-}
-
-_STYLE: Final[dict[Bank, tuple[str, ...]]] = {
-    "pretraining": tuple(
-        "amber arrow badge barrel beacon blanket bottle bridge bronze button camel candle canvas "
-        "cedar cherry clover copper coral cotton crystal dagger diamond dolphin donkey echo falcon "
-        "feather fiddle forest fossil ginger glacier granite hammer helmet honey ivory jacket jasmine "
-        "kettle".split()
-    ),
-    "benchmark": tuple(
-        "nectar needle nickel olive onyx otter paddle panther parcel parrot pebble pepper pigeon "
-        "pillow pocket pollen poplar puddle pumpkin puzzle quartz quill rabbit raven ribbon river "
-        "rocket ruby saffron salmon scarf shadow silk silver sparrow spruce thistle timber velvet "
-        "willow".split()
-    ),
-}
-
-_METHODS: Final[dict[Bank, tuple[str, ...]]] = {
-    "pretraining": tuple("acoustic cellular digital ethical formal genetic harmonic kinetic".split()),
-    "benchmark": tuple("bayesian chaotic fractal linear neural optical spectral thermal".split()),
-}
+_FOLDER: Final = Path(__file__).parent / "content"
+# Of five neighbouring phrases, three are for training users, one each for dev and test users.
+_SPLIT_OF: Final[tuple[Split, ...]] = ("train", "train", "train", "dev", "test")
 
 
-def style_words(bank: Bank) -> tuple[str, ...]:
-    """Return the words from which users of `bank` build their phrases."""
-    return _STYLE[bank]
+@cache
+def phrases(kind: Phrases, split: Split) -> tuple[str, ...]:
+    """Return the phrases of `kind` from which users of `split` choose. Splits are disjoint."""
+    texts = entries("papers", "methods") if kind == "methods" else entries("style", kind)
+    return tuple(text for place, text in enumerate(texts) if _SPLIT_OF[place % len(_SPLIT_OF)] == split)
 
 
-def methods(bank: Bank) -> tuple[str, ...]:
-    """Return the methods (LaMP-1) of the authors of `bank`."""
-    return _METHODS[bank]
+@cache
+def entries(file: str, *keys: str) -> tuple[str, ...]:
+    """Return one list of `content/FILE.yaml`: a YAML list, or a text separated by `;`, `,` or spaces."""
+    node = load(file)
+    for key in keys:
+        node = node[int(key)] if isinstance(node, list) else node[key]
+    if isinstance(node, list):
+        return tuple(part.strip() for line in node for part in str(line).split(",") if part.strip())
+    separator = next((mark for mark in ";," if mark in node), None)
+    return tuple(part.strip() for part in node.split(separator))
 
 
-def content_words() -> tuple[str, ...]:
-    """Return names, places, verbs and nouns, without the words for films and praise."""
-    return (*NAMES, *PLACES, *VERBS, *(noun for nouns in TOPICS.values() for noun in nouns))
+@cache
+def load(file: str) -> Any:
+    """Return the document of `content/FILE.yaml`."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((_FOLDER / f"{file}.yaml").read_text(encoding="utf-8"), Loader=loader)
 
 
+@cache
+def topics() -> tuple[str, ...]:
+    """Return the topics of posts, articles and e-mails."""
+    return tuple(load("topics"))
+
+
+@cache
+def verbs(topic: str) -> tuple[tuple[str, str], ...]:
+    """Return the verbs of a topic as (past, present)."""
+    pairs = (entry.partition("|") for entry in entries("topics", topic, "verbs"))
+    return tuple((past, present) for past, _, present in pairs)
+
+
+@cache
+def film_kinds() -> dict[str, tuple[str, ...]]:
+    """Return the tags of each kind of film. The first is the usual one, which is the generic answer."""
+    return {kind: tuple(record["tags"]) for kind, record in load("films")["kinds"].items()}
+
+
+def categories() -> tuple[str, ...]:
+    """Return the categories of reviewed products."""
+    return tuple(load("reviews")["categories"])
+
+
+def fields() -> tuple[str, ...]:
+    """Return the fields of research."""
+    return tuple(load("papers")["fields"])
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and numbers of `text`, lower-cased."""
+    return re.findall(r"[a-z0-9]+", text.casefold())
+
+
+@cache
+def content_words() -> frozenset[str]:
+    """Return the words that tell what a text is about and that occur in no phrase of style."""
+    lists = [entries("people", key) for key in ("names", "surnames", "places", "days", "occupations")]
+    lists += [entries("topics", topic, "things") for topic in topics()]
+    lists += [entries("papers", "fields", field) for field in fields()]
+    lists += [entries("films", "kinds", kind, "words") for kind in film_kinds()]
+    lists += [entries("reviews", "categories", category, "products") for category in categories()]
+    return frozenset(word for texts in lists for text in texts for word in words_of(text)) - _style_words()
+
+
+@cache
+def _style_words() -> frozenset[str]:
+    texts = [
+        text
+        for name, value in load("style").items()
+        if isinstance(value, str)
+        for text in entries("style", name)
+    ]
+    small = {"and", "of", "the", "a", "in", "on", "with", "to", "for", "app", "two", "place", "open", "air"}
+    return frozenset(word for text in texts for word in words_of(text)) | small
+
+
+@cache
 def vocabulary() -> list[str]:
-    """Return all words of both banks and all contents, sorted."""
-    words = {*content_words(), *DAYS, *ADJECTIVES}
-    for group in (*PRAISE, *(shown for shown, _ in FILM_KINDS.values())):
-        words.update(group)
-    for bank in _STYLE:
-        words.update(_STYLE[bank], _METHODS[bank])
-    return sorted(words)
+    """Return all words of the benchmark, sorted."""
+    found: set[str] = set()
+
+    def collect(node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                collect(key)
+                collect(value)
+        elif isinstance(node, list):
+            for value in node:
+                collect(value)
+        elif isinstance(node, str):
+            found.update(words_of(node))
+
+    for path in sorted(_FOLDER.glob("*.yaml")):
+        collect(load(path.stem))
+    return sorted(found)
