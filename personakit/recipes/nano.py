@@ -1,19 +1,17 @@
 """The recipe of nano, the built-in model: `make nano`, less than half an hour on two cores.
 
-The training data uses the "pretraining" bank of style words, which no user of lamp-mini has:
+The training data uses the phrases of lamp-mini's training users, which no dev or test user has:
 
 1. The seven LaMP tasks without a profile, with the generic answer.
 2. The same with a profile in LaMP's prompt template, with the user's answer. Here a user's traits are the
-same
-   for all topics, while in lamp-mini they depend on the topic. So nano can use a profile, but has not learned
-   to decide *which* of its items apply.
+   same for all topics, while in lamp-mini they depend on the topic. So nano can use a profile, but has not
+   learned to decide *which* of its items apply.
 3. Notices (PILLOW's task) with and without worked examples.
 4. The format of RPO's rewriter: a draft after the prompt, then the tagged trajectory. A large model follows
 such a
    format when asked; a model with a million parameters must be trained on it.
-5. Copying words of either bank: in half of the samples, up to four words in prompt and answer are replaced by
-   words of the other bank, and random words are repeated (`pretraining`). So nano has seen the benchmark's
-   words, but none of its users' styles.
+5. Copying: in half of the samples, up to four words in prompt and answer are replaced by any other words, and
+   random words are repeated (`pretraining`). So nano copies phrases that it has never seen.
 
 Fixed wording (LaMP's templates, RPO's tags) consists of single tokens, which keeps prompts short.
 
@@ -25,33 +23,28 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from personakit.data.lamp_formats import FORMATS, LAMP_TASKS, profile_item, search_text
-from personakit.data.lamp_mini.instructions import NOTICE, OCCASIONS, NoticeStyles, instruction_prompt
+from personakit.data.lamp_mini.instructions import NOTICE, NoticeStyles, instruction_prompt, occasions
+from personakit.data.lamp_mini.style import capitalized
 from personakit.data.lamp_mini.texts import draw_content
 from personakit.data.lamp_mini.traits import Knobs, draw_traits
 from personakit.data.lamp_mini.users import make_example
-from personakit.data.lamp_mini.words import (
-    FILM_KINDS,
-    TOPICS,
-    content_words,
-    methods,
-    style_words,
-    vocabulary,
-)
+from personakit.data.lamp_mini.words import topics, vocabulary, words_of
 from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.recipes.pretraining import ModelShape, TrainingPlan, new_model, save, train, train_tokenizer
-from personakit.records import Context, Profile, Query
+from personakit.records import Context, Instruction, Profile, Query
 from personakit.retrieval import open_retriever
 from personakit.rpo import prompts as rpo
-from personakit.rpo.writer import TemplateWriter
+from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter
 from personakit.tasks import Task, get_task
 from personakit.tasks.profile_prompt import JOIN
 
 STEPS = 2100
-SHAPE = ModelShape()
+SHAPE = ModelShape(vocabulary=4096)
 _GENERIC_SHARE = 0.25
 _NOTICE_SHARE = 1 / 8
 _REWRITE_SHARE = 0.3
@@ -80,9 +73,7 @@ def _training_pairs(count: int, random: Random) -> Iterator[tuple[str, str]]:
             yield _notice(random)
             continue
         task = get_task((*LAMP_TASKS, "LaMP_1", "LaMP_1")[number % 9])
-        generated = make_example(
-            task.name, random, draw_traits(random, "pretraining", _KNOBS), "pretraining", _KNOBS
-        )
+        generated = make_example(task.name, random, draw_traits(random, "train", _KNOBS), "train", _KNOBS)
         if random.random() < _GENERIC_SHARE:
             yield generated.input, generated.generic or random.choice(task.labels)
             continue
@@ -117,31 +108,41 @@ def _rewrite(task: Task, query: Query, draft: str, context: Context, random: Ran
 
 def _notice(random: Random) -> tuple[str, str]:
     """Return a notice with newly drawn styles, so that only the worked examples show how to write it."""
-    styles = NoticeStyles(random, "pretraining")
-    desk, occasion = random.choice(styles.desks), random.choice(OCCASIONS)
-    content = draw_content(random, random.choice(sorted(TOPICS)), next(iter(FILM_KINDS)))
-    target = styles.notice("asked", content, desk, occasion)
+    styles = NoticeStyles(random)
+
+    def notice(identity: str, department: str, occasion: str) -> Instruction:
+        content = draw_content(random, "LaMP_4", random.choice(topics()))
+        return styles.notice(identity, content, department, occasion)
+
+    department, occasion = random.choice(styles.lora_departments), random.choice(occasions())
+    content = draw_content(random, "LaMP_4", random.choice(topics()))
+    target = styles.notice("asked", content, department, occasion)
     if random.random() < _GENERIC_SHARE:
-        return instruction_prompt(target), styles.generic_answer(content)
+        return instruction_prompt(target), f"{styles.generic_answer(content)}."
     examples = [
-        styles.notice("shown", draw_content(random, random.choice(sorted(TOPICS)), content.kind), *which)
-        for which in ((desk, random.choice(OCCASIONS)), (random.choice(styles.desks), occasion))
+        notice("shown", department, random.choice(occasions())),
+        notice("shown", random.choice(styles.lora_departments), occasion),
     ]
     random.shuffle(examples)
     return instruction_prompt(target, examples), target.output
 
 
 def _with_other_words(prompt: str, answer: str, random: Random) -> tuple[str, str]:
-    """Replace up to four words of the answer, or else of the prompt, in both texts."""
-    style_and_content = {*content_words(), *style_words("pretraining"), *methods("pretraining")}
-    candidates = sorted(style_and_content & set(answer.split())) or sorted(
-        style_and_content & set(prompt.split())
-    )
-    chosen = random.sample(candidates, min(4, len(candidates)))
-    others = random.sample(style_words("benchmark"), len(chosen))
-    for word, other in zip(chosen, others, strict=True):
+    """Replace up to four words that prompt and answer share by other words, in both texts."""
+    shared = sorted({word for word in re.findall(r"[A-Za-z]{4,}", answer) if word.lower() in _replaceable()})
+    for word in random.sample(shared, min(4, len(shared))):
+        other = random.choice(vocabulary())
+        other = capitalized(other) if word[0].isupper() else other
         prompt, answer = (re.sub(rf"\b{word}\b", other, text) for text in (prompt, answer))
     return prompt, answer
+
+
+@cache
+def _replaceable() -> frozenset[str]:
+    """Return the words of contents and phrases that occur in no fixed wording, label or plan."""
+    fixed = [*fixed_literals(), KEEP, DECIDE, NOTHING, "add drop replace before after within start"]
+    fixed += [label for name in LAMP_TASKS for label in get_task(name).labels]
+    return frozenset(vocabulary()) - {word for text in fixed for word in words_of(text)}
 
 
 def fixed_literals() -> list[str]:
@@ -157,11 +158,13 @@ def fixed_literals() -> list[str]:
 
 
 def corpus(seed: int) -> Iterator[str]:
-    """Yield the tokenizer's training texts: all words of both banks in random order, and training pairs."""
+    """Yield the tokenizer's training texts: all words in random order, and training pairs."""
     random = Random(seed)
     words = vocabulary()
     for _ in range(20_000):
-        yield " ".join(random.sample(words, 8))
+        yield " ".join(
+            capitalized(word) if random.random() < 0.3 else word for word in random.sample(words, 8)
+        )
     for prompt, answer in samples(2_000, seed):
         yield f"{prompt} {answer}"
 
