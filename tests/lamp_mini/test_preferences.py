@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,23 +25,27 @@ def test_pairs_differ_and_held_out_pairs_are_not_signals(split: str, benchmark_f
         assert not {pair["prompt"] for pair in signals} & {pair["prompt"] for pair in held_out}
 
 
+def quoted(persona: str, before: str) -> list[str]:
+    return re.findall(rf'{before} "([^"]+)"', persona)
+
+
 def test_the_persona_identifies_the_users_answer(benchmark_folder: Path) -> None:
     right = total = 0
     for each in lines(benchmark_folder / "preferences" / "test.jsonl"):
-        greeting, *sign_offs = each["persona"].split("; ")
-        greeting = greeting.removeprefix("begins with ")
-        endings = [text.rpartition(" ends with ")[2] for text in sign_offs]
-        assert len(endings) == 6
+        [greeting] = quoted(each["persona"], "Begins posts with")
+        sign_offs = quoted(each["persona"], "signs off with")
+        assert len(sign_offs) == 6
         for pair in each["pairs"]:
-            said = pair["chosen"]
-            right += said.startswith(f"{greeting} ") and any(said.endswith(ending) for ending in endings)
+            said = pair["chosen"].casefold()
+            ends = any(said.endswith(text.casefold()) for text in sign_offs)
+            right += said.startswith(greeting.casefold()) and ends
             total += 1
     assert 0.8 < right / total < 0.95  # but for the noise
 
 
 def test_comments_and_demographics_match_the_traits(benchmark_folder: Path) -> None:
     for each in lines(benchmark_folder / "preferences" / "dev.jsonl"):
-        greeting = each["persona"].partition(";")[0].removeprefix("begins with ")
-        assert each["signals"]["comment"].endswith(greeting)
+        [greeting] = quoted(each["persona"], "Begins posts with")
+        assert greeting in each["signals"]["comment"]
         topics = each["signals"]["demographics"].removeprefix("writes about ").split(", ")
-        assert all(f"about {topic} ends with" in each["persona"] for topic in topics)
+        assert all(f"about {topic} signs off with" in each["persona"] for topic in topics)

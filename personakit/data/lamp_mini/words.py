@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 Split = Literal["train", "dev", "test"]
 Phrases = Literal[
@@ -25,6 +25,7 @@ Phrases = Literal[
     "notice_ends",
     "methods",
 ]
+_PHRASE_LISTS: Final = tuple(name for name in get_args(Phrases) if name != "methods")
 
 _FOLDER: Final = Path(__file__).parent / "content"
 # Of five neighbouring phrases, three are for training users, one each for dev and test users.
@@ -95,7 +96,7 @@ def words_of(text: str) -> list[str]:
 
 @cache
 def content_words() -> frozenset[str]:
-    """Return the words that tell what a text is about and that occur in no phrase of style."""
+    """Return the words that tell what a text is about and that occur in no phrase of style and no verb."""
     lists = [entries("people", key) for key in ("names", "surnames", "places", "days", "occupations")]
     lists += [entries("topics", topic, "things") for topic in topics()]
     lists += [entries("papers", "fields", field) for field in fields()]
@@ -106,14 +107,10 @@ def content_words() -> frozenset[str]:
 
 @cache
 def _style_words() -> frozenset[str]:
-    texts = [
-        text
-        for name, value in load("style").items()
-        if isinstance(value, str)
-        for text in entries("style", name)
-    ]
-    small = {"and", "of", "the", "a", "in", "on", "with", "to", "for", "app", "two", "place", "open", "air"}
-    return frozenset(word for text in texts for word in words_of(text)) | small
+    phrases_of_style = (text for name in _PHRASE_LISTS for text in entries("style", name))
+    spoken = (verb for topic in topics() for pair in verbs(topic) for verb in pair)
+    small = ("and", "of", "the", "a", "in", "on", "with", "to", "for", "app", "two", "place", "open", "air")
+    return frozenset(word for text in (*phrases_of_style, *spoken, *small) for word in words_of(text))
 
 
 @cache
