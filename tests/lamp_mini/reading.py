@@ -66,3 +66,9 @@ def _subjects(task: str) -> dict[str, str]:
     lists["LaMP_5"] = lists["LaMP_1"]
     things = [(each, entries("topics", each, "things")) for each in topics()]
     return {phrase.casefold(): name for name, phrases in lists.get(task, things) for phrase in phrases}
+
+
+@cache
+def _any_phrase(task: str) -> re.Pattern[str]:
+    longest_first = sorted(_subjects(task), key=len, reverse=True)
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")
