@@ -93,7 +93,7 @@ def _base_alone(settings: Any) -> TrainRPO:
     from personakit.config import TrainRPO
 
     base = getattr(settings, "base", None) or getattr(settings, "model", None)
-    return TrainRPO() if base is None else TrainRPO(base=base)
+    return TrainRPO(draft="base") if base is None else TrainRPO(base=base, draft="base")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,7 @@ def infer(options: InferOptions) -> Result:
         query, profile = lookup.find(sys.stdin.read() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
         note("no history: the answer is not personalized (give one with --user or --profile)")
+    _note_unused_base(run, options, query)
     return _answer(_open(run, options), query, profile, trace=options.trace)
 
 
@@ -129,6 +130,15 @@ def _open(run: FinishedRun, options: InferOptions) -> Personalizer:
     from personakit.popi.summary_files import read_summary
 
     return open_with_summary(run, read_summary(options.import_), base=options.base)
+
+
+def _note_unused_base(run: FinishedRun, options: InferOptions, query: Query) -> None:
+    from personakit.rpo.choices import uses_given_text
+    from personakit.tasks import get_task
+
+    draft = getattr(run.settings, "draft", None)
+    if options.base is not None and draft is not None and uses_given_text(draft, get_task(query.task)):
+        note(f"the given text itself is rewritten: --base {options.base} is not used")
 
 
 def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, options: InferOptions) -> Result:

@@ -113,6 +113,9 @@ def upgraded(schema: type[Any], saved: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("gradient_checkpointing", "shared_prefix"):
             if f"joint.{name}" in found:
                 found.setdefault(f"warm_start.{name}", found[f"joint.{name}"])
+    if schema is TrainRPO:  # earlier versions knew one kind of draft and always wrote a trace
+        found.setdefault("draft", "base")
+        found.setdefault("trajectories.writer", "template")
     nested: dict[str, Any] = {}
     for key, value in found.items():
         *groups, name = key.split(".")

@@ -64,10 +64,11 @@ class DecodingSettings:
 class TrajectorySettings:
     """Generation of the structured rewriting trajectories, and filters; dropped ones are counted."""
 
-    writer: Literal["template", "teacher"] = setting(
-        "template",
-        "what writes the trajectories: template, code that runs offline; teacher, a language model that "
-        "explains the gold answer from the evidence",
+    writer: Literal["auto", "none", "template", "own", "teacher"] = setting(
+        "auto",
+        "what writes the trajectories: none, the response alone without a trace; template, code that runs "
+        "offline; own, the model explains the gold answer in its own words; teacher, another language model "
+        "explains it; auto: template for lamp-mini, none for other data",
     )
     teacher: str | None = setting(
         None,
@@ -267,6 +268,11 @@ class TrainRPO:
         "nano",
         "black-box base model whose answers are rewritten: a model as in `model`, or openai:MODEL",
         provenance=STATED,
+    )
+    draft: Literal["auto", "input", "base"] = setting(
+        "auto",
+        "what is rewritten: base, the base model's answer; input, the given text itself (rewriting only), "
+        "which takes no base model; auto: input for rewriting, base for other tasks",
     )
     seed: int = setting(0, "random seed of training", minimum=0)
     stages: Literal["sft", "all"] = setting(

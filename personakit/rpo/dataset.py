@@ -40,20 +40,30 @@ class TrainingText:
 def draft_all(
     task: Task,
     examples: Sequence[Example],
-    base: LanguageModel,
+    base: LanguageModel | None,
     provider: ContextProvider,
     *,
     max_new_tokens: int,
 ) -> list[DraftedQuery]:
     """Generate the base model's answers for one task and retrieve each query's context.
 
-    Examples without a gold answer are skipped.
+    Without a base model the drafts are the given texts. Examples without a gold answer are skipped.
     """
     labelled = [example for example in examples if example.query.gold is not None]
-    answers = base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
+    answers = (
+        [[each.query.search_text] for each in labelled]
+        if base is None
+        else base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
+    )
     contexts = provider.context([each.query for each in labelled], [each.profile for each in labelled])
     return [
-        DraftedQuery(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
+        DraftedQuery(
+            task,
+            example,
+            texts[0] if base is None else draft_text(task, texts[0]),
+            context,
+            refusal_reason(texts[0]),
+        )
         for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
 

@@ -6,40 +6,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from personakit.contracts import ContextProvider, LanguageModel
+from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import refusal_reason
 from personakit.records import Answer, Context, Profile, Query
+from personakit.rpo.choices import uses_given_text
 from personakit.rpo.dataset import draft_text
-from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
+from personakit.rpo.prompts import parse_trajectory, rewriter_prompt, trace_text
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
-NO_HISTORY = "no history: the generic answer stands"
-UNREADABLE = "the rewriter gave no answer in its tags: the generic answer stands"
+NO_HISTORY = "no history: the draft stands"
+UNREADABLE = "the rewriter gave no readable answer: the draft stands"
 
 
 @dataclass
 class Rewriter:
-    """Generates a draft with `base`, then rewrites it for the user with `model`.
+    """Takes the given text or generates a draft with `base`, then rewrites it for the user with `model`.
 
     `provider` selects the rewriter's context. Users without history get the draft unchanged, unless
     `rewrite_without_history` is set: a control, since a trained rewriter may fix formats and base rates for
-    any user. Users are independent: each prompt contains one user's data, and no state is kept between calls.
+    any user. A rewriter that is not `traced` writes the response alone. `draft` says where drafts come from
+    (`choices.uses_given_text`); given texts need no `base`. Users are independent: each prompt contains one
+    user's data, and no state is kept between calls.
     """
 
-    base: LanguageModel
+    base: LanguageModel | None
     model: LanguageModel
     provider: ContextProvider
     max_length: int = 512
     max_draft_tokens: int | None = None
     max_trajectory_tokens: int = 512
     rewrite_without_history: bool = False
+    traced: bool = True
+    draft: str = "base"
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Return one answer per query; `Answer.generic` is the draft, `trace` has evidence and plan."""
         if not queries:
             return []
-        clock = GenerationTimer(self.base, self.model)
+        clock = GenerationTimer(*filter(None, (self.base, self.model)))
         drafts, base_tokens, refusals = self._drafts(queries)
         contexts = self.provider.context(queries, profiles)
         indices = [
@@ -68,30 +74,30 @@ class Rewriter:
     ) -> list[float]:
         """Return log p(`<response>text</response>` | prompt, trace) in nats, one value per query.
 
-        The trace is the rewriter's greedy one, an approximation of the sum over all traces. Queries without a
-        trace (no history) are scored by the base model; raises `UserError` if that is a black box.
+        The trace is the rewriter's greedy one, an approximation of the sum over all traces; a rewriter
+        without a trace scores the text alone. Queries without a rewrite (no history) are scored by the base
+        model, if there is one; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
         prompts, completions, indices = [], [], []
         scores = [0.0] * len(queries)
-        without_trace = []
+        without_rewrite = []
         for index, (query, answer, text) in enumerate(zip(queries, answers, texts, strict=True)):
-            if not answer.trace:
-                without_trace.append(index)
+            if answer.degraded and self.base is not None:
+                without_rewrite.append(index)
                 continue
             prompt = self._prompt(query, answer.generic or "", answer.context)
-            trace = "".join(f"<{name}>{answer.trace[name]}</{name}>" for name in ("evidence", "plan"))
-            prompts.append(prompt + trace)
-            completions.append(f"<response>{text}</response>")
+            prompts.append(prompt + trace_text(answer.trace) if self.traced else prompt)
+            completions.append(f"<response>{text}</response>" if self.traced else text)
             indices.append(index)
         for index, value in zip(indices, self.model.score(prompts, completions), strict=True):
             scores[index] = value
-        if without_trace:
+        if without_rewrite and self.base is not None:
             base = self.base.score(
-                [get_task(queries[index].task).prompt(queries[index]) for index in without_trace],
-                [texts[index] for index in without_trace],
+                [get_task(queries[index].task).prompt(queries[index]) for index in without_rewrite],
+                [texts[index] for index in without_rewrite],
             )
-            for index, value in zip(without_trace, base, strict=True):
+            for index, value in zip(without_rewrite, base, strict=True):
                 scores[index] = value
         return scores
 
@@ -101,16 +107,29 @@ class Rewriter:
         tokens = [0] * len(queries)
         refusals: dict[int, str] = {}
         for task, indices in _by_task(queries):
+            if uses_given_text(self.draft, task):
+                for index in indices:
+                    drafts[index] = queries[index].search_text
+                continue
+            base = self._base(queries[indices[0]])
             prompts = [task.prompt(queries[index]) for index in indices]
             cap = self.max_draft_tokens or task.max_new_tokens
             for index, prompt, texts in zip(
-                indices, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
+                indices, prompts, base.generate(prompts, max_new_tokens=cap), strict=True
             ):
                 drafts[index] = draft_text(task, texts[0])
                 if (reason := refusal_reason(texts[0])) is not None:
                     refusals[index] = reason
-                tokens[index] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
+                tokens[index] = base.count_tokens(prompt) + base.count_tokens(texts[0])
         return drafts, tokens, refusals
+
+    def _base(self, query: Query) -> LanguageModel:
+        if self.base is None:
+            raise UserError(
+                f"the rewriter was trained on given texts and has no base model, which {query.task} needs",
+                hint="name one with --base",
+            )
+        return self.base
 
     def _prompt(self, query: Query, draft: str, context: Context) -> str:
         return rewriter_prompt(
@@ -137,7 +156,7 @@ class Rewriter:
         prompt_tokens = self.model.count_tokens(prompt)
         tokens = base_tokens + prompt_tokens + self.model.count_tokens(written)
         context_tokens = prompt_tokens - self.model.count_tokens(self._prompt(query, draft, Context()))
-        trajectory = parse_trajectory(written)
+        trajectory = parse_trajectory(written, traced=self.traced)
         if trajectory is None or not trajectory.response:
             return Answer(
                 draft,
@@ -153,7 +172,7 @@ class Rewriter:
             draft_text(task, trajectory.response),
             draft,
             context,
-            {"evidence": trajectory.evidence, "plan": trajectory.plan},
+            {name: text for name, text in trajectory.trace.items() if text},
             tokens,
             context_tokens,
             seconds,

@@ -25,6 +25,7 @@ from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
 from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
 from personakit.retrieval import open_retriever
+from personakit.rpo.choices import check_drafts, has_trace, needs_base, uses_given_text, with_writer
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
     DraftedQuery,
@@ -65,6 +66,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
     Raises `UserError` for conflicting settings, and for data with nothing to train on.
     """
     check_plan(config)
+    config = with_writer(config, run.facts.get("trajectory_writer"))
     _check_addresses(config, run)
     config = replace(config, endpoint=per_process_endpoint(config.endpoint))
     with local_main_process_first():  # may convert or generate the data
@@ -75,7 +77,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
             f"{config.data.path} has changed since {run.folder} was started",
             hint="restore the data, or start a new run",
         )
-    run.record(data_fingerprint=fingerprint)
+    run.record(data_fingerprint=fingerprint, trajectory_writer=config.trajectories.writer)
     record_trained_on(run, (digest for store in stores for digest in store_digests(store)))
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, run, progress)
@@ -133,7 +135,10 @@ def _write_trajectories(
         trajectories,
         writer=open_writer(config, progress, DistributedModel),
         trajectory_filter=TrajectoryFilter(
-            count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
+            count_tokens,
+            config.trajectories.max_tokens,
+            config.trajectories.minimum_reward,
+            traced=has_trace(config),
         ),
         count_tokens=count_tokens,
         max_length=config.prompt_tokens,
@@ -154,6 +159,7 @@ def _write_trajectories(
 def check_plan(config: TrainRPO) -> None:
     """Raise `UserError` for conflicting settings. Loads no model."""
     resolve_model(config.model)
+    check_drafts(config.draft, config.data.tasks)
     check_lora(config.lora)
     if config.lora.load_in_4bit:
         require_four_bit()
@@ -182,7 +188,8 @@ def check_plan(config: TrainRPO) -> None:
 def _check_addresses(config: TrainRPO, run: Run) -> None:
     """Record the API addresses of base and teacher; raise `UserError` if a resumed run's have changed."""
     teacher = teacher_name(config) if config.trajectories.writer == "teacher" else None
-    now = endpoint_addresses(name for name in (config.base, teacher) if name is not None)
+    base = config.base if needs_base(config) else None
+    now = endpoint_addresses(name for name in (base, teacher) if name is not None)
     for name, address in run.facts.get("endpoints", {}).items():
         if now.get(name, address) != address:
             raise UserError(
@@ -205,6 +212,7 @@ def training_stores(config: TrainRPO) -> list[ExampleStore]:
         raise UserError(
             f"{config.data.path} has no training split", hint="list its splits with personakit data check"
         )
+    check_drafts(config.draft, tasks)
     stores = [open_examples(config.data.path, task, "train") for task in tasks]
     limit = config.data.limit
     return [store if limit is None else store.subset(limit) for store in stores]
@@ -215,21 +223,18 @@ def _draft(
 ) -> list[DraftedQuery]:
     """Generate the (cached) generic answers and retrieve the rewriter's contexts.
 
-    Queries that the base model refused are skipped for the whole run: on resume it might answer them, which
-    would change the training data.
+    Drafts that are the given texts take no model. Queries that the base model refused are skipped for the
+    whole run: on resume it might answer them, which would change the training data.
     """
-    total = sum(len(store) for store in stores)
     drafted: list[DraftedQuery] = []
-    with report_stage(progress, "generic answers", total) as reporter:
-        base = CachedModel(
-            open_language_model(config.base, truncate=True, endpoint=config.endpoint),
-            # Assumes that the other processes progress at the same rate.
-            on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
-        )
-        for store in stores:
-            task = get_task(store.task)
-            cap = config.decoding.max_new_tokens or task.max_new_tokens
-            drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
+    answered_by_base: list[ExampleStore] = []
+    for store in stores:
+        if uses_given_text(config.draft, task := get_task(store.task)):
+            drafted += draft_all(task, list(store), None, provider, max_new_tokens=0)
+        else:
+            answered_by_base.append(store)
+    if answered_by_base:
+        drafted += _generic_answers(config, answered_by_base, provider, progress)
     if not drafted:
         raise UserError(
             "no training query has a gold answer",
@@ -248,6 +253,24 @@ def _draft(
             hint="test the base model with personakit infer, or choose another base",
         )
     return answered
+
+
+def _generic_answers(
+    config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, progress: Progress
+) -> list[DraftedQuery]:
+    total = sum(len(store) for store in stores)
+    drafted: list[DraftedQuery] = []
+    with report_stage(progress, "generic answers", total) as reporter:
+        base = CachedModel(
+            open_language_model(config.base, truncate=True, endpoint=config.endpoint),
+            # Assumes that the other processes progress at the same rate.
+            on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
+        )
+        for store in stores:
+            task = get_task(store.task)
+            cap = config.decoding.max_new_tokens or task.max_new_tokens
+            drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
+    return drafted
 
 
 def _query_key(drafted: DraftedQuery) -> str:

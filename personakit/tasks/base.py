@@ -23,7 +23,7 @@ class Task(ABC):
 
     `metrics` are the official metrics by their upstream names, `primary` is the main one, and
     `lower_is_better` applies to all of them. `labels` is empty for free text. `max_new_tokens` is enough for
-    any answer.
+    any answer. `rewrites_input` means that the query gives a text to rewrite, which is its own draft.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Task(ABC):
     max_new_tokens: int
     profile_prompt: ProfilePrompt
     labels: tuple[str, ...] = ()
+    rewrites_input: bool = False
 
     kind: ClassVar[Kind]
     lower_is_better: ClassVar[bool] = False
