@@ -122,8 +122,8 @@ def report(output: Path, seeds: int) -> str:
     lines = [
         "# Does a trace help a real model?",
         "",
-        "`python benchmarks/traces.py --emails FILE.csv --reviews FILE.json` wrote this: dev queries, SFT only, "
-        "the same examples. Differences are to the response only, over users and seeds.",
+        "`python benchmarks/traces.py --emails FILE.csv --reviews FILE.json` wrote this: dev queries, SFT "
+        "only, the same examples. Differences are to the response only, over users and seeds.",
         "",
         "| data | trajectories | seeds | kept | training tokens | score | to response only | 95 % interval | "
         "to the draft | 95 % interval | fallbacks | tokens/answer |",

@@ -131,7 +131,7 @@ def trajectories(
         prompt = rewriter_prompt(
             each.task, each.query, each.draft, each.context, count_tokens=count_tokens, max_length=max_length
         )
-        texts.append(TrainingText(prompt, trajectory.text()))
+        texts.append(TrainingText(prompt, trajectory.text(traced=trajectory_filter.traced)))
     return texts, counts
 
 

@@ -52,14 +52,14 @@ class TrajectoryFilter:
             return NO_TRAJECTORY
         if isinstance(trajectory, str):
             return UNPARSABLE
-        written = parse_trajectory(trajectory.text(), traced=self.traced)
+        written = parse_trajectory(trajectory.text(traced=self.traced), traced=self.traced)
         if written is None or written.response != trajectory.response.strip():
             return UNPARSABLE
         if written.response != expected.strip():
             return NOT_GOLD
         if task.kind == "generation" and _quotes(expected, trajectory):
             return QUOTES_GOLD
-        if self.count_tokens(trajectory.text()) > self.max_tokens:
+        if self.count_tokens(trajectory.text(traced=self.traced)) > self.max_tokens:
             return TOO_LONG
         # A draft used as the target may be an invalid answer, for which no reward is defined.
         if task.valid_gold(expected) and task.reward(trajectory.response, expected) < self.minimum_reward:

@@ -45,18 +45,15 @@ def rewriter_prompt(
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """A structured rewriting trajectory. The user gets `response`; evidence and plan are the trace.
-
-    Without a trace (both empty) it is the response alone, without tags.
-    """
+    """A structured rewriting trajectory. The user gets `response`; evidence and plan are the trace."""
 
     evidence: str
     plan: str
     response: str
 
-    def text(self) -> str:
-        """Return the trajectory as the rewriter writes it."""
-        if not (self.evidence or self.plan):
+    def text(self, *, traced: bool = True) -> str:
+        """Return the trajectory as the rewriter writes it: in its tags, or the response alone."""
+        if not traced:
             return self.response
         return trace_text(self.trace) + f"<response>{self.response}</response>"
 

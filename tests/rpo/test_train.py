@@ -29,6 +29,7 @@ def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
         "sft.per_device_train_batch_size=2",
         "lora.r=0",
         "trajectories.no_history_share=0",
+        "trajectories.writer=template",
     ]
     settings += ["stages=sft"]  # faster; test_reinforce.py covers RL
     return load(TrainRPO, None, [*settings, *overrides])
