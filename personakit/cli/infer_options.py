@@ -33,7 +33,7 @@ Batch = Annotated[
 Trace = Annotated[
     bool,
     typer.Option(
-        "--trace", help="Show the retrieved items, the plan, and the difference to the generic answer."
+        "--trace", help="Show the retrieved items, the trace, and the difference to the generic answer."
     ),
 ]
 Output = Annotated[

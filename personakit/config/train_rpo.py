@@ -223,7 +223,7 @@ class RlSettings(GroupRLSettings):
     format_weight: float = setting(
         0.1,
         "reward for a rewrite with the required tags, added to the task reward; higher values enforce the "
-        "format more strictly",
+        "format more strictly; without effect where the rewriter writes no trace",
         provenance=PRLM,
         minimum=0.0,
     )
@@ -266,7 +266,8 @@ class TrainRPO:
     )
     base: str = setting(
         "nano",
-        "black-box base model whose answers are rewritten: a model as in `model`, or openai:MODEL",
+        "black-box base model whose answers are rewritten (unless draft is input): a model as in `model`, or "
+        "openai:MODEL",
         provenance=STATED,
     )
     draft: Literal["auto", "input", "base"] = setting(

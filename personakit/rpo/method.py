@@ -132,16 +132,18 @@ METHOD = Method(
     label="RPO",
     help="""Train RPO: a model that rewrites generic answers.
 
-    Gets the base model's generic answers (cached, so that no request is sent twice), makes rewriting
-    trajectories from them and the users' own answers, fine-tunes the rewriter on these (SFT), continues with
-    reinforcement learning (unless stages=sft), and fine-tunes context injection on the same data, as a
-    control.
+    Gets the base model's generic answers (cached, so that no request is sent twice) or takes the given texts
+    that are to be rewritten, makes rewriting trajectories from them and the users' own answers, fine-tunes
+    the rewriter on these (SFT), continues with reinforcement learning (unless stages=sft), and fine-tunes
+    context injection on the same data, as a control.
     """,
     settings=TrainRPO,
     train=train,
     open=open_rewriter,
     plan=plan,
-    suites=lambda settings: ("lamp", "rewriting"),
+    suites=lambda settings: (
+        ("rewriting", "lamp") if settings.data.tasks == ["rewriting"] else ("lamp", "rewriting")
+    ),
     controls={
         "context-tuned": Control(
             label="context injection, fine-tuned",

@@ -13,7 +13,8 @@ from personakit.suites.lamp import LampSuite
 class RewritingSuite(LampSuite):
     """Evaluate on people's rewrites of texts.
 
-    ROUGE-L and edit distance to what the user wrote; one row copies the original.
+    ROUGE-L and edit distance to what the user wrote. One row copies the original; it is the generic answer
+    too, unless the run was trained with draft=base. --base adds a model's own rewrites without a history.
     """
 
     name = "rewriting"
