@@ -48,6 +48,15 @@ def with_writer(config: TrainRPO, recorded: str | None = None) -> TrainRPO:
     return replace(config, trajectories=replace(config.trajectories, writer=writer))
 
 
+def chosen(config: TrainRPO, tasks: Iterable[str]) -> dict[str, str]:
+    """Return what `auto` comes to, for a plan: the writer (resolved), and the drafts of given texts."""
+    return {"trajectories.writer": config.trajectories.writer} | {
+        f"draft of {task}": "input" if uses_given_text(config.draft, get_task(task)) else "base"
+        for task in tasks
+        if get_task(task).rewrites_input
+    }
+
+
 def has_trace(config: TrainRPO) -> bool:
     """Return whether the rewriter writes a trace before its response (resolved settings)."""
     return config.trajectories.writer != "none"

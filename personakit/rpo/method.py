@@ -44,7 +44,7 @@ def plan(settings: TrainRPO) -> Plan:
 
     from personakit.models.open import check_model, resolve_model
     from personakit.retrieval import open_retriever
-    from personakit.rpo.choices import needs_base, with_writer
+    from personakit.rpo.choices import chosen, needs_base, with_writer
     from personakit.rpo.estimate import estimate_requests
     from personakit.rpo.memory import estimate_stages
     from personakit.rpo.teacher import teacher_name
@@ -62,7 +62,10 @@ def plan(settings: TrainRPO) -> Plan:
     queries = {store.task: len(store) for store in training_stores(settings)}
     settings = with_writer(settings)
     return Plan(
-        [PlanTable("queries", ("task", "training queries"), queries)],
+        [
+            PlanTable("queries", ("task", "training queries"), queries),
+            PlanTable("chosen", ("setting", "value used"), chosen(settings, queries)),
+        ],
         estimate_requests(settings),
         estimate_here_and_on_gpu(partial(estimate_stages, settings)),
     )

@@ -210,7 +210,9 @@ def test_a_rewriter_of_given_texts_needs_no_base_model(
 ) -> None:
     train = rewriting(tiny_model, rewrites)
     assert main([*train, "--dry-run", "--json"]) == 0, capsys.readouterr().err
-    assert {each["stage"] for each in json.loads(capsys.readouterr().out)["memory"]} == {"SFT"}
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["chosen"] == {"trajectories.writer": "none", "draft of rewriting": "input"}
+    assert {each["stage"] for each in planned["memory"]} == {"SFT"}
     run = tmp_path / "run"
     assert main([*train, "--output", str(run)]) == 0, capsys.readouterr().err
     assert json.loads((run / "run.json").read_text())["trajectories"] == {
