@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.data.imports import ImportReport, SplitCounts
-    from personakit.data.preferences.rows import SkipCount
+    from personakit.data.skips import SkipCount
 
 app = group("data", "Make, import, check and show data.")
 

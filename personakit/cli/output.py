@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.data.preferences.rows import SkipCount
+    from personakit.data.skips import SkipCount
 
 _UNFOLDED = 10_000  # columns: wider than any row
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it

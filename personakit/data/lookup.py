@@ -21,7 +21,7 @@ from personakit.errors import UserError
 from personakit.records import Example, PreferenceUser, Profile, Query
 
 if TYPE_CHECKING:
-    from personakit.data.preferences.rows import SkipCount
+    from personakit.data.skips import SkipCount
     from personakit.data.store import ExampleStore
 
 _KINDS: dict[str, Literal["preferences", "instructions"]] = {

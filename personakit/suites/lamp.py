@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
-from personakit.data.folders import data_folder, imported_format, take_evenly
+from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
@@ -299,16 +299,16 @@ class LampSuite(Suite):
 
     def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
         """The examples of each task, at most `limit` of each, spread over the split."""
-        tasks = options.tasks or self._tasks(options, data, available(data))
+        tasks = options.tasks or self._tasks(options, data)
         stores = [open_examples(data, task, options.split) for task in tasks]
         if options.sample_ids:
             return _with_ids(stores, options.sample_ids)
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
-    def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
-        tasks = [task for task, split in there if split == options.split and task.startswith("LaMP")]
+    def _tasks(self, options: Options, data: str) -> list[str]:
+        tasks = [task for task in all_tasks(data, options.split) if task.startswith("LaMP")]
         if not tasks:
-            splits = sorted({split for _, split in there})
+            splits = sorted({split for _, split in available(data)})
             raise UserError(
                 f'{data} has no LaMP task with the split "{options.split}"',
                 hint=f"it has the splits {', '.join(splits)}; rewrites are for `personakit eval rewriting`",

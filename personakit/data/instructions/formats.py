@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from personakit.data.preferences.rows import SkipCounts, object_list, text
+from personakit.data.preferences.rows import object_list, text
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow
 from personakit.records import Instruction
 
