@@ -87,6 +87,12 @@ def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
         note(f"skipped in {source}: {skip.count} {reason} (first: {skip.first})")
 
 
+def note_read(source: object, found: Mapping[str, SkipCount]) -> None:
+    """Print what was missing in a file, or left out because of it."""
+    for reason, count in found.items():
+        note(f"{source}: {count.count} {reason} (first: {count.first})")
+
+
 def print_error(sentence: str, hint: str) -> None:
     """Print an error message and its hint."""
     print(f"{escaped(sentence)}\nhint: {escaped(hint)}", file=sys.stderr)

@@ -47,9 +47,10 @@ _DIGITS = re.compile(r"\d+")
 
 
 def read_dates(values: Sequence[tuple[str, Any]], column: str, counts: SkipCounts) -> list[str | None]:
-    """Return the dates of a column, given its (place, value) pairs; None for missing and invalid ones, counted.
+    """Return the dates of a column, given its (place, value) pairs.
 
-    Raises `UserError` if day and month cannot be told apart, or if no date of the column can be read.
+    A missing or invalid date is None and counted. Raises `UserError` if day and month cannot be told apart,
+    or if no date of the column can be read.
     """
     order = _order(values, column)
     dates: list[str | None] = []

@@ -25,7 +25,7 @@ from pathlib import Path
 from random import Random
 
 from personakit.data import open_examples
-from personakit.data.folders import holds_questions
+from personakit.data.folders import all_tasks, holds_questions
 from personakit.data.instructions import instruction_files, open_instructions
 from personakit.data.preferences import open_preferences, preference_files
 from personakit.errors import UserError

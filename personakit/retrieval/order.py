@@ -57,7 +57,7 @@ class NoRetrieval:
 
 
 def _date_parts(date: str | None) -> tuple[int, ...]:
-    """Return a sort key that puts `2020-9-1` before `2020-10-01`, as in LaMP, a time of day after none, no date first."""
+    """Return a sort key that puts `2020-9-1` before `2020-10-01`, as in LaMP, and no date first."""
     if date is None:
         return ()
     return tuple(int(digits) for digits in re.findall(r"\d+", date))

@@ -299,16 +299,16 @@ class LampSuite(Suite):
 
     def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
         """The examples of each task, at most `limit` of each, spread over the split."""
-        tasks = options.tasks or self._tasks(options, data)
+        tasks = options.tasks or self._tasks(options, data, available(data))
         stores = [open_examples(data, task, options.split) for task in tasks]
         if options.sample_ids:
             return _with_ids(stores, options.sample_ids)
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
-    def _tasks(self, options: Options, data: str) -> list[str]:
+    def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
         tasks = [task for task in all_tasks(data, options.split) if task.startswith("LaMP")]
         if not tasks:
-            splits = sorted({split for _, split in available(data)})
+            splits = sorted({split for _, split in there})
             raise UserError(
                 f'{data} has no LaMP task with the split "{options.split}"',
                 hint=f"it has the splits {', '.join(splits)}; rewrites are for `personakit eval rewriting`",

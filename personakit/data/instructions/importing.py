@@ -46,9 +46,8 @@ def import_instructions(
 ) -> InstructionReport:
     """Write the instructions in `source` to `output/instructions/`, split with `seed`.
 
-    `format` is one of `INSTRUCTION_FORMATS`; `columns` maps fields to column names; `missing` counts missing values.
-    Raises `UserError` for
-    the first row that does not match the format, and if a split would be empty.
+    `format` is one of `INSTRUCTION_FORMATS`; `columns` maps fields to column names; `missing` counts missing
+    values. Raises `UserError` for the first row of another format, and if a split would be empty.
     """
     known = INSTRUCTION_FORMATS[format]
     checker = FormatChecker(INSTRUCTION_FORMATS, format, "instruction")

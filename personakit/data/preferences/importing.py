@@ -70,8 +70,8 @@ def import_preferences(
     """Write the preferences in `source` to `output/preferences/`, split with `seed`.
 
     `format` is one of `PREFERENCE_FORMATS`. `split_by` None splits by text if the users are a few personas
-    (`pools.py`), else by user. `missing` counts missing values.
-    Texts go to a temporary file in `output` rather than memory. Raises `UserError` for the first row that does not match the format, and if no pair is left.
+    (`pools.py`), else by user. `missing` counts missing values. Texts go to a temporary file in `output`, not
+    to memory. Raises `UserError` for the first row that does not match the format, and if no pair is left.
     """
     if split_by not in (None, *SPLIT_BY):
         raise UserError(

@@ -19,14 +19,17 @@ from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Sign
 _FORM = 'a row is {"prompt", "chosen", "rejected"}, {"comment"}, {"about"} or a history item such as {"text"}'
 
 
-def read_signal_file(path: Path, user_id: str = "you") -> tuple[PreferenceUser, dict[str, SkipCount]]:
+def read_signal_file(
+    path: Path, user_id: str = "you", missing: SkipCounts | None = None
+) -> tuple[PreferenceUser, dict[str, SkipCount]]:
     """Return the signals of a .json, .jsonl, .csv or .parquet file as a user, and counts of skipped rows.
 
     The user has held-out pairs only if the file is a line of a preference file. Empty and equal pairs are
-    skipped. Raises `UserError` if the file is unreadable, holds several users, or has no usable signal.
+    skipped; `missing` counts missing values. Raises `UserError` if the file is unreadable, holds several
+    users, or has no usable signal.
     """
     skips = SkipCounts()
-    rows = list(source_rows(path, missing=skips))
+    rows = list(source_rows(path, missing=missing))
     if any(native.matches(row.values.keys()) for row in rows):
         return _one_user(path, rows, skips), dict(skips.report)
     pairs, comments, about, items = [], [], [], []
