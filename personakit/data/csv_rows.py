@@ -70,11 +70,12 @@ def csv_rows(handle: BinaryIO, name: str, counts: SkipCounts) -> Iterator[tuple[
 
 def _dialect(text: io.TextIOWrapper) -> tuple[int, str]:
     """Go to the header. Return the number of lines before it, and the delimiter."""
+    start = text.tell()
     first = text.readline()
     separator = _SEPARATOR_LINE.fullmatch(first)
     if separator is not None:
         return 1, separator.group(1)
-    text.seek(0)
+    text.seek(start)
     found = Counter(_QUOTED.sub("", first))
     return 0, max(DELIMITERS, key=lambda delimiter: found[delimiter])  # the first of those that are equal
 
