@@ -109,9 +109,9 @@ def _rows_of_object(value: Any, path: Path, counts: SkipCounts) -> Iterator[tupl
             f"{path} holds an object with the lists {', '.join(lists)}, expected one list of rows",
             hint="save the list to be read as a file of its own",
         )
-    if isinstance(value, dict) and len(value) > 1 and _is_columns(list(value.values())):
+    if isinstance(value, dict) and _is_frame(value):
         raise UserError(
-            f"{path} holds columns ({', '.join(value)}), expected rows",
+            f"{path} holds a table by columns ({', '.join(value):.60}), expected rows",
             hint='write it with pandas as to_json(FILE, orient="records")',
         )
     yield place, value
@@ -121,9 +121,14 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value)
 
 
-def _is_columns(values: list[Any]) -> bool:
-    """Whether all values are objects with the same keys, the row numbers: pandas' default layout."""
-    return all(
-        isinstance(value, dict) and bool(value) and value.keys() == values[0].keys() and "0" in value
-        for value in values
+def _is_frame(value: dict[str, Any]) -> bool:
+    """Whether an object is a table as pandas writes it by default, or with orient="index" or "split"."""
+    if {"columns", "data"} <= value.keys():
+        return True
+    parts = list(value.values())
+    return (
+        "chosen" not in value  # whose messages are objects with the same keys
+        and len(parts) > 0
+        and all(isinstance(part, dict) and part and part.keys() == parts[0].keys() for part in parts)
+        and len(parts) * len(parts[0]) > 1
     )

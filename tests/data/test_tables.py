@@ -104,11 +104,9 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "half a character in a list": ("a.json", b'[{"text": "\\ud83d"}]', "stands alone"),
     "two lists": ("a.json", b'{"train": [{"a": 1}], "data": [{"a": 2}]}', "with the lists train, data"),
     "another list": ("a.json", b'{"questions": [{"a": 1}]}', "with the lists questions"),
-    "columns of pandas": (
-        "a.json",
-        b'{"a": {"0": "x"}, "b": {"0": "y"}}',
-        "holds columns (a, b)",
-    ),
+    "columns of pandas": ("a.json", b'{"a": {"0": "x"}, "b": {"0": "y"}}', "by columns (a, b)"),
+    "pandas by index": ("a.json", b'{"0": {"a": "x", "b": "y"}, "1": {"a": "x", "b": "y"}}', "by columns"),
+    "pandas in parts": ("a.json", b'{"columns": ["a"], "index": [0], "data": [["x"]]}', "by columns"),
     "a cut object": ("a.json", b'{"data": [\n{"a": 1},\n', "line 3, column 1: not valid JSON"),
     "a cut UTF-16 file": ("a.csv", "text\nab".encode("utf-16")[:-1], "begins like UTF-16"),
 }
