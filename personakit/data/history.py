@@ -17,7 +17,7 @@ from personakit.data.lamp_formats import TaskFormat, profile_item, task_format
 from personakit.data.missing import is_missing
 from personakit.data.preferences.conversations import turns
 from personakit.data.skips import SkipCounts
-from personakit.data.tables import TableRow, column_names, find_column, leave_out, read_rows
+from personakit.data.tables import TableRow, column_names, find_column, leave_out, no_usable_row, read_rows
 from personakit.errors import UserError
 from personakit.records import Profile, ProfileItem
 
@@ -64,7 +64,7 @@ def read_history(
         (number, row) for number, row in enumerate(rows, start=1) if not leave_out(row, needed, found_counts)
     ]
     if not kept:
-        raise UserError(f"{path} has no row with {', '.join(needed)}", hint="fill in the empty values")
+        raise no_usable_row(path, found_counts)
     dates: list[str | None] = [None] * len(kept)
     if date is not None:
         dates = read_dates([(row.place, row.values.get(date)) for _, row in kept], date, found_counts)

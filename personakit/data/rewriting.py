@@ -16,7 +16,7 @@ from personakit.data.lamp_formats import build_input, profile_item
 from personakit.data.near_duplicates import NearDuplicates
 from personakit.data.skips import SkipCounts
 from personakit.data.splitting import SPLITS, SplitExamples, split_users
-from personakit.data.tables import column_names, find_column, leave_out, read_rows
+from personakit.data.tables import column_names, find_column, leave_out, no_usable_row, read_rows
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
 
@@ -60,9 +60,7 @@ def read_rewrites(
         if not leave_out(row, list(fields.values()), found_counts)
     ]
     if not rewrites:
-        raise UserError(
-            f"{path} has no row with {', '.join(fields.values())}", hint="fill in the empty values"
-        )
+        raise no_usable_row(path, found_counts)
     return rewrites
 
 

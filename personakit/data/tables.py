@@ -100,6 +100,12 @@ def leave_out(row: TableRow, needed: Sequence[str], counts: SkipCounts) -> bool:
     return False
 
 
+def no_usable_row(path: Path, counts: SkipCounts) -> UserError:
+    """Return the error for a file of which every row was left out, with the reasons."""
+    reasons = (f"{count.count} {reason} (first: {count.first})" for reason, count in counts.report.items())
+    return UserError(f"{path} has no usable row: {'; '.join(reasons)}", hint="fill in the missing values")
+
+
 def column_names(rows: Sequence[TableRow]) -> list[str]:
     """Return the columns of all rows, in the order of their first occurrence."""
     return list(dict.fromkeys(name for row in rows for name in row.values))

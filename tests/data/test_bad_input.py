@@ -241,11 +241,11 @@ TO_IMPORT: dict[str, tuple[str, Any, dict[str, Any], str]] = {
         {"format": "rewriting"},
         'mails.csv, line 2 has no column "revised", it has user_id, original',
     ),
-    "only empty rewrites": (
+    "an empty rewrite": (
         "mails.csv",
         "user_id,original,revised\n1,x,\n1,y,\n",
         {},
-        "mails.csv has no row with user_id, original, revised",
+        'mails.csv has no usable row: 2 missing values of "revised" (first: ',
     ),
     "a row with a value too many": (
         "mails.csv",
