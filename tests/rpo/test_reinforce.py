@@ -152,7 +152,7 @@ def test_random_output_has_reward_zero_and_is_logged_as_unparsable(
 def test_without_a_trace_there_is_no_format_to_reward(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    settings = ["rl.max_steps=2", "rl.curriculum.enabled=false", "trajectories.writer=auto"]
+    settings = ["rl.max_steps=2", "rl.curriculum.enabled=false", "trajectories.writer=none"]
     settings += ["controls.fine_tuned_context_injection=false"]
     folder = tmp_path / "run"
     train(folder, config(tiny_model, tiny_data, *settings))

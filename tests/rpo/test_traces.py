@@ -17,7 +17,7 @@ from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.records import Context, Profile
 from personakit.rpo import filters
-from personakit.rpo.choices import with_writer
+from personakit.rpo.choices import REAL_TEXT_WRITER, with_writer
 from personakit.rpo.dataset import DraftedQuery, draft_all, trajectories
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.prompts import DRAFT, Trajectory, rewriter_prompt
@@ -150,8 +150,8 @@ def test_an_empty_plan_is_no_part_of_the_answer_s_trace() -> None:
     assert completion == "<response>x</response>"
 
 
-@pytest.mark.parametrize(("name", "writer"), [("lamp-mini", "template"), ("reviews", "none")])
-def test_auto_writes_templates_for_the_built_in_benchmark_only(
+@pytest.mark.parametrize(("name", "writer"), [("lamp-mini", "template"), ("reviews", REAL_TEXT_WRITER)])
+def test_auto_is_resolved_by_the_data_and_a_run_keeps_what_it_had(
     tmp_path: Path, name: str, writer: str
 ) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({"name": name}))
@@ -201,7 +201,7 @@ def test_given_texts_are_refused_for_other_tasks(
 def rewriting(model: Path, data: Path) -> list[str]:
     settings = [f"model={model}", "base=/no/such/model", f"data.path={data}", "stages=sft", "lora.r=0"]
     settings += ["sft.max_steps=1", "sft.per_device_train_batch_size=2", "data.tasks=[rewriting]"]
-    return ["train", "rpo", *settings, "trajectories.max_tokens=64"]
+    return ["train", "rpo", *settings, "trajectories.max_tokens=64", "trajectories.writer=none"]
 
 
 @pytest.mark.slow
