@@ -54,10 +54,13 @@ class LanguageModel(Protocol):
         """
         ...
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Return log p(completion | prompt) in nats, summed over tokens.
 
-        Raises `UserError` if the model is an endpoint without log-probabilities.
+        `begun` are texts with which the answers have begun; they are given like the prompts. Raises
+        `UserError` if the model is an endpoint without log-probabilities.
         """
         ...
 

@@ -263,9 +263,11 @@ class CachedModel:
             for prompt in prompts
         ]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Return the wrapped model's scores. They are not cached."""
-        return self.model.score(prompts, completions)
+        return self.model.score(prompts, completions, begun=begun)
 
     def count_tokens(self, text: str) -> int:
         """Return the wrapped model's token count."""

@@ -30,8 +30,11 @@ def decode(
     uniforms: torch.Tensor | None,
     end_ids: frozenset[int],
     pad_id: int,
+    keep_end: bool = False,
 ) -> list[list[int]]:
-    """Return the new token ids of each row without the end token: `len(prompts) * samples` rows.
+    """Return the new token ids of each row: `len(prompts) * samples` rows.
+
+    The end token is included if `keep_end`; a row that reaches `max_new_tokens` has none.
 
     Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1)) are the
     random numbers for inverse-CDF sampling, unused with temperature 0. Common prefixes of prompts are
@@ -76,7 +79,7 @@ def decode(
         position = position + 1
         ended = torch.isin(tokens, ends) | (alive < 0)
         for row, token, end in zip(alive.tolist(), tokens.tolist(), ended.tolist(), strict=True):
-            if not end:
+            if not end or (keep_end and row >= 0):
                 answers[row].append(token)
         alive = torch.where(ended, -1, alive)
         kept = (alive >= 0).nonzero().squeeze(1)

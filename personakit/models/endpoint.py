@@ -198,7 +198,9 @@ class EndpointModel:
             )
         return [row if distinct_samples == samples else row * samples for row in rows]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Raise `UserError`: chat endpoints return no log-probabilities of given texts."""
         raise UserError(
             f'model "openai:{self.name}" is an endpoint and cannot score texts',

@@ -11,7 +11,8 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.pretrained import load_pretrained
-from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
+from personakit.models.tokens import cut_middle, encode_answers, encode_continued, encode_prompts
+from personakit.models.turns import end_tokens
 
 #: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
 BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
@@ -151,17 +152,26 @@ class LocalModel:
                 answers[index] = own_texts if distinct_samples == samples else own_texts * samples
         return answers
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Return log p(completion, end | prompt) in nats, summed over the completion's tokens.
 
-        As in DPO, the end-of-sequence token is included: the probability of exactly this completion.
+        As in DPO, the token that ends the answer is included: the probability of exactly this completion.
+        `begun` are the texts with which the answers have begun, which are given like the prompts.
         """
         from personakit.models.scoring import score_rows
 
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
-        answers = encode_answers(self.tokenizer, completions)
-        ids = self._prompt_ids(prompts, reserved_tokens=max((len(row) for row in answers), default=0))
+        if begun is None:
+            answers = encode_answers(self.tokenizer, completions)
+            starts: list[list[int]] = [[] for _ in completions]
+        else:
+            starts, answers = encode_continued(self.tokenizer, begun, completions)
+        reserved = max((len(start) + len(row) for start, row in zip(starts, answers, strict=True)), default=0)
+        ids = self._prompt_ids(prompts, reserved_tokens=reserved)
+        ids = [prompt + start for prompt, start in zip(ids, starts, strict=True)]
         return score_rows(
             self.model,
             ids,
@@ -177,9 +187,7 @@ class LocalModel:
 
     @cached_property
     def _end_ids(self) -> frozenset[int]:
-        declared = getattr(self.model.generation_config, "eos_token_id", None)
-        ends = declared if isinstance(declared, list) else [declared]
-        return frozenset(end for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
+        return frozenset(end_tokens(self.model, self.tokenizer))
 
     @cached_property
     def _pad_id(self) -> int:

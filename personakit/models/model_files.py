@@ -7,17 +7,19 @@ transformers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from personakit.errors import UserError
 from personakit.models import smollm2
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_of
+from personakit.models.folder_check import check_folder, read_object
 from personakit.models.gguf import converted, is_gguf
 from personakit.models.nano import FOLDER as NANO_FOLDER
+from personakit.models.weight_names import first_line
 
 _HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
 
@@ -56,6 +58,7 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
         name = str(converted(name))
     folder = Path(name).expanduser()
     if adapter is None and (folder / "adapter_config.json").is_file():
+        check_folder(folder)
         adapter = folder
         name = _base_model(folder)
         if is_gguf(name):
@@ -67,6 +70,7 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
                 f'model folder "{folder}" has no config.json',
                 hint="give the folder that transformers' save_pretrained wrote; for a run, its model/",
             )
+        check_folder(folder)
         return ModelFiles(str(folder), adapter)
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise UserError(
@@ -79,11 +83,49 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
 
 def context_window(files: ModelFiles) -> int | None:
     """Return the model's maximum number of positions, or None if its configuration does not give it."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(files.source, local_files_only=files.offline)
+    config = load_config(files.source, offline=files.offline)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(positions) if positions else None
+
+
+def load_tokenizer(source: str, *, offline: bool = False) -> Any:
+    """Load the tokenizer of a folder or hub model. Raises `UserError` if that fails."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, local_files_only=offline)
+    except Exception as error:
+        if not Path(source).is_dir():
+            raise cannot_load(source, error) from error
+        raise UserError(
+            f'the tokenizer of model "{source}" cannot be loaded: {first_line(error)}',
+            hint="check that the tokenizer's files are complete and in the folder of config.json",
+        ) from error
+
+
+def load_config(source: str, *, offline: bool = False) -> Any:
+    """Load the configuration of a folder or hub model. Raises `UserError` if that fails."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, local_files_only=offline)
+    except Exception as error:
+        if not Path(source).is_dir():
+            raise cannot_load(source, error) from error
+        raise UserError(
+            f'model "{source}" has a config.json that transformers cannot read: {first_line(error)}',
+            hint="check that the file is complete, and that this version of transformers supports the model",
+        ) from error
+
+
+def cannot_load(source: str, error: Exception) -> UserError:
+    """Return the error for a model that a library failed to load."""
+    if not Path(source).is_dir():
+        return model_not_found(source)
+    return UserError(
+        f'model folder "{source}" cannot be loaded: {first_line(error)}',
+        hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
+    )
 
 
 def model_not_found(name: str) -> UserError:
@@ -126,7 +168,7 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
 
 def _base_model(adapter: Path) -> str:
     """Return the base model of an adapter. `nano` and `smollm2` are found wherever they are installed."""
-    document = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    document = read_object(adapter / "adapter_config.json")
     base = str(document.get("base_model_name_or_path") or "")
     if not base:
         raise UserError(

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import hide_loading_bars, silence_libraries, suppress_peft_warnings
-from personakit.models.model_files import locate, model_not_found
+from personakit.models.adapters import load_adapter
+from personakit.models.environment import hide_loading_bars, silence_libraries
+from personakit.models.model_files import cannot_load, load_tokenizer, locate
+from personakit.models.turns import end_tokens
+from personakit.models.weight_names import check_weights
 
 
 def load_pretrained(
@@ -26,8 +29,7 @@ def load_pretrained(
     """
     silence_libraries()
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     hide_loading_bars()
     if device == "auto":
@@ -39,23 +41,25 @@ def load_pretrained(
     name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             name,
             dtype=torch_dtype,
             local_files_only=files.offline,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
             **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
         )
-        tokenizer = AutoTokenizer.from_pretrained(
-            adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
-            local_files_only=files.offline,
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        if is_folder:
-            raise UserError(
-                f'model folder "{name}" cannot be loaded: {_first_line(error)}',
-                hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
-            ) from error
-        raise model_not_found(name) from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise cannot_load(name, error) from error
+    check_weights(name, model, report)
+    tokenizer = load_tokenizer(
+        str(adapter) if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
+        offline=files.offline,
+    )
+    check_vocabulary(name, model, tokenizer)
+    _declare_ends(model, tokenizer)
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         raise UserError(
             f'model "{name}" ({type(model).__name__}) is not a plain causal language model of transformers',
@@ -63,27 +67,34 @@ def load_pretrained(
         )
     revision = None if is_folder else f"{name}@{getattr(model.config, '_commit_hash', None)}"
     if adapter is not None:
-        model = _with_adapter(model, adapter)
+        model = load_adapter(model, adapter)
     return model.to(device), tokenizer, folders, revision
 
 
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
+def _declare_ends(model: Any, tokenizer: Any) -> None:
+    """Let generation stop at the end of the assistant's turn, also in TRL's trainers and once saved."""
+    ends = end_tokens(model, tokenizer)
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    if ends and set(ends) != set(declared if isinstance(declared, list) else [declared]):
+        model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
 
-    if not (adapter / "adapter_config.json").is_file():
+
+def check_vocabulary(source: str, model: Any, tokenizer: Any) -> None:
+    """Raise `UserError` if the tokenizer has tokens that the model has no embedding for.
+
+    Special tokens may exceed it: Gemma 3's text models share a tokenizer with those that read images.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    beyond = {
+        index: token
+        for token, index in tokenizer.get_vocab().items()
+        if index >= rows and index not in special
+    }
+    if beyond:
+        first = min(beyond)
         raise UserError(
-            f'adapter folder "{adapter}" has no adapter_config.json',
-            hint="give the folder that PEFT's save_pretrained wrote",
+            f'the tokenizer of model "{source}" has {len(beyond)} tokens beyond the embedding '
+            f'of {rows} rows: "{beyond[first]}" is {first}',
+            hint="use the tokenizer that was saved with these weights, or resize the model's embedding",
         )
-    try:
-        with suppress_peft_warnings():
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(
-            f'adapter "{adapter}" does not fit its base model: {_first_line(error)}',
-            hint="load it with the base model it was trained on",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]

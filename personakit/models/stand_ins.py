@@ -120,7 +120,9 @@ class StandIn:
             for prompt, texts in zip(prompts, answers, strict=True)
         ]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Raise `UserError`: a black-box model returns no log-probabilities."""
         raise UserError(
             f'the stand-in "{self.kind}" cannot score texts, because it simulates a black box',

@@ -51,7 +51,7 @@ class MeanPoolingEncoder:
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(name)
             self._model = AutoModel.from_pretrained(name).to(device).eval()
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise _load_error(name, error) from error
         # Some tokenizers report no limit (a huge number) although the model has one.
         window = getattr(self._model.config, "max_position_embeddings", None)

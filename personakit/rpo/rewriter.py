@@ -72,7 +72,7 @@ class Rewriter:
         trace (no history) are scored by the base model; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
-        prompts, completions, indices = [], [], []
+        prompts, begun, completions, indices = [], [], [], []
         scores = [0.0] * len(queries)
         without_trace = []
         for index, (query, answer, text) in enumerate(zip(queries, answers, texts, strict=True)):
@@ -81,10 +81,11 @@ class Rewriter:
                 continue
             prompt = self._prompt(query, answer.generic or "", answer.context)
             trace = "".join(f"<{name}>{answer.trace[name]}</{name}>" for name in ("evidence", "plan"))
-            prompts.append(prompt + trace)
+            prompts.append(prompt)
+            begun.append(trace)
             completions.append(f"<response>{text}</response>")
             indices.append(index)
-        for index, value in zip(indices, self.model.score(prompts, completions), strict=True):
+        for index, value in zip(indices, self.model.score(prompts, completions, begun=begun), strict=True):
             scores[index] = value
         if without_trace:
             base = self.base.score(
