@@ -45,6 +45,7 @@ def sample_summaries(
     the same summaries, whatever the batch, up to rounding.
     """
     from personakit.models.decoding import decode
+    from personakit.models.tokens import decode_answers
 
     end = int(tokenizer.eos_token_id)
     rows = decode(
@@ -57,7 +58,7 @@ def sample_summaries(
         end_ids=frozenset([end]),
         pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end,
     )
-    texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    texts = [text or "" for text in decode_answers(tokenizer, rows)]
     summaries = [
         # `decode` omits the end of sequence: a row of `cap` tokens did not reach it.
         Summary(text, row if len(row) == cap else [*row, end], capped=len(row) == cap)
