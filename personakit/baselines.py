@@ -18,7 +18,7 @@ from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import answer_marks, no_answer_reason, refusal_reason
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
 from personakit.tasks.profile_prompt import truncate
@@ -240,7 +240,7 @@ class Memory:
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Extract facts from each distinct profile, then answer all queries in one model call."""
         clock = GenerationTimer(self.model)
-        facts, cost, refused = self._notes(queries, profiles)
+        facts, cost, refused, failed = self._notes(queries, profiles)
         contexts = self._contexts(queries, profiles, facts)
         seconds = clock.seconds() / max(1, len(queries))
         plain = [get_task(query.task).prompt(query) for query in queries]
@@ -253,6 +253,7 @@ class Memory:
                 tokens=answer.tokens + uncounted.pop(_profile_key(query, profile), 0),
                 seconds=answer.seconds + seconds,
                 degraded=NOTES_REFUSED if _profile_key(query, profile) in refused else None,
+                error=answer.error or failed.get(_profile_key(query, profile)),
             )
             for query, profile, answer in zip(queries, profiles, answers, strict=True)
         ]
@@ -261,13 +262,13 @@ class Memory:
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | facts, query) in nats."""
-        facts, _, _ = self._notes(queries, profiles)
+        facts, _, _, _ = self._notes(queries, profiles)
         return self.model.score(self._prompts(queries, self._contexts(queries, profiles, facts)), texts)
 
     def _notes(
         self, queries: Sequence[Query], profiles: Sequence[Profile]
-    ) -> tuple[dict[str, list[str]], dict[str, int], set[str]]:
-        """Return facts and token costs by profile key, and the keys for which the model refused."""
+    ) -> tuple[dict[str, list[str]], dict[str, int], set[str], dict[str, str]]:
+        """Return facts and token costs by profile key, the keys that the model refused, and failures."""
         prompts: dict[str, list[str]] = {}
         for query, profile in zip(queries, profiles, strict=True):
             key = _profile_key(query, profile)
@@ -293,7 +294,13 @@ class Memory:
             for key, own_prompts in prompts.items()
             if any(refusal_reason(replies[prompt]) for prompt in own_prompts)
         }
-        return facts, cost, refused
+        failed = {
+            key: f"the facts about the user: {reason}"
+            for key, own_prompts in prompts.items()
+            for prompt in own_prompts
+            if (reason := no_answer_reason(replies[prompt]))
+        }
+        return facts, cost, refused, failed
 
     def _extraction_prompts(self, profile: Profile) -> Iterator[str]:
         for start in range(0, len(profile.items), MEMORY_ITEMS):
@@ -378,7 +385,7 @@ def _answers(
                 if prompt == plain_prompt
                 else prompt_tokens - model.count_tokens(plain_prompt),
                 seconds=seconds,
-                refused=refusal_reason(text),
+                **answer_marks(text),
             )
         )
     return answers

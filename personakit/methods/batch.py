@@ -45,6 +45,7 @@ def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str,
         "error": answer.error,
         "degraded": answer.degraded,
         "refused": answer.refused,
+        "cut": answer.cut,
     }
 
 

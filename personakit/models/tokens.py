@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from personakit.models.turns import AnswerTurn, answer_turn, has_template, render_prompt
+from personakit.models.reasoning import is_marker, remove_reasoning
+from personakit.models.turns import AnswerTurn, answer_turn, has_template, opened_thought, render_prompt
 
 
 def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
@@ -59,6 +60,22 @@ def encode_continued(
         firsts.append(whole[:shared])
         others.append(whole[shared:])
     return firsts, others
+
+
+def decode_answers(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str | None]:
+    """Return the answer in each row of generated tokens, without reasoning and special tokens.
+
+    None if the reasoning does not end: there is no answer.
+    """
+    special = {
+        index for index, token in getattr(tokenizer, "added_tokens_decoder", {}).items() if token.special
+    }
+    markers = {index for index in special if is_marker(tokenizer.added_tokens_decoder[index].content)}
+    if markers:  # keep these, which some tokenizers (Mistral's, gpt-oss') count among the special tokens
+        rows = [[index for index in row if index in markers or index not in special] for row in rows]
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=not markers, clean_up_tokenization_spaces=False)
+    opened = opened_thought(tokenizer)
+    return [remove_reasoning(text, opened=opened) for text in texts]
 
 
 def cut_middle(ids: list[int], limit: int) -> list[int]:

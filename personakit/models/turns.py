@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.errors import UserError
+from personakit.models.reasoning import NO_THINKING, closing_tag
 
-#: Variables of chat templates: no reasoning where it can be switched off (Qwen3, GLM, SmolLM3; DeepSeek-V3.1,
-#: Granite), and a fixed date (Llama 3.2 writes today's otherwise, and prompts would change from day to day).
-#: Templates ignore variables that they do not use.
-TEMPLATE_OPTIONS = {"enable_thinking": False, "thinking": False, "date_string": "26 Jul 2024"}
+#: Variables of chat templates: no reasoning, and a fixed date (otherwise Llama 3.2 writes today's, and prompts
+#: change from day to day). Templates ignore variables that they do not use.
+TEMPLATE_OPTIONS = {**NO_THINKING, "date_string": "26 Jul 2024"}
 _QUESTION, _ANSWER = "Which word?", "Heron"
 
 
@@ -66,11 +66,20 @@ def answer_turn(tokenizer: Any) -> AnswerTurn:
     if turn is None:
         return AnswerTurn(end=end)
     before, _, after = turn.rpartition(_ANSWER)
-    lead = before[len(prompt) :] if before.startswith(prompt) else ""
+    if before.startswith(prompt):
+        lead = before[len(prompt) :]
+    else:  # DeepSeek-R1's conversations have no thoughts, but its generation prompt opens one
+        closing = closing_tag(prompt)
+        lead = f"{closing}\n\n" if closing else ""
     spaced = f" {_ANSWER} "
     strips = spaced not in (_render_answer(tokenizer, spaced) or spaced)
     lead, anchor = _boundary(tokenizer, prompt, lead)
     return AnswerTurn(lead, anchor, strips, _first_added(tokenizer, after, end))
+
+
+def opened_thought(tokenizer: Any) -> bool:
+    """Return whether the generation prompt opens a block of reasoning."""
+    return has_template(tokenizer) and bool(closing_tag(render_prompt(tokenizer, _QUESTION)))
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:

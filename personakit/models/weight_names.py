@@ -29,8 +29,10 @@ def check_weights(source: str, model: Any, report: Mapping[str, Any]) -> None:
         return
     raise UserError(
         f"the weights in {_files(source)} do not fit {type(model).__name__}: they {', and '.join(problems)}",
-        hint="save the model again with transformers' save_pretrained; torch.compile and DDP rename weights "
-        "(save the model inside them), and config.json must be the one of these weights",
+        hint="use the config.json of these weights"
+        if mismatched
+        else "save the model again with transformers' save_pretrained: not the one that torch.compile or DDP "
+        "returns, which names weights differently, but the model inside it",
     )
 
 
@@ -41,9 +43,9 @@ def in_words(names: Collection[str]) -> str:
     return f"{' and '.join(first[:2]) if not more else ', '.join(first[:2])}{more}"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of a library's message, at most 200 characters, or the exception's name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def in_one_line(error: BaseException) -> str:
+    """Return a library's message in one line of at most 200 characters, or the exception's name."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _files(source: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from personakit.contracts import LanguageModel
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Marks, answer_marks
 from personakit.records import Answer, Context, Profile, Query
 from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
@@ -26,6 +26,8 @@ class PreparedPrompt:
     trace: Mapping[str, str] = field(default_factory=dict)
     tokens: int = 0
     degraded: str | None = None
+    error: str | None = None
+    """Why the context is missing: a failed request."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class PromptPersonalizer(ABC):
         texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
         seconds = (time.perf_counter() - started) / len(queries)
         return [
-            self._answer(query, each, _read(query, text), seconds, refused=refusal_reason(text))
+            replace(self._answer(query, each, _read(query, text), seconds), **_marks(text, each))
             for query, each, text in zip(queries, prepared, texts, strict=True)
         ]
 
@@ -63,9 +65,7 @@ class PromptPersonalizer(ABC):
         prepared = self.prepare(queries, profiles)
         return [self._answer(query, each, "", 0.0) for query, each in zip(queries, prepared, strict=True)]
 
-    def _answer(
-        self, query: Query, prepared: PreparedPrompt, text: str, seconds: float, *, refused: str | None = None
-    ) -> Answer:
+    def _answer(self, query: Query, prepared: PreparedPrompt, text: str, seconds: float) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
         return Answer(
@@ -76,8 +76,13 @@ class PromptPersonalizer(ABC):
             context_tokens=0 if prepared.prompt == query.text else max(0, tokens - count(query.text)),
             seconds=seconds,
             degraded=prepared.degraded,
-            refused=refused,
+            error=prepared.error,
         )
+
+
+def _marks(text: str, prepared: PreparedPrompt) -> Marks:
+    marks = answer_marks(text)
+    return marks if marks["error"] else {**marks, "error": prepared.error}
 
 
 def dropped_trace(dropped: Dropped) -> dict[str, str]:

@@ -45,6 +45,7 @@ def sample_summaries(
     the same summaries, whatever the batch, up to rounding.
     """
     from personakit.models.decoding import decode
+    from personakit.models.tokens import decode_answers
     from personakit.models.turns import end_tokens
 
     ends = frozenset(end_tokens(model, tokenizer))
@@ -60,7 +61,7 @@ def sample_summaries(
         keep_end=True,
     )
     written = [row[:-1] if row[-1] in ends else row for row in rows]
-    texts = tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    texts = [text or "" for text in decode_answers(tokenizer, written)]
     summaries = [
         Summary(text, row, capped=row[-1] not in ends) for row, text in zip(rows, texts, strict=True)
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.errors import UserError
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import no_answer_reason, refusal_reason
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
@@ -26,7 +26,7 @@ class DraftedQuery:
     draft: str
     context: Context
     refused: str | None = None
-    """The base model's reason for refusing, or None. A refused query has no draft to rewrite."""
+    """Why there is no draft to rewrite (the base model refused, or the request failed), or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,13 @@ def draft_all(
     answers = base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
     contexts = provider.context([each.query for each in labelled], [each.profile for each in labelled])
     return [
-        DraftedQuery(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
+        DraftedQuery(
+            task,
+            example,
+            draft_text(task, texts[0]),
+            context,
+            refusal_reason(texts[0]) or no_answer_reason(texts[0]),
+        )
         for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
 
