@@ -8,6 +8,7 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.adapters import load_adapter
+from personakit.models.devices import default_device
 from personakit.models.environment import hide_loading_bars, silence_libraries
 from personakit.models.model_files import cannot_load, load_tokenizer, locate
 from personakit.models.turns import end_tokens
@@ -33,7 +34,7 @@ def load_pretrained(
 
     hide_loading_bars()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = default_device()
     torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
         torch.bfloat16 if device.startswith("cuda") else torch.float32
     )

@@ -65,7 +65,7 @@ def log_likelihoods(
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][is_target]
     targets = ids[:, 1:][is_target]
     chosen = logits.float().gather(-1, targets[:, None]).squeeze(1) - logits.float().logsumexp(-1)
-    target_rows = is_target.nonzero()[:, 0]
+    target_rows, chosen = is_target.nonzero()[:, 0].cpu(), chosen.cpu()  # MPS has no doubles
     sums = chosen.new_zeros(len(rows), dtype=torch.double).index_add_(0, target_rows, chosen.double())
     return [float(value) for value in sums]
 

@@ -14,8 +14,8 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.reasoning import NO_THINKING, closing_tag
 
-#: Variables of chat templates: no reasoning, and a fixed date (otherwise Llama 3.2 writes today's, and prompts
-#: change from day to day). Templates ignore variables that they do not use.
+#: Variables of chat templates: no reasoning, and a fixed date (otherwise Llama 3.2 writes today's, and
+#: prompts change from day to day). Templates ignore variables that they do not use.
 TEMPLATE_OPTIONS = {**NO_THINKING, "date_string": "26 Jul 2024"}
 _QUESTION, _ANSWER = "Which word?", "Heron"
 

@@ -104,11 +104,12 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     elif work.devices > 1:
         gradients *= 2  # DDP's buckets
     layer = counted.activations / counted.layers
+    heap = "cuda" if work.device == "cuda" else "cpu"  # MPS is not calibrated
     if work.gradient_checkpointing:
         boundaries = counted.layers * work.rows * work.length * counted.width * 4
-        activations = boundaries + _WORKING_LAYERS[work.device, True] * layer
+        activations = boundaries + _WORKING_LAYERS[heap, True] * layer
     else:
-        activations = counted.activations + _WORKING_LAYERS[work.device, False] * layer
+        activations = counted.activations + _WORKING_LAYERS[heap, False] * layer
     if work.lora.r and work.device == "cpu":
         activations *= _HEAP_UNDER_ADAPTER
     return MemoryEstimate(

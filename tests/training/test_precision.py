@@ -42,6 +42,16 @@ def test_unavailable_device_or_dtype_is_an_error(monkeypatch: pytest.MonkeyPatch
         decide_precision("tpu")
 
 
+def test_mps_is_used_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="finds no Apple GPU"):
+        decide_precision("mps")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    decided = decide_precision()
+    assert (decided.device, decided.dtype) == ("mps", "float32")
+    assert "untested" in decided.reason
+
+
 def test_allocator_environment_keeps_user_choices() -> None:
     tuned = allocator_environment({})
     assert all(name.startswith("MALLOC_") and int(value) > 0 for name, value in tuned.items())
