@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def load_adapter(model: Any, folder: Path, *, name: str = "default", trainable: 
         )
     base = model.base_model.model if isinstance(model, PeftModel) else model
     try:
-        with suppress_peft_warnings():
+        with suppress_peft_warnings(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error below
             if not isinstance(model, PeftModel):
                 model = PeftModel.from_pretrained(
                     model, str(folder), adapter_name=name, is_trainable=trainable

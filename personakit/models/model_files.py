@@ -67,9 +67,12 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
         folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
+            gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
             raise UserError(
                 f'model folder "{folder}" has no config.json',
-                hint="give the folder that transformers' save_pretrained wrote; for a run, its model/",
+                hint=f"give the GGUF file itself: {gguf}"
+                if gguf
+                else "give the folder that transformers' save_pretrained wrote; for a run, its model/",
             )
         check_folder(folder)
         return ModelFiles(str(folder), adapter)
@@ -186,6 +189,11 @@ def _base_model(adapter: Path) -> str:
         return str(NANO_FOLDER)
     if smollm2.is_conversion(Path(base)):
         return _converted_again(Path(base), adapter)
+    if Path(base).is_absolute():
+        raise UserError(
+            f'adapter folder "{adapter}" was trained on "{base}", which does not exist',
+            hint='set "base_model_name_or_path" in its adapter_config.json to that model\'s place here',
+        )
     return base
 
 

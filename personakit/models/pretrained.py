@@ -10,7 +10,7 @@ from personakit.errors import UserError
 from personakit.models.adapters import load_adapter
 from personakit.models.devices import default_device
 from personakit.models.environment import hide_loading_bars, silence_libraries
-from personakit.models.model_files import cannot_load, load_tokenizer, locate
+from personakit.models.model_files import cannot_load, load_config, load_tokenizer, locate
 from personakit.models.turns import end_tokens
 from personakit.models.weight_names import check_weights
 
@@ -41,6 +41,7 @@ def load_pretrained(
     files = locate(name, adapter)
     name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
+    load_config(name, offline=files.offline)  # its errors name the file
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             name,
