@@ -41,9 +41,11 @@ def load_adapter(model: Any, folder: Path, *, name: str = "default", trainable: 
             f'adapter "{folder}" does not fit its base model: {in_one_line(error)}',
             hint="load it with the base model it was trained on",
         ) from error
+    # PEFT finds an adapter's keys by a part of its name, which may be a part of another adapter's.
+    missing = [key for key in report.missing_keys if f".{name}." in f"{key}."]
     problems = [
         f"{label} {in_words(names)}"
-        for label, names in (("lacks", report.missing_keys), ("has the unknown", report.unexpected_keys))
+        for label, names in (("lacks", missing), ("has the unknown", report.unexpected_keys))
         if names
     ]
     if problems:
