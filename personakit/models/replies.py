@@ -83,8 +83,6 @@ def read_answer(document: Any, max_new_tokens: int) -> str:
     finish = str(choice.get("finish_reason")).lower()
     out_of_room = finish in ("length", "max_tokens")
     message = choice["message"]
-    if "content" not in message and reason is None and not _reasoning_of(message):
-        raise KeyError("content")
     # Unpaired surrogates can be sent but not stored.
     text = content_text(message.get("content")).encode("utf-8", "replace").decode()
     answer = remove_reasoning(text)

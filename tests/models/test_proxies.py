@@ -64,6 +64,13 @@ def test_unusable_variable_is_named_before_the_hub_is_asked(monkeypatch: pytest.
         locate("someone/some-model")
 
 
+def test_unusable_proxy_does_not_matter_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
+    monkeypatch.setenv("ALL_PROXY", "ftp://127.0.0.1:1080")
+    with pytest.raises(UserError, match="neither a folder nor available from the hub$"):
+        locate("someone/some-model")
+
+
 def test_unreachable_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
     monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")

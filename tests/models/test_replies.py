@@ -81,6 +81,7 @@ def test_only_the_answer_is_returned(serve: Serve, reply: Reply) -> None:
         (replied(" \n"), "it gave no text", 3),
         (replied("", "load"), "still loading", 4),
         ((200, {}, b'{"choices": []}'), "no choices", 3),
+        ((200, {}, b'{"choices": [{"message": {"role": "assistant"}}]}'), "it gave no text", 3),
         (streamed(delta(reasoning="hm"), delta("length")), "all 7 tokens", 2),
     ],
 )
