@@ -67,7 +67,7 @@ def test_unusable_variable_is_named_before_the_hub_is_asked(monkeypatch: pytest.
 def test_unusable_proxy_does_not_matter_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
     monkeypatch.setenv("ALL_PROXY", "ftp://127.0.0.1:1080")
-    with pytest.raises(UserError, match="neither a folder nor available from the hub$"):
+    with pytest.raises(UserError, match=r"neither a folder nor available from the hub$"):
         locate("someone/some-model")
 
 
