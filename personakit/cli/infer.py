@@ -36,12 +36,13 @@ def infer(options: InferOptions) -> Result:
     """
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
-    from personakit.methods import METHODS, newest_run, read_run
+    from personakit.methods import METHODS, newest_run, read_run, with_max_new_tokens
     from personakit.popi.method import METHOD as POPI
 
     _check(options)
     summaries = options.summary or options.import_ is not None
     run = read_run(options.run or newest_run(POPI.name if summaries else None))
+    run = with_max_new_tokens(run, options.max_new_tokens)
     if summaries:
         POPI.require(run)
     suites, task = METHODS[run.method].suites(run.settings), options.task

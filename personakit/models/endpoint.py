@@ -204,7 +204,9 @@ class EndpointModel:
                 pool.shutdown(cancel_futures=True)
         self.unanswered += len(unanswered)
         self._warn("refused", [each.reason for each in unanswered if isinstance(each, Refusal)], rows)
-        self._warn("failed on", [each.reason for each in unanswered if isinstance(each, NoAnswer)], rows)
+        self._warn(
+            "gave no answer to", [each.reason for each in unanswered if isinstance(each, NoAnswer)], rows
+        )
         return [row if distinct_samples == samples else row * samples for row in rows]
 
     @property

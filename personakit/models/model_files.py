@@ -159,9 +159,10 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
         RepositoryNotFoundError,
     )
 
-    if not constants.is_offline_mode():
-        check_client(constants.ENDPOINT)
     try:
+        if constants.is_offline_mode():  # before the hub's client is made, which fails on unusable proxies
+            raise OfflineModeIsEnabled
+        check_client(constants.ENDPOINT)
         return HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha, False
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise model_not_found(name) from error
@@ -170,7 +171,8 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         cached_config = try_to_load_from_cache(name, "config.json")
         if not isinstance(cached_config, str):
-            raise model_not_found(name, constants.ENDPOINT) from error
+            asked = "" if isinstance(error, OfflineModeIsEnabled) else constants.ENDPOINT
+            raise model_not_found(name, asked) from error
         return Path(cached_config).parent.name, True  # .../snapshots/COMMIT/config.json
 
 

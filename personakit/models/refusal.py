@@ -77,8 +77,8 @@ def out_of_tokens(max_new_tokens: int) -> NoAnswer:
     """Return the `NoAnswer` of a model that reasoned until the token limit."""
     return NoAnswer(
         f"all {max_new_tokens} tokens were used before the answer, for reasoning; raise the limit: "
-        "--max-new-tokens (in training decoding.max_new_tokens; of a teacher trajectories.teacher_tokens; of "
-        "a judge --judge-tokens)"
+        "--max-new-tokens (in training decoding.max_new_tokens; of a teacher trajectories.teacher_tokens; "
+        "of a judge --judge-tokens)"
     )
 
 

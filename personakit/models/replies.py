@@ -80,18 +80,17 @@ def read_answer(document: Any, max_new_tokens: int) -> str:
         raise EmptyReplyError("the reply has no choices", attempts=_ATTEMPTS_EMPTY)
     choice = choices[0]
     reason = read_refusal(choice)
-    finish = choice.get("finish_reason")
+    finish = str(choice.get("finish_reason")).lower()
+    out_of_room = finish in ("length", "max_tokens")
     message = choice["message"]
-    if "content" not in message and reason is None and not _reasoning_of(message):
-        raise KeyError("content")
     # Unpaired surrogates can be sent but not stored.
     text = content_text(message.get("content")).encode("utf-8", "replace").decode()
     answer = remove_reasoning(text)
     if reason is not None:
         return Refusal(answer or "", reason)
     if answer and answer.strip():
-        return Cut(answer) if finish == "length" else answer
-    if finish == "length":
+        return Cut(answer) if out_of_room else answer
+    if out_of_room:
         raise EmptyReplyError(out_of_tokens(max_new_tokens).reason, attempts=_ATTEMPTS_OUT_OF_TOKENS)
     if finish == "load":  # Ollama
         raise EmptyReplyError("the server is still loading the model")

@@ -19,7 +19,7 @@ from personakit.evaluation.leaks import Leak, leak_sentences, leaks_document
 from personakit.evaluation.measurements import read_costs
 from personakit.evaluation.results import compute_results, write_results
 from personakit.evaluation.runner import check_candidates, write_prediction_files
-from personakit.evaluation.samples import SAMPLES_FILE, count_answers
+from personakit.evaluation.samples import SAMPLES_FILE, count_answers, read_samples
 from personakit.evaluation.sections import Section, Table, Text
 from personakit.evaluation.users import USERS_FILE, user_gains, users_document, write_users
 from personakit.files import write_text
@@ -123,6 +123,12 @@ def run(
             conclude(log, further | {"partial": partial})
             reporting.note(f"partial results: {answered} of {total} answers in {folder}")
         raise
+    if passes.failed and not count_answers(folder / SAMPLES_FILE):
+        reason = next(sample.error for sample in read_samples(folder / SAMPLES_FILE))
+        raise RunError(
+            f"none of {total} requests has an answer: {reason}",
+            hint=f"then try them again: {resume_with or f'--resume --output {folder}'}",
+        )
     outcome = conclude(log, further | ({"failed": passes.failed} if passes.failed else {}))
     if passes.failed:
         again = resume_with or f"--resume --output {folder}"
