@@ -19,6 +19,7 @@ from filelock import FileLock
 from personakit.contracts import LanguageModel
 from personakit.errors import RunError, UserError
 from personakit.files import cache_folder
+from personakit.models.fingerprint import answer_fingerprint
 from personakit.models.refusal import Refusal
 
 _SCHEMA = """
@@ -173,9 +174,10 @@ class CachedModel:
     A `StreamingModel` model has each answer stored as soon as it arrives. Other models generate in chunks,
     and each chunk is stored at once.
 
-    Cache keys consist of the model's fingerprint, the prompt and the decoding options; with temperature > 0
-    also seed and sample number. `hits` and `misses` count samples since construction. `seconds_saved` is the
-    original generation time of the hits, so that reported times do not depend on the state of the cache.
+    Cache keys consist of the model's fingerprint and number format, the prompt and the decoding options; with
+    temperature > 0 also seed and sample number. `hits` and `misses` count samples since construction.
+    `seconds_saved` is the original generation time of the hits, so that reported times do not depend on the
+    state of the cache.
 
     If some samples of a prompt are cached and more are requested, only the missing ones are generated, with a
     derived seed. They are independent draws, but not those of a single larger request.
@@ -219,8 +221,9 @@ class CachedModel:
         """Return `samples` completions per prompt in input order, like the wrapped model."""
         distinct_samples = samples if temperature > 0 else 1
         decoding: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        identity = answer_fingerprint(self.model)
         keys = {
-            prompt: cache_keys(self.fingerprint, prompt, samples=distinct_samples, seed=seed, **decoding)
+            prompt: cache_keys(identity, prompt, samples=distinct_samples, seed=seed, **decoding)
             for prompt in prompts
         }
         cached = self.cache.get(key for row in keys.values() for key in row)

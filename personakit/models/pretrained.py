@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import hide_loading_bars, silence_libraries, suppress_peft_warnings
-from personakit.models.model_files import locate, model_not_found
+from personakit.models.cpu import bfloat16_units
+from personakit.models.environment import (
+    hide_loading_bars,
+    limit_threads,
+    silence_libraries,
+    suppress_peft_warnings,
+)
+from personakit.models.model_files import ModelFiles, locate, model_not_found
+from personakit.models.number_format import choose_format, count_weights
 
 
 def load_pretrained(
@@ -21,8 +28,8 @@ def load_pretrained(
 ) -> tuple[Any, Any, list[Path], str | None]:
     """Return (model, tokenizer, folders it was loaded from, "name@commit" if from the hub).
 
-    `dtype` "auto" is bfloat16 on CUDA, else float32. `quantization` is a transformers quantization
-    configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
+    `dtype` "auto" is for inference: see `number_format.choose_format`. `quantization` is a
+    transformers quantization configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
     """
     silence_libraries()
     import torch
@@ -30,18 +37,19 @@ def load_pretrained(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     hide_loading_bars()
+    limit_threads()
+    from personakit.models.packed_linear import pack_linears  # a module that imports torch
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
-        torch.bfloat16 if device.startswith("cuda") else torch.float32
-    )
     files = locate(name, adapter)
     name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
     try:
+        chosen = dtype if dtype != "auto" else _inference_format(files, device)
         model = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=torch_dtype,
+            dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
             local_files_only=files.offline,
             **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
         )
@@ -62,9 +70,21 @@ def load_pretrained(
             hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
         )
     revision = None if is_folder else f"{name}@{getattr(model.config, '_commit_hash', None)}"
+    if dtype == "auto" and chosen == "bfloat16" and device.startswith("cpu"):
+        pack_linears(model)
     if adapter is not None:
         model = _with_adapter(model, adapter)
     return model.to(device), tokenizer, folders, revision
+
+
+def _inference_format(files: ModelFiles, device: str) -> str:
+    """Return the dtype for inference. On a CPU with bfloat16 units it depends on the number of weights."""
+    weights = None
+    if device.startswith("cpu") and bfloat16_units():
+        from transformers import AutoConfig
+
+        weights = count_weights(AutoConfig.from_pretrained(files.source, local_files_only=files.offline))
+    return choose_format(device, weights).dtype
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
