@@ -19,6 +19,7 @@ from filelock import FileLock
 from personakit.contracts import LanguageModel
 from personakit.errors import RunError, UserError
 from personakit.files import cache_folder
+from personakit.models.fingerprint import answer_fingerprint
 from personakit.models.reasoning import remove_reasoning
 from personakit.models.refusal import Cut, NoAnswer, Refusal
 
@@ -223,9 +224,10 @@ class CachedModel:
     A `StreamingModel` model has each answer stored as soon as it arrives. Other models generate in chunks,
     and each chunk is stored at once.
 
-    Cache keys consist of the model's fingerprint, the prompt and the decoding options; with temperature > 0
-    also seed and sample number. `hits` and `misses` count samples since construction. `seconds_saved` is the
-    original generation time of the hits, so that reported times do not depend on the state of the cache.
+    Cache keys consist of the model's fingerprint and number format, the prompt and the decoding options; with
+    temperature > 0 also seed and sample number. `hits` and `misses` count samples since construction.
+    `seconds_saved` is the original generation time of the hits, so that reported times do not depend on the
+    state of the cache.
     Answers of a server that rejects the temperature have keys of their own: they are not greedy.
 
     If some samples of a prompt are cached and more are requested, only the missing ones are generated, with a
@@ -344,9 +346,9 @@ class CachedModel:
         return self.model.count_tokens(text)
 
     def _keys(self, prompts: Sequence[str], **decoding: Any) -> dict[str, list[bytes]]:
-        rejected = self._temperature_rejected()
+        rejected, identity = self._temperature_rejected(), answer_fingerprint(self.model)
         return {
-            prompt: cache_keys(self.fingerprint, prompt, temperature_rejected=rejected, **decoding)
+            prompt: cache_keys(identity, prompt, temperature_rejected=rejected, **decoding)
             for prompt in prompts
         }
 

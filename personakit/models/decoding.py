@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from personakit.models.shared_prefix import share_prefixes
+from personakit.models.shared_prefix.interface import cache_argument
 
 # Rows are removed once this share of the batch has finished: selecting rows copies the whole cache.
 _ENDED_SHARE = 0.25
@@ -112,13 +113,14 @@ def _last_logits(
     positions: torch.Tensor,
     cache: Any,
 ) -> torch.Tensor:
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     output = model(
         input_ids=input_ids,
         attention_mask=mask,
         position_ids=positions,
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **{cache_argument(causal): cache},
     )
     logits: torch.Tensor = output.logits[:, -1]
     return logits

@@ -37,7 +37,8 @@ class LocalModel:
     Reasoning is removed; reasoning without an answer gives a `NoAnswer`.
 
     Apart from rounding, greedy answers do not depend on the batch: padding changes the order of float
-    additions, so the choice may differ if two tokens score within about 1e-5 of each other. Sampled answers
+    additions, so the choice may differ if two tokens score within about 1e-5 of each other (bfloat16: 1e-1;
+    `number_format` chooses the format, never by batch). Sampled answers
     use a random stream of their own (prompt, seed, sample number), with the same limitation.
     """
 
@@ -80,7 +81,7 @@ class LocalModel:
         batch_tokens: int | None = None,
         batch_rows: int | None = None,
     ) -> LocalModel:
-        """Load a folder or a hub model, in bfloat16 on CUDA and float32 on a CPU.
+        """Load a folder or a hub model, in bfloat16 on CUDA; on a CPU as `number_format` decides.
 
         A folder with a PEFT adapter loads its base model, too. Raises `UserError` if the name is neither a
         model folder nor available from the hub.
@@ -106,6 +107,16 @@ class LocalModel:
                 hint="pass fingerprint=... to cache its answers",
             )
         return fingerprint_of(self._fingerprint, self._folders)
+
+    @property
+    def dtype(self) -> str:
+        """The number format of weights and activations, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
+    def answer_fingerprint(self) -> str:
+        """The fingerprint, and the number format unless it is float32: what determines the answers."""
+        return self.fingerprint if self.dtype == "float32" else f"{self.fingerprint}:{self.dtype}"
 
     @cached_property
     def context_window(self) -> int | None:

@@ -8,9 +8,16 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.adapters import load_adapter
+from personakit.models.cpu import bfloat16_units
 from personakit.models.devices import default_device
-from personakit.models.environment import hide_loading_bars, silence_libraries
-from personakit.models.model_files import cannot_load, load_config, load_tokenizer, locate
+from personakit.models.environment import hide_loading_bars, limit_threads, silence_libraries
+from personakit.models.model_files import (
+    cannot_load,
+    load_config,
+    load_tokenizer,
+    locate,
+)
+from personakit.models.number_format import choose_format, count_weights
 from personakit.models.turns import end_tokens
 from personakit.models.weight_names import check_weights
 
@@ -25,33 +32,34 @@ def load_pretrained(
 ) -> tuple[Any, Any, list[Path], str | None]:
     """Return (model, tokenizer, folders it was loaded from, "name@commit" if from the hub).
 
-    `dtype` "auto" is bfloat16 on CUDA, else float32. `quantization` is a transformers quantization
-    configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
+    `dtype` "auto" is for inference: see `number_format.choose_format`. `quantization` is a
+    transformers quantization configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
     """
     silence_libraries()
     import torch
     from transformers import AutoModelForCausalLM
 
     hide_loading_bars()
+    limit_threads()
+    from personakit.models.packed_linear import pack_linears  # a module that imports torch
+
     if device == "auto":
         device = default_device()
-    torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
-        torch.bfloat16 if device.startswith("cuda") else torch.float32
-    )
     files = locate(name, adapter)
     name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
-    load_config(name, offline=files.offline)  # its errors name the file
+    config = load_config(name, offline=files.offline)  # its errors name the file
     try:
+        chosen = dtype if dtype != "auto" else _inference_format(config, device)
         model, report = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=torch_dtype,
+            dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
             local_files_only=files.offline,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
             **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
         )
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:
         raise cannot_load(name, error) from error
@@ -68,9 +76,17 @@ def load_pretrained(
             hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
         )
     revision = None if is_folder else f"{name}@{getattr(model.config, '_commit_hash', None)}"
+    if dtype == "auto" and chosen == "bfloat16" and device.startswith("cpu"):
+        pack_linears(model)
     if adapter is not None:
         model = load_adapter(model, adapter)
     return model.to(device), tokenizer, folders, revision
+
+
+def _inference_format(config: Any, device: str) -> str:
+    """Return the dtype for inference. On a CPU with bfloat16 units it depends on the number of weights."""
+    weights = count_weights(config) if device.startswith("cpu") and bfloat16_units() else None
+    return choose_format(device, weights).dtype
 
 
 def _declare_ends(model: Any, tokenizer: Any) -> None:

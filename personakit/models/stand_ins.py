@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from personakit.data.lamp_formats import FORMATS
 from personakit.errors import UserError
+from personakit.models.fingerprint import answer_fingerprint
 from personakit.models.refusal import Cut, NoAnswer, Refusal
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ class StandIn:
     def fingerprint(self) -> str:
         """The model's fingerprint, the kind of change and its version."""
         return fingerprint_of(self.model.fingerprint, self.kind)
+
+    @property
+    def answer_fingerprint(self) -> str:
+        """The same, with what else determines the model's answers."""
+        return fingerprint_of(answer_fingerprint(self.model), self.kind)
 
     def generate(
         self,

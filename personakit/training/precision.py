@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from personakit.errors import UserError
+from personakit.models.cpu import bfloat16_units
 from personakit.models.devices import default_device
 
 _DTYPES = ("auto", "bfloat16", "float32")
@@ -64,16 +63,7 @@ def decide_precision(device: str = "auto", dtype: str = "auto") -> Precision:
         return Precision(device, "float32", f"{torch.cuda.get_device_name()} has no bfloat16 units")
     if device == "mps":
         return Precision(device, "float32", "Apple's MPS, on which personakit is untested")
-    units = sorted(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
+    units = bfloat16_units()
     if units:
         return Precision(device, "bfloat16", f"this CPU computes in bfloat16 ({', '.join(units)})")
     return Precision(device, "float32", "this CPU has no bfloat16 units (avx512_bf16, amx_bf16)")
-
-
-def _cpu_flags() -> set[str]:
-    """Return the instruction sets of the first CPU; empty if unknown (not Linux)."""
-    listing = Path("/proc/cpuinfo")
-    if not listing.is_file():
-        return set()
-    found = re.search(r"^flags\s*:\s*(.*)$", listing.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return set(found.group(1).split()) if found else set()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from personakit.errors import UserError
-from personakit.training import precision
+from personakit.models import cpu
 from personakit.training.allocator import allocator_environment
 from personakit.training.precision import decide_precision
 
@@ -20,7 +20,7 @@ from personakit.training.precision import decide_precision
 def test_cpu_dtype_depends_on_its_instruction_sets(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str, reason: str
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(cpu, "_entry", lambda name: flags)
     decided = decide_precision("cpu")
     assert (decided.device, decided.dtype) == ("cpu", dtype)
     assert reason in decided.reason
