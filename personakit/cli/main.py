@@ -20,6 +20,7 @@ from typer.exceptions import TyperException
 from personakit.cli.app import command_tree, help_text
 from personakit.cli.errors import Failure, failure_of, usage_failure
 from personakit.cli.output import print_error, print_help
+from personakit.cli.streams import open_streams
 from personakit.models.environment import silence_libraries
 from personakit.training.allocator import allocator_environment
 from personakit.training.processes import is_main_process, process_count, process_rank
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         _restart_with_tuned_allocator(arguments)
+    open_streams()
     debug = "--debug" in arguments
     if not is_main_process() and not debug:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end

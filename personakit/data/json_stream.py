@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from personakit import steps
 from personakit.errors import UserError
 
 CHUNK_BYTES = 1 << 20
@@ -87,11 +88,14 @@ class ListReader:
             self._handle = self.path.open("rb")
         except OSError as error:
             raise unreadable(self.path, error) from error
+        self._work = steps.Step(f"reading {self.path.name}, MB", self.path.stat().st_size // 1_000_000)
+        steps.begin(self._work)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        steps.end(self._work)
         self._handle.close()
 
     def more(self) -> bool:
@@ -172,6 +176,7 @@ class ListReader:
             return False
         self._buffer = self._buffer[self._position :] + chunk
         self._base += self._position
+        self._work.update(self._base / 1_000_000)
         self._position = 0
         return True
 

@@ -24,6 +24,7 @@ from personakit.models.retries import (
     RetryPolicy,
     request_with_retries,
 )
+from personakit.steps import step
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
 _BAD_REQUEST = frozenset({400, 422})
@@ -148,7 +149,10 @@ class EndpointModel:
         rows = [[""] * distinct_samples for _ in prompts]
         stop = threading.Event()
         refusal_reasons: list[str] = []
-        with httpx2.Client(headers=headers, timeout=self._current_policy().timeout) as client:
+        with (
+            step(f"requests to {self.name}", len(prompts) * distinct_samples) as work,
+            httpx2.Client(headers=headers, timeout=self._current_policy().timeout) as client,
+        ):
 
             def request_one(index: int, sample: int) -> None:
                 if stop.is_set():
@@ -167,6 +171,7 @@ class EndpointModel:
                         refusal_reasons.append(text.reason)
                     else:
                         keep(index, sample, text)
+                    work.advance(1, tokens=self.count_tokens(text))
                     failed.pop_all()
 
             pool = ThreadPoolExecutor(self._concurrency)
