@@ -84,6 +84,17 @@ def test_closed_output_is_the_null_device(closed: str) -> None:
     assert done.stderr.decode() == ("stdout is closed: the result is not printed\n" if closed == "1" else "")
 
 
+def test_a_deleted_working_directory_is_an_error(
+    call: Call, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = call("infer", "hi", "--run", tiny_run)
+    assert done.status == 2
+    assert "error: the working directory no longer exists" in done.err
+
+
 @pytest.mark.parametrize("asked", [("infer", "-"), ("infer", "--batch", "-")], ids=["query", "batch"])
 def test_closed_stdin_is_an_error_of_one_sentence(
     asked: tuple[str, ...],
