@@ -26,15 +26,24 @@ def open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which a file must not get
-    stdout_closed = sys.stdout is None
-    for name in _STREAMS[1:]:
-        if getattr(sys, name) is None:
+    stdout_closed = sys.stdout is None or not _writable(1)
+    for number, name in enumerate(_STREAMS[1:], start=1):
+        if getattr(sys, name) is None or not _writable(number):
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
     if stdout_closed:
         print("stdout is closed: the result is not printed", file=sys.stderr)
+
+
+def _writable(number: int) -> bool:
+    """Whether a descriptor can be written: a shell script started without stderr passes itself as stderr."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        return True
+    return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def checked_text(name: str, value: Any) -> Any:
