@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.steps import step
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -48,16 +50,18 @@ def sample_summaries(
     from personakit.models.tokens import decode_answers
 
     end = int(tokenizer.eos_token_id)
-    rows = decode(
-        model,
-        prompts,
-        samples=group,
-        max_new_tokens=cap,
-        temperature=1.0,
-        uniforms=_uniforms(places, group, cap, seed),
-        end_ids=frozenset([end]),
-        pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end,
-    )
+    with step("summaries", group * len(prompts)) as work:
+        rows = decode(
+            model,
+            prompts,
+            samples=group,
+            max_new_tokens=cap,
+            temperature=1.0,
+            uniforms=_uniforms(places, group, cap, seed),
+            end_ids=frozenset([end]),
+            pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end,
+            work=work,
+        )
     texts = [text or "" for text in decode_answers(tokenizer, rows)]
     summaries = [
         # `decode` omits the end of sequence: a row of `cap` tokens did not reach it.
