@@ -21,6 +21,7 @@ from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import answer_marks, no_answer_reason, refusal_reason
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.profile_prompt import truncate
 
 
@@ -164,9 +165,10 @@ class Generic:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Answer all queries in one model call. Profiles are ignored."""
+        """Answer all queries in one model call. Profiles are read for `tasks.answers` only."""
         prompts = [get_task(query.task).prompt(query) for query in queries]
-        return _answers(self.model, self.decoding, queries, prompts, [Context()] * len(prompts), prompts)
+        contexts = [Context()] * len(prompts)
+        return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, prompts)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
@@ -193,7 +195,7 @@ class ContextInjection:
         contexts = self.provider.context(queries, profiles)
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
-        return _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
@@ -245,7 +247,7 @@ class Memory:
         seconds = clock.seconds() / max(1, len(queries))
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
-        answers = _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        answers = _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
         uncounted = dict(cost)
         return [
             replace(
@@ -363,6 +365,7 @@ def _answers(
     model: LanguageModel,
     decoding: DecodingOptions,
     queries: Sequence[Query],
+    profiles: Sequence[Profile],
     prompts: Sequence[str],
     contexts: Sequence[Context],
     plain: Sequence[str],
@@ -372,13 +375,14 @@ def _answers(
     texts = _generate(model, decoding, queries, prompts)
     seconds = clock.seconds() / max(1, len(prompts))
     answers = []
-    for query, text, prompt, plain_prompt, context in zip(
-        queries, texts, prompts, plain, contexts, strict=True
+    for query, profile, text, prompt, plain_prompt, context in zip(
+        queries, profiles, texts, prompts, plain, contexts, strict=True
     ):
+        task = get_task(query.task)
         prompt_tokens = model.count_tokens(prompt)
         answers.append(
             Answer(
-                text=_clean(query, text),
+                text=extract_answer(text, task, own_texts(task, query, profile.items)),
                 context=context,
                 tokens=prompt_tokens + model.count_tokens(text),
                 context_tokens=0
@@ -408,12 +412,6 @@ def _generate(
         for index, samples in zip(indices, answers, strict=True):
             texts[index] = samples[0]
     return texts
-
-
-def _clean(query: Query, text: str) -> str:
-    """Return the parsed answer, or the stripped text if it cannot be parsed."""
-    parsed = get_task(query.task).parse(text)
-    return text.strip() if parsed is None else parsed
 
 
 def _most_frequent(counter: Counter[str], task: str) -> str:

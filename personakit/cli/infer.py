@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -74,10 +73,16 @@ def infer(options: InferOptions) -> Result:
     if options.query is None:
         query, profile = lookup.sample(task)
     else:
-        query, profile = lookup.find(sys.stdin.read() if options.query == "-" else options.query, task)
+        query, profile = lookup.find(_stdin() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
         note("no history: the answer is not personalized (give one with --user or --profile)")
     return _answer(_open(run, options), query, profile, trace=options.trace)
+
+
+def _stdin() -> str:
+    from personakit.data.standard_input import decode_text, read_stdin
+
+    return decode_text(read_stdin("a query"), "stdin")
 
 
 def _check(options: InferOptions) -> None:
@@ -139,6 +144,9 @@ def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, opt
 
     assert options.batch is not None
     batch, output = read_batch(options.batch, lookup, task), options.output
+    for row in batch:
+        if row.problem is not None:
+            note(f"no answer: {row.problem}")
     if output is None:
         answers = list(answer_batch(_open(run, options), batch))
         return Result(answers, lambda out: out.print("".join(map(answer_line, answers)), end=""))

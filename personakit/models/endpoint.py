@@ -32,6 +32,7 @@ from personakit.models.retries import (
     request_with_retries,
     retry_after,
 )
+from personakit.steps import step
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
 _BAD_REQUEST = frozenset({400, 422})
@@ -167,7 +168,10 @@ class EndpointModel:
         rows = [[""] * distinct_samples for _ in prompts]
         stop = threading.Event()
         unanswered: list[Refusal | NoAnswer] = []
-        with open_client(self._url, headers=headers, timeout=self._current_policy().timeout) as client:
+        with (
+            step(f"requests to {self.name}", len(prompts) * distinct_samples) as work,
+            open_client(self._url, headers=headers, timeout=self._current_policy().timeout) as client,
+        ):
 
             def request_one(index: int, sample: int) -> None:
                 with contextlib.ExitStack() as failed:
@@ -185,6 +189,7 @@ class EndpointModel:
                         unanswered.append(text)
                     else:
                         keep(index, sample, text)
+                    work.advance(1, tokens=self.count_tokens(text))
                     failed.pop_all()
 
             pool = ThreadPoolExecutor(1 if self._server_failed else self._concurrency)

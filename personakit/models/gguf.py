@@ -19,6 +19,7 @@ from personakit.models.available_memory import available_memory, format_gb
 from personakit.models.environment import hide_loading_bars
 from personakit.models.fingerprint import file_digest
 from personakit.models.weight_names import in_one_line
+from personakit.steps import step
 
 #: Increment when the conversion changes, so that folders of the old version are not used.
 _VERSION = 1
@@ -75,8 +76,8 @@ def _convert(path: Path, folder: Path) -> None:
         file=sys.stderr,
         flush=True,
     )
-    model, tokenizer = _load(path)
-    with atomic_folder(folder) as temporary:
+    with step(f"converting {path.name}"), atomic_folder(folder) as temporary:
+        model, tokenizer = _load(path)
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 

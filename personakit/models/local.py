@@ -21,6 +21,7 @@ from personakit.models.tokens import (
     encode_prompts,
 )
 from personakit.models.turns import end_tokens
+from personakit.steps import step
 
 #: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
 BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
@@ -151,25 +152,27 @@ class LocalModel:
             costs = [(len(row) + max_new_tokens) * distinct_samples for row in ids]
             batches = length_batches(costs, budget=self._batch_tokens, max_rows=max_rows)
         answers: list[list[str]] = [[] for _ in prompts]
-        for batch in batches:
-            rows = decode(
-                self.model,
-                [ids[index] for index in batch],
-                samples=distinct_samples,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                uniforms=self._uniforms(
-                    [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+        with step("generating", len(prompts) * distinct_samples) as work:
+            for batch in batches:
+                rows = decode(
+                    self.model,
+                    [ids[index] for index in batch],
+                    samples=distinct_samples,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    uniforms=self._uniforms(
+                        [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+                    )
+                    if temperature > 0
+                    else None,
+                    end_ids=self._end_ids,
+                    pad_id=self._pad_id,
+                    work=work,
                 )
-                if temperature > 0
-                else None,
-                end_ids=self._end_ids,
-                pad_id=self._pad_id,
-            )
-            texts = self._read(rows, max_new_tokens)
-            for position, index in enumerate(batch):
-                own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
-                answers[index] = own_texts if distinct_samples == samples else own_texts * samples
+                texts = self._read(rows, max_new_tokens)
+                for position, index in enumerate(batch):
+                    own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
+                    answers[index] = own_texts if distinct_samples == samples else own_texts * samples
         failed = [
             text.reason for row in answers for text in row[:distinct_samples] if isinstance(text, NoAnswer)
         ]

@@ -20,6 +20,7 @@ from personakit.models.model_files import (
 from personakit.models.number_format import choose_format, count_weights
 from personakit.models.turns import end_tokens
 from personakit.models.weight_names import check_weights
+from personakit.steps import step
 
 
 def load_pretrained(
@@ -51,14 +52,15 @@ def load_pretrained(
     config = load_config(name, offline=files.offline)  # its errors name the file
     try:
         chosen = dtype if dtype != "auto" else _inference_format(config, device)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
-            local_files_only=files.offline,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
-            **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
-        )
+        with step(f"loading {name}"):
+            model, report = AutoModelForCausalLM.from_pretrained(
+                name,
+                dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
+                local_files_only=files.offline,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
+                **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
+            )
     except (MemoryError, torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from personakit.contracts import LanguageModel
 from personakit.models.refusal import Marks, answer_marks
 from personakit.records import Answer, Context, Profile, Query
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
 
@@ -50,8 +51,8 @@ class PromptPersonalizer(ABC):
         texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
         seconds = (time.perf_counter() - started) / len(queries)
         return [
-            replace(self._answer(query, each, _read(query, text), seconds), **_marks(text, each))
-            for query, each, text in zip(queries, prepared, texts, strict=True)
+            replace(self._answer(query, each, _read(query, profile, text), seconds), **_marks(text, each))
+            for query, profile, each, text in zip(queries, profiles, prepared, texts, strict=True)
         ]
 
     def score(
@@ -106,7 +107,7 @@ def _generate(
     return texts
 
 
-def _read(query: Query, text: str) -> str:
-    """Parse the answer in a model's text; return the stripped text if it cannot be parsed."""
-    parsed = TASKS[query.task].parse(text) if query.task in TASKS else None
-    return text.strip() if parsed is None else parsed
+def _read(query: Query, profile: Profile, text: str) -> str:
+    """Return the answer in a model's text; of a query that belongs to no known task, the stripped text."""
+    task = TASKS.get(query.task)
+    return text.strip() if task is None else extract_answer(text, task, own_texts(task, query, profile.items))

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.steps import step
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -49,17 +51,19 @@ def sample_summaries(
     from personakit.models.turns import end_tokens
 
     ends = frozenset(end_tokens(model, tokenizer))
-    rows = decode(
-        model,
-        prompts,
-        samples=group,
-        max_new_tokens=cap,
-        temperature=1.0,
-        uniforms=_uniforms(places, group, cap, seed),
-        end_ids=ends,
-        pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
-        keep_end=True,
-    )
+    with step("summaries", group * len(prompts)) as work:
+        rows = decode(
+            model,
+            prompts,
+            samples=group,
+            max_new_tokens=cap,
+            temperature=1.0,
+            uniforms=_uniforms(places, group, cap, seed),
+            end_ids=ends,
+            pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
+            keep_end=True,
+            work=work,
+        )
     written = [row[:-1] if row[-1] in ends else row for row in rows]
     texts = [text or "" for text in decode_answers(tokenizer, written)]
     summaries = [

@@ -14,6 +14,7 @@ from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
 from personakit.rpo.writer import TrajectoryRequest, TrajectoryWriter
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 
 
@@ -56,18 +57,12 @@ def draft_all(
         DraftedQuery(
             task,
             example,
-            draft_text(task, texts[0]),
+            extract_answer(texts[0], task, own_texts(task, example.query, example.profile.items)),
             context,
             refusal_reason(texts[0]) or no_answer_reason(texts[0]),
         )
         for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
-
-
-def draft_text(task: Task, raw: str) -> str:
-    """Return the answer that the task parses from the raw completion, or the stripped text if it cannot."""
-    parsed = task.parse(raw)
-    return raw.strip() if parsed is None else parsed
 
 
 def hold_out(drafted: Sequence[DraftedQuery], count: int) -> tuple[list[DraftedQuery], list[DraftedQuery]]:

@@ -9,8 +9,8 @@ from personakit.contracts import ContextProvider, LanguageModel
 from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import Cut, Marks, answer_marks, no_answer_reason
 from personakit.records import Answer, Context, Profile, Query
-from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
@@ -40,7 +40,7 @@ class Rewriter:
         if not queries:
             return []
         clock = GenerationTimer(self.base, self.model)
-        drafts, raw_drafts, base_tokens = self._drafts(queries)
+        drafts, raw_drafts, base_tokens = self._drafts(queries, profiles)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
@@ -56,11 +56,11 @@ class Rewriter:
         seconds = clock.seconds() / len(queries)
         return [
             replace(
-                self._answer(query, draft, context, tokens, rewrites.get(index), seconds),
+                self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds),
                 **_marks(raw_drafts[index], rewrites.get(index)),
             )
-            for index, (query, draft, context, tokens) in enumerate(
-                zip(queries, drafts, contexts, base_tokens, strict=True)
+            for index, (query, profile, draft, context, tokens) in enumerate(
+                zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
             )
         ]
 
@@ -97,7 +97,9 @@ class Rewriter:
                 scores[index] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[str], list[int]]:
+    def _drafts(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> tuple[list[str], list[str], list[int]]:
         """Return drafts, the completions they were read from, and token counts (prompt and answer)."""
         drafts = [""] * len(queries)
         raw = [""] * len(queries)
@@ -108,7 +110,8 @@ class Rewriter:
             for index, prompt, texts in zip(
                 indices, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
             ):
-                drafts[index], raw[index] = draft_text(task, texts[0]), texts[0]
+                own = own_texts(task, queries[index], profiles[index].items)
+                drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
                 tokens[index] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
         return drafts, raw, tokens
 
@@ -125,6 +128,7 @@ class Rewriter:
     def _answer(
         self,
         query: Query,
+        profile: Profile,
         draft: str,
         context: Context,
         base_tokens: int,
@@ -150,7 +154,7 @@ class Rewriter:
             )
         task = get_task(query.task)
         return Answer(
-            draft_text(task, trajectory.response),
+            extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft)),
             draft,
             context,
             {"evidence": trajectory.evidence, "plan": trajectory.plan},
