@@ -51,14 +51,23 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
     try:
         if as_json:
-            text = json.dumps(result.document, ensure_ascii=False, indent=2, default=_plain, allow_nan=False)
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(_json(result.document, sys.stdout.encoding or "utf-8") + "\n")
         else:
             result.show(console(sys.stdout))
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
         raise typer.Exit(BROKEN_PIPE) from None
+
+
+def _json(document: Any, encoding: str) -> str:
+    """Return indented JSON, with escapes if the encoding lacks a character."""
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=_plain, allow_nan=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(document, indent=2, default=_plain, allow_nan=False)
+    return text
 
 
 def print_help(text: str) -> int:

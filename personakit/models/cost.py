@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from personakit.errors import UserError
 from personakit.models.cache import AnswerCache, cache_keys
 from personakit.models.environment import silence_libraries
-from personakit.models.model_files import locate
+from personakit.models.model_files import load_tokenizer, locate
 from personakit.models.open import check_model, is_endpoint, open_language_model, resolve_model
 from personakit.models.stand_ins import split_name
 
@@ -98,7 +98,9 @@ class RequestMeter:
             for row in keys
         ]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Raise `TypeError`: a meter has no model."""
         raise TypeError("a meter cannot score")
 
@@ -123,19 +125,10 @@ def token_counter(name: str) -> Callable[[str], int]:
     """Return a token counter for the model `name`. For endpoints it estimates from the text length."""
     if is_endpoint(name):
         return open_language_model(name).count_tokens
-    from transformers import AutoTokenizer
-
     silence_libraries()
     stand_in = split_name(name)
     files = locate(resolve_model(stand_in[0] if stand_in else name))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(files.source, local_files_only=files.offline)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().split("\n", 1)[0][:200]
-        raise UserError(
-            f'the tokenizer of model "{files.source}" cannot be loaded: {first}',
-            hint="check that the tokenizer's files are in the folder of config.json",
-        ) from error
+    tokenizer = load_tokenizer(files.source, offline=files.offline)
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from personakit.files import cache_folder, write_text
 
@@ -37,6 +38,15 @@ def fingerprint_of(revision: str | None, folders: Sequence[Path]) -> str:
     """Return a hash of a model: "name@commit" if it comes from the hub, and its folders in order."""
     parts = [revision or "", *map(fingerprint_folder, folders)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def answer_fingerprint(model: Any) -> str:
+    """Return what identifies a model's answers: its `answer_fingerprint` if it has one, else `fingerprint`.
+
+    The former also tells number formats apart, which change answers but not the weights' identity.
+    """
+    own = getattr(model, "answer_fingerprint", None)
+    return str(model.fingerprint if own is None else own)
 
 
 def file_digest(path: Path) -> str:

@@ -18,6 +18,8 @@ from personakit.files import atomic_folder, cache_folder
 from personakit.models.available_memory import available_memory, format_gb
 from personakit.models.environment import hide_loading_bars
 from personakit.models.fingerprint import file_digest
+from personakit.models.weight_names import in_one_line
+from personakit.steps import step
 
 #: Increment when the conversion changes, so that folders of the old version are not used.
 _VERSION = 1
@@ -74,8 +76,8 @@ def _convert(path: Path, folder: Path) -> None:
         file=sys.stderr,
         flush=True,
     )
-    model, tokenizer = _load(path)
-    with atomic_folder(folder) as temporary:
+    with step(f"converting {path.name}"), atomic_folder(folder) as temporary:
+        model, tokenizer = _load(path)
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 
@@ -100,7 +102,7 @@ def _load(path: Path) -> tuple[Any, Any]:
             tokenizer = AutoTokenizer.from_pretrained(path.parent, **place)
     except Exception as error:
         raise UserError(
-            f'GGUF file "{path}" cannot be converted: {str(error).strip().splitlines()[0][:200]}',
+            f'GGUF file "{path}" cannot be converted: {in_one_line(error)}',
             hint="give the model's transformers folder, or a GGUF file of an architecture that transformers "
             "can read",
         ) from error
@@ -126,6 +128,6 @@ def _read(path: Path) -> Any:
         ) from error
     except Exception as error:
         raise UserError(
-            f'GGUF file "{path}" is damaged: {str(error).strip().splitlines()[0][:200]}',
+            f'GGUF file "{path}" is damaged: {in_one_line(error)}',
             hint="download it again",
         ) from error

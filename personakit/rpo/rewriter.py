@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Cut, Marks, answer_marks, no_answer_reason
 from personakit.records import Answer, Context, Profile, Query
 from personakit.rpo.choices import uses_given_text
-from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, rewriter_prompt, trace_text
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
@@ -46,12 +46,13 @@ class Rewriter:
         if not queries:
             return []
         clock = GenerationTimer(*filter(None, (self.base, self.model)))
-        drafts, base_tokens, refusals = self._drafts(queries)
+        drafts, raw_drafts, base_tokens = self._drafts(queries, profiles)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
             for index, context in enumerate(contexts)
-            if self.rewrite_without_history or not context.empty
+            if (self.rewrite_without_history or not context.empty)
+            and no_answer_reason(raw_drafts[index]) is None
         ]
         prompts = [self._prompt(queries[index], drafts[index], contexts[index]) for index in indices]
         written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
@@ -61,11 +62,11 @@ class Rewriter:
         seconds = clock.seconds() / len(queries)
         return [
             replace(
-                self._answer(query, draft, context, tokens, rewrites.get(index), seconds),
-                refused=refusals.get(index),
+                self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds),
+                **_marks(raw_drafts[index], rewrites.get(index)),
             )
-            for index, (query, draft, context, tokens) in enumerate(
-                zip(queries, drafts, contexts, base_tokens, strict=True)
+            for index, (query, profile, draft, context, tokens) in enumerate(
+                zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
             )
         ]
 
@@ -79,7 +80,7 @@ class Rewriter:
         model, if there is one; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
-        prompts, completions, indices = [], [], []
+        prompts, begun, completions, indices = [], [], [], []
         scores = [0.0] * len(queries)
         without_rewrite = []
         for index, (query, answer, text) in enumerate(zip(queries, answers, texts, strict=True)):
@@ -87,10 +88,11 @@ class Rewriter:
                 without_rewrite.append(index)
                 continue
             prompt = self._prompt(query, answer.generic or "", answer.context)
-            prompts.append(prompt + trace_text(answer.trace) if self.traced else prompt)
+            prompts.append(prompt)
+            begun.append(trace_text(answer.trace) if self.traced else "")
             completions.append(f"<response>{text}</response>" if self.traced else text)
             indices.append(index)
-        for index, value in zip(indices, self.model.score(prompts, completions), strict=True):
+        for index, value in zip(indices, self.model.score(prompts, completions, begun=begun), strict=True):
             scores[index] = value
         if without_rewrite and self.base is not None:
             base = self.base.score(
@@ -101,15 +103,17 @@ class Rewriter:
                 scores[index] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], dict[int, str]]:
-        """Return drafts, their token counts (prompt and answer), and refusal reasons by query index."""
+    def _drafts(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> tuple[list[str], list[str], list[int]]:
+        """Return drafts, the completions they were read from, and token counts (prompt and answer)."""
         drafts = [""] * len(queries)
+        raw = [""] * len(queries)
         tokens = [0] * len(queries)
-        refusals: dict[int, str] = {}
         for task, indices in _by_task(queries):
             if uses_given_text(self.draft, task):
                 for index in indices:
-                    drafts[index] = queries[index].search_text
+                    drafts[index] = raw[index] = queries[index].search_text
                 continue
             base = self._base(queries[indices[0]])
             prompts = [task.prompt(queries[index]) for index in indices]
@@ -117,11 +121,10 @@ class Rewriter:
             for index, prompt, texts in zip(
                 indices, prompts, base.generate(prompts, max_new_tokens=cap), strict=True
             ):
-                drafts[index] = draft_text(task, texts[0])
-                if (reason := refusal_reason(texts[0])) is not None:
-                    refusals[index] = reason
+                own = own_texts(task, queries[index], profiles[index].items)
+                drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
                 tokens[index] = base.count_tokens(prompt) + base.count_tokens(texts[0])
-        return drafts, tokens, refusals
+        return drafts, raw, tokens
 
     def _base(self, query: Query) -> LanguageModel:
         if self.base is None:
@@ -144,6 +147,7 @@ class Rewriter:
     def _answer(
         self,
         query: Query,
+        profile: Profile,
         draft: str,
         context: Context,
         base_tokens: int,
@@ -169,7 +173,7 @@ class Rewriter:
             )
         task = get_task(query.task)
         return Answer(
-            draft_text(task, trajectory.response),
+            extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft)),
             draft,
             context,
             {name: text for name, text in trajectory.trace.items() if text},
@@ -177,6 +181,13 @@ class Rewriter:
             context_tokens,
             seconds,
         )
+
+
+def _marks(draft: str, rewrite: tuple[str, str] | None) -> Marks:
+    """Return the marks of an answer. A rewrite that is not cut completes a draft that is."""
+    if rewrite is None:
+        return answer_marks(draft)
+    return {**answer_marks(draft, rewrite[1]), "cut": isinstance(rewrite[1], Cut)}
 
 
 def _by_task(queries: Sequence[Query]) -> list[tuple[Task, list[int]]]:

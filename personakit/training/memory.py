@@ -104,11 +104,12 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     elif work.devices > 1:
         gradients *= 2  # DDP's buckets
     layer = counted.activations / counted.layers
+    heap = "cuda" if work.device == "cuda" else "cpu"  # MPS is not calibrated
     if work.gradient_checkpointing:
         boundaries = counted.layers * work.rows * work.length * counted.width * 4
-        activations = boundaries + _WORKING_LAYERS[work.device, True] * layer
+        activations = boundaries + _WORKING_LAYERS[heap, True] * layer
     else:
-        activations = counted.activations + _WORKING_LAYERS[work.device, False] * layer
+        activations = counted.activations + _WORKING_LAYERS[heap, False] * layer
     if work.lora.r and work.device == "cpu":
         activations *= _HEAP_UNDER_ADAPTER
     return MemoryEstimate(
@@ -126,8 +127,9 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
 def estimate_inference(config: Any, *, tokens: int, device: str) -> MemoryEstimate:
     """Estimate the memory of inference with prompts of `tokens` tokens in total.
 
-    It is the sum of the weights (bfloat16 on CUDA, float32 on a CPU), keys and values, and the activations of
-    one layer: three times its widest output (gate, up and their product) and its hidden states.
+    It is the sum of the weights (bfloat16 on CUDA; on a CPU float32, or bfloat16 plain and packed, which
+    takes as much), keys and values, and the activations of one layer: three times its widest output (gate, up
+    and their product) and its hidden states.
     """
     dtype = "bfloat16" if device == "cuda" else "float32"
     work = Workload(rows=1, length=tokens, scored=1, dtype=dtype, device=device, decoded_rows=1)

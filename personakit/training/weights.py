@@ -12,6 +12,7 @@ from typing import Any
 from personakit.config.training import LoraSettings
 from personakit.errors import UserError
 from personakit.files import atomic_folder
+from personakit.models.adapters import load_adapter
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.open import resolve_model
 from personakit.models.pretrained import load_pretrained
@@ -68,7 +69,7 @@ def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trai
             network, merged = network.merge_and_unload().requires_grad_(True), True
         else:
             _check_rank(source, network, lora)
-            network, new = _trainable_adapter(network, source), None
+            network, new = load_adapter(network.unload(), Path(source), trainable=True), None
     return Trainable(network, tokenizer, new, fingerprint, merged)
 
 
@@ -155,9 +156,3 @@ def _check_rank(source: str, network: Any, lora: LoraSettings) -> None:
             f'"{source}" holds a LoRA adapter of rank {rank}, and lora.r is {lora.r}',
             hint=f"set lora.r to {rank} to continue it, or to 0 to merge it and train all weights",
         )
-
-
-def _trainable_adapter(network: Any, folder: str) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(network.unload(), str(Path(folder).expanduser()), is_trainable=True)

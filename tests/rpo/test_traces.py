@@ -84,7 +84,8 @@ def test_a_rewriter_without_a_trace_answers_and_scores_plain_text() -> None:
 def test_any_text_without_a_trace_has_the_task_s_reward() -> None:
     assert [reward.title for reward in reward_functions(0.1, traced=False)] == ["task"]
     logged: dict[str, float] = {}
-    common: dict[str, Any] = {"items": [1] * 2, "distractors": [0] * 2, "log_metric": logged.__setitem__}
+    common: dict[str, Any] = {"items": [1] * 2, "distractors": [0] * 2, "own_texts": [()] * 2}
+    common["log_metric"] = logged.__setitem__
     task, gold = [get_task("LaMP_2")] * 2, ["comedy"] * 2
     texts = ["comedy", " "]
     assert task_reward(completions=texts, task=task, gold=gold, traced=False, **common) == [1.0, 0.0]
@@ -145,9 +146,8 @@ def test_an_empty_plan_is_no_part_of_the_answer_s_trace() -> None:
     [answer] = method.respond([one.query], [one.profile])
     assert (answer.text, answer.trace) == ("A TITLE", {"evidence": "brief"})
     method.score([one.query], [one.profile], ["x"])
-    [(prompt, completion)] = model.scored
-    assert prompt.endswith("<evidence>brief</evidence><plan></plan>")
-    assert completion == "<response>x</response>"
+    assert model.begun == ["<evidence>brief</evidence><plan></plan>"]
+    assert [completion for _, completion in model.scored] == ["<response>x</response>"]
 
 
 @pytest.mark.parametrize(("name", "writer"), [("lamp-mini", "template"), ("reviews", REAL_TEXT_WRITER)])

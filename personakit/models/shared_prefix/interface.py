@@ -7,6 +7,8 @@ again in the backward pass. Without it, the call is transformers' scaled dot-pro
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +17,19 @@ from personakit.models.shared_prefix.attention import attend
 from personakit.models.shared_prefix.packing import Packing
 
 NAME = "personakit_shared_prefix"
+
+
+def cache_argument(model: Any) -> str:
+    """Return the name of the cache in the model's forward: `past_key_values` before transformers 5.24.
+
+    From 5.24 on it is `cache`, and so is the field of the output.
+    """
+    return _cache_argument(type(model))  # type: ignore[arg-type]  # mypy: a class of Any has no hash
+
+
+@functools.cache
+def _cache_argument(model_class: Any) -> str:
+    return "cache" if "cache" in inspect.signature(model_class.forward).parameters else "past_key_values"
 
 
 class Pass(Protocol):
