@@ -17,7 +17,7 @@ DEMO := runs/demo
 SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format nano bench docs release FORCE
+.PHONY: help demo test test-all matrix lint format nano bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ test: $(VENV)/.dev ## run the tests
 
 test-all: $(VENV)/.dev ## run all tests: also every shipped configuration, further architectures and launchers
 	$(SUITE) $(PYTEST)
+
+matrix: $(VENV)/.dev ## run the core tests on the newest torch and transformers too, in a folder of their own
+	VENV=$(VENV) .ci/matrix --torch
 
 lint: $(VENV)/.dev ## style, types, and which layer may import which
 	$(BIN)/ruff check .

@@ -128,8 +128,8 @@ def estimate_inference(config: Any, *, tokens: int, device: str) -> MemoryEstima
     """Estimate the memory of inference with prompts of `tokens` tokens in total.
 
     It is the sum of the weights (bfloat16 on CUDA; on a CPU float32, or bfloat16 plain and packed, which
-    takes as much), keys and values, and the activations of one layer: three times its widest output (gate, up and their
-    product) and its hidden states.
+    takes as much), keys and values, and the activations of one layer: three times its widest output (gate, up
+    and their product) and its hidden states.
     """
     dtype = "bfloat16" if device == "cuda" else "float32"
     work = Workload(rows=1, length=tokens, scored=1, dtype=dtype, device=device, decoded_rows=1)
