@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,30 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(
+    document: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None
+) -> str:
+    """Return `document` as JSON; numbers that are not finite, which JSON has not, become null."""
+    try:
+        return json.dumps(document, ensure_ascii=False, indent=indent, default=default, allow_nan=False)
+    except ValueError:
+        finite = _with_nulls(document)
+        return json.dumps(finite, ensure_ascii=False, indent=indent, default=default, allow_nan=False)
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _with_nulls(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(entry) for entry in value]
+    return value
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write `document` as indented UTF-8 JSON, atomically."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    write_text(path, json_text(document, indent=2) + "\n")
 
 
 def cache_folder() -> Path:

@@ -6,13 +6,14 @@ could contain terminal escapes, so control characters are printed as `\\x1b`.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from personakit.files import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +52,7 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
     try:
         if as_json:
-            text = json.dumps(result.document, ensure_ascii=False, indent=2, default=_plain, allow_nan=False)
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(json_text(result.document, indent=2, default=_plain) + "\n")
         else:
             result.show(console(sys.stdout))
         sys.stdout.flush()

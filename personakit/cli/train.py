@@ -83,6 +83,8 @@ def _train(method: str, options: TrainOptions) -> Result:
         output=options.output,
         resume=options.resume,
     )
+    if training.fitted is not None:
+        note(str(training.fitted))
     if options.dry_run:
         return _dry_run(training)
     from personakit.training.processes import is_main_process
@@ -106,6 +108,7 @@ def _dry_run(training: Training) -> Result:
     plan, settings = training.plan(), training.settings
     document = {
         "config": asdict(settings),
+        **({} if training.fitted is None else {"fitted_settings": training.fitted.facts}),
         **{each.key: dict(each.values) for each in plan.counts},
         **({} if plan.requests is None else {"requests": [asdict(each) for each in plan.requests]}),
         "memory": [asdict(each) | {"bytes": each.estimate.total} for each in plan.memory],

@@ -13,6 +13,7 @@ from typing import Any
 
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
+from personakit.files import json_text
 from personakit.records import Answer, Profile, Query
 from personakit.training.progress import choose_progress, report_stage
 
@@ -50,7 +51,7 @@ def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str,
 
 def answer_line(document: dict[str, Any]) -> str:
     """Return an answer as a line of JSONL."""
-    return json.dumps(document, ensure_ascii=False) + "\n"
+    return json_text(document) + "\n"
 
 
 def answer_batch(personalizer: Personalizer, batch: Batch, *, done: int = 0) -> Iterator[dict[str, Any]]:

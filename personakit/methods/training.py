@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.config import config_files, find_config, load, load_saved
+from personakit.config import config_files, find_config, load_saved
 from personakit.errors import UserError
 from personakit.method import Method, Plan
+from personakit.methods.model_size import FittedSettings, load_fitted
 from personakit.methods.runs import register_run_providers
 from personakit.methods.table import find_method
 from personakit.training.processes import from_main_process
@@ -29,6 +31,8 @@ class Training:
     settings: Any
     output: Path | None
     resume: bool
+    fitted: FittedSettings | None = None
+    """The settings that were chosen for the size of the model; None for a small one and in a resumed run."""
 
     @classmethod
     def prepare(
@@ -42,17 +46,20 @@ class Training:
     ) -> Training:
         """Read the settings from `config`, or from the run to resume.
 
-        Raises `UserError` for an unknown method, config or setting, or if there is no run to resume.
+        Settings that neither the config nor `overrides` set are fitted to the size of the model. Raises
+        `UserError` for an unknown method, config or setting, for learning rates that are known to destroy a
+        model of this size, or if there is no run to resume.
         """
         found = find_method(method)
         if resume and output is None:
             output = from_main_process(lambda: _newest_stopped(method))
         register_run_providers()  # the settings may name a run as retriever
         if resume and config is None and output is not None and (output / "config.yaml").is_file():
-            settings = load_saved(found.settings, output / "config.yaml", overrides)
-        else:
-            settings = load(found.settings, config_of(method, config), overrides)
-        return cls(found, settings, output, resume)
+            return cls(found, load_saved(found.settings, output / "config.yaml", overrides), output, resume)
+        settings, fitted = load_fitted(
+            found.settings, config_of(method, config), overrides, chosen_config=config is not None
+        )
+        return cls(found, settings, output, resume, fitted)
 
     def plan(self) -> Plan:
         """Check everything and estimate costs; nothing is trained or written."""
@@ -61,7 +68,10 @@ class Training:
     def open_run(self) -> Run:
         """Create the run's folder, or open the run to resume."""
         settings = self.settings
-        return Run.create(self.output, self.method.name, settings, settings.seed, resume=self.resume)
+        run = Run.create(self.output, self.method.name, settings, settings.seed, resume=self.resume)
+        if self.fitted is not None:
+            run.record(fitted_settings=self.fitted.facts)
+        return run
 
     def train(self, run: Run, progress: Progress) -> None:
         """Train into the run that `open_run` returned, and record how the training ended."""
@@ -97,6 +107,8 @@ def train(
     folder = None if output is None else Path(output)
     training = Training.prepare(method, config=config, overrides=overrides, output=folder, resume=resume)
     run = training.open_run()
+    if training.fitted is not None and run.writes and not quiet:
+        print(training.fitted, file=sys.stderr)
     training.train(run, choose_progress(quiet=quiet))
     return run.folder
 

@@ -18,7 +18,9 @@ from typing import Any
 
 from personakit.config.training import TrainingSettings
 from personakit.training.checkpoints import newest_complete
-from personakit.training.early_stop import EarlyStopState, TargetState
+from personakit.training.early_stop import EarlyStopState, TargetState, logged_lines
+from personakit.training.finite import require_finite_weights, watch_finite
+from personakit.training.flat_rewards import METRIC
 from personakit.training.memory import Workload, sharding_of_launch, shared_fraction
 from personakit.training.out_of_memory import out_of_memory, plan_memory
 from personakit.training.precision import Precision, decide_precision
@@ -193,6 +195,7 @@ def fit(
     if settings.shared_prefix:
         share_trainer_prefixes(trainer)
     run = stage.run
+    watch_finite(trainer, settings, run, stage.name)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback):
             callback.logging_dir = str(run.folder / TENSORBOARD / stage.name)
@@ -206,10 +209,13 @@ def fit(
         # The trainer itself loads the best step, which `StageCallback` sets, also under FSDP and DeepSpeed.
         trainer.args.load_best_model_at_end = True
     with report_stage(stage.progress, stage.name, trainer.args.max_steps, began) as reporter:
-        trainer.add_callback(StageCallback(run, stage.name, meter, reporter, best, _target(stage)))
+        callback = StageCallback(run, stage.name, meter, reporter, best, _target(stage))
+        callback.before_save = lambda: require_finite_weights(trainer, settings, run, stage.name)
+        trainer.add_callback(callback)
         with out_of_memory(work, stage.name), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TRL uses deprecated names of transformers
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
+        require_finite_weights(trainer, settings, run, stage.name)
 
     steps = trainer.state.global_step
     result = StageResult(
@@ -233,6 +239,9 @@ def fit(
         adapters=adapters,
     )
     done = asdict(result) | dict(source.facts) | {"model": stage.output, "base": source.base}
+    if run.writes:
+        flat = callback.flat_rewards.share(logged_lines(run.folder / "metrics.jsonl", stage.name))
+        done |= {} if flat is None else {METRIC: round(flat, 4)}
     run.mark_stage(stage.name, done)
     remove_checkpoints(run, stage.name)
     trainer.accelerator.wait_for_everyone()

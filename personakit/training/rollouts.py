@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.files import atomic_file
+from personakit.files import atomic_file, json_text
 
 #: Arguments of a reward function in addition to the columns of its prompts.
 _GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
@@ -100,7 +100,7 @@ class RolloutLog:
                     "reward": totals[place],
                     "rewards": {name: values[place] for name, values in rewards.items()},
                 }
-                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+                handle.write(json_text(line) + "\n")
 
 
 class RewardDispatcher:

@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from personakit import __version__
 from personakit.config.loading import complete
 from personakit.errors import RunError, UserError
-from personakit.files import atomic_file, write_json, write_text
+from personakit.files import atomic_file, json_text, write_json, write_text
 from personakit.training.processes import from_main_process, process_count
 
 #: The files of a run that was killed before run.json was written.
@@ -190,7 +190,7 @@ class Run:
         """Append one line to metrics.jsonl."""
         if not self.writes:
             return
-        line = json.dumps({"stage": stage, "step": step, **values}, ensure_ascii=False)
+        line = json_text({"stage": stage, "step": step, **values})
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
 
