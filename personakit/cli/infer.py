@@ -159,6 +159,8 @@ def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace
         note(f"degraded: {answer.degraded}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
+    if answer.prompt_cut:
+        note(f"{answer.prompt_cut} prompt tokens were cut: the prompt exceeds the model's context window")
     document = answer_document(query, profile, answer)
     return Result(document, lambda out: _show(out, query, profile, answer, trace=trace))
 

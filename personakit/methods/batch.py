@@ -46,6 +46,7 @@ def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str,
         "error": answer.error,
         "degraded": answer.degraded,
         "refused": answer.refused,
+        "prompt_cut": answer.prompt_cut,
     }
 
 

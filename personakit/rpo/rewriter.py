@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import refusal_reason
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
 from personakit.rpo.dataset import draft_text
-from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
+from personakit.rpo.prompts import parse_trajectory, prompt_and_context
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
@@ -40,27 +41,31 @@ class Rewriter:
         if not queries:
             return []
         clock = GenerationTimer(self.base, self.model)
-        drafts, base_tokens, refusals = self._drafts(queries)
+        drafts, base_tokens, cuts, refusals = self._drafts(queries)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
             for index, context in enumerate(contexts)
             if self.rewrite_without_history or not context.empty
         ]
-        prompts = [self._prompt(queries[index], drafts[index], contexts[index]) for index in indices]
+        prompts = []
+        for index in indices:
+            prompt, contexts[index] = self._prompt(queries[index], drafts[index], contexts[index])
+            prompts.append(prompt)
         written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
         rewrites = {
             index: (prompt, texts[0]) for index, prompt, texts in zip(indices, prompts, written, strict=True)
         }
         seconds = clock.seconds() / len(queries)
-        return [
-            replace(
-                self._answer(query, draft, context, tokens, rewrites.get(index), seconds),
-                refused=refusals.get(index),
-            )
+        answers = [
+            self._answer(query, draft, context, tokens, rewrites.get(index), seconds)
             for index, (query, draft, context, tokens) in enumerate(
                 zip(queries, drafts, contexts, base_tokens, strict=True)
             )
+        ]
+        return [
+            replace(answer, refused=refusals.get(index), prompt_cut=answer.prompt_cut + cuts[index])
+            for index, answer in enumerate(answers)
         ]
 
     def score(
@@ -72,6 +77,7 @@ class Rewriter:
         trace (no history) are scored by the base model; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
+        contexts = self.provider.context(queries, profiles)  # those of the answers lack items that do not fit
         prompts, completions, indices = [], [], []
         scores = [0.0] * len(queries)
         without_trace = []
@@ -79,7 +85,7 @@ class Rewriter:
             if not answer.trace:
                 without_trace.append(index)
                 continue
-            prompt = self._prompt(query, answer.generic or "", answer.context)
+            prompt, _ = self._prompt(query, answer.generic or "", contexts[index])
             trace = "".join(f"<{name}>{answer.trace[name]}</{name}>" for name in ("evidence", "plan"))
             prompts.append(prompt + trace)
             completions.append(f"<response>{text}</response>")
@@ -95,10 +101,12 @@ class Rewriter:
                 scores[index] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], dict[int, str]]:
-        """Return drafts, their token counts (prompt and answer), and refusal reasons by query index."""
+    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], list[int], dict[int, str]]:
+        """Return drafts, their token counts (prompt and answer), the prompt tokens that were cut, and refusal
+        reasons by query index.
+        """
         drafts = [""] * len(queries)
-        tokens = [0] * len(queries)
+        tokens, cuts = [0] * len(queries), [0] * len(queries)
         refusals: dict[int, str] = {}
         for task, indices in _by_task(queries):
             prompts = [task.prompt(queries[index]) for index in indices]
@@ -109,17 +117,21 @@ class Rewriter:
                 drafts[index] = draft_text(task, texts[0])
                 if (reason := refusal_reason(texts[0])) is not None:
                     refusals[index] = reason
-                tokens[index] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
-        return drafts, tokens, refusals
+                prompt_tokens = self.base.count_tokens(prompt)
+                cuts[index] = unread_tokens(prompt_tokens, prompt_limit(self.base, cap))
+                tokens[index] = prompt_tokens - cuts[index] + self.base.count_tokens(texts[0])
+        return drafts, tokens, cuts, refusals
 
-    def _prompt(self, query: Query, draft: str, context: Context) -> str:
-        return rewriter_prompt(
+    def _prompt(self, query: Query, draft: str, context: Context) -> tuple[str, Context]:
+        """Return the prompt, and the context without the items that did not fit."""
+        return prompt_and_context(
             get_task(query.task),
             query,
             draft,
             context,
             count_tokens=self.model.count_tokens,
             max_length=self.max_length,
+            window=prompt_limit(self.model, self.max_trajectory_tokens),
         )
 
     def _answer(
@@ -135,8 +147,10 @@ class Rewriter:
             return Answer(draft, draft, context, tokens=base_tokens, seconds=seconds, degraded=NO_HISTORY)
         prompt, written = rewrite
         prompt_tokens = self.model.count_tokens(prompt)
-        tokens = base_tokens + prompt_tokens + self.model.count_tokens(written)
-        context_tokens = prompt_tokens - self.model.count_tokens(self._prompt(query, draft, Context()))
+        unread = unread_tokens(prompt_tokens, prompt_limit(self.model, self.max_trajectory_tokens))
+        tokens = base_tokens + prompt_tokens - unread + self.model.count_tokens(written)
+        bare = self.model.count_tokens(self._prompt(query, draft, Context())[0])
+        context_tokens = max(0, prompt_tokens - bare - unread)
         trajectory = parse_trajectory(written)
         if trajectory is None or not trajectory.response:
             return Answer(
@@ -147,6 +161,7 @@ class Rewriter:
                 context_tokens=context_tokens,
                 seconds=seconds,
                 degraded=UNREADABLE,
+                prompt_cut=unread,
             )
         task = get_task(query.task)
         return Answer(
@@ -157,6 +172,7 @@ class Rewriter:
             tokens,
             context_tokens,
             seconds,
+            prompt_cut=unread,
         )
 
 

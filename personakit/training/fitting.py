@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -240,6 +241,12 @@ def fit(
     )
     done = asdict(result) | dict(source.facts) | {"model": stage.output, "base": source.base}
     if run.writes:
+        if source.cut:
+            print(
+                f'stage "{stage.name}": {source.cut} of {source.examples} prompts were cut to fit max_length '
+                f"{stage.max_length}",
+                file=sys.stderr,
+            )
         flat = callback.flat_rewards.share(logged_lines(run.folder / "metrics.jsonl", stage.name))
         done |= {} if flat is None else {METRIC: round(flat, 4)}
     run.mark_stage(stage.name, done)
