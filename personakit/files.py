@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from personakit.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -86,10 +88,20 @@ def write_json(path: Path, document: Any) -> None:
 def cache_folder() -> Path:
     """Return the folder for converted data, generated benchmarks and cached completions.
 
-    `$PERSONAKIT_CACHE`, else `$XDG_CACHE_HOME/personakit`, else `~/.cache/personakit`.
+    `$PERSONAKIT_CACHE`, else `$XDG_CACHE_HOME/personakit`, else `~/.cache/personakit`. Raises `UserError` if
+    none of them is known.
     """
     chosen = os.environ.get("PERSONAKIT_CACHE")
     if chosen:
         return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "personakit"
+    if base:
+        return Path(base).expanduser() / "personakit"
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # no HOME, and no such user
+        raise UserError(
+            "there is no home folder for the cache: HOME is not set",
+            hint="set PERSONAKIT_CACHE to a folder",
+        ) from error
+    return home / ".cache" / "personakit"

@@ -53,7 +53,7 @@ def infer(options: InferOptions) -> Result:
                 f"expected no {'--user' if options.profile is None else '--profile'}",
                 hint="leave it out, or name a run that reads histories with --run",
             )
-    data = options.data or run.settings.data.path
+    data = options.data or run.data_path
     lookup = ProfileLookup(
         data,
         options.split,

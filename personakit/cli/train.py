@@ -93,6 +93,8 @@ def _train(method: str, options: TrainOptions) -> Result:
     run = training.open_run()
     with resumable(f"personakit train {method} --output {run.folder} --resume"):
         training.train(run, choose_progress(quiet=options.quiet or not is_main_process()))
+    if training.already_finished:
+        note(f"{run.folder} is finished: there is nothing to resume")
     note(f"next: personakit eval {training.method.suites(training.settings)[0]} --run {run.folder}")
     document = {"run": str(run.folder), **run.facts}
     return Result(document, lambda out: out.print(escaped(str(run.folder))))

@@ -14,8 +14,9 @@ from personakit.method import Method, Plan
 from personakit.methods.model_size import FittedSettings, load_fitted
 from personakit.methods.runs import register_run_providers
 from personakit.methods.table import find_method
+from personakit.methods.working_folder import with_run_paths
 from personakit.training.processes import from_main_process
-from personakit.training.run import Run, newest_run
+from personakit.training.run import Run, check_output, newest_run, status_of
 
 if TYPE_CHECKING:
     from personakit.training.progress import Progress
@@ -31,6 +32,8 @@ class Training:
     settings: Any
     output: Path | None
     resume: bool
+    already_finished: bool = False
+    """True if the run to resume is finished: `train` then does nothing."""
     fitted: FittedSettings | None = None
     """The settings that were chosen for the size of the model; None for a small one and in a resumed run."""
 
@@ -55,14 +58,18 @@ class Training:
             output = from_main_process(lambda: _newest_stopped(method))
         register_run_providers()  # the settings may name a run as retriever
         if resume and config is None and output is not None and (output / "config.yaml").is_file():
-            return cls(found, load_saved(found.settings, output / "config.yaml", overrides), output, resume)
+            settings = load_saved(found.settings, output / "config.yaml", overrides)
+            return cls(found, settings, output, resume, _is_finished(output))
         settings, fitted = load_fitted(
             found.settings, config_of(method, config), overrides, chosen_config=config is not None
         )
-        return cls(found, settings, output, resume, fitted)
+        finished = resume and output is not None and _is_finished(output)
+        return cls(found, settings, output, resume, finished, fitted)
 
     def plan(self) -> Plan:
         """Check everything and estimate costs; nothing is trained or written."""
+        if self.output is not None:
+            check_output(self.output, resume=self.resume)
         return self.method.plan(self.settings)
 
     def open_run(self) -> Run:
@@ -76,7 +83,9 @@ class Training:
     def train(self, run: Run, progress: Progress) -> None:
         """Train into the run that `open_run` returned, and record how the training ended."""
         with run:
-            self.method.train(self.settings, run, progress)
+            if self.already_finished:
+                return
+            self.method.train(with_run_paths(self.settings, run.facts), run, progress)
 
 
 def train(
@@ -118,6 +127,10 @@ def config_of(method: str, config: str | Path | None) -> Path | None:
     if config is None and f"{method}/{DEFAULT_CONFIG}" not in config_files():
         return None
     return find_config(str(config or DEFAULT_CONFIG), method)
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "run.json").is_file() and status_of(folder) == "finished"
 
 
 def _newest_stopped(method: str) -> Path:

@@ -19,6 +19,7 @@ from typing import Any
 
 from personakit.config.training import TrainingSettings
 from personakit.training.checkpoints import newest_complete
+from personakit.training.disk import disk_errors
 from personakit.training.early_stop import EarlyStopState, TargetState, logged_lines
 from personakit.training.finite import require_finite_weights, watch_finite
 from personakit.training.flat_rewards import METRIC
@@ -213,7 +214,11 @@ def fit(
         callback = StageCallback(run, stage.name, meter, reporter, best, _target(stage))
         callback.before_save = lambda: require_finite_weights(trainer, settings, run, stage.name)
         trainer.add_callback(callback)
-        with out_of_memory(work, stage.name), warnings.catch_warnings():
+        with (
+            out_of_memory(work, stage.name),
+            disk_errors(f'stage "{stage.name}": a checkpoint'),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", FutureWarning)  # TRL uses deprecated names of transformers
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
         require_finite_weights(trainer, settings, run, stage.name)
@@ -231,14 +236,15 @@ def fit(
     shown = {"examples": source.examples} | dict(source.facts) | {"tokens": result.tokens, "steps": steps}
     if result.best_step is not None:
         shown["weights of step"] = result.best_step
-    save_result(
-        trainer,
-        stage,
-        base=source.base,
-        facts=shown,
-        settings=stage.recorded(settings),
-        adapters=adapters,
-    )
+    with disk_errors(f'stage "{stage.name}": its result'):
+        save_result(
+            trainer,
+            stage,
+            base=source.base,
+            facts=shown,
+            settings=stage.recorded(settings),
+            adapters=adapters,
+        )
     done = asdict(result) | dict(source.facts) | {"model": stage.output, "base": source.base}
     if run.writes:
         if source.cut:
