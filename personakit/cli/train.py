@@ -104,8 +104,8 @@ def _dry_run(training: Training) -> Result:
     """Print the settings, the tables of the method's plan, and the memory of each stage."""
     from personakit.config import to_yaml
     from personakit.evaluation.sections import print_sections
+    from personakit.models.available_memory import format_gb
     from personakit.suites.run import request_section
-    from personakit.training.memory import format_gb
 
     plan, settings = training.plan(), training.settings
     document = {

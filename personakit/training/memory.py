@@ -1,4 +1,4 @@
-"""Estimates the memory of a stage before it starts, and reads the memory available on the device.
+"""Estimates the memory of a stage before it starts.
 
 Parameters and activations are counted in a forward pass of the real architecture on fake tensors (shapes
 without data), which takes under a second for 8 B parameters. Temporary buffers of the backward pass and heap
@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from personakit.config.training import LoraSettings, no_lora
@@ -149,29 +148,6 @@ def estimate_inference(config: Any, *, tokens: int, device: str) -> MemoryEstima
 def shared_fraction(prompt: int, answer: int, group: int) -> float:
     """Return computed/total tokens if `group` answers share a prompt, given the tokens of each."""
     return (prompt + group * answer) / (group * (prompt + answer))
-
-
-def available_memory(device: str) -> int:
-    """Return the free bytes of this process's device: CUDA memory, or RAM within the container's limit."""
-    if device == "cuda":
-        import torch
-
-        # Memory that torch has reserved but not allocated is free for the next stage.
-        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int(torch.cuda.mem_get_info()[0]) + unused
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, int(text) - int(used.read_text()))
-    return max(free, 0)
-
-
-def format_gb(count: float) -> str:
-    """Format bytes as GB (10^9 bytes) with two significant digits."""
-    gigabytes = count / 1e9
-    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes:.2f} GB"
 
 
 def sharding_of_launch() -> Sharding:
