@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +58,12 @@ class FittedSettings:
 
     def __str__(self) -> str:
         """The settings as a short block of text."""
-        groups: dict[str, list[str]] = {}
-        for key, chosen in self.chosen.items():
-            groups.setdefault(key.partition(".")[0], []).append(f"{key}={_text(chosen.value)}")
-        lines = [f"  {'  '.join(entries)}" for entries in groups.values()]
+        entries = "  ".join(f"{key}={_text(chosen.value)}" for key, chosen in self.chosen.items())
         return "\n".join(
             (
                 f"{self.model} has {in_words(self.size.parameters)} parameters by {self.size.source}; "
                 f"what you did not set is chosen for {TITLES[size_class(self.size.parameters)]} parameters:",
-                *lines,
+                *textwrap.wrap(entries, 100, initial_indent="  ", subsequent_indent="  "),
             )
         )
 
