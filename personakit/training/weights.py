@@ -12,6 +12,7 @@ from typing import Any
 from personakit.config.training import LoraSettings
 from personakit.errors import UserError
 from personakit.files import atomic_folder
+from personakit.models.environment import suppress_peft_warnings
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.open import resolve_model
 from personakit.models.pretrained import load_pretrained
@@ -162,4 +163,5 @@ def _check_rank(source: str, network: Any, lora: LoraSettings) -> None:
 def _trainable_adapter(network: Any, folder: str) -> Any:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(network.unload(), str(Path(folder).expanduser()), is_trainable=True)
+    with suppress_peft_warnings():
+        return PeftModel.from_pretrained(network.unload(), str(Path(folder).expanduser()), is_trainable=True)
