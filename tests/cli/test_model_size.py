@@ -195,7 +195,7 @@ def test_lengths_fit_the_window_and_what_the_user_has_set() -> None:
 def test_a_batch_of_rl_is_whole_groups() -> None:
     settings = load(TrainRPO, None, ["rl.num_generations=6"])
     fit_to_size(settings, 10**8, frozenset({"rl.num_generations"}))
-    assert settings.rl.per_device_train_batch_size == 6
+    assert settings.rl.per_device_train_batch_size == 6  # the smallest whole group above 4
 
 
 def test_a_run_records_the_chosen_settings_and_resumes_with_them(
