@@ -72,7 +72,7 @@ BY_SIZE: dict[type[Any], dict[str, BySize]] = {
         "rl.learning_rate": _RL,
         "rl.per_device_train_batch_size": BySize((4, 8, 8, 4), SHIPPED),
         "rl.gradient_accumulation_steps": BySize((8, 4, 4, 8), SHIPPED),
-        "rl.max_completion_length": _same(512, SHIPPED),
+        "rl.max_completion_length": BySize((256, 512, 512, 512), SHIPPED),
         "rl.gradient_checkpointing": _CHECKPOINTING,
     },
     TrainPOPI: {
