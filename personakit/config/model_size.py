@@ -87,8 +87,8 @@ BY_SIZE: dict[type[Any], dict[str, BySize]] = {
         "joint.learning_rate": BySize((5e-5, 2e-5, 1e-5, 5e-6), SHIPPED),
         # The generator's objective is DPO's.
         "joint.generator_learning_rate": BySize((2e-4, 2e-5, 1e-5, 5e-6), SHIPPED, first_provenance=MEASURED),
-        "joint.per_device_train_batch_size": BySize((2, 1, 1, 1), SHIPPED),
-        "joint.gradient_accumulation_steps": BySize((4, 8, 8, 8), SHIPPED),
+        "joint.per_device_train_batch_size": _same(1, SHIPPED),
+        "joint.gradient_accumulation_steps": _same(8, SHIPPED),
         "joint.max_summary_tokens": BySize((128, 192, 256, 256), PLUS),
         "joint.gradient_checkpointing": _CHECKPOINTING,
     },
