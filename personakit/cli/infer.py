@@ -11,7 +11,7 @@ from personakit.cli.command import command
 from personakit.cli.errors import resumable
 from personakit.cli.infer_options import InferOptions
 from personakit.cli.options import parse_columns
-from personakit.cli.output import Result, escaped, note, note_skipped, shortened
+from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def infer(options: InferOptions) -> Result:
         parse_columns(options.column),
         preferences=not options.summary and "preference" in suites and data_kind(data, task) == "preferences",
         on_skip=note_skipped,
+        on_read=note_read,
     )
     if options.summary:
         from personakit.cli.summaries import summary

@@ -22,7 +22,9 @@ Task = Annotated[str | None, typer.Option("--task", help="The query's task, such
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="A user of the data.")]
 ProfileFile = Annotated[
     Path | None,
-    typer.Option("--profile", metavar="FILE", help="A file with the user's history: JSONL, CSV or Parquet."),
+    typer.Option(
+        "--profile", metavar="FILE", help="A file with the user's history: CSV, JSON, JSONL or Parquet."
+    ),
 ]
 Batch = Annotated[
     Path | None,

@@ -18,7 +18,7 @@ from personakit.files import json_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.data.preferences.rows import SkipCount
+    from personakit.data.skips import SkipCount
 
 _UNFOLDED = 10_000  # columns: wider than any row
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
@@ -85,6 +85,12 @@ def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
     """Print what was skipped in a file or a split, and why."""
     for reason, skip in skipped.items():
         note(f"skipped in {source}: {skip.count} {reason} (first: {skip.first})")
+
+
+def note_read(source: object, found: Mapping[str, SkipCount]) -> None:
+    """Print what was missing in a file, or left out because of it."""
+    for reason, count in found.items():
+        note(f"{source}: {count.count} {reason} (first: {count.first})")
 
 
 def print_error(sentence: str, hint: str) -> None:

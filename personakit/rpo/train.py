@@ -19,7 +19,8 @@ from personakit.config import TrainRPO
 from personakit.config.endpoint import EndpointSettings
 from personakit.config.training import without_early_stopping
 from personakit.contracts import ContextProvider, LanguageModel
-from personakit.data import available, open_examples
+from personakit.data import open_examples
+from personakit.data.folders import all_tasks
 from personakit.data.store import ExampleStore
 from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
@@ -202,7 +203,7 @@ def per_process_endpoint(endpoint: EndpointSettings) -> EndpointSettings:
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:
     """Open the training splits of the configured tasks (default: all tasks of the data)."""
-    tasks = config.data.tasks or [task for task, split in available(config.data.path) if split == "train"]
+    tasks = config.data.tasks or all_tasks(config.data.path, "train")
     if not tasks:
         raise UserError(
             f"{config.data.path} has no training split", hint="list its splits with personakit data check"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
-from personakit.data.folders import data_folder, imported_format, take_evenly
+from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
@@ -306,7 +306,7 @@ class LampSuite(Suite):
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
-        tasks = [task for task, split in there if split == options.split and task.startswith("LaMP")]
+        tasks = [task for task in all_tasks(data, options.split) if task.startswith("LaMP")]
         if not tasks:
             splits = sorted({split for _, split in there})
             raise UserError(
