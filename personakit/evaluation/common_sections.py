@@ -205,7 +205,7 @@ def cost_section(results: Results, costs: Mapping[str, Costs]) -> Section:
         "Tokens per answer, over all calls made for it, the base model's included. Seconds per answer; a "
         "cached answer counts the time it took when it was made."
     )
-    return Section("Costs", [Table(columns, rows, page_columns=8), Text(note)])
+    return Section("Costs", [Table(columns, rows, page_columns=9), Text(note)])
 
 
 def findings(results: Results) -> Iterator[str]:
