@@ -42,6 +42,16 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="The file for a batch's answers; by default stdout."),
 ]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="Maximum tokens of the base model's answer that is rewritten (RPO); by default the run's, or "
+        "what the task needs. A model that reasons needs more.",
+    ),
+]
 Summary = Annotated[
     bool, typer.Option("--summary", help="Print the user's summary (POPI) instead of answering a query.")
 ]
@@ -83,6 +93,7 @@ class InferOptions:
     task: Task = None
     data: RunData = None
     split: Split = "dev"
+    max_new_tokens: MaxNewTokens = None
     trace: Trace = False
     summary: Summary = False
     export: Export = None

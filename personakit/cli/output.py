@@ -6,6 +6,7 @@ could contain terminal escapes, so control characters are printed as `\\x1b`.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,13 +53,23 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
     try:
         if as_json:
-            sys.stdout.write(json_text(result.document, indent=2, default=_plain) + "\n")
+            sys.stdout.write(_json(result.document, sys.stdout.encoding or "utf-8") + "\n")
         else:
             result.show(console(sys.stdout))
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
         raise typer.Exit(BROKEN_PIPE) from None
+
+
+def _json(document: Any, encoding: str) -> str:
+    """Return indented JSON, with escapes if the encoding lacks a character."""
+    text = json_text(document, indent=2, default=_plain)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2)
+    return text
 
 
 def print_help(text: str) -> int:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from personakit import steps
 from personakit.data.json_text import BOM, constant
 from personakit.errors import UserError
 
@@ -97,11 +98,15 @@ class ListReader:
             self._handle = self._given or self.path.open("rb")
         except OSError as error:
             raise unreadable(self.path, error) from error
+        size = self.path.stat().st_size // 1_000_000 if self._given is None else None
+        self._work = steps.Step(f"reading {self.path.name}, MB", size)
+        steps.begin(self._work)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        steps.end(self._work)
         self._handle.close()
 
     def more(self) -> bool:
@@ -197,6 +202,7 @@ class ListReader:
             return False
         self._buffer = self._buffer[self._position :] + chunk
         self._base += self._position
+        self._work.update(self._base / 1_000_000)
         self._position = 0
         return True
 

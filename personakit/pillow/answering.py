@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import answer_marks
 from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
@@ -76,7 +76,7 @@ class PromptedPersonalizer:
                     context_tokens=max(0, tokens - bare - unread),
                     prompt_cut=unread,
                     seconds=seconds,
-                    refused=refusal_reason(text[0]),
+                    **answer_marks(text[0]),
                 )
             )
         return answers

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Cut, Marks, answer_marks, no_answer_reason
 from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
-from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, prompt_and_context
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
@@ -41,12 +41,13 @@ class Rewriter:
         if not queries:
             return []
         clock = GenerationTimer(self.base, self.model)
-        drafts, base_tokens, cuts, refusals = self._drafts(queries)
+        drafts, raw_drafts, base_tokens, cuts = self._drafts(queries, profiles)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
             for index, context in enumerate(contexts)
-            if self.rewrite_without_history or not context.empty
+            if (self.rewrite_without_history or not context.empty)
+            and no_answer_reason(raw_drafts[index]) is None
         ]
         prompts = []
         for index in indices:
@@ -58,13 +59,17 @@ class Rewriter:
         }
         seconds = clock.seconds() / len(queries)
         answers = [
-            self._answer(query, draft, context, tokens, rewrites.get(index), seconds)
-            for index, (query, draft, context, tokens) in enumerate(
-                zip(queries, drafts, contexts, base_tokens, strict=True)
+            self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds)
+            for index, (query, profile, draft, context, tokens) in enumerate(
+                zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
             )
         ]
         return [
-            replace(answer, refused=refusals.get(index), prompt_cut=answer.prompt_cut + cuts[index])
+            replace(
+                answer,
+                prompt_cut=answer.prompt_cut + cuts[index],
+                **_marks(raw_drafts[index], rewrites.get(index)),
+            )
             for index, answer in enumerate(answers)
         ]
 
@@ -101,26 +106,27 @@ class Rewriter:
                 scores[index] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], list[int], dict[int, str]]:
-        """Return drafts, their token counts (prompt and answer), the prompt tokens that were cut, and refusal
-        reasons by query index.
+    def _drafts(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> tuple[list[str], list[str], list[int], list[int]]:
+        """Return drafts, the completions they were read from, token counts (prompt and answer), and the
+        prompt tokens that were cut.
         """
         drafts = [""] * len(queries)
+        raw = [""] * len(queries)
         tokens, cuts = [0] * len(queries), [0] * len(queries)
-        refusals: dict[int, str] = {}
         for task, indices in _by_task(queries):
             prompts = [task.prompt(queries[index]) for index in indices]
             cap = self.max_draft_tokens or task.max_new_tokens
             for index, prompt, texts in zip(
                 indices, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
             ):
-                drafts[index] = draft_text(task, texts[0])
-                if (reason := refusal_reason(texts[0])) is not None:
-                    refusals[index] = reason
+                own = own_texts(task, queries[index], profiles[index].items)
+                drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
                 prompt_tokens = self.base.count_tokens(prompt)
                 cuts[index] = unread_tokens(prompt_tokens, prompt_limit(self.base, cap))
                 tokens[index] = prompt_tokens - cuts[index] + self.base.count_tokens(texts[0])
-        return drafts, tokens, cuts, refusals
+        return drafts, raw, tokens, cuts
 
     def _prompt(self, query: Query, draft: str, context: Context) -> tuple[str, Context]:
         """Return the prompt, and the context without the items that did not fit."""
@@ -137,6 +143,7 @@ class Rewriter:
     def _answer(
         self,
         query: Query,
+        profile: Profile,
         draft: str,
         context: Context,
         base_tokens: int,
@@ -165,7 +172,7 @@ class Rewriter:
             )
         task = get_task(query.task)
         return Answer(
-            draft_text(task, trajectory.response),
+            extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft)),
             draft,
             context,
             {"evidence": trajectory.evidence, "plan": trajectory.plan},
@@ -174,6 +181,13 @@ class Rewriter:
             seconds,
             prompt_cut=unread,
         )
+
+
+def _marks(draft: str, rewrite: tuple[str, str] | None) -> Marks:
+    """Return the marks of an answer. A rewrite that is not cut completes a draft that is."""
+    if rewrite is None:
+        return answer_marks(draft)
+    return {**answer_marks(draft, rewrite[1]), "cut": isinstance(rewrite[1], Cut)}
 
 
 def _by_task(queries: Sequence[Query]) -> list[tuple[Task, list[int]]]:

@@ -258,7 +258,8 @@ def _draft(
     answered = [each for each in drafted if _query_key(each) not in left_out]
     if not answered:
         raise RunError(
-            f"{config.base} refused all {len(drafted)} training queries ({drafted[0].refused})",
+            f"{config.base} gave no answer to, or refused all {len(drafted)} training queries "
+            f"({drafted[0].refused})",
             hint="test the base model with personakit infer, or choose another base",
         )
     return answered
