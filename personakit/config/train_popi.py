@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.schema import STATED, TRL, setting
-from personakit.config.training import LoraSettings, TrainingSettings
+from personakit.config.training import LoraSettings, TrainingSettings, force_setting
 
 PLUS = "borrowed from PLUS (arXiv 2507.13579)"
 ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
@@ -228,6 +228,7 @@ class TrainPOPI:
         "nano", "frozen base of both models: nano, a model on the Hugging Face Hub, or a folder"
     )
     seed: int = setting(0, "random seed of training", minimum=0)
+    force: bool = force_setting()
     max_length: int = setting(
         1024,
         "maximum tokens of prompt and answer together; lower values save memory and drop more users and "

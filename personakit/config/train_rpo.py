@@ -7,7 +7,7 @@ from typing import Literal
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, setting
-from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings
+from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings, force_setting
 
 
 @dataclass
@@ -269,6 +269,7 @@ class TrainRPO:
         provenance=STATED,
     )
     seed: int = setting(0, "random seed of training", minimum=0)
+    force: bool = force_setting()
     stages: Literal["sft", "all"] = setting(
         "all", "training stages: all, SFT then RL; sft, without RL, which is faster", provenance=STATED
     )

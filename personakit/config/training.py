@@ -41,6 +41,15 @@ class LoraSettings:
     )
 
 
+def force_setting() -> Any:
+    """Return the setting `force`, the same in every method."""
+    return setting(
+        False,
+        "train with learning rates that are known to destroy a model of this size, which is an error "
+        "otherwise",
+    )
+
+
 def no_lora() -> LoraSettings:
     """Return the settings of full fine-tuning: no adapter."""
     return LoraSettings(r=0)

@@ -35,6 +35,7 @@ _PROBLEMS = {
     "errors": "without an answer, not scored",
     "refused": "refused by the model, scored as they are: empty, or rewritten from an empty draft",
     "cut": "cut by the token limit",
+    "prompts_cut": "with a prompt longer than the model's context window: its middle was cut",
     "degraded": "answered by a fallback",
     "unparsable": "unparsable, scored by the task's rule for that",
     "empty_profiles": "without a history",
@@ -182,7 +183,10 @@ def cost_section(results: Results, costs: Mapping[str, Costs]) -> Section:
         row = last.get(method, {})
         kept = row.get("content_kept")
         bounds = "" if kept is None else percent_interval(row["content_kept_low"], row["content_kept_high"])
-        problems = (cost.errors, cost.refused, cost.cut, cost.degraded, cost.unparsable, cost.empty_profiles)
+        problems = (
+            *(cost.errors, cost.refused, cost.cut, cost.prompts_cut),
+            *(cost.degraded, cost.unparsable, cost.empty_profiles),
+        )
         rows.append(
             [
                 method,
@@ -195,13 +199,13 @@ def cost_section(results: Results, costs: Mapping[str, Costs]) -> Section:
             ]
         )
     columns = ["method", "content\nkept", "95 %\ninterval", "tokens", "seconds", "context\ntokens", "answers"]
-    columns += ["no\nanswer", "refused", "cut", "fall-\nback", "unpar-\nsable", "no\nhistory"]
+    columns += ["no\nanswer", "refused", "cut", "prompt\ncut", "fall-\nback", "unpar-\nsable", "no\nhistory"]
     note = (
         "Content kept: the share of the generic answer's facts that a rewrite keeps, in tasks of free text. "
         "Tokens per answer, over all calls made for it, the base model's included. Seconds per answer; a "
         "cached answer counts the time it took when it was made."
     )
-    return Section("Costs", [Table(columns, rows, page_columns=8), Text(note)])
+    return Section("Costs", [Table(columns, rows, page_columns=9), Text(note)])
 
 
 def findings(results: Results) -> Iterator[str]:

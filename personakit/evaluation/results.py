@@ -180,6 +180,7 @@ def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[st
         "errors": costs.errors,
         "refused": costs.refused,
         "cut": costs.cut,
+        "prompts_cut": costs.prompts_cut,
         "degraded": costs.degraded,
         "unparsable": costs.unparsable,
         "empty_profiles": costs.empty_profiles,

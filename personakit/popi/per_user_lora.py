@@ -97,6 +97,7 @@ class PerUserLora:
 
         from personakit.popi.likelihood import likelihood
         from personakit.popi.objective import generator_loss, margins
+        from personakit.training.finite import require_finite
 
         if not pairs:
             raise UserError(
@@ -113,7 +114,7 @@ class PerUserLora:
             weight.data.copy_(start)
         optimizer = torch.optim.AdamW(self._weights, self._settings.learning_rate, weight_decay=0.0)
         reference: torch.Tensor | None = None
-        for _ in range(self._settings.max_steps):
+        for step in range(1, self._settings.max_steps + 1):
             with torch.autocast(self._network.device.type, torch.bfloat16, enabled=self._precision.bf16):
                 log_p = likelihood(self._network, prompts, answers, pad_id=self._pad).log_p
             both = log_p.view(1, 1, -1, 2)
@@ -124,7 +125,13 @@ class PerUserLora:
             )
             optimizer.zero_grad()
             torch.autograd.backward(generator_loss(pair_margins))
-            torch.nn.utils.clip_grad_norm_(self._weights, self._settings.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self._weights, self._settings.max_grad_norm)
+            require_finite(
+                "gradient norm",
+                norm,
+                place=f"the adapter of user {pairs[0].user_id}, step {step}",
+                hint=f"lower its learning rate (now {self._settings.learning_rate:g})",
+            )
             optimizer.step()
         seen = sum(map(len, prompts)) + sum(map(len, answers))
         return UserCost(

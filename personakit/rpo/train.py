@@ -9,6 +9,7 @@ Under `accelerate launch` each process generates a share of the answers and then
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
 from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
+from personakit.models.windows import prompt_limit
 from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
@@ -221,6 +223,7 @@ def _draft(
     """
     total = sum(len(store) for store in stores)
     drafted: list[DraftedQuery] = []
+    prompts_cut = 0
     with report_stage(progress, "generic answers", total) as reporter:
         base = CachedModel(
             open_language_model(config.base, truncate=True, endpoint=config.endpoint),
@@ -231,6 +234,16 @@ def _draft(
             task = get_task(store.task)
             cap = config.decoding.max_new_tokens or task.max_new_tokens
             drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
+            if (limit := prompt_limit(base, cap)) is not None:
+                prompts_cut += sum(base.count_tokens(text) > limit for text in store.inputs)
+    if prompts_cut:
+        run.record(draft_prompts_cut=prompts_cut)
+        if run.writes:
+            print(
+                f"{prompts_cut} of {total} training queries exceed the context window of {config.base!r}, "
+                "which answered them without their middle",
+                file=sys.stderr,
+            )
     if not drafted:
         raise UserError(
             "no training query has a gold answer",

@@ -108,7 +108,7 @@ class LampSuite(Suite):
             check_comparable(some)
         method = next(iter(by_method), "")
         main = by_method.pop(method, [])
-        data = options.data or (runs[0].settings.data.path if runs else "lamp-mini")
+        data = options.data or (runs[0].data_path if runs else "lamp-mini")
         examples = self._examples(options, data)
         around = _surroundings(options, main, data, examples)
         tasks = {task: get_task(task) for task in examples}

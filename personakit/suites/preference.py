@@ -109,7 +109,7 @@ class PreferenceSuite(Suite):
 
         runs = _runs(options)
         bases, black_boxes = _bases(options)
-        data = options.data or runs[0].settings.data.path
+        data = options.data or runs[0].data_path
         store = open_preferences(data, options.split)
         for reason, skip in store.skipped.items():
             note(f"left out of {options.split}: {skip.count} {reason} (first: {skip.first})")

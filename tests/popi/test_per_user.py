@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.popi.per_user_lora import PerUserLora, PerUserSettings
 from personakit.records import PreferencePair
 
@@ -42,3 +43,10 @@ def test_an_adapter_learns_its_users_preference_and_the_next_starts_from_scratch
 def test_a_user_without_signal_pairs_is_rejected(tiny_folder: Path) -> None:
     with pytest.raises(UserError, match="no signal pairs"):
         PerUserLora(str(tiny_folder), with_summary, SETTINGS).fit([])
+
+
+def test_a_rate_far_too_high_names_the_user_and_the_step(tiny_folder: Path) -> None:
+    tuner = PerUserLora(str(tiny_folder), with_summary, replace(SETTINGS, learning_rate=1e30))
+    with pytest.raises(RunError, match=r"the adapter of user u, step [2-6]: the .* finite") as caught:
+        tuner.fit(liking("red", "blue"))
+    assert "1e+30" in caught.value.hint
