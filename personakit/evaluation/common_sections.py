@@ -257,7 +257,8 @@ def _gap_sentences(gaps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         elif (low, oracle) not in no_gap:
             no_gap.add((low, oracle))
             by = f"{number(lead['value'], signed=True)} {interval(lead, signed=True)}".strip()
-            yield f"{oracle} does not lead {low}{f' ({by})' if 'lead' in gap else ''}: no share of a gap is given."
+            lead_of_it = f" ({by})" if "lead" in gap else ""
+            yield f"{oracle} does not lead {low}{lead_of_it}: no share of a gap is given."
 
 
 def partial_sentence(partial: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from personakit.popi.controls import RawSignals
 from personakit.popi.inferring import GivenSummaries, Summariser
 from personakit.popi.opening import LoadedPOPI
 from personakit.popi.personalizer import NO_HISTORY, SummaryPersonalizer
-from personakit.records import PreferencePair, Profile, ProfileItem, Query, Signals
+from personakit.records import Answer, PreferencePair, Profile, ProfileItem, Query, Signals
 from personakit.rpo.prompts import rewriter_prompt
 from personakit.rpo.writer import evidence
 from personakit.tasks import get_task
@@ -110,13 +110,16 @@ def test_a_user_without_signals_gets_the_answer_without_a_summary() -> None:
 def test_dropped_signals_are_counted_and_without_signals_there_is_no_summary() -> None:
     model = Scribe()
     ask = len(PLAIN.ask.split())
-    summariser = Summariser(model, PLAIN, ask + 6, 8)
     short, long = as_profile("a", signals("tea", "many words " * 9)), as_profile("b", signals("word " * 30))
-    told = SummaryPersonalizer(Scribe(), summariser, PLAIN).report_context(
-        [query("q q q", "a"), query("q q q", "b")], [short, long]
-    )
-    assert [each.trace.get("left out") for each in told] == ["1 comments", "1 comments"]
-    assert [bool(each.context.summary) for each in told] == [True, False]
+
+    def told(tokens: int) -> list[Answer]:
+        personalizer = SummaryPersonalizer(Scribe(), Summariser(model, PLAIN, tokens, 8), PLAIN)
+        return personalizer.report_context([query("q q q", "a"), query("q q q", "b")], [short, long])
+
+    assert [each.trace.get("left out") for each in told(ask + 6)] == ["1 comments", "1 shortened"]
+    assert [bool(each.context.summary) for each in told(ask + 6)] == [True, True]
+    assert [each.trace.get("left out") for each in told(ask + 3)] == ["2 comments", "1 comments"]
+    assert [bool(each.context.summary) for each in told(ask + 3)] == [False, False]
 
 
 def test_an_update_reads_only_the_old_summary_and_new_signals() -> None:
