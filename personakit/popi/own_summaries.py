@@ -1,8 +1,9 @@
 """Summaries by the base model itself, as training data of the inference model's warm start.
 
 On real text a rule that lists phrases teaches nonsense. A model that follows instructions already writes
-summaries in plain words; fine-tuning on those that are usable teaches the inference model their form, and the
-joint stage their content. The filter is our choice; what it drops is counted.
+summaries in plain words if it is told what to look at (`ASK_UNTRAINED`); fine-tuning on those that are usable
+teaches the inference model to write such with its own, shorter prompt, and the joint stage improves them. The
+filter is our choice; what it drops is counted.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ MOST_REPEATED = 0.5
 
 _OPENING = re.compile(r"^(sure|certainly|of course|okay|here (is|are))\b[^\n]*?[:!]\s+", re.IGNORECASE)
 _LAST_SENTENCE_END = re.compile(r"[.!?](?=[\"')*]*(\s|$))[\"')*]*")
-_MARKS = ("Asked:", "This person preferred:", "This person says:", "About this person:")
-"""What stands in the prompt and in no summary: a text with it continues the prompt."""
+_CONTINUES = re.compile(r"\b(asked|prefer\w*|lik\w+|says|wrote|about this person|to):", re.IGNORECASE)
+"""What stands in the prompt and in no summary."""
+_ABOUT_ANSWERS = re.compile(r"\b(answer|repl|respon|explan|writ|tone|style|language)", re.IGNORECASE)
+_PREFERENCE = re.compile(r"\b(lik|prefer|enjoy|want|favou?r|appreciat|value)", re.IGNORECASE)
+_FIRST_PERSON = re.compile(r"\bI\b|\bAI\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """A user to be summarised: the prompt, and the texts that a summary must not copy."""
+    """A user to be summarised: the base model's prompt, and the texts that a summary must not copy."""
 
     prompt: str
     texts: tuple[str, ...]
@@ -60,9 +64,9 @@ def write_summaries(
     that no other one replaced.
     """
     kept: dict[int, str] = {}
-    reasons: dict[int, str] = {}
+    reasons = {place: "no signal fits" for place, each in enumerate(authors) if not each.prompt}
     for samples, temperature in ((1, 0.0), (SAMPLES, TEMPERATURE)):
-        missing = [place for place in range(len(authors)) if place not in kept]
+        missing = [place for place, each in enumerate(authors) if each.prompt and place not in kept]
 
         def generate(
             prompts: Sequence[str], many: int = samples, hot: float = temperature
@@ -96,7 +100,7 @@ def read_summary(
     summary = " ".join(_OPENING.sub("", text.strip()).split())
     if not summary:
         return "", "empty"
-    if any(mark in summary for mark in _MARKS):
+    if _CONTINUES.search(summary):
         return summary, "continues the prompt"
     ends = [match.end() for match in _LAST_SENTENCE_END.finditer(summary)]
     fitting = [end for end in ends if count_tokens(summary[:end]) < max_tokens]  # one for the end
@@ -106,6 +110,10 @@ def read_summary(
     words = _words(summary)
     if len(words) < FEWEST_WORDS:
         return summary, "too short"
+    if not (_ABOUT_ANSWERS.search(summary) and _PREFERENCE.search(summary)):
+        return summary, "says nothing of answers"
+    if _FIRST_PERSON.search(summary):
+        return summary, "speaks of the model"
     if _repeats(words):
         return summary, "repeats itself"
     runs = set(_runs(words, COPIED_WORDS))

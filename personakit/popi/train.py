@@ -49,6 +49,7 @@ from personakit.popi.trained_controls import (
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
 from personakit.records import PreferenceUser, Signals
 from personakit.tasks.signals import (
+    ASK_UNTRAINED,
     SHORTENED,
     SignalWording,
     prompt_with_signals,
@@ -134,7 +135,7 @@ def train_on_users(
     stage = _stage(config, run, progress)
     warm: dict[Role, Path] = {}
     if config.warm_start.enabled:
-        warm = _warm_starts(config, people, trained, with_summary, count_tokens, stage)
+        warm = _warm_starts(config, people, trained, wording, count_tokens, limits, stage)
     train = partial(train_jointly, config.model, trained, with_summary, evaluation=evaluation)
     result = train(config.joint, stage, warm=warm)
     if config.controls.frozen_generator:
@@ -195,15 +196,19 @@ def _warm_starts(
     config: TrainPOPI,
     people: Sequence[PreferenceUser],
     users: Sequence[SummarisedUser],
-    with_summary: WithSummary,
+    wording: SignalWording,
     count_tokens: Callable[[str], int],
+    limits: Limits,
     stage: Stage,
 ) -> dict[Role, Path]:
     """Fine-tune both models on summaries; return the folders of their adapters."""
     warm = config.warm_start
+    with_summary: WithSummary = partial(prompt_with_summary, wording=wording)
     signals = {person.user_id: person.signals for person in people}
-    write = _own_summaries if summaries_of(config) == "own" else _template_summaries
-    summaries = write(config, users, signals, count_tokens, stage)
+    if summaries_of(config) == "own":
+        summaries = _own_summaries(config, users, signals, count_tokens, limits, wording, stage)
+    else:
+        summaries = _template_summaries(config, users, signals, count_tokens, stage)
     examples = inference_examples(users, summaries)
     folders: dict[Role, Path] = {"inference": _warm(config, stage, WARM_INFERENCE, "inference", examples)}
     if warm.generator:
@@ -248,10 +253,20 @@ def _own_summaries(
     users: Sequence[SummarisedUser],
     signals: Mapping[str, Signals],
     count_tokens: Callable[[str], int],
+    limits: Limits,
+    wording: SignalWording,
     stage: Stage,
 ) -> list[str]:
     """Return the base model's own summaries, "" where none is usable; they are in the answer cache."""
-    authors = [author(user.summary_prompt, signals[user.user_id], user.pairs) for user in users]
+    asking = replace(wording, ask=ASK_UNTRAINED)
+    authors = [
+        author(
+            inference_prompt(signals[user.user_id], count_tokens, limits.signals, asking)[0],
+            signals[user.user_id],
+            user.pairs,
+        )
+        for user in users
+    ]
     with report_stage(stage.progress, "own summaries", len(authors)) as reporter:
         model = CachedModel(
             open_language_model(config.model, truncate=True),

@@ -113,6 +113,13 @@ MESSAGES = SignalWording(
     task="LaMP_7",
 )
 
+#: Asks a model that was not trained to write summaries: it says what to look at, and how to begin.
+ASK_UNTRAINED = (
+    "Above are answers that one person preferred, each with an answer that the person liked less. What do "
+    "the preferred answers have in common? Describe their length, their words, their tone and their level of "
+    'detail in one or two sentences, and begin with "This person likes answers that".\n'
+)
+
 MESSAGE_PAIRS = replace(MESSAGES, pair='"{chosen}" not "{rejected}" for "{prompt}" ')
 
 
