@@ -270,6 +270,8 @@ class PreferenceSuite(Suite):
                 notes.append(f"{method}: none of the judge's {count} verdicts could be read.")
         for method, count in judged.get("failed", {}).items():
             notes.append(f"{method}: {count} requests without an answer, not judged.")
+        for method, count in judged.get("cut", {}).items():
+            notes.append(f"{method}: {count} answers cut by the token limit, judged as they are.")
         for method, count in judged.get("refused", {}).items():
             notes.append(
                 f"{method}: {count} requests refused by the model, judged as they are: mostly empty."
@@ -403,7 +405,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     """Answer each user's first request with every row, have the answers judged, and return the win rates.
 
     `against` names the row that a row's answers are compared with; `asked` and `unread` count verdicts by
-    row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
+    row, `failed` missing answers (in neither), `cut` and `refused` those that are judged as they are.
     """
     from personakit.evaluation.measurements import TaskMetrics
     from personakit.evaluation.pair_scoring import TASK
@@ -439,6 +441,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
         "asked": dict(judgement.judged),
         "unread": {method: judgement.unread[method] for method in judgement.judged},
         "failed": dict(Counter(each.method for each in samples if each.error is not None)),
+        "cut": dict(Counter(each.method for each in samples if each.cut)),
         "refused": dict(Counter(each.method for each in samples if each.refused is not None)),
     }
     if not any(each.scores for each in scored):

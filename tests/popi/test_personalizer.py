@@ -130,6 +130,23 @@ def test_an_update_reads_only_the_old_summary_and_new_signals() -> None:
     assert "now coffee" in prompt
 
 
+@pytest.mark.parametrize("order", ["recent", "bm25"])
+def test_raw_signals_hold_a_shortened_one_where_none_fits(order: str) -> None:
+    pairs = (
+        PreferencePair("u", "cats", "old yes", "no"),
+        PreferencePair("u", "dogs", "old yes", "no"),
+        PreferencePair("u", "tides moons suns seas", "yes " * 9, "no " * 9),
+    )
+    around = len(PLAIN.to_request.split())
+    control = RawSignals(Scribe(), PLAIN, 8 + around, order)  # type: ignore[arg-type]
+    [prepared] = control.prepare([query("tides moons suns seas", "u")], [as_profile("u", Signals(pairs))])
+    assert (
+        prepared.prompt
+        == f"Asked: tides\nThis person preferred: yes\nto: no\n\n{PLAIN.to_request}tides moons suns seas"
+    )
+    assert prepared.trace == {"left out": "2 pairs, 1 shortened"}
+
+
 def test_raw_signals_are_dropped_whole_by_age_or_by_bm25_score() -> None:
     topics = ("cats", "ships", "dogs")
     pairs = tuple(PreferencePair("u", f"{topic} please", f"{topic} yes", "no") for topic in topics)

@@ -117,6 +117,22 @@ def test_controls_are_trained_on_the_same_users_and_tokens(tiny_folder: Path, tm
     assert untouched.score(["the"], ["cat"]) == plain.score(["the"], ["cat"])
 
 
+def test_controls_keep_their_best_weights_where_the_method_does(tiny_folder: Path, tmp_path: Path) -> None:
+    data = data_of(tmp_path / "data", people(10))
+    select = ["joint.metric_for_best_model=eval_reward", "joint.save_steps=1", "controls.raw_dpo=true"]
+    config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS, *select])
+    with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
+        train_popi(config, run, SilentProgress())
+    control = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["raw-dpo"]
+    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    losses = [
+        (line["eval_loss"], line["step"])
+        for line in lines
+        if line["stage"] == "raw-dpo" and "eval_loss" in line
+    ]
+    assert (control["best_value"], control["best_step"]) == min(losses)
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
