@@ -102,7 +102,7 @@ def test_comparing_methods(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     run_example("compare_methods.py", "--task", "LaMP_7", "--limit", "4", monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     for row in ("generic", "context injection (zero-shot)", "RPO", "POPI", "RPO, another user's history"):
-        assert re.search(rf"^{row} +\d\.\d{{3}} \[", printed, re.MULTILINE), row
+        assert re.search(rf"^{re.escape(row)} +\d\.\d{{3}} \[", printed, re.MULTILINE), row
     assert "wrong-user test of POPI" in printed
 
 
