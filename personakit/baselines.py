@@ -18,9 +18,10 @@ from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import answer_marks, no_answer_reason, refusal_reason
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.profile_prompt import truncate
 
 
@@ -164,9 +165,10 @@ class Generic:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Answer all queries in one model call. Profiles are ignored."""
+        """Answer all queries in one model call. Profiles are read for `tasks.answers` only."""
         prompts = [get_task(query.task).prompt(query) for query in queries]
-        return _answers(self.model, self.decoding, queries, prompts, [Context()] * len(prompts), prompts)
+        contexts = [Context()] * len(prompts)
+        return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, prompts)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
@@ -193,7 +195,7 @@ class ContextInjection:
         contexts = self.provider.context(queries, profiles)
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
-        return _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
@@ -240,12 +242,12 @@ class Memory:
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Extract facts from each distinct profile, then answer all queries in one model call."""
         clock = GenerationTimer(self.model)
-        facts, cost, refused = self._notes(queries, profiles)
+        facts, cost, refused, failed = self._notes(queries, profiles)
         contexts = self._contexts(queries, profiles, facts)
         seconds = clock.seconds() / max(1, len(queries))
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
-        answers = _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        answers = _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
         uncounted = dict(cost)
         return [
             replace(
@@ -253,6 +255,7 @@ class Memory:
                 tokens=answer.tokens + uncounted.pop(_profile_key(query, profile), 0),
                 seconds=answer.seconds + seconds,
                 degraded=NOTES_REFUSED if _profile_key(query, profile) in refused else None,
+                error=answer.error or failed.get(_profile_key(query, profile)),
             )
             for query, profile, answer in zip(queries, profiles, answers, strict=True)
         ]
@@ -261,13 +264,13 @@ class Memory:
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | facts, query) in nats."""
-        facts, _, _ = self._notes(queries, profiles)
+        facts, _, _, _ = self._notes(queries, profiles)
         return self.model.score(self._prompts(queries, self._contexts(queries, profiles, facts)), texts)
 
     def _notes(
         self, queries: Sequence[Query], profiles: Sequence[Profile]
-    ) -> tuple[dict[str, list[str]], dict[str, int], set[str]]:
-        """Return facts and token costs by profile key, and the keys for which the model refused."""
+    ) -> tuple[dict[str, list[str]], dict[str, int], set[str], dict[str, str]]:
+        """Return facts and token costs by profile key, the keys that the model refused, and failures."""
         prompts: dict[str, list[str]] = {}
         for query, profile in zip(queries, profiles, strict=True):
             key = _profile_key(query, profile)
@@ -293,7 +296,13 @@ class Memory:
             for key, own_prompts in prompts.items()
             if any(refusal_reason(replies[prompt]) for prompt in own_prompts)
         }
-        return facts, cost, refused
+        failed = {
+            key: f"the facts about the user: {reason}"
+            for key, own_prompts in prompts.items()
+            for prompt in own_prompts
+            if (reason := no_answer_reason(replies[prompt]))
+        }
+        return facts, cost, refused, failed
 
     def _extraction_prompts(self, profile: Profile) -> Iterator[str]:
         for start in range(0, len(profile.items), MEMORY_ITEMS):
@@ -356,6 +365,7 @@ def _answers(
     model: LanguageModel,
     decoding: DecodingOptions,
     queries: Sequence[Query],
+    profiles: Sequence[Profile],
     prompts: Sequence[str],
     contexts: Sequence[Context],
     plain: Sequence[str],
@@ -365,20 +375,21 @@ def _answers(
     texts = _generate(model, decoding, queries, prompts)
     seconds = clock.seconds() / max(1, len(prompts))
     answers = []
-    for query, text, prompt, plain_prompt, context in zip(
-        queries, texts, prompts, plain, contexts, strict=True
+    for query, profile, text, prompt, plain_prompt, context in zip(
+        queries, profiles, texts, prompts, plain, contexts, strict=True
     ):
+        task = get_task(query.task)
         prompt_tokens = model.count_tokens(prompt)
         answers.append(
             Answer(
-                text=_clean(query, text),
+                text=extract_answer(text, task, own_texts(task, query, profile.items)),
                 context=context,
                 tokens=prompt_tokens + model.count_tokens(text),
                 context_tokens=0
                 if prompt == plain_prompt
                 else prompt_tokens - model.count_tokens(plain_prompt),
                 seconds=seconds,
-                refused=refusal_reason(text),
+                **answer_marks(text),
             )
         )
     return answers
@@ -401,12 +412,6 @@ def _generate(
         for index, samples in zip(indices, answers, strict=True):
             texts[index] = samples[0]
     return texts
-
-
-def _clean(query: Query, text: str) -> str:
-    """Return the parsed answer, or the stripped text if it cannot be parsed."""
-    parsed = get_task(query.task).parse(text)
-    return text.strip() if parsed is None else parsed
 
 
 def _most_frequent(counter: Counter[str], task: str) -> str:

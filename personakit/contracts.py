@@ -50,7 +50,8 @@ class LanguageModel(Protocol):
     ) -> list[list[str]]:
         """Return `samples` completions per prompt. Temperature 0 is greedy.
 
-        A completion that the server refused is a `models.refusal.Refusal`, a string that is usually empty.
+        Completions are marked strings of `models.refusal` where the model refused (`Refusal`, usually empty),
+        the request failed (`NoAnswer`, always empty), or the token limit ended the text (`Cut`).
         """
         ...
 

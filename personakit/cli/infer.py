@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,7 +10,7 @@ from personakit.cli.command import command
 from personakit.cli.errors import resumable
 from personakit.cli.infer_options import InferOptions
 from personakit.cli.options import parse_columns
-from personakit.cli.output import Result, escaped, note, note_skipped, shortened
+from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -36,12 +35,13 @@ def infer(options: InferOptions) -> Result:
     """
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
-    from personakit.methods import METHODS, newest_run, read_run
+    from personakit.methods import METHODS, newest_run, read_run, with_max_new_tokens
     from personakit.popi.method import METHOD as POPI
 
     _check(options)
     summaries = options.summary or options.import_ is not None
     run = read_run(options.run or newest_run(POPI.name if summaries else None))
+    run = with_max_new_tokens(run, options.max_new_tokens)
     if summaries:
         POPI.require(run)
     suites, task = METHODS[run.method].suites(run.settings), options.task
@@ -62,6 +62,7 @@ def infer(options: InferOptions) -> Result:
         parse_columns(options.column),
         preferences=not options.summary and "preference" in suites and data_kind(data, task) == "preferences",
         on_skip=note_skipped,
+        on_read=note_read,
     )
     if options.summary:
         from personakit.cli.summaries import summary
@@ -72,10 +73,16 @@ def infer(options: InferOptions) -> Result:
     if options.query is None:
         query, profile = lookup.sample(task)
     else:
-        query, profile = lookup.find(sys.stdin.read() if options.query == "-" else options.query, task)
+        query, profile = lookup.find(_stdin() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
         note("no history: the answer is not personalized (give one with --user or --profile)")
     return _answer(_open(run, options), query, profile, trace=options.trace)
+
+
+def _stdin() -> str:
+    from personakit.data.standard_input import decode_text, read_stdin
+
+    return decode_text(read_stdin("a query"), "stdin")
 
 
 def _check(options: InferOptions) -> None:
@@ -137,6 +144,9 @@ def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, opt
 
     assert options.batch is not None
     batch, output = read_batch(options.batch, lookup, task), options.output
+    for row in batch:
+        if row.problem is not None:
+            note(f"no answer: {row.problem}")
     if output is None:
         answers = list(answer_batch(_open(run, options), batch))
         return Result(answers, lambda out: out.print("".join(map(answer_line, answers)), end=""))
@@ -159,6 +169,8 @@ def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace
         note(f"degraded: {answer.degraded}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
+    if answer.cut:
+        note("the answer is cut by the token limit")
     document = answer_document(query, profile, answer)
     return Result(document, lambda out: _show(out, query, profile, answer, trace=trace))
 

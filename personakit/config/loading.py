@@ -131,7 +131,7 @@ def _read_yaml(path: Path) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.create(path.read_text(encoding="utf-8"))
+        return OmegaConf.create(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: no such file", hint="personakit config list lists the shipped ones"

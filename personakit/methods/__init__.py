@@ -11,7 +11,14 @@ from personakit.methods.baselines import (
     open_baseline,
     open_provider,
 )
-from personakit.methods.runs import newest_run, open_popi, open_run, read_run, register_run_providers
+from personakit.methods.runs import (
+    newest_run,
+    open_popi,
+    open_run,
+    read_run,
+    register_run_providers,
+    with_max_new_tokens,
+)
 from personakit.methods.table import METHODS, available_methods, find_method
 from personakit.models.loading import open_base, open_weights
 from personakit.pillow.method import open_prompted
@@ -47,4 +54,5 @@ __all__ = [
     "popi_lacks",
     "read_run",
     "register_run_providers",
+    "with_max_new_tokens",
 ]

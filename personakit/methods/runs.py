@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,17 @@ from personakit.training import run as runs
 if TYPE_CHECKING:
     from personakit.contracts import ContextProvider
     from personakit.popi.opening import LoadedPOPI
+
+
+def with_max_new_tokens(run: FinishedRun, max_new_tokens: int | None) -> FinishedRun:
+    """Return `run` with this limit of its base model's answers; None keeps the run's.
+
+    A method without such a setting (`decoding`) is returned as it is.
+    """
+    if max_new_tokens is None or not hasattr(run.settings, "decoding"):
+        return run
+    decoding = replace(run.settings.decoding, max_new_tokens=max_new_tokens)
+    return replace(run, settings=replace(run.settings, decoding=decoding))
 
 
 def newest_run(method: str | None = None) -> Path:

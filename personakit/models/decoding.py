@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from personakit.models.shared_prefix import share_prefixes
+from personakit.steps import Step
 
 # Rows are removed once this share of the batch has finished: selecting rows copies the whole cache.
 _ENDED_SHARE = 0.25
@@ -30,12 +31,14 @@ def decode(
     uniforms: torch.Tensor | None,
     end_ids: frozenset[int],
     pad_id: int,
+    work: Step | None = None,
 ) -> list[list[int]]:
     """Return the new token ids of each row without the end token: `len(prompts) * samples` rows.
 
     Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1)) are the
     random numbers for inverse-CDF sampling, unused with temperature 0. Common prefixes of prompts are
-    computed once, and all samples of a prompt share one copy of its cache (`shared_prefix`).
+    computed once, and all samples of a prompt share one copy of its cache (`shared_prefix`). Rows and tokens
+    are reported to `work` at every step; an unfinished row counts by its share of `max_new_tokens`.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -69,6 +72,8 @@ def decode(
     answers: list[list[int]] = [[] for _ in range(rows)]
     ends = torch.tensor(sorted(end_ids), device=device)
 
+    done_before = 0.0 if work is None else work.done
+
     for step in range(max_new_tokens):
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         logits = _last_logits(model, tokens[:, None], mask, position, cache)
@@ -80,6 +85,9 @@ def decode(
                 answers[row].append(token)
         alive = torch.where(ended, -1, alive)
         kept = (alive >= 0).nonzero().squeeze(1)
+        if work is not None:
+            unfinished = len(kept) * (1 - (step + 1) / max_new_tokens)
+            work.update(done_before + rows - unfinished, tokens=len(kept))
         if len(kept) == 0:
             break
         if len(kept) <= (1 - _ENDED_SHARE) * len(alive):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +12,23 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.pretrained import load_pretrained
-from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
+from personakit.models.refusal import Cut, NoAnswer, out_of_tokens
+from personakit.models.tokens import cut_middle, decode_answers, encode_answers, encode_prompts
+from personakit.steps import step
 
 #: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
 BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
+
+_log = logging.getLogger(__name__)
 
 
 class LocalModel:
     """A causal language model of transformers, with or without a PEFT adapter.
 
     A prompt is a string. If the tokenizer has a chat template, the prompt becomes one user message
-    (`personakit.models.tokens`). Answers end at the model's end-of-sequence tokens.
+    (`personakit.models.tokens`). Answers end at the model's end-of-sequence tokens, otherwise they are `Cut`.
+    Reasoning is removed; reasoning without an answer gives a `NoAnswer`.
 
     Apart from rounding, greedy answers do not depend on the batch: padding changes the order of float
     additions, so the choice may differ if two tokens score within about 1e-5 of each other. Sampled answers
@@ -128,27 +134,33 @@ class LocalModel:
             costs = [(len(row) + max_new_tokens) * distinct_samples for row in ids]
             batches = length_batches(costs, budget=self._batch_tokens, max_rows=max_rows)
         answers: list[list[str]] = [[] for _ in prompts]
-        for batch in batches:
-            rows = decode(
-                self.model,
-                [ids[index] for index in batch],
-                samples=distinct_samples,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                uniforms=self._uniforms(
-                    [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+        with step("generating", len(prompts) * distinct_samples) as work:
+            for batch in batches:
+                rows = decode(
+                    self.model,
+                    [ids[index] for index in batch],
+                    samples=distinct_samples,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    uniforms=self._uniforms(
+                        [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+                    )
+                    if temperature > 0
+                    else None,
+                    end_ids=self._end_ids,
+                    pad_id=self._pad_id,
+                    work=work,
                 )
-                if temperature > 0
-                else None,
-                end_ids=self._end_ids,
-                pad_id=self._pad_id,
-            )
-            texts = self.tokenizer.batch_decode(
-                rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-            for position, index in enumerate(batch):
-                own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
-                answers[index] = own_texts if distinct_samples == samples else own_texts * samples
+                texts = self._read(rows, max_new_tokens)
+                for position, index in enumerate(batch):
+                    own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
+                    answers[index] = own_texts if distinct_samples == samples else own_texts * samples
+        failed = [
+            text.reason for row in answers for text in row[:distinct_samples] if isinstance(text, NoAnswer)
+        ]
+        if failed:
+            message = 'model "%s" gave no answer to %d of %d prompts (%s): not cached'
+            _log.warning(message, self.name, len(failed), distinct_samples * len(prompts), failed[0])
         return answers
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
@@ -174,6 +186,18 @@ class LocalModel:
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of `text`, without special tokens and chat template."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _read(self, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+        """Return the answers, with their marks. An empty text without reasoning is an answer."""
+        texts: list[str] = []
+        for row, text in zip(rows, decode_answers(self.tokenizer, rows), strict=True):
+            cut = len(row) == max_new_tokens  # the end token is not in the row
+            if text is None or (not text and row and self.tokenizer.decode(row, skip_special_tokens=True)):
+                reason = "it reasoned and gave no answer"
+                texts.append(out_of_tokens(max_new_tokens) if cut else NoAnswer(reason))
+            else:
+                texts.append(Cut(text) if cut else text)
+        return texts
 
     @cached_property
     def _end_ids(self) -> frozenset[int]:

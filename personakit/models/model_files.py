@@ -16,6 +16,7 @@ from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.nano import FOLDER as NANO_FOLDER
+from personakit.models.proxies import check_client, proxy_for
 
 _HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
 
@@ -79,10 +80,12 @@ def context_window(files: ModelFiles) -> int | None:
     return int(positions) if positions else None
 
 
-def model_not_found(name: str) -> UserError:
-    """Return the error for a name that is neither a folder nor on the hub."""
+def model_not_found(name: str, unreachable: str = "") -> UserError:
+    """Return the error for a name that is neither a folder nor on the hub, which may be `unreachable`."""
+    proxy = proxy_for(unreachable) if unreachable else None
+    through = f" (it cannot be reached through the proxy {proxy})" if proxy else ""
     return UserError(
-        f'model "{name}" is neither a folder nor available from the hub',
+        f'model "{name}" is neither a folder nor available from the hub{through}',
         hint='give a folder, a hub model that is reachable, "nano", or "openai:MODEL"',
     )
 
@@ -91,7 +94,7 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     """Return the commit, and whether the hub is unreachable while the files are cached locally."""
     silence_libraries()
     import httpx2
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -100,6 +103,9 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     )
 
     try:
+        if constants.is_offline_mode():  # before the hub's client is made, which fails on unusable proxies
+            raise OfflineModeIsEnabled
+        check_client(constants.ENDPOINT)
         return HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha, False
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise model_not_found(name) from error
@@ -108,7 +114,8 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         cached_config = try_to_load_from_cache(name, "config.json")
         if not isinstance(cached_config, str):
-            raise model_not_found(name) from error
+            asked = "" if isinstance(error, OfflineModeIsEnabled) else constants.ENDPOINT
+            raise model_not_found(name, asked) from error
         return Path(cached_config).parent.name, True  # .../snapshots/COMMIT/config.json
 
 

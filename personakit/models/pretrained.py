@@ -9,6 +9,7 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.environment import hide_loading_bars, silence_libraries, suppress_peft_warnings
 from personakit.models.model_files import locate, model_not_found
+from personakit.steps import step
 
 
 def load_pretrained(
@@ -39,16 +40,17 @@ def load_pretrained(
     name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype=torch_dtype,
-            local_files_only=files.offline,
-            **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
-            local_files_only=files.offline,
-        )
+        with step(f"loading {name}"):
+            model = AutoModelForCausalLM.from_pretrained(
+                name,
+                dtype=torch_dtype,
+                local_files_only=files.offline,
+                **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
+            )
+            tokenizer = AutoTokenizer.from_pretrained(
+                adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
+                local_files_only=files.offline,
+            )
     except (OSError, ValueError, SafetensorError) as error:
         if is_folder:
             raise UserError(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from personakit.data.lamp_formats import FORMATS
 from personakit.errors import UserError
-from personakit.models.refusal import Refusal
+from personakit.models.refusal import Cut, NoAnswer, Refusal
 
 if TYPE_CHECKING:
     from personakit.models.cache import FingerprintedModel
@@ -116,7 +116,7 @@ class StandIn:
             prompts, samples=samples, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
         )
         return [
-            [text if isinstance(text, Refusal) else self._change(prompt, text) for text in texts]
+            [text if isinstance(text, Refusal | NoAnswer) else self._change(prompt, text) for text in texts]
             for prompt, texts in zip(prompts, answers, strict=True)
         ]
 
@@ -133,7 +133,8 @@ class StandIn:
 
     def _change(self, prompt: str, text: str) -> str:
         key = hashlib.sha256(f"{self.kind}\0{prompt}\0{text}".encode()).digest()
-        return STAND_INS[self.kind](text, random.Random(key))
+        changed = STAND_INS[self.kind](text, random.Random(key))
+        return Cut(changed) if isinstance(text, Cut) else changed
 
 
 def _label_list_of(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import answer_marks
 from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
@@ -73,7 +73,7 @@ class PromptedPersonalizer:
                     tokens=tokens + self._model.count_tokens(text[0]),
                     context_tokens=tokens - bare,
                     seconds=seconds,
-                    refused=refusal_reason(text[0]),
+                    **answer_marks(text[0]),
                 )
             )
         return answers

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from personakit.errors import RunError
 from personakit.files import cache_folder
 from personakit.models.cache import AnswerCache, FingerprintedModel
 from personakit.models.local import LocalModel
+from personakit.models.refusal import no_answer_reason
 from personakit.pillow.encoding import FingerprintedEncoder
 from personakit.pillow.wording import PromptWording
 from personakit.records import Instruction
@@ -103,6 +105,11 @@ class TextReward:
             self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(lengths)
             return [math.exp(score / length) for score, length in zip(scores, lengths, strict=True)]
         texts = self._model.generate(prompts, max_new_tokens=self._max_new_tokens)
+        for reason in filter(None, (no_answer_reason(text[0]) for text in texts)):
+            raise RunError(
+                f"a reward needs the model's answer: {reason}",
+                hint="use a model that does not reason, or the reward likelihood, which needs no answers",
+            )
         written = (text[0] for text in texts)
         self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(
             map(self._model.count_tokens, written)

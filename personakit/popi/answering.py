@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from personakit.contracts import LanguageModel
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Marks, answer_marks
 from personakit.records import Answer, Context, Profile, Query
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
 
@@ -26,6 +27,8 @@ class PreparedPrompt:
     trace: Mapping[str, str] = field(default_factory=dict)
     tokens: int = 0
     degraded: str | None = None
+    error: str | None = None
+    """Why the context is missing: a failed request."""
 
 
 @dataclass
@@ -48,8 +51,8 @@ class PromptPersonalizer(ABC):
         texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
         seconds = (time.perf_counter() - started) / len(queries)
         return [
-            self._answer(query, each, _read(query, text), seconds, refused=refusal_reason(text))
-            for query, each, text in zip(queries, prepared, texts, strict=True)
+            replace(self._answer(query, each, _read(query, profile, text), seconds), **_marks(text, each))
+            for query, profile, each, text in zip(queries, profiles, prepared, texts, strict=True)
         ]
 
     def score(
@@ -63,9 +66,7 @@ class PromptPersonalizer(ABC):
         prepared = self.prepare(queries, profiles)
         return [self._answer(query, each, "", 0.0) for query, each in zip(queries, prepared, strict=True)]
 
-    def _answer(
-        self, query: Query, prepared: PreparedPrompt, text: str, seconds: float, *, refused: str | None = None
-    ) -> Answer:
+    def _answer(self, query: Query, prepared: PreparedPrompt, text: str, seconds: float) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
         return Answer(
@@ -76,8 +77,13 @@ class PromptPersonalizer(ABC):
             context_tokens=0 if prepared.prompt == query.text else max(0, tokens - count(query.text)),
             seconds=seconds,
             degraded=prepared.degraded,
-            refused=refused,
+            error=prepared.error,
         )
+
+
+def _marks(text: str, prepared: PreparedPrompt) -> Marks:
+    marks = answer_marks(text)
+    return marks if marks["error"] else {**marks, "error": prepared.error}
 
 
 def dropped_trace(dropped: Dropped) -> dict[str, str]:
@@ -101,7 +107,7 @@ def _generate(
     return texts
 
 
-def _read(query: Query, text: str) -> str:
-    """Parse the answer in a model's text; return the stripped text if it cannot be parsed."""
-    parsed = TASKS[query.task].parse(text) if query.task in TASKS else None
-    return text.strip() if parsed is None else parsed
+def _read(query: Query, profile: Profile, text: str) -> str:
+    """Return the answer in a model's text; of a query that belongs to no known task, the stripped text."""
+    task = TASKS.get(query.task)
+    return text.strip() if task is None else extract_answer(text, task, own_texts(task, query, profile.items))

@@ -13,17 +13,22 @@ from typing import Protocol
 from personakit.contracts import LanguageModel
 from personakit.data.preferences.profiles import as_signals
 from personakit.errors import UserError
+from personakit.models.refusal import no_answer_reason
 from personakit.records import Context, Profile, Query, Signals
 from personakit.tasks.signals import CountTokens, Dropped, SignalWording, none_shown, summary_prompt
 
 
 @dataclass(frozen=True, slots=True)
 class InferredSummary:
-    """A summary, the tokens of its prompt and text, and the counts of signals dropped to fit."""
+    """A summary, the tokens of its prompt and text, and the counts of signals dropped to fit.
+
+    `error` says why there is none if its request failed.
+    """
 
     text: str = ""
     tokens: int = 0
     dropped: Dropped = field(default_factory=dict)
+    error: str | None = None
 
 
 class SummarySource(Protocol):
@@ -96,10 +101,16 @@ class Summariser(_SummaryProvider):
         users = [self.prompt(each) for each in signals]
         prompts = list(dict.fromkeys(prompt for prompt, _ in users if prompt))
         written = self.model.generate(prompts, max_new_tokens=self.summary_tokens) if prompts else []
-        texts = {prompt: texts[0].strip() for prompt, texts in zip(prompts, written, strict=True)}
+        raw = {prompt: texts[0] for prompt, texts in zip(prompts, written, strict=True)}
+        texts = {prompt: text.strip() for prompt, text in raw.items()}
         count = self.model.count_tokens
         return [
-            InferredSummary(texts[prompt], count(prompt) + count(texts[prompt]), dropped)
+            InferredSummary(
+                texts[prompt],
+                count(prompt) + count(texts[prompt]),
+                dropped,
+                no_answer_reason(raw[prompt]),
+            )
             if prompt
             else InferredSummary(dropped=dropped)
             for prompt, dropped in users

@@ -40,6 +40,7 @@ class SummaryPersonalizer(PromptPersonalizer):
                     ({"summary": summary.text} if summary.text else {}) | dropped_trace(summary.dropped),
                     tokens=0 if key in counted else summary.tokens,
                     degraded=None if summary.text else NO_HISTORY,
+                    error=summary.error,
                 )
             )
             counted.add(key)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.errors import UserError
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import no_answer_reason, refusal_reason
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
 from personakit.rpo.writer import TrajectoryRequest, TrajectoryWriter
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 
 
@@ -26,7 +27,7 @@ class DraftedQuery:
     draft: str
     context: Context
     refused: str | None = None
-    """The base model's reason for refusing, or None. A refused query has no draft to rewrite."""
+    """Why there is no draft to rewrite (the base model refused, or the request failed), or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,15 @@ def draft_all(
     answers = base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
     contexts = provider.context([each.query for each in labelled], [each.profile for each in labelled])
     return [
-        DraftedQuery(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
+        DraftedQuery(
+            task,
+            example,
+            extract_answer(texts[0], task, own_texts(task, example.query, example.profile.items)),
+            context,
+            refusal_reason(texts[0]) or no_answer_reason(texts[0]),
+        )
         for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
-
-
-def draft_text(task: Task, raw: str) -> str:
-    """Return the answer that the task parses from the raw completion, or the stripped text if it cannot."""
-    parsed = task.parse(raw)
-    return raw.strip() if parsed is None else parsed
 
 
 def hold_out(drafted: Sequence[DraftedQuery], count: int) -> tuple[list[DraftedQuery], list[DraftedQuery]]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Cut, Marks, answer_marks, no_answer_reason
 from personakit.records import Answer, Context, Profile, Query
-from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
@@ -40,12 +40,13 @@ class Rewriter:
         if not queries:
             return []
         clock = GenerationTimer(self.base, self.model)
-        drafts, base_tokens, refusals = self._drafts(queries)
+        drafts, raw_drafts, base_tokens = self._drafts(queries, profiles)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
             for index, context in enumerate(contexts)
-            if self.rewrite_without_history or not context.empty
+            if (self.rewrite_without_history or not context.empty)
+            and no_answer_reason(raw_drafts[index]) is None
         ]
         prompts = [self._prompt(queries[index], drafts[index], contexts[index]) for index in indices]
         written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
@@ -55,11 +56,11 @@ class Rewriter:
         seconds = clock.seconds() / len(queries)
         return [
             replace(
-                self._answer(query, draft, context, tokens, rewrites.get(index), seconds),
-                refused=refusals.get(index),
+                self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds),
+                **_marks(raw_drafts[index], rewrites.get(index)),
             )
-            for index, (query, draft, context, tokens) in enumerate(
-                zip(queries, drafts, contexts, base_tokens, strict=True)
+            for index, (query, profile, draft, context, tokens) in enumerate(
+                zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
             )
         ]
 
@@ -95,22 +96,23 @@ class Rewriter:
                 scores[index] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], dict[int, str]]:
-        """Return drafts, their token counts (prompt and answer), and refusal reasons by query index."""
+    def _drafts(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> tuple[list[str], list[str], list[int]]:
+        """Return drafts, the completions they were read from, and token counts (prompt and answer)."""
         drafts = [""] * len(queries)
+        raw = [""] * len(queries)
         tokens = [0] * len(queries)
-        refusals: dict[int, str] = {}
         for task, indices in _by_task(queries):
             prompts = [task.prompt(queries[index]) for index in indices]
             cap = self.max_draft_tokens or task.max_new_tokens
             for index, prompt, texts in zip(
                 indices, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
             ):
-                drafts[index] = draft_text(task, texts[0])
-                if (reason := refusal_reason(texts[0])) is not None:
-                    refusals[index] = reason
+                own = own_texts(task, queries[index], profiles[index].items)
+                drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
                 tokens[index] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
-        return drafts, tokens, refusals
+        return drafts, raw, tokens
 
     def _prompt(self, query: Query, draft: str, context: Context) -> str:
         return rewriter_prompt(
@@ -125,6 +127,7 @@ class Rewriter:
     def _answer(
         self,
         query: Query,
+        profile: Profile,
         draft: str,
         context: Context,
         base_tokens: int,
@@ -150,7 +153,7 @@ class Rewriter:
             )
         task = get_task(query.task)
         return Answer(
-            draft_text(task, trajectory.response),
+            extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft)),
             draft,
             context,
             {"evidence": trajectory.evidence, "plan": trajectory.plan},
@@ -158,6 +161,13 @@ class Rewriter:
             context_tokens,
             seconds,
         )
+
+
+def _marks(draft: str, rewrite: tuple[str, str] | None) -> Marks:
+    """Return the marks of an answer. A rewrite that is not cut completes a draft that is."""
+    if rewrite is None:
+        return answer_marks(draft)
+    return {**answer_marks(draft, rewrite[1]), "cut": isinstance(rewrite[1], Cut)}
 
 
 def _by_task(queries: Sequence[Query]) -> list[tuple[Task, list[int]]]:

@@ -18,6 +18,7 @@ from personakit.models.cache import CachedModel
 from personakit.models.open import open_language_model
 from personakit.rpo.prompts import DRAFT, Trajectory, parse_trajectory
 from personakit.rpo.writer import KEEP, NOTHING, TemplateWriter, TrajectoryRequest, TrajectoryWriter
+from personakit.tasks.answers import extract_answer
 from personakit.training.processes import process_count
 from personakit.training.progress import Progress, report_stage
 
@@ -77,9 +78,8 @@ def read_reply(reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
     written = parse_trajectory(reply[start : end + len("</response>")]) if 0 <= start < end else None
     if written is None:
         return reply.strip() or None
-    same = each.task.parse(written.response) == each.gold or _normalized(written.response) == _normalized(
-        each.gold
-    )
+    answer = extract_answer(written.response, each.task, [each.gold])
+    same = answer == each.gold or _normalized(answer) == _normalized(each.gold)
     return Trajectory(
         " ".join(written.evidence.split()),
         " ".join(written.plan.split()),

@@ -18,7 +18,8 @@ from personakit.config import TrainRPO
 from personakit.config.endpoint import EndpointSettings
 from personakit.config.training import as_control
 from personakit.contracts import ContextProvider, LanguageModel
-from personakit.data import available, open_examples
+from personakit.data import open_examples
+from personakit.data.folders import all_tasks
 from personakit.data.store import ExampleStore
 from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
@@ -205,7 +206,7 @@ def per_process_endpoint(endpoint: EndpointSettings) -> EndpointSettings:
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:
     """Open the training splits of the configured tasks (default: all tasks of the data)."""
-    tasks = config.data.tasks or [task for task, split in available(config.data.path) if split == "train"]
+    tasks = config.data.tasks or all_tasks(config.data.path, "train")
     if not tasks:
         raise UserError(
             f"{config.data.path} has no training split", hint="list its splits with personakit data check"
@@ -249,7 +250,8 @@ def _draft(
     answered = [each for each in drafted if _query_key(each) not in left_out]
     if not answered:
         raise RunError(
-            f"{config.base} refused all {len(drafted)} training queries ({drafted[0].refused})",
+            f"{config.base} gave no answer to, or refused all {len(drafted)} training queries "
+            f"({drafted[0].refused})",
             hint="test the base model with personakit infer, or choose another base",
         )
     return answered

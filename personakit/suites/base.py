@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate, Profiles
+from personakit.evaluation.judge import VERDICT_TOKENS
 from personakit.evaluation.leaks import Leak
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.sections import Section
@@ -55,8 +56,10 @@ class Options:
     curves: Sequence[str] = ()
     sample_ids: Sequence[str] = ()
     concurrency: int | None = None
+    max_new_tokens: int | None = None
     published: str | None = None
     judge: str | None = None
+    judge_tokens: int = VERDICT_TOKENS
     per_user: bool = True
     variants: bool = True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
-from personakit.data.folders import data_folder, imported_format, take_evenly
+from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
@@ -82,7 +82,7 @@ class LampSuite(Suite):
     name = "lamp"
     options: ClassVar[Sequence[str]] = (
         *COMMON,
-        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "published"),
+        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "max_new_tokens", "published"),
     )
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {
         "history": (0, 1, 2, 4, 8, 16),
@@ -224,7 +224,10 @@ class LampSuite(Suite):
     def made_by(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record where models behind an API are."""
         addresses = endpoint_addresses([world.base, *world.unseen_bases])
-        return {"endpoints": addresses} if addresses else {}
+        tokens = world.options.max_new_tokens
+        return ({"endpoints": addresses} if addresses else {}) | (
+            {} if tokens is None else {"max_new_tokens": tokens}
+        )
 
     def known(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the published figures of the data set, where it is recognised."""
@@ -307,7 +310,7 @@ class LampSuite(Suite):
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
-        tasks = [task for task, split in there if split == options.split and task.startswith("LaMP")]
+        tasks = [task for task in all_tasks(data, options.split) if task.startswith("LaMP")]
         if not tasks:
             splits = sorted({split for _, split in there})
             raise UserError(
@@ -432,13 +435,18 @@ def _runs(options: Options) -> list[FinishedRun]:
             raise UserError(f"--no-run and --run {options.runs[0]} were both given", hint="leave one out")
         return []
     runs = [read_run(folder) for folder in options.runs or [newest_run()]]
-    return [replace(run, settings=_with_concurrency(run.settings, options)) for run in runs]
+    return [replace(run, settings=_as_asked(run.settings, options)) for run in runs]
 
 
-def _with_concurrency(settings: Any, options: Options) -> Any:
-    if options.concurrency is None or not hasattr(settings, "endpoint"):
-        return settings
-    return replace(settings, endpoint=replace(settings.endpoint, requests_at_once=options.concurrency))
+def _as_asked(settings: Any, options: Options) -> Any:
+    """The settings with what the options change, where the method has such settings."""
+    if options.concurrency is not None and hasattr(settings, "endpoint"):
+        endpoint = replace(settings.endpoint, requests_at_once=options.concurrency)
+        settings = replace(settings, endpoint=endpoint)
+    if options.max_new_tokens is not None and hasattr(settings, "decoding"):
+        decoding = replace(settings.decoding, max_new_tokens=options.max_new_tokens)
+        settings = replace(settings, decoding=decoding)
+    return settings
 
 
 def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, ExampleStore]:
@@ -462,7 +470,7 @@ def _surroundings(
 ) -> BaselineInputs:
     from personakit.config import TrainRPO
 
-    settings = baseline_settings(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
+    settings = baseline_settings(runs[0]) if runs else _as_asked(TrainRPO(), options)
     if not runs and len(options.bases) > 1:
         raise UserError(
             f"--no-run with --base {' and --base '.join(options.bases)}: expected one base model",

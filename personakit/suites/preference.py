@@ -88,7 +88,7 @@ class PreferenceSuite(Suite):
     """
 
     name = "preference"
-    options: ClassVar[Sequence[str]] = (*COMMON, "bases", "judge", "per_user", "published")
+    options: ClassVar[Sequence[str]] = (*COMMON, "bases", "judge", "judge_tokens", "per_user", "published")
     help_of: ClassVar[Mapping[str, str]] = {
         "bases": "A frozen model that has never seen a summary, repeatable: what it prefers with and without "
         "POPI's, and the share of POPI's gain that it keeps.",
@@ -240,7 +240,15 @@ class PreferenceSuite(Suite):
         compared = sum(len(row.candidates(world)) for row in _answering_rows(world, rows))
         known = _known(world.store)
         requests = [f"{user.pairs[0].prompt} {known[user.user_id]}" for user in world.store if user.pairs]
-        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=ANSWER_TOKENS)]
+        return [
+            estimate_verdicts(
+                judge,
+                requests,
+                comparisons=compared,
+                answer_tokens=ANSWER_TOKENS,
+                verdict_tokens=world.options.judge_tokens,
+            )
+        ]
 
     def known(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the numbers of pairs left out, by reason, and published accuracies."""
@@ -424,6 +432,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
         opponents,
         open_base(str(world.options.judge)),
         lambda sample: _JUDGE_REQUEST.format(request=sample.query, known=known[sample.user_id]),
+        max_new_tokens=world.options.judge_tokens,
     )
     scored = [
         replace(

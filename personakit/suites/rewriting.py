@@ -18,7 +18,14 @@ class RewritingSuite(LampSuite):
 
     name = "rewriting"
     scores_files = False
-    options: ClassVar[Sequence[str]] = (*COMMON, "no_run", "bases", "sample_ids", "concurrency")
+    options: ClassVar[Sequence[str]] = (
+        *COMMON,
+        "no_run",
+        "bases",
+        "sample_ids",
+        "concurrency",
+        "max_new_tokens",
+    )
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
         if (self.name, options.split) not in there:

@@ -20,6 +20,22 @@ from personakit.tasks.scoring import (
 
 #: LaMP-3's rating scale. Its range is the largest possible error.
 MIN_RATING, MAX_RATING = 1.0, 5.0
+_DIGIT_OF = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
+_RATING = rf"(?<![\w.])([1-4](?:\.\d+)?|5(?:\.0+)?|{'|'.join(_DIGIT_OF)})(?!\w|[.,]\d)"
+_DIGIT = re.compile(r"(?<![\w.])([1-5])(?!\w|\.\d)")
+_SCALE = re.compile(
+    r"\b(?:scale|range|score|rating|rate)?\s*(?:of|from|between)?\s*[(\[]?\b(?:1|one)\s*(?:-|–|—|to|and|through)\s*(?:5|five)\b"
+    r"(?:\s*stars?)?[)\]]?|\b1, 2, 3, 4,? (?:or|and|to) 5\b",
+    re.IGNORECASE,
+)
+#: `4/5`, `4 out of 5`, `4 stars`, `a 4-star review`.
+_STARS = re.compile(
+    rf"{_RATING}[*_]*\s*(?:/\s*5\b|(?:out\s+)?of\s+(?:5|five)\b|[- ]?stars?\b|★|⭐)", re.IGNORECASE
+)
+#: `Rating: 4`, `the score is 4`, `I would rate this product a 4`.
+_RATED = re.compile(
+    rf"\b(?:rat(?:e|ed|ing)|scored?|answer|give|gives|grade)\b[^\n.!?\d]{{0,60}}?{_RATING}", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -29,14 +45,25 @@ class LabelTask(Task):
     kind: ClassVar[Kind] = "label"
 
     def parse(self, text: str) -> str | None:
-        """Return the exact label, else the only label that occurs in the text (in any case), else None.
+        """Return the label that the text is or names, in any case, else None.
 
-        If one label contains another (`dark comedy`, `comedy`), the longer one counts.
+        If several labels occur, the one that the text concludes with (`the answer is [2]`, `Tag: comedy`) or
+        puts in bold, or that is a line of its own. If one label contains another (`dark comedy`, `comedy`),
+        the longer one counts. A number stands for a label in brackets (`2` for `[2]`) where it is the whole
+        text or such a conclusion.
         """
         if text.strip() in self.labels:
             return text.strip()
         found = {match.group().casefold() for match in self._any_label.finditer(text)}
-        return next(label for label in self.labels if label.casefold() in found) if len(found) == 1 else None
+        if len(found) != 1:
+            concluded = [*self._conclusion.finditer(text), *self._alone.finditer(text)]
+            found = {(match["bold"] or match["label"]).casefold() for match in concluded}
+        if len(found) != 1:
+            return None
+        name = found.pop()
+        return next(
+            label for label in self.labels if name in (label.casefold(), label.strip("[]").casefold())
+        )
 
     def reward(self, text: str, gold: str) -> float:
         """Return 1 for the exact label, else 0."""
@@ -63,8 +90,29 @@ class LabelTask(Task):
 
     @cached_property
     def _any_label(self) -> re.Pattern[str]:
-        longest_first = sorted(self.labels, key=len, reverse=True)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        return re.compile(rf"(?<!\w)(?:{self._labels()})(?!\w)", re.IGNORECASE)
+
+    @cached_property
+    def _conclusion(self) -> re.Pattern[str]:
+        label = self._labels(bare=True)
+        return re.compile(
+            rf"\b(?:answer|tag|category|genre|label|choice|option|reference)\b(?:\W|\b(?:is|be|would|for|the"
+            rf"|this|movie|article|paper|number)\b)*?[\s:*\"'(]+(?P<label>{label})(?!\w)"
+            rf"|\*\*\W*(?P<bold>{label})\W*\*\*",
+            re.IGNORECASE,
+        )
+
+    @cached_property
+    def _alone(self) -> re.Pattern[str]:
+        label = self._labels(bare=True)
+        return re.compile(
+            rf"^[^\w\[\n]*(?P<label>{label})(?P<bold>(?!))?[^\w\n]*$", re.IGNORECASE | re.MULTILINE
+        )
+
+    def _labels(self, *, bare: bool = False) -> str:
+        """Return an alternation of the labels, longest first; with `bare` also without their brackets."""
+        names = {*self.labels, *(label.strip("[]") for label in self.labels if bare)}
+        return "|".join(map(re.escape, sorted(names, key=lambda name: (-len(name), name))))
 
 
 @dataclass(frozen=True)
@@ -79,9 +127,18 @@ class OrdinalTask(Task):
         return 1.0 - metrics[self.primary] / (MAX_RATING - MIN_RATING)
 
     def parse(self, text: str) -> str | None:
-        """Return the first separate digit from 1 to 5 in the text (`4` in `[4]`), or None."""
-        found = re.search(r"(?<![\w.])[1-5](?!\w|\.\d)", text)
-        return found.group() if found else None
+        """Return the rating from 1 to 5 that the text gives (`4` in `[4]`, `4/5` or `four stars`), or None.
+
+        A mention of the scale (`on a scale of 1 to 5`, `out of 5`) is no rating. If there are several
+        numbers, the one of `4/5` or `4 stars` counts, else the one after `rating`, `score`, `rate it`, else
+        the first.
+        """
+        text = _SCALE.sub(" ", text)
+        for pattern in (_STARS, _RATED, _DIGIT):
+            found = pattern.search(text)
+            if found is not None:
+                return _DIGIT_OF.get(found[1].casefold(), found[1])
+        return _DIGIT_OF.get(text.strip(" \t\n.!*_\"'").casefold())
 
     def reward(self, text: str, gold: str) -> float:
         """Return (W - |error|) / W, where W is the largest possible error for this gold; 0 if unparsable."""

@@ -18,6 +18,7 @@ from personakit.config.training import GroupRLSettings
 from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
+from personakit.models.reasoning import NO_THINKING
 from personakit.models.tokens import encode_prompts
 from personakit.training.fitting import (
     StageResult,
@@ -198,7 +199,7 @@ def group_arguments(
         "reward_weights": [reward.weight for reward in rewards],
         "shuffle_dataset": False,  # the order is fixed by `schedule`
         "remove_unused_columns": False,
-        "chat_template_kwargs": {"enable_thinking": False},  # as in `models.tokens.encode_prompts`
+        "chat_template_kwargs": NO_THINKING,  # as in `models.tokens.encode_prompts`
         **vllm_arguments(settings),
     }
     if settings.algorithm == "rloo":

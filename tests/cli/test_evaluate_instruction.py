@@ -242,7 +242,7 @@ def test_judge_compares_every_answer_with_the_model_alone(call: Call, run: Path,
 def test_answers_are_reported_where_the_judge_fails(
     call: Call, run: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*args: Any) -> Any:
+    def gone(*args: Any, **options: Any) -> Any:
         raise RunError("the judge is gone", hint="start it again")
 
     options = ("--no-variants", "--limit", "2", "--baseline", "alone", "--judge", tiny_model)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.server import Reply, Server, said
+from models.server import Reply, Server, replied, said
 from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
@@ -156,6 +156,36 @@ def test_judge_compares_black_box_answers_with_and_without_summary(
     assert rows["openai:box, POPI's summary (zero-shot)"] == 0.75
     assert again.document["judged"] == judged
     assert len(server.bodies) == times, "no request is sent twice"
+
+
+def test_judge_that_reasons_needs_room_for_it(
+    call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if body["model"] == "box":
+            return said("told" if prompt.startswith("What is known of the person") else "alone")
+        if body["max_tokens"] < 500:
+            return replied("<think>\nOkay, let me look at Answer A first. It", "length")
+        first = prompt.split("Answer A: ")[1].split("\n")[0]
+        return said(f"<think>\nA or B?\n</think>\n\n{'A' if first == 'told' else 'B'}")
+
+    server = Server(script)
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    asked = ["eval", "preference", "--run", world / "run0", "--baseline", "base", "--base", "openai:box"]
+    asked += ["--judge", "openai:reasoning-judge", "--json"]
+    try:
+        short = call(*asked, "--output", "short")
+        long = call(*asked, "--judge-tokens", "500", "--output", "long")
+    finally:
+        server.stop()
+    name = "openai:box, POPI's summary (zero-shot)"
+    assert short.status == long.status == 0, short.err + long.err
+    assert short.document["judged"]["unread"][name] > 0
+    assert name not in {row["method"] for row in short.document["judged"]["rows"] if row["value"] != 0.5}
+    assert long.document["judged"]["unread"][name] == 0
+    assert {row["method"]: row["value"] for row in long.document["judged"]["rows"]}[name] == 0.75
 
 
 def test_failed_black_box_answers_are_repeated_and_refusals_judged(
