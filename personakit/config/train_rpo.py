@@ -248,10 +248,10 @@ class ControlSettings:
         "also run RL for the same steps and queries with retrieval.k items from the first step, the "
         "baseline that isolates the effect of the curriculum",
     )
-    context_tokens: int = setting(
-        512,
-        "maximum prompt tokens of context injection; higher values keep more of the history",
-        provenance=LAMP,
+    context_tokens: int | None = setting(
+        None,
+        "maximum prompt tokens of context injection; higher values keep more of the history; null: "
+        "prompt_tokens, so that both see the same",
         minimum=32,
     )
 
@@ -276,8 +276,7 @@ class TrainRPO:
     prompt_tokens: int = setting(
         512,
         "maximum tokens of the rewriter's prompt with the draft; higher values keep more history items "
-        "(query and draft are never cut); set controls.context_tokens to the same, so that both see the "
-        "same items",
+        "(query and draft are never cut)",
         provenance=LAMP,
         minimum=32,
     )
@@ -290,3 +289,9 @@ class TrainRPO:
     sft: SftSettings = field(default_factory=SftSettings)
     rl: RlSettings = field(default_factory=RlSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)
+
+    @property
+    def context_tokens(self) -> int:
+        """Maximum prompt tokens of context injection."""
+        own = self.controls.context_tokens
+        return self.prompt_tokens if own is None else own

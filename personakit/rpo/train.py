@@ -17,7 +17,7 @@ from pathlib import Path
 
 from personakit.config import TrainRPO
 from personakit.config.endpoint import EndpointSettings
-from personakit.config.training import without_early_stopping
+from personakit.config.training import as_control
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data import open_examples
 from personakit.data.folders import all_tasks
@@ -88,7 +88,8 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
     texts, evaluation = _write_trajectories(config, drafted, held_out, count_tokens, run, progress)
     rewriter = _sft_stage(config, run, progress)
     # A control is trained on the same number of tokens as the model it is compared with.
-    control_settings = replace(without_early_stopping(config.sft), max_steps=None)
+    stages_of_method = (config.sft, config.rl) if config.stages == "all" else (config.sft,)
+    control_settings = replace(as_control(config.sft, *stages_of_method), max_steps=None)
     sft = finetune(config.model, _examples(texts), config.sft, rewriter, evaluation=_examples(evaluation))
     result, tokens = sft, sft.tokens
     if config.stages == "all":
@@ -105,6 +106,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 replace(
                     rewriter, name=SFT_CONTINUED, output=SFT_CONTINUED_FOLDER, max_tokens=rl.result.tokens
                 ),
+                evaluation=_examples(evaluation),
             )
         if config.controls.without_curriculum:
             # Same steps, learning rates and queries in each stage: only the items in the prompts differ.
@@ -114,12 +116,15 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 stage_steps=rl.stage_steps,
             )
     if config.controls.fine_tuned_context_injection:
-        control = context_injection_texts(
-            drafted, count_tokens=count_tokens, max_length=config.controls.context_tokens
+        control, held_out_texts = (
+            context_injection_texts(some, count_tokens=count_tokens, max_length=config.context_tokens)
+            for some in (drafted, held_out)
         )
         # Same users, items and number of training tokens as all stages of the method together.
         stage = replace(rewriter, name=CONTEXT_INJECTION, output=CONTEXT_INJECTION_FOLDER, max_tokens=tokens)
-        finetune(config.model, _examples(control), control_settings, stage)
+        finetune(
+            config.model, _examples(control), control_settings, stage, evaluation=_examples(held_out_texts)
+        )
     return result
 
 

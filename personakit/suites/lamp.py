@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
 
-GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
+GENERIC, MAJORITY, ORACLE = "generic", "majority class", "oracle"
+CONTEXT = BASELINES["context"].label
 EMPTY, OTHER = "empty history", "another user's history"
 _PUBLISHED = (
     "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
@@ -240,7 +241,7 @@ class LampSuite(Suite):
         """
         settings, names = world.around.settings, {row.name for row in rows}
         decoding = DecodingOptions(settings.decoding.max_new_tokens)
-        tokens = settings.controls.context_tokens
+        tokens = settings.context_tokens
         estimates = []
         for base in filter(is_endpoint, [world.base, *world.unseen_bases]):
             count = approximate_token_counter(str(world.main[0].folder / "model")) if world.main else None

@@ -46,7 +46,7 @@ def test_controls_and_other_bases_are_rows(
         "generic",
         "copy the input",
         "profile mode or mean",
-        "context injection",
+        "context injection (zero-shot)",
         "context injection, fine-tuned",
         "RPO",
         "RPO, SFT only",
