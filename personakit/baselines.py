@@ -19,6 +19,7 @@ from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import answer_marks, no_answer_reason, refusal_reason
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
 from personakit.tasks.answers import extract_answer, own_texts
@@ -192,26 +193,32 @@ class ContextInjection:
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Answer all queries in one model call."""
-        contexts = self.provider.context(queries, profiles)
         plain = [get_task(query.task).prompt(query) for query in queries]
-        prompts = self._prompts(queries, contexts)
+        prompts, contexts = self._prompts(queries, self.provider.context(queries, profiles))
         return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | context, query) in nats."""
-        return self.model.score(self._prompts(queries, self.provider.context(queries, profiles)), texts)
+        return self.model.score(self._prompts(queries, self.provider.context(queries, profiles))[0], texts)
 
-    def _prompts(self, queries: Sequence[Query], contexts: Sequence[Context]) -> list[str]:
-        return [
-            get_task(query.task).prompt(query)
-            if context.empty
-            else get_task(query.task).prompt_with_context(
-                query, context, count_tokens=self.model.count_tokens, max_length=self.max_length
+    def _prompts(
+        self, queries: Sequence[Query], contexts: Sequence[Context]
+    ) -> tuple[list[str], list[Context]]:
+        """Return the prompts, and the contexts without the items that did not fit."""
+        prompts, shown = [], []
+        for query, context in zip(queries, contexts, strict=True):
+            prompt, fitting = get_task(query.task).prompt_and_context(
+                query,
+                context,
+                count_tokens=self.model.count_tokens,
+                max_length=self.max_length,
+                window=prompt_limit(self.model, _answer_length(self.decoding, query)),
             )
-            for query, context in zip(queries, contexts, strict=True)
-        ]
+            prompts.append(prompt)
+            shown.append(fitting)
+        return prompts, shown
 
 
 #: Profile items per extraction prompt, facts per prompt, tokens per reply, facts retrieved per query.
@@ -380,14 +387,16 @@ def _answers(
     ):
         task = get_task(query.task)
         prompt_tokens = model.count_tokens(prompt)
+        unread = unread_tokens(prompt_tokens, prompt_limit(model, _answer_length(decoding, query)))
         answers.append(
             Answer(
                 text=extract_answer(text, task, own_texts(task, query, profile.items)),
                 context=context,
-                tokens=prompt_tokens + model.count_tokens(text),
+                tokens=prompt_tokens - unread + model.count_tokens(text),
                 context_tokens=0
                 if prompt == plain_prompt
-                else prompt_tokens - model.count_tokens(plain_prompt),
+                else max(0, prompt_tokens - model.count_tokens(plain_prompt) - unread),
+                prompt_cut=unread,
                 seconds=seconds,
                 **answer_marks(text),
             )
@@ -399,7 +408,7 @@ def _generate(
     model: LanguageModel, decoding: DecodingOptions, queries: Sequence[Query], prompts: Sequence[str]
 ) -> list[str]:
     """Return one text per prompt, with one model call per distinct answer length."""
-    lengths = [decoding.max_new_tokens or get_task(query.task).max_new_tokens for query in queries]
+    lengths = [_answer_length(decoding, query) for query in queries]
     texts = [""] * len(prompts)
     for length in dict.fromkeys(lengths):
         indices = [index for index, other in enumerate(lengths) if other == length]
@@ -412,6 +421,10 @@ def _generate(
         for index, samples in zip(indices, answers, strict=True):
             texts[index] = samples[0]
     return texts
+
+
+def _answer_length(decoding: DecodingOptions, query: Query) -> int:
+    return decoding.max_new_tokens or get_task(query.task).max_new_tokens
 
 
 def _most_frequent(counter: Counter[str], task: str) -> str:

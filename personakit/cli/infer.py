@@ -53,7 +53,7 @@ def infer(options: InferOptions) -> Result:
                 f"expected no {'--user' if options.profile is None else '--profile'}",
                 hint="leave it out, or name a run that reads histories with --run",
             )
-    data = options.data or run.settings.data.path
+    data = options.data or run.data_path
     lookup = ProfileLookup(
         data,
         options.split,
@@ -179,6 +179,8 @@ def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace
         note(f"degraded: {answer.degraded}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
+    if answer.prompt_cut:
+        note(f"{answer.prompt_cut} prompt tokens were cut: the prompt exceeds the model's context window")
     if answer.cut:
         note("the answer is cut by the token limit")
     document = answer_document(query, profile, answer)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from personakit.files import json_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -62,11 +64,11 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
 def _json(document: Any, encoding: str) -> str:
     """Return indented JSON, with escapes if the encoding lacks a character."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, default=_plain, allow_nan=False)
+    text = json_text(document, indent=2, default=_plain)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        return json.dumps(document, indent=2, default=_plain, allow_nan=False)
+        return json.dumps(json.loads(text), indent=2)
     return text
 
 

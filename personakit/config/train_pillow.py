@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.schema import LAMP, STATED, setting
-from personakit.config.training import LoraSettings, TrainingSettings
+from personakit.config.training import LoraSettings, TrainingSettings, force_setting
 
 RETICL = "borrowed from RetICL (arXiv 2305.14502)"
 PROMPTPG = "borrowed from PromptPG (arXiv 2209.14610)"
@@ -273,6 +273,7 @@ class TrainPILLOW:
 
     model: str = setting("nano", "model to fine-tune: nano, a model on the Hugging Face Hub, or a folder")
     seed: int = setting(0, "random seed of training", minimum=0)
+    force: bool = force_setting()
     prompt_tokens: int = setting(
         512,
         "data.tasks: maximum tokens of a prompt; higher values keep more of a user's items",

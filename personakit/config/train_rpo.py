@@ -7,7 +7,7 @@ from typing import Literal
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, setting
-from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings
+from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings, force_setting
 
 
 @dataclass
@@ -249,10 +249,10 @@ class ControlSettings:
         "also run RL for the same steps and queries with retrieval.k items from the first step, the "
         "baseline that isolates the effect of the curriculum",
     )
-    context_tokens: int = setting(
-        512,
-        "maximum prompt tokens of context injection; higher values keep more of the history",
-        provenance=LAMP,
+    context_tokens: int | None = setting(
+        None,
+        "maximum prompt tokens of context injection; higher values keep more of the history; null: "
+        "prompt_tokens, so that both see the same",
         minimum=32,
     )
 
@@ -276,14 +276,14 @@ class TrainRPO:
         "which takes no base model; auto: input for rewriting, base for other tasks",
     )
     seed: int = setting(0, "random seed of training", minimum=0)
+    force: bool = force_setting()
     stages: Literal["sft", "all"] = setting(
         "all", "training stages: all, SFT then RL; sft, without RL, which is faster", provenance=STATED
     )
     prompt_tokens: int = setting(
         512,
         "maximum tokens of the rewriter's prompt with the draft; higher values keep more history items "
-        "(query and draft are never cut); set controls.context_tokens to the same, so that both see the "
-        "same items",
+        "(query and draft are never cut)",
         provenance=LAMP,
         minimum=32,
     )
@@ -296,3 +296,9 @@ class TrainRPO:
     sft: SftSettings = field(default_factory=SftSettings)
     rl: RlSettings = field(default_factory=RlSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)
+
+    @property
+    def context_tokens(self) -> int:
+        """Maximum prompt tokens of context injection."""
+        own = self.controls.context_tokens
+        return self.prompt_tokens if own is None else own

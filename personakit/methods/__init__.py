@@ -5,6 +5,7 @@ from __future__ import annotations
 from personakit.method import FinishedRun, Method, OpenOptions, Plan
 from personakit.methods.baselines import (
     BASELINES,
+    ZERO_SHOT,
     BaselineInputs,
     baseline_settings,
     open_baseline,
@@ -29,6 +30,7 @@ __all__ = [
     "METHODS",
     "REWRITERS",
     "TUNED_CONTEXT",
+    "ZERO_SHOT",
     "BaselineInputs",
     "FinishedRun",
     "Method",

@@ -14,6 +14,7 @@ from typing import Any
 from personakit.contracts import Personalizer
 from personakit.data.batch import BatchRow
 from personakit.errors import UserError
+from personakit.files import json_text
 from personakit.records import Answer, Profile, Query
 from personakit.training.progress import choose_progress, report_stage
 
@@ -44,13 +45,14 @@ def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str,
         "error": answer.error,
         "degraded": answer.degraded,
         "refused": answer.refused,
+        "prompt_cut": answer.prompt_cut,
         "cut": answer.cut,
     }
 
 
 def answer_line(document: dict[str, Any]) -> str:
     """Return an answer as a line of JSONL."""
-    return json.dumps(document, ensure_ascii=False) + "\n"
+    return json_text(document) + "\n"
 
 
 def answer_batch(

@@ -13,6 +13,7 @@ from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
 from personakit.methods.table import METHODS
+from personakit.methods.working_folder import with_run_paths
 from personakit.popi.method import load_popi
 from personakit.training import run as runs
 
@@ -68,7 +69,8 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
             hint=f"personakit train {name} --output {folder} --resume continues it",
         )
-    run = FinishedRun(folder, name, seed, load_saved(found.settings, folder / "config.yaml"))
+    settings = with_run_paths(load_saved(found.settings, folder / "config.yaml"), facts)
+    run = FinishedRun(folder, name, seed, settings)
     if method is not None:
         METHODS[method].require(run)
     return run

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.cache import AnswerCache, cache_keys
@@ -18,8 +19,11 @@ from personakit.models.environment import silence_libraries
 from personakit.models.model_files import load_tokenizer, locate
 from personakit.models.open import check_model, is_endpoint, open_language_model, resolve_model
 from personakit.models.stand_ins import split_name
+from personakit.models.tokens import encode_prompts
 
 PRICES = "PERSONAKIT_PRICES"
+#: Prompt and template may merge at their edges into other tokens than each alone; an answer has an end.
+_AT_EDGES = 4
 _FORM = 'expected MODEL=INPUT/OUTPUT,..., with prices per million tokens, for example "gpt-4.1-mini=0.4/1.6"'
 
 
@@ -125,11 +129,27 @@ def token_counter(name: str) -> Callable[[str], int]:
     """Return a token counter for the model `name`. For endpoints it estimates from the text length."""
     if is_endpoint(name):
         return open_language_model(name).count_tokens
+    tokenizer = _tokenizer(name)
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def template_tokens(name: str) -> int:
+    """Return how many tokens chat template and special tokens add to a prompt and its answer, at most."""
+    return added_tokens(_tokenizer(name))
+
+
+def added_tokens(tokenizer: Any) -> int:
+    """Return how many tokens chat template and special tokens add to a prompt and its answer, at most."""
+    text = "a"
+    alone = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return len(encode_prompts(tokenizer, [text])[0]) - len(alone) + _AT_EDGES
+
+
+def _tokenizer(name: str) -> Any:
     silence_libraries()
     stand_in = split_name(name)
     files = locate(resolve_model(stand_in[0] if stand_in else name))
-    tokenizer = load_tokenizer(files.source, offline=files.offline)
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return load_tokenizer(files.source, offline=files.offline)
 
 
 def approximate_token_counter(name: str) -> Callable[[str], int] | None:

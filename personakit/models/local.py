@@ -125,6 +125,17 @@ class LocalModel:
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return int(positions) if positions else None
 
+    def prompt_limit(self, max_new_tokens: int) -> int | None:
+        """Return the maximum tokens (by `count_tokens`) of a prompt that is read whole; None: no limit."""
+        if self.context_window is None:
+            return None
+        return max(0, self.context_window - max_new_tokens - self._template_tokens)
+
+    @cached_property
+    def _template_tokens(self) -> int:
+        """The tokens that the chat template, or the beginning of sequence, adds to a prompt."""
+        return len(encode_prompts(self.tokenizer, ["a"])[0]) - self.count_tokens("a")
+
     def generate(
         self,
         prompts: Sequence[str],

@@ -22,6 +22,7 @@ from personakit.pillow.encoding import FingerprintedEncoder
 from personakit.pillow.wording import PromptWording
 from personakit.records import Instruction
 from personakit.tasks.scoring import text_metric
+from personakit.training.finite import require_finite
 
 LIKELIHOOD, COSINE = "likelihood", "cosine"
 
@@ -90,6 +91,14 @@ class TextReward:
         self.misses += len(missing)
         if missing:
             values = self._computed(name, list(missing.values()))
+            for row, value in zip(missing.values(), values, strict=True):
+                require_finite(
+                    f"{name} reward",
+                    value,
+                    place=f"instruction {row.instruction.id}",
+                    hint="the tuned model's probabilities are not finite: lower tuning.learning_rate, or "
+                    "check the weights of the model",
+                )
             new = {key: repr(value) for key, value in zip(missing, values, strict=True)}
             self._cache.put(new)
             known |= new

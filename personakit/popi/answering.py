@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from personakit.contracts import LanguageModel
 from personakit.models.refusal import Marks, answer_marks
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
 from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.registry import TASKS
@@ -69,12 +70,16 @@ class PromptPersonalizer(ABC):
     def _answer(self, query: Query, prepared: PreparedPrompt, text: str, seconds: float) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
+        unread = unread_tokens(tokens, prompt_limit(self.model, _answer_length(query, self.max_new_tokens)))
         return Answer(
             text,
             context=prepared.context,
             trace=prepared.trace,
-            tokens=prepared.tokens + tokens + (count(text) if text else 0),
-            context_tokens=0 if prepared.prompt == query.text else max(0, tokens - count(query.text)),
+            tokens=prepared.tokens + tokens - unread + (count(text) if text else 0),
+            context_tokens=0
+            if prepared.prompt == query.text
+            else max(0, tokens - count(query.text) - unread),
+            prompt_cut=unread,
             seconds=seconds,
             degraded=prepared.degraded,
             error=prepared.error,
@@ -95,9 +100,7 @@ def _generate(
     model: LanguageModel, queries: Sequence[Query], prompts: Sequence[str], default_length: int
 ) -> list[str]:
     """Generate greedy answers; `default_length` is the limit for queries that belong to no known task."""
-    lengths = [
-        TASKS[query.task].max_new_tokens if query.task in TASKS else default_length for query in queries
-    ]
+    lengths = [_answer_length(query, default_length) for query in queries]
     texts = [""] * len(prompts)
     for length in dict.fromkeys(lengths):
         places = [place for place, limit in enumerate(lengths) if limit == length]
@@ -105,6 +108,10 @@ def _generate(
         for place, samples in zip(places, answers, strict=True):
             texts[place] = samples[0]
     return texts
+
+
+def _answer_length(query: Query, default_length: int) -> int:
+    return TASKS[query.task].max_new_tokens if query.task in TASKS else default_length
 
 
 def _read(query: Query, profile: Profile, text: str) -> str:

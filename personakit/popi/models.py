@@ -25,6 +25,12 @@ class AdaptedModel(LocalModel):
         super().__init__(network, tokenizer, **how)
         self._adapter = adapter
 
+    def with_adapter(self, adapter: str) -> AdaptedModel:
+        """Return the same base model with another of its adapters. Its answers must not be cached."""
+        return AdaptedModel(
+            self.model, self.tokenizer, adapter, name=f"{self.name}, {adapter}", truncate=self.truncate
+        )
+
     def generate(
         self,
         prompts: Sequence[str],

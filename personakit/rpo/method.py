@@ -111,7 +111,7 @@ def open_tuned_context(run: FinishedRun) -> Personalizer:
     return ContextInjection(
         open_weights(model),
         open_retriever(settings.retrieval.name, settings.retrieval.k),
-        settings.controls.context_tokens,
+        settings.context_tokens,
         DecodingOptions(settings.decoding.max_new_tokens),
     )
 

@@ -33,14 +33,36 @@ def rewriter_prompt(
     max_length: int,
 ) -> str:
     """Return the rewriter's prompt. Items are truncated to fit `max_length` tokens; query and draft never."""
+    return prompt_and_context(task, query, draft, context, count_tokens=count_tokens, max_length=max_length)[
+        0
+    ]
+
+
+def prompt_and_context(
+    task: Task,
+    query: Query,
+    draft: str,
+    context: Context,
+    *,
+    count_tokens: Callable[[str], int],
+    max_length: int,
+    window: int | None = None,
+) -> tuple[str, Context]:
+    """Return the rewriter's prompt, and the context without the items that did not fit.
+
+    `window` is the most tokens that the rewriter reads.
+    """
     given = task.rewrites_input and draft == query.search_text
     ending = REWRITE_GIVEN if given else DRAFT + draft + REWRITE
-    return (
-        task.prompt_with_context(
-            query, context, count_tokens=count_tokens, max_length=max_length - count_tokens(ending)
-        )
-        + ending
+    taken = count_tokens(ending)
+    prompt, shown = task.prompt_and_context(
+        query,
+        context,
+        count_tokens=count_tokens,
+        max_length=max_length - taken,
+        window=None if window is None else window - taken,
     )
+    return prompt + ending, shown
 
 
 @dataclass(frozen=True, slots=True)

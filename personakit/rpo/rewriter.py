@@ -9,9 +9,10 @@ from personakit.contracts import ContextProvider, LanguageModel
 from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
 from personakit.models.refusal import Cut, Marks, answer_marks, no_answer_reason
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
 from personakit.rpo.choices import uses_given_text
-from personakit.rpo.prompts import parse_trajectory, rewriter_prompt, trace_text
+from personakit.rpo.prompts import parse_trajectory, prompt_and_context, trace_text
 from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
@@ -46,7 +47,7 @@ class Rewriter:
         if not queries:
             return []
         clock = GenerationTimer(*filter(None, (self.base, self.model)))
-        drafts, raw_drafts, base_tokens = self._drafts(queries, profiles)
+        drafts, raw_drafts, base_tokens, cuts = self._drafts(queries, profiles)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
@@ -54,20 +55,28 @@ class Rewriter:
             if (self.rewrite_without_history or not context.empty)
             and no_answer_reason(raw_drafts[index]) is None
         ]
-        prompts = [self._prompt(queries[index], drafts[index], contexts[index]) for index in indices]
+        prompts = []
+        for index in indices:
+            prompt, contexts[index] = self._prompt(queries[index], drafts[index], contexts[index])
+            prompts.append(prompt)
         written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
         rewrites = {
             index: (prompt, texts[0]) for index, prompt, texts in zip(indices, prompts, written, strict=True)
         }
         seconds = clock.seconds() / len(queries)
-        return [
-            replace(
-                self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds),
-                **_marks(raw_drafts[index], rewrites.get(index)),
-            )
+        answers = [
+            self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds)
             for index, (query, profile, draft, context, tokens) in enumerate(
                 zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
             )
+        ]
+        return [
+            replace(
+                answer,
+                prompt_cut=answer.prompt_cut + cuts[index],
+                **_marks(raw_drafts[index], rewrites.get(index)),
+            )
+            for index, answer in enumerate(answers)
         ]
 
     def score(
@@ -80,6 +89,7 @@ class Rewriter:
         model, if there is one; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
+        contexts = self.provider.context(queries, profiles)  # those of the answers lack items that do not fit
         prompts, begun, completions, indices = [], [], [], []
         scores = [0.0] * len(queries)
         without_rewrite = []
@@ -87,7 +97,7 @@ class Rewriter:
             if answer.degraded and self.base is not None:
                 without_rewrite.append(index)
                 continue
-            prompt = self._prompt(query, answer.generic or "", answer.context)
+            prompt, _ = self._prompt(query, answer.generic or "", contexts[index])
             prompts.append(prompt)
             begun.append(trace_text(answer.trace) if self.traced else "")
             completions.append(f"<response>{text}</response>" if self.traced else text)
@@ -105,11 +115,13 @@ class Rewriter:
 
     def _drafts(
         self, queries: Sequence[Query], profiles: Sequence[Profile]
-    ) -> tuple[list[str], list[str], list[int]]:
-        """Return drafts, the completions they were read from, and token counts (prompt and answer)."""
+    ) -> tuple[list[str], list[str], list[int], list[int]]:
+        """Return drafts, the completions they were read from, token counts (prompt and answer), and the
+        prompt tokens that were cut.
+        """
         drafts = [""] * len(queries)
         raw = [""] * len(queries)
-        tokens = [0] * len(queries)
+        tokens, cuts = [0] * len(queries), [0] * len(queries)
         for task, indices in _by_task(queries):
             if uses_given_text(self.draft, task):
                 for index in indices:
@@ -123,8 +135,10 @@ class Rewriter:
             ):
                 own = own_texts(task, queries[index], profiles[index].items)
                 drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
-                tokens[index] = base.count_tokens(prompt) + base.count_tokens(texts[0])
-        return drafts, raw, tokens
+                prompt_tokens = base.count_tokens(prompt)
+                cuts[index] = unread_tokens(prompt_tokens, prompt_limit(base, cap))
+                tokens[index] = prompt_tokens - cuts[index] + base.count_tokens(texts[0])
+        return drafts, raw, tokens, cuts
 
     def _base(self, query: Query) -> LanguageModel:
         if self.base is None:
@@ -134,14 +148,16 @@ class Rewriter:
             )
         return self.base
 
-    def _prompt(self, query: Query, draft: str, context: Context) -> str:
-        return rewriter_prompt(
+    def _prompt(self, query: Query, draft: str, context: Context) -> tuple[str, Context]:
+        """Return the prompt, and the context without the items that did not fit."""
+        return prompt_and_context(
             get_task(query.task),
             query,
             draft,
             context,
             count_tokens=self.model.count_tokens,
             max_length=self.max_length,
+            window=prompt_limit(self.model, self.max_trajectory_tokens),
         )
 
     def _answer(
@@ -158,8 +174,10 @@ class Rewriter:
             return Answer(draft, draft, context, tokens=base_tokens, seconds=seconds, degraded=NO_HISTORY)
         prompt, written = rewrite
         prompt_tokens = self.model.count_tokens(prompt)
-        tokens = base_tokens + prompt_tokens + self.model.count_tokens(written)
-        context_tokens = prompt_tokens - self.model.count_tokens(self._prompt(query, draft, Context()))
+        unread = unread_tokens(prompt_tokens, prompt_limit(self.model, self.max_trajectory_tokens))
+        tokens = base_tokens + prompt_tokens - unread + self.model.count_tokens(written)
+        bare = self.model.count_tokens(self._prompt(query, draft, Context())[0])
+        context_tokens = max(0, prompt_tokens - bare - unread)
         trajectory = parse_trajectory(written, traced=self.traced)
         if trajectory is None or not trajectory.response:
             return Answer(
@@ -170,6 +188,7 @@ class Rewriter:
                 context_tokens=context_tokens,
                 seconds=seconds,
                 degraded=UNREADABLE,
+                prompt_cut=unread,
             )
         task = get_task(query.task)
         return Answer(
@@ -180,6 +199,7 @@ class Rewriter:
             tokens,
             context_tokens,
             seconds,
+            prompt_cut=unread,
         )
 
 

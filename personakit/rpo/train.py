@@ -9,6 +9,7 @@ Under `accelerate launch` each process generates a share of the answers and then
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from personakit.config import TrainRPO
 from personakit.config.endpoint import EndpointSettings
-from personakit.config.training import without_early_stopping
+from personakit.config.training import as_control
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data import open_examples
 from personakit.data.folders import all_tasks
@@ -25,6 +26,7 @@ from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
 from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
+from personakit.models.windows import prompt_limit
 from personakit.retrieval import open_retriever
 from personakit.rpo.choices import check_drafts, has_trace, needs_base, uses_given_text, with_writer
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
@@ -88,7 +90,8 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
     texts, evaluation = _write_trajectories(config, drafted, held_out, count_tokens, run, progress)
     rewriter = _sft_stage(config, run, progress)
     # A control is trained on the same number of tokens as the model it is compared with.
-    control_settings = replace(without_early_stopping(config.sft), max_steps=None)
+    stages_of_method = (config.sft, config.rl) if config.stages == "all" else (config.sft,)
+    control_settings = replace(as_control(config.sft, *stages_of_method), max_steps=None)
     sft = finetune(config.model, _examples(texts), config.sft, rewriter, evaluation=_examples(evaluation))
     result, tokens = sft, sft.tokens
     if config.stages == "all":
@@ -105,6 +108,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 replace(
                     rewriter, name=SFT_CONTINUED, output=SFT_CONTINUED_FOLDER, max_tokens=rl.result.tokens
                 ),
+                evaluation=_examples(evaluation),
             )
         if config.controls.without_curriculum:
             # Same steps, learning rates and queries in each stage: only the items in the prompts differ.
@@ -114,12 +118,15 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 stage_steps=rl.stage_steps,
             )
     if config.controls.fine_tuned_context_injection:
-        control = context_injection_texts(
-            drafted, count_tokens=count_tokens, max_length=config.controls.context_tokens
+        control, held_out_texts = (
+            context_injection_texts(some, count_tokens=count_tokens, max_length=config.context_tokens)
+            for some in (drafted, held_out)
         )
         # Same users, items and number of training tokens as all stages of the method together.
         stage = replace(rewriter, name=CONTEXT_INJECTION, output=CONTEXT_INJECTION_FOLDER, max_tokens=tokens)
-        finetune(config.model, _examples(control), control_settings, stage)
+        finetune(
+            config.model, _examples(control), control_settings, stage, evaluation=_examples(held_out_texts)
+        )
     return result
 
 
@@ -235,7 +242,7 @@ def _draft(
         else:
             answered_by_base.append(store)
     if answered_by_base:
-        drafted += _generic_answers(config, answered_by_base, provider, progress)
+        drafted += _generic_answers(config, answered_by_base, provider, run, progress)
     if not drafted:
         raise UserError(
             "no training query has a gold answer",
@@ -258,10 +265,11 @@ def _draft(
 
 
 def _generic_answers(
-    config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, progress: Progress
+    config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, run: Run, progress: Progress
 ) -> list[DraftedQuery]:
     total = sum(len(store) for store in stores)
     drafted: list[DraftedQuery] = []
+    prompts_cut = 0
     with report_stage(progress, "generic answers", total) as reporter:
         base = CachedModel(
             open_language_model(config.base, truncate=True, endpoint=config.endpoint),
@@ -272,6 +280,16 @@ def _generic_answers(
             task = get_task(store.task)
             cap = config.decoding.max_new_tokens or task.max_new_tokens
             drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
+            if (limit := prompt_limit(base, cap)) is not None:
+                prompts_cut += sum(base.count_tokens(text) > limit for text in store.inputs)
+    if prompts_cut:
+        run.record(draft_prompts_cut=prompts_cut)
+        if run.writes:
+            print(
+                f"{prompts_cut} of {total} training queries exceed the context window of {config.base!r}, "
+                "which answered them without their middle",
+                file=sys.stderr,
+            )
     return drafted
 
 

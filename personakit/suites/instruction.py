@@ -101,7 +101,7 @@ class InstructionSuite(Suite):
         from personakit.evaluation.prompt_analysis import METRICS, TASK
 
         runs = _runs(options)
-        data = options.data or runs[0].settings.data.path
+        data = options.data or runs[0].data_path
         instructions = take_evenly(open_instructions(data, options.split), options.limit)
         if options.judge is not None:
             check_model(options.judge)

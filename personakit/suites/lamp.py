@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
 
-GENERIC, COPY, MAJORITY = "generic", "copy the input", "majority class"
-CONTEXT, ORACLE = "context injection", "oracle"
+GENERIC, COPY, MAJORITY, ORACLE = "generic", BASELINES["copy"].label, "majority class", "oracle"
+CONTEXT = BASELINES["context"].label
 EMPTY, OTHER = "empty history", "another user's history"
 _PUBLISHED = (
     "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
@@ -112,7 +112,7 @@ class LampSuite(Suite):
             check_comparable(some)
         method = next(iter(by_method), "")
         main = by_method.pop(method, [])
-        data = options.data or (runs[0].settings.data.path if runs else "lamp-mini")
+        data = options.data or (runs[0].data_path if runs else "lamp-mini")
         examples = self._examples(options, data)
         around = _surroundings(options, main, data, examples)
         tasks = {task: get_task(task) for task in examples}
@@ -253,7 +253,7 @@ class LampSuite(Suite):
         """
         settings, names = world.around.settings, {row.name for row in rows}
         decoding = DecodingOptions(settings.decoding.max_new_tokens)
-        tokens = settings.controls.context_tokens
+        tokens = settings.context_tokens
         estimates = []
         for base in filter(is_endpoint, dict.fromkeys([world.base, *world.unseen_bases])):
             count = approximate_token_counter(str(world.main[0].folder / "model")) if world.main else None

@@ -198,6 +198,8 @@ def group_arguments(
         "mask_truncated_completions": settings.mask_truncated_completions,
         "reward_weights": [reward.weight for reward in rewards],
         "shuffle_dataset": False,  # the order is fixed by `schedule`
+        # Completions are sampled without dropout: with it, their log-probabilities would be another model's.
+        "disable_dropout": True,
         "remove_unused_columns": False,
         "chat_template_kwargs": TEMPLATE_OPTIONS,  # as in `models.tokens.encode_prompts`
         **vllm_arguments(settings),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.files import atomic_file
+from personakit.files import atomic_file, json_text
 from personakit.models.tokens import decode_answers
 
 #: Arguments of a reward function in addition to the columns of its prompts.
@@ -101,7 +101,7 @@ class RolloutLog:
                     "reward": totals[place],
                     "rewards": {name: values[place] for name, values in rewards.items()},
                 }
-                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+                handle.write(json_text(line) + "\n")
 
 
 class RewardDispatcher:

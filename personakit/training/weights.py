@@ -48,6 +48,8 @@ def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trai
     as `load_pretrained`.
     """
     source = resolve_model(model)
+    if Path(source).expanduser().is_dir():  # absolute, because PEFT saves it in the adapter's configuration
+        source = str(Path(source).expanduser().absolute())
     # Trained weights are float32; frozen weights under a LoRA adapter have the dtype of the pass.
     frozen = lora.r > 0 and precision.device == "cuda" and precision.bf16
     dtype = "bfloat16" if frozen else "float32"

@@ -46,7 +46,7 @@ def test_controls_and_other_bases_are_rows(
         "generic",
         "copy the input",
         "profile mode or mean",
-        "context injection",
+        "context injection (zero-shot)",
         "context injection, fine-tuned",
         "RPO",
         "RPO, SFT only",
@@ -76,7 +76,7 @@ def test_given_texts_are_the_generic_answers(
     assert list(dict.fromkeys(row["method"] for row in done.document["rows"])) == [
         "copy the input",
         "profile mode or mean",
-        "context injection",
+        "context injection (zero-shot)",
         "context injection, fine-tuned",
         "RPO",
         "RPO, empty history",
@@ -100,7 +100,7 @@ def test_without_a_run_the_given_texts_are_compared_with_a_base_model(
     assert done.status == 0, done.err
     assert list(dict.fromkeys(row["method"] for row in done.document["rows"])) == [
         "copy the input",
-        "context injection",
+        "context injection (zero-shot)",
         f"generic, {tiny_model}",
     ]
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from personakit.models.shared_prefix.attention import attend
+from personakit.models.shared_prefix.attention import attend, attend_one_token, is_one_low_token
 from personakit.models.shared_prefix.packing import Packing
 
 NAME = "personakit_shared_prefix"
@@ -87,6 +87,9 @@ def attention_function(
     """Implement transformers' attention interface
     (https://huggingface.co/docs/transformers/attention_interface).
     """
+    if shared_prefix is None and not dropout and is_one_low_token(query, attention_mask):
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return attend_one_token(query, key, value, attention_mask, scaling)[0].transpose(1, 2), None
     if shared_prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
