@@ -1,4 +1,4 @@
-"""Reads a file of queries with their profiles, one JSON object per line.
+"""Reads a file of queries with their profiles: one JSON object per line, or a JSON list of them.
 
 A line that is no query is an error before anything is answered. A query whose text is damaged (bytes that are
 not UTF-8, half of a surrogate pair) is reported with its line, and the others are answered.
@@ -6,15 +6,16 @@ not UTF-8, half of a surrogate pair) is reported with its line, and the others a
 
 from __future__ import annotations
 
-import codecs
+import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from personakit.data.lookup import ProfileLookup
 from personakit.data.standard_input import read_stdin
+from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 from personakit.records import Profile, Query
 
@@ -37,10 +38,7 @@ def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[Batc
     """
     batch: dict[str, BatchRow] = {}
     place = "stdin" if str(path) == "-" else str(path)
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        where = f"{place}, line {number}"
+    for number, where, line in _lines(path, place):
         text, problem = _decoded(line, where)
         raw = _parse(text, where)
         if problem is None and (field := _field_with_surrogate(raw)) is not None:
@@ -67,12 +65,24 @@ def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[Batc
     return rows
 
 
-def _lines(path: Path) -> list[bytes]:
+def _lines(path: Path, place: str) -> Iterator[tuple[int, str, bytes]]:
+    """Yield number, place and JSON of each query: a line of JSONL, or an item of a JSON list."""
     try:
         data = read_stdin("queries") if str(path) == "-" else path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist, expected a JSONL file", hint=_FORM) from error
-    return data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    handle = utf8(io.BytesIO(data), place)
+    if (text := handle.read()).lstrip().startswith(b"["):
+        try:
+            items = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{place}: not a valid JSON list ({error})", hint=_FORM) from error
+        for number, item in enumerate(items, start=1):
+            yield number, f"{place}, item {number}", json.dumps(item).encode()
+        return
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        if line.strip():
+            yield number, f"{place}, line {number}", line
 
 
 def _decoded(line: bytes, where: str) -> tuple[str, str | None]:

@@ -176,3 +176,19 @@ def test_a_batch_without_a_readable_line_is_an_error(call: Call, tiny_run: Path,
     assert done.status == 2
     assert "b.jsonl, line 1, byte 15" in done.err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_batch_may_be_a_json_list_in_any_unicode(
+    call: Call, tiny_run: Path, tmp_path: Path, encoding: str
+) -> None:
+    queries = [{"id": "a", "query": "hi"}, {"query": "größe"}]
+    (tmp_path / "b.jsonl").write_text(json.dumps(queries, ensure_ascii=False), encoding=encoding)
+    done = call("infer", "--batch", "b.jsonl", "--run", tiny_run, "--output", "o")
+    assert done.status == 0, done.err
+    answers = [json.loads(line) for line in (tmp_path / "o").read_text().splitlines()]
+    assert [answer["id"] for answer in answers] == ["a", "2"]
+    (tmp_path / "bad.jsonl").write_text('[{"query": "hi"}, {"query": 3}]')
+    done = call("infer", "--batch", "bad.jsonl", "--run", tiny_run, "--output", "p")
+    assert done.status == 2
+    assert "bad.jsonl, item 2" in done.err
