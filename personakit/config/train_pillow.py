@@ -271,7 +271,7 @@ class PillowControlSettings:
 class TrainPILLOW:
     """PILLOW: LoRA on instructions, then a matching network that learns to select prompts from a pool."""
 
-    model: str = setting("nano", "model to fine-tune: nano, a model on the Hugging Face Hub, or a folder")
+    model: str = setting("nano", "model to fine-tune: nano, smollm2, a hub model, a folder or a GGUF file")
     seed: int = setting(0, "random seed of training", minimum=0)
     force: bool = force_setting()
     prompt_tokens: int = setting(

@@ -258,7 +258,7 @@ class TrainPOPI:
     """POPI: warm start of both models, then joint training with one preference objective."""
 
     model: str = setting(
-        "nano", "frozen base of both models: nano, a model on the Hugging Face Hub, or a folder"
+        "nano", "frozen base of both models: nano, smollm2, a hub model, a folder or a GGUF file"
     )
     seed: int = setting(0, "random seed of training", minimum=0)
     force: bool = force_setting()

@@ -262,7 +262,7 @@ class TrainRPO:
     """RPO: generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
 
     model: str = setting(
-        "nano", "model trained as the rewriter: nano, a model on the Hugging Face Hub, or a folder"
+        "nano", "model trained as the rewriter: nano, smollm2, a hub model, a folder or a GGUF file"
     )
     base: str = setting(
         "nano",

@@ -49,8 +49,8 @@ def test_items_that_do_not_fit_are_left_out_and_not_listed(
 ) -> None:
     _, samples, _ = evaluated(call, short_model, tiny_data, tmp_path / "short", "LaMP_7")
     _, whole, _ = evaluated(call, tiny_model, tiny_data, tmp_path / "whole", "LaMP_7")
-    shown = [sample for sample in samples if sample["method"] == "context injection"]
-    roomy = [sample for sample in whole if sample["method"] == "context injection"]
+    shown = [sample for sample in samples if sample["method"] == "context injection (zero-shot)"]
+    roomy = [sample for sample in whole if sample["method"] == "context injection (zero-shot)"]
     assert [len(sample["context"]["items"]) for sample in roomy] == [3, 3, 0]
     for sample, other in zip(shown, roomy, strict=True):
         assert sample["context_tokens"] <= other["context_tokens"]
