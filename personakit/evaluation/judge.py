@@ -31,13 +31,17 @@ Answer B: {second}
 Which answer is better? Reply with one word: A, B or tie.
 """
 _WORD = re.compile(r"\b(A|B|[Tt]ie|TIE)\b")
-# The verdict at the beginning: alone in its sentence, or followed by its reason.
+# The verdict at the beginning: alone in its sentence, or followed by its reason, which may name the other
+# answer (`rest`), except where it is vague.
 _VERDICT = re.compile(
-    r"""[\s"'*_`#(\[]*
-    (?:(?:the\s+)?(?:better\s+|best\s+|final\s+|my\s+)*(?:answer|verdict|choice|winner|one)\b[*_]*(?:\s+is\b)?
-       [\s:*_"'-]*|it(?:\s+is|'s)\s+a\s+)?
-    \b(?-i:(A|B|[Tt]ie|TIE))\b[*_"'`)\]]*
-    (?P<rest>\s*(?:[.:;!\n\u2013\u2014-]|\Z)|(?=,|\s+(?:is|because|since|wins)\b))""",
+    r"""[\s"'*_`#(\[]{0,9}
+    (?:(?:the\s{1,3})?(?:(?:better|best|final|my)\s{1,3}){0,3}(?:answer|verdict|choice|winner|one)\b[*_]{0,3}(?:\s{1,3}is\b)?
+       [\s:*_"'-]{0,9}|it(?:\s+is|'s)\s+a\s+)?
+    \b(?-i:(A|B|[Tt]ie|TIE))\b[*_"'`)\]]{0,9}
+    (?:(?P<rest>\s*(?:[.:;!\n\u2013\u2014-]|\Z)|,?\s+(?:because|since|over|not)\b|\s+wins\b
+       |\s+is\s+(?:(?:\w+ly|much|a\s+(?:bit|little))\s+)?(?:the\s+)?
+        (?:better|best|superior|prefer(?:able|red)|stronger|winner)\b(?![^\n.]*\b(?:but|however)\b))
+     |(?=,|\s+is\b(?!\s+(?:\w+ly\s+)?(?:not|worse|worst|inferior|less|weaker|too|no|as|equal)\b)))""",
     re.VERBOSE | re.IGNORECASE,
 )
 
@@ -102,7 +106,7 @@ def estimate_verdicts(
 def read_verdict(reply: str) -> float | None:
     """Return 1 where the reply is A or begins with it, 0 for B, 0.5 for a tie; None for other replies.
 
-    Reasoning is removed first. A sentence that begins with a verdict and names another one has none.
+    Reasoning is removed first. `A or B?` and `A and B are equal` are no verdicts, nor is `A is worse`.
     """
     answer = remove_reasoning(reply)
     found = _VERDICT.match(answer or "")

@@ -2,8 +2,8 @@
 
 Reasoning comes as text in tags, as parts of a list, or in a field of its own (`reasoning_content`,
 `reasoning`), which nothing here reads. The tags are those of DeepSeek-R1, Qwen3 and most others (`<think>`),
-Mistral (`[THINK]`), Seed-OSS, Kimi, Gemma (`<|channel>thought`), and gpt-oss' channels (OpenAI's harmony
-format).
+Mistral (`[THINK]`), Cohere (`<|START_THINKING|>`), OpenThinker (`<|begin_of_thought|>`), Seed-OSS, Kimi,
+Gemma (`<|channel>thought`), and gpt-oss' channels (OpenAI's harmony format).
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from typing import Any
 NO_THINKING = {"enable_thinking": False, "thinking": False}
 
 _NAMES = "(?:seed:)?(?:think|thinking|thought|reasoning)"
-_OPEN = rf"(?:<{_NAMES}>|\[THINK\]|<\|channel>thought\b|◁think▷)"
-_CLOSE = rf"(?:</{_NAMES}>|\[/THINK\]|<channel\|>|◁/think▷)"
+_OPEN = rf"(?:<{_NAMES}>|\[THINK\]|<\|START_THINKING\|>|<\|begin_of_thought\|>|<\|channel>thought\b|◁think▷)"
+_CLOSE = rf"(?:</{_NAMES}>|\[/THINK\]|<\|END_THINKING\|>|<\|end_of_thought\|>|<channel\|>|◁/think▷)"
+# What some models put around the answer that follows.
+_ANSWER_TAGS = re.compile(
+    r"\A\s*<\|(?:START_RESPONSE|begin_of_solution)\|>|<\|(?:END_RESPONSE|end_of_solution)\|>\s*\Z"
+)
 _BLOCK = re.compile(rf"{_OPEN}.*?{_CLOSE}", re.DOTALL | re.IGNORECASE)
 _END = re.compile(_CLOSE, re.IGNORECASE)
 # An answer may mention a tag within a line.
-_UNCLOSED = re.compile(rf"^\s*{_OPEN}", re.MULTILINE | re.IGNORECASE)
+_UNCLOSED = re.compile(rf"^[^\S\n]*{_OPEN}", re.MULTILINE | re.IGNORECASE)
 _OPENED = re.compile(rf"{_OPEN}\s*\Z", re.IGNORECASE)
 _CHANNEL, _FINAL = "<|channel|>", "<|channel|>final<|message|>"
 _CHANNEL_END = re.compile(r"<\|(?:return|end|call)\|>")
@@ -37,7 +41,7 @@ def remove_reasoning(text: str, *, opened: bool = False) -> str | None:
     if _CHANNEL in text:
         _, final, answer = text.rpartition(_FINAL)
         return _CHANNEL_END.split(answer)[0].strip() if final else None
-    rest = text if opened else _BLOCK.sub("", text)
+    rest = text if opened or _END.search(text) is None else _BLOCK.sub("", text)
     ends = list(_END.finditer(rest))
     if ends:
         rest = rest[ends[-1].end() :]
@@ -45,6 +49,7 @@ def remove_reasoning(text: str, *, opened: bool = False) -> str | None:
         return None
     if _UNCLOSED.search(rest):
         return None
+    rest = _ANSWER_TAGS.sub("", rest)
     return text if rest == text else rest.strip()
 
 
@@ -57,7 +62,11 @@ def closing_tag(prompt: str) -> str:
     if opened is None:
         return ""
     tag = opened[0].strip()
-    return "<channel|>" if "channel" in tag else f"{tag[0]}/{tag[1:]}"
+    if "channel" in tag:
+        return "<channel|>"
+    if "|" in tag:
+        return tag.replace("START", "END").replace("begin", "end")
+    return f"{tag[0]}/{tag[1:]}"
 
 
 def is_marker(token: str) -> bool:

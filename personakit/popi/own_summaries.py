@@ -28,12 +28,14 @@ MOST_REPEATED = 0.5
 """The largest share of three-word runs that may occur more than once."""
 
 _OPENING = re.compile(r"^(sure|certainly|of course|okay|here (is|are))\b[^\n]*?[:!]\s+", re.IGNORECASE)
-_LAST_SENTENCE_END = re.compile(r"[.!?](?=[\"')*]*(\s|$))[\"')*]*")
+_LAST_SENTENCE_END = re.compile(
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bcf)(?<!\b[DM]r)(?<!\bMs)[.!?](?=[\"')*]*(\s|$))[\"')*]*"
+)
 _CONTINUES = re.compile(r"\b(asked|prefer\w*|lik\w+|says|wrote|about this person|to):", re.IGNORECASE)
 """What stands in the prompt and in no summary."""
 _ABOUT_ANSWERS = re.compile(r"\b(answer|repl|respon|explan|writ|tone|style|language)", re.IGNORECASE)
 _PREFERENCE = re.compile(r"\b(lik|prefer|enjoy|want|favou?r|appreciat|value)", re.IGNORECASE)
-_FIRST_PERSON = re.compile(r"\bI\b|\bAI\b")
+_FIRST_PERSON = re.compile(r"\bI\b|\b[Aa]s an? (?:AI|(?:large )?language model)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def write_summaries(
 def read_summary(
     text: str, texts: Sequence[str], count_tokens: Callable[[str], int], max_tokens: int
 ) -> tuple[str, str | None]:
-    """Return the summary in a model's reply, and why it is of no use (None: it is).
+    """Return the summary in a model's reply, and the reason for dropping it (None if it is kept).
 
     The reply becomes one paragraph without an opening such as "Here is a summary:". Sentences that do not fit
     into `max_tokens` tokens are left out, and so is a last one without an end.

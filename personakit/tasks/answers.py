@@ -31,6 +31,13 @@ _ADJECTIVE = (
     r"(?:paraphrased|rephrased|rewritten|reworded|revised|edited|improved|personali[sz]ed|suggested|proposed"
     r"|possible|potential|generated|new|final|best|catchy|my|your|the|a)"
 )
+_REVISED = r"(?:paraphrased|rephrased|rewritten|reworded|revised|edited|improved)"
+#: What a title or a message hardly calls itself; real headlines have a `Response:` or `Revisions:`.
+_NAME = (
+    rf"(?:headlines?|titles?|subject(?: lines?)?|tweets?|paraphrases?|rephrasing|rewrites?|rewording"
+    rf"|{_REVISED}\s+{_KIND}|(?:paraphrased|rephrased|rewritten|reworded|revised)(?=[*_]{{0,9}}:| as\b)"
+    r"|(?:(?:my|your|final) )?answer)"
+)
 #: Words about the request itself, which a message of the user hardly has in its first line.
 _TASK_WORD = r"(?:paraphras\w*|rephras\w*|re-?writ\w*|reworded|rewording|revised|headlines?|tweets?)"
 _YES = (
@@ -48,13 +55,13 @@ _LEAD = rf"(?:{_YES}\b[^\n.!:,]{{0,60}}[.!,:;—–-]*\s+)?(?:{_BASIS}[^:\n]{{0,
 
 #: `Sure! Here is a headline:` / `Based on the article, a possible title could be:`, then the answer below it.
 _ANNOUNCEMENT_LINE = re.compile(
-    rf"{_LEAD}(?:{_HERE}|{_SUGGEST})[^\n]{{0,160}}?\b{_KIND}\b[^\n]{{0,120}}:[*_]*[ \t]*\n", _FLAGS
+    rf"{_LEAD}(?:{_HERE}|{_SUGGEST})[^\n]{{0,160}}?\b{_KIND}\b[^\n]{{0,120}}:[*_]{{0,9}}[ \t]*\n", _FLAGS
 )
 #: The same with the answer on the same line: `Here's a headline: Storm`, `The title could be: Storm`.
 _ANNOUNCEMENT = re.compile(
-    rf"{_LEAD}(?:{_HERE}[^\n:]{{0,120}}?\b{_KIND}\b[^\n:]{{0,80}}"
-    rf"|(?:{_SUGGEST})[^\n:]{{0,80}}?\b{_KIND}\b[^\n:]{{0,80}}\b(?:is|be|are|as)(?: as follows)?)"
-    r"\s*:[*_]*\s*",
+    rf"{_LEAD}(?:{_HERE}[^\n:]{{0,120}}?\b{_NAME}\b[^\n:]{{0,80}}"
+    rf"|(?:{_SUGGEST})[^\n:]{{0,80}}?\b{_NAME}\b[^\n:]{{0,80}}\b(?:is|be|are|as)(?: as follows)?)"
+    r"\s*:[*_]{0,9}\s*",
     _FLAGS,
 )
 #: A first paragraph without a colon: `Sure, I can help you with that.`
@@ -64,27 +71,34 @@ _OFFER = re.compile(
 _SURE_LINE = re.compile(r"(?:sure(?: thing)?|of course|certainly|absolutely)[.!,]*\s*\n", _FLAGS)
 _SURE = re.compile(r"(?:sure(?: thing)?|certainly)!\s+", _FLAGS)
 _SURE_TITLE = re.compile(r"(?:sure(?: thing)?|of course|certainly|absolutely)[.!]\s+", _FLAGS)
-#: `Headline:`, `**Paraphrased tweet:**`, `Subject line -`; and, alone on its line, `## Revised version`.
+#: `Headline:`, `**Paraphrased tweet:**`, `**Response:**`; and, alone on its line, `## Revised version`.
 _LABEL = re.compile(
-    rf"(?:[*_#]+\s*)?(?:{_ADJECTIVE}\s+){{0,3}}{_KIND}(?:\s+\d)?(?:\s+for [^\n:]{{1,60}})?[*_]*:[*_]*\s*",
+    rf"(?:(?:final )?answer|(?:(?:{_ADJECTIVE}\s+){{0,3}}(?!answer){_NAME}"
+    rf"|[*_#]{{1,9}}\s{{0,9}}(?:{_ADJECTIVE}\s+){{0,3}}{_KIND})(?:\s+\d)?(?:\s+for [^\n:]{{1,60}})?)"
+    r"[*_]{0,9}:[*_]{0,9}\s*",
     _FLAGS,
 )
-_LABEL_LINE = re.compile(rf"[*_#]+\s*(?:{_ADJECTIVE}\s+){{0,3}}{_KIND}[*_]*\s*\n", _FLAGS)
-_SUBJECT_LINE = re.compile(r"[*_]*subject(?: line)?[*_]*:[^\n]*\n", _FLAGS)
+_LABEL_LINE = re.compile(rf"[*_#]{{1,9}}\s{{0,9}}(?:{_ADJECTIVE}\s+){{0,3}}{_KIND}[*_]{{0,9}}\s*\n", _FLAGS)
+_SUBJECT_LINE = re.compile(r"[*_]{0,9}subject(?: line)?[*_]{0,9}:[^\n]*\n", _FLAGS)
+_FITTING = rf"(?:{_ADJECTIVE}|suitable|good|great|better|fitting|appropriate|concise|short|simple|engaging)"
 #: `The headline could be "Storm".` and `"Storm" is the title for "..."`, as in LaMP's prompts.
 _QUOTED_LAST = re.compile(
-    rf"[^\n\"“«:]{{0,150}}\b{_KIND}\b[^\n\"“«:]{{0,80}}\b(?:is|be|as|with)[:,]?\s*[*_]*[\"“«]([^\n]+)[\"”»][*_]*\.?$",
+    rf"{_LEAD}(?:the|a|an|my|one|another|some|possible|suggested|potential)\s+(?:{_FITTING}\s+){{0,3}}{_NAME}\b"
+    r"[^\n\"“«:]{0,80}\b(?-i:is|be|as|with)[:,]?\s*[*_]{0,9}[\"“«]([^\n]+)[\"”»][*_]{0,9}\.?$",
     _FLAGS,
 )
 _QUOTED_FIRST = re.compile(
-    rf"[*_]*[\"“«]([^\n\"”»]+)[\"”»][*_]*(?:\s+(?:is|would be|could be|might be)\b[^\n]{{0,40}}\b{_KIND}\b.*"
-    r"|\s+[-–—]+\s+(?:this|it|a|the)\b.*)$",
+    r"[*_]{0,9}[\"“«]([^\n\"”»]+)[\"”»][*_]{0,9}"
+    rf"(?:\s+(?-i:is|would be|could be|might be)\s+(?:the|a|an|my|one)\s+(?:{_FITTING}\s+){{0,3}}{_NAME}\b.*"
+    rf"|\s+[-–—]+\s+(?:this (?:{_FITTING} )?{_NAME}\b|(?-i:this|it)\s+[a-z]+s\b).*)$",
     _FLAGS,
 )
-_FIRST_OPTION = re.compile(
-    r"[*_]*(?:option\s*)?1[.):][*_]*\s*(.+?)\s*\n+\s*[*_]*(?:option\s*)?2[.):]", _FLAGS | re.DOTALL
+#: A list of options begins with the first pattern, and the second one ends its first option.
+_FIRST_NUMBER = (
+    re.compile(r"[*_]{0,9}(?:option\s{0,3})?1[.):]", _FLAGS),
+    re.compile(r"\n[ \t]{0,9}[*_]{0,3}(?:option\s{0,3})?2[.):]", _FLAGS),
 )
-_FIRST_BULLET = re.compile(r"[-*•]\s+(.+?)\s*\n+\s*[-*•]\s", re.DOTALL)
+_FIRST_BULLET = (re.compile(r"[-*•](?=\s)"), re.compile(r"\n[ \t]{0,9}[-*•]\s"))
 _LIST_ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 _LIST_MARK = re.compile(r"(?:[-*•]|1[.)])\s+")
 _MENTIONS_OPTIONS = re.compile(
@@ -94,10 +108,19 @@ _MENTIONS_OPTIONS = re.compile(
 #: What a comment calls the answer; an e-mail may well end with `This message is confidential`.
 _RESULT = r"(?:headline|title|tweet|subject line|versions?|paraphras\w*|rephras\w*|re-?writ\w*|revision)"
 _MANNER = rf"(?:{_RESULT}|tone|style|wording|phrasing|meaning|original)"
-#: A last paragraph about the answer: `This version keeps ...`, `Note: I ...`, `Let me know if you'd like ...`
+#: A last paragraph that no e-mail has: `(This version keeps the casual tone.)`, `Changes made:`.
+_CERTAIN_COMMENT = re.compile(
+    r"[(\[*_]{0,9}(?:(?:key )?changes made[*_]{0,9}:|what (?:i )?changed[*_]{0,9}:|in this version, i\b"
+    rf"|(?:(?:this|the above|my) (?:[\w-]+ ){{0,2}}{_RESULT}\b|(?:note[*_]{{0,9}}: )?i(?:['’]ve| have)?"
+    r" (?:made|changed|kept|tried|aimed|used|maintained|adjusted|re\w+)\b"
+    r"|(?:(?:please )?let me know|feel free|would you like"
+    r"|if you(?:['’]d| would)? (?:like|need|want|prefer))\b)[^\n]*\b(?:tone|style)\b)",
+    _FLAGS,
+)
+#: One that some have, too: `This version keeps ...`, `Note: I ...`, `Let me know if you'd like ...`
 _COMMENT = re.compile(
-    rf"[(\[*_]*(?:(?:this|the above|my|these) (?:[\w-]+ ){{0,2}}{_RESULT}\b"
-    r"|(?:note|explanation|reasoning|(?:key )?changes(?: made)?|what (?:i )?changed)[*_]*:"
+    rf"[(\[*_]{{0,9}}(?:(?:this|the above|my|these) (?:[\w-]+ ){{0,2}}{_RESULT}\b"
+    r"|(?:note|explanation|reasoning|(?:key )?changes(?: made)?|what (?:i )?changed)[*_]{0,9}:"
     rf"|(?:in this|i(?:['’]ve| have)? (?:made|changed|kept|tried|aimed|used|maintained|adjusted|re\w+))\b"
     rf"[^\n]*\b{_MANNER}\b"
     r"|(?:(?:please )?let me know|feel free|would you like|if you(?:['’]d| would)? (?:like|need|want|prefer)"
@@ -106,11 +129,11 @@ _COMMENT = re.compile(
     _FLAGS,
 )
 _COMMENT_IN_BRACKETS = re.compile(
-    rf"\s*[*_]*\((?:this|note|the above|i)\b[^()\n]*\b{_MANNER}\b[^()\n]*\)[*_]*$", _FLAGS
+    rf"\((?:this|note|the above|i)\b[^()\n]*\b{_MANNER}\b[^()\n]*\)[*_]{{0,9}}$", _FLAGS
 )
 _FENCE = re.compile(r"```[\w-]*\n(.*?)\n?```", re.DOTALL)
-_RULE_LINE = re.compile(r"(?:[-*_]\s?){3,}\s*\n")
-_RULE_END = re.compile(r"\n\s*(?:[-*_]\s?){3,}$")
+_RULE_LINE = re.compile(r"(?:[-*_] ?){3,99}[ \t\r]*\n")
+_RULE_END = re.compile(r"\n[ \t\r]*(?:[-*_] ?){3,99}$")
 _BLOCK_QUOTE = re.compile(">")
 _HEADING = re.compile(r"#{1,6}\s+")
 _EMPHASIS = ("***", "**", "__", "*", "_", "`")
@@ -172,10 +195,18 @@ class _OwnTexts:
 
 
 def _unwrapped(text: str, own: _OwnTexts, *, one_line: bool) -> str:
+    wrapped = False
     for _ in range(_LAYERS):
         before = text
         for remove in _REMOVALS:
-            text = remove(text, own, one_line).strip() or text
+            inner = remove(text, own, one_line).strip() or text
+            wrapped = wrapped or (inner != text and remove in _WRAPPERS)
+            text = inner
+        # An e-mail may end with `Note: the meeting moved`. A model that comments has mostly announced, too.
+        text = (
+            _without_comments(text, own, _COMMENT if one_line or wrapped else _CERTAIN_COMMENT).strip()
+            or text
+        )
         if text == before:
             break
     return text
@@ -214,32 +245,43 @@ def _without_preamble(text: str, own: _OwnTexts, one_line: bool) -> str:
 
 def _first_option(text: str, own: _OwnTexts, one_line: bool) -> str:
     """Return the first of a list of options; a list in answer to a text of several lines is content."""
-    found = _FIRST_OPTION.match(text) or (_FIRST_BULLET.match(text) if one_line else None)
-    if found is None or own.have(_has_list) or not (one_line or own.are_lines()):
-        return text
-    return found[1]
+    for first, second in (_FIRST_NUMBER, _FIRST_BULLET) if one_line else (_FIRST_NUMBER,):
+        start, end = first.match(text), second.search(text)
+        option = text[start.end() : end.start()].lstrip("*_").strip() if start and end else ""
+        if option and not own.have(_has_list) and (one_line or own.are_lines()):
+            return option
+    return text
 
 
-def _without_comments(text: str, own: _OwnTexts, one_line: bool) -> str:
+def _without_comments(text: str, own: _OwnTexts, comment: re.Pattern[str]) -> str:
     """Remove last paragraphs, and a last bracket, that comment on the answer."""
-    paragraphs = re.split(r"\n\s*\n", text)
-    for number in range(1, len(paragraphs)):
-        found = _COMMENT.match(paragraphs[number])
-        rest = paragraphs[number + 1 :]
-        if found and all(_COMMENT.match(each) or _LIST_ITEM.match(each) for each in rest):
-            if own.contain(" ".join(paragraphs[number].split()[:3])) or paragraphs[number - 1].endswith(":"):
-                break
-            text = _RULE_END.sub("", "\n\n".join(paragraphs[:number]))
+    paragraphs = re.split(r"\n[ \t\r]*(?:\n[ \t\r]*)+", text)
+    number = len(paragraphs)
+    for place in range(len(paragraphs) - 1, 0, -1):
+        if comment.match(paragraphs[place]):
+            number = place
+        elif not (_COMMENT.match(paragraphs[place]) or _LIST_ITEM.match(paragraphs[place])):
             break
-    bracket = _COMMENT_IN_BRACKETS.search(text)
-    if bracket is None or own.have(lambda each: _COMMENT_IN_BRACKETS.search(each) is not None):
+    if number < len(paragraphs) and not (
+        own.contain(" ".join(paragraphs[number].split()[:3])) or paragraphs[number - 1].endswith(":")
+    ):
+        text = _RULE_END.sub("", "\n\n".join(paragraphs[:number]).rstrip())
+    if not text.rstrip("*_").endswith(")"):
         return text
-    return text[: bracket.start()]
+    bracket = _COMMENT_IN_BRACKETS.match(text, text.rindex("("))
+    if bracket is None or (comment is _CERTAIN_COMMENT and comment.match(bracket[0]) is None):
+        return text
+    if own.have(lambda each: _COMMENT_IN_BRACKETS.search(each) is not None):
+        return text
+    return text[: bracket.start()].rstrip().rstrip("*_")
+
+
+def _without_subject_line(text: str, own: _OwnTexts, one_line: bool) -> str:
+    found = None if one_line else _SUBJECT_LINE.match(text)
+    return text if found is None or own.contain("subject") else text[found.end() :]
 
 
 def _without_label_line(text: str, own: _OwnTexts, one_line: bool) -> str:
-    if not one_line and (subject := _SUBJECT_LINE.match(text)) and not own.contain("subject"):
-        return text[subject.end() :]
     found = _LABEL_LINE.match(text)
     return text if found is None or own.contain(found[0]) else text[found.end() :]
 
@@ -307,10 +349,11 @@ _REMOVALS = (
     _without_fence,
     _without_preamble,
     _first_option,
-    _without_comments,
+    _without_subject_line,
     _without_label_line,
     _title_line,
     _without_markdown,
     _without_quotes,
     _without_label,
 )
+_WRAPPERS = (_without_fence, _without_preamble, _without_label_line, _without_label)

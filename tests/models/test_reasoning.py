@@ -18,6 +18,13 @@ from personakit.models.reasoning import closing_tag, content_text, remove_reason
         ("[THINK]a[/THINK]b", "b"),
         ("<|channel>thought\na<channel|>b", "b"),
         ("◁think▷a◁/think▷b", "b"),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>", "b"),
+        ("<|begin_of_thought|>\na\n<|end_of_thought|>\n\nb", "b"),
+        (
+            "<|begin_of_thought|>a<|end_of_thought|>\n\n<|begin_of_solution|>\nb\n<|end_of_solution|>",
+            "b",
+        ),
+        ("<|START_THINKING|>a", None),
         ("<think></think>\n\nb", "b"),
         ("It could be 2.\n</think>\n\n5", "5"),  # the opening tag was in the prompt
         ("<think>a</think>b\n<think>c</think>d", "b\nd"),
@@ -54,6 +61,8 @@ def test_text_after_an_opened_block_starts_in_it(text: str, answer: str | None) 
     [
         ("<|Assistant|><think>\n", "</think>"),
         ("<assistant> [THINK]", "[/THINK]"),
+        ("<|CHATBOT_TOKEN|><|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|begin_of_thought|>\n", "<|end_of_thought|>"),
         ("<|channel>thought\n", "<channel|>"),
         ("<think>\n\n</think>\n\n", ""),
         ("what does <think> mean?<|Assistant|>", ""),

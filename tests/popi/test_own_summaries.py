@@ -35,6 +35,8 @@ def words(text: str) -> int:
         (f"Sure! {GOOD}", GOOD),
         (GOOD + " They dislike", GOOD),
         ('They like "short" answers (really).', 'They like "short" answers (really).'),
+        ("This person likes answers about AI and plain words.",) * 2,
+        (f"{GOOD} They like short ones, e.g. lists", GOOD),
         # The second sentence does not fit into 20 tokens.
         (f"{GOOD} {GOOD}", GOOD),
     ],
@@ -53,6 +55,7 @@ def test_a_usable_reply_becomes_one_paragraph_of_whole_sentences(reply: str, sum
         ("This person prefers: short answers that are to the point.", "continues the prompt"),
         ("This person is a master of their craft and very kind.", "says nothing of answers"),
         ("As an AI assistant, the model likes answers that are short.", "speaks of the model"),
+        ("As a language model, it prefers answers that are short.", "speaks of the model"),
         ("I like answers that are short and friendly.", "speaks of the model"),
         ("They like short answers. They like short answers. They like short answers.", "repeats itself"),
         (

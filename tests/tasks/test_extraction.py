@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from personakit.data.lamp_formats import profile_item
+from personakit.evaluation.judge import read_verdict
+from personakit.models.reasoning import remove_reasoning
 from personakit.tasks import get_task
 from personakit.tasks.answers import extract_answer, own_texts
 
@@ -38,6 +42,10 @@ MAIL = "Hi Tom,\n\nthe numbers are in.\n\nLet me know if you have any questions.
         f"Title: {STORM}",
         f"**Headline:** {STORM}\n\nThis headline captures the event.",
         f"**Headline: {STORM}**",
+        f"**Response:** {STORM}",
+        f"Final answer: {STORM}",
+        f'"{STORM}" would be a suitable headline.',
+        f'A good headline for this article is "{STORM}"',
         f"Suggested headline: {STORM}",
         f"### Headline\n{STORM}",
         f'Based on the article, a possible headline could be: "{STORM}"',
@@ -92,6 +100,8 @@ def test_the_tweet_in_a_reply(reply: str) -> None:
         f"Here's a more polished version of your email:\n\n---\n\n{MAIL}\n\n---\n\n"
         "Let me know if you'd like a different tone!",
         f"Subject: The numbers\n\n{MAIL}",
+        f"Here is the revised e-mail:\n\n{MAIL}\n\nNote: I changed the wording of the second line.",
+        f"**Revised version**\n\n{MAIL}\n\nThis version is shorter.",
         f"**Revised version**\n\n{MAIL}",
         f"Certainly! Below is a rewritten version of your text:\n\n```\n{MAIL}\n```\n\nI hope this helps!",
         f"{MAIL}\n\nChanges made:\n\n- a greeting\n- a comma",
@@ -112,6 +122,14 @@ def test_the_email_in_a_reply(reply: str) -> None:
         ("LaMP_4", "10 Ways to Save"),
         ("LaMP_4", "Der Titel: eine Überschrift"),
         ("LaMP_4", "1,000 Tweets Later"),
+        ("LaMP_4", 'Trump\'s Response to Report Is "Fake News"'),
+        ("LaMP_4", "Here's Trump's Response To The Report: 'Fake News'"),
+        ("LaMP_4", '"Frozen" — A Review of the New Film'),
+        ("LaMP_4", '"Frozen" — This Is the Best Film'),
+        ("LaMP_4", '"Frozen" Is the Title We Need'),
+        ("LaMP_4", "Revisions: A Memoir"),
+        ("LaMP_4", "The Message of Easter Is: Hope"),
+        ("LaMP_4", "The Answer: A Novel"),
         ("LaMP_5", "The Answer Set Programming Paradigm: A Survey"),
         ("LaMP_5", "Text Generation Is All You Need"),
         ("LaMP_7", "Here's the thing: I love it"),
@@ -125,6 +143,11 @@ def test_the_email_in_a_reply(reply: str) -> None:
         ("rewriting", "Sure, I can do Friday.\n\nSee you"),
         ("rewriting", "Dear all,\n\n1. Legal\n2. Gas"),
         ("rewriting", "1. Legal\n2. Gas"),
+        ("rewriting", "Hi,\n\nNote: the meeting moved to 3pm."),
+        ("rewriting", "Hi,\n\nThis version is final."),
+        ("rewriting", "Hi,\n\nI've changed the wording of clause 2 in the agreement."),
+        ("rewriting", "Hi,\n\nPlease let me know if you want me to make the changes."),
+        ("rewriting", "It is done. (I changed the wording of clause 2.)"),
         ("rewriting", "Hi,\n\nThis email and its files are confidential."),
         ("rewriting", "Hi,\n\nLet me know if there are any changes."),
         ("rewriting", "Bitte ruf mich an.\n\nHinweis: ich bin erst um zehn da."),
@@ -154,8 +177,8 @@ def test_nothing_is_removed_from_an_answer_without_wrapping(task: str, answer: s
         ("LaMP_7", "1. wake up\n2. regret it", "1. eat\n2. sleep"),
         ("rewriting", f"Subject: Numbers\n\n{MAIL}", "Subject: numbers\n\ntom, see below"),
         ("rewriting", "Here is the message from Tom:\n\nyes", "Below is the text from Tom:\n\nyes"),
-        ("rewriting", "Hi,\n\nNote: the title changes.", "hi\n\nnote: the title changes"),
-        ("rewriting", "Hi,\n\nLet me know if you want a new version.", "hey\n\nlet me know about it"),
+        ("rewriting", "Hi,\n\nI changed the tone.", "hi\n\ni changed the tone"),
+        ("rewriting", "Hi,\n\nLet me know if you want another style.", "hey\n\nlet me know about it"),
         ("rewriting", "```\nx = 1\n```", "```\nx=1\n```"),
     ],
 )
@@ -188,3 +211,26 @@ def test_own_texts_are_not_read_for_a_bare_answer() -> None:
         yield ""
 
     assert extract_answer(STORM, get_task("LaMP_4"), unread()) == STORM  # type: ignore[arg-type]
+
+
+def test_a_subject_line_announces_no_comment() -> None:
+    body = "Hi,\n\nNote: the meeting moved to 3pm."
+    assert extract_answer(f"Subject: Monday\n\n{body}", get_task("rewriting"), ["hi, meeting at 3"]) == body
+
+
+@pytest.mark.parametrize("start", ["", "answer", "1. a", "Sure! ", "The title is ", "a\n\nThis version "])
+@pytest.mark.parametrize("repeated", ["*", " ", "\n", "-", "(", "1", "a"])
+def test_a_reply_of_one_repeated_character_is_read_in_linear_time(start: str, repeated: str) -> None:
+    """Eight times the length takes at most 24 times as long, where quadratic time is 64 times as long."""
+
+    def seconds(length: int) -> float:
+        reply = f"{start}{repeated * length}b"
+        begun = time.process_time()
+        for task in ("LaMP_1", "LaMP_2", "LaMP_3", "LaMP_4", "LaMP_7", "rewriting"):
+            extract_answer(reply, get_task(task), ["one", "two"])
+        read_verdict(reply)
+        remove_reasoning(reply)
+        return time.process_time() - begun
+
+    seconds(10)  # compiles the patterns
+    assert seconds(16_000) < 24 * max(min(seconds(2_000) for _ in range(2)), 0.002)
