@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -41,7 +42,7 @@ def infer(options: InferOptions) -> Result:
     _check(options)
     summaries = options.summary or options.import_ is not None
     run = read_run(options.run or newest_run(POPI.name if summaries else None))
-    run = with_max_new_tokens(run, options.max_new_tokens)
+    run = replace(run, settings=with_max_new_tokens(run.settings, options.max_new_tokens))
     if summaries:
         POPI.require(run)
     suites, task = METHODS[run.method].suites(run.settings), options.task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,9 @@ from personakit.config.model_size import (
     in_words,
     size_class,
 )
+from personakit.config.schema import OURS
 from personakit.errors import UserError
+from personakit.models.number_format import count_weights
 
 _BY_NAME = re.compile(r"(?:^|[-_/])(\d+(?:\.\d+)?)([BbMm])(?=[-_.:]|$)")
 
@@ -73,10 +74,12 @@ def load_fitted(
 ) -> tuple[Any, FittedSettings | None]:
     """Load settings as `config.load` does, and fit what the user has not set to the size of the model.
 
-    What a file sets counts as the user's, with one exception: a shipped config is written for the model that
+    What a file sets counts as the user's, with two exceptions. A shipped config is written for the model that
     it names, so where another model of another size is named on the command line, the values of the file that
-    depend on the size do not count. (`chosen_config` is False for the default config, which nobody named.)
-    The second value is None where nothing was fitted: a small model, or one of unknown size.
+    depend on the size do not count. The default config, which nobody named (`chosen_config` is False), is for
+    the built-in model and data only; any other model starts from the schema's defaults, and RPO's base model
+    is then the same model. The second value is None where nothing was fitted: a small model, or one of
+    unknown size.
 
     Raises `UserError` as `load` does, and for a learning rate that is known to destroy a model of this size.
     """
@@ -84,15 +87,20 @@ def load_fitted(
     if schema not in BY_SIZE or (size := model_size(settings.model)) is None:
         return settings, None
     of_file, of_command = given_keys(path, overrides)
-    if path in config_files().values():
+    if not chosen_config and size_class(size.parameters) > 0:
+        settings, of_file = load(schema, None, overrides), frozenset()
+    elif path in config_files().values():
         named = load(schema, path).model
         own = None if named == settings.model else model_size(named, ask_hub=False)
         other = named != settings.model and (
             own is None or size_class(own.parameters) != size_class(size.parameters)
         )
-        if other or not chosen_config:
+        if other:
             of_file = frozenset()
     chosen = fit_to_size(settings, size.parameters, of_file | of_command, window=size.window)
+    if chosen and not chosen_config and "base" not in of_command and hasattr(settings, "base"):
+        settings.base = settings.model
+        chosen = {"base": ChosenSetting(settings.model, OURS), **chosen}
     check_rates(settings, size.parameters)
     return settings, FittedSettings(settings.model, size, chosen) if chosen else None
 
@@ -114,7 +122,7 @@ def model_size(name: str, *, ask_hub: bool = True) -> ModelSize | None:
             config = None
         if config is not None:
             window = getattr(config.get_text_config(), "max_position_embeddings", None)
-            return ModelSize(_count(config), "its configuration", int(window) if window else None)
+            return ModelSize(count_weights(config), "its configuration", int(window) if window else None)
     found = _BY_NAME.search(name)
     if found is None or Path(name).expanduser().exists():
         return None
@@ -122,14 +130,7 @@ def model_size(name: str, *, ask_hub: bool = True) -> ModelSize | None:
     return ModelSize(round(float(found[1]) * unit), "its name (its configuration is not on this machine)")
 
 
-def _count(config: Any) -> int:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(copy.deepcopy(config))
-    return sum(weight.numel() for weight in model.parameters())
-
-
 def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else f"{value:g}"

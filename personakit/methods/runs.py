@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from personakit.config import load_saved
+from personakit.config import TrainPILLOW, load_saved
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from personakit.popi.opening import LoadedPOPI
 
 
-def with_max_new_tokens(run: FinishedRun, max_new_tokens: int | None) -> FinishedRun:
-    """Return `run` with this limit of its base model's answers; None keeps the run's.
+def with_max_new_tokens(settings: Any, max_new_tokens: int | None) -> Any:
+    """Return a method's settings with this limit of answers; None keeps the present one.
 
-    A method without such a setting (`decoding`) is returned as it is.
+    A method without such a setting keeps its settings.
     """
-    if max_new_tokens is None or not hasattr(run.settings, "decoding"):
-        return run
-    decoding = replace(run.settings.decoding, max_new_tokens=max_new_tokens)
-    return replace(run, settings=replace(run.settings, decoding=decoding))
+    if max_new_tokens is None:
+        return settings
+    if hasattr(settings, "decoding"):
+        return replace(settings, decoding=replace(settings.decoding, max_new_tokens=max_new_tokens))
+    if isinstance(settings, TrainPILLOW):
+        reward = replace(settings.rl.reward, max_new_tokens=max_new_tokens)
+        return replace(settings, rl=replace(settings.rl, reward=reward))
+    return settings
 
 
 def newest_run(method: str | None = None) -> Path:

@@ -80,18 +80,25 @@ class RequestMeter:
     ) -> list[list[str]]:
         """Return cached answers. A repeated request is counted once."""
         distinct_samples = samples if temperature > 0 else 1
-        keys = [
-            cache_keys(
+
+        def keys_of(prompt: str, *, rejected: bool) -> list[bytes]:
+            return cache_keys(
                 self._fingerprint or "",
                 prompt,
                 samples=distinct_samples,
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
                 seed=seed,
+                temperature_rejected=rejected,
             )
-            for prompt in prompts
-        ]
+
+        keys = [keys_of(prompt, rejected=False) for prompt in prompts]
         cached = self._cache.get(key for row in keys for key in row)
+        # Answers of a server that rejected the temperature are cached under keys of their own.
+        others = [keys_of(prompt, rejected=True) for prompt in prompts]
+        known = self._cache.get(key for row in others for key in row)
+        for row, other in zip(keys, others, strict=True):
+            cached |= {key: known[same] for key, same in zip(row, other, strict=True) if same in known}
         self._cached |= cached.keys() - self._reported
         for prompt, row in zip(prompts, keys, strict=True):
             missing = [key for key in row if key not in cached and key not in self._reported]

@@ -20,12 +20,15 @@ from personakit.models.tokens import (
     encode_continued,
     encode_prompts,
 )
-from personakit.models.turns import end_tokens
+from personakit.models.turns import end_tokens, has_template
 from personakit.steps import step
 
 #: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
-BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
+BATCH_TOKENS = {"cpu": 32_768, "mps": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
+
+#: Changed whenever `turns` writes prompts or ends answers in another way.
+_TURNS = "turns-1"
 
 _log = logging.getLogger(__name__)
 
@@ -116,8 +119,13 @@ class LocalModel:
 
     @property
     def answer_fingerprint(self) -> str:
-        """The fingerprint, and the number format unless it is float32: what determines the answers."""
-        return self.fingerprint if self.dtype == "float32" else f"{self.fingerprint}:{self.dtype}"
+        """What determines the answers: the fingerprint, and what else is not as it was in the first version.
+
+        That is the number format unless it is float32, and how messages are written, if there is a template.
+        """
+        parts = [self.fingerprint, "" if self.dtype == "float32" else self.dtype]
+        parts.append(_TURNS if has_template(self.tokenizer) else "")
+        return ":".join(filter(None, parts))
 
     @cached_property
     def context_window(self) -> int | None:

@@ -3,6 +3,7 @@
 torch rearranges a bfloat16 weight for oneDNN in every call, which costs more than the product itself for few
 rows. Packed once (as torch.compile's freezing does), a decoding step reads half the bytes of float32. The
 plain weight stays for everything else that reads it, so such a model takes as much memory as in float32.
+A change through `weight.data`, as when PEFT merges an adapter, is not noticed: packed models are not merged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class PackedLinear(torch.nn.Linear):
     """A linear layer with its weight packed for oneDNN. Its result equals the plain one's up to rounding."""
 
     _packed: torch.Tensor
-    _version: int
+    _packed_version: int
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Use the packed weight, unless there is a gradient, another dtype, or a weight on another device."""
@@ -26,7 +27,7 @@ class PackedLinear(torch.nn.Linear):
             return super().forward(input)
         if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
             return super().forward(input)
-        if self._version != weight._version:  # changed in place, such as by merging an adapter
+        if self._packed_version != weight._version:  # changed in place
             self.pack()
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
             input, self._packed, self.bias, "none", [], ""
@@ -38,7 +39,7 @@ class PackedLinear(torch.nn.Linear):
         packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), 16)
         # Not a buffer: it is neither saved nor moved.
         self.__dict__["_packed"] = packed
-        self.__dict__["_version"] = self.weight._version
+        self.__dict__["_packed_version"] = self.weight._version
 
 
 def pack_linears(model: Any) -> None:

@@ -50,7 +50,7 @@ class Reply:
         except ValueError:
             self.document = None
         error = _error_in(self.document)
-        if self.status == 200 and error is not None and not _has_answer(self.document):
+        if self.status == 200 and error:  # whatever text came before it is a part of an answer
             self.status = _status_of(error)
         fields = error if isinstance(error, dict) else {}
         self.message = _flat(fields.get("message") or (error if isinstance(error, str) else self.text))
@@ -88,6 +88,8 @@ def read_answer(document: Any, max_new_tokens: int) -> str:
     answer = remove_reasoning(text)
     if reason is not None:
         return Refusal(answer or "", reason)
+    if finish == "error":
+        raise EmptyReplyError("the server ended its reply with an error", attempts=_ATTEMPTS_EMPTY)
     if answer and answer.strip():
         return Cut(answer) if out_of_room else answer
     if out_of_room:
@@ -113,9 +115,9 @@ def _parse(text: str) -> Any:
     message: dict[str, Any] = {"content": ""}
     finish = None
     for event in _events(text):
+        if _error_in(event):
+            return event
         if not event.get("choices"):
-            if "error" in event:
-                return event
             continue
         choice = event["choices"][0]
         delta = choice.get("delta") or choice.get("message") or {}
@@ -124,6 +126,8 @@ def _parse(text: str) -> Any:
             if isinstance(delta.get(field), str):
                 message[field] = message.get(field, "") + delta[field]
         finish = choice.get("finish_reason") or finish
+    if finish is None and "[DONE]" not in text:
+        finish = "error"  # the stream broke off
     return {"choices": [{"message": message, "finish_reason": finish}]}
 
 
@@ -147,12 +151,6 @@ def _error_in(document: Any) -> Any:
     choices = document.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     return document.get("error") or (first.get("error") if isinstance(first, dict) else None)
-
-
-def _has_answer(document: Any) -> bool:
-    choices = document.get("choices") if isinstance(document, dict) else None
-    message = choices[0].get("message") if isinstance(choices, list) and choices else None
-    return isinstance(message, dict) and bool(content_text(message.get("content")).strip())
 
 
 def _status_of(error: Any) -> int:

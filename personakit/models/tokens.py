@@ -67,10 +67,9 @@ def decode_answers(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str | 
 
     None if the reasoning does not end: there is no answer.
     """
-    special = {
-        index for index, token in getattr(tokenizer, "added_tokens_decoder", {}).items() if token.special
-    }
-    markers = {index for index in special if is_marker(tokenizer.added_tokens_decoder[index].content)}
+    added = getattr(tokenizer, "added_tokens_decoder", {})  # made anew at each access
+    special = {index for index, token in added.items() if token.special}
+    markers = {index for index in special if is_marker(added[index].content)}
     if markers:  # keep these, which some tokenizers (Mistral's, gpt-oss') count among the special tokens
         rows = [[index for index in row if index in markers or index not in special] for row in rows]
     texts = tokenizer.batch_decode(rows, skip_special_tokens=not markers, clean_up_tokenization_spaces=False)

@@ -38,6 +38,9 @@ class PromptPersonalizer(ABC):
 
     model: LanguageModel
     max_new_tokens: int = field(default=ANSWER_TOKENS, kw_only=True)
+    """The limit of answers to queries that belong to no known task."""
+    answer_limit: int | None = field(default=None, kw_only=True)
+    """The limit of all answers; None: that of the query's task."""
 
     @abstractmethod
     def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[PreparedPrompt]:
@@ -49,7 +52,7 @@ class PromptPersonalizer(ABC):
             return []
         started = time.perf_counter()
         prepared = self.prepare(queries, profiles)
-        texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
+        texts = self._generate(queries, [each.prompt for each in prepared])
         seconds = (time.perf_counter() - started) / len(queries)
         return [
             replace(self._answer(query, each, _read(query, profile, text), seconds), **_marks(text, each))
@@ -67,10 +70,26 @@ class PromptPersonalizer(ABC):
         prepared = self.prepare(queries, profiles)
         return [self._answer(query, each, "", 0.0) for query, each in zip(queries, prepared, strict=True)]
 
+    def _generate(self, queries: Sequence[Query], prompts: Sequence[str]) -> list[str]:
+        """Generate greedy answers."""
+        lengths = [self._answer_length(query) for query in queries]
+        texts = [""] * len(prompts)
+        for length in dict.fromkeys(lengths):
+            places = [place for place, limit in enumerate(lengths) if limit == length]
+            answers = self.model.generate([prompts[place] for place in places], max_new_tokens=length)
+            for place, samples in zip(places, answers, strict=True):
+                texts[place] = samples[0]
+        return texts
+
+    def _answer_length(self, query: Query) -> int:
+        if self.answer_limit is not None:
+            return self.answer_limit
+        return TASKS[query.task].max_new_tokens if query.task in TASKS else self.max_new_tokens
+
     def _answer(self, query: Query, prepared: PreparedPrompt, text: str, seconds: float) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
-        unread = unread_tokens(tokens, prompt_limit(self.model, _answer_length(query, self.max_new_tokens)))
+        unread = unread_tokens(tokens, prompt_limit(self.model, self._answer_length(query)))
         return Answer(
             text,
             context=prepared.context,
@@ -94,24 +113,6 @@ def _marks(text: str, prepared: PreparedPrompt) -> Marks:
 def dropped_trace(dropped: Dropped) -> dict[str, str]:
     """Return the counts of dropped signals as a trace entry; empty if none was dropped."""
     return {"left out": ", ".join(f"{count} {kind}" for kind, count in dropped.items())} if dropped else {}
-
-
-def _generate(
-    model: LanguageModel, queries: Sequence[Query], prompts: Sequence[str], default_length: int
-) -> list[str]:
-    """Generate greedy answers; `default_length` is the limit for queries that belong to no known task."""
-    lengths = [_answer_length(query, default_length) for query in queries]
-    texts = [""] * len(prompts)
-    for length in dict.fromkeys(lengths):
-        places = [place for place, limit in enumerate(lengths) if limit == length]
-        answers = model.generate([prompts[place] for place in places], max_new_tokens=length)
-        for place, samples in zip(places, answers, strict=True):
-            texts[place] = samples[0]
-    return texts
-
-
-def _answer_length(query: Query, default_length: int) -> int:
-    return TASKS[query.task].max_new_tokens if query.task in TASKS else default_length
 
 
 def _read(query: Query, profile: Profile, text: str) -> str:

@@ -105,7 +105,7 @@ def _summariser(run: FinishedRun, k: int) -> ContextProvider:
 
 def _baseline_settings(settings: TrainPOPI) -> TrainRPO:
     """Context injection sees at least as many tokens of a user as the inference model."""
-    baselines = TrainRPO(base=settings.model)
+    baselines = TrainRPO(base=settings.model, draft="base", decoding=settings.decoding)
     baselines.controls.context_tokens = max(baselines.prompt_tokens, settings.data.signal_tokens)
     return baselines
 

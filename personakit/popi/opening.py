@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from personakit.config.train_popi import TrainPOPI
 from personakit.contracts import LanguageModel, Personalizer
@@ -112,7 +113,7 @@ class LoadedPOPI:
             generator or self.models[GENERATOR],
             summaries or self.summariser(),
             self.wording,
-            max_new_tokens=self._max_answer_tokens,
+            **self._limits,
         )
 
     def row(self, name: str, personas: Mapping[str, str]) -> ScoredRow:
@@ -187,8 +188,14 @@ class LoadedPOPI:
         own = self.settings.decoding.max_new_tokens
         return min(ANSWER_TOKENS, self.settings.max_length // 2) if own is None else own
 
+    @property
+    def _limits(self) -> dict[str, Any]:
+        """The limits of a personalizer's answers."""
+        own = self.settings.decoding.max_new_tokens
+        return {"max_new_tokens": self._max_answer_tokens, "answer_limit": own}
+
     def _without_summary(self, model: LanguageModel) -> PromptPersonalizer:
-        return Unpersonalised(model, max_new_tokens=self._max_answer_tokens)
+        return Unpersonalised(model, **self._limits)
 
     @property
     def _reference(self) -> AdaptedModel:
@@ -202,7 +209,7 @@ class LoadedPOPI:
         return self.settings.joint.max_summary_tokens + around
 
     def _raw_signals(self, model: AdaptedModel, budget: int, order: Order = "recent") -> RawSignals:
-        return RawSignals(model, self.wording, budget, order, max_new_tokens=self._max_answer_tokens)
+        return RawSignals(model, self.wording, budget, order, **self._limits)
 
     def _summarised_row(self, model: LanguageModel, summaries: SummarySource) -> ScoredRow:
         return self._trained_row(

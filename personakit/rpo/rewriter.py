@@ -70,13 +70,15 @@ class Rewriter:
                 zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
             )
         ]
+        all_marks = [_marks(raw, rewrites.get(index)) for index, raw in enumerate(raw_drafts)]
         return [
             replace(
                 answer,
                 prompt_cut=answer.prompt_cut + cuts[index],
-                **_marks(raw_drafts[index], rewrites.get(index)),
+                degraded=None if marks["error"] else answer.degraded,
+                **marks,
             )
-            for index, answer in enumerate(answers)
+            for index, (answer, marks) in enumerate(zip(answers, all_marks, strict=True))
         ]
 
     def score(

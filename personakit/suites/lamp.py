@@ -459,13 +459,12 @@ def _runs(options: Options) -> list[FinishedRun]:
 
 def _as_asked(settings: Any, options: Options) -> Any:
     """The settings with what the options change, where the method has such settings."""
+    from personakit.methods import with_max_new_tokens
+
     if options.concurrency is not None and hasattr(settings, "endpoint"):
         endpoint = replace(settings.endpoint, requests_at_once=options.concurrency)
         settings = replace(settings, endpoint=endpoint)
-    if options.max_new_tokens is not None and hasattr(settings, "decoding"):
-        decoding = replace(settings.decoding, max_new_tokens=options.max_new_tokens)
-        settings = replace(settings, decoding=decoding)
-    return settings
+    return with_max_new_tokens(settings, options.max_new_tokens)
 
 
 def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, ExampleStore]:
@@ -489,7 +488,7 @@ def _surroundings(
 ) -> BaselineInputs:
     from personakit.config import TrainRPO
 
-    settings = baseline_settings(runs[0]) if runs else _as_asked(TrainRPO(), options)
+    settings = _as_asked(baseline_settings(runs[0]) if runs else TrainRPO(), options)
     if not runs and len(options.bases) > 1:
         raise UserError(
             f"--no-run with --base {' and --base '.join(options.bases)}: expected one base model",

@@ -58,7 +58,17 @@ def test_a_large_model_gets_an_adapter_and_rates_of_its_size(call: Call) -> None
     assert after["rl.learning_rate"]["value"] == 5e-6
     assert "chosen for 8 B parameters" in after["sft.learning_rate"]["provenance"]
     assert after["data.path"] == before["data.path"]
-    assert after["sft.num_train_epochs"] == before["sft.num_train_epochs"]
+    # The rest of the default config is for the built-in model: the schema's defaults hold.
+    assert before["sft.num_train_epochs"]["value"] == 1.25
+    assert after["sft.num_train_epochs"]["value"] == 2.0
+    assert (before["base"]["value"], after["base"]["value"]) == ("nano", BIG)
+    assert shown(call, "rpo", f"model={BIG}", "base=openai:x")["base"]["value"] == "openai:x"
+
+
+def test_a_large_model_gets_the_controls_that_the_demo_leaves_out(call: Call) -> None:
+    before, after = shown(call, "popi"), shown(call, "popi", f"model={BIG}")
+    for key in ("controls.population_dpo", "controls.raw_dpo", "warm_start.generator"):
+        assert (before[key]["value"], after[key]["value"]) == (False, True)
 
 
 def test_the_block_names_model_size_and_settings(call: Call) -> None:

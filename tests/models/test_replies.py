@@ -202,3 +202,22 @@ def test_query_of_the_address_is_kept(serve: Serve, suffix: str, path: str) -> N
     assert model.generate(["p"], max_new_tokens=7) == [["p:0"]]
     assert server.paths == [path]
     assert model.address == (server.url + suffix.partition("?")[0]).rstrip("/") or "?" not in model.address
+
+
+_PART = {"message": {"content": "part of an"}, "finish_reason": "error", "error": {"code": 502}}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (200, {}, json.dumps({"choices": [_PART]}).encode()),
+        (200, {}, json.dumps({"choices": [{**_PART, "error": None}]}).encode()),
+        streamed(delta(content="part"), {**delta(content=" of"), "error": {"code": 502, "message": "lost"}}),
+        (200, {}, f"data: {json.dumps(delta(content='part of an'))}\n\n".encode()),
+    ],
+    ids=["in the choice", "finish reason", "in a stream", "stream that breaks off"],
+)
+def test_text_before_an_error_is_no_answer(serve: Serve, broken: Reply) -> None:
+    server = serve(lambda number, body: broken if number == 1 else said("whole"))
+    assert ask(server) == ["whole"]
+    assert len(server.bodies) == 2
