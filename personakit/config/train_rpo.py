@@ -68,7 +68,7 @@ class TrajectorySettings:
         "auto",
         "what writes the trajectories: none, the response alone without a trace; template, code that runs "
         "offline; own, the model explains the gold answer in its own words; teacher, another language model "
-        "explains it; auto: template (measured on real e-mails, benchmarks/traces.py)",
+        "explains it; auto: template for lamp-mini, else none (measured: benchmarks/traces.py)",
     )
     teacher: str | None = setting(
         None,

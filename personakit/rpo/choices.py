@@ -12,9 +12,9 @@ from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
 from personakit.tasks import Task, get_task
 
-#: What writes the trajectories of real text. On real e-mails with SmolLM2 the template's score is .022 above
-#: the response's alone, an interval that includes 0 (benchmarks/results/traces.md).
-REAL_TEXT_WRITER: Literal["template"] = "template"
+#: What writes the trajectories of real text. On real e-mails and reviews with SmolLM2 no trace gains over the
+#: response alone, which takes the fewest tokens (benchmarks/results/traces.md).
+REAL_TEXT_WRITER: Literal["none"] = "none"
 
 
 def uses_given_text(draft: str, task: Task) -> bool:
