@@ -36,6 +36,13 @@ def load_pretrained(
     `dtype` "auto" is for inference: see `number_format.choose_format`. `quantization` is a
     transformers quantization configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
     """
+    with step(f"loading {name}"):
+        return _load(name, adapter=adapter, device=device, dtype=dtype, quantization=quantization)
+
+
+def _load(
+    name: str, *, adapter: Path | None, device: str, dtype: str, quantization: Any
+) -> tuple[Any, Any, list[Path], str | None]:
     silence_libraries()
     import torch
     from transformers import AutoModelForCausalLM
@@ -52,15 +59,14 @@ def load_pretrained(
     config = load_config(name, offline=files.offline)  # its errors name the file
     try:
         chosen = dtype if dtype != "auto" else _inference_format(config, device)
-        with step(f"loading {name}"):
-            model, report = AutoModelForCausalLM.from_pretrained(
-                name,
-                dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
-                local_files_only=files.offline,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
-                **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
-            )
+        model, report = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
+            local_files_only=files.offline,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
+            **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
+        )
     except (MemoryError, torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:

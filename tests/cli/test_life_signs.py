@@ -93,7 +93,7 @@ def test_one_query_shows_signs_too_and_loading_a_model_is_named(
     load = transformers.AutoTokenizer.from_pretrained
 
     def slow(*arguments: Any, **options: Any) -> Any:
-        time.sleep(1.0)  # long enough for the other thread on a busy machine
+        time.sleep(0.5)
         return load(*arguments, **options)
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", slow)
