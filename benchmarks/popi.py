@@ -22,7 +22,7 @@ from personakit.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 #: What POPI is set against; a plain `train popi` leaves them out.
-CONTROLS = ("controls.population_dpo=true", "controls.frozen_generator=true")
+CONTROLS = tuple(f"controls.{name}=true" for name in ("population_dpo", "raw_dpo", "frozen_generator"))
 
 
 def main() -> None:

@@ -16,7 +16,10 @@ import personakit
 
 SHORT = {
     "rpo": ("stages=sft", "sft.max_steps=3", "data.limit=16", "controls.fine_tuned_context_injection=false"),
-    "popi": ("warm_start.max_steps=1", "joint.max_steps=1", "data.limit=32", "data.held_out=0"),
+    "popi": (
+        *("warm_start.max_steps=1", "joint.max_steps=1", "data.limit=32", "data.held_out=0"),
+        *("controls.population_dpo=false", "controls.raw_dpo=false"),
+    ),
 }
 
 

@@ -18,9 +18,11 @@ from personakit.contracts import ContextProvider, LanguageModel
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import answer_marks, no_answer_reason, refusal_reason
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Example, Profile, ProfileItem, Query
 from personakit.tasks import get_task
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.profile_prompt import truncate
 
 
@@ -164,9 +166,10 @@ class Generic:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
-        """Answer all queries in one model call. Profiles are ignored."""
+        """Answer all queries in one model call. Profiles are read for `tasks.answers` only."""
         prompts = [get_task(query.task).prompt(query) for query in queries]
-        return _answers(self.model, self.decoding, queries, prompts, [Context()] * len(prompts), prompts)
+        contexts = [Context()] * len(prompts)
+        return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, prompts)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
@@ -190,26 +193,32 @@ class ContextInjection:
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Answer all queries in one model call."""
-        contexts = self.provider.context(queries, profiles)
         plain = [get_task(query.task).prompt(query) for query in queries]
-        prompts = self._prompts(queries, contexts)
-        return _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        prompts, contexts = self._prompts(queries, self.provider.context(queries, profiles))
+        return _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | context, query) in nats."""
-        return self.model.score(self._prompts(queries, self.provider.context(queries, profiles)), texts)
+        return self.model.score(self._prompts(queries, self.provider.context(queries, profiles))[0], texts)
 
-    def _prompts(self, queries: Sequence[Query], contexts: Sequence[Context]) -> list[str]:
-        return [
-            get_task(query.task).prompt(query)
-            if context.empty
-            else get_task(query.task).prompt_with_context(
-                query, context, count_tokens=self.model.count_tokens, max_length=self.max_length
+    def _prompts(
+        self, queries: Sequence[Query], contexts: Sequence[Context]
+    ) -> tuple[list[str], list[Context]]:
+        """Return the prompts, and the contexts without the items that did not fit."""
+        prompts, shown = [], []
+        for query, context in zip(queries, contexts, strict=True):
+            prompt, fitting = get_task(query.task).prompt_and_context(
+                query,
+                context,
+                count_tokens=self.model.count_tokens,
+                max_length=self.max_length,
+                window=prompt_limit(self.model, _answer_length(self.decoding, query)),
             )
-            for query, context in zip(queries, contexts, strict=True)
-        ]
+            prompts.append(prompt)
+            shown.append(fitting)
+        return prompts, shown
 
 
 #: Profile items per extraction prompt, facts per prompt, tokens per reply, facts retrieved per query.
@@ -240,12 +249,12 @@ class Memory:
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Extract facts from each distinct profile, then answer all queries in one model call."""
         clock = GenerationTimer(self.model)
-        facts, cost, refused = self._notes(queries, profiles)
+        facts, cost, refused, failed = self._notes(queries, profiles)
         contexts = self._contexts(queries, profiles, facts)
         seconds = clock.seconds() / max(1, len(queries))
         plain = [get_task(query.task).prompt(query) for query in queries]
         prompts = self._prompts(queries, contexts)
-        answers = _answers(self.model, self.decoding, queries, prompts, contexts, plain)
+        answers = _answers(self.model, self.decoding, queries, profiles, prompts, contexts, plain)
         uncounted = dict(cost)
         return [
             replace(
@@ -253,6 +262,7 @@ class Memory:
                 tokens=answer.tokens + uncounted.pop(_profile_key(query, profile), 0),
                 seconds=answer.seconds + seconds,
                 degraded=NOTES_REFUSED if _profile_key(query, profile) in refused else None,
+                error=answer.error or failed.get(_profile_key(query, profile)),
             )
             for query, profile, answer in zip(queries, profiles, answers, strict=True)
         ]
@@ -261,13 +271,13 @@ class Memory:
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
     ) -> list[float]:
         """Return log p(text | facts, query) in nats."""
-        facts, _, _ = self._notes(queries, profiles)
+        facts, _, _, _ = self._notes(queries, profiles)
         return self.model.score(self._prompts(queries, self._contexts(queries, profiles, facts)), texts)
 
     def _notes(
         self, queries: Sequence[Query], profiles: Sequence[Profile]
-    ) -> tuple[dict[str, list[str]], dict[str, int], set[str]]:
-        """Return facts and token costs by profile key, and the keys for which the model refused."""
+    ) -> tuple[dict[str, list[str]], dict[str, int], set[str], dict[str, str]]:
+        """Return facts and token costs by profile key, the keys that the model refused, and failures."""
         prompts: dict[str, list[str]] = {}
         for query, profile in zip(queries, profiles, strict=True):
             key = _profile_key(query, profile)
@@ -293,7 +303,13 @@ class Memory:
             for key, own_prompts in prompts.items()
             if any(refusal_reason(replies[prompt]) for prompt in own_prompts)
         }
-        return facts, cost, refused
+        failed = {
+            key: f"the facts about the user: {reason}"
+            for key, own_prompts in prompts.items()
+            for prompt in own_prompts
+            if (reason := no_answer_reason(replies[prompt]))
+        }
+        return facts, cost, refused, failed
 
     def _extraction_prompts(self, profile: Profile) -> Iterator[str]:
         for start in range(0, len(profile.items), MEMORY_ITEMS):
@@ -356,6 +372,7 @@ def _answers(
     model: LanguageModel,
     decoding: DecodingOptions,
     queries: Sequence[Query],
+    profiles: Sequence[Profile],
     prompts: Sequence[str],
     contexts: Sequence[Context],
     plain: Sequence[str],
@@ -365,20 +382,23 @@ def _answers(
     texts = _generate(model, decoding, queries, prompts)
     seconds = clock.seconds() / max(1, len(prompts))
     answers = []
-    for query, text, prompt, plain_prompt, context in zip(
-        queries, texts, prompts, plain, contexts, strict=True
+    for query, profile, text, prompt, plain_prompt, context in zip(
+        queries, profiles, texts, prompts, plain, contexts, strict=True
     ):
+        task = get_task(query.task)
         prompt_tokens = model.count_tokens(prompt)
+        unread = unread_tokens(prompt_tokens, prompt_limit(model, _answer_length(decoding, query)))
         answers.append(
             Answer(
-                text=_clean(query, text),
+                text=extract_answer(text, task, own_texts(task, query, profile.items)),
                 context=context,
-                tokens=prompt_tokens + model.count_tokens(text),
+                tokens=prompt_tokens - unread + model.count_tokens(text),
                 context_tokens=0
                 if prompt == plain_prompt
-                else prompt_tokens - model.count_tokens(plain_prompt),
+                else max(0, prompt_tokens - model.count_tokens(plain_prompt) - unread),
+                prompt_cut=unread,
                 seconds=seconds,
-                refused=refusal_reason(text),
+                **answer_marks(text),
             )
         )
     return answers
@@ -388,7 +408,7 @@ def _generate(
     model: LanguageModel, decoding: DecodingOptions, queries: Sequence[Query], prompts: Sequence[str]
 ) -> list[str]:
     """Return one text per prompt, with one model call per distinct answer length."""
-    lengths = [decoding.max_new_tokens or get_task(query.task).max_new_tokens for query in queries]
+    lengths = [_answer_length(decoding, query) for query in queries]
     texts = [""] * len(prompts)
     for length in dict.fromkeys(lengths):
         indices = [index for index, other in enumerate(lengths) if other == length]
@@ -403,10 +423,8 @@ def _generate(
     return texts
 
 
-def _clean(query: Query, text: str) -> str:
-    """Return the parsed answer, or the stripped text if it cannot be parsed."""
-    parsed = get_task(query.task).parse(text)
-    return text.strip() if parsed is None else parsed
+def _answer_length(decoding: DecodingOptions, query: Query) -> int:
+    return decoding.max_new_tokens or get_task(query.task).max_new_tokens
 
 
 def _most_frequent(counter: Counter[str], task: str) -> str:

@@ -50,14 +50,18 @@ class LanguageModel(Protocol):
     ) -> list[list[str]]:
         """Return `samples` completions per prompt. Temperature 0 is greedy.
 
-        A completion that the server refused is a `models.refusal.Refusal`, a string that is usually empty.
+        Completions are marked strings of `models.refusal` where the model refused (`Refusal`, usually empty),
+        the request failed (`NoAnswer`, always empty), or the token limit ended the text (`Cut`).
         """
         ...
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Return log p(completion | prompt) in nats, summed over tokens.
 
-        Raises `UserError` if the model is an endpoint without log-probabilities.
+        `begun` are texts with which the answers have begun; they are given like the prompts. Raises
+        `UserError` if the model is an endpoint without log-probabilities.
         """
         ...
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from personakit.errors import UserError
 
 
 @contextlib.contextmanager
@@ -56,18 +59,49 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(
+    document: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None
+) -> str:
+    """Return `document` as JSON; numbers that are not finite, which JSON has not, become null."""
+    try:
+        return json.dumps(document, ensure_ascii=False, indent=indent, default=default, allow_nan=False)
+    except ValueError:
+        finite = _with_nulls(document)
+        return json.dumps(finite, ensure_ascii=False, indent=indent, default=default, allow_nan=False)
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _with_nulls(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_nulls(entry) for entry in value]
+    return value
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write `document` as indented UTF-8 JSON, atomically."""
-    write_text(path, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    write_text(path, json_text(document, indent=2) + "\n")
 
 
 def cache_folder() -> Path:
     """Return the folder for converted data, generated benchmarks and cached completions.
 
-    `$PERSONAKIT_CACHE`, else `$XDG_CACHE_HOME/personakit`, else `~/.cache/personakit`.
+    `$PERSONAKIT_CACHE`, else `$XDG_CACHE_HOME/personakit`, else `~/.cache/personakit`. Raises `UserError` if
+    none of them is known.
     """
     chosen = os.environ.get("PERSONAKIT_CACHE")
     if chosen:
         return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "personakit"
+    if base:
+        return Path(base).expanduser() / "personakit"
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # no HOME, and no such user
+        raise UserError(
+            "there is no home folder for the cache: HOME is not set",
+            hint="set PERSONAKIT_CACHE to a folder",
+        ) from error
+    return home / ".cache" / "personakit"

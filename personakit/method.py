@@ -39,6 +39,18 @@ class FinishedRun:
         facts: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return facts
 
+    @property
+    def data_path(self) -> str:
+        """The training data: a folder, or lamp-mini. Raises `UserError` if there is no such folder."""
+        path = str(self.settings.data.path)
+        if path != "lamp-mini" and not Path(path).expanduser().exists():
+            started = self.facts.get("working_folder")
+            where = f" (the run was started in {started})" if started else ""
+            raise UserError(
+                f"{self.folder}: its data, {path}, does not exist{where}", hint="give it with --data"
+            )
+        return path
+
     def path(self, part: str | Path = "model") -> Path | None:
         """Return a folder of the run, such as "model" or "controls/...", or None if it does not exist."""
         path = self.folder / part
@@ -93,7 +105,7 @@ def _base_alone(settings: Any) -> TrainRPO:
     from personakit.config import TrainRPO
 
     base = getattr(settings, "base", None) or getattr(settings, "model", None)
-    return TrainRPO() if base is None else TrainRPO(base=base)
+    return TrainRPO(draft="base") if base is None else TrainRPO(base=base, draft="base")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -162,7 +162,9 @@ class Answer:
     named intermediate texts (RPO: evidence and plan). `seconds` is the query's share of the wall-clock time.
     `error` is set if there is no answer, `degraded` if a fallback was used, `refused` if a model refused
     (`models/refusal.py`; `text` is then its reply, or what was derived from it). Each holds the
-    reason. `cut` says that the token limit ended the text.
+    reason. `cut` says that the token limit ended the text. `prompt_cut` counts the prompt tokens, over all
+    model calls, that were cut because they exceed the model's context window; `tokens` and
+    `context_tokens` do not include them.
     """
 
     text: str
@@ -176,3 +178,4 @@ class Answer:
     degraded: str | None = None
     refused: str | None = None
     cut: bool = False
+    prompt_cut: int = 0

@@ -71,6 +71,8 @@ SAVED = {
         RPO,
         {
             "data.tasks": ["LaMP_2"],
+            "draft": "base",  # earlier versions had no other drafts, and always a trace
+            "trajectories.writer": "template",
             "lora.r": 0,
             "lora.lora_alpha": 16,
             "lora.target_modules": "q_proj",

@@ -18,6 +18,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from personakit.cli.output import Result, print_result
+from personakit.cli.streams import checked_text
+from personakit.training.progress import life_signs
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -50,7 +52,11 @@ def command(
         @functools.wraps(function)
         def run(*, json: bool, debug: bool, **arguments: Any) -> None:
             del debug  # read by `main`, which prints the traceback
-            with contextlib.redirect_stdout(sys.stderr):
+            arguments = {name: checked_text(_shown(run, name), value) for name, value in arguments.items()}
+            signs = (
+                contextlib.nullcontext() if arguments.get("quiet") else life_signs(f"{name}, still working")
+            )
+            with signs, contextlib.redirect_stdout(sys.stderr):
                 result = function(**arguments) if options is None else function(options(**arguments))
             print_result(result, as_json=json)
 
@@ -65,6 +71,15 @@ def command(
         return function
 
     return register
+
+
+def _shown(function: Callable[..., Any], name: str) -> str:
+    """Return a parameter's name on the command line: `--user`, `QUERY`."""
+    declared = next(iter(getattr(function.__annotations__[name], "__metadata__", ())), None)
+    first = getattr(declared, "default", None)  # in Annotated, typer reads the option's name from there
+    if isinstance(first, str) and first.startswith("-"):
+        return first
+    return getattr(declared, "metavar", None) or name
 
 
 def _parameters(function: Callable[..., Result]) -> list[inspect.Parameter]:

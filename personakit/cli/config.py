@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,13 +60,27 @@ def show(name: Name = None, overrides: Overrides = None, method: Method = None) 
     """Print all keys of a config with explanations.
 
     A comment above each key gives its meaning, type, default, and the default's provenance. The output is a
-    valid config file.
+    valid config file. Settings that were not given are those chosen for the size of the model.
     """
-    from personakit.config import load, walk
+    from personakit.config import walk
+    from personakit.config.model_size import in_words
+    from personakit.methods.model_size import load_fitted
 
-    schema, path, overrides = _chosen(name, overrides, method)
-    values = asdict(load(schema, path, overrides))
-    known = list(walk(schema))
+    schema, path, overrides, chosen = _chosen(name, overrides, method)
+    settings, fitted = load_fitted(schema, path, overrides, chosen_config=chosen)
+    values = asdict(settings)
+    known = [
+        one
+        if fitted is None or one.key not in fitted.chosen
+        else replace(
+            one,
+            provenance=f"chosen for {in_words(fitted.size.parameters)} parameters, "
+            f"{fitted.chosen[one.key].provenance}",
+        )
+        for one in walk(schema)
+    ]
+    if fitted is not None:
+        note(str(fitted))
     document = [
         {
             "key": one.key,
@@ -92,7 +106,7 @@ def copy(
     from personakit.config import load, to_yaml
     from personakit.files import write_text
 
-    schema, source, _ = _chosen(name, None, None)
+    schema, source, *_ = _chosen(name, None, None)
     file_name = f"{name}.yaml" if source is None else source.name
     target = target or Path(file_name)
     if target.is_dir():
@@ -109,18 +123,21 @@ def check(name: Name = None, overrides: Overrides = None, method: Method = None)
 
     Unknown keys, wrong types and values out of bounds are errors.
     """
-    from personakit.config import load, to_yaml
+    from personakit.config import to_yaml
+    from personakit.methods.model_size import load_fitted
 
-    schema, path, overrides = _chosen(name, overrides, method)
-    config = load(schema, path, overrides)
+    schema, path, overrides, chosen = _chosen(name, overrides, method)
+    config, fitted = load_fitted(schema, path, overrides, chosen_config=chosen)
+    if fitted is not None:
+        note(str(fitted))
     note(f"{path or name}: all keys are known and all values valid")
     return Result(asdict(config), lambda out: out.print(to_yaml(config), end=""))
 
 
 def _chosen(
     name: str | None, overrides: list[str] | None, method: str | None
-) -> tuple[type[Any], Path | None, list[str]]:
-    """Return the settings' class, the file (None: the defaults) and the overrides.
+) -> tuple[type[Any], Path | None, list[str], bool]:
+    """Return the settings' class, the file (None: the defaults), the overrides, and if the file was named.
 
     If the first argument is KEY=VALUE, it overrides the default config, as in `train`. The method is the name
     of the config's folder.
@@ -135,10 +152,10 @@ def _chosen(
         name = None
     if name is None or (name in METHODS and not Path(name).is_file()):
         found = find_method(method or name or default)
-        return found.settings, config_of(found.name, None), overrides
+        return found.settings, config_of(found.name, None), overrides, False
     path = find_config(name, method or default)
     named = path.parent.name if path.parent.name in METHODS else default
-    return find_method(method or named).settings, path, overrides
+    return find_method(method or named).settings, path, overrides, True
 
 
 def _value(values: dict[str, Any], key: str) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.data.imports import ImportReport, SplitCounts
-    from personakit.data.preferences.rows import SkipCount
+    from personakit.data.skips import SkipCount
 
 app = group("data", "Make, import, check and show data.")
 
@@ -81,7 +81,7 @@ def import_(
         typer.Option(
             "--format",
             help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme, trl, alpaca, "
-            "dolly or self-instruct; by default detected from the file.",
+            "dolly, self-instruct, conversations or prompt-completion; by default detected from the file.",
         ),
     ] = None,
     task: Task = None,
@@ -191,6 +191,8 @@ def _splits(report: ImportReport) -> list[SplitCounts]:
 
 def _print_import(out: Console, report: ImportReport) -> None:
     preferences, instructions = report.preferences, report.instructions
+    for reason, found in report.read.items():
+        out.print(escaped(f"{found.count} {reason} (first: {found.first})"))
     if preferences is not None:
         counts = [
             (split, each.users, each.pairs, each.signal_pairs, each.other_signals)
@@ -216,6 +218,9 @@ def _print_import(out: Console, report: ImportReport) -> None:
         for name, reasons in report.dropped.items():
             for reason, count in reasons.items():
                 out.print(f"{name}: dropped {count} {reason}")
+        for name, count in report.drawn.items():
+            if count:
+                out.print(f"{name}: {count} users have no dates, so their query was drawn at random")
     out.print(escaped(str(report.output)))
 
 

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def env() -> Result:
     """Print versions, devices and folders, for bug reports.
 
-    Includes the device and dtype of local models with the reason, threads, the cache folder, and installed
-    extras.
+    Includes device and dtype of training and of local inference with the reasons (the first call on a CPU
+    with bfloat16 units measures for some seconds), threads, the cache folder, and installed extras.
     """
     import os
     import platform
@@ -30,6 +30,7 @@ def env() -> Result:
 
     from personakit import __version__
     from personakit.files import cache_folder
+    from personakit.models.environment import limit_threads, thread_waiting
 
     def installed(package: str) -> str | None:
         try:
@@ -44,7 +45,9 @@ def env() -> Result:
         **{package: installed(package) for package in _PACKAGES},
         **_device(),
         "cpu_cores": os.cpu_count(),
+        "torch_threads_reason": limit_threads(),
         "torch_threads": torch.get_num_threads(),
+        "torch_threads_wait": thread_waiting(),
         "cache": str(cache_folder()),
         **{f"extra_{extra}": installed(package) for extra, package in _EXTRAS.items()},
     }
@@ -52,15 +55,20 @@ def env() -> Result:
 
 
 def _device() -> dict[str, object]:
-    """Return the device and dtype of local models, with the reason."""
+    """Return the device and dtype of training and of local inference, with the reasons."""
+    from personakit.models.number_format import choose_format
     from personakit.training.allocator import allocator_environment
     from personakit.training.precision import decide_precision
 
     precision = decide_precision()
+    inference, small = (choose_format(precision.device, weights) for weights in (None, 0))
     return {
         "device": precision.device,
         "dtype": precision.dtype,
         "dtype_reason": precision.reason,
+        "inference_dtype": inference.dtype,
+        "inference_dtype_reason": inference.reason,
+        "inference_dtype_small_models": f"{small.dtype}: {small.reason}",
         "allocator": "default" if not allocator_environment() else "tuned for train, eval and infer",
     }
 

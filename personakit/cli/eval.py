@@ -67,12 +67,23 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
         "N",
         "Requests to an API at once; by default endpoint.requests_at_once of the run.",
     ),
+    "max_new_tokens": (
+        "--max-new-tokens",
+        "N",
+        "Maximum tokens of a base model's answer; by default decoding.max_new_tokens of the run, or what the "
+        "task needs. A model that reasons needs more.",
+    ),
     "published": (
         "--published",
         "NAME",
         "Show LaMP's leaderboard for its split, user or time; by default where the data is LaMP's own.",
     ),
     "judge": ("--judge", "MODEL", "A model that compares answers, in both orders."),
+    "judge_tokens": (
+        "--judge-tokens",
+        "N",
+        "Maximum tokens of a verdict; a judge that reasons needs more.",
+    ),
     "per_user": (
         "--per-user/--no-per-user",
         None,
@@ -85,7 +96,7 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     ),
 }
 _CHECKS = {"limit": at_least_one}
-_MINIMUM = {"concurrency": 1, "seed": 0}
+_MINIMUM = {"judge_tokens": 1, "max_new_tokens": 1, "concurrency": 1, "seed": 0}
 _PREDICTIONS = {
     "predictions": ("--predictions", "FILE", "Score this file (or a folder of all seven) and exit."),
     "golds": ("--golds", "FILE", "The golds of --predictions."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,7 +11,7 @@ from personakit.cli.command import command
 from personakit.cli.errors import resumable
 from personakit.cli.infer_options import InferOptions
 from personakit.cli.options import parse_columns
-from personakit.cli.output import Result, escaped, note, note_skipped, shortened
+from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ def infer(options: InferOptions) -> Result:
     """
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
-    from personakit.methods import METHODS, newest_run, read_run
+    from personakit.methods import METHODS, newest_run, read_run, with_max_new_tokens
     from personakit.popi.method import METHOD as POPI
 
     _check(options)
     summaries = options.summary or options.import_ is not None
     run = read_run(options.run or newest_run(POPI.name if summaries else None))
+    run = replace(run, settings=with_max_new_tokens(run.settings, options.max_new_tokens))
     if summaries:
         POPI.require(run)
     suites, task = METHODS[run.method].suites(run.settings), options.task
@@ -53,7 +54,7 @@ def infer(options: InferOptions) -> Result:
                 f"expected no {'--user' if options.profile is None else '--profile'}",
                 hint="leave it out, or name a run that reads histories with --run",
             )
-    data = options.data or run.settings.data.path
+    data = options.data or run.data_path
     lookup = ProfileLookup(
         data,
         options.split,
@@ -62,6 +63,7 @@ def infer(options: InferOptions) -> Result:
         parse_columns(options.column),
         preferences=not options.summary and "preference" in suites and data_kind(data, task) == "preferences",
         on_skip=note_skipped,
+        on_read=note_read,
     )
     if options.summary:
         from personakit.cli.summaries import summary
@@ -72,10 +74,17 @@ def infer(options: InferOptions) -> Result:
     if options.query is None:
         query, profile = lookup.sample(task)
     else:
-        query, profile = lookup.find(sys.stdin.read() if options.query == "-" else options.query, task)
+        query, profile = lookup.find(_stdin() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
         note("no history: the answer is not personalized (give one with --user or --profile)")
+    _note_unused_base(run, options, query)
     return _answer(_open(run, options), query, profile, trace=options.trace)
+
+
+def _stdin() -> str:
+    from personakit.data.standard_input import decode_text, read_stdin
+
+    return decode_text(read_stdin("a query"), "stdin")
 
 
 def _check(options: InferOptions) -> None:
@@ -131,12 +140,24 @@ def _open(run: FinishedRun, options: InferOptions) -> Personalizer:
     return open_with_summary(run, read_summary(options.import_), base=options.base)
 
 
+def _note_unused_base(run: FinishedRun, options: InferOptions, query: Query) -> None:
+    from personakit.rpo.choices import uses_given_text
+    from personakit.tasks import get_task
+
+    draft = getattr(run.settings, "draft", None)
+    if options.base is not None and draft is not None and uses_given_text(draft, get_task(query.task)):
+        note(f"the given text itself is rewritten: --base {options.base} is not used")
+
+
 def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, options: InferOptions) -> Result:
     from personakit.data.batch import read_batch
     from personakit.methods.batch import answer_batch, answer_line, begin_output, write_answers
 
     assert options.batch is not None
     batch, output = read_batch(options.batch, lookup, task), options.output
+    for row in batch:
+        if row.problem is not None:
+            note(f"no answer: {row.problem}")
     if output is None:
         answers = list(answer_batch(_open(run, options), batch))
         return Result(answers, lambda out: out.print("".join(map(answer_line, answers)), end=""))
@@ -159,6 +180,10 @@ def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace
         note(f"degraded: {answer.degraded}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
+    if answer.prompt_cut:
+        note(f"{answer.prompt_cut} prompt tokens were cut: the prompt exceeds the model's context window")
+    if answer.cut:
+        note("the answer is cut by the token limit")
     document = answer_document(query, profile, answer)
     return Result(document, lambda out: _show(out, query, profile, answer, trace=trace))
 

@@ -22,7 +22,9 @@ Task = Annotated[str | None, typer.Option("--task", help="The query's task, such
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="A user of the data.")]
 ProfileFile = Annotated[
     Path | None,
-    typer.Option("--profile", metavar="FILE", help="A file with the user's history: JSONL, CSV or Parquet."),
+    typer.Option(
+        "--profile", metavar="FILE", help="A file with the user's history: CSV, JSON, JSONL or Parquet."
+    ),
 ]
 Batch = Annotated[
     Path | None,
@@ -33,12 +35,22 @@ Batch = Annotated[
 Trace = Annotated[
     bool,
     typer.Option(
-        "--trace", help="Show the retrieved items, the plan, and the difference to the generic answer."
+        "--trace", help="Show the retrieved items, the trace, and the difference to the generic answer."
     ),
 ]
 Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="The file for a batch's answers; by default stdout."),
+]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="Maximum tokens of the base model's answer that is rewritten (RPO); by default the run's, or "
+        "what the task needs. A model that reasons needs more.",
+    ),
 ]
 Summary = Annotated[
     bool, typer.Option("--summary", help="Print the user's summary (POPI) instead of answering a query.")
@@ -81,6 +93,7 @@ class InferOptions:
     task: Task = None
     data: RunData = None
     split: Split = "dev"
+    max_new_tokens: MaxNewTokens = None
     trace: Trace = False
     summary: Summary = False
     export: Export = None

@@ -20,6 +20,8 @@ from typer.exceptions import TyperException
 from personakit.cli.app import command_tree, help_text
 from personakit.cli.errors import Failure, failure_of, usage_failure
 from personakit.cli.output import print_error, print_help
+from personakit.cli.streams import open_streams
+from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
 from personakit.training.allocator import allocator_environment
 from personakit.training.processes import is_main_process, process_count, process_rank
@@ -27,6 +29,7 @@ from personakit.training.processes import is_main_process, process_count, proces
 # Seconds that a failing process waits under a launcher, which ends all processes when one ends: so that the
 # main process reports an error of all, and no process reports a connection lost because another one ended.
 _LOST_CONNECTION, _NOT_MAIN = 3.0, 6.0
+_COMPUTING = ("train", "eval", "infer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         _restart_with_tuned_allocator(arguments)
+    open_streams()
     debug = "--debug" in arguments
     if not is_main_process() and not debug:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     try:
         if (text := help_text(list(arguments))) is not None:
             return print_help(text)
+        _require_working_directory(arguments)
         app = command_tree(next(iter(arguments), None))
         status = app(args=list(arguments), prog_name="personakit", standalone_mode=False)
     except TyperException as error:
@@ -62,9 +67,20 @@ def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
     Only for commands that compute, and not for their help.
     """
     missing = allocator_environment()
-    computes = arguments[:1] and arguments[0] in ("train", "eval", "infer")
+    computes = arguments[:1] and arguments[0] in _COMPUTING
     if missing and computes and sys.platform == "linux" and not {"-h", "--help"} & set(arguments):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **missing})
+
+
+def _require_working_directory(arguments: Sequence[str]) -> None:
+    """Raise `UserError` where the folder was deleted in which a model shall compute: MKL ends the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        if arguments[:1] and arguments[0] in _COMPUTING:
+            raise UserError(
+                "the working directory no longer exists", hint="change to a folder that exists"
+            ) from error
 
 
 def _wait_for_main_process(error: BaseException) -> None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from personakit.files import json_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.data.preferences.rows import SkipCount
+    from personakit.data.skips import SkipCount
 
 _UNFOLDED = 10_000  # columns: wider than any row
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
@@ -51,14 +53,23 @@ def print_result(result: Result, *, as_json: bool) -> None:
 
     try:
         if as_json:
-            text = json.dumps(result.document, ensure_ascii=False, indent=2, default=_plain, allow_nan=False)
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(_json(result.document, sys.stdout.encoding or "utf-8") + "\n")
         else:
             result.show(console(sys.stdout))
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
         raise typer.Exit(BROKEN_PIPE) from None
+
+
+def _json(document: Any, encoding: str) -> str:
+    """Return indented JSON, with escapes if the encoding lacks a character."""
+    text = json_text(document, indent=2, default=_plain)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2)
+    return text
 
 
 def print_help(text: str) -> int:
@@ -85,6 +96,12 @@ def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
     """Print what was skipped in a file or a split, and why."""
     for reason, skip in skipped.items():
         note(f"skipped in {source}: {skip.count} {reason} (first: {skip.first})")
+
+
+def note_read(source: object, found: Mapping[str, SkipCount]) -> None:
+    """Print what was missing in a file, or left out because of it."""
+    for reason, count in found.items():
+        note(f"{source}: {count.count} {reason} (first: {count.first})")
 
 
 def print_error(sentence: str, hint: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.output import Result, escaped, note, shortened, table
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,6 +96,8 @@ def _text(summary: InferredSummary, popi: LoadedPOPI) -> str:
     if summary.dropped:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary.dropped.items())
         note(f"dropped, to fit {popi.settings.data.signal_tokens} tokens (data.signal_tokens): {kinds}")
+    if summary.error is not None:
+        raise RunError(f"no summary: {summary.error}", hint="use another model, or a larger limit")
     if not summary.text:
         raise UserError(
             "no summary: no signal fits, or the model generated nothing",

@@ -83,6 +83,8 @@ def _train(method: str, options: TrainOptions) -> Result:
         output=options.output,
         resume=options.resume,
     )
+    if training.fitted is not None:
+        note(str(training.fitted))
     if options.dry_run:
         return _dry_run(training)
     from personakit.training.processes import is_main_process
@@ -91,6 +93,8 @@ def _train(method: str, options: TrainOptions) -> Result:
     run = training.open_run()
     with resumable(f"personakit train {method} --output {run.folder} --resume"):
         training.train(run, choose_progress(quiet=options.quiet or not is_main_process()))
+    if training.already_finished:
+        note(f"{run.folder} is finished: there is nothing to resume")
     note(f"next: personakit eval {training.method.suites(training.settings)[0]} --run {run.folder}")
     document = {"run": str(run.folder), **run.facts}
     return Result(document, lambda out: out.print(escaped(str(run.folder))))
@@ -100,12 +104,13 @@ def _dry_run(training: Training) -> Result:
     """Print the settings, the tables of the method's plan, and the memory of each stage."""
     from personakit.config import to_yaml
     from personakit.evaluation.sections import print_sections
+    from personakit.models.available_memory import format_gb
     from personakit.suites.run import request_section
-    from personakit.training.memory import format_gb
 
     plan, settings = training.plan(), training.settings
     document = {
         "config": asdict(settings),
+        **({} if training.fitted is None else {"fitted_settings": training.fitted.facts}),
         **{each.key: dict(each.values) for each in plan.counts},
         **({} if plan.requests is None else {"requests": [asdict(each) for each in plan.requests]}),
         "memory": [asdict(each) | {"bytes": each.estimate.total} for each in plan.memory],

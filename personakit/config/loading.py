@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from personakit.config.renamed import refuse_old_keys, upgraded
+from personakit.config.renamed import flat, refuse_old_keys, upgraded
 from personakit.config.schema import check_bounds, walk
 from personakit.errors import UserError
 
@@ -101,6 +101,17 @@ def _override(schema: type[Schema], config: Any, overrides: Sequence[str]) -> Sc
     return cast(Schema, OmegaConf.to_object(merged))
 
 
+def given_keys(path: Path | None, overrides: Sequence[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the dotted keys that the YAML file sets, and those that the overrides set."""
+    from omegaconf import OmegaConf
+
+    def keys(given: Any) -> frozenset[str]:
+        return frozenset(flat(cast(Mapping[str, Any], OmegaConf.to_container(given))))
+
+    of_file = keys(_mapping(_read_yaml(path), place=str(path))) if path is not None else frozenset()
+    return of_file, frozenset[str]().union(*(keys(_parse_override(each)) for each in overrides))
+
+
 def load_saved(schema: type[Schema], path: Path, overrides: Sequence[str] = ()) -> Schema:
     """Load the `config.yaml` of a saved run like `load`, with the keys of earlier versions upgraded."""
     from omegaconf import OmegaConf
@@ -131,7 +142,7 @@ def _read_yaml(path: Path) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.create(path.read_text(encoding="utf-8"))
+        return OmegaConf.create(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: no such file", hint="personakit config list lists the shipped ones"

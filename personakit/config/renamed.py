@@ -88,7 +88,7 @@ _CHANGED = {
 def refuse_old_keys(schema: type[Any], given: Mapping[str, Any], *, place: str) -> None:
     """Raise `UserError` for the first renamed key in `given` (nested)."""
     names = RENAMED.get(schema, {})
-    old = [key for key in _flat(given) if key in names]
+    old = [key for key in flat(given) if key in names]
     if not old:
         return
     others = "; ".join(f"{key} is {names[key]}{_change(names[key])}" for key in old[1:])
@@ -107,12 +107,15 @@ def _change(key: str) -> str:
 
 def upgraded(schema: type[Any], saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a saved run (nested) under the current names."""
-    names, old = RENAMED.get(schema, {}), _flat(saved)
+    names, old = RENAMED.get(schema, {}), flat(saved)
     found = {names.get(key, key): _converted(schema, key, old) for key in old}
     if schema is TrainPOPI:  # earlier versions used the joint stage's values for the warm start
         for name in ("gradient_checkpointing", "shared_prefix"):
             if f"joint.{name}" in found:
                 found.setdefault(f"warm_start.{name}", found[f"joint.{name}"])
+    if schema is TrainRPO:  # earlier versions knew one kind of draft and always wrote a trace
+        found.setdefault("draft", "base")
+        found.setdefault("trajectories.writer", "template")
     nested: dict[str, Any] = {}
     for key, value in found.items():
         *groups, name = key.split(".")
@@ -133,11 +136,12 @@ def _converted(schema: type[Any], key: str, old: Mapping[str, Any]) -> Any:
     return value
 
 
-def _flat(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted key."""
+    found: dict[str, Any] = {}
     for key, value in given.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.schema import STATED, TRL, setting
-from personakit.config.training import LoraSettings, TrainingSettings
+from personakit.config.train_rpo import DecodingSettings
+from personakit.config.training import LoraSettings, TrainingSettings, force_setting
 
 PLUS = "borrowed from PLUS (arXiv 2507.13579)"
 ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
@@ -55,7 +56,7 @@ class AdapterSettings(LoraSettings):
 
 @dataclass
 class WarmStartSettings(TrainingSettings):
-    """Fine-tuning before joint training: inference model on template summaries, generator on answers."""
+    """Fine-tuning before joint training: inference model on summaries, generator on answers given them."""
 
     num_train_epochs: float = setting(
         2.0,
@@ -75,6 +76,12 @@ class WarmStartSettings(TrainingSettings):
         True,
         "fine-tune both models before joint training; false: both start as the base model, which must "
         "follow the prompts without training",
+    )
+    summaries: Literal["auto", "template", "own"] = setting(
+        "auto",
+        "what writes the summaries: own, the base model itself, prompted, and filtered; template, a rule "
+        "that lists phrases of the preferred answers, which makes no sense of real text; auto: template for "
+        "the built-in data, else own",
     )
     generator: bool = setting(
         True,
@@ -206,9 +213,14 @@ class PopiControlSettings:
     """Additional trainings on the same pairs that serve as baselines of POPI."""
 
     population_dpo: bool = setting(
-        False,
+        True,
         "also train the same warm start and DPO without summaries, for all users alike and as many "
         "tokens: the baseline that isolates the effect of personalization",
+    )
+    raw_dpo: bool = setting(
+        True,
+        "also train DPO with the raw signals in the prompt instead of a summary, for as many tokens: the "
+        "baseline that isolates the effect of summaries",
     )
     oracle_generator: bool = setting(
         False, "also train a generator on the users' personas, if the data has them: the upper bound"
@@ -221,13 +233,35 @@ class PopiControlSettings:
 
 
 @dataclass
+class PerUserSettings:
+    """The LoRA adapter per user, a baseline that `eval preference` trains on each user's own signal pairs."""
+
+    learning_rate: float | None = setting(
+        None,
+        "learning rate; higher values learn faster and diverge sooner; compare a few on dev users: the "
+        "baseline depends on it; null: 1e-4, and 1e-2 for nano",
+        minimum=0.0,
+    )
+    max_steps: int = setting(
+        8, "optimizer steps, each on all of a user's pairs; more fit them more closely", minimum=1
+    )
+    r: int = setting(4, "rank; a higher rank adds capacity, and bytes per user", minimum=1)
+    lora_alpha: int = setting(
+        8,
+        "the adapter's output is scaled by lora_alpha / r; higher values strengthen its updates",
+        minimum=1,
+    )
+
+
+@dataclass
 class TrainPOPI:
     """POPI: warm start of both models, then joint training with one preference objective."""
 
     model: str = setting(
-        "nano", "frozen base of both models: nano, a model on the Hugging Face Hub, or a folder"
+        "nano", "frozen base of both models: nano, smollm2, a hub model, a folder or a GGUF file"
     )
     seed: int = setting(0, "random seed of training", minimum=0)
+    force: bool = force_setting()
     max_length: int = setting(
         1024,
         "maximum tokens of prompt and answer together; lower values save memory and drop more users and "
@@ -238,4 +272,6 @@ class TrainPOPI:
     lora: AdapterSettings = field(default_factory=AdapterSettings)
     warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     joint: JointSettings = field(default_factory=JointSettings)
+    decoding: DecodingSettings = field(default_factory=DecodingSettings)
     controls: PopiControlSettings = field(default_factory=PopiControlSettings)
+    per_user: PerUserSettings = field(default_factory=PerUserSettings)

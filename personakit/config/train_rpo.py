@@ -7,7 +7,7 @@ from typing import Literal
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, setting
-from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings
+from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings, force_setting
 
 
 @dataclass
@@ -64,10 +64,11 @@ class DecodingSettings:
 class TrajectorySettings:
     """Generation of the structured rewriting trajectories, and filters; dropped ones are counted."""
 
-    writer: Literal["template", "teacher"] = setting(
-        "template",
-        "what writes the trajectories: template, code that runs offline; teacher, a language model that "
-        "explains the gold answer from the evidence",
+    writer: Literal["auto", "none", "template", "own", "teacher"] = setting(
+        "auto",
+        "what writes the trajectories: none, the response alone without a trace; template, code that runs "
+        "offline; own, the model explains the gold answer in its own words; teacher, another language model "
+        "explains it; auto: template for lamp-mini, else none (measured: benchmarks/traces.py)",
     )
     teacher: str | None = setting(
         None,
@@ -222,7 +223,7 @@ class RlSettings(GroupRLSettings):
     format_weight: float = setting(
         0.1,
         "reward for a rewrite with the required tags, added to the task reward; higher values enforce the "
-        "format more strictly",
+        "format more strictly; without effect where the rewriter writes no trace",
         provenance=PRLM,
         minimum=0.0,
     )
@@ -248,10 +249,10 @@ class ControlSettings:
         "also run RL for the same steps and queries with retrieval.k items from the first step, the "
         "baseline that isolates the effect of the curriculum",
     )
-    context_tokens: int = setting(
-        512,
-        "maximum prompt tokens of context injection; higher values keep more of the history",
-        provenance=LAMP,
+    context_tokens: int | None = setting(
+        None,
+        "maximum prompt tokens of context injection; higher values keep more of the history; null: "
+        "prompt_tokens, so that both see the same",
         minimum=32,
     )
 
@@ -261,22 +262,28 @@ class TrainRPO:
     """RPO: generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
 
     model: str = setting(
-        "nano", "model trained as the rewriter: nano, a model on the Hugging Face Hub, or a folder"
+        "nano", "model trained as the rewriter: nano, smollm2, a hub model, a folder or a GGUF file"
     )
     base: str = setting(
         "nano",
-        "black-box base model whose answers are rewritten: a model as in `model`, or openai:MODEL",
+        "black-box base model whose answers are rewritten (unless draft is input): a model as in `model`, or "
+        "openai:MODEL",
         provenance=STATED,
     )
+    draft: Literal["auto", "input", "base"] = setting(
+        "auto",
+        "what is rewritten: base, the base model's answer; input, the given text itself (rewriting only), "
+        "which takes no base model; auto: input for rewriting, base for other tasks",
+    )
     seed: int = setting(0, "random seed of training", minimum=0)
+    force: bool = force_setting()
     stages: Literal["sft", "all"] = setting(
         "all", "training stages: all, SFT then RL; sft, without RL, which is faster", provenance=STATED
     )
     prompt_tokens: int = setting(
         512,
         "maximum tokens of the rewriter's prompt with the draft; higher values keep more history items "
-        "(query and draft are never cut); set controls.context_tokens to the same, so that both see the "
-        "same items",
+        "(query and draft are never cut)",
         provenance=LAMP,
         minimum=32,
     )
@@ -289,3 +296,9 @@ class TrainRPO:
     sft: SftSettings = field(default_factory=SftSettings)
     rl: RlSettings = field(default_factory=RlSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)
+
+    @property
+    def context_tokens(self) -> int:
+        """Maximum prompt tokens of context injection."""
+        own = self.controls.context_tokens
+        return self.prompt_tokens if own is None else own

@@ -41,6 +41,15 @@ class LoraSettings:
     )
 
 
+def force_setting() -> Any:
+    """Return the setting `force`, the same in every method."""
+    return setting(
+        False,
+        "train with learning rates that are known to destroy a model of this size, which is an error "
+        "otherwise",
+    )
+
+
 def no_lora() -> LoraSettings:
     """Return the settings of full fine-tuning: no adapter."""
     return LoraSettings(r=0)
@@ -309,8 +318,23 @@ class GroupRLSettings(TrainingSettings):
 Training = TypeVar("Training", bound=TrainingSettings)
 
 
+def as_control(settings: Training, *methods: TrainingSettings) -> Training:
+    """Return the settings for a control that trains as many tokens as the stages with `methods`.
+
+    By default that is the stage with `settings`. If one of them keeps the best weights on held-out data, so
+    does the control, by its own loss there. Otherwise it trains to its last step.
+    """
+    selects = any(method.stops_on_evaluation for method in methods or (settings,))
+    return replace(
+        settings,
+        metric_for_best_model="eval_loss" if selects else None,
+        greater_is_better=None,
+        early_stopping_threshold=0.0,
+    )
+
+
 def without_early_stopping(settings: Training) -> Training:
-    """Return the settings for a control, which always trains all its steps."""
+    """Return the settings for a control that makes exactly as many steps as the method."""
     return replace(settings, metric_for_best_model=None)
 
 

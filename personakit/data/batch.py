@@ -1,29 +1,49 @@
-"""Reads a file of queries with their profiles, one JSON object per line."""
+"""Reads a file of queries with their profiles: one JSON object per line, or a JSON list of them.
+
+A line that is no query is an error before anything is answered. A query whose text is damaged (bytes that are
+not UTF-8, half of a surrogate pair) is reported with its line, and the others are answered.
+"""
 
 from __future__ import annotations
 
+import io
 import json
-import sys
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from personakit.data.lookup import ProfileLookup
+from personakit.data.standard_input import read_stdin
+from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 from personakit.records import Profile, Query
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FORM = 'a line is {"id": "1", "query": "..."}, optionally with "user", "profile" or "task"'
 
 
-def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[tuple[Query, Profile]]:
-    """Read and validate all lines of a file (`-`: stdin). Raises `UserError` for the first invalid line."""
-    batch: dict[str, tuple[Query, Profile]] = {}
+class BatchRow(NamedTuple):
+    """A query with its profile, or the `problem` for which it has no answer."""
+
+    query: Query
+    profile: Profile
+    problem: str | None = None
+
+
+def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[BatchRow]:
+    """Read and validate all lines of a file (`-`: stdin).
+
+    Raises `UserError` for the first invalid line, and where the text of every line is damaged.
+    """
+    batch: dict[str, BatchRow] = {}
     place = "stdin" if str(path) == "-" else str(path)
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        where = f"{place}, line {number}"
-        raw = _parse(line, where)
+    for number, where, line in _lines(path, place):
+        text, problem = _decoded(line, where)
+        raw = _parse(text, where)
+        if problem is None and (field := _field_with_surrogate(raw)) is not None:
+            problem = f'{where}: "{field}" has half of a surrogate pair, expected text'
+            raw = json.loads(_SURROGATE.sub("\ufffd", json.dumps(raw, ensure_ascii=False)))
         id = str(raw.get("id", number))
         if id in batch:
             raise UserError(
@@ -31,26 +51,54 @@ def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[tupl
             )
         profile = _own_profile(raw.get("profile"), where)
         try:
-            batch[id] = lookup.find(
+            found = lookup.find(
                 raw["query"], raw.get("task", task), id=id, user=raw.get("user"), profile=profile
             )
+            batch[id] = BatchRow(*found, problem)
         except UserError as error:
             raise type(error)(f"{where}: {error.message}", hint=error.hint) from error
     if not batch:
         raise UserError(f"{place} holds no queries, expected at least one", hint=_FORM)
-    return list(batch.values())
+    rows = list(batch.values())
+    if all(row.problem is not None for row in rows):
+        raise UserError(f"{rows[0].problem}; no line is readable", hint="save the file as UTF-8 text")
+    return rows
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, place: str) -> Iterator[tuple[int, str, bytes]]:
+    """Yield number, place and JSON of each query: a line of JSONL, or an item of a JSON list."""
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        data = read_stdin("queries") if str(path) == "-" else path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist, expected a JSONL file", hint=_FORM) from error
+    handle = utf8(io.BytesIO(data), place)
+    if (text := handle.read()).lstrip().startswith(b"["):
+        try:
+            items = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{place}: not a valid JSON list ({error})", hint=_FORM) from error
+        for number, item in enumerate(items, start=1):
+            yield number, f"{place}, item {number}", json.dumps(item).encode()
+        return
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        if line.strip():
+            yield number, f"{place}, line {number}", line
+
+
+def _decoded(line: bytes, where: str) -> tuple[str, str | None]:
+    """Return a line's text, and what is wrong with its bytes."""
     try:
-        return data.decode("utf-8-sig").split("\n")
+        return line.decode(), None
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: not UTF-8", hint="save the file as UTF-8 text") from error
+        problem = f"{where}, byte {error.start + 1}: 0x{line[error.start]:02x} is not UTF-8, expected text"
+        return line.decode(errors="replace"), problem
+
+
+def _field_with_surrogate(raw: dict[str, Any]) -> str | None:
+    damaged = (
+        name for name, value in raw.items() if _SURROGATE.search(json.dumps(value, ensure_ascii=False))
+    )
+    return next(damaged, None)
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from personakit.data.folders import available, data_folder, holds_questions, open_examples
+from personakit.data.dates import in_calendar
+from personakit.data.folders import available, data_folder, holds_questions, open_examples, unreadable_tasks
 from personakit.data.instructions.check import InstructionCheck, check_instructions
 from personakit.data.instructions.store import instruction_files
+from personakit.data.lamp import MissingEmailsError
 from personakit.data.lamp_formats import task_format
 from personakit.data.near_duplicates import normalized
 from personakit.data.preferences.check import PreferenceCheck, check_preferences
@@ -34,7 +36,8 @@ class SplitCheck:
     `items` holds the quartiles and the maximum of items per profile. `gold_in_profile` counts generation
     queries whose gold answer (of at least three words) occurs verbatim in their own profile;
     `query_in_profile` counts queries whose text is an item of their profile. `unknown_labels` counts profile
-    items with a label outside the task's list. `made_user_ids` says that user ids were derived from profiles.
+    items with a label outside the task's list, `invalid_dates` those with a date that is not in the calendar.
+    `made_user_ids` says that user ids were derived from profiles.
     """
 
     task: str
@@ -51,6 +54,7 @@ class SplitCheck:
     gold_in_profile: int
     query_in_profile: int
     unknown_labels: int
+    invalid_dates: int
     empty_golds: int
 
 
@@ -75,6 +79,10 @@ def check_data(path: str | Path) -> CheckReport:
     inputs: dict[str, dict[str, set[int]]] = {}
     users: dict[str, dict[str, set[str]]] = {}
     folder = data_folder(path)
+    for name, error in unreadable_tasks(folder).items() if holds_questions(folder) else ():
+        if not isinstance(error, MissingEmailsError):
+            raise error
+        warnings.append(f"{name} is not readable: {error.message}; {error.hint}")
     files = preference_files(folder)
     instruction_splits = instruction_files(folder)
     for task, split in (
@@ -128,6 +136,7 @@ def _check_split(store: ExampleStore) -> tuple[SplitCheck, set[int]]:
         gold_in_profile=counts["gold in profile"],
         query_in_profile=counts["query in profile"],
         unknown_labels=counts["unknown label"],
+        invalid_dates=counts["invalid date"],
         empty_golds=sum(gold is not None and not gold.strip() for gold in golds),
     )
     return check, texts
@@ -142,6 +151,7 @@ def _issues(example: Example) -> Counter[str]:
     found["query in profile"] = any(item.fields[input_field].strip() == query.search_text for item in items)
     if format.labels and format.output_key in ("tag", "category"):
         found["unknown label"] = sum(item.fields[format.output_key] not in format.labels for item in items)
+    found["invalid date"] = sum(item.date is not None and not in_calendar(item.date) for item in items)
     gold = (query.gold or "").strip()
     if not format.labels and len(gold.split()) >= _MIN_VERBATIM_WORDS:
         found["gold in profile"] = any(gold in value for item in items for value in item.fields.values())
@@ -163,6 +173,7 @@ def _split_warnings(check: SplitCheck) -> list[str]:
         (check.repeated_inputs, "inputs are repeated"),
         (check.repeated_items, "profile items are repeated within their profile"),
         (check.unknown_labels, "profile items have a label that is not in the task's list"),
+        (check.invalid_dates, "profile items have a date that is not in the calendar"),
         (check.empty_golds, "gold answers are empty"),
         (check.empty_profiles, "queries have an empty profile: they get the generic answer"),
     ]

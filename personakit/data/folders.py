@@ -6,12 +6,15 @@ A data folder holds the files of one task directly, or one sub-folder per task (
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from personakit.data.json_stream import stream_list
-from personakit.data.lamp import QUESTIONS, QuestionChecks
+from personakit.data.lamp import QUESTIONS, MissingEmailsError, QuestionChecks
 from personakit.data.lamp_formats import task_format
 from personakit.errors import UserError
 
@@ -38,10 +41,8 @@ def open_examples(path: str | Path, task: str | None = None, split: str = "dev")
         )
     chosen_task = next(iter(folders)) if task is None else _match(task, folders)
     if chosen_task is None:
-        raise UserError(
-            f'{path} has no task "{task}", expected one of {", ".join(folders)}',
-            hint="choose one of these tasks",
-        )
+        assert task is not None
+        raise no_such_task(path, task, folders)
     splits = _splits(folders[chosen_task])
     if split not in splits:
         raise UserError(
@@ -53,7 +54,10 @@ def open_examples(path: str | Path, task: str | None = None, split: str = "dev")
 
 
 def available(path: str | Path) -> list[tuple[str, str]]:
-    """Return the (task, split) pairs of a data folder, by task name, then train, dev, test."""
+    """Return the (task, split) pairs of a data folder, by task name, then train, dev, test.
+
+    Tasks that cannot be read are not among them (`unreadable_tasks`).
+    """
     folders = task_folders(data_folder(path))
     return [(task, split) for task, folder in folders.items() for split in _splits(folder)]
 
@@ -89,29 +93,77 @@ def holds_questions(folder: Path) -> bool:
     return any(folder.glob(f"?*{QUESTIONS}")) or any(folder.glob(f"*/?*{QUESTIONS}"))
 
 
-def task_folders(folder: Path) -> dict[str, Path]:
-    """Return the folder of each task in a data folder, by task name.
+def all_tasks(path: str | Path, split: str) -> list[str]:
+    """Return the tasks of a data folder with `split`, for a command that was given none.
 
-    The task is recognised by the first question, not by the folder's name.
+    Raises `UserError` if a task cannot be read. LaMP_6 without its e-mails is left out, which a line on
+    stderr says.
     """
+    for error in unreadable_tasks(data_folder(path)).values():
+        if not isinstance(error, MissingEmailsError):
+            raise error
+        _say_once(f"left out: {error.message}; {error.hint}")
+    return [task for task, other in available(path) if other == split]
+
+
+def task_folders(folder: Path) -> dict[str, Path]:
+    """Return the folder of each task in a data folder that can be read, by task name.
+
+    The task is recognised by the first question, not by the folder's name. Raises `UserError` if there is
+    none, or if two folders hold one task.
+    """
+    folders, unreadable = _scan(folder)
+    if not folders:
+        for error in unreadable.values():
+            raise error
+        raise UserError(
+            f"{folder} and its sub-folders hold no *{QUESTIONS} file, expected LaMP files",
+            hint="create a data folder from reviews, rewrites or a history with `personakit data import`",
+        )
+    return folders
+
+
+def unreadable_tasks(folder: Path) -> dict[str, UserError]:
+    """Return why sub-folders with questions cannot be read, by the sub-folder's name."""
+    return _scan(folder)[1]
+
+
+def _scan(folder: Path) -> tuple[dict[str, Path], dict[str, UserError]]:
     folders: dict[str, Path] = {}
+    unreadable: dict[str, UserError] = {}
     for candidate in (folder, *sorted(child for child in folder.iterdir() if child.is_dir())):
         splits = [] if candidate.name.startswith(".") else _splits(candidate)
         if not splits:
             continue
-        task = first_task(candidate / f"{splits[0]}{QUESTIONS}")
+        try:
+            task = first_task(candidate / f"{splits[0]}{QUESTIONS}")
+        except UserError as error:
+            unreadable[candidate.name] = error
+            continue
         if task in folders:
             raise UserError(
                 f"{candidate} and {folders[task]} both hold {task}, expected one folder per task",
                 hint="give one of the two folders",
             )
         folders[task] = candidate
-    if not folders:
-        raise UserError(
-            f"{folder} and its sub-folders hold no *{QUESTIONS} file, expected LaMP files",
-            hint="create a data folder from reviews, rewrites or a history with `personakit data import`",
-        )
-    return folders
+    return folders, unreadable
+
+
+def no_such_task(path: str | Path, task: str, folders: Mapping[str, Path]) -> UserError:
+    """Return the error for a task that no readable folder holds: of the folder that may hold it, if any."""
+    wanted = task_format(task)
+    for name, error in unreadable_tasks(data_folder(path)).items():
+        if name.casefold().replace("-", "_") in (wanted.task.casefold(), wanted.file_task.casefold()):
+            return error
+    return UserError(
+        f'{path} has no task "{task}", expected one of {", ".join(folders)}',
+        hint="choose one of these tasks",
+    )
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def first_task(questions: Path) -> str:

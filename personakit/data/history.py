@@ -1,18 +1,23 @@
-"""Reads a user history: a CSV, JSONL or Parquet file with one item per row.
+"""Reads a user history: a CSV, JSON, JSONL or Parquet file with one item per row.
 
 Columns are matched by the task's item fields (LaMP_4: title, text; LaMP_3: text, score) or mapped by the
 caller, for example `{"text": "body", "title": "subject"}`. Without a user column, all rows belong to one
-user.
+user. A conversation is a history of its user's messages, for tasks whose items have a text only (LaMP_7).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from personakit.data.lamp import checked_score, date_key
-from personakit.data.lamp_formats import profile_item, task_format
-from personakit.data.tables import TableRow, find_column, read_rows
+from personakit.data.dates import date_key, read_dates
+from personakit.data.json_rows import CONVERSATIONS
+from personakit.data.lamp import checked_score
+from personakit.data.lamp_formats import TaskFormat, profile_item, task_format
+from personakit.data.missing import is_missing
+from personakit.data.preferences.conversations import turns
+from personakit.data.skips import SkipCounts
+from personakit.data.tables import TableRow, column_names, find_column, leave_out, no_usable_row, read_rows
 from personakit.errors import UserError
 from personakit.records import Profile, ProfileItem
 
@@ -26,49 +31,80 @@ def read_history(
     columns: Mapping[str, str] | None = None,
     user_column: str | None = None,
     date_column: str | None = None,
+    counts: SkipCounts | None = None,
 ) -> list[Profile]:
     """Return the profile of each user in `path`, in the order of their first row, dated items oldest first.
 
     `columns` maps item fields to column names. `user_column` and `date_column` default to `user_id` and
-    `date` if the file has them. An item's id is its `id` column, else its row number.
+    `date` if the file has them. An item's id is its `id` column, else its row number. Rows without one
+    of the fields are left out. They are counted in `counts`, as are missing and invalid dates; an item
+    without a date comes before those with one.
 
-    Raises `UserError` with the line for a missing column or value, or a score outside 1 to 5.
+    Raises `UserError` with the line for a missing column, or a score outside 1 to 5.
     """
     format = task_format(task)
+    found_counts = SkipCounts() if counts is None else counts
     unknown = set(columns or {}) - set(format.item_keys)
     if unknown:
         raise UserError(
             f'{task} items have no field "{min(unknown)}", they have {", ".join(format.item_keys)}',
             hint="write it as FIELD=COLUMN, for example text=body",
         )
-    found: dict[str, str] = {}
-    user: str | None = None
-    date: str | None = None
-    users: dict[str, list[ProfileItem]] = {}
-    for number, row in enumerate(read_rows(path), start=1):
-        if number == 1:
-            names = list(row.values)
-            found = {
-                key: find_column(key, (columns or {}).get(key), names, row.place) for key in format.item_keys
-            }
-            user = _optional_column("user_id", user_column, row)
-            date = _optional_column("date", date_column, row)
-        fields = {key: row.text(column) for key, column in found.items()}
-        if "score" in fields:
-            fields["score"] = _score(fields["score"], found["score"], row)
-        id = row.text("id") if row.values.get("id") is not None else str(number)
-        item = profile_item(task, id, fields, _date(row, date))
-        user_id = ONE_USER if user is None else row.text(user)
-        users.setdefault(user_id, []).append(item)
-    if not users:
+    rows = list(_messages(list(read_rows(path, found_counts)), format, columns))
+    if not rows:
         raise UserError(f"{path} has no rows, expected one per item", hint="add the user's items")
+    names = column_names(rows)
+    fields = {
+        key: find_column(key, (columns or {}).get(key), names, rows[0].place) for key in format.item_keys
+    }
+    user = _optional_column("user_id", user_column, names, rows[0].place)
+    date = _optional_column("date", date_column, names, rows[0].place)
+    needed = [*fields.values(), *([] if user is None else [user])]
+    kept = [
+        (number, row) for number, row in enumerate(rows, start=1) if not leave_out(row, needed, found_counts)
+    ]
+    if not kept:
+        raise no_usable_row(path, found_counts)
+    dates: list[str | None] = [None] * len(kept)
+    if date is not None:
+        dates = read_dates([(row.place, row.values.get(date)) for _, row in kept], date, found_counts)
+    users: dict[str, list[ProfileItem]] = {}
+    for (number, row), item_date in zip(kept, dates, strict=True):
+        texts = {key: row.text(column) for key, column in fields.items()}
+        if "score" in texts:
+            texts["score"] = _score(texts["score"], fields["score"], row)
+        id = str(number) if is_missing(row.values.get("id")) else row.text("id")
+        user_id = ONE_USER if user is None else row.text(user)
+        users.setdefault(user_id, []).append(profile_item(task, id, texts, item_date))
     return [Profile(user_id, _oldest_first(items)) for user_id, items in users.items()]
 
 
-def _optional_column(name: str, given: str | None, row: TableRow) -> str | None:
-    if given is None and name not in (column.casefold() for column in row.values):
+def _messages(
+    rows: list[TableRow], format: TaskFormat, columns: Mapping[str, str] | None
+) -> Iterator[TableRow]:
+    """Yield a row for each message of the user, where rows are conversations and items have a text only."""
+    names = column_names(rows)
+    found = [name for name in CONVERSATIONS if name in names]
+    if columns or not found or format.item_keys != ("text",) or "text" in map(str.casefold, names):
+        yield from rows
+        return
+    for row in rows:
+        place = f'{row.place}, "{found[0]}"'
+        others = {name: value for name, value in row.values.items() if name not in (found[0], "id")}
+        conversation = row.values.get(found[0])
+        if not isinstance(conversation, list):
+            raise UserError(
+                f"{place} is {conversation!r:.60}, expected a list of messages", hint="remove the row"
+            )
+        for role, content in turns(conversation, place):
+            if role == "user":
+                yield TableRow(place, {**others, "text": content})
+
+
+def _optional_column(name: str, given: str | None, columns: Sequence[str], place: str) -> str | None:
+    if given is None and name not in map(str.casefold, columns):
         return None
-    return find_column(name, given, list(row.values), row.place)
+    return find_column(name, given, columns, place)
 
 
 def _score(value: str, column: str, row: TableRow) -> str:
@@ -81,20 +117,5 @@ def _score(value: str, column: str, row: TableRow) -> str:
     return score
 
 
-def _date(row: TableRow, column: str | None) -> str | None:
-    if column is None or row.values.get(column) in (None, ""):
-        return None
-    value = row.values[column]
-    text = value.isoformat() if hasattr(value, "isoformat") else row.text(column)
-    if not text[:4].isdigit():
-        raise UserError(
-            f'{row.place}: "{column}" is "{text}", expected a date with the year first, as 2012-10-05',
-            hint="write dates as YYYY-MM-DD",
-        )
-    return text
-
-
 def _oldest_first(items: list[ProfileItem]) -> tuple[ProfileItem, ...]:
-    if any(item.date is None for item in items):
-        return tuple(items)
-    return tuple(sorted(items, key=lambda item: date_key(item.date or "")))
+    return tuple(sorted(items, key=lambda item: () if item.date is None else date_key(item.date)))

@@ -20,8 +20,8 @@ from personakit.records import Example, Profile, ProfileItem, Query
 TASKS = ("LaMP_2", "LaMP_2N", "LaMP_3", "LaMP_4", "LaMP_5", "LaMP_6", "rewriting")
 
 
-def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool = False) -> SplitExamples:
-    """Return one query per user: a random item, or with `newest` the last one.
+def hold_out(profiles: Sequence[Profile], task: str, seed: int) -> SplitExamples:
+    """Return one query per user: the last item of a dated profile, else a random one (counted in `drawn`).
 
     Raises `UserError` for a task whose queries cannot be built from items (LaMP_1 needs two references; a
     LaMP_7 item does not contain the tweet before the paraphrase).
@@ -34,6 +34,7 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool 
         )
     split_of = split_users((profile.user_id for profile in profiles), seed)
     dropped: Counter[str] = Counter()
+    drawn = 0
     later_texts: list[str] = []  # texts of the splits processed so far
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # a text in several splits stays in the last one: test before train
@@ -46,17 +47,19 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int, *, newest: bool 
             if not items:
                 dropped["users with no item left"] += 1
                 continue
-            example, repeats = _query(format.task, Profile(profile.user_id, tuple(items)), seed, newest)
+            example, repeats = _query(format.task, Profile(profile.user_id, tuple(items)), seed)
+            drawn += items[-1].date is None and len(items) > 1
             dropped["profile items that repeat the query's text"] += repeats
             splits[split].append(example)
             texts += [_text(task, item) for item in items]
         later_texts += texts
-    return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
+    return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count}, drawn)
 
 
-def _query(task: str, profile: Profile, seed: int, newest: bool) -> tuple[Example, int]:
+def _query(task: str, profile: Profile, seed: int) -> tuple[Example, int]:
     generator = random.Random(f"hold out {seed} {profile.user_id}")
-    target = profile.items[-1] if newest else generator.choice(profile.items)
+    newest = profile.items[-1]
+    target = generator.choice(profile.items) if newest.date is None else newest
     text = _text(task, target)
     other_items = [item for item in profile.items if item is not target]
     target_text = NearDuplicateOf(text)

@@ -12,24 +12,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from personakit.data.folders import available, data_folder, task_folders
+from personakit.data.folders import available, data_folder, no_such_task, task_folders, unreadable_tasks
 from personakit.data.history import read_history
 from personakit.data.holdout import hold_out
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS
 from personakit.data.instructions.detect import detect as detect_instructions
 from personakit.data.instructions.importing import InstructionReport, import_instructions
-from personakit.data.json_stream import stream_list
-from personakit.data.lamp import QUESTIONS, write_split
-from personakit.data.lamp_formats import task_format
+from personakit.data.lamp import QUESTIONS, MissingEmailsError, write_split
+from personakit.data.lamp_formats import item_output, task_format
 from personakit.data.preferences.detect import PREFERENCE_FORMATS, detect
 from personakit.data.preferences.importing import PreferenceReport, SplitBy, import_preferences
 from personakit.data.reviews import read_reviews
 from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrites
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.splitting import SplitExamples
 from personakit.data.tables import SUFFIXES, read_rows
 from personakit.errors import UserError
 from personakit.files import atomic_folder, write_json
-from personakit.records import Example
+from personakit.records import Example, Profile
 
 FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
 FORMAT_VERSION = 1
@@ -50,6 +50,8 @@ class SplitCounts:
 class ImportReport:
     """The result of an import: counts by task and split, dropped rows by task and reason.
 
+    `read` counts what was missing in the source (blank rows, missing values, dates). `drawn` counts the users
+    of each task whose query was drawn at random, because they have no dates.
     For a preference file, only `preferences` is set; for an instruction file, only `instructions`.
     """
 
@@ -57,6 +59,8 @@ class ImportReport:
     format: str
     tasks: Mapping[str, Mapping[str, SplitCounts]]
     dropped: Mapping[str, Mapping[str, int]]
+    drawn: Mapping[str, int]
+    read: Mapping[str, SkipCount]
     fingerprint: str
     preferences: PreferenceReport | None = None
     instructions: InstructionReport | None = None
@@ -103,6 +107,8 @@ def import_data(
     with atomic_folder(output) as temporary:
         counts: dict[str, dict[str, SplitCounts]] = {}
         dropped: dict[str, Mapping[str, int]] = {}
+        drawn: dict[str, int] = {}
+        read = SkipCounts()
         preferences: PreferenceReport | None = None
         instructions: InstructionReport | None = None
         if format in PREFERENCE_FORMATS:
@@ -114,14 +120,18 @@ def import_data(
                 columns=columns,
                 user_column=user_column,
                 split_by=split_by,
+                missing=read,
             )
         elif format in INSTRUCTION_FORMATS:
-            instructions = import_instructions(source, temporary, format=format, seed=seed, columns=columns)
+            instructions = import_instructions(
+                source, temporary, format=format, seed=seed, columns=columns, missing=read
+            )
         elif format == "lamp":
-            counts = _copy_lamp(source, task, temporary)
+            counts = _copy_lamp(source, task, temporary, read)
         else:
-            built = _built_tasks(source, format, task, seed, columns, user_column, date_column)
+            built = _built_tasks(source, format, task, seed, columns, user_column, date_column, read)
             for name, splits in built:
+                drawn[name] = splits.drawn
                 counts[name] = _write_task(temporary / name, splits)
                 dropped[name] = splits.dropped
         fingerprint = _fingerprint(temporary)
@@ -136,49 +146,44 @@ def import_data(
                     for name, counts_by_split in counts.items()
                 },
                 "dropped": dropped,
+                "drawn": drawn,
+                "read": {reason: asdict(count) for reason, count in read.report.items()},
                 **({} if preferences is None else {"preferences": asdict(preferences)}),
                 **({} if instructions is None else {"instructions": asdict(instructions)}),
                 "fingerprint": fingerprint,
             },
         )
-    return ImportReport(output, format, counts, dropped, fingerprint, preferences, instructions)
+    return ImportReport(
+        output, format, counts, dropped, drawn, read.report, fingerprint, preferences, instructions
+    )
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:
     """Return the format (one of `FORMATS`) of a folder or file. Raises `UserError` if it is none of them."""
     if source.is_dir() or source.name.endswith(QUESTIONS):
         return "lamp"
-    if source.suffix.casefold() in SUFFIXES:
-        first = next(iter(read_rows(source)), None)
-        given = set(first.values if first else ()) | set(columns or {})
-        preference = None if first is None else detect(given, first.place)
-        if preference is not None:
-            return preference
-        instruction = None if first is None else detect_instructions(given, first.place)
-        if instruction is not None:
-            return instruction
-        names = {name.casefold() for name in given}
-        return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
-    if source.suffix.casefold() == ".json":
-        element = next(iter(stream_list(source)), None)
-        if isinstance(element, dict):
-            preference = detect(element.keys() | set(columns or {}), f"{source}, item 1")
-            if preference is not None:
-                return preference
-            instruction = detect_instructions(element.keys() | set(columns or {}), f"{source}, item 1")
-            if instruction is not None:
-                return instruction
-        if isinstance(element, dict) and "input" in element:
-            raise UserError(
-                f"{source} holds LaMP questions, expected a file name that gives the split",
-                hint=f"rename it, for example to dev{QUESTIONS}",
-            )
+    if source.suffix.casefold() not in SUFFIXES:
+        what = "does not exist" if not source.exists() else "has an unknown file type"
+        raise UserError(
+            f"{source} {what}, expected a LaMP folder, or a file in {', '.join(SUFFIXES)}",
+            hint="docs/data.md describes the formats",
+        )
+    first = next(iter(read_rows(source)), None)
+    if first is None:
+        raise UserError(f"{source} has no rows, expected at least one", hint="fetch or export it again")
+    given = set(first.values) | set(columns or {})
+    detected = detect(given, first.place) or detect_instructions(given, first.place)
+    if detected is not None:
+        return detected
+    if {"input", "profile"} <= given:
+        raise UserError(
+            f"{source} holds LaMP questions, expected a file name that gives the split",
+            hint=f"rename it, for example to dev{QUESTIONS}",
+        )
+    if "profile" in given:
         return "reviews"
-    what = "does not exist" if not source.exists() else "has an unknown file type"
-    raise UserError(
-        f"{source} {what}, expected a LaMP folder, or a file in .json, {', '.join(SUFFIXES)}",
-        hint="docs/data.md describes the formats",
-    )
+    names = {name.casefold() for name in given}
+    return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
 
 
 def _built_tasks(
@@ -189,11 +194,12 @@ def _built_tasks(
     columns: Mapping[str, str] | None,
     user_column: str | None,
     date_column: str | None,
+    counts: SkipCounts,
 ) -> Iterator[tuple[str, SplitExamples]]:
     if format == "rewriting":
-        yield TASK, split_rewrites(read_rewrites(source, columns=columns), seed)
+        yield TASK, split_rewrites(read_rewrites(source, columns=columns, counts=counts), seed)
     elif format == "reviews":
-        by_task = read_reviews(source)
+        by_task = read_reviews(source, counts)
         if task is not None and task not in by_task:
             raise UserError(
                 f'reviews cannot be converted to "{task}", expected one of {", ".join(by_task)}',
@@ -203,15 +209,42 @@ def _built_tasks(
             yield name, hold_out(by_task[name], name, seed)
     else:
         if task is None:
+            found = ", ".join(next(iter(read_rows(source))).values)
             raise UserError(
-                f"{source} is a history, and no task was given",
-                hint="give the task of its items, for example LaMP_4",
+                f"{source} ({found}) is a history, and no task was given",
+                hint="give the task of its items, for example --task LaMP_4; other data needs names for its "
+                "columns, for example --column prompt=COLUMN",
             )
         profiles = read_history(
-            source, task, columns=columns, user_column=user_column, date_column=date_column
+            source,
+            task,
+            columns=columns,
+            user_column=user_column,
+            date_column=date_column,
+            counts=counts,
         )
-        dated = all(item.date is not None for profile in profiles for item in profile.items)
-        yield task, hold_out(profiles, task, seed, newest=dated)
+        yield task, hold_out([_usable(profile, task, counts) for profile in profiles], task, seed)
+
+
+def _usable(profile: Profile, task: str, counts: SkipCounts) -> Profile:
+    """Return a profile without the items that cannot stand in a LaMP file, counted.
+
+    These are items without a date where others of the user have one, and labels outside the task's list.
+    """
+    format = task_format(task)
+    is_dated = any(item.date is not None for item in profile.items)
+    items = []
+    for item in profile.items:
+        reason = None
+        if is_dated and item.date is None:
+            reason = "items left out because they have no date and others of their user have"
+        elif format.labels and item_output(task, item) not in format.labels:
+            reason = f"items left out because their {format.output_key} is not in the list of {task}"
+        if reason is None:
+            items.append(item)
+        else:
+            counts.add(reason, f'user "{profile.user_id}", item "{item.id}"')
+    return Profile(profile.user_id, tuple(items))
 
 
 def _write_task(folder: Path, built: SplitExamples) -> dict[str, SplitCounts]:
@@ -228,7 +261,9 @@ def _write_task(folder: Path, built: SplitExamples) -> dict[str, SplitCounts]:
     return counts
 
 
-def _copy_lamp(source: Path, task: str | None, output: Path) -> dict[str, dict[str, SplitCounts]]:
+def _copy_lamp(
+    source: Path, task: str | None, output: Path, read: SkipCounts
+) -> dict[str, dict[str, SplitCounts]]:
     from personakit.data.store import open_store
 
     folder, single_split = (
@@ -237,8 +272,15 @@ def _copy_lamp(source: Path, task: str | None, output: Path) -> dict[str, dict[s
     folder = data_folder(folder)
     folders = task_folders(folder) if single_split is None else {"": folder}
     pairs = available(folder) if single_split is None else [("", single_split)]
+    if task is None and single_split is None:
+        for error in unreadable_tasks(folder).values():
+            if not isinstance(error, MissingEmailsError):
+                raise error
+            read.add("tasks left out because their e-mails are missing", error.message)
     counts: dict[str, dict[str, SplitCounts]] = {}
     for name, split in pairs:
+        if name and task is not None and task not in (name, task_format(name).file_task):
+            continue
         store = open_store(folders[name], split, task=name or task)
         if task not in (None, store.task, task_format(store.task).file_task):
             continue
@@ -250,10 +292,7 @@ def _copy_lamp(source: Path, task: str | None, output: Path) -> dict[str, dict[s
             shutil.copyfile(store.sidecar.path, output / store.task / store.sidecar.path.name)
         counts.setdefault(store.task, {})[split] = counter.counts()
     if not counts:
-        raise UserError(
-            f'{source} has no task "{task}", expected one of {", ".join(folders)}',
-            hint="choose one of these tasks",
-        )
+        raise no_such_task(source, str(task), folders)
     return counts
 
 

@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from personakit import steps
+from personakit.data.json_text import BOM, constant
 from personakit.errors import UserError
 
 CHUNK_BYTES = 1 << 20
@@ -34,7 +36,11 @@ _LONGEST_TAIL = 1024
 _GUESSES = 8
 # An error this close to the end of what was read may be mended by more; so as much of it can be quoted.
 _LOOK_AHEAD = 12
-_UTF8_BOM = b"\xef\xbb\xbf"
+_DECODER = json.JSONDecoder(parse_constant=constant)
+# LaMP's create_avocado_dataset.py writes test_questions.json as {"task": ..., "golds": [questions]}.
+_TASK = rb'"task"\s*:\s*"[^"]*"'
+_BEFORE_GOLDS = re.compile(rb"\{\s*(?:" + _TASK + rb'\s*,\s*)?"golds"\s*:\s*(?=\[\s*\{)')
+_AFTER_GOLDS = re.compile(rb"(?:\s*,\s*" + _TASK + rb")?\s*\}\s*")
 _HINT_JSON = "check the file with `python -m json.tool FILE`, or fetch it again"
 
 
@@ -67,10 +73,14 @@ class Block:
 
 
 class ListReader:
-    """The reader behind `stream_list`: ask `more()`, then take one `element()`, or guess a whole block."""
+    """The reader behind `stream_list`: ask `more()`, then take one `element()`, or guess a whole block.
 
-    def __init__(self, path: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+    `handle` is the opened file where the caller has converted it to UTF-8.
+    """
+
+    def __init__(self, path: Path, *, chunk_bytes: int = CHUNK_BYTES, handle: BinaryIO | None = None) -> None:
         self.path = path
+        self._given = handle
         self.number = 0  # of the last element taken, from 1
         self._chunk_bytes = chunk_bytes
         self._handle: BinaryIO
@@ -78,20 +88,25 @@ class ListReader:
         self._base = 0  # the file offset of buffer[0]
         self._position = 0  # in the buffer: everything before it is done with
         self._inside = False  # the list
+        self._in_object = False  # the list stands in LaMP's {"task", "golds"}
         self._ended = False
         self._last_size = 1 << 14
         self._tail: re.Pattern[bytes] | None = None  # what follows an element's last "]"
 
     def __enter__(self) -> ListReader:
         try:
-            self._handle = self.path.open("rb")
+            self._handle = self._given or self.path.open("rb")
         except OSError as error:
             raise unreadable(self.path, error) from error
+        size = self.path.stat().st_size // 1_000_000 if self._given is None else None
+        self._work = steps.Step(f"reading {self.path.name}, MB", size)
+        steps.begin(self._work)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        steps.end(self._work)
         self._handle.close()
 
     def more(self) -> bool:
@@ -117,6 +132,8 @@ class ListReader:
             raise self._cut_off()
         if self._ended:
             self._position += 1
+            if self._in_object:
+                self._end_object()
             if self._next_byte() is not None:
                 raise self._bad(f"nothing after the list, at byte {self._base + self._position}")
         return not self._ended
@@ -156,13 +173,26 @@ class ListReader:
 
     def _open_list(self) -> None:
         self._fill()
-        if self._buffer.startswith(_UTF8_BOM):
-            self._position = len(_UTF8_BOM)
+        if self._buffer.startswith(BOM):
+            self._position = len(BOM)
         first = self._next_byte()
+        object_start = _BEFORE_GOLDS.match(self._buffer, self._position)
+        if object_start is not None:
+            self._in_object = True
+            self._position = object_start.end()
+            first = self._next_byte()
         if first != b"[":
             raise self._not_a_list(first)
         self._position += 1
         self._inside = True
+
+    def _end_object(self) -> None:
+        while self._fill():
+            pass
+        end = _AFTER_GOLDS.match(self._buffer, self._position)
+        if end is None:
+            raise self._bad(f'"}}" after the list, at byte {self._base + self._position}')
+        self._position = end.end()
 
     def _fill(self) -> bool:
         """Append the next chunk, dropping what is done with; False at the end of the file."""
@@ -172,6 +202,7 @@ class ListReader:
             return False
         self._buffer = self._buffer[self._position :] + chunk
         self._base += self._position
+        self._work.update(self._base / 1_000_000)
         self._position = 0
         return True
 
@@ -220,7 +251,7 @@ class ListReader:
             raw = self._buffer[self._position : self._position + window]
             text, not_utf8 = self._decode(raw)
             try:
-                value, characters = json.JSONDecoder().raw_decode(text)
+                value, characters = _DECODER.raw_decode(text)
             except json.JSONDecodeError as error:
                 if not _may_be_cut(error, text):
                     raise self._invalid(error) from error

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from personakit.data.dates import date_key
 from personakit.data.json_stream import stream_list, unreadable
+from personakit.data.json_text import loads
 from personakit.data.lamp_formats import (
     SCORES,
     TaskFormat,
@@ -33,8 +33,12 @@ from personakit.records import Example, Profile, ProfileItem, Query
 QUESTIONS = "_questions.json"
 OUTPUTS = "_outputs.json"
 _DATE = re.compile(r"\d{4}")
-_DIGITS = re.compile(r"\d+")
+_EMAIL_FILE = re.compile(r"\d+-\d+-\w+\.txt")
 _INTEGRAL_SCORE = re.compile(r"([1-5])(\.0*)?")
+
+
+class MissingEmailsError(UserError):
+    """A LaMP_6 file as published, with the names of e-mails instead of their texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,13 @@ class QuestionChecks:
 
     def _check_input(self, text: str, place: str) -> None:
         found = recognise_task(text)
+        if found is None and _EMAIL_FILE.fullmatch(text.strip()):
+            raise MissingEmailsError(
+                f'{self.path}, {place}: "input" is {_preview(text)}, the name of an e-mail\'s file, '
+                "expected its text",
+                hint="LaMP_6 is published without the e-mails, which are licensed (Avocado, LDC2015T03): "
+                "fill them in with LaMP's create_avocado_dataset.py, or name the other tasks",
+            )
         if found is None:
             raise self._error(
                 f'"input" begins {_preview(text[:40])}, expected the template of a LaMP task',
@@ -223,10 +234,10 @@ def read_outputs(path: Path) -> Outputs:
     labels here; `read_golds` does that.
     """
     try:
-        document = orjson.loads(path.read_bytes())
+        document = loads(path.read_bytes())
     except OSError as error:
         raise unreadable(path, error) from error
-    except orjson.JSONDecodeError as error:
+    except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})",
             hint=_HINT_OUTPUTS,
@@ -364,11 +375,6 @@ def checked_score(value: Any) -> str | None:
     """Return a text or number as LaMP_3's score, "1" to "5", or None if it is not a valid score."""
     match = None if isinstance(value, bool) else _INTEGRAL_SCORE.fullmatch(str(value).strip())
     return None if match is None else match.group(1)
-
-
-def date_key(date: str) -> tuple[int, ...]:
-    """Return a sort key for dates with the year first: their numbers (as in `rank_profiles.py`)."""
-    return tuple(int(digits) for digits in _DIGITS.findall(date))
 
 
 def _preview(value: Any) -> str:

@@ -17,11 +17,11 @@ from personakit.data.preferences import PreferenceStore, open_preferences, prefe
 from personakit.data.preferences.profiles import as_profile, as_signals
 from personakit.data.preferences.signal_file import read_signal_file
 from personakit.data.queries import DEFAULT_TASK, INSTRUCTION, PREFERENCE, make_query
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.errors import UserError
 from personakit.records import Example, PreferenceUser, Profile, Query
 
 if TYPE_CHECKING:
-    from personakit.data.preferences.rows import SkipCount
     from personakit.data.store import ExampleStore
 
 _KINDS: dict[str, Literal["preferences", "instructions"]] = {
@@ -50,7 +50,7 @@ class ProfileLookup:
 
     `user` or `profile` (a file) is the default for queries that give neither. `columns` maps item fields to a
     file's columns. With `preferences`, profiles are users' signals, else their histories. `on_skip` is called
-    with a file and its skipped rows by reason.
+    with a file and its skipped rows by reason, `on_read` with a file and what was missing in it.
     """
 
     data: str
@@ -60,6 +60,7 @@ class ProfileLookup:
     columns: Mapping[str, str] | None = None
     preferences: bool = False
     on_skip: Callable[[Path, Mapping[str, SkipCount]], None] = lambda path, skipped: None
+    on_read: Callable[[Path, Mapping[str, SkipCount]], None] = lambda path, found: None
 
     def __post_init__(self) -> None:
         self._examples = cache(self._open_examples)
@@ -128,7 +129,9 @@ class ProfileLookup:
 
     def signals_of_file(self, path: Path, user_id: str = "you") -> PreferenceUser:
         """Return the signals of a file. `user_id` is used if the file has none."""
-        user, skipped = read_signal_file(path, user_id)
+        counts = SkipCounts()
+        user, skipped = read_signal_file(path, user_id, counts)
+        self.on_read(path, counts.report)
         self.on_skip(path, skipped)
         return user
 
@@ -163,7 +166,9 @@ class ProfileLookup:
         if self.preferences:
             user = self.signals_of_file(path)
             return as_profile(user.user_id, user.signals)
-        profiles = read_history(path, task, columns=self.columns)
+        counts = SkipCounts()
+        profiles = read_history(path, task, columns=self.columns, counts=counts)
+        self.on_read(path, counts.report)
         if len(profiles) > 1:
             raise UserError(
                 f"{path} holds {len(profiles)} users, expected one",

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from personakit.data.lamp_formats import build_input, profile_item
 from personakit.data.near_duplicates import NearDuplicates
+from personakit.data.skips import SkipCounts
 from personakit.data.splitting import SPLITS, SplitExamples, split_users
-from personakit.data.tables import find_column, read_rows
+from personakit.data.tables import column_names, find_column, leave_out, no_usable_row, read_rows
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
 
@@ -33,36 +34,33 @@ class Rewrite:
     revised: str
 
 
-def read_rewrites(path: Path, *, columns: Mapping[str, str] | None = None) -> list[Rewrite]:
-    """Read the rewrites of a CSV, JSONL or Parquet file. `columns` maps fields to column names.
+def read_rewrites(
+    path: Path, *, columns: Mapping[str, str] | None = None, counts: SkipCounts | None = None
+) -> list[Rewrite]:
+    """Read the rewrites of a CSV, JSON, JSONL or Parquet file. `columns` maps fields to column names.
 
-    Raises `UserError` with the line for a missing column or an empty value.
+    Rows with an empty or missing value are left out and counted. Raises `UserError` with the line for a
+    missing column.
     """
+    found_counts = SkipCounts() if counts is None else counts
     unknown = set(columns or {}) - set(COLUMNS)
     if unknown:
         raise UserError(
             f'rewrites have no field "{min(unknown)}", they have {", ".join(COLUMNS)}',
             hint="write it as FIELD=COLUMN, for example revised=after",
         )
-    rewrites: list[Rewrite] = []
-    columns_by_field: dict[str, str] = {}
-    for number, row in enumerate(read_rows(path), start=1):
-        if not columns_by_field:
-            names = list(row.values)
-            columns_by_field = {
-                field_name: find_column(field_name, (columns or {}).get(field_name), names, row.place)
-                for field_name in COLUMNS
-            }
-        values = {field_name: row.text(columns_by_field[field_name]) for field_name in COLUMNS}
-        for field_name, value in values.items():
-            if not value.strip():
-                raise UserError(
-                    f'{row.place}: "{columns_by_field[field_name]}" is empty, expected a text',
-                    hint="fill it in, or remove the row",
-                )
-        rewrites.append(Rewrite(str(number), **values))
-    if not rewrites:
+    rows = list(read_rows(path, found_counts))
+    if not rows:
         raise UserError(f"{path} has no rows, expected one per rewrite", hint="add rows")
+    names = column_names(rows)
+    fields = {name: find_column(name, (columns or {}).get(name), names, rows[0].place) for name in COLUMNS}
+    rewrites = [
+        Rewrite(str(number), **{name: row.text(column) for name, column in fields.items()})
+        for number, row in enumerate(rows, start=1)
+        if not leave_out(row, list(fields.values()), found_counts)
+    ]
+    if not rewrites:
+        raise no_usable_row(path, found_counts)
     return rewrites
 
 

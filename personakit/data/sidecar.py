@@ -6,13 +6,13 @@ exists, its user ids are used and its traits serve as an oracle.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from personakit.data.json_text import loads
 from personakit.errors import UserError
 
 SUFFIX = "_traits.json"
@@ -52,8 +52,8 @@ class Sidecar(Mapping[str, Mapping[str, Any]]):
     @cached_property
     def _rows(self) -> dict[str, dict[str, Any]]:
         try:
-            rows = orjson.loads(self.path.read_bytes())
-        except orjson.JSONDecodeError as error:
+            rows = loads(self.path.read_bytes())
+        except json.JSONDecodeError as error:
             raise UserError(
                 f"{self.path}: not valid JSON ({error})", hint="generate the benchmark again"
             ) from error

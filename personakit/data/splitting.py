@@ -14,10 +14,14 @@ DEV_SHARE = TEST_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class SplitExamples:
-    """The examples of each split, and counts of dropped rows, items or users by reason."""
+    """The examples of each split, and counts of dropped rows, items or users by reason.
+
+    `drawn` counts users whose query was drawn at random, for want of dates.
+    """
 
     splits: Mapping[str, Sequence[Example]]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    drawn: int = 0
 
 
 def split_users(user_ids: Iterable[str], seed: int | str) -> dict[str, str]:

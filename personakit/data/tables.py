@@ -1,25 +1,37 @@
-"""Reads the rows of a CSV, JSONL or Parquet file, with their place for error messages."""
+"""Reads the rows of a data file (CSV, JSON, JSONL or Parquet), with their place for error messages.
+
+All readers of tables use `read_rows`. The content decides about the format; the suffix only where the content
+may be either.
+"""
 
 from __future__ import annotations
 
-import csv
-import sys
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from personakit.data.csv_rows import BLANK, csv_rows
+from personakit.data.json_rows import json_rows
 from personakit.data.json_stream import unreadable
+from personakit.data.missing import is_missing, without_missing
+from personakit.data.skips import SkipCounts
+from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 
-SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
+_CSV = (".csv", ".tsv")
+SUFFIXES = (*_CSV, ".json", ".jsonl", ".ndjson", ".parquet")
+_JSON_START = re.compile(rb'\s*(?:\{\s*"|\[\s*\{)')
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One record. `place` is `FILE, line 3` (or `FILE, row 3` for a Parquet file)."""
+    """One record. `place` is `FILE, line 3`, or `FILE, item 3` of a JSON list, or `FILE, row 3` of Parquet.
+
+    A missing value is None (`missing.py`).
+    """
 
     place: str
     values: Mapping[str, Any]
@@ -27,7 +39,7 @@ class TableRow:
     def text(self, column: str) -> str:
         """Return a column as text; numbers are formatted. Raises `UserError` if it is missing or not text."""
         value = self.values.get(column)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return str(int(value)) if float(value).is_integer() else str(value)
         if not isinstance(value, str):
             found = "missing" if value is None else f"{value!r:.60}"
@@ -37,28 +49,66 @@ class TableRow:
         return value
 
 
-def read_rows(path: Path) -> Iterator[TableRow]:
-    """Yield the rows of `path` in order. Its suffix gives the format: .csv (with a header), .jsonl, .parquet.
+def read_rows(path: Path, counts: SkipCounts | None = None) -> Iterator[TableRow]:
+    """Yield the rows of `path` in order.
 
-    Raises `UserError` with file and line for invalid content.
+    Blank rows are left out. They and missing values are counted in `counts`. Raises `UserError` with file and
+    line for invalid content.
     """
-    suffix = path.suffix.casefold()
+    found = SkipCounts() if counts is None else counts
     if path.is_dir():
         raise UserError(f"{path} is a folder, expected a data file", hint="give a file inside it")
     try:
-        if suffix == ".csv":
-            yield from _csv_rows(path)
-        elif suffix in (".jsonl", ".ndjson"):
-            yield from _jsonl_rows(path)
-        elif suffix == ".parquet":
-            yield from _parquet_rows(path)
-        else:
-            raise UserError(
-                f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}',
-                hint="rename the file to its actual type, or convert it",
-            )
+        for place, value in _values(path, found):
+            if not isinstance(value, dict):
+                raise UserError(
+                    f"{place} holds {value!r:.60}, expected a JSON object",
+                    hint="a row is an object of columns: docs/data.md shows the formats",
+                )
+            row = TableRow(place, without_missing(value))
+            missing = [name for name, element in row.values.items() if element is None]
+            if missing and len(missing) == len(row.values):
+                found.add(BLANK, place)
+                continue
+            for name in missing:
+                found.add(f'missing values of "{name}"', place)
+            yield row
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def object_row(value: Any, place: str) -> TableRow:
+    """Return an object as a row. Raises `UserError` if it is something else."""
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{place} is {value!r:.60}, expected an object", hint="docs/data.md shows the formats"
+        )
+    return TableRow(place, value)
+
+
+def leave_out(row: TableRow, needed: Sequence[str], counts: SkipCounts) -> bool:
+    """Return whether a needed value of the row is empty or missing, and count the row.
+
+    Raises `UserError` if the row lacks the column.
+    """
+    for column in needed:
+        if column not in row.values:
+            row.text(column)  # raises: this row has another form
+        if is_missing(row.values[column]):
+            counts.add(f'rows left out because "{column}" is empty or missing', row.place)
+            return True
+    return False
+
+
+def no_usable_row(path: Path, counts: SkipCounts) -> UserError:
+    """Return the error for a file of which every row was left out, with the reasons."""
+    reasons = (f"{count.count} {reason} (first: {count.first})" for reason, count in counts.report.items())
+    return UserError(f"{path} has no usable row: {'; '.join(reasons)}", hint="fill in the missing values")
+
+
+def column_names(rows: Sequence[TableRow]) -> list[str]:
+    """Return the columns of all rows, in the order of their first occurrence."""
+    return list(dict.fromkeys(name for row in rows for name in row.values))
 
 
 def find_column(name: str, given: str | None, columns: Sequence[str], place: str) -> str:
@@ -78,83 +128,45 @@ def find_column(name: str, given: str | None, columns: Sequence[str], place: str
             return column
     raise UserError(
         f'{place} has no column "{name}", it has {", ".join(columns)}',
-        hint=f"give the column, for example {name}={columns[0] if columns else 'COLUMN'}",
+        hint=f"give the column, for example --column {name}={columns[0] if columns else 'COLUMN'}",
     )
 
 
-def _csv_rows(path: Path) -> Iterator[TableRow]:
-    csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.DictReader(handle, strict=True)
-        line = 1
-        try:
-            if not reader.fieldnames:
-                raise UserError(
-                    f"{path} is empty, expected a header line", hint="the first line names the columns"
-                )
-            line = reader.line_num + 1
-            for values in reader:
-                place = f"{path}, line {line}"
-                if None in values or None in values.values():
-                    found = "more" if None in values else "fewer"
-                    raise UserError(
-                        f"{place}: {found} values than the header's {len(reader.fieldnames)} columns",
-                        hint='quote values that contain commas or line breaks: "a, b"',
-                    )
-                yield TableRow(place, values)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise UserError(
-                f"{path}, line {line}: not valid CSV ({error})", hint='check its "quotes" and commas'
-            ) from error
-        except UnicodeDecodeError as error:
-            raise _not_utf8(path, line, error) from error
-
-
-def _jsonl_rows(path: Path) -> Iterator[TableRow]:
+def _values(path: Path, counts: SkipCounts) -> Iterator[tuple[str, Any]]:
+    suffix = path.suffix.casefold()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}',
+            hint="rename the file to its actual type, or convert it",
+        )
     with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
-            except orjson.JSONDecodeError as error:
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError as encoding:
-                    raise _not_utf8(path, number, encoding) from error
-                raise UserError(
-                    f"{path}, line {number}, column {error.colno}: not valid JSON ({error.msg})",
-                    hint="JSONL has one complete JSON object per line",
-                ) from error
-            if not isinstance(values, dict):
-                raise UserError(
-                    f"{path}, line {number} holds {values!r:.60}, expected a JSON object",
-                    hint="JSONL has one complete JSON object per line",
-                )
-            yield TableRow(f"{path}, line {number}", values)
+        is_parquet = handle.read(4) == b"PAR1"
+        handle.seek(0)
+        if is_parquet or suffix == ".parquet":
+            yield from _parquet_rows(path)
+            return
+        text = utf8(handle, str(path))
+        start = text.tell()
+        is_json = suffix not in _CSV or _JSON_START.match(text.read(1 << 12))
+        text.seek(start)
+        yield from json_rows(text, path, counts) if is_json else csv_rows(text, str(path), counts)
 
 
-def _parquet_rows(path: Path) -> Iterator[TableRow]:
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
-        file = pq.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches():
+        for batch in pq.ParquetFile(path).iter_batches():
             for values in batch.to_pylist():
                 number += 1
-                yield TableRow(f"{path}, row {number}", values)
+                yield f"{path}, row {number}", values
     except pa.ArrowInvalid as error:
         raise UserError(
             f"{path} is not a Parquet file: {error}", hint="write or download it again"
         ) from error
-
-
-def _not_utf8(path: Path, line: int, error: UnicodeDecodeError) -> UserError:
-    return UserError(
-        f"{path}, line {line} or shortly after: byte {error.object[error.start]:#04x} is not UTF-8, "
-        "expected a UTF-8 file",
-        hint="convert it, for example with `iconv -f latin1 -t utf-8`",
-    )
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path}, after row {number}: cannot be read ({error})", hint="write or download it again"
+        ) from error

@@ -155,11 +155,12 @@ def _sum(terms: Sequence[tuple[Floats, Influence]]) -> Influence:
 def ratio(above: Estimate, below: Estimate) -> Estimate:
     """Return the ratio of two paired estimates, with its interval.
 
-    The ratio is undefined for draws with a denominator of 0 or less; if these are more than an interval's
-    tail, the interval is unbounded, and value and draws are nan.
+    A share needs something to be a share of: unless the denominator's interval is above 0, value and draws
+    are nan. So they are if more draws than an interval's tail have a denominator of 0 or less, where the
+    interval of the ratio is unbounded.
     """
     sound = below.draws > 0
-    if below.value <= 0 or np.mean(~sound) > (1 - LEVEL) / 2:
+    if not below.low > 0 or np.mean(~sound) > (1 - LEVEL) / 2:
         return Estimate(float("nan"), np.full_like(below.draws, np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = combine(np.divide, [above, below])

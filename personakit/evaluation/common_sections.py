@@ -35,6 +35,7 @@ _PROBLEMS = {
     "errors": "without an answer, not scored",
     "refused": "refused by the model, scored as they are: empty, or rewritten from an empty draft",
     "cut": "cut by the token limit",
+    "prompts_cut": "with a prompt longer than the model's context window: its middle was cut",
     "degraded": "answered by a fallback",
     "unparsable": "unparsable, scored by the task's rule for that",
     "empty_profiles": "without a history",
@@ -182,7 +183,10 @@ def cost_section(results: Results, costs: Mapping[str, Costs]) -> Section:
         row = last.get(method, {})
         kept = row.get("content_kept")
         bounds = "" if kept is None else percent_interval(row["content_kept_low"], row["content_kept_high"])
-        problems = (cost.errors, cost.refused, cost.cut, cost.degraded, cost.unparsable, cost.empty_profiles)
+        problems = (
+            *(cost.errors, cost.refused, cost.cut, cost.prompts_cut),
+            *(cost.degraded, cost.unparsable, cost.empty_profiles),
+        )
         rows.append(
             [
                 method,
@@ -195,13 +199,13 @@ def cost_section(results: Results, costs: Mapping[str, Costs]) -> Section:
             ]
         )
     columns = ["method", "content\nkept", "95 %\ninterval", "tokens", "seconds", "context\ntokens", "answers"]
-    columns += ["no\nanswer", "refused", "cut", "fall-\nback", "unpar-\nsable", "no\nhistory"]
+    columns += ["no\nanswer", "refused", "cut", "prompt\ncut", "fall-\nback", "unpar-\nsable", "no\nhistory"]
     note = (
         "Content kept: the share of the generic answer's facts that a rewrite keeps, in tasks of free text. "
         "Tokens per answer, over all calls made for it, the base model's included. Seconds per answer; a "
         "cached answer counts the time it took when it was made."
     )
-    return Section("Costs", [Table(columns, rows, page_columns=8), Text(note)])
+    return Section("Costs", [Table(columns, rows, page_columns=9), Text(note)])
 
 
 def findings(results: Results) -> Iterator[str]:
@@ -225,20 +229,40 @@ def findings(results: Results) -> Iterator[str]:
         gain = test["right_minus_wrong"]
         yield (
             f"wrong-user test of {test['right']} {outcome} "
-            f"(right - wrong {number(gain['value'], signed=True)} {interval(gain, signed=True)}; "
-            f"the wrong history's share of the gain: {percent(test['share']['value'])})."
+            f"(right - wrong {number(gain['value'], signed=True)} {interval(gain, signed=True)}"
+            f"{_wrong_share(test)})."
         )
-    for gap in results["gap_closed"]:
-        of = f"of the gap from {gap['from']} to {gap['to']}"
-        if gap["value"] is None:
-            yield f"{gap['method']}: the share {of} that it closes is undefined, as there may be no gap."
-        else:
-            closed = f"{percent(gap['value'])} {percent_interval(gap['low'], gap['high'])}".strip()
-            yield f"{gap['method']} closes {closed} {of}."
+    yield from _gap_sentences(results["gap_closed"])
     for method in methods(results):
         if problems := _problems(results, method):
             yield f"{method}: {'; '.join(problems)}."
     yield from results.get("notes", ())
+
+
+def _wrong_share(test: Mapping[str, Any]) -> str:
+    """Return the wrong history's share of the gain, or nothing where there may be no gain."""
+    share = test["share"]["value"]
+    return "" if share is None else f"; the wrong history's share of the gain: {percent(share)}"
+
+
+def _gap_sentences(gaps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the share of the gap that each row closes, or that the oracle does not lead."""
+    no_gap: set[tuple[str, str]] = set()
+    for gap in gaps:
+        low, oracle = gap["from"], gap["to"]
+        if gap["value"] is not None:
+            closed = f"{percent(gap['value'])} {percent_interval(gap['low'], gap['high'])}".strip()
+            yield f"{gap['method']} closes {closed} of the gap from {low} to {oracle}."
+            continue
+        lead, ahead = (gap.get(name, {"value": None, "low": None}) for name in ("lead", "ahead"))
+        if lead["low"] is not None and lead["low"] > 0 and ahead["value"] is not None and ahead["value"] < 0:
+            behind = f"{number(ahead['value'], signed=True)} {interval(ahead, signed=True)}".strip()
+            yield f"{gap['method']}: {oracle} does not lead it ({behind}), so there is no share of a gap."
+        elif (low, oracle) not in no_gap:
+            no_gap.add((low, oracle))
+            by = f"{number(lead['value'], signed=True)} {interval(lead, signed=True)}".strip()
+            lead_of_it = f" ({by})" if "lead" in gap else ""
+            yield f"{oracle} does not lead {low}{lead_of_it}: no share of a gap is given."
 
 
 def partial_sentence(partial: Mapping[str, Any]) -> str:

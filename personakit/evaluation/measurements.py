@@ -56,8 +56,8 @@ class Costs:
     """Cost of a method's answers and counts of problems, summed over samples and seeds.
 
     Counts of samples: `errors` (no answer, not scored), `refused` (scored, mostly empty), `cut` (by the token
-    limit), `degraded` (answered by a fallback), `unparsable` (scored by the task's rule for such answers),
-    `empty_profiles` (no history).
+    limit), `prompts_cut` (to a model's context window), `degraded` (answered by a fallback), `unparsable`
+    (scored by the task's rule for such answers), `empty_profiles` (no history).
     """
 
     samples: int = 0
@@ -67,6 +67,7 @@ class Costs:
     errors: int = 0
     refused: int = 0
     cut: int = 0
+    prompts_cut: int = 0
     degraded: int = 0
     unparsable: int = 0
     empty_profiles: int = 0
@@ -80,6 +81,7 @@ class Costs:
         self.errors += sample.error is not None
         self.refused += sample.refused is not None
         self.cut += sample.cut
+        self.prompts_cut += sample.prompt_cut > 0
         self.degraded += sample.degraded is not None
         self.unparsable += sample.unparsable
         self.empty_profiles += sample.profile_items == 0

@@ -22,7 +22,7 @@ from personakit.errors import RunError
 from personakit.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate, holm
 from personakit.evaluation.measurements import Measurements, TaskMetrics
 from personakit.evaluation.samples import read_samples
-from personakit.evaluation.statistics import Beats, Statistics, Transfer, WrongUser
+from personakit.evaluation.statistics import Beats, Gap, Statistics, Transfer, WrongUser
 from personakit.files import write_json
 
 #: The task and the metric of rows and comparisons over all tasks.
@@ -76,8 +76,7 @@ def compute_results(
             _wrong_user(statistics.wrong_user(*labels)) for labels in claims.wrong_user if comparable(*labels)
         ],
         "gap_closed": [
-            {"method": method, "from": low, "to": high}
-            | _interval("value", statistics.gap_closed(method, low, high))
+            {"method": method, "from": low, "to": high} | _gap(statistics.gap_closed(method, low, high))
             for method, low, high in claims.gaps
             if comparable(method, low, high)
         ],
@@ -180,6 +179,7 @@ def _facts(statistics: Statistics, method: str, tasks: Sequence[str]) -> dict[st
         "errors": costs.errors,
         "refused": costs.refused,
         "cut": costs.cut,
+        "prompts_cut": costs.prompts_cut,
         "degraded": costs.degraded,
         "unparsable": costs.unparsable,
         "empty_profiles": costs.empty_profiles,
@@ -240,6 +240,13 @@ def _wrong_user(verdict: WrongUser) -> dict[str, Any]:
         "wrong_minus_empty": _interval("value", verdict.leak),
         "share": _interval("value", verdict.share),
     }
+
+
+def _gap(found: Gap) -> dict[str, Any]:
+    return {
+        "lead": _interval("value", found.lead),
+        "ahead": _interval("value", found.ahead),
+    } | _interval("value", found.share)
 
 
 def _transfer(base: str, labels: tuple[str, str, str, str], found: Transfer) -> dict[str, Any]:

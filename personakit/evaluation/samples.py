@@ -39,7 +39,8 @@ class Sample:
 
     `unparsable`: official scoring could not parse the answer and applied its fallback rule. `error`: why
     there is no answer. `refused`: why a model refused; its answer is still scored. `degraded`: which fallback
-    answered. `cut`: the token limit cut the answer.
+    answered. `cut`: the token limit cut the answer. `prompt_cut`: prompt tokens beyond a model's context
+    window, which it did not read.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Sample:
     degraded: str | None = None
     refused: str | None = None
     cut: bool = False
+    prompt_cut: int = 0
 
     @property
     def key(self) -> tuple[str, int | None, str]:
@@ -112,6 +114,7 @@ def make_sample(
         degraded=answer.degraded,
         refused=answer.refused,
         cut=answer.cut,
+        prompt_cut=answer.prompt_cut,
     )
 
 

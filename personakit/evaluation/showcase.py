@@ -136,7 +136,8 @@ def _show(sample: Sample, baseline: Sample | None) -> ShownSample:
         problem=sample.error
         or (sample.refused and f"refused: {sample.refused}")
         or sample.degraded
-        or ("cut by the token limit" if sample.cut else None),
+        or ("cut by the token limit" if sample.cut else None)
+        or (f"{sample.prompt_cut} prompt tokens were not read" if sample.prompt_cut else None),
     )
 
 

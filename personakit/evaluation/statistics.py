@@ -74,6 +74,19 @@ class Transfer:
     share: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The fraction of a gap that a method closes, from a row `low` to an oracle `high`.
+
+    `lead` is high - low, `ahead` high - method. `share` is nan unless the oracle leads: the interval of its
+    lead is above 0, and the method's figure is not above the oracle's.
+    """
+
+    share: Estimate
+    lead: Estimate
+    ahead: Estimate
+
+
 class Statistics:
     """Estimates over one set of measurements, which share their resamples."""
 
@@ -111,11 +124,15 @@ class Statistics:
             [self._figure_difference(method, against, task) for task in self._tasks(None, method, against)]
         )
 
-    def gap_closed(self, method: str, low: str, high: str) -> Estimate:
-        """Return the fraction of the gap from `low` to `high` that `method` closes."""
+    def gap_closed(self, method: str, low: str, high: str) -> Gap:
+        """Return the fraction of the gap from `low` to the oracle `high` that `method` closes."""
         tasks = self._tasks(None, method, low, high)
-        base = self.primary(low, tasks)
-        return ratio(self.primary(method, tasks) - base, self.primary(high, tasks) - base)
+        base, own, oracle = (self.primary(label, tasks) for label in (low, method, high))
+        lead, ahead = oracle - base, oracle - own
+        share = ratio(own - base, lead)
+        if ahead.value < 0:  # not an upper bound of this method
+            share = Estimate(float("nan"), np.full_like(share.draws, np.nan))
+        return Gap(share, lead, ahead)
 
     def content_kept(self, method: str, tasks: Sequence[str] | None = None) -> Estimate | None:
         """Return the fraction of the generic answers' facts that `method` keeps, averaged over `tasks`.

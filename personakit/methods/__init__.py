@@ -5,12 +5,20 @@ from __future__ import annotations
 from personakit.method import FinishedRun, Method, OpenOptions, Plan
 from personakit.methods.baselines import (
     BASELINES,
+    ZERO_SHOT,
     BaselineInputs,
     baseline_settings,
     open_baseline,
     open_provider,
 )
-from personakit.methods.runs import newest_run, open_popi, open_run, read_run, register_run_providers
+from personakit.methods.runs import (
+    newest_run,
+    open_popi,
+    open_run,
+    read_run,
+    register_run_providers,
+    with_max_new_tokens,
+)
 from personakit.methods.table import METHODS, available_methods, find_method
 from personakit.models.loading import open_base, open_weights
 from personakit.pillow.method import open_prompted
@@ -22,6 +30,7 @@ __all__ = [
     "METHODS",
     "REWRITERS",
     "TUNED_CONTEXT",
+    "ZERO_SHOT",
     "BaselineInputs",
     "FinishedRun",
     "Method",
@@ -45,4 +54,5 @@ __all__ = [
     "popi_lacks",
     "read_run",
     "register_run_providers",
+    "with_max_new_tokens",
 ]

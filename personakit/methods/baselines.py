@@ -17,6 +17,9 @@ from personakit.models.loading import open_base
 from personakit.plugins import BASELINES as PLUGINS
 from personakit.plugins import load_plugin, plugin_names
 
+#: Ends the labels of rows that get a context which nothing in them was trained to use.
+ZERO_SHOT = " (zero-shot)"
+
 
 @dataclass(frozen=True)
 class BaselineInputs:
@@ -92,7 +95,7 @@ def _context(inputs: BaselineInputs) -> Personalizer:
     return ContextInjection(
         open_base(inputs.base, settings.endpoint),
         open_provider(settings),
-        settings.controls.context_tokens,
+        settings.context_tokens,
         _decoding(settings),
     )
 
@@ -102,7 +105,7 @@ def _memory(inputs: BaselineInputs) -> Personalizer:
 
     settings = inputs.settings
     base = open_base(inputs.base, settings.endpoint)
-    return Memory(base, settings.controls.context_tokens, _decoding(settings))
+    return Memory(base, settings.context_tokens, _decoding(settings))
 
 
 def _oracle(inputs: BaselineInputs) -> Personalizer:
@@ -157,9 +160,9 @@ BASELINES: dict[str, Baseline] = {
     "copy": Baseline(label="copy the input", open=_copy),
     "majority": Baseline(label="majority class", open=_majority, why_not=_classes),
     "profile": Baseline(label="profile mode or mean", open=_profile, why_not=_counts, curves=("history",)),
-    "context": Baseline(label="context injection", open=_context, curves=("history", "k")),
+    "context": Baseline(label=f"context injection{ZERO_SHOT}", open=_context, curves=("history", "k")),
     "memory": Baseline(
-        label="memory (facts extracted once)",
+        label=f"memory, facts extracted once{ZERO_SHOT}",
         open=_memory,
         only_if_named="it takes several requests per user; name it with --baseline",
     ),

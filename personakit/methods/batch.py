@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from personakit.contracts import Personalizer
+from personakit.data.batch import BatchRow
 from personakit.errors import UserError
+from personakit.files import json_text
 from personakit.records import Answer, Profile, Query
 from personakit.training.progress import choose_progress, report_stage
 
 #: Queries per call and write: the most answers that an interruption loses.
 CHUNK = 64
-
-Batch = Sequence[tuple[Query, Profile]]
 
 
 def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str, Any]:
@@ -45,25 +45,36 @@ def answer_document(query: Query, profile: Profile, answer: Answer) -> dict[str,
         "error": answer.error,
         "degraded": answer.degraded,
         "refused": answer.refused,
+        "prompt_cut": answer.prompt_cut,
+        "cut": answer.cut,
     }
 
 
 def answer_line(document: dict[str, Any]) -> str:
     """Return an answer as a line of JSONL."""
-    return json.dumps(document, ensure_ascii=False) + "\n"
+    return json_text(document) + "\n"
 
 
-def answer_batch(personalizer: Personalizer, batch: Batch, *, done: int = 0) -> Iterator[dict[str, Any]]:
+def answer_batch(
+    personalizer: Personalizer, batch: Sequence[BatchRow], *, done: int = 0
+) -> Iterator[dict[str, Any]]:
     """Yield an `answer_document` for each query after the first `done`, and show progress."""
     with report_stage(choose_progress(), "answers", len(batch), done) as progress:
         for start in range(done, len(batch), CHUNK):
-            queries, profiles = zip(*batch[start : start + CHUNK], strict=True)
-            answers = personalizer.respond(queries, profiles)
-            yield from map(answer_document, queries, profiles, answers)
-            progress.update(start + len(queries))
+            rows = batch[start : start + CHUNK]
+            readable = [row for row in rows if row.problem is None]
+            answers = iter(
+                personalizer.respond([row.query for row in readable], [row.profile for row in readable])
+                if readable
+                else ()
+            )
+            for row in rows:
+                answer = next(answers) if row.problem is None else Answer("", error=row.problem)
+                yield answer_document(row.query, row.profile, answer)
+            progress.update(start + len(rows))
 
 
-def begin_output(output: Path, batch: Batch, *, resume: bool) -> int:
+def begin_output(output: Path, batch: Sequence[BatchRow], *, resume: bool) -> int:
     """Return the number of answers of an interrupted call, which `resume` continues.
 
     Raises `UserError` if the output exists, or an unfinished one without `resume` or of another batch.
@@ -78,13 +89,13 @@ def begin_output(output: Path, batch: Batch, *, resume: bool) -> int:
     return _keep_whole_lines(_part(output), batch) if resume else 0
 
 
-def write_answers(personalizer: Personalizer, batch: Batch, output: Path, *, done: int) -> int:
+def write_answers(personalizer: Personalizer, batch: Sequence[BatchRow], output: Path, *, done: int) -> int:
     """Write the answers after the first `done`; return how many of all failed."""
     part = _part(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as file:
         for number, document in enumerate(answer_batch(personalizer, batch, done=done), start=done + 1):
-            file.write(answer_line(document).encode())
+            file.write(answer_line(document).encode(errors="backslashreplace"))
             if (number - done) % CHUNK == 0 or number == len(batch):
                 file.flush()
                 os.fsync(file.fileno())
@@ -97,13 +108,13 @@ def _part(output: Path) -> Path:
     return output.with_name(output.name + ".part")
 
 
-def _keep_whole_lines(part: Path, batch: Batch) -> int:
+def _keep_whole_lines(part: Path, batch: Sequence[BatchRow]) -> int:
     """Truncate the unfinished output after its last complete line; return the number of lines."""
     if not part.is_file():
         return 0
     kept, end = 0, 0
     with part.open("rb") as file:
-        for line, (query, _) in zip(file, batch, strict=False):
+        for line, (query, *_) in zip(file, batch, strict=False):
             if not line.endswith(b"\n"):
                 break
             try:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from personakit.config import load_saved
+from personakit.config import TrainPILLOW, load_saved
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
 from personakit.methods.table import METHODS
+from personakit.methods.working_folder import with_run_paths
 from personakit.popi.method import load_popi
 from personakit.training import run as runs
 
 if TYPE_CHECKING:
     from personakit.contracts import ContextProvider
     from personakit.popi.opening import LoadedPOPI
+
+
+def with_max_new_tokens(settings: Any, max_new_tokens: int | None) -> Any:
+    """Return a method's settings with this limit of answers; None keeps the present one.
+
+    A method without such a setting keeps its settings.
+    """
+    if max_new_tokens is None:
+        return settings
+    if hasattr(settings, "decoding"):
+        return replace(settings, decoding=replace(settings.decoding, max_new_tokens=max_new_tokens))
+    if isinstance(settings, TrainPILLOW):
+        reward = replace(settings.rl.reward, max_new_tokens=max_new_tokens)
+        return replace(settings, rl=replace(settings.rl, reward=reward))
+    return settings
 
 
 def newest_run(method: str | None = None) -> Path:
@@ -56,7 +73,8 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
             f'{folder}: the run is "{facts.get("status")}" and has no model yet',
             hint=f"personakit train {name} --output {folder} --resume continues it",
         )
-    run = FinishedRun(folder, name, seed, load_saved(found.settings, folder / "config.yaml"))
+    settings = with_run_paths(load_saved(found.settings, folder / "config.yaml"), facts)
+    run = FinishedRun(folder, name, seed, settings)
     if method is not None:
         METHODS[method].require(run)
     return run

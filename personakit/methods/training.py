@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.config import config_files, find_config, load, load_saved
+from personakit.config import config_files, find_config, load_saved
 from personakit.errors import UserError
 from personakit.method import Method, Plan
+from personakit.methods.model_size import FittedSettings, load_fitted
 from personakit.methods.runs import register_run_providers
 from personakit.methods.table import find_method
+from personakit.methods.working_folder import with_run_paths
 from personakit.training.processes import from_main_process
-from personakit.training.run import Run, newest_run
+from personakit.training.run import Run, check_output, newest_run, status_of
 
 if TYPE_CHECKING:
     from personakit.training.progress import Progress
@@ -29,6 +32,10 @@ class Training:
     settings: Any
     output: Path | None
     resume: bool
+    already_finished: bool = False
+    """True if the run to resume is finished: `train` then does nothing."""
+    fitted: FittedSettings | None = None
+    """The settings that were chosen for the size of the model; None for a small one and in a resumed run."""
 
     @classmethod
     def prepare(
@@ -42,7 +49,9 @@ class Training:
     ) -> Training:
         """Read the settings from `config`, or from the run to resume.
 
-        Raises `UserError` for an unknown method, config or setting, or if there is no run to resume.
+        Settings that neither the config nor `overrides` set are fitted to the size of the model. Raises
+        `UserError` for an unknown method, config or setting, for learning rates that are known to destroy a
+        model of this size, or if there is no run to resume.
         """
         found = find_method(method)
         if resume and output is None:
@@ -50,23 +59,33 @@ class Training:
         register_run_providers()  # the settings may name a run as retriever
         if resume and config is None and output is not None and (output / "config.yaml").is_file():
             settings = load_saved(found.settings, output / "config.yaml", overrides)
-        else:
-            settings = load(found.settings, config_of(method, config), overrides)
-        return cls(found, settings, output, resume)
+            return cls(found, settings, output, resume, _is_finished(output))
+        settings, fitted = load_fitted(
+            found.settings, config_of(method, config), overrides, chosen_config=config is not None
+        )
+        finished = resume and output is not None and _is_finished(output)
+        return cls(found, settings, output, resume, finished, fitted)
 
     def plan(self) -> Plan:
         """Check everything and estimate costs; nothing is trained or written."""
+        if self.output is not None:
+            check_output(self.output, resume=self.resume)
         return self.method.plan(self.settings)
 
     def open_run(self) -> Run:
         """Create the run's folder, or open the run to resume."""
         settings = self.settings
-        return Run.create(self.output, self.method.name, settings, settings.seed, resume=self.resume)
+        run = Run.create(self.output, self.method.name, settings, settings.seed, resume=self.resume)
+        if self.fitted is not None:
+            run.record(fitted_settings=self.fitted.facts)
+        return run
 
     def train(self, run: Run, progress: Progress) -> None:
         """Train into the run that `open_run` returned, and record how the training ended."""
         with run:
-            self.method.train(self.settings, run, progress)
+            if self.already_finished:
+                return
+            self.method.train(with_run_paths(self.settings, run.facts), run, progress)
 
 
 def train(
@@ -97,6 +116,8 @@ def train(
     folder = None if output is None else Path(output)
     training = Training.prepare(method, config=config, overrides=overrides, output=folder, resume=resume)
     run = training.open_run()
+    if training.fitted is not None and run.writes and not quiet:
+        print(training.fitted, file=sys.stderr)
     training.train(run, choose_progress(quiet=quiet))
     return run.folder
 
@@ -106,6 +127,10 @@ def config_of(method: str, config: str | Path | None) -> Path | None:
     if config is None and f"{method}/{DEFAULT_CONFIG}" not in config_files():
         return None
     return find_config(str(config or DEFAULT_CONFIG), method)
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "run.json").is_file() and status_of(folder) == "finished"
 
 
 def _newest_stopped(method: str) -> Path:

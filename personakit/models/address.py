@@ -8,8 +8,9 @@ from personakit.errors import UserError
 
 
 def validate_url(url: str) -> str:
-    """Return `url` without a trailing slash. Raises `UserError` if it is not a valid HTTP URL.
+    """Return `url` without a trailing slash; raises `UserError` if it is not a valid HTTP URL.
 
+    A query is kept, as Azure's addresses have one.
     The message never quotes a user name or password of the URL.
     """
     import httpx2
@@ -34,6 +35,13 @@ def validate_url(url: str) -> str:
         "expected http://HOST/... or https://HOST/...",
         hint=hint,
     ) from None  # the cause would contain the redacted part
+
+
+def completions_url(url: str) -> str:
+    """Return the URL of chat completions for a validated base URL, whose query, if any, is kept."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
+    return urlunsplit(parts._replace(path=path, fragment=""))
 
 
 def redacted_url(url: str) -> str:

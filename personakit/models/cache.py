@@ -19,12 +19,16 @@ from filelock import FileLock
 from personakit.contracts import LanguageModel
 from personakit.errors import RunError, UserError
 from personakit.files import cache_folder
-from personakit.models.refusal import Refusal
+from personakit.models.fingerprint import answer_fingerprint
+from personakit.models.reasoning import remove_reasoning
+from personakit.models.refusal import Cut, NoAnswer, Refusal
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS took (key BLOB PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cut (key BLOB PRIMARY KEY) WITHOUT ROWID;
 """
+_VERSION = 1  # of the file (`PRAGMA user_version`): from 1 on, answers are stored without reasoning
 _KEYS_PER_QUERY = 500  # SQLite allows a bounded number of parameters in one statement
 
 
@@ -39,7 +43,11 @@ class FingerprintedModel(LanguageModel, Protocol):
 
 @runtime_checkable
 class StreamingModel(Protocol):
-    """A model that reports each answer as soon as it arrives (an endpoint) instead of all at the end."""
+    """A model that reports each answer as soon as it arrives (an endpoint) instead of all at the end.
+
+    It may have `temperature_rejected` (the server samples at a temperature of its own) and `settled` (whether
+    that is known: after the first answer).
+    """
 
     def generate_streaming(
         self,
@@ -59,12 +67,23 @@ class StreamingModel(Protocol):
 
 
 def cache_keys(
-    fingerprint: str, prompt: str, *, samples: int, max_new_tokens: int, temperature: float, seed: int
+    fingerprint: str,
+    prompt: str,
+    *,
+    samples: int,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    temperature_rejected: bool = False,
 ) -> list[bytes]:
-    """Return the cache keys of the answers to `prompt`: one key, or one per sample if temperature > 0."""
+    """Return the cache keys of the answers to `prompt`: one key, or one per sample if temperature > 0.
+
+    `temperature_rejected` says that the server samples at a temperature of its own (`StreamingModel`).
+    """
 
     def key(*stream: int) -> bytes:
-        parts = [fingerprint, prompt, max_new_tokens, float(temperature), *stream]
+        used = "the server's" if temperature_rejected else float(temperature)
+        parts = [fingerprint, prompt, max_new_tokens, used, *stream]
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
     return [key(seed, sample) for sample in range(samples)] if temperature > 0 else [key()]
@@ -93,6 +112,7 @@ class AnswerCache:
                     self._connection.execute("PRAGMA journal_mode=WAL")
                     self._connection.execute("PRAGMA synchronous=NORMAL")
                     self._connection.executescript(_SCHEMA)
+                    _upgrade(self._connection)
             except (sqlite3.DatabaseError, OSError) as error:
                 raise UserError(
                     f'answer cache "{self.path}" cannot be opened: {error}',
@@ -101,8 +121,11 @@ class AnswerCache:
             failed.pop_all()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, str]:
-        """Return the cached answers. Missing keys are not in the result."""
-        return self._select("SELECT key, text FROM answers WHERE key IN", keys)
+        """Return the cached answers, as `Cut` where they are. Missing keys are not in the result."""
+        found: dict[bytes, str] = self._select("SELECT key, text FROM answers WHERE key IN", keys)
+        for key in self._select("SELECT key, key FROM cut WHERE key IN", found):
+            found[key] = Cut(found[key])
+        return found
 
     def _select(self, query: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
         distinct = list(dict.fromkeys(keys))
@@ -130,7 +153,16 @@ class AnswerCache:
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", answers.items())
+                # The mark first, and only for new answers: "OR IGNORE" tells nothing about a single row.
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO cut SELECT ?1 WHERE NOT EXISTS "
+                    "(SELECT 1 FROM answers WHERE key = ?1)",
+                    ((key,) for key, text in answers.items() if isinstance(text, Cut)),
+                )
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?)",
+                    ((key, str(text)) for key, text in answers.items()),
+                )
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO took VALUES (?, ?)", ((key, seconds_each) for key in answers)
                 )
@@ -167,15 +199,36 @@ class AnswerCache:
         self.close()
 
 
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Remove reasoning from answers of earlier versions, and those that consist of nothing else."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    rows = connection.execute(
+        "SELECT key, text FROM answers WHERE "
+        + " OR ".join(f"text LIKE '%{word}%'" for word in ("think", "thought", "reasoning", "channel"))
+    ).fetchall()
+    for key, text in rows:
+        answer = remove_reasoning(text)
+        if not answer:
+            connection.execute("DELETE FROM answers WHERE key = ?", (key,))
+        elif answer != text:
+            connection.execute("UPDATE answers SET text = ? WHERE key = ?", (answer, key))
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.execute("COMMIT")
+
+
 class CachedModel:
     """Any model with the answer cache: only missing answers are generated, and stored.
 
     A `StreamingModel` model has each answer stored as soon as it arrives. Other models generate in chunks,
     and each chunk is stored at once.
 
-    Cache keys consist of the model's fingerprint, the prompt and the decoding options; with temperature > 0
-    also seed and sample number. `hits` and `misses` count samples since construction. `seconds_saved` is the
-    original generation time of the hits, so that reported times do not depend on the state of the cache.
+    Cache keys consist of the model's fingerprint and number format, the prompt and the decoding options; with
+    temperature > 0 also seed and sample number. `hits` and `misses` count samples since construction.
+    `seconds_saved` is the original generation time of the hits, so that reported times do not depend on the
+    state of the cache.
+    Answers of a server that rejects the temperature have keys of their own: they are not greedy.
 
     If some samples of a prompt are cached and more are requested, only the missing ones are generated, with a
     derived seed. They are independent draws, but not those of a single larger request.
@@ -219,11 +272,30 @@ class CachedModel:
         """Return `samples` completions per prompt in input order, like the wrapped model."""
         distinct_samples = samples if temperature > 0 else 1
         decoding: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-        keys = {
-            prompt: cache_keys(self.fingerprint, prompt, samples=distinct_samples, seed=seed, **decoding)
-            for prompt in prompts
-        }
+        keys = self._keys(prompts, samples=distinct_samples, seed=seed, **decoding)
         cached = self.cache.get(key for row in keys.values() for key in row)
+        made: set[bytes] = set()
+        first = next((prompt for prompt, row in keys.items() if not cached.keys() >= set(row)), None)
+        if first is not None and not getattr(self.model, "settled", True):
+            # Its answer tells whether the server rejects the temperature, which the keys depend on.
+            before, began = keys[first], time.perf_counter()
+            open_keys = [key for key in before if key not in cached]
+            count = len(open_keys)
+            texts = cached | self._generate_missing(
+                {first: open_keys},
+                lambda done: None,
+                samples=count,
+                seed=_seed_for(seed, distinct_samples - count),
+                **decoding,
+            )
+            seconds = time.perf_counter() - began
+            keys = self._keys(prompts, samples=distinct_samples, seed=seed, **decoding)
+            new_texts = {
+                now: texts[then] for then, now in zip(before, keys[first], strict=True) if then in open_keys
+            }
+            self.cache.put(_cacheable(new_texts), seconds=seconds)  # where it is not there yet
+            made = set(new_texts)
+            cached = new_texts | self.cache.get(key for row in keys.values() for key in row)
         missing: dict[int, list[str]] = {}  # prompts by their number of cached samples
         for prompt, row in keys.items():
             cached_count = sum(key in cached for key in row)
@@ -233,9 +305,9 @@ class CachedModel:
             len(incomplete_prompts) * (distinct_samples - cached_count)
             for cached_count, incomplete_prompts in missing.items()
         )
-        self.misses += new
-        self.hits += len(keys) * distinct_samples - new
-        self.seconds_saved += self.cache.seconds(cached)
+        self.misses += new + len(made)
+        self.hits += len(keys) * distinct_samples - new - len(made)
+        self.seconds_saved += self.cache.seconds(key for key in cached if key not in made)
 
         done, total = len(keys) - sum(map(len, missing.values())), len(keys)
         self._report(done, total)
@@ -263,13 +335,22 @@ class CachedModel:
             for prompt in prompts
         ]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Return the wrapped model's scores. They are not cached."""
-        return self.model.score(prompts, completions)
+        return self.model.score(prompts, completions, begun=begun)
 
     def count_tokens(self, text: str) -> int:
         """Return the wrapped model's token count."""
         return self.model.count_tokens(text)
+
+    def _keys(self, prompts: Sequence[str], **decoding: Any) -> dict[str, list[bytes]]:
+        rejected, identity = self._temperature_rejected(), answer_fingerprint(self.model)
+        return {
+            prompt: cache_keys(identity, prompt, temperature_rejected=rejected, **decoding)
+            for prompt in prompts
+        }
 
     def _generate_missing(
         self, missing_keys: Mapping[str, list[bytes]], report_progress: Callable[[int], None], **decoding: Any
@@ -278,6 +359,7 @@ class CachedModel:
         prompts = list(missing_keys)
         answers: dict[bytes, str] = {}
         if isinstance(self.model, StreamingModel):
+            rejected = self._temperature_rejected()
             lock = threading.Lock()
             last = time.perf_counter()
 
@@ -286,7 +368,8 @@ class CachedModel:
                 answer = {missing_keys[prompts[index]][sample]: text}
                 with lock:  # concurrent requests: the time since the last answer, so that times add up
                     seconds, last = time.perf_counter() - last, time.perf_counter()
-                self.cache.put(answer, seconds=seconds)
+                if self._temperature_rejected() == rejected:  # else the keys are of another temperature
+                    self.cache.put(answer, seconds=seconds)
                 with lock:
                     answers.update(answer)
                     report_progress(len(answers) // decoding["samples"])
@@ -305,15 +388,21 @@ class CachedModel:
                 for prompt, texts in zip(chunk, rows, strict=True)
                 for key, text in zip(missing_keys[prompt], texts, strict=True)
             }
-            answered = {key: text for key, text in new.items() if not isinstance(text, Refusal)}
-            self.cache.put(answered, seconds=time.perf_counter() - began)
+            self.cache.put(_cacheable(new), seconds=time.perf_counter() - began)
             answers.update(new)
             report_progress(start + len(chunk))
         return answers
 
+    def _temperature_rejected(self) -> bool:
+        return bool(getattr(self.model, "temperature_rejected", False))
+
     def _report(self, done: int, total: int) -> None:
         if self._on_progress is not None:
             self._on_progress(done, total)
+
+
+def _cacheable(answers: Mapping[bytes, str]) -> dict[bytes, str]:
+    return {key: text for key, text in answers.items() if not isinstance(text, Refusal | NoAnswer)}
 
 
 def _seed_for(seed: int, cached_count: int) -> int:

@@ -11,15 +11,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.cache import AnswerCache, cache_keys
 from personakit.models.environment import silence_libraries
-from personakit.models.model_files import locate
+from personakit.models.model_files import load_tokenizer, locate
 from personakit.models.open import check_model, is_endpoint, open_language_model, resolve_model
 from personakit.models.stand_ins import split_name
+from personakit.models.tokens import encode_prompts
 
 PRICES = "PERSONAKIT_PRICES"
+#: Prompt and template may merge at their edges into other tokens than each alone; an answer has an end.
+_AT_EDGES = 4
 _FORM = 'expected MODEL=INPUT/OUTPUT,..., with prices per million tokens, for example "gpt-4.1-mini=0.4/1.6"'
 
 
@@ -76,18 +80,25 @@ class RequestMeter:
     ) -> list[list[str]]:
         """Return cached answers. A repeated request is counted once."""
         distinct_samples = samples if temperature > 0 else 1
-        keys = [
-            cache_keys(
+
+        def keys_of(prompt: str, *, rejected: bool) -> list[bytes]:
+            return cache_keys(
                 self._fingerprint or "",
                 prompt,
                 samples=distinct_samples,
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
                 seed=seed,
+                temperature_rejected=rejected,
             )
-            for prompt in prompts
-        ]
+
+        keys = [keys_of(prompt, rejected=False) for prompt in prompts]
         cached = self._cache.get(key for row in keys for key in row)
+        # Answers of a server that rejected the temperature are cached under keys of their own.
+        others = [keys_of(prompt, rejected=True) for prompt in prompts]
+        known = self._cache.get(key for row in others for key in row)
+        for row, other in zip(keys, others, strict=True):
+            cached |= {key: known[same] for key, same in zip(row, other, strict=True) if same in known}
         self._cached |= cached.keys() - self._reported
         for prompt, row in zip(prompts, keys, strict=True):
             missing = [key for key in row if key not in cached and key not in self._reported]
@@ -98,7 +109,9 @@ class RequestMeter:
             for row in keys
         ]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Raise `TypeError`: a meter has no model."""
         raise TypeError("a meter cannot score")
 
@@ -123,20 +136,27 @@ def token_counter(name: str) -> Callable[[str], int]:
     """Return a token counter for the model `name`. For endpoints it estimates from the text length."""
     if is_endpoint(name):
         return open_language_model(name).count_tokens
-    from transformers import AutoTokenizer
+    tokenizer = _tokenizer(name)
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
+
+def template_tokens(name: str) -> int:
+    """Return how many tokens chat template and special tokens add to a prompt and its answer, at most."""
+    return added_tokens(_tokenizer(name))
+
+
+def added_tokens(tokenizer: Any) -> int:
+    """Return how many tokens chat template and special tokens add to a prompt and its answer, at most."""
+    text = "a"
+    alone = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return len(encode_prompts(tokenizer, [text])[0]) - len(alone) + _AT_EDGES
+
+
+def _tokenizer(name: str) -> Any:
     silence_libraries()
     stand_in = split_name(name)
     files = locate(resolve_model(stand_in[0] if stand_in else name))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(files.source, local_files_only=files.offline)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().split("\n", 1)[0][:200]
-        raise UserError(
-            f'the tokenizer of model "{files.source}" cannot be loaded: {first}',
-            hint="check that the tokenizer's files are in the folder of config.json",
-        ) from error
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return load_tokenizer(files.source, offline=files.offline)
 
 
 def approximate_token_counter(name: str) -> Callable[[str], int] | None:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from personakit.models.shared_prefix import share_prefixes
+from personakit.models.shared_prefix.interface import cache_argument
+from personakit.steps import Step
 
 # Rows are removed once this share of the batch has finished: selecting rows copies the whole cache.
 _ENDED_SHARE = 0.25
@@ -30,12 +32,17 @@ def decode(
     uniforms: torch.Tensor | None,
     end_ids: frozenset[int],
     pad_id: int,
+    keep_end: bool = False,
+    work: Step | None = None,
 ) -> list[list[int]]:
-    """Return the new token ids of each row without the end token: `len(prompts) * samples` rows.
+    """Return the new token ids of each row: `len(prompts) * samples` rows.
+
+    The end token is included if `keep_end`; a row that reaches `max_new_tokens` has none.
 
     Row `i * samples + j` is sample `j` of prompt `i`. `uniforms` (rows x max_new_tokens, in [0, 1)) are the
     random numbers for inverse-CDF sampling, unused with temperature 0. Common prefixes of prompts are
-    computed once, and all samples of a prompt share one copy of its cache (`shared_prefix`).
+    computed once, and all samples of a prompt share one copy of its cache (`shared_prefix`). Rows and tokens
+    are reported to `work` at every step; an unfinished row counts by its share of `max_new_tokens`.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -69,6 +76,8 @@ def decode(
     answers: list[list[int]] = [[] for _ in range(rows)]
     ends = torch.tensor(sorted(end_ids), device=device)
 
+    done_before = 0.0 if work is None else work.done
+
     for step in range(max_new_tokens):
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         logits = _last_logits(model, tokens[:, None], mask, position, cache)
@@ -76,10 +85,13 @@ def decode(
         position = position + 1
         ended = torch.isin(tokens, ends) | (alive < 0)
         for row, token, end in zip(alive.tolist(), tokens.tolist(), ended.tolist(), strict=True):
-            if not end:
+            if not end or (keep_end and row >= 0):
                 answers[row].append(token)
         alive = torch.where(ended, -1, alive)
         kept = (alive >= 0).nonzero().squeeze(1)
+        if work is not None:
+            unfinished = len(kept) * (1 - (step + 1) / max_new_tokens)
+            work.update(done_before + rows - unfinished, tokens=len(kept))
         if len(kept) == 0:
             break
         if len(kept) <= (1 - _ENDED_SHARE) * len(alive):
@@ -109,13 +121,14 @@ def _last_logits(
     positions: torch.Tensor,
     cache: Any,
 ) -> torch.Tensor:
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     output = model(
         input_ids=input_ids,
         attention_mask=mask,
         position_ids=positions,
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **{cache_argument(causal): cache},
     )
     logits: torch.Tensor = output.logits[:, -1]
     return logits

@@ -7,29 +7,43 @@ import hashlib
 import logging
 import math
 import os
-import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any
+from urllib.parse import urljoin
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, ServerUnavailableError, UserError
-from personakit.models.address import redacted_url, validate_api_key, validate_url
-from personakit.models.refusal import NO_TEXT, REFUSED_CODES, Refusal, read_refusal
+from personakit.models.address import completions_url, redacted_url, validate_api_key, validate_url
+from personakit.models.proxies import open_client, proxy_for
+from personakit.models.refusal import REFUSED_CODES, NoAnswer, Refusal
+from personakit.models.replies import Reply, read_answer
+from personakit.models.request_options import RequestOptions
 from personakit.models.retries import (
+    RETRYABLE_STATUSES,
+    TOO_MANY_REQUESTS,
+    EmptyReplyError,
     RequestCancelledError,
     RetriesExhaustedError,
     RetryPolicy,
+    TryAgainError,
     request_with_retries,
+    retry_after,
 )
+from personakit.steps import step
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
 _BAD_REQUEST = frozenset({400, 422})
 #: Error statuses that would apply to all other requests, too.
 _PERMANENT_STATUSES = frozenset({401, 404, 429})
-_MAX_REASONS = 3  # number of refusal reasons in the warning
+#: Statuses with which servers reject options, be it by failing on them.
+_MAYBE_AN_OPTION = frozenset({*_BAD_REQUEST, 500})
+_MAX_REASONS = 3  # number of reasons in a warning
+_MAX_MESSAGE = 200  # characters of a server's message
+#: Requests without an answer, in a row, after which all others count as lost.
+_MAX_NO_ANSWERS = 16
 _SHORT_TIMEOUT = 10.0  # timeout in seconds for a server that has failed before
 
 _log = logging.getLogger(__name__)
@@ -39,9 +53,12 @@ class EndpointModel:
     """A chat model behind `/v1/chat/completions`: one request per sample, several concurrently.
 
     `seed` is sent, but servers need not honour it. Wrap the model in `CachedModel` to avoid repeated
-    requests. If the server rejects an option by name, it is omitted from then on, with one warning: OpenAI's
-    reasoning models reject temperatures other than 1, some servers reject `seed`. Models that reject
-    `max_tokens` get `max_completion_tokens` instead.
+    requests. The model is asked not to reason, and reasoning is removed from its answers. If the server
+    rejects an option, it is omitted from then on, with one warning (`request_options`); the first request is
+    sent alone, so that an option is rejected once.
+
+    A reply without an answer (empty, or reasoning that does not end) is asked for again; if that does not
+    help, the answer is a `NoAnswer`. One that the token limit ended is a `Cut`.
     """
 
     def __init__(
@@ -61,13 +78,18 @@ class EndpointModel:
         self.name = model
         self.base_url = validate_url(base_url)
         self.unanswered = 0
-        """The number of requests since construction that were refused or returned no text."""
+        """The number of requests since construction that were refused or gave no answer."""
+        self._url = completions_url(self.base_url)
         self._key = validate_api_key(key)
         self._concurrency = concurrency
         self._retry_policy = retry_policy or RetryPolicy()
         self._server_failed = False
-        self._rejected_options: set[str] = set()
-        self._options_lock = threading.Lock()
+        self._options = RequestOptions(model, self.base_url, self.address)
+        self._first_request = threading.Lock()
+        self.settled = False
+        """Whether the server has answered, so that the options that it rejects are known."""
+        self._said_busy = False
+        self._no_answers_in_row = 0
 
     @classmethod
     def from_environment(cls, model: str, settings: EndpointSettings | None = None) -> EndpointModel:
@@ -139,37 +161,38 @@ class EndpointModel:
         """Like `generate`, and call `keep(prompt index, sample number, text)` as soon as an answer arrives.
 
         `keep` runs on the thread that received the answer, so that an interruption loses no received answer.
-        If the model refuses or returns no text, the answer is a `Refusal`, and `keep` is not called.
+        It is not called for a `Refusal` (the model refused) and a `NoAnswer` (the request failed).
         """
-        import httpx2
-
         distinct_samples = samples if temperature > 0 else 1
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         rows = [[""] * distinct_samples for _ in prompts]
         stop = threading.Event()
-        refusal_reasons: list[str] = []
-        with httpx2.Client(headers=headers, timeout=self._current_policy().timeout) as client:
+        unanswered: list[Refusal | NoAnswer] = []
+        with (
+            step(f"requests to {self.name}", len(prompts) * distinct_samples) as work,
+            open_client(self._url, headers=headers, timeout=self._current_policy().timeout) as client,
+        ):
 
             def request_one(index: int, sample: int) -> None:
-                if stop.is_set():
-                    raise RequestCancelledError
-                body = {
-                    "model": self.name,
-                    "messages": [{"role": "user", "content": prompts[index]}],
-                    "temperature": temperature,
-                    "seed": seed + sample,
-                }
                 with contextlib.ExitStack() as failed:
                     failed.callback(stop.set)
-                    text = self._text(self._post(client, body, max_new_tokens, stop), max_new_tokens)
+                    text = self._ask(
+                        client,
+                        prompts[index],
+                        stop,
+                        max_tokens=max_new_tokens,
+                        temperature=temperature,
+                        seed=seed + sample,
+                    )
                     rows[index][sample] = text
-                    if isinstance(text, Refusal):
-                        refusal_reasons.append(text.reason)
+                    if isinstance(text, Refusal | NoAnswer):
+                        unanswered.append(text)
                     else:
                         keep(index, sample, text)
+                    work.advance(1, tokens=self.count_tokens(text))
                     failed.pop_all()
 
-            pool = ThreadPoolExecutor(self._concurrency)
+            pool = ThreadPoolExecutor(1 if self._server_failed else self._concurrency)
             try:
                 waiting = [
                     pool.submit(request_one, index, sample)
@@ -184,21 +207,21 @@ class EndpointModel:
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-        if refusal_reasons:
-            self.unanswered += len(refusal_reasons)
-            message = 'endpoint %s refused %d of %d requests to "%s" (%s): their answers are not cached'
-            reasons = ", ".join(sorted(set(refusal_reasons))[:_MAX_REASONS])
-            _log.warning(
-                message,
-                self.address,
-                len(refusal_reasons),
-                len(prompts) * distinct_samples,
-                self.name,
-                reasons,
-            )
+        self.unanswered += len(unanswered)
+        self._warn("refused", [each.reason for each in unanswered if isinstance(each, Refusal)], rows)
+        self._warn(
+            "gave no answer to", [each.reason for each in unanswered if isinstance(each, NoAnswer)], rows
+        )
         return [row if distinct_samples == samples else row * samples for row in rows]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    @property
+    def temperature_rejected(self) -> bool:
+        """Whether the server rejects the temperature: answers are sampled at its own."""
+        return self._options.rejects_temperature
+
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Raise `UserError`: chat endpoints return no log-probabilities of given texts."""
         raise UserError(
             f'model "openai:{self.name}" is an endpoint and cannot score texts',
@@ -209,17 +232,24 @@ class EndpointModel:
         """Return an *estimate*: one token per four bytes of UTF-8, the usual rule for English."""
         return math.ceil(len(text.encode("utf-8")) / 4)
 
-    def _post(self, client: Any, body: dict[str, Any], max_new_tokens: int, stop: threading.Event) -> Any:
+    def _ask(self, client: Any, prompt: str, stop: threading.Event, **options: Any) -> str:
+        """Return the answer to `prompt`; the first request of all is sent alone."""
+        if not self.settled:
+            with self._first_request:
+                if not self.settled:
+                    return self._ask_with_retries(client, prompt, stop, options)
+        return self._ask_with_retries(client, prompt, stop, options)
+
+    def _ask_with_retries(
+        self, client: Any, prompt: str, stop: threading.Event, options: dict[str, Any]
+    ) -> str:
+        if stop.is_set():
+            raise RequestCancelledError
+        send = partial(self._attempt, client, prompt, options)
         try:
-            while True:
-                sent = self._without_rejected(body | {"max_tokens": max_new_tokens})
-                send = partial(client.post, f"{self.base_url}/chat/completions", json=sent)
-                response = request_with_retries(send, self._current_policy(), stop)
-                self._server_failed = False
-                if response.status_code not in _BAD_REQUEST or not self._drops_rejected_option(
-                    response, sent
-                ):
-                    break
+            text = request_with_retries(send, self._current_policy(), stop, proxy=proxy_for(self._url))
+        except EmptyReplyError as trouble:
+            return self._no_answer(str(trouble))
         except RetriesExhaustedError as trouble:
             self._server_failed = True
             raise ServerUnavailableError(
@@ -227,90 +257,98 @@ class EndpointModel:
                 hint="check the server and OPENAI_BASE_URL. Answers so far are cached: run the command "
                 "again, with --resume if it has an output folder",
             ) from trouble
-        if response.status_code in _BAD_REQUEST and (code := self._code(response)) in REFUSED_CODES:
-            return {"choices": [{"message": {"refusal": f"status {response.status_code}, {code}"}}]}
-        if response.status_code != 200:
-            raise self._rejection(response)
-        try:
-            return response.json()
-        except ValueError as error:
+        self._no_answers_in_row = 0
+        return text
+
+    def _no_answer(self, reason: str) -> NoAnswer:
+        self._no_answers_in_row += 1
+        if self._no_answers_in_row >= _MAX_NO_ANSWERS:
+            self._server_failed = True
+            raise ServerUnavailableError(
+                f'endpoint {self.address} gave no answer to {_MAX_NO_ANSWERS} requests to "{self.name}" in a '
+                f"row: {reason}",
+                hint="check the model and its settings. Answers so far are cached: run the command again, "
+                "with --resume if it has an output folder",
+            )
+        return NoAnswer(reason)
+
+    def _attempt(self, client: Any, prompt: str, options: dict[str, Any]) -> str:
+        """Send one request, again without each option that the server rejects; return the answer."""
+        required = {"model": self.name, "messages": [{"role": "user", "content": prompt}]}
+        while True:
+            body = self._options.body(required, **options)
+            reply = Reply(client.post(self._url, json=body))
+            if reply.status not in _BAD_REQUEST or not self._options.learn(reply, body):
+                break
+        if reply.status in _MAYBE_AN_OPTION and (plain := self._options.without_reasoning(reply, body)):
+            second = Reply(client.post(self._url, json=plain))
+            if second.status == 200:
+                self._options.reject_reasoning()
+                reply = second
+        if reply.status in RETRYABLE_STATUSES and not (
+            reply.status == TOO_MANY_REQUESTS and reply.quota_exhausted
+        ):
+            raise self._try_again(reply)
+        self._server_failed = False
+        if reply.status in _BAD_REQUEST and reply.code in REFUSED_CODES:
+            return Refusal("", f"status {reply.status}, {reply.code}")
+        if reply.status != 200:
+            raise self._rejection(reply)
+        self._options.accept()
+        self.settled = True
+        if reply.document is None:
             raise RunError(
                 f"endpoint {self.address} returned a response that is not JSON",
                 hint="check that OPENAI_BASE_URL ends in the path of an OpenAI-compatible API, usually /v1",
+            )
+        try:
+            return read_answer(reply.document, options["max_tokens"])
+        except (AttributeError, LookupError, TypeError) as error:
+            raise RunError(
+                f"endpoint {self.address} returned no choices[0].message.content",
+                hint="check that the address is an OpenAI-compatible chat API",
             ) from error
+
+    def _try_again(self, reply: Reply) -> TryAgainError:
+        message = self._shown(reply)
+        reason = f"status {reply.status}" + (f": {message}" if message else "")
+        busy = reply.status == TOO_MANY_REQUESTS
+        if busy and not self._said_busy:
+            self._said_busy = True
+            _log.warning('endpoint %s is busy for "%s" (%s): waiting', self.address, self.name, reason)
+        return TryAgainError(reason, busy=busy, delay=retry_after(reply.headers.get("Retry-After")))
+
+    def _warn(self, verb: str, reasons: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        if reasons:
+            message = 'endpoint %s %s %d of %d requests to "%s" (%s): not cached'
+            shown = ", ".join(sorted(set(reasons))[:_MAX_REASONS])
+            _log.warning(message, self.address, verb, len(reasons), sum(map(len, rows)), self.name, shown)
 
     def _current_policy(self) -> RetryPolicy:
         if not self._server_failed:
             return self._retry_policy
         return RetryPolicy(min(_SHORT_TIMEOUT, self._retry_policy.timeout), attempts=1, busy_attempts=1)
 
-    def _without_rejected(self, body: dict[str, Any]) -> dict[str, Any]:
-        sent = {option: value for option, value in body.items() if option not in self._rejected_options}
-        if "max_tokens" in self._rejected_options:
-            sent["max_completion_tokens"] = body["max_tokens"]
-        return sent
-
-    def _drops_rejected_option(self, response: Any, sent: dict[str, Any]) -> bool:
-        """Return whether the server rejected an optional option of `sent`; it is omitted from then on."""
-        option_names = {"max_tokens": "max_completion_tokens", "temperature": "temperature", "seed": "seed"}
-        for option, word in option_names.items():
-            if option in sent and re.search(rf"\b{word}\b", response.text):
-                with self._options_lock:
-                    if option == word and option not in self._rejected_options:
-                        message = 'endpoint %s rejects the option "%s" for "%s": continuing without it'
-                        _log.warning(message, self.address, option, self.name)
-                    self._rejected_options.add(option)
-                return True
-        return False
-
-    def _rejection(self, response: Any) -> RunError:
+    def _rejection(self, reply: Reply) -> RunError:
         hints = {
             401: "check OPENAI_API_KEY",
             403: "check that the key has access to this model",
-            404: "check the model name and OPENAI_BASE_URL",
+            404: "check the model name and OPENAI_BASE_URL, which usually ends in /v1",
             429: "the account's quota is used up: answers so far are cached",
         }
-        kind = ServerUnavailableError if response.status_code in _PERMANENT_STATUSES else RunError
-        return kind(
-            f'endpoint {self.address} rejected "{self.name}" with status {response.status_code}: '
-            f"{self._reason(response)}",
-            hint=hints.get(response.status_code, "see the server's message"),
+        hint, message = hints.get(reply.status, "see the server's message"), self._shown(reply)
+        if 300 <= reply.status < 400:
+            target = redacted_url(urljoin(self._url, reply.headers.get("Location", "")))
+            message = f"it redirects to {target}"
+            hint = f"set OPENAI_BASE_URL to {target.removesuffix('/chat/completions')}"
+        permanent = reply.status in _PERMANENT_STATUSES or reply.status < 400
+        return (ServerUnavailableError if permanent else RunError)(
+            f'endpoint {self.address} rejected "{self.name}" with status {reply.status}: {message}', hint=hint
         )
 
-    def _code(self, response: Any) -> str | None:
-        try:
-            code = response.json()["error"]["code"]
-        except (ValueError, KeyError, TypeError):
-            return None
-        return code if isinstance(code, str) else None
-
-    def _reason(self, response: Any) -> str:
-        """Return the server's message on one line, without the API key."""
-        try:
-            message = str(response.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            message = response.text
+    def _shown(self, reply: Reply) -> str:
+        """Return the server's message without the API key; "" for an empty JSON object."""
+        message = "" if reply.document == {} else reply.message
         if self._key:
             message = message.replace(self._key, "[key]")
-        return " ".join(message.split())[:200]
-
-    def _text(self, document: Any, max_new_tokens: int) -> str:
-        """Return the answer, or a `Refusal` if the model refused or returned no text."""
-        try:
-            choice = document["choices"][0]
-            reason = read_refusal(choice)
-            content = choice["message"]["content"] if reason is None else choice["message"].get("content")
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise RunError(
-                f"endpoint {self.address} returned no choices[0].message.content",
-                hint="check that the address is an OpenAI-compatible chat API",
-            ) from error
-        # Unpaired surrogates can be sent but not stored.
-        text = content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
-        if not text.strip() and choice.get("finish_reason") == "length":
-            raise RunError(
-                f'model "{self.name}" at {self.address} used all {max_new_tokens} tokens before the answer',
-                hint="raise decoding.max_new_tokens (for a teacher: trajectories.teacher_tokens), or reduce "
-                "its reasoning effort",
-            )
-        return text if text.strip() and reason is None else Refusal(text, reason or NO_TEXT)
+        return message[:_MAX_MESSAGE]

@@ -1,4 +1,6 @@
-"""Disables telemetry and progress bars of libraries. Call `silence_libraries()` before importing them.
+"""Disables telemetry and progress bars of libraries, and sets how their threads wait.
+
+Call `silence_libraries()` before importing them.
 
 huggingface_hub sends usage data, and TRL sends a request for each new trainer, unless disabled; transformers
 and datasets draw progress bars over our output. Only this module changes these settings.
@@ -27,8 +29,21 @@ _QUIET = {
 }
 
 
+# torch's threads wait for each other after every operation, by default in a busy loop of milliseconds. If
+# another process wants the core, the loop delays the very thread that it waits for
+# (`benchmarks/local_speed.py`).
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+_USERS_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+_USERS_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 def silence_libraries() -> None:
-    """Disable telemetry, and the libraries' progress bars and notices unless their variables are set."""
+    """Disable telemetry, and the libraries' progress bars and notices unless their variables are set.
+
+    Waiting threads of OpenMP, which reads its variables when torch is imported, sleep.
+    """
+    if "torch" not in sys.modules and not any(name in os.environ for name in _USERS_WAITING):
+        os.environ.update(_WAITING)
     os.environ.update(_NO_TELEMETRY)
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
@@ -47,6 +62,33 @@ def hide_loading_bars() -> None:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+
+
+def limit_threads() -> str:
+    """Let torch use as many threads as this process may use cores; return the reason for their number.
+
+    torch counts the machine's cores, of which a container's quota may allow fewer. The user's OMP_NUM_THREADS
+    or MKL_NUM_THREADS wins.
+    """
+    import torch
+
+    from personakit.models.cpu import usable_cores
+
+    for name in _USERS_THREADS:
+        if name in os.environ:
+            return f"set by {name}"
+    usable = usable_cores()
+    if torch.get_num_threads() > usable:
+        torch.set_num_threads(usable)
+    if torch.get_num_threads() == usable:
+        return "one per core that this process may use"
+    return "torch's default: one per physical core"
+
+
+def thread_waiting() -> str:
+    """Return how OpenMP's threads wait in this process, and who decided it."""
+    present = [f"{name}={os.environ[name]}" for name in _USERS_WAITING if name in os.environ]
+    return ", ".join(present) or "OpenMP's default: torch was imported first"
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from personakit.files import cache_folder, write_text
 
@@ -29,7 +30,7 @@ def fingerprint_folder(folder: Path) -> str:
     files = {path for pattern in _PATTERNS for path in folder.glob(pattern) if path.is_file()}
     total = hashlib.sha256()
     for path in sorted(files):
-        total.update(f"{path.name}\0{_file_digest(path)}\0".encode())
+        total.update(f"{path.name}\0{file_digest(path)}\0".encode())
     return total.hexdigest()
 
 
@@ -39,7 +40,16 @@ def fingerprint_of(revision: str | None, folders: Sequence[Path]) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def answer_fingerprint(model: Any) -> str:
+    """Return what identifies a model's answers: its `answer_fingerprint` if it has one, else `fingerprint`.
+
+    The former also tells number formats apart, which change answers but not the weights' identity.
+    """
+    own = getattr(model, "answer_fingerprint", None)
+    return str(model.fingerprint if own is None else own)
+
+
+def file_digest(path: Path) -> str:
     """Return the hash of one file. For large files it is cached by path, size and modification time."""
     stat = path.stat()
     if stat.st_size < _LARGE:

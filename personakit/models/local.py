@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,21 +12,37 @@ from typing import Any
 from personakit.errors import UserError
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.pretrained import load_pretrained
-from personakit.models.tokens import cut_middle, encode_answers, encode_prompts
+from personakit.models.refusal import Cut, NoAnswer, out_of_tokens
+from personakit.models.tokens import (
+    cut_middle,
+    decode_answers,
+    encode_answers,
+    encode_continued,
+    encode_prompts,
+)
+from personakit.models.turns import end_tokens, has_template
+from personakit.steps import step
 
 #: Padded tokens per KV cache. On a CPU, larger batches bring no further speed-up.
-BATCH_TOKENS = {"cpu": 32_768, "cuda": 65_536}
+BATCH_TOKENS = {"cpu": 32_768, "mps": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
+
+#: Changed whenever `turns` writes prompts or ends answers in another way.
+_TURNS = "turns-1"
+
+_log = logging.getLogger(__name__)
 
 
 class LocalModel:
     """A causal language model of transformers, with or without a PEFT adapter.
 
     A prompt is a string. If the tokenizer has a chat template, the prompt becomes one user message
-    (`personakit.models.tokens`). Answers end at the model's end-of-sequence tokens.
+    (`personakit.models.tokens`). Answers end at the model's end-of-sequence tokens, otherwise they are `Cut`.
+    Reasoning is removed; reasoning without an answer gives a `NoAnswer`.
 
     Apart from rounding, greedy answers do not depend on the batch: padding changes the order of float
-    additions, so the choice may differ if two tokens score within about 1e-5 of each other. Sampled answers
+    additions, so the choice may differ if two tokens score within about 1e-5 of each other (bfloat16: 1e-1;
+    `number_format` chooses the format, never by batch). Sampled answers
     use a random stream of their own (prompt, seed, sample number), with the same limitation.
     """
 
@@ -68,7 +85,7 @@ class LocalModel:
         batch_tokens: int | None = None,
         batch_rows: int | None = None,
     ) -> LocalModel:
-        """Load a folder or a hub model, in bfloat16 on CUDA and float32 on a CPU.
+        """Load a folder or a hub model, in bfloat16 on CUDA; on a CPU as `number_format` decides.
 
         A folder with a PEFT adapter loads its base model, too. Raises `UserError` if the name is neither a
         model folder nor available from the hub.
@@ -95,11 +112,37 @@ class LocalModel:
             )
         return fingerprint_of(self._fingerprint, self._folders)
 
+    @property
+    def dtype(self) -> str:
+        """The number format of weights and activations, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
+    def answer_fingerprint(self) -> str:
+        """What determines the answers: the fingerprint, and what else is not as it was in the first version.
+
+        That is the number format unless it is float32, and how messages are written, if there is a template.
+        """
+        parts = [self.fingerprint, "" if self.dtype == "float32" else self.dtype]
+        parts.append(_TURNS if has_template(self.tokenizer) else "")
+        return ":".join(filter(None, parts))
+
     @cached_property
     def context_window(self) -> int | None:
         """The maximum number of positions, or None if the configuration does not give it."""
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return int(positions) if positions else None
+
+    def prompt_limit(self, max_new_tokens: int) -> int | None:
+        """Return the maximum tokens (by `count_tokens`) of a prompt that is read whole; None: no limit."""
+        if self.context_window is None:
+            return None
+        return max(0, self.context_window - max_new_tokens - self._template_tokens)
+
+    @cached_property
+    def _template_tokens(self) -> int:
+        """The tokens that the chat template, or the beginning of sequence, adds to a prompt."""
+        return len(encode_prompts(self.tokenizer, ["a"])[0]) - self.count_tokens("a")
 
     def generate(
         self,
@@ -128,40 +171,55 @@ class LocalModel:
             costs = [(len(row) + max_new_tokens) * distinct_samples for row in ids]
             batches = length_batches(costs, budget=self._batch_tokens, max_rows=max_rows)
         answers: list[list[str]] = [[] for _ in prompts]
-        for batch in batches:
-            rows = decode(
-                self.model,
-                [ids[index] for index in batch],
-                samples=distinct_samples,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                uniforms=self._uniforms(
-                    [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+        with step("generating", len(prompts) * distinct_samples) as work:
+            for batch in batches:
+                rows = decode(
+                    self.model,
+                    [ids[index] for index in batch],
+                    samples=distinct_samples,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    uniforms=self._uniforms(
+                        [prompts[index] for index in batch], distinct_samples, max_new_tokens, seed
+                    )
+                    if temperature > 0
+                    else None,
+                    end_ids=self._end_ids,
+                    pad_id=self._pad_id,
+                    work=work,
                 )
-                if temperature > 0
-                else None,
-                end_ids=self._end_ids,
-                pad_id=self._pad_id,
-            )
-            texts = self.tokenizer.batch_decode(
-                rows, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-            for position, index in enumerate(batch):
-                own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
-                answers[index] = own_texts if distinct_samples == samples else own_texts * samples
+                texts = self._read(rows, max_new_tokens)
+                for position, index in enumerate(batch):
+                    own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
+                    answers[index] = own_texts if distinct_samples == samples else own_texts * samples
+        failed = [
+            text.reason for row in answers for text in row[:distinct_samples] if isinstance(text, NoAnswer)
+        ]
+        if failed:
+            message = 'model "%s" gave no answer to %d of %d prompts (%s): not cached'
+            _log.warning(message, self.name, len(failed), distinct_samples * len(prompts), failed[0])
         return answers
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Return log p(completion, end | prompt) in nats, summed over the completion's tokens.
 
-        As in DPO, the end-of-sequence token is included: the probability of exactly this completion.
+        As in DPO, the token that ends the answer is included: the probability of exactly this completion.
+        `begun` are the texts with which the answers have begun, which are given like the prompts.
         """
         from personakit.models.scoring import score_rows
 
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts but {len(completions)} completions")
-        answers = encode_answers(self.tokenizer, completions)
-        ids = self._prompt_ids(prompts, reserved_tokens=max((len(row) for row in answers), default=0))
+        if begun is None:
+            answers = encode_answers(self.tokenizer, completions)
+            starts: list[list[int]] = [[] for _ in completions]
+        else:
+            starts, answers = encode_continued(self.tokenizer, begun, completions)
+        reserved = max((len(start) + len(row) for start, row in zip(starts, answers, strict=True)), default=0)
+        ids = self._prompt_ids(prompts, reserved_tokens=reserved)
+        ids = [prompt + start for prompt, start in zip(ids, starts, strict=True)]
         return score_rows(
             self.model,
             ids,
@@ -175,11 +233,21 @@ class LocalModel:
         """Return the number of tokens of `text`, without special tokens and chat template."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _read(self, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
+        """Return the answers, with their marks. An empty text without reasoning is an answer."""
+        texts: list[str] = []
+        for row, text in zip(rows, decode_answers(self.tokenizer, rows), strict=True):
+            cut = len(row) == max_new_tokens  # the end token is not in the row
+            if text is None or (not text and row and self.tokenizer.decode(row, skip_special_tokens=True)):
+                reason = "it reasoned and gave no answer"
+                texts.append(out_of_tokens(max_new_tokens) if cut else NoAnswer(reason))
+            else:
+                texts.append(Cut(text) if cut else text)
+        return texts
+
     @cached_property
     def _end_ids(self) -> frozenset[int]:
-        declared = getattr(self.model.generation_config, "eos_token_id", None)
-        ends = declared if isinstance(declared, list) else [declared]
-        return frozenset(end for end in [*ends, self.tokenizer.eos_token_id] if end is not None)
+        return frozenset(end_tokens(self.model, self.tokenizer))
 
     @cached_property
     def _pad_id(self) -> int:

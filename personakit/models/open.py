@@ -1,4 +1,4 @@
-"""Opens a model by name: `nano`, a folder or hub name, or `openai:MODEL`.
+"""Opens a model by name: `nano`, `smollm2`, a folder, a GGUF file, a hub name, or `openai:MODEL`.
 
 `MODEL:terse`, `:wordy` and `:noisy` simulate other black-box models (`stand_ins.py`).
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personakit.errors import UserError
+from personakit.models import smollm2
+from personakit.models.gguf import converted, is_gguf
 from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.models.stand_ins import StandIn, fingerprint_of, split_name
 
@@ -21,21 +23,25 @@ _ENDPOINT = "openai:"
 
 
 def resolve_model(name: str) -> str:
-    """Return the folder or hub name for `name` (`nano` becomes its folder).
+    """Return the folder or hub name for `name`: `nano`, `smollm2` and GGUF files become their folders.
 
     Used for training: raises `UserError` for an endpoint or a stand-in, which have no weights.
     """
     if is_endpoint(name):
         raise UserError(
             f'model "{name}" is an endpoint, expected local weights',
-            hint="use a folder, a hub model or nano",
+            hint="use a folder, a GGUF file, a hub model, nano or smollm2",
         )
     if split_name(name) is not None:
         raise UserError(
             f'model "{name}" is a stand-in for a black box, expected local weights',
             hint=f"use the model before the colon: {name.rpartition(':')[0]}",
         )
-    return str(NANO_FOLDER) if name == "nano" else name
+    if name == "nano":
+        return str(NANO_FOLDER)
+    if name == smollm2.NAME:
+        return smollm2.find_smollm2()
+    return str(converted(name)) if is_gguf(name) else name
 
 
 def is_endpoint(name: str) -> bool:

@@ -7,8 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import hide_loading_bars, silence_libraries, suppress_peft_warnings
-from personakit.models.model_files import locate, model_not_found
+from personakit.models.adapters import load_adapter
+from personakit.models.cpu import bfloat16_units
+from personakit.models.devices import default_device
+from personakit.models.environment import hide_loading_bars, limit_threads, silence_libraries
+from personakit.models.model_files import (
+    cannot_load,
+    load_config,
+    load_tokenizer,
+    locate,
+)
+from personakit.models.number_format import choose_format, count_weights
+from personakit.models.turns import end_tokens
+from personakit.models.weight_names import check_weights
+from personakit.steps import step
 
 
 def load_pretrained(
@@ -21,69 +33,94 @@ def load_pretrained(
 ) -> tuple[Any, Any, list[Path], str | None]:
     """Return (model, tokenizer, folders it was loaded from, "name@commit" if from the hub).
 
-    `dtype` "auto" is bfloat16 on CUDA, else float32. `quantization` is a transformers quantization
-    configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
+    `dtype` "auto" is for inference: see `number_format.choose_format`. `quantization` is a
+    transformers quantization configuration, applied on `device`. Raises `UserError` like `LocalModel.load`.
     """
+    with step(f"loading {name}"):
+        return _load(name, adapter=adapter, device=device, dtype=dtype, quantization=quantization)
+
+
+def _load(
+    name: str, *, adapter: Path | None, device: str, dtype: str, quantization: Any
+) -> tuple[Any, Any, list[Path], str | None]:
     silence_libraries()
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     hide_loading_bars()
+    limit_threads()
+    from personakit.models.packed_linear import pack_linears  # a module that imports torch
+
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch_dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(dtype) or (
-        torch.bfloat16 if device.startswith("cuda") else torch.float32
-    )
+        device = default_device()
     files = locate(name, adapter)
     name, adapter, folders = files.source, files.adapter, list(files.folders)
     is_folder = Path(name).is_dir()
+    config = load_config(name, offline=files.offline)  # its errors name the file
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        chosen = dtype if dtype != "auto" else _inference_format(config, device)
+        model, report = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=torch_dtype,
+            dtype=torch.bfloat16 if chosen == "bfloat16" else torch.float32,
             local_files_only=files.offline,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `check_weights` names the file and the weights
             **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
         )
-        tokenizer = AutoTokenizer.from_pretrained(
-            adapter if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
-            local_files_only=files.offline,
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        if is_folder:
-            raise UserError(
-                f'model folder "{name}" cannot be loaded: {_first_line(error)}',
-                hint="check that it is complete: config.json, *.safetensors and the tokenizer's files",
-            ) from error
-        raise model_not_found(name) from error
+    except (MemoryError, torch.OutOfMemoryError, UserError):
+        raise
+    except Exception as error:
+        raise cannot_load(name, error) from error
+    check_weights(name, model, report)
+    tokenizer = load_tokenizer(
+        str(adapter) if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
+        offline=files.offline,
+    )
+    check_vocabulary(name, model, tokenizer)
+    _declare_ends(model, tokenizer)
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         raise UserError(
             f'model "{name}" ({type(model).__name__}) is not a plain causal language model of transformers',
             hint="use a decoder-only model such as Llama, Qwen, Mistral or Gemma",
         )
     revision = None if is_folder else f"{name}@{getattr(model.config, '_commit_hash', None)}"
+    if dtype == "auto" and chosen == "bfloat16" and device.startswith("cpu"):
+        pack_linears(model)
     if adapter is not None:
-        model = _with_adapter(model, adapter)
+        model = load_adapter(model, adapter)
     return model.to(device), tokenizer, folders, revision
 
 
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
+def _inference_format(config: Any, device: str) -> str:
+    """Return the dtype for inference. On a CPU with bfloat16 units it depends on the number of weights."""
+    weights = count_weights(config) if device.startswith("cpu") and bfloat16_units() else None
+    return choose_format(device, weights).dtype
 
-    if not (adapter / "adapter_config.json").is_file():
+
+def _declare_ends(model: Any, tokenizer: Any) -> None:
+    """Let generation stop at the end of the assistant's turn, also in TRL's trainers and once saved."""
+    ends = end_tokens(model, tokenizer)
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    if ends and set(ends) != set(declared if isinstance(declared, list) else [declared]):
+        model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+
+
+def check_vocabulary(source: str, model: Any, tokenizer: Any) -> None:
+    """Raise `UserError` if the tokenizer has tokens that the model has no embedding for.
+
+    Special tokens may exceed it: Gemma 3's text models share a tokenizer with those that read images.
+    """
+    rows = len(model.get_input_embeddings().weight)
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    beyond = {
+        index: token
+        for token, index in tokenizer.get_vocab().items()
+        if index >= rows and index not in special
+    }
+    if beyond:
+        first = min(beyond)
         raise UserError(
-            f'adapter folder "{adapter}" has no adapter_config.json',
-            hint="give the folder that PEFT's save_pretrained wrote",
+            f'the tokenizer of model "{source}" has {len(beyond)} tokens beyond the embedding '
+            f'of {rows} rows: "{beyond[first]}" is {first}',
+            hint="use the tokenizer that was saved with these weights, or resize the model's embedding",
         )
-    try:
-        with suppress_peft_warnings():
-            return PeftModel.from_pretrained(model, str(adapter))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise UserError(
-            f'adapter "{adapter}" does not fit its base model: {_first_line(error)}',
-            hint="load it with the base model it was trained on",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]

@@ -1,4 +1,4 @@
-"""HTTP requests with retries: which errors are retried, how often, and how failures are reported.
+"""HTTP requests with retries: how often, with which pauses, and how failures are reported.
 
 A server that returns 429 is alive, so it gets more attempts than one that does not answer (`busy_attempts`
 and `attempts`). Its Retry-After header is honoured. Without one, or with 0, the wait time doubles with each
@@ -13,10 +13,12 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-_RETRYABLE_STATUSES = frozenset({408, 409, 500, 502, 503, 504, 529})
-_TOO_MANY_REQUESTS = 429
+T = TypeVar("T")
+
+RETRYABLE_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+TOO_MANY_REQUESTS = 429
 _MAX_DELAY = 60.0  # seconds; a longer Retry-After is cut to this
 
 
@@ -24,13 +26,33 @@ _MAX_DELAY = 60.0  # seconds; a longer Retry-After is cut to this
 class RetryPolicy:
     """Timeout of a request in seconds, and the number of attempts.
 
-    `attempts` counts lost connections, timeouts and 5xx responses; `busy_attempts` counts 429 responses.
+    `attempts` counts lost connections, timeouts, 5xx responses and replies without an answer;
+    `busy_attempts` counts 429 responses.
     """
 
     timeout: float = 120.0
     attempts: int = 6
     busy_attempts: int = 30
     first_delay: float = 1.0
+
+
+class TryAgainError(Exception):
+    """A reply that another attempt may change, with the reason, and the server's Retry-After in seconds."""
+
+    def __init__(self, reason: str, *, busy: bool = False, delay: float | None = None) -> None:
+        super().__init__(reason)
+        self.busy = busy
+        self.delay = delay
+        self.attempts: int | None = None
+        """The most attempts of such a request, if fewer than the policy's."""
+
+
+class EmptyReplyError(TryAgainError):
+    """A reply without an answer: if it stays so, only this request has failed, not the server."""
+
+    def __init__(self, reason: str, *, attempts: int | None = None) -> None:
+        super().__init__(reason)
+        self.attempts = attempts
 
 
 class RetriesExhaustedError(Exception):
@@ -41,37 +63,36 @@ class RequestCancelledError(Exception):
     """The request was cancelled because another request failed permanently."""
 
 
-def request_with_retries(send: Callable[[], Any], policy: RetryPolicy, stop: threading.Event) -> Any:
-    """Return the first response of `send()` that a retry would not change: a success or a permanent error.
+def request_with_retries(
+    send: Callable[[], T], policy: RetryPolicy, stop: threading.Event, *, proxy: str | None = None
+) -> T:
+    """Return the first result of `send()`.
 
-    `send` makes one request (httpx2). Raises `RetriesExhaustedError`, or `RequestCancelledError` once `stop`
-    is set.
+    `send` makes one request (httpx2) and reads its reply; a `TryAgainError` asks for another attempt. `proxy`
+    names the proxy in use. Raises the last `EmptyReplyError` or `RetriesExhaustedError` if all attempts fail,
+    `RequestCancelledError` once `stop` is set.
     """
     import httpx2
 
     delay, failures, busy_responses = policy.first_delay, 0, 0
     while True:
-        retry_delay: float | None = None
         try:
-            response = send()
-        except httpx2.TransportError as error:
-            failures += 1
-            reason = _describe(error, policy)
-        else:
-            if response.status_code == _TOO_MANY_REQUESTS and not _quota_exhausted(response):
-                busy_responses += 1
-            elif response.status_code in _RETRYABLE_STATUSES:
-                failures += 1
-            else:
-                return response
-            reason = f"status {response.status_code}"
-            retry_delay = retry_after(response.headers.get("Retry-After"))
-        if failures >= policy.attempts or busy_responses >= policy.busy_attempts:
+            return send()
+        except httpx2.RequestError as error:
+            trouble = TryAgainError(_describe(error, policy, proxy))
+        except TryAgainError as error:
+            trouble = error
+        busy_responses += trouble.busy
+        failures += not trouble.busy
+        most = min(policy.attempts, trouble.attempts or policy.attempts)
+        if failures >= most or busy_responses >= policy.busy_attempts:
+            if isinstance(trouble, EmptyReplyError):
+                raise trouble
             attempts = failures + busy_responses
-            raise RetriesExhaustedError(f"in {attempts} attempt{'' if attempts == 1 else 's'} ({reason})")
+            raise RetriesExhaustedError(f"in {attempts} attempt{'' if attempts == 1 else 's'} ({trouble})")
         # Jitter, so that concurrent requests are not retried simultaneously. A Retry-After of 0 is ignored,
         # because all attempts would be used up at once.
-        pause(min(_MAX_DELAY, (retry_delay or delay) * random.uniform(1, 1.5)), stop)
+        pause(min(_MAX_DELAY, (trouble.delay or delay) * random.uniform(1, 1.5)), stop)
         if stop.is_set():
             raise RequestCancelledError
         delay = min(_MAX_DELAY, delay * 2)
@@ -99,16 +120,16 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
-def _describe(error: Exception, policy: RetryPolicy) -> str:
+def _describe(error: Exception, policy: RetryPolicy, proxy: str | None) -> str:
     import httpx2
 
+    through = f" through the proxy {proxy}" if proxy else ""
     if isinstance(error, httpx2.TimeoutException):
-        return f"no response within {policy.timeout:g} seconds"
-    if isinstance(error, httpx2.ConnectError):
-        return "it cannot be reached"
+        return f"no response within {policy.timeout:g} seconds{through}"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not trusted: SSL_CERT_FILE names the file of trusted certificates"
+    if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
+        return f"it cannot be reached{through}"
+    if isinstance(error, httpx2.DecodingError):
+        return "the compression of its reply is broken"
     return "the connection was lost"
-
-
-def _quota_exhausted(response: Any) -> bool:
-    """Return whether a 429 response means an exhausted quota (OpenAI), which no retry can fix."""
-    return b"insufficient_quota" in response.content

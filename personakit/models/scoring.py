@@ -14,6 +14,7 @@ import torch
 from personakit.models.batching import length_batches, prefix_batches
 from personakit.models.decoding import pad
 from personakit.models.shared_prefix import share_prefixes
+from personakit.steps import step
 
 # Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB.
 _LOGITS = 2**28
@@ -39,11 +40,15 @@ def score_rows(
         batches = length_batches([len(row) for row in rows], budget=budget, max_rows=max_rows)
     vocabulary = model.config.get_text_config().vocab_size
     scores = [0.0] * len(rows)
-    for batch in batches:
-        for piece in _pieces(batch, answers, max(1, _LOGITS // vocabulary)):
-            sums = log_likelihoods(model, [prompts[i] for i in piece], [answers[i] for i in piece], pad_id)
-            for index, value in zip(piece, sums, strict=True):
-                scores[index] = value
+    with step("scoring", len(rows)) as work:
+        for batch in batches:
+            for piece in _pieces(batch, answers, max(1, _LOGITS // vocabulary)):
+                sums = log_likelihoods(
+                    model, [prompts[i] for i in piece], [answers[i] for i in piece], pad_id
+                )
+                for index, value in zip(piece, sums, strict=True):
+                    scores[index] = value
+                work.advance(len(piece), tokens=sum(len(rows[i]) for i in piece))
     return scores
 
 
@@ -65,7 +70,7 @@ def log_likelihoods(
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][is_target]
     targets = ids[:, 1:][is_target]
     chosen = logits.float().gather(-1, targets[:, None]).squeeze(1) - logits.float().logsumexp(-1)
-    target_rows = is_target.nonzero()[:, 0]
+    target_rows, chosen = is_target.nonzero()[:, 0].cpu(), chosen.cpu()  # MPS has no doubles
     sums = chosen.new_zeros(len(rows), dtype=torch.double).index_add_(0, target_rows, chosen.double())
     return [float(value) for value in sums]
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from personakit.data.lamp_formats import FORMATS
 from personakit.errors import UserError
-from personakit.models.refusal import Refusal
+from personakit.models.fingerprint import answer_fingerprint
+from personakit.models.refusal import Cut, NoAnswer, Refusal
 
 if TYPE_CHECKING:
     from personakit.models.cache import FingerprintedModel
@@ -102,6 +103,11 @@ class StandIn:
         """The model's fingerprint, the kind of change and its version."""
         return fingerprint_of(self.model.fingerprint, self.kind)
 
+    @property
+    def answer_fingerprint(self) -> str:
+        """The same, with what else determines the model's answers."""
+        return fingerprint_of(answer_fingerprint(self.model), self.kind)
+
     def generate(
         self,
         prompts: Sequence[str],
@@ -116,11 +122,13 @@ class StandIn:
             prompts, samples=samples, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
         )
         return [
-            [text if isinstance(text, Refusal) else self._change(prompt, text) for text in texts]
+            [text if isinstance(text, Refusal | NoAnswer) else self._change(prompt, text) for text in texts]
             for prompt, texts in zip(prompts, answers, strict=True)
         ]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Raise `UserError`: a black-box model returns no log-probabilities."""
         raise UserError(
             f'the stand-in "{self.kind}" cannot score texts, because it simulates a black box',
@@ -133,7 +141,8 @@ class StandIn:
 
     def _change(self, prompt: str, text: str) -> str:
         key = hashlib.sha256(f"{self.kind}\0{prompt}\0{text}".encode()).digest()
-        return STAND_INS[self.kind](text, random.Random(key))
+        changed = STAND_INS[self.kind](text, random.Random(key))
+        return Cut(changed) if isinstance(text, Cut) else changed
 
 
 def _label_list_of(text: str) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import answer_marks
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
 
@@ -65,15 +66,17 @@ class PromptedPersonalizer:
         for (entry, selection), prompt, text in zip(shown, prompts, texts, strict=True):
             tokens = self._model.count_tokens(prompt)
             bare = self._model.count_tokens(self._prompt(entry, ())) if selection else tokens
+            unread = unread_tokens(tokens, prompt_limit(self._model, self._max_new_tokens))
             answers.append(
                 Answer(
                     self._wording.read(entry.instruction, text[0]),
                     context=Context(prompts=tuple(_shown(entry.pool.prompts[place]) for place in selection)),
                     trace={SELECTION: " ".join(map(str, selection))} if selection else {},
-                    tokens=tokens + self._model.count_tokens(text[0]),
-                    context_tokens=tokens - bare,
+                    tokens=tokens - unread + self._model.count_tokens(text[0]),
+                    context_tokens=max(0, tokens - bare - unread),
+                    prompt_cut=unread,
                     seconds=seconds,
-                    refused=refusal_reason(text[0]),
+                    **answer_marks(text[0]),
                 )
             )
         return answers
@@ -111,9 +114,23 @@ class PromptedPersonalizer:
             )
             for place, each in zip(places, selections, strict=True):
                 selected[place] = each
-        made = list(zip(inputs, selected, strict=True))
+        made = [
+            (entry, self._that_fit(entry, selection))
+            for entry, selection in zip(inputs, selected, strict=True)
+        ]
         self._latest = {query.id: each for query, each in zip(queries, made, strict=True)}
         return made
+
+    def _that_fit(self, entry: SelectionInput, selection: Selection) -> Selection:
+        """Return the selection without the last prompts that the model's context window has no room for."""
+        limit = prompt_limit(self._model, self._max_new_tokens)
+        while (
+            limit is not None
+            and selection
+            and self._model.count_tokens(self._prompt(entry, selection)) > limit
+        ):
+            selection = selection[:-1]
+        return selection
 
     def _prompt(self, entry: SelectionInput, selection: Selection) -> str:
         return self._wording.prompt(entry.instruction, [entry.pool.prompts[place] for place in selection])

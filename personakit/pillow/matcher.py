@@ -16,7 +16,7 @@ import torch
 
 from personakit.data.instructions.pools import check_pool
 from personakit.errors import UserError
-from personakit.files import atomic_folder
+from personakit.files import atomic_folder, json_text
 from personakit.pillow.encoding import FingerprintedEncoder, cached_vectors, instruction_text
 from personakit.pillow.network import EncodedPool, MatcherShape, MatchingNetwork
 from personakit.pillow.policy import draw
@@ -51,7 +51,7 @@ def save_matcher(network: MatchingNetwork, facts: MatcherFacts, folder: Path) ->
         save_file(
             {name: each.contiguous() for name, each in network.state_dict().items()}, temporary / WEIGHTS
         )
-        (temporary / FACTS).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        (temporary / FACTS).write_text(json_text(document, indent=2) + "\n", encoding="utf-8")
 
 
 def load_matcher(folder: Path) -> tuple[MatchingNetwork, MatcherFacts]:

@@ -129,7 +129,7 @@ def _history_matcher(run: FinishedRun, k: int) -> ContextProvider:
 
 
 def _baseline_settings(settings: TrainPILLOW) -> TrainRPO:
-    baselines = TrainRPO(base=settings.model)
+    baselines = TrainRPO(base=settings.model, draft="base")
     baselines.retrieval.k = settings.matcher.m
     baselines.controls.context_tokens = settings.prompt_tokens
     return baselines

@@ -27,6 +27,8 @@ from personakit.pillow.network import MatchingNetwork
 from personakit.pillow.policy import SelectionLikelihood, draw, likelihood, policy_loss
 from personakit.pillow.rewards import SelectionReward
 from personakit.training.checkpoints import mark_complete, newest_complete
+from personakit.training.disk import disk_errors
+from personakit.training.finite import require_finite
 from personakit.training.leave_one_out import leave_one_out
 from personakit.training.processes import from_main_process, map_over_processes, wait_for_everyone
 from personakit.training.progress import Progress, report_stage
@@ -76,7 +78,8 @@ def reinforce(
                 earned, shown = evaluate(network, held_out, reward)
                 log(step, eval_reward=earned, eval_coverage=shown)
             if step % settings.save_steps == 0 and step < steps and run.writes:
-                _save(run.checkpoints(stage), step, network, optimizer, watch)
+                with disk_errors(f'stage "{stage}": a checkpoint'):
+                    _save(run.checkpoints(stage), step, network, optimizer, watch)
             reporter.update(step, **metrics)
     facts = watch.facts()
     if facts["collapsed"] and run.writes:
@@ -166,6 +169,13 @@ def _step(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
+        for name, value in (("loss", loss), ("gradient norm", norm)):
+            require_finite(
+                name,
+                value.detach(),
+                place=f"the matching network, step {step}",
+                hint=f"start a new run with a lower rl.learning_rate (now {settings.learning_rate:g})",
+            )
         optimizer.step()
     watch.add(selected, float(rewards.mean()), entropy, float(loss.detach()), float(norm))
     return {"reward": float(rewards.mean()), "entropy": entropy}

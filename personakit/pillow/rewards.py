@@ -13,13 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from personakit.errors import RunError
 from personakit.files import cache_folder
 from personakit.models.cache import AnswerCache, FingerprintedModel
 from personakit.models.local import LocalModel
+from personakit.models.refusal import no_answer_reason
 from personakit.pillow.encoding import FingerprintedEncoder
 from personakit.pillow.wording import PromptWording
 from personakit.records import Instruction
 from personakit.tasks.scoring import text_metric
+from personakit.training.finite import require_finite
 
 LIKELIHOOD, COSINE = "likelihood", "cosine"
 
@@ -88,6 +91,14 @@ class TextReward:
         self.misses += len(missing)
         if missing:
             values = self._computed(name, list(missing.values()))
+            for row, value in zip(missing.values(), values, strict=True):
+                require_finite(
+                    f"{name} reward",
+                    value,
+                    place=f"instruction {row.instruction.id}",
+                    hint="the tuned model's probabilities are not finite: lower tuning.learning_rate, or "
+                    "check the weights of the model",
+                )
             new = {key: repr(value) for key, value in zip(missing, values, strict=True)}
             self._cache.put(new)
             known |= new
@@ -103,6 +114,11 @@ class TextReward:
             self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(lengths)
             return [math.exp(score / length) for score, length in zip(scores, lengths, strict=True)]
         texts = self._model.generate(prompts, max_new_tokens=self._max_new_tokens)
+        for reason in filter(None, (no_answer_reason(text[0]) for text in texts)):
+            raise RunError(
+                f"a reward needs the model's answer: {reason}",
+                hint="use a model that does not reason, or the reward likelihood, which needs no answers",
+            )
         written = (text[0] for text in texts)
         self.tokens += sum(map(self._model.count_tokens, prompts)) + sum(
             map(self._model.count_tokens, written)

@@ -26,6 +26,7 @@ from personakit.pillow.pool import FILE, save_pool
 from personakit.pillow.reinforce import evaluate, reinforce
 from personakit.pillow.rewards import TextReward
 from personakit.training.compute import record_compute
+from personakit.training.disk import disk_errors
 from personakit.training.four_bit import require_four_bit
 from personakit.training.processes import from_main_process, local_main_process_first, wait_for_everyone
 from personakit.training.progress import Progress
@@ -87,7 +88,10 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
         facts["eval_reward"], facts["eval_coverage"] = evaluate(network, held_out, reward)
     if run.writes and not folder.is_dir():
         pool = None if data.pool is None else data.pool.fingerprint
-        save_matcher(network, MatcherFacts(config.matcher.encoder, encoder.fingerprint, pool, shape), folder)
+        with disk_errors("the matching network"):
+            save_matcher(
+                network, MatcherFacts(config.matcher.encoder, encoder.fingerprint, pool, shape), folder
+            )
     wait_for_everyone()
     run.mark_stage(MATCHING, facts | {"instructions": learnt, "prompts": len(episodes.prompts)})
     remove_checkpoints(run, MATCHING)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from personakit.records import Context, Instruction, Pool, ProfileItem, Query
 from personakit.tasks import get_task
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.instructions import Template, instruction_prompt, read_answer
 
 
@@ -85,5 +86,8 @@ class LampWording:
         )
 
     def read(self, instruction: Instruction, text: str) -> str:
-        """Return the answer that the task parses, or the stripped text."""
-        return get_task(self._queries[instruction.id].task).parse(text) or text.strip()
+        """Return the answer in the text (`tasks.answers`)."""
+        query = self._queries[instruction.id]
+        task = get_task(query.task)
+        items = (item for (id, _), item in self._items.items() if id == query.id)  # read only where needed
+        return extract_answer(text, task, own_texts(task, query, items))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from personakit.models.adapters import load_adapter
 from personakit.models.environment import suppress_peft_warnings
 
 INFERENCE = "inference"
@@ -45,7 +46,7 @@ def add_adapters(
     import copy
 
     import torch
-    from peft import PeftModel, get_peft_model
+    from peft import get_peft_model
 
     with suppress_peft_warnings(), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -56,12 +57,10 @@ def add_adapters(
                 model = get_peft_model(network, copy.deepcopy(config), adapter_name=role)
             elif folder is None:
                 model.add_adapter(role, copy.deepcopy(config))
-            elif model is None:
-                model = PeftModel.from_pretrained(network, str(folder), adapter_name=role, is_trainable=True)
             else:
-                model.load_adapter(str(folder), adapter_name=role, is_trainable=True)
+                model = load_adapter(network if model is None else model, folder, name=role, trainable=True)
         if keep_start and INFERENCE in warm:
-            model.load_adapter(str(warm["inference"]), adapter_name=START, is_trainable=False)
+            model = load_adapter(model, warm["inference"], name=START)
     model.set_adapter(INFERENCE)
     set_trainable(model, trained)
     return model

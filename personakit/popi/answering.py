@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from personakit.contracts import LanguageModel
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Marks, answer_marks
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.registry import TASKS
 from personakit.tasks.signals import Dropped
 
@@ -26,6 +28,8 @@ class PreparedPrompt:
     trace: Mapping[str, str] = field(default_factory=dict)
     tokens: int = 0
     degraded: str | None = None
+    error: str | None = None
+    """Why the context is missing: a failed request."""
 
 
 @dataclass
@@ -34,6 +38,9 @@ class PromptPersonalizer(ABC):
 
     model: LanguageModel
     max_new_tokens: int = field(default=ANSWER_TOKENS, kw_only=True)
+    """The limit of answers to queries that belong to no known task."""
+    answer_limit: int | None = field(default=None, kw_only=True)
+    """The limit of all answers; None: that of the query's task."""
 
     @abstractmethod
     def prepare(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[PreparedPrompt]:
@@ -45,11 +52,11 @@ class PromptPersonalizer(ABC):
             return []
         started = time.perf_counter()
         prepared = self.prepare(queries, profiles)
-        texts = _generate(self.model, queries, [each.prompt for each in prepared], self.max_new_tokens)
+        texts = self._generate(queries, [each.prompt for each in prepared])
         seconds = (time.perf_counter() - started) / len(queries)
         return [
-            self._answer(query, each, _read(query, text), seconds, refused=refusal_reason(text))
-            for query, each, text in zip(queries, prepared, texts, strict=True)
+            replace(self._answer(query, each, _read(query, profile, text), seconds), **_marks(text, each))
+            for query, profile, each, text in zip(queries, profiles, prepared, texts, strict=True)
         ]
 
     def score(
@@ -63,21 +70,44 @@ class PromptPersonalizer(ABC):
         prepared = self.prepare(queries, profiles)
         return [self._answer(query, each, "", 0.0) for query, each in zip(queries, prepared, strict=True)]
 
-    def _answer(
-        self, query: Query, prepared: PreparedPrompt, text: str, seconds: float, *, refused: str | None = None
-    ) -> Answer:
+    def _generate(self, queries: Sequence[Query], prompts: Sequence[str]) -> list[str]:
+        """Generate greedy answers."""
+        lengths = [self._answer_length(query) for query in queries]
+        texts = [""] * len(prompts)
+        for length in dict.fromkeys(lengths):
+            places = [place for place, limit in enumerate(lengths) if limit == length]
+            answers = self.model.generate([prompts[place] for place in places], max_new_tokens=length)
+            for place, samples in zip(places, answers, strict=True):
+                texts[place] = samples[0]
+        return texts
+
+    def _answer_length(self, query: Query) -> int:
+        if self.answer_limit is not None:
+            return self.answer_limit
+        return TASKS[query.task].max_new_tokens if query.task in TASKS else self.max_new_tokens
+
+    def _answer(self, query: Query, prepared: PreparedPrompt, text: str, seconds: float) -> Answer:
         count = self.model.count_tokens
         tokens = count(prepared.prompt)
+        unread = unread_tokens(tokens, prompt_limit(self.model, self._answer_length(query)))
         return Answer(
             text,
             context=prepared.context,
             trace=prepared.trace,
-            tokens=prepared.tokens + tokens + (count(text) if text else 0),
-            context_tokens=0 if prepared.prompt == query.text else max(0, tokens - count(query.text)),
+            tokens=prepared.tokens + tokens - unread + (count(text) if text else 0),
+            context_tokens=0
+            if prepared.prompt == query.text
+            else max(0, tokens - count(query.text) - unread),
+            prompt_cut=unread,
             seconds=seconds,
             degraded=prepared.degraded,
-            refused=refused,
+            error=prepared.error,
         )
+
+
+def _marks(text: str, prepared: PreparedPrompt) -> Marks:
+    marks = answer_marks(text)
+    return marks if marks["error"] else {**marks, "error": prepared.error}
 
 
 def dropped_trace(dropped: Dropped) -> dict[str, str]:
@@ -85,23 +115,7 @@ def dropped_trace(dropped: Dropped) -> dict[str, str]:
     return {"left out": ", ".join(f"{count} {kind}" for kind, count in dropped.items())} if dropped else {}
 
 
-def _generate(
-    model: LanguageModel, queries: Sequence[Query], prompts: Sequence[str], default_length: int
-) -> list[str]:
-    """Generate greedy answers; `default_length` is the limit for queries that belong to no known task."""
-    lengths = [
-        TASKS[query.task].max_new_tokens if query.task in TASKS else default_length for query in queries
-    ]
-    texts = [""] * len(prompts)
-    for length in dict.fromkeys(lengths):
-        places = [place for place, limit in enumerate(lengths) if limit == length]
-        answers = model.generate([prompts[place] for place in places], max_new_tokens=length)
-        for place, samples in zip(places, answers, strict=True):
-            texts[place] = samples[0]
-    return texts
-
-
-def _read(query: Query, text: str) -> str:
-    """Parse the answer in a model's text; return the stripped text if it cannot be parsed."""
-    parsed = TASKS[query.task].parse(text) if query.task in TASKS else None
-    return text.strip() if parsed is None else parsed
+def _read(query: Query, profile: Profile, text: str) -> str:
+    """Return the answer in a model's text; of a query that belongs to no known task, the stripped text."""
+    task = TASKS.get(query.task)
+    return text.strip() if task is None else extract_answer(text, task, own_texts(task, query, profile.items))

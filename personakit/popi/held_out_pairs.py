@@ -10,15 +10,12 @@ from personakit.config import TrainPOPI
 from personakit.data.preferences import PreferenceStore
 from personakit.data.preferences.profiles import as_profile
 from personakit.errors import UserError
-from personakit.models.cost import token_counter
+from personakit.models.cost import template_tokens, token_counter
 from personakit.models.model_files import context_window, locate
 from personakit.models.open import resolve_model
 from personakit.models.stand_ins import split_name
 from personakit.records import Example, Query
 from personakit.tasks.signals import signal_wording
-
-#: Tokens that a chat template and a tokenizer's special tokens add to a prompt, at most.
-_TEMPLATE_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,7 @@ def held_out_pairs(
     count = token_counter(settings.model)
     window = shortest_context_window([settings.model, *bases])
     context = settings.data.signal_tokens if whole_history else settings.joint.max_summary_tokens
+    added = max(map(template_tokens, [settings.model, *bases]))
     wording = signal_wording(store.task)
     skipped: Counter[str] = Counter({reason: skip.count for reason, skip in store.skipped.items()})
     examples: list[Example] = []
@@ -56,7 +54,7 @@ def held_out_pairs(
         for number, pair in enumerate(user.pairs, start=1):
             text = wording.request(pair.prompt)
             longest = max(count(pair.chosen), count(pair.rejected))
-            if window is not None and count(text) + context + longest + _TEMPLATE_TOKENS > window:
+            if window is not None and count(text) + context + longest + added > window:
                 skipped["pairs longer than the models' context window"] += 1
                 continue
             id = f"{user.user_id}/{number}"

@@ -13,17 +13,22 @@ from typing import Protocol
 from personakit.contracts import LanguageModel
 from personakit.data.preferences.profiles import as_signals
 from personakit.errors import UserError
+from personakit.models.refusal import no_answer_reason
 from personakit.records import Context, Profile, Query, Signals
-from personakit.tasks.signals import KINDS, Dropped, SignalWording, summary_prompt
+from personakit.tasks.signals import CountTokens, Dropped, SignalWording, none_shown, summary_prompt
 
 
 @dataclass(frozen=True, slots=True)
 class InferredSummary:
-    """A summary, the tokens of its prompt and text, and the counts of signals dropped to fit."""
+    """A summary, the tokens of its prompt and text, and the counts of signals dropped to fit.
+
+    `error` says why there is none if its request failed.
+    """
 
     text: str = ""
     tokens: int = 0
     dropped: Dropped = field(default_factory=dict)
+    error: str | None = None
 
 
 class SummarySource(Protocol):
@@ -46,6 +51,20 @@ class _SummaryProvider:
         raise NotImplementedError
 
 
+def inference_prompt(
+    signals: Signals, count_tokens: CountTokens, max_length: int, wording: SignalWording
+) -> tuple[str, Dropped]:
+    """Return the inference model's prompt, and the counts of dropped signals; in training as in evaluation.
+
+    The prompt is "" for a user without signals, or where not even a word of one fits: such a user has no
+    summary, and is not trained on.
+    """
+    prompt, dropped = summary_prompt(
+        signals, count_tokens=count_tokens, max_length=max_length, wording=wording
+    )
+    return "" if none_shown(signals, dropped) else prompt, dropped
+
+
 @dataclass
 class Summariser(_SummaryProvider):
     """Infers summaries with POPI's inference model, or any other model.
@@ -58,7 +77,7 @@ class Summariser(_SummaryProvider):
     model: LanguageModel
     wording: SignalWording
     signal_tokens: int
-    """Maximum prompt length; whole signals are dropped to fit, and counted."""
+    """Maximum prompt length; whole signals are dropped to fit, and counted (`inference_prompt`)."""
     summary_tokens: int
     """Maximum summary length."""
 
@@ -82,10 +101,16 @@ class Summariser(_SummaryProvider):
         users = [self.prompt(each) for each in signals]
         prompts = list(dict.fromkeys(prompt for prompt, _ in users if prompt))
         written = self.model.generate(prompts, max_new_tokens=self.summary_tokens) if prompts else []
-        texts = {prompt: texts[0].strip() for prompt, texts in zip(prompts, written, strict=True)}
+        raw = {prompt: texts[0] for prompt, texts in zip(prompts, written, strict=True)}
+        texts = {prompt: text.strip() for prompt, text in raw.items()}
         count = self.model.count_tokens
         return [
-            InferredSummary(texts[prompt], count(prompt) + count(texts[prompt]), dropped)
+            InferredSummary(
+                texts[prompt],
+                count(prompt) + count(texts[prompt]),
+                dropped,
+                no_answer_reason(raw[prompt]),
+            )
             if prompt
             else InferredSummary(dropped=dropped)
             for prompt, dropped in users
@@ -107,14 +132,7 @@ class Summariser(_SummaryProvider):
 
     def prompt(self, signals: Signals) -> tuple[str, Dropped]:
         """Return the model's prompt, "" if no signal fits, and the counts of dropped signals."""
-        prompt, dropped = summary_prompt(
-            signals,
-            count_tokens=self.model.count_tokens,
-            max_length=self.signal_tokens,
-            wording=self.wording,
-        )
-        given = sum(len(getattr(signals, kind)) for kind in KINDS)
-        return (prompt if given > sum(dropped.values()) else ""), dropped
+        return inference_prompt(signals, self.model.count_tokens, self.signal_tokens, self.wording)
 
 
 @dataclass(frozen=True)

@@ -173,12 +173,12 @@ def _check_stage_of_adapters(stage: Stage) -> None:
 
 
 def _adapted(start: Trainable, warm: Mapping[Role, Path], settings: JointSettings, stage: Stage) -> Any:
-    from trl.trainer.utils import add_fused_lm_head
+    from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
     for role, folder in warm.items():
         _check_warm(role, folder, stage.lora.r)
     add_fused_lm_head(start.network, outputs=("log_probs", "entropy"))
-    return add_adapters(
+    network = add_adapters(
         start.network,
         start.adapter,
         warm=warm,
@@ -186,6 +186,9 @@ def _adapted(start: Trainable, warm: Mapping[Role, Path], settings: JointSetting
         trained=trained_roles(settings),
         seed=stage.run.seed,
     )
+    # Summaries are sampled without dropout: with it, their log-probabilities would be another model's.
+    disable_dropout_in_model(network)
+    return network
 
 
 def _check_warm(role: str, folder: Path, expected: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.config import TrainPOPI
+from personakit.config import TrainPOPI, TrainRPO
 from personakit.method import FinishedRun, Method, OpenOptions, Plan, PlanTable
 from personakit.models.loading import one_at_a_time, open_base
 
@@ -87,9 +87,9 @@ def open_heuristic(name: str, data: str, personas: Mapping[str, str], beta: floa
 
 def popi_lacks(run: FinishedRun, row: str) -> str | None:
     """Return why a POPI run cannot provide a row of `eval preference`; None if it can."""
-    from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, adapters_of
+    from personakit.popi.opening import FROZEN_GENERATOR, POPULATION, RAW, adapters_of
 
-    needed = {"population": POPULATION, "frozen-generator": FROZEN_GENERATOR}.get(row)
+    needed = {"population": POPULATION, "history-dpo": RAW, "frozen-generator": FROZEN_GENERATOR}.get(row)
     if needed is None or needed in adapters_of(run.folder):
         return None
     return f"the run has no {needed} (controls)"
@@ -103,14 +103,21 @@ def _summariser(run: FinishedRun, k: int) -> ContextProvider:
     return load_popi(run).summariser()
 
 
+def _baseline_settings(settings: TrainPOPI) -> TrainRPO:
+    """Context injection sees at least as many tokens of a user as the inference model."""
+    baselines = TrainRPO(base=settings.model, draft="base", decoding=settings.decoding)
+    baselines.controls.context_tokens = max(baselines.prompt_tokens, settings.data.signal_tokens)
+    return baselines
+
+
 METHOD = Method(
     name="popi",
     label="POPI",
     help="""Train POPI: a model that infers a summary of a user, and one that answers from it.
 
-    Fine-tunes both on summaries written by rules (unless warm_start.enabled=false), trains them jointly on
-    the users' preferences, and, where asked, trains baselines on the same pairs (controls.population_dpo,
-    controls.frozen_generator).
+    Fine-tunes both on summaries by the base model itself (by rules for the built-in data), trains them
+    jointly on the users' preferences, and trains baselines on the same pairs and as many tokens: DPO without
+    knowing the user and, unless controls.raw_dpo=false, DPO with the raw signals.
     """,
     settings=TrainPOPI,
     train=train,
@@ -119,4 +126,5 @@ METHOD = Method(
     suites=lambda settings: ("preference", "lamp"),
     models=_adapters,
     context_provider=_summariser,
+    baseline_settings=_baseline_settings,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from personakit.models.adapters import load_adapter
 from personakit.models.environment import suppress_peft_warnings
 from personakit.models.local import LocalModel
 from personakit.models.open import resolve_model
@@ -24,6 +25,12 @@ class AdaptedModel(LocalModel):
         super().__init__(network, tokenizer, **how)
         self._adapter = adapter
 
+    def with_adapter(self, adapter: str) -> AdaptedModel:
+        """Return the same base model with another of its adapters. Its answers must not be cached."""
+        return AdaptedModel(
+            self.model, self.tokenizer, adapter, name=f"{self.name}, {adapter}", truncate=self.truncate
+        )
+
     def generate(
         self,
         prompts: Sequence[str],
@@ -39,10 +46,12 @@ class AdaptedModel(LocalModel):
                 prompts, samples=samples, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
             )
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
         """Score as `LocalModel`."""
         with self._activated():
-            return super().score(prompts, completions)
+            return super().score(prompts, completions, begun=begun)
 
     @contextlib.contextmanager
     def _activated(self) -> Iterator[None]:
@@ -64,8 +73,12 @@ class CachedReference:
         self.generate = model.generate
         self.count_tokens = model.count_tokens
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Return the model's scores."""
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
+        """Return the model's scores; they are not cached for answers that have `begun`."""
+        if begun is not None:
+            return self.model.score(prompts, completions, begun=begun)
         keys = [
             (self.fingerprint, prompt, completion)
             for prompt, completion in zip(prompts, completions, strict=True)
@@ -83,16 +96,10 @@ def open_adapters(base: str, adapters: Mapping[str, Path]) -> dict[str, AdaptedM
     Prompts longer than the base's context window are truncated in the middle. Raises `UserError` as
     `LocalModel.load` does.
     """
-    from peft import PeftModel
-
     network, tokenizer, folders, revision = load_pretrained(resolve_model(base))
-    with suppress_peft_warnings():
-        model = network
-        for name, folder in adapters.items():
-            if model is network:
-                model = PeftModel.from_pretrained(network, str(folder), adapter_name=name)
-            else:
-                model.load_adapter(str(folder), adapter_name=name)
+    model = network
+    for name, folder in adapters.items():
+        model = load_adapter(model, folder, name=name)
     found = {
         name: AdaptedModel(
             model,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from personakit.config.train_popi import TrainPOPI
 from personakit.contracts import LanguageModel, Personalizer
@@ -18,10 +19,12 @@ from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
 from personakit.method import FinishedRun
 from personakit.models.cache import CachedModel, FingerprintedModel
+from personakit.models.cost import added_tokens
 from personakit.popi.adapters import BASE
 from personakit.popi.answering import ANSWER_TOKENS, PromptPersonalizer
 from personakit.popi.controls import Order, RawSignals, Unpersonalised
 from personakit.popi.inferring import GivenSummaries, Summariser, SummarySource
+from personakit.popi.limits import limits_of
 from personakit.popi.models import AdaptedModel, CachedReference, open_adapters
 from personakit.popi.per_user_adapters import PerUserAdapters, WithoutAdapter
 from personakit.popi.per_user_lora import PerUserLora
@@ -29,7 +32,7 @@ from personakit.popi.personalizer import SummaryPersonalizer
 from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording
 
 INFERENCE, GENERATOR, WARM = "inference", "generator", "warm generator"
-POPULATION = "population DPO"
+POPULATION, RAW = "population DPO", "DPO on raw signals"
 FROZEN_INFERENCE, FROZEN_GENERATOR = "inference, frozen generator", "frozen generator"
 ORACLE_GENERATOR = "generator, personas"
 
@@ -38,6 +41,7 @@ ADAPTER_FOLDERS = {
     GENERATOR: Path("model") / "generator",
     WARM: Path("warm") / "generator",
     POPULATION: Path("controls") / "population_dpo",
+    RAW: Path("controls") / "raw_dpo",
     FROZEN_INFERENCE: Path("controls") / "frozen_generator" / "inference",
     FROZEN_GENERATOR: Path("controls") / "frozen_generator" / "generator",
     ORACLE_GENERATOR: Path("controls") / "oracle_generator",
@@ -109,7 +113,7 @@ class LoadedPOPI:
             generator or self.models[GENERATOR],
             summaries or self.summariser(),
             self.wording,
-            max_new_tokens=self._max_answer_tokens,
+            **self._limits,
         )
 
     def row(self, name: str, personas: Mapping[str, str]) -> ScoredRow:
@@ -122,15 +126,17 @@ class LoadedPOPI:
                 self._without_summary(self.models[POPULATION]), self._without_summary(self._reference)
             )
         if name == "lora-per-user":
-            adapters = PerUserLora(self.settings.model, partial(prompt_with_summary, wording=self.wording))
-            own = PerUserAdapters(adapters, max_new_tokens=self._max_answer_tokens)
-            return ScoredRow(own, WithoutAdapter(adapters), own, self._beta)
-        if name in ("history", "history-recent", "history-bm25"):
+            own = self._per_user
+            return ScoredRow(own, WithoutAdapter(own.adapters), own, self._beta)
+        if name == "history-dpo":
+            budget = self.settings.data.signal_tokens
+            trained = self._raw_signals(self.models[RAW], budget)
+            return self._trained_row(trained, self._raw_signals(self._reference, budget))
+        if name == "history":
+            return self._frozen_row(self._raw_signals(base, self.settings.data.signal_tokens), base)
+        if name in ("history-recent", "history-bm25"):
             order: Order = "bm25" if name == "history-bm25" else "recent"
-            control = RawSignals(
-                base, self.wording, self._signal_budget(name), order, max_new_tokens=self._max_answer_tokens
-            )
-            return self._frozen_row(control, base)
+            return self._frozen_row(self._raw_signals(base, self._budget_of_a_summary, order), base)
         if name == "prompted":
             return self._frozen_row(self.personalizer(base, self.summariser(BASE)), base)
         if name == "frozen-generator":
@@ -156,6 +162,18 @@ class LoadedPOPI:
         )
 
     @cached_property
+    def _per_user(self) -> PerUserAdapters:
+        """An adapter per user on the loaded base model."""
+        adapters = PerUserLora(
+            self.models[BASE],
+            partial(prompt_with_summary, wording=self.wording),
+            self.settings.per_user,
+            learning_rate=per_user_rate(self.settings),
+            beta=self._beta,
+        )
+        return PerUserAdapters(adapters, max_new_tokens=self._max_answer_tokens)
+
+    @cached_property
     def _cached_reference(self) -> PromptPersonalizer:
         """The reference model of all trained rows."""
         return self._without_summary(CachedReference(self._reference))
@@ -167,20 +185,31 @@ class LoadedPOPI:
     @property
     def _max_answer_tokens(self) -> int:
         """Maximum answer length in tokens; in training, prompt and answer share `max_length`."""
-        return min(ANSWER_TOKENS, self.settings.max_length // 2)
+        own = self.settings.decoding.max_new_tokens
+        return min(ANSWER_TOKENS, self.settings.max_length // 2) if own is None else own
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        """The limits of a personalizer's answers."""
+        own = self.settings.decoding.max_new_tokens
+        return {"max_new_tokens": self._max_answer_tokens, "answer_limit": own}
 
     def _without_summary(self, model: LanguageModel) -> PromptPersonalizer:
-        return Unpersonalised(model, max_new_tokens=self._max_answer_tokens)
+        return Unpersonalised(model, **self._limits)
 
     @property
     def _reference(self) -> AdaptedModel:
         tuned = self.settings.joint.reference == "generator"
         return self.models[WARM if tuned and WARM in self.models else BASE]
 
-    def _signal_budget(self, name: str) -> int:
-        return (
-            self.settings.data.signal_tokens if name == "history" else self.settings.joint.max_summary_tokens
-        )
+    @property
+    def _budget_of_a_summary(self) -> int:
+        """Tokens of raw signals instead of a summary: the template around them counts as little as its."""
+        around = self.models[BASE].count_tokens(self.wording.end + self.wording.to_request)
+        return self.settings.joint.max_summary_tokens + around
+
+    def _raw_signals(self, model: AdaptedModel, budget: int, order: Order = "recent") -> RawSignals:
+        return RawSignals(model, self.wording, budget, order, **self._limits)
 
     def _summarised_row(self, model: LanguageModel, summaries: SummarySource) -> ScoredRow:
         return self._trained_row(
@@ -194,9 +223,14 @@ class LoadedPOPI:
         return ScoredRow(policy, self._without_summary(model), policy, self._beta)
 
     def _summariser(self, model: FingerprintedModel) -> Summariser:
-        return Summariser(
-            CachedModel(model),
-            self.wording,
-            self.settings.data.signal_tokens,
-            self.settings.joint.max_summary_tokens,
-        )
+        base = self.models[BASE]
+        limits = limits_of(self.settings, added=added_tokens(base.tokenizer), window=base.context_window)
+        return Summariser(CachedModel(model), self.wording, limits.signals, limits.summary)
+
+
+def per_user_rate(settings: TrainPOPI) -> float:
+    """Return the learning rate of an adapter per user."""
+    own = settings.per_user.learning_rate
+    if own is not None:
+        return own
+    return 1e-2 if settings.model == "nano" else 1e-4

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from personakit.data.preferences.profiles import as_signals
+from personakit.models.refusal import answer_marks
 from personakit.popi.per_user_lora import PerUserLora, UserCost
 from personakit.records import Answer, PreferencePair, Profile, Query
 
@@ -47,7 +48,7 @@ class PerUserAdapters:
                 [queries[place].text for place in places], max_new_tokens=self.max_new_tokens, adapted=trained
             )
             seconds = (time.perf_counter() - started) / len(places)
-            answers += [Answer(text.strip(), seconds=seconds) for text in texts]
+            answers += [Answer(text.strip(), seconds=seconds, **answer_marks(text)) for text in texts]
         return answers
 
     def report_context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:

@@ -39,7 +39,8 @@ class SummaryPersonalizer(PromptPersonalizer):
                     Context(summary=summary.text or None),
                     ({"summary": summary.text} if summary.text else {}) | dropped_trace(summary.dropped),
                     tokens=0 if key in counted else summary.tokens,
-                    degraded=None if summary.text else NO_HISTORY,
+                    degraded=None if summary.text or summary.error else NO_HISTORY,
+                    error=summary.error,
                 )
             )
             counted.add(key)

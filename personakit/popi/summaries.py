@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.steps import step
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -45,23 +47,27 @@ def sample_summaries(
     the same summaries, whatever the batch, up to rounding.
     """
     from personakit.models.decoding import decode
+    from personakit.models.tokens import decode_answers
+    from personakit.models.turns import end_tokens
 
-    end = int(tokenizer.eos_token_id)
-    rows = decode(
-        model,
-        prompts,
-        samples=group,
-        max_new_tokens=cap,
-        temperature=1.0,
-        uniforms=_uniforms(places, group, cap, seed),
-        end_ids=frozenset([end]),
-        pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end,
-    )
-    texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    ends = frozenset(end_tokens(model, tokenizer))
+    with step("summaries", group * len(prompts)) as work:
+        rows = decode(
+            model,
+            prompts,
+            samples=group,
+            max_new_tokens=cap,
+            temperature=1.0,
+            uniforms=_uniforms(places, group, cap, seed),
+            end_ids=ends,
+            pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
+            keep_end=True,
+            work=work,
+        )
+    written = [row[:-1] if row[-1] in ends else row for row in rows]
+    texts = [text or "" for text in decode_answers(tokenizer, written)]
     summaries = [
-        # `decode` omits the end of sequence: a row of `cap` tokens did not reach it.
-        Summary(text, row if len(row) == cap else [*row, end], capped=len(row) == cap)
-        for row, text in zip(rows, texts, strict=True)
+        Summary(text, row, capped=row[-1] not in ends) for row, text in zip(rows, texts, strict=True)
     ]
     return [summaries[at : at + group] for at in range(0, len(summaries), group)]
 

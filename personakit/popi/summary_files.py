@@ -57,7 +57,7 @@ def read_summary(path: Path) -> WrittenSummary:
     """Read a summary; raises `UserError` if the file is missing or malformed."""
     check_place(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(
             f"{path} does not exist, expected a summary file", hint="write one with --export FILE"

@@ -7,20 +7,29 @@ from: the data separates them (`records.PreferenceUser`).
 
 from __future__ import annotations
 
+import gc
 import random
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from personakit.config.train_popi import TrainPOPI
+from personakit.data.folders import data_folder
+from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.data.preferences import PreferenceStore, open_preferences
-from personakit.errors import UserError
-from personakit.models.cost import token_counter
-from personakit.models.open import resolve_model
+from personakit.errors import RunError, UserError
+from personakit.models.cache import CachedModel
+from personakit.models.cost import template_tokens, token_counter
+from personakit.models.model_files import context_window, locate
+from personakit.models.open import open_language_model, resolve_model
 from personakit.popi.adapters import Role
+from personakit.popi.inferring import inference_prompt
 from personakit.popi.joint import train_jointly
+from personakit.popi.limits import Limits, limits_of
+from personakit.popi.own_summaries import author, write_summaries
 from personakit.popi.rows import SummarisedUser, WithSummary
 from personakit.popi.schedule import check_joint
 from personakit.popi.trained_controls import (
@@ -30,17 +39,28 @@ from personakit.popi.trained_controls import (
     ORACLE_FOLDER,
     POPULATION,
     POPULATION_FOLDER,
+    RAW,
+    RAW_FOLDER,
     WARM_POPULATION,
+    WARM_RAW,
+    ControlPrompt,
     optimise_generator,
 )
 from personakit.popi.warm_start import generator_examples, inference_examples, template_summary
-from personakit.records import PreferenceUser
-from personakit.tasks.signals import SignalWording, prompt_with_summary, signal_wording, summary_prompt
+from personakit.records import PreferenceUser, Signals
+from personakit.tasks.signals import (
+    ASK_UNTRAINED,
+    SHORTENED,
+    SignalWording,
+    prompt_with_signals,
+    prompt_with_summary,
+    signal_wording,
+)
 from personakit.training.fitting import StageResult
 from personakit.training.four_bit import require_four_bit
 from personakit.training.preference import TrainingPair
-from personakit.training.processes import local_main_process_first
-from personakit.training.progress import Progress
+from personakit.training.processes import local_main_process_first, process_count
+from personakit.training.progress import Progress, SilentProgress, report_stage
 from personakit.training.run import Run
 from personakit.training.stage import Stage, check_stopping
 from personakit.training.supervised import PromptCompletion, finetune
@@ -80,7 +100,9 @@ def train_popi(config: TrainPOPI, run: Run, progress: Progress) -> StageResult:
 def count_users(config: TrainPOPI) -> tuple[dict[str, int], dict[str, int]]:
     """Return counts of the training data, and of the skipped rows by reason, without training."""
     store = _store(config)
-    _, counts = summarised(config, list(store), signal_wording(store.task), token_counter(config.model))
+    _, counts = summarised(
+        config, list(store), signal_wording(store.task), token_counter(config.model), training_limits(config)
+    )
     return dict(counts), {reason: skip.count for reason, skip in store.skipped.items()}
 
 
@@ -94,14 +116,14 @@ def train_on_users(
     config: TrainPOPI, people: Sequence[PreferenceUser], wording: SignalWording, run: Run, progress: Progress
 ) -> StageResult:
     """Train as `train_popi` on users in memory, with prompts worded by `wording`."""
-    count_tokens = token_counter(config.model)
+    count_tokens, limits = token_counter(config.model), training_limits(config)
     with_summary: WithSummary = partial(prompt_with_summary, wording=wording)
     if config.controls.oracle_generator and not any(person.persona for person in people):
         raise UserError(
             f"controls.oracle_generator is true, but {config.data.path} has no personas",
             hint="set controls.oracle_generator=false",
         )
-    users, counts = summarised(config, people, wording, count_tokens)
+    users, counts = summarised(config, people, wording, count_tokens, limits)
     run.record(users=dict(counts))
     held_out = config.data.held_out
     if held_out >= len(users):
@@ -113,7 +135,7 @@ def train_on_users(
     stage = _stage(config, run, progress)
     warm: dict[Role, Path] = {}
     if config.warm_start.enabled:
-        warm = _warm_starts(config, people, trained, with_summary, count_tokens, stage)
+        warm = _warm_starts(config, people, trained, wording, count_tokens, limits, stage)
     train = partial(train_jointly, config.model, trained, with_summary, evaluation=evaluation)
     result = train(config.joint, stage, warm=warm)
     if config.controls.frozen_generator:
@@ -122,22 +144,51 @@ def train_on_users(
             replace(stage, name=FROZEN, output=str(FROZEN_FOLDER)),
             warm={role: folder for role, folder in warm.items() if role == "inference"},
         )
-    control = replace(stage, group_by_length=True, too_long="cut", max_tokens=result.tokens)
+    personas = {person.user_id: person.persona or "" for person in people}
+    signals = {person.user_id: person.signals for person in people}
+
+    def with_raw_signals(user: SummarisedUser, pair: TrainingPair) -> str:
+        length = min(config.data.signal_tokens, limits.room(pair, wording, count_tokens))
+        return prompt_with_signals(
+            pair.prompt,
+            signals[user.user_id],
+            count_tokens=count_tokens,
+            max_length=count_tokens(wording.request(pair.prompt)) + length,
+            wording=wording,
+        )[0]
+
+    def control(name: str, folder: Path, start: str, prompt: ControlPrompt) -> None:
+        own = replace(
+            stage,
+            name=name,
+            output=str(folder),
+            group_by_length=True,
+            too_long="cut",
+            max_tokens=result.tokens,
+        )
+        optimise_generator(start, prompt, trained, config.joint, own, evaluation=evaluation)
+
+    def warm_control(name: str, folder: str, prompt: ControlPrompt) -> str:
+        if "generator" not in warm:  # as POPI's generator, it starts as the base model
+            return config.model
+        examples = [
+            PromptCompletion(prompt(user, pair), pair.chosen) for user in trained for pair in user.pairs
+        ]
+        return str(_warm(config, stage, name, folder, examples))
+
+    def without_context(user: SummarisedUser, pair: TrainingPair) -> str:
+        return with_summary(pair.prompt, "")
+
+    def with_persona(user: SummarisedUser, pair: TrainingPair) -> str:
+        return with_summary(pair.prompt, personas[user.user_id])
+
     if config.controls.population_dpo:
-        start = config.model
-        if "generator" in warm:
-            no_summaries = [""] * len(trained)
-            answers = generator_examples(
-                trained, no_summaries, with_summary, without_share=1.0, seed=config.seed
-            )
-            start = str(_warm(config, stage, WARM_POPULATION, "population", answers))
-        population = replace(control, name=POPULATION, output=str(POPULATION_FOLDER))
-        optimise_generator(start, trained, with_summary, config.joint, population, summaries={})
+        start = warm_control(WARM_POPULATION, "population", without_context)
+        control(POPULATION, POPULATION_FOLDER, start, without_context)
+    if config.controls.raw_dpo:
+        control(RAW, RAW_FOLDER, warm_control(WARM_RAW, "raw", with_raw_signals), with_raw_signals)
     if config.controls.oracle_generator:
-        personas = {person.user_id: person.persona for person in people if person.persona}
-        start = str(warm.get("generator", config.model))
-        oracle = replace(control, name=ORACLE, output=str(ORACLE_FOLDER))
-        optimise_generator(start, trained, with_summary, config.joint, oracle, summaries=personas)
+        control(ORACLE, ORACLE_FOLDER, str(warm.get("generator", config.model)), with_persona)
     return result
 
 
@@ -145,23 +196,19 @@ def _warm_starts(
     config: TrainPOPI,
     people: Sequence[PreferenceUser],
     users: Sequence[SummarisedUser],
-    with_summary: WithSummary,
+    wording: SignalWording,
     count_tokens: Callable[[str], int],
+    limits: Limits,
     stage: Stage,
 ) -> dict[Role, Path]:
-    """Fine-tune both models on template summaries; return the folders of their adapters."""
-    warm, generator = config.warm_start, random.Random(f"{config.seed}/template")
+    """Fine-tune both models on summaries; return the folders of their adapters."""
+    warm = config.warm_start
+    with_summary: WithSummary = partial(prompt_with_summary, wording=wording)
     signals = {person.user_id: person.signals for person in people}
-    summaries = [
-        template_summary(
-            signals[user.user_id],
-            count_tokens=count_tokens,
-            max_tokens=config.joint.max_summary_tokens - 1,  # one token for the end of sequence
-            bare=generator.random() < warm.bare_share,
-        )
-        for user in users
-    ]
-    stage.run.record(template_summaries_empty=sum(not summary for summary in summaries))
+    if summaries_of(config) == "own":
+        summaries = _own_summaries(config, users, signals, count_tokens, limits, wording, stage)
+    else:
+        summaries = _template_summaries(config, users, signals, count_tokens, stage)
     examples = inference_examples(users, summaries)
     folders: dict[Role, Path] = {"inference": _warm(config, stage, WARM_INFERENCE, "inference", examples)}
     if warm.generator:
@@ -170,6 +217,79 @@ def _warm_starts(
         )
         folders["generator"] = _warm(config, stage, WARM_GENERATOR, "generator", answers)
     return folders
+
+
+def summaries_of(config: TrainPOPI) -> str:
+    """Return what writes the warm start's summaries: "own" or "template"."""
+    wanted = config.warm_start.summaries
+    if wanted != "auto":
+        return wanted
+    return "template" if is_lamp_mini(data_folder(config.data.path)) else "own"
+
+
+def _template_summaries(
+    config: TrainPOPI,
+    users: Sequence[SummarisedUser],
+    signals: Mapping[str, Signals],
+    count_tokens: Callable[[str], int],
+    stage: Stage,
+) -> list[str]:
+    generator = random.Random(f"{config.seed}/template")
+    summaries = [
+        template_summary(
+            signals[user.user_id],
+            count_tokens=count_tokens,
+            max_tokens=config.joint.max_summary_tokens - 1,  # one token for the end of sequence
+            bare=generator.random() < config.warm_start.bare_share,
+        )
+        for user in users
+    ]
+    stage.run.record(template_summaries_empty=sum(not summary for summary in summaries))
+    return summaries
+
+
+def _own_summaries(
+    config: TrainPOPI,
+    users: Sequence[SummarisedUser],
+    signals: Mapping[str, Signals],
+    count_tokens: Callable[[str], int],
+    limits: Limits,
+    wording: SignalWording,
+    stage: Stage,
+) -> list[str]:
+    """Return the base model's own summaries, "" where none is usable; they are in the answer cache."""
+    asking = replace(wording, ask=ASK_UNTRAINED)
+    authors = [
+        author(
+            inference_prompt(signals[user.user_id], count_tokens, limits.signals, asking)[0],
+            signals[user.user_id],
+            user.pairs,
+        )
+        for user in users
+    ]
+    with report_stage(stage.progress, "own summaries", len(authors)) as reporter:
+        model = CachedModel(
+            open_language_model(config.model, truncate=True),
+            on_progress=lambda done, _: reporter.update(min(done * process_count(), len(authors))),
+        )
+        summaries, counts = write_summaries(
+            authors, model, max_tokens=config.joint.max_summary_tokens, seed=config.seed
+        )
+    del model
+    gc.collect()  # its memory is needed for training
+    stage.run.record(own_summaries=dict(counts))
+    dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items() if "dropped" in reason)
+    found = f"{counts['kept']} of {len(authors)} own summaries pass the filter"
+    if not counts["kept"]:
+        raise RunError(
+            f"{config.model} wrote no usable summary of {len(authors)} users ({dropped})",
+            hint="choose a model that follows instructions, raise joint.max_summary_tokens, or set "
+            "warm_start.summaries=template or warm_start.enabled=false",
+        )
+    if stage.run.writes and not isinstance(stage.progress, SilentProgress):
+        different = f", {counts['different']} of them different"
+        print(f"warm start: {found}{different}{f' ({dropped})' if dropped else ''}", file=sys.stderr)
+    return summaries
 
 
 def check_plan(config: TrainPOPI) -> None:
@@ -206,27 +326,27 @@ def summarised(
     people: Sequence[PreferenceUser],
     wording: SignalWording,
     count_tokens: Callable[[str], int],
+    limits: Limits,
 ) -> tuple[list[SummarisedUser], Counter[str]]:
-    """Return the users with their prompts and pairs, and the counts of users, pairs and skipped data."""
+    """Return the users with their prompts and pairs, and the counts of users, pairs and skipped data.
+
+    A user of whom nothing can be shown gets no summary in an evaluation, and is left out here.
+    """
     counts: Counter[str] = Counter(users=len(people))
     users = []
     for person in people:
-        prompt, dropped = summary_prompt(
-            person.signals, count_tokens=count_tokens, max_length=config.data.signal_tokens, wording=wording
-        )
+        prompt, dropped = inference_prompt(person.signals, count_tokens, limits.signals, wording)
         for kind, count in dropped.items():
-            counts[f"signals dropped to fit: {kind}"] += count
+            shortened = "signals shortened to fit"
+            counts[shortened if kind == SHORTENED else f"signals dropped to fit: {kind}"] += count
         pairs = []
         for pair in person.pairs:
-            prompt_tokens = count_tokens(prompt_with_summary(pair.prompt, "a", wording=wording))
-            longest = max(count_tokens(pair.chosen), count_tokens(pair.rejected))
-            # `count_tokens` does not count special tokens and chat templates.
-            if prompt_tokens + config.joint.max_summary_tokens + longest + _UNCOUNTED > config.max_length:
-                counts["pairs: longer than max_length"] += 1
-            else:
+            if limits.fits(pair, wording, count_tokens):
                 pairs.append(TrainingPair(pair.prompt, pair.chosen, pair.rejected))
-        if count_tokens(prompt) > config.data.signal_tokens:
-            counts["users left out: signals longer than data.signal_tokens"] += 1
+            else:
+                counts["pairs: longer than max_length"] += 1
+        if not prompt:
+            counts["users left out: no signal that fits"] += 1
         elif not pairs:
             counts["users left out: no pair is short enough"] += 1
         else:
@@ -235,8 +355,20 @@ def summarised(
     return users, counts
 
 
-# Allowance in tokens for a chat template and the beginning of sequence.
-_UNCOUNTED = 32
+def training_limits(config: TrainPOPI) -> Limits:
+    """Return the length limits of prompts; raises `UserError` where they leave no room for signals."""
+    limits = limits_of(
+        config,
+        added=template_tokens(config.model),
+        window=context_window(locate(resolve_model(config.model))),
+    )
+    if limits.signals < 1:
+        raise UserError(
+            f"{limits.total} tokens have no room for signals: a summary has up to {limits.summary} and the "
+            f"chat template {limits.added}",
+            hint="raise max_length, lower joint.max_summary_tokens, or choose a model with a longer window",
+        )
+    return limits
 
 
 def _stage(config: TrainPOPI, run: Run, progress: Progress) -> Stage:

@@ -1,9 +1,10 @@
 """Rule-based training data of POPI's warm starts, before the joint stage.
 
 An untrained inference model samples no useful summaries, and an untrained generator cannot distinguish good
-ones from bad ones. So the inference model first learns to write template summaries of the signals, and the
-generator to answer with them; the joint stage then improves the content. All of this is our choice; the
-paper's warm starts are unknown.
+ones from bad ones. So the inference model first learns to write summaries of the signals, and the generator
+to answer with them; the joint stage then improves the content. The template here is for the built-in data,
+whose preferences are words; on real text the base model writes the summaries (`own_summaries`). All of this
+is our choice; the paper's warm starts are unknown.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from personakit.data import available, open_examples
-from personakit.data.folders import holds_questions
+from personakit.data import open_examples
+from personakit.data.folders import all_tasks, holds_questions
 from personakit.data.instructions import instruction_files, open_instructions
 from personakit.data.preferences import open_preferences, preference_files
 from personakit.errors import UserError
@@ -93,8 +93,8 @@ def main() -> None:
     preferences = "train" in preference_files(options.data)
     instructions = "lora" in instruction_files(options.data)
     has_other_data = preferences or instructions
-    available_splits = available(options.data) if not has_other_data or holds_questions(options.data) else []
-    tasks = [task for task, split in available_splits if split == "train"]
+    has_questions = not has_other_data or holds_questions(options.data)
+    tasks = all_tasks(options.data, "train") if has_questions else []
     if not tasks and not has_other_data:
         raise UserError(
             f"{options.data} has no training split", hint="create one with `personakit data import`"

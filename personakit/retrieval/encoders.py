@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personakit.errors import UserError
+from personakit.steps import step
 
 Vectors = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ class MeanPoolingEncoder:
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(name)
             self._model = AutoModel.from_pretrained(name).to(device).eval()
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise _load_error(name, error) from error
         # Some tokenizers report no limit (a huge number) although the model has one.
         window = getattr(self._model.config, "max_position_embeddings", None)
@@ -66,9 +67,11 @@ class MeanPoolingEncoder:
         # Sort by length to reduce padding.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         rows: dict[int, Vectors] = {}
-        for start in range(0, len(order), self._batch_size):
-            places = order[start : start + self._batch_size]
-            rows.update(zip(places, self._encode_batch([texts[place] for place in places]), strict=True))
+        with step("embedding texts", len(texts)) as work:
+            for start in range(0, len(order), self._batch_size):
+                places = order[start : start + self._batch_size]
+                rows.update(zip(places, self._encode_batch([texts[place] for place in places]), strict=True))
+                work.advance(len(places))
         return np.stack([rows[place] for place in range(len(texts))])
 
     def _encode_batch(self, texts: list[str]) -> Vectors:
@@ -105,7 +108,8 @@ class SentenceTransformersEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return the embeddings, shape [texts, dimensions]."""
-        vectors = self._model.encode(list(texts), batch_size=self._batch_size, show_progress_bar=False)
+        with step(f"embedding {len(texts)} texts"):
+            vectors = self._model.encode(list(texts), batch_size=self._batch_size, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 
 

@@ -7,6 +7,7 @@ replacement, and each query has its own random state, so that the order of queri
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 from personakit.records import Context, Profile, Query
@@ -55,8 +56,8 @@ class NoRetrieval:
         return [Context() for _ in zip(queries, profiles, strict=True)]
 
 
-def _date_parts(date: str | None) -> tuple[tuple[bool, int, str], ...]:
+def _date_parts(date: str | None) -> tuple[int, ...]:
     """Return a sort key that puts `2020-9-1` before `2020-10-01`, as in LaMP, and no date first."""
     if date is None:
         return ()
-    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in date.split("-"))
+    return tuple(int(digits) for digits in re.findall(r"\d+", date))

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from personakit.contracts import ContextProvider, LanguageModel
 from personakit.errors import UserError
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import no_answer_reason, refusal_reason
 from personakit.records import Context, Example
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, rewriter_prompt
 from personakit.rpo.writer import TrajectoryRequest, TrajectoryWriter
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 
 
@@ -26,7 +27,7 @@ class DraftedQuery:
     draft: str
     context: Context
     refused: str | None = None
-    """The base model's reason for refusing, or None. A refused query has no draft to rewrite."""
+    """Why there is no draft to rewrite (the base model refused, or the request failed), or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +41,34 @@ class TrainingText:
 def draft_all(
     task: Task,
     examples: Sequence[Example],
-    base: LanguageModel,
+    base: LanguageModel | None,
     provider: ContextProvider,
     *,
     max_new_tokens: int,
 ) -> list[DraftedQuery]:
     """Generate the base model's answers for one task and retrieve each query's context.
 
-    Examples without a gold answer are skipped.
+    Without a base model the drafts are the given texts. Examples without a gold answer are skipped.
     """
     labelled = [example for example in examples if example.query.gold is not None]
-    answers = base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
+    answers = (
+        [[each.query.search_text] for each in labelled]
+        if base is None
+        else base.generate([task.prompt(each.query) for each in labelled], max_new_tokens=max_new_tokens)
+    )
     contexts = provider.context([each.query for each in labelled], [each.profile for each in labelled])
     return [
-        DraftedQuery(task, example, draft_text(task, texts[0]), context, refusal_reason(texts[0]))
+        DraftedQuery(
+            task,
+            example,
+            texts[0]
+            if base is None
+            else extract_answer(texts[0], task, own_texts(task, example.query, example.profile.items)),
+            context,
+            refusal_reason(texts[0]) or no_answer_reason(texts[0]),
+        )
         for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
-
-
-def draft_text(task: Task, raw: str) -> str:
-    """Return the answer that the task parses from the raw completion, or the stripped text if it cannot."""
-    parsed = task.parse(raw)
-    return raw.strip() if parsed is None else parsed
 
 
 def hold_out(drafted: Sequence[DraftedQuery], count: int) -> tuple[list[DraftedQuery], list[DraftedQuery]]:
@@ -121,7 +128,7 @@ def trajectories(
         prompt = rewriter_prompt(
             each.task, each.query, each.draft, each.context, count_tokens=count_tokens, max_length=max_length
         )
-        texts.append(TrainingText(prompt, trajectory.text()))
+        texts.append(TrainingText(prompt, trajectory.text(traced=trajectory_filter.traced)))
     return texts, counts
 
 

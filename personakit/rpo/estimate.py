@@ -11,6 +11,7 @@ from personakit.models.cost import CostEstimate, RequestMeter, approximate_token
 from personakit.models.open import is_endpoint
 from personakit.records import Context, Profile, Query
 from personakit.retrieval import open_retriever
+from personakit.rpo.choices import needs_base, uses_given_text
 from personakit.rpo.dataset import DraftedQuery, draft_all, first_of_each_task, hold_out, trajectories
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.teacher import TeacherWriter, reply_tokens, teacher_name
@@ -26,7 +27,8 @@ def estimate_requests(config: TrainRPO) -> list[CostEstimate]:
     """
     uses_teacher = config.trajectories.writer == "teacher"
     teacher_is_endpoint = uses_teacher and is_endpoint(teacher_name(config))
-    if not (is_endpoint(config.base) or teacher_is_endpoint):
+    base_is_endpoint = needs_base(config) and is_endpoint(config.base)
+    if not (base_is_endpoint or teacher_is_endpoint):
         return []
     tokens = approximate_token_counter(config.model)
     base = RequestMeter(config.base, tokens=tokens)
@@ -35,8 +37,9 @@ def estimate_requests(config: TrainRPO) -> list[CostEstimate]:
     for store in training_stores(config):
         task = get_task(store.task)
         cap = config.decoding.max_new_tokens or task.max_new_tokens
-        drafted += draft_all(task, list(store), base, provider, max_new_tokens=cap)
-    estimates = [base.estimate("generic answers")] if is_endpoint(config.base) else []
+        asked = None if uses_given_text(config.draft, task) else base
+        drafted += draft_all(task, list(store), asked, provider, max_new_tokens=cap)
+    estimates = [base.estimate("generic answers")] if base_is_endpoint else []
     if teacher_is_endpoint:
         teacher = RequestMeter(teacher_name(config), tokens=tokens)
         trained, held_out = hold_out(drafted, config.data.held_out)

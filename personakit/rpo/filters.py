@@ -37,12 +37,14 @@ class TrajectoryFilter:
 
     `max_tokens` limits a trajectory's length and `minimum_reward` the task reward of its response. Quotes of
     the gold answer are only checked in generation tasks: on LaMP-1 to LaMP-3 labels appear anyway. The
-    `expected` response is the gold answer, or the draft if the user has no history.
+    `expected` response is the gold answer, or the draft if the user has no history. `traced` false: the
+    trajectories are responses without tags.
     """
 
     count_tokens: Callable[[str], int]
     max_tokens: int
     minimum_reward: float = 0.0
+    traced: bool = True
 
     def reason_to_drop(self, task: Task, trajectory: Trajectory | str | None, expected: str) -> str | None:
         """Return why `trajectory` is dropped; None if it is kept. A text is an unparsable trajectory."""
@@ -50,14 +52,14 @@ class TrajectoryFilter:
             return NO_TRAJECTORY
         if isinstance(trajectory, str):
             return UNPARSABLE
-        written = parse_trajectory(trajectory.text())
+        written = parse_trajectory(trajectory.text(traced=self.traced), traced=self.traced)
         if written is None or written.response != trajectory.response.strip():
             return UNPARSABLE
         if written.response != expected.strip():
             return NOT_GOLD
         if task.kind == "generation" and _quotes(expected, trajectory):
             return QUOTES_GOLD
-        if self.count_tokens(trajectory.text()) > self.max_tokens:
+        if self.count_tokens(trajectory.text(traced=self.traced)) > self.max_tokens:
             return TOO_LONG
         # A draft used as the target may be an invalid answer, for which no reward is defined.
         if task.valid_gold(expected) and task.reward(trajectory.response, expected) < self.minimum_reward:

@@ -6,6 +6,7 @@ from personakit.config import TrainRPO
 from personakit.models.local import BATCH_TOKENS
 from personakit.models.open import is_endpoint
 from personakit.models.stand_ins import split_name
+from personakit.rpo.choices import needs_base
 from personakit.rpo.rl_prompts import rewrite_tokens
 from personakit.training.memory import (
     MemoryEstimate,
@@ -30,11 +31,14 @@ def estimate_stages(config: TrainRPO, device: str, dtype: str) -> list[StageMemo
 
     stand_in = split_name(config.base)
     base = stand_in[0] if stand_in else config.base
-    if not is_endpoint(base) and (shape := cached_config(base)) is not None:
+    if needs_base(config) and not is_endpoint(base) and (shape := cached_config(base)) is not None:
         answering = estimate_inference(shape, tokens=BATCH_TOKENS[device], device=device)
         add("generic answers", config.base, answering)
     shape = cached_config(config.model)
     if shape is not None:
+        if config.trajectories.writer == "own":
+            explaining = estimate_inference(shape, tokens=BATCH_TOKENS[device], device=device)
+            add("its own traces", config.model, explaining)
         add("SFT", config.model, estimate_memory(shape, _sft(config, device, dtype)))
         if config.stages == "all":
             work = _rl(config, device, dtype, shares_prefixes=shares_prefixes(shape))

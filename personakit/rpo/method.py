@@ -44,6 +44,7 @@ def plan(settings: TrainRPO) -> Plan:
 
     from personakit.models.open import check_model, resolve_model
     from personakit.retrieval import open_retriever
+    from personakit.rpo.choices import chosen, needs_base, with_writer
     from personakit.rpo.estimate import estimate_requests
     from personakit.rpo.memory import estimate_stages
     from personakit.rpo.teacher import teacher_name
@@ -52,14 +53,19 @@ def plan(settings: TrainRPO) -> Plan:
 
     check_plan(settings)
     check_model(resolve_model(settings.model))
-    check_model(settings.base)
+    if needs_base(settings):
+        check_model(settings.base)
     if settings.trajectories.writer == "teacher":
         check_model(teacher_name(settings))
     if not settings.retrieval.name.startswith("dense"):  # opening that one would load its encoder
         open_retriever(settings.retrieval.name, settings.retrieval.k)
     queries = {store.task: len(store) for store in training_stores(settings)}
+    settings = with_writer(settings)
     return Plan(
-        [PlanTable("queries", ("task", "training queries"), queries)],
+        [
+            PlanTable("queries", ("task", "training queries"), queries),
+            PlanTable("chosen", ("setting", "value used"), chosen(settings, queries)),
+        ],
         estimate_requests(settings),
         estimate_here_and_on_gpu(partial(estimate_stages, settings)),
     )
@@ -68,22 +74,26 @@ def plan(settings: TrainRPO) -> Plan:
 def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
     """Open the run's rewriter, or one of `REWRITERS`; raises `UserError` if it was not trained."""
     from personakit.retrieval import open_retriever
+    from personakit.rpo.choices import has_trace, needs_base, with_writer
     from personakit.rpo.rewriter import Rewriter
 
-    name, settings = options.rewriter, run.settings
+    name, settings = options.rewriter, with_writer(run.settings, run.facts.get("trajectory_writer"))
     model = run.path() if name is None else run.path(REWRITERS[name])
     if model is None:
         raise UserError(
             f'{run.folder} has no rewriter "{name}"', hint=f"train with {_TRAINED_WITH[str(name)]}"
         )
+    base = options.base or (settings.base if needs_base(settings) else None)
     return Rewriter(
-        base=open_base(options.base or settings.base, settings.endpoint),
+        base=None if base is None else open_base(base, settings.endpoint),
         model=open_weights(model),
         provider=open_retriever(settings.retrieval.name, settings.retrieval.k),
         max_length=settings.prompt_tokens,
         max_draft_tokens=settings.decoding.max_new_tokens,
         max_trajectory_tokens=settings.trajectories.max_tokens,
         rewrite_without_history=options.rewrite_without_history,
+        traced=has_trace(settings),
+        draft=settings.draft,
     )
 
 
@@ -101,7 +111,7 @@ def open_tuned_context(run: FinishedRun) -> Personalizer:
     return ContextInjection(
         open_weights(model),
         open_retriever(settings.retrieval.name, settings.retrieval.k),
-        settings.controls.context_tokens,
+        settings.context_tokens,
         DecodingOptions(settings.decoding.max_new_tokens),
     )
 
@@ -125,16 +135,18 @@ METHOD = Method(
     label="RPO",
     help="""Train RPO: a model that rewrites generic answers.
 
-    Gets the base model's generic answers (cached, so that no request is sent twice), makes rewriting
-    trajectories from them and the users' own answers, fine-tunes the rewriter on these (SFT), continues with
-    reinforcement learning (unless stages=sft), and fine-tunes context injection on the same data, as a
-    control.
+    Gets the base model's generic answers (cached, so that no request is sent twice) or takes the given texts
+    that are to be rewritten, makes rewriting trajectories from them and the users' own answers, fine-tunes
+    the rewriter on these (SFT), continues with reinforcement learning (unless stages=sft), and fine-tunes
+    context injection on the same data, as a control.
     """,
     settings=TrainRPO,
     train=train,
     open=open_rewriter,
     plan=plan,
-    suites=lambda settings: ("lamp", "rewriting"),
+    suites=lambda settings: (
+        ("rewriting", "lamp") if settings.data.tasks == ["rewriting"] else ("lamp", "rewriting")
+    ),
     controls={
         "context-tuned": Control(
             label="context injection, fine-tuned",

@@ -18,6 +18,7 @@ from pathlib import Path
 from personakit.config import TrainRPO
 from personakit.config.training import without_early_stopping
 from personakit.errors import UserError
+from personakit.rpo.choices import has_trace
 from personakit.rpo.curriculum import ContextStage
 from personakit.rpo.dataset import DraftedQuery
 from personakit.rpo.rewards import TASK, reward_functions
@@ -95,7 +96,7 @@ def reinforce(
         trained = train(
             str(model),
             prompts,
-            reward_functions(config.rl.format_weight),
+            reward_functions(config.rl.format_weight, traced=has_trace(config)),
             replace(settings, max_steps=steps),
             replace(
                 stage,

@@ -6,24 +6,30 @@ be rewarded for the base model's answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
 
-from personakit.rpo.dataset import draft_text
 from personakit.rpo.prompts import parse_trajectory
+from personakit.tasks.answers import extract_answer
 from personakit.tasks.base import Task
 from personakit.training.group_rl import RewardFunction
 
 TASK, FORMAT = "task", "format"
 
 
-def parse_answer(task: Task, written: str) -> str | None:
-    """Return the user's answer in the rewriter's output; None if the output does not parse."""
-    trajectory = parse_trajectory(written)
+def parse_answer(
+    task: Task, written: str, own_texts: Iterable[str] = (), *, traced: bool = True
+) -> str | None:
+    """Return the answer in the rewriter's output, None if the output does not parse.
+
+    `own_texts` are as in `tasks.answers`.
+    """
+    trajectory = parse_trajectory(written, traced=traced)
     if trajectory is None or not trajectory.response:
         return None
-    return draft_text(task, trajectory.response)
+    return extract_answer(trajectory.response, task, own_texts)
 
 
 def task_reward(
@@ -33,7 +39,9 @@ def task_reward(
     gold: Sequence[str],
     items: Sequence[int],
     distractors: Sequence[int],
+    own_texts: Sequence[Sequence[str]],
     log_metric: Callable[[str, float], None],
+    traced: bool = True,
     **_: Any,
 ) -> list[float]:
     """Return `Task.reward` of each answer, in [0, 1].
@@ -43,7 +51,10 @@ def task_reward(
     mean numbers in the prompts (the state of the curriculum); and each task's mean reward,
     `task_reward/LaMP_4` and so on.
     """
-    answers = [parse_answer(one, text) for one, text in zip(task, completions, strict=True)]
+    answers = [
+        parse_answer(one, text, own, traced=traced)
+        for one, text, own in zip(task, completions, own_texts, strict=True)
+    ]
     parsed = [(one, answer) for one, answer in zip(task, answers, strict=True) if answer is not None]
     log_metric("unparsable", 1 - len(parsed) / len(answers))
     if parsed:
@@ -68,6 +79,10 @@ def format_reward(*, completions: Sequence[str], task: Sequence[Task], **_: Any)
     return [float(parse_answer(one, text) is not None) for one, text in zip(task, completions, strict=True)]
 
 
-def reward_functions(format_weight: float) -> list[RewardFunction]:
-    """Return both reward functions; they are logged as `reward/task` and `reward/format`."""
-    return [RewardFunction(task_reward, name=TASK), RewardFunction(format_reward, format_weight, name=FORMAT)]
+def reward_functions(format_weight: float, *, traced: bool = True) -> list[RewardFunction]:
+    """Return both reward functions; they are logged as `reward/task` and `reward/format`.
+
+    A rewriter without a trace has no format to reward.
+    """
+    task = RewardFunction(partial(task_reward, traced=traced), name=TASK)
+    return [task, RewardFunction(format_reward, format_weight, name=FORMAT)] if traced else [task]

@@ -6,61 +6,79 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from personakit.contracts import ContextProvider, LanguageModel
+from personakit.errors import UserError
 from personakit.models.clock import GenerationTimer
-from personakit.models.refusal import refusal_reason
+from personakit.models.refusal import Cut, Marks, answer_marks, no_answer_reason
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
-from personakit.rpo.dataset import draft_text
-from personakit.rpo.prompts import parse_trajectory, rewriter_prompt
+from personakit.rpo.choices import uses_given_text
+from personakit.rpo.prompts import parse_trajectory, prompt_and_context, trace_text
+from personakit.tasks.answers import extract_answer, own_texts
 from personakit.tasks.base import Task
 from personakit.tasks.registry import get_task
 
-NO_HISTORY = "no history: the generic answer stands"
-UNREADABLE = "the rewriter gave no answer in its tags: the generic answer stands"
+NO_HISTORY = "no history: the draft stands"
+UNREADABLE = "the rewriter gave no readable answer: the draft stands"
 
 
 @dataclass
 class Rewriter:
-    """Generates a draft with `base`, then rewrites it for the user with `model`.
+    """Takes the given text or generates a draft with `base`, then rewrites it for the user with `model`.
 
     `provider` selects the rewriter's context. Users without history get the draft unchanged, unless
     `rewrite_without_history` is set: a control, since a trained rewriter may fix formats and base rates for
-    any user. Users are independent: each prompt contains one user's data, and no state is kept between calls.
+    any user. A rewriter that is not `traced` writes the response alone. `draft` says where drafts come from
+    (`choices.uses_given_text`); given texts need no `base`. Users are independent: each prompt contains one
+    user's data, and no state is kept between calls.
     """
 
-    base: LanguageModel
+    base: LanguageModel | None
     model: LanguageModel
     provider: ContextProvider
     max_length: int = 512
     max_draft_tokens: int | None = None
     max_trajectory_tokens: int = 512
     rewrite_without_history: bool = False
+    traced: bool = True
+    draft: str = "base"
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Return one answer per query; `Answer.generic` is the draft, `trace` has evidence and plan."""
         if not queries:
             return []
-        clock = GenerationTimer(self.base, self.model)
-        drafts, base_tokens, refusals = self._drafts(queries)
+        clock = GenerationTimer(*filter(None, (self.base, self.model)))
+        drafts, raw_drafts, base_tokens, cuts = self._drafts(queries, profiles)
         contexts = self.provider.context(queries, profiles)
         indices = [
             index
             for index, context in enumerate(contexts)
-            if self.rewrite_without_history or not context.empty
+            if (self.rewrite_without_history or not context.empty)
+            and no_answer_reason(raw_drafts[index]) is None
         ]
-        prompts = [self._prompt(queries[index], drafts[index], contexts[index]) for index in indices]
+        prompts = []
+        for index in indices:
+            prompt, contexts[index] = self._prompt(queries[index], drafts[index], contexts[index])
+            prompts.append(prompt)
         written = self.model.generate(prompts, max_new_tokens=self.max_trajectory_tokens) if prompts else []
         rewrites = {
             index: (prompt, texts[0]) for index, prompt, texts in zip(indices, prompts, written, strict=True)
         }
         seconds = clock.seconds() / len(queries)
+        answers = [
+            self._answer(query, profile, draft, context, tokens, rewrites.get(index), seconds)
+            for index, (query, profile, draft, context, tokens) in enumerate(
+                zip(queries, profiles, drafts, contexts, base_tokens, strict=True)
+            )
+        ]
+        all_marks = [_marks(raw, rewrites.get(index)) for index, raw in enumerate(raw_drafts)]
         return [
             replace(
-                self._answer(query, draft, context, tokens, rewrites.get(index), seconds),
-                refused=refusals.get(index),
+                answer,
+                prompt_cut=answer.prompt_cut + cuts[index],
+                degraded=None if marks["error"] else answer.degraded,
+                **marks,
             )
-            for index, (query, draft, context, tokens) in enumerate(
-                zip(queries, drafts, contexts, base_tokens, strict=True)
-            )
+            for index, (answer, marks) in enumerate(zip(answers, all_marks, strict=True))
         ]
 
     def score(
@@ -68,63 +86,86 @@ class Rewriter:
     ) -> list[float]:
         """Return log p(`<response>text</response>` | prompt, trace) in nats, one value per query.
 
-        The trace is the rewriter's greedy one, an approximation of the sum over all traces. Queries without a
-        trace (no history) are scored by the base model; raises `UserError` if that is a black box.
+        The trace is the rewriter's greedy one, an approximation of the sum over all traces; a rewriter
+        without a trace scores the text alone. Queries without a rewrite (no history) are scored by the base
+        model, if there is one; raises `UserError` if that is a black box.
         """
         answers = self.respond(queries, profiles)
-        prompts, completions, indices = [], [], []
+        contexts = self.provider.context(queries, profiles)  # those of the answers lack items that do not fit
+        prompts, begun, completions, indices = [], [], [], []
         scores = [0.0] * len(queries)
-        without_trace = []
+        without_rewrite = []
         for index, (query, answer, text) in enumerate(zip(queries, answers, texts, strict=True)):
-            if not answer.trace:
-                without_trace.append(index)
+            if answer.degraded and self.base is not None:
+                without_rewrite.append(index)
                 continue
-            prompt = self._prompt(query, answer.generic or "", answer.context)
-            trace = "".join(f"<{name}>{answer.trace[name]}</{name}>" for name in ("evidence", "plan"))
-            prompts.append(prompt + trace)
-            completions.append(f"<response>{text}</response>")
+            prompt, _ = self._prompt(query, answer.generic or "", contexts[index])
+            prompts.append(prompt)
+            begun.append(trace_text(answer.trace) if self.traced else "")
+            completions.append(f"<response>{text}</response>" if self.traced else text)
             indices.append(index)
-        for index, value in zip(indices, self.model.score(prompts, completions), strict=True):
+        for index, value in zip(indices, self.model.score(prompts, completions, begun=begun), strict=True):
             scores[index] = value
-        if without_trace:
+        if without_rewrite and self.base is not None:
             base = self.base.score(
-                [get_task(queries[index].task).prompt(queries[index]) for index in without_trace],
-                [texts[index] for index in without_trace],
+                [get_task(queries[index].task).prompt(queries[index]) for index in without_rewrite],
+                [texts[index] for index in without_rewrite],
             )
-            for index, value in zip(without_trace, base, strict=True):
+            for index, value in zip(without_rewrite, base, strict=True):
                 scores[index] = value
         return scores
 
-    def _drafts(self, queries: Sequence[Query]) -> tuple[list[str], list[int], dict[int, str]]:
-        """Return drafts, their token counts (prompt and answer), and refusal reasons by query index."""
+    def _drafts(
+        self, queries: Sequence[Query], profiles: Sequence[Profile]
+    ) -> tuple[list[str], list[str], list[int], list[int]]:
+        """Return drafts, the completions they were read from, token counts (prompt and answer), and the
+        prompt tokens that were cut.
+        """
         drafts = [""] * len(queries)
-        tokens = [0] * len(queries)
-        refusals: dict[int, str] = {}
+        raw = [""] * len(queries)
+        tokens, cuts = [0] * len(queries), [0] * len(queries)
         for task, indices in _by_task(queries):
+            if uses_given_text(self.draft, task):
+                for index in indices:
+                    drafts[index] = raw[index] = queries[index].search_text
+                continue
+            base = self._base(queries[indices[0]])
             prompts = [task.prompt(queries[index]) for index in indices]
             cap = self.max_draft_tokens or task.max_new_tokens
             for index, prompt, texts in zip(
-                indices, prompts, self.base.generate(prompts, max_new_tokens=cap), strict=True
+                indices, prompts, base.generate(prompts, max_new_tokens=cap), strict=True
             ):
-                drafts[index] = draft_text(task, texts[0])
-                if (reason := refusal_reason(texts[0])) is not None:
-                    refusals[index] = reason
-                tokens[index] = self.base.count_tokens(prompt) + self.base.count_tokens(texts[0])
-        return drafts, tokens, refusals
+                own = own_texts(task, queries[index], profiles[index].items)
+                drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
+                prompt_tokens = base.count_tokens(prompt)
+                cuts[index] = unread_tokens(prompt_tokens, prompt_limit(base, cap))
+                tokens[index] = prompt_tokens - cuts[index] + base.count_tokens(texts[0])
+        return drafts, raw, tokens, cuts
 
-    def _prompt(self, query: Query, draft: str, context: Context) -> str:
-        return rewriter_prompt(
+    def _base(self, query: Query) -> LanguageModel:
+        if self.base is None:
+            raise UserError(
+                f"the rewriter was trained on given texts and has no base model, which {query.task} needs",
+                hint="name one with --base",
+            )
+        return self.base
+
+    def _prompt(self, query: Query, draft: str, context: Context) -> tuple[str, Context]:
+        """Return the prompt, and the context without the items that did not fit."""
+        return prompt_and_context(
             get_task(query.task),
             query,
             draft,
             context,
             count_tokens=self.model.count_tokens,
             max_length=self.max_length,
+            window=prompt_limit(self.model, self.max_trajectory_tokens),
         )
 
     def _answer(
         self,
         query: Query,
+        profile: Profile,
         draft: str,
         context: Context,
         base_tokens: int,
@@ -135,9 +176,11 @@ class Rewriter:
             return Answer(draft, draft, context, tokens=base_tokens, seconds=seconds, degraded=NO_HISTORY)
         prompt, written = rewrite
         prompt_tokens = self.model.count_tokens(prompt)
-        tokens = base_tokens + prompt_tokens + self.model.count_tokens(written)
-        context_tokens = prompt_tokens - self.model.count_tokens(self._prompt(query, draft, Context()))
-        trajectory = parse_trajectory(written)
+        unread = unread_tokens(prompt_tokens, prompt_limit(self.model, self.max_trajectory_tokens))
+        tokens = base_tokens + prompt_tokens - unread + self.model.count_tokens(written)
+        bare = self.model.count_tokens(self._prompt(query, draft, Context())[0])
+        context_tokens = max(0, prompt_tokens - bare - unread)
+        trajectory = parse_trajectory(written, traced=self.traced)
         if trajectory is None or not trajectory.response:
             return Answer(
                 draft,
@@ -147,17 +190,26 @@ class Rewriter:
                 context_tokens=context_tokens,
                 seconds=seconds,
                 degraded=UNREADABLE,
+                prompt_cut=unread,
             )
         task = get_task(query.task)
         return Answer(
-            draft_text(task, trajectory.response),
+            extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft)),
             draft,
             context,
-            {"evidence": trajectory.evidence, "plan": trajectory.plan},
+            {name: text for name, text in trajectory.trace.items() if text},
             tokens,
             context_tokens,
             seconds,
+            prompt_cut=unread,
         )
+
+
+def _marks(draft: str, rewrite: tuple[str, str] | None) -> Marks:
+    """Return the marks of an answer. A rewrite that is not cut completes a draft that is."""
+    if rewrite is None:
+        return answer_marks(draft)
+    return {**answer_marks(draft, rewrite[1]), "cut": isinstance(rewrite[1], Cut)}
 
 
 def _by_task(queries: Sequence[Query]) -> list[tuple[Task, list[int]]]:

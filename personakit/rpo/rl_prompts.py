@@ -15,6 +15,7 @@ from personakit.retrieval import open_retriever
 from personakit.rpo.curriculum import ContextStage, staged_context
 from personakit.rpo.dataset import DraftedQuery
 from personakit.rpo.prompts import rewriter_prompt
+from personakit.tasks.answers import own_texts
 from personakit.training.group_rl import Prompt
 
 BUILT = "prompts"
@@ -83,7 +84,14 @@ class RLPromptBuilder:
         )
         items = len(context.items)
         relevant = min(items, stage.items)
-        columns = {"task": each.task, "gold": gold, "items": relevant, "distractors": items - relevant}
+        history = () if dropped else each.example.profile.items
+        columns = {
+            "task": each.task,
+            "gold": gold,
+            "items": relevant,
+            "distractors": items - relevant,
+            "own_texts": tuple(own_texts(each.task, query, history, each.draft)),
+        }
         return Prompt(text, columns)
 
     def _rankings(

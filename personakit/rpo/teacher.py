@@ -17,11 +17,19 @@ from personakit.errors import UserError
 from personakit.models.cache import CachedModel
 from personakit.models.open import open_language_model
 from personakit.rpo.prompts import DRAFT, Trajectory, parse_trajectory
-from personakit.rpo.writer import KEEP, NOTHING, TemplateWriter, TrajectoryRequest, TrajectoryWriter
+from personakit.rpo.self_written import EXPLANATION_TOKENS, GOLD, SelfWriter
+from personakit.rpo.writer import (
+    KEEP,
+    NOTHING,
+    ResponseWriter,
+    TemplateWriter,
+    TrajectoryRequest,
+    TrajectoryWriter,
+)
+from personakit.tasks.answers import extract_answer
 from personakit.training.processes import process_count
 from personakit.training.progress import Progress, report_stage
 
-_GOLD = "\nWhat this user answered: "
 _ORDER = """
 
 The draft above was written by somebody who does not know this user. Explain how one who knows nothing but \
@@ -64,7 +72,7 @@ class TeacherWriter:
         query_prompt = each.task.prompt_with_context(
             each.query, each.context, count_tokens=self._count_tokens, max_length=self._max_length
         )
-        return query_prompt + DRAFT + each.draft + _GOLD + each.gold + _ORDER
+        return query_prompt + DRAFT + each.draft + GOLD + each.gold + _ORDER
 
 
 def read_reply(reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
@@ -77,9 +85,8 @@ def read_reply(reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
     written = parse_trajectory(reply[start : end + len("</response>")]) if 0 <= start < end else None
     if written is None:
         return reply.strip() or None
-    same = each.task.parse(written.response) == each.gold or _normalized(written.response) == _normalized(
-        each.gold
-    )
+    answer = extract_answer(written.response, each.task, [each.gold])
+    same = answer == each.gold or _normalized(answer) == _normalized(each.gold)
     return Trajectory(
         " ".join(written.evidence.split()),
         " ".join(written.plan.split()),
@@ -90,22 +97,30 @@ def read_reply(reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
 def open_writer(
     config: TrainRPO, progress: Progress, distribute: Callable[[LanguageModel], LanguageModel]
 ) -> TrajectoryWriter:
-    """Open the configured writer; `distribute` wraps its model to split prompts among the processes."""
-    if config.trajectories.writer == "template":
+    """Open the (resolved) writer; `distribute` wraps its model to split prompts among the processes."""
+    kind = config.trajectories.writer
+    if kind == "none":
+        return ResponseWriter()
+    if kind == "template":
         return TemplateWriter()
-    model = open_language_model(teacher_name(config), truncate=True, endpoint=config.endpoint)
+    own = kind == "own"
+    name = config.model if own else teacher_name(config)
+    cap = EXPLANATION_TOKENS if own else reply_tokens(config)
+    label = "traces by the model itself" if own else "trajectories by the teacher"
+    model = open_language_model(name, truncate=True, endpoint=config.endpoint)
 
     def generate(prompts: Sequence[str]) -> list[str]:
-        with report_stage(progress, "trajectories by the teacher", len(prompts)) as stage:
+        with report_stage(progress, label, len(prompts)) as stage:
             cached = CachedModel(
                 model,
                 # Assumes that the other processes progress at the same rate.
                 on_progress=lambda done, _: stage.update(min(len(prompts), done * process_count())),
             )
-            replies = distribute(cached).generate(prompts, max_new_tokens=reply_tokens(config))
+            replies = distribute(cached).generate(prompts, max_new_tokens=cap)
         return [texts[0] for texts in replies]
 
-    return TeacherWriter(generate, count_tokens=model.count_tokens, max_length=config.prompt_tokens)
+    writer = SelfWriter if own else TeacherWriter
+    return writer(generate, count_tokens=model.count_tokens, max_length=config.prompt_tokens)
 
 
 def teacher_name(config: TrainRPO) -> str:

@@ -9,6 +9,7 @@ Under `accelerate launch` each process generates a share of the answers and then
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,15 +17,18 @@ from pathlib import Path
 
 from personakit.config import TrainRPO
 from personakit.config.endpoint import EndpointSettings
-from personakit.config.training import without_early_stopping
+from personakit.config.training import as_control
 from personakit.contracts import ContextProvider, LanguageModel
-from personakit.data import available, open_examples
+from personakit.data import open_examples
+from personakit.data.folders import all_tasks
 from personakit.data.store import ExampleStore
 from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
 from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
+from personakit.models.windows import prompt_limit
 from personakit.retrieval import open_retriever
+from personakit.rpo.choices import check_drafts, has_trace, needs_base, uses_given_text, with_writer
 from personakit.rpo.curriculum import ContextStage, curriculum_stages
 from personakit.rpo.dataset import (
     DraftedQuery,
@@ -65,6 +69,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
     Raises `UserError` for conflicting settings, and for data with nothing to train on.
     """
     check_plan(config)
+    config = with_writer(config, run.facts.get("trajectory_writer"))
     _check_addresses(config, run)
     config = replace(config, endpoint=per_process_endpoint(config.endpoint))
     with local_main_process_first():  # may convert or generate the data
@@ -75,7 +80,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
             f"{config.data.path} has changed since {run.folder} was started",
             hint="restore the data, or start a new run",
         )
-    run.record(data_fingerprint=fingerprint)
+    run.record(data_fingerprint=fingerprint, trajectory_writer=config.trajectories.writer)
     record_trained_on(run, (digest for store in stores for digest in store_digests(store)))
     provider = open_retriever(config.retrieval.name, config.retrieval.k)
     drafted = _draft(config, stores, provider, run, progress)
@@ -85,7 +90,8 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
     texts, evaluation = _write_trajectories(config, drafted, held_out, count_tokens, run, progress)
     rewriter = _sft_stage(config, run, progress)
     # A control is trained on the same number of tokens as the model it is compared with.
-    control_settings = replace(without_early_stopping(config.sft), max_steps=None)
+    stages_of_method = (config.sft, config.rl) if config.stages == "all" else (config.sft,)
+    control_settings = replace(as_control(config.sft, *stages_of_method), max_steps=None)
     sft = finetune(config.model, _examples(texts), config.sft, rewriter, evaluation=_examples(evaluation))
     result, tokens = sft, sft.tokens
     if config.stages == "all":
@@ -102,6 +108,7 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 replace(
                     rewriter, name=SFT_CONTINUED, output=SFT_CONTINUED_FOLDER, max_tokens=rl.result.tokens
                 ),
+                evaluation=_examples(evaluation),
             )
         if config.controls.without_curriculum:
             # Same steps, learning rates and queries in each stage: only the items in the prompts differ.
@@ -111,12 +118,15 @@ def train_rpo(config: TrainRPO, run: Run, progress: Progress) -> StageResult:
                 stage_steps=rl.stage_steps,
             )
     if config.controls.fine_tuned_context_injection:
-        control = context_injection_texts(
-            drafted, count_tokens=count_tokens, max_length=config.controls.context_tokens
+        control, held_out_texts = (
+            context_injection_texts(some, count_tokens=count_tokens, max_length=config.context_tokens)
+            for some in (drafted, held_out)
         )
         # Same users, items and number of training tokens as all stages of the method together.
         stage = replace(rewriter, name=CONTEXT_INJECTION, output=CONTEXT_INJECTION_FOLDER, max_tokens=tokens)
-        finetune(config.model, _examples(control), control_settings, stage)
+        finetune(
+            config.model, _examples(control), control_settings, stage, evaluation=_examples(held_out_texts)
+        )
     return result
 
 
@@ -133,7 +143,10 @@ def _write_trajectories(
         trajectories,
         writer=open_writer(config, progress, DistributedModel),
         trajectory_filter=TrajectoryFilter(
-            count_tokens, config.trajectories.max_tokens, config.trajectories.minimum_reward
+            count_tokens,
+            config.trajectories.max_tokens,
+            config.trajectories.minimum_reward,
+            traced=has_trace(config),
         ),
         count_tokens=count_tokens,
         max_length=config.prompt_tokens,
@@ -154,6 +167,7 @@ def _write_trajectories(
 def check_plan(config: TrainRPO) -> None:
     """Raise `UserError` for conflicting settings. Loads no model."""
     resolve_model(config.model)
+    check_drafts(config.draft, config.data.tasks)
     check_lora(config.lora)
     if config.lora.load_in_4bit:
         require_four_bit()
@@ -182,7 +196,8 @@ def check_plan(config: TrainRPO) -> None:
 def _check_addresses(config: TrainRPO, run: Run) -> None:
     """Record the API addresses of base and teacher; raise `UserError` if a resumed run's have changed."""
     teacher = teacher_name(config) if config.trajectories.writer == "teacher" else None
-    now = endpoint_addresses(name for name in (config.base, teacher) if name is not None)
+    base = config.base if needs_base(config) else None
+    now = endpoint_addresses(name for name in (base, teacher) if name is not None)
     for name, address in run.facts.get("endpoints", {}).items():
         if now.get(name, address) != address:
             raise UserError(
@@ -200,11 +215,12 @@ def per_process_endpoint(endpoint: EndpointSettings) -> EndpointSettings:
 
 def training_stores(config: TrainRPO) -> list[ExampleStore]:
     """Open the training splits of the configured tasks (default: all tasks of the data)."""
-    tasks = config.data.tasks or [task for task, split in available(config.data.path) if split == "train"]
+    tasks = config.data.tasks or all_tasks(config.data.path, "train")
     if not tasks:
         raise UserError(
             f"{config.data.path} has no training split", hint="list its splits with personakit data check"
         )
+    check_drafts(config.draft, tasks)
     stores = [open_examples(config.data.path, task, "train") for task in tasks]
     limit = config.data.limit
     return [store if limit is None else store.subset(limit) for store in stores]
@@ -215,21 +231,18 @@ def _draft(
 ) -> list[DraftedQuery]:
     """Generate the (cached) generic answers and retrieve the rewriter's contexts.
 
-    Queries that the base model refused are skipped for the whole run: on resume it might answer them, which
-    would change the training data.
+    Drafts that are the given texts take no model. Queries that the base model refused are skipped for the
+    whole run: on resume it might answer them, which would change the training data.
     """
-    total = sum(len(store) for store in stores)
     drafted: list[DraftedQuery] = []
-    with report_stage(progress, "generic answers", total) as reporter:
-        base = CachedModel(
-            open_language_model(config.base, truncate=True, endpoint=config.endpoint),
-            # Assumes that the other processes progress at the same rate.
-            on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
-        )
-        for store in stores:
-            task = get_task(store.task)
-            cap = config.decoding.max_new_tokens or task.max_new_tokens
-            drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
+    answered_by_base: list[ExampleStore] = []
+    for store in stores:
+        if uses_given_text(config.draft, task := get_task(store.task)):
+            drafted += draft_all(task, list(store), None, provider, max_new_tokens=0)
+        else:
+            answered_by_base.append(store)
+    if answered_by_base:
+        drafted += _generic_answers(config, answered_by_base, provider, run, progress)
     if not drafted:
         raise UserError(
             "no training query has a gold answer",
@@ -244,10 +257,40 @@ def _draft(
     answered = [each for each in drafted if _query_key(each) not in left_out]
     if not answered:
         raise RunError(
-            f"{config.base} refused all {len(drafted)} training queries ({drafted[0].refused})",
+            f"{config.base} gave no answer to, or refused all {len(drafted)} training queries "
+            f"({drafted[0].refused})",
             hint="test the base model with personakit infer, or choose another base",
         )
     return answered
+
+
+def _generic_answers(
+    config: TrainRPO, stores: Sequence[ExampleStore], provider: ContextProvider, run: Run, progress: Progress
+) -> list[DraftedQuery]:
+    total = sum(len(store) for store in stores)
+    drafted: list[DraftedQuery] = []
+    prompts_cut = 0
+    with report_stage(progress, "generic answers", total) as reporter:
+        base = CachedModel(
+            open_language_model(config.base, truncate=True, endpoint=config.endpoint),
+            # Assumes that the other processes progress at the same rate.
+            on_progress=lambda done, of: reporter.update(min(total, len(drafted) + done * process_count())),
+        )
+        for store in stores:
+            task = get_task(store.task)
+            cap = config.decoding.max_new_tokens or task.max_new_tokens
+            drafted += draft_all(task, list(store), DistributedModel(base), provider, max_new_tokens=cap)
+            if (limit := prompt_limit(base, cap)) is not None:
+                prompts_cut += sum(base.count_tokens(text) > limit for text in store.inputs)
+    if prompts_cut:
+        run.record(draft_prompts_cut=prompts_cut)
+        if run.writes:
+            print(
+                f"{prompts_cut} of {total} training queries exceed the context window of {config.base!r}, "
+                "which answered them without their middle",
+                file=sys.stderr,
+            )
+    return drafted
 
 
 def _query_key(drafted: DraftedQuery) -> str:

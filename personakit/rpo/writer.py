@@ -1,4 +1,4 @@
-"""The trajectory writer interface and the `template` writer, which is rule-based, offline and deterministic.
+"""The trajectory writer interface, and the writers without a model: `template` (by rules) and `none`.
 
 Evidence depends on query, draft and items only, never on the gold answer: the rewriter must be able to write
 it at test time. The plan describes the edits from draft to gold answer without content words ("add before"),
@@ -45,6 +45,14 @@ class TrajectoryWriter(Protocol):
     def write_all(self, requests: Sequence[TrajectoryRequest]) -> Sequence[Trajectory | str | None]:
         """Return one result per request: a trajectory, an unparsable text, or None for no output."""
         ...
+
+
+class ResponseWriter:
+    """Writes the response alone, without a trace."""
+
+    def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory]:
+        """Return one trajectory per request, with empty evidence and plan."""
+        return [Trajectory("", "", each.expected) for each in requests]
 
 
 class TemplateWriter:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate, Profiles
+from personakit.evaluation.judge import VERDICT_TOKENS
 from personakit.evaluation.leaks import Leak
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.sections import Section
@@ -55,8 +56,10 @@ class Options:
     curves: Sequence[str] = ()
     sample_ids: Sequence[str] = ()
     concurrency: int | None = None
+    max_new_tokens: int | None = None
     published: str | None = None
     judge: str | None = None
+    judge_tokens: int = VERDICT_TOKENS
     per_user: bool = True
     variants: bool = True
 
@@ -96,7 +99,7 @@ class Row:
     the world and, for a trained row, one of `runs` (None: all of the world's) at a time. `profiles` says
     whose history the row gets, and `items` how many of its newest items. `why_not` says why the row is
     impossible, or None; `only_if_named` why it is not among the default rows (empty: without a note).
-    `curves` are the kinds of curves that the row is drawn in.
+    `curves` are the kinds of curves that the row is drawn in. `aliases` are further names for `--baseline`.
     """
 
     label: str
@@ -110,6 +113,7 @@ class Row:
     required: bool = False
     runs: Sequence[FinishedRun] | None = None
     curves: Sequence[str] = ()
+    aliases: Sequence[str] = ()
 
     def candidates(self, world: World) -> list[Candidate]:
         """Return one candidate, or one per run where the row is trained."""
@@ -230,6 +234,8 @@ def choose_rows(suite: Suite, world: World, named: Sequence[str], note: Callable
     `all` stands for the default rows. Raises `UserError` for an unknown or impossible name.
     """
     rows = suite.rows(world)
+    alias = {other: row.name for row in rows for other in row.aliases}
+    named = [alias.get(name, name) for name in named]
     names = list(dict.fromkeys(row.name for row in rows if row.name))
     unknown = set(named) - {*names, "all"}
     if unknown & set(suite.row_names):

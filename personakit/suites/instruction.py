@@ -76,7 +76,12 @@ class InstructionSuite(Suite):
     """
 
     name = "instruction"
-    options: ClassVar[Sequence[str]] = (*(name for name in COMMON if name != "curves"), "judge", "variants")
+    options: ClassVar[Sequence[str]] = (
+        *(name for name in COMMON if name != "curves"),
+        "judge",
+        "judge_tokens",
+        "variants",
+    )
     help_of: ClassVar[Mapping[str, str]] = {
         "data": "lamp-mini, or a data folder; by default the run's own data.",
         "judge": "A model that compares every answer with that of the tuned model without prompts, in both "
@@ -96,7 +101,7 @@ class InstructionSuite(Suite):
         from personakit.evaluation.prompt_analysis import METRICS, TASK
 
         runs = _runs(options)
-        data = options.data or runs[0].settings.data.path
+        data = options.data or runs[0].data_path
         instructions = take_evenly(open_instructions(data, options.split), options.limit)
         if options.judge is not None:
             check_model(options.judge)
@@ -188,7 +193,15 @@ class InstructionSuite(Suite):
         compared = sum(len(row.candidates(world)) for row in rows if row.label != ALONE)
         requests = [example.query.text for some in world.examples.values() for example in some]
         longest = world.runs[0].settings.rl.reward.max_new_tokens
-        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=longest)]
+        return [
+            estimate_verdicts(
+                judge,
+                requests,
+                comparisons=compared,
+                answer_tokens=longest,
+                verdict_tokens=world.options.judge_tokens,
+            )
+        ]
 
     def known(self, world: InstructionWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the cost of training, and how many prompts were kept out of pools."""
@@ -431,7 +444,12 @@ def _judged(world: InstructionWorld, log: Path, judged: Path) -> tuple[Path, dic
 
     samples = list(read_samples(log))
     opponents = {sample.method: ALONE for sample in samples if sample.method != ALONE}
-    judgement = judge_samples(samples, opponents, open_base(str(world.options.judge)))
+    judgement = judge_samples(
+        samples,
+        opponents,
+        open_base(str(world.options.judge)),
+        max_new_tokens=world.options.judge_tokens,
+    )
     scored = []
     for place, sample in enumerate(samples):
         verdict = 0.5 if sample.method == ALONE else judgement.verdicts.get(place)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
-from personakit.data.folders import data_folder, imported_format, take_evenly
+from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
@@ -33,6 +33,7 @@ from personakit.methods import (
 from personakit.methods.baselines import BASELINES, Baseline, baselines
 from personakit.models.cost import CostEstimate, RequestMeter, approximate_token_counter
 from personakit.models.open import check_model, endpoint_addresses, is_endpoint
+from personakit.rpo.choices import uses_given_text
 from personakit.suites.base import COMMON, Options, Row, Suite, World, check_comparable
 from personakit.suites.passes import trained_on
 from personakit.tasks import Task, get_task
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
 
-GENERIC, MAJORITY, CONTEXT, ORACLE = "generic", "majority class", "context injection", "oracle"
+GENERIC, COPY, MAJORITY, ORACLE = "generic", BASELINES["copy"].label, "majority class", "oracle"
+CONTEXT = BASELINES["context"].label
 EMPTY, OTHER = "empty history", "another user's history"
 _PUBLISHED = (
     "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
@@ -58,7 +60,8 @@ class LampWorld(World):
     """Examples of LaMP's tasks, the runs of the method under test and of others, and what baselines need.
 
     `method` is the label of the method under test, whose controls are in the table; `main` are its runs and
-    `others` those of other methods by label.
+    `others` those of other methods by label. With `given_texts` the drafts are the texts to rewrite: the row
+    that copies them is the generic one, and `base` is the model of context injection and memory.
     """
 
     examples: Mapping[str, ExampleStore]
@@ -68,6 +71,7 @@ class LampWorld(World):
     method: str
     around: BaselineInputs
     published: dict[str, Any] | None
+    given_texts: bool = False
 
 
 class LampSuite(Suite):
@@ -81,7 +85,7 @@ class LampSuite(Suite):
     name = "lamp"
     options: ClassVar[Sequence[str]] = (
         *COMMON,
-        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "published"),
+        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "max_new_tokens", "published"),
     )
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {
         "history": (0, 1, 2, 4, 8, 16),
@@ -108,10 +112,13 @@ class LampSuite(Suite):
             check_comparable(some)
         method = next(iter(by_method), "")
         main = by_method.pop(method, [])
-        data = options.data or (runs[0].settings.data.path if runs else "lamp-mini")
+        data = options.data or (runs[0].data_path if runs else "lamp-mini")
         examples = self._examples(options, data)
         around = _surroundings(options, main, data, examples)
         tasks = {task: get_task(task) for task in examples}
+        given_texts = all(uses_given_text(around.settings.draft, task) for task in tasks.values())
+        if given_texts and main:
+            around = replace(around, base=around.settings.model)
         find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
         grouped = any(store.has_derived_user_ids for store in examples.values())
         return LampWorld(
@@ -121,12 +128,14 @@ class LampSuite(Suite):
             examples=examples,
             facts={task: task_metrics(each, find_facts) for task, each in tasks.items()},
             fingerprints={task: store.fingerprint for task, store in examples.items()},
-            zero=GENERIC,
+            zero=COPY if given_texts else GENERIC,
             users_are="groups of queries whose profiles share items" if grouped else "users",
             base=around.base,
-            unseen_bases=[base for base in dict.fromkeys(options.bases) if base != around.base]
-            if main
-            else [],
+            unseen_bases=[
+                base
+                for base in dict.fromkeys(options.bases)
+                if (given_texts or base != around.base) and (main or given_texts)
+            ],
             requests_at_once=around.settings.endpoint.requests_at_once,
             tasks=tasks,
             main=main,
@@ -134,13 +143,15 @@ class LampSuite(Suite):
             method=method,
             around=around,
             published=_published(options.published, data, examples),
+            given_texts=given_texts,
         )
 
     def rows(self, world: LampWorld) -> list[Row]:
         """Return baselines, the method with its controls, unseen base models, other methods."""
         method, both = world.method, ("history", "k")
         found = baselines()
-        rows = [_baseline_row(name, found[name], world) for name in BASELINES if name != "oracle"]
+        left_out = {"oracle", *(["generic"] if world.given_texts else [])}
+        rows = [_baseline_row(name, found[name], world) for name in BASELINES if name not in left_out]
         controls = _controls(world).items()
         if world.main:
             curves = both if hasattr(world.main[0].settings, "retrieval") else ("history",)
@@ -151,15 +162,10 @@ class LampSuite(Suite):
             rows += _history_controls(method, world.main)
         rows.append(_baseline_row("oracle", found["oracle"], world))
         for base in world.unseen_bases:
-            rows += [
-                Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)),
-                Row(
-                    label=with_base(method, base),
-                    open=partial(_open_run, base=base),
-                    trained=True,
-                    runs=world.main,
-                ),
-            ]
+            rows.append(Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)))
+            if not world.given_texts:
+                behind = partial(_open_run, base=base)
+                rows.append(Row(label=with_base(method, base), open=behind, trained=True, runs=world.main))
         rows += [_baseline_row(name, found[name], world) for name in found if name not in BASELINES]
         for label, runs in world.others.items():
             rows.append(Row(label=label, open=_open_run, trained=True, runs=runs, curves=("history",)))
@@ -185,18 +191,24 @@ class LampSuite(Suite):
         others = [*plugins, *world.others]
         untrained = [baseline.label for baseline in BASELINES.values() if baseline.label != ORACLE]
         against = (*untrained, *controls)
-        unseen = {base: (with_base(method, base), with_base(GENERIC, base)) for base in world.unseen_bases}
+        rewriting = method if world.given_texts else None
+        unseen = {
+            base: (rewriting or with_base(method, base), with_base(GENERIC, base))
+            for base in world.unseen_bases
+        }
         return Claims(
             compared=[
                 *((method, other) for other in against),
                 *((one.label, own[name].label) for one in own.values() for name in one.compared_with),
                 *unseen.values(),
-                *((label, other) for label in others for other in (GENERIC, CONTEXT, *tuned)),
+                *((label, other) for label in others for other in (world.zero, CONTEXT, *tuned)),
                 *((method, label) for label in others),
             ],
             wrong_user=[(label, f"{label}, {OTHER}", f"{label}, {EMPTY}") for label in (method, *others)],
-            gaps=[(row, GENERIC, ORACLE) for row in (*untrained, *controls, method) if row != GENERIC],
-            transfers={base: (*pair, method, GENERIC) for base, pair in unseen.items()},
+            gaps=[(row, world.zero, ORACLE) for row in (*untrained, *controls, method) if row != world.zero],
+            transfers={}
+            if world.given_texts
+            else {base: (*pair, method, GENERIC) for base, pair in unseen.items()},
         )
 
     def leaks(self, world: LampWorld) -> list[Leak]:
@@ -210,8 +222,9 @@ class LampSuite(Suite):
         """Raise `UserError` now where a row needs a model that is not there."""
         names = {row.name for row in rows}
         models: list[str] = []
-        if world.main or {"generic", "context", "memory"} & names:
-            models += [world.base, *world.unseen_bases]
+        if (world.main and not world.given_texts) or {"generic", "context", "memory"} & names:
+            models.append(world.base)
+        models += world.unseen_bases
         for run in world.runs:
             models += map(str, METHODS[run.method].models(run))
             if run in world.main:
@@ -223,7 +236,10 @@ class LampSuite(Suite):
     def made_by(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record where models behind an API are."""
         addresses = endpoint_addresses([world.base, *world.unseen_bases])
-        return {"endpoints": addresses} if addresses else {}
+        tokens = world.options.max_new_tokens
+        return ({"endpoints": addresses} if addresses else {}) | (
+            {} if tokens is None else {"max_new_tokens": tokens}
+        )
 
     def known(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the published figures of the data set, where it is recognised."""
@@ -237,13 +253,13 @@ class LampSuite(Suite):
         """
         settings, names = world.around.settings, {row.name for row in rows}
         decoding = DecodingOptions(settings.decoding.max_new_tokens)
-        tokens = settings.controls.context_tokens
+        tokens = settings.context_tokens
         estimates = []
-        for base in filter(is_endpoint, [world.base, *world.unseen_bases]):
+        for base in filter(is_endpoint, dict.fromkeys([world.base, *world.unseen_bases])):
             count = approximate_token_counter(str(world.main[0].folder / "model")) if world.main else None
             meter = RequestMeter(base, tokens=count)
             asking: list[tuple[str, Any]] = []
-            if world.main or "generic" in names:
+            if base in world.unseen_bases or (world.main and not world.given_texts) or "generic" in names:
                 asking.append(("generic answers", Generic(meter, decoding)))
             if base == world.base and "context" in names:
                 provider = open_provider(settings)
@@ -271,7 +287,7 @@ class LampSuite(Suite):
         """Show the samples of methods and baselines, not of controls."""
         from personakit.evaluation.common_sections import methods
 
-        hidden = {GENERIC, MAJORITY, ORACLE, *(one["generic"] for one in results.get("transfer", ()))}
+        hidden = {_zero(results), MAJORITY, ORACLE, *(one["generic"] for one in results.get("transfer", ()))}
         return [
             label for label in methods(results) if label not in hidden and not label.endswith((EMPTY, OTHER))
         ]
@@ -280,7 +296,7 @@ class LampSuite(Suite):
         """Return scores, published figures, comparisons, findings, transfer, curves, users, costs."""
         from personakit.evaluation import common_sections as common
 
-        zero = str(results["made_by"].get("zero", GENERIC))
+        zero = _zero(results)
         transfer = (
             "The same rewriter with base models that it was not trained with; gains are over the generic "
             "answers of the same base model. Above 100 %: it also corrects what that model does worse."
@@ -306,7 +322,7 @@ class LampSuite(Suite):
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
-        tasks = [task for task, split in there if split == options.split and task.startswith("LaMP")]
+        tasks = [task for task in all_tasks(data, options.split) if task.startswith("LaMP")]
         if not tasks:
             splits = sorted({split for _, split in there})
             raise UserError(
@@ -319,6 +335,10 @@ class LampSuite(Suite):
 def with_base(label: str, base: str) -> str:
     """Return the label of a row with another base model than the run's."""
     return f"{label}, {base}"
+
+
+def _zero(results: Mapping[str, Any]) -> str:
+    return str(results["made_by"].get("zero", GENERIC))
 
 
 def label_of(run: FinishedRun) -> str:
@@ -342,7 +362,8 @@ def _baseline_row(name: str, baseline: Baseline, world: LampWorld) -> Row:
         open=lambda world, run: baseline.open(world.around),
         why_not=lambda world: baseline.why_not(world.around),
         only_if_named=baseline.only_if_named,
-        required=name == "generic" and bool(world.unseen_bases),
+        aliases=("generic",) if world.given_texts and name == "copy" else (),
+        required=baseline.label == world.zero and bool(world.unseen_bases),
         curves=baseline.curves,
     )
 
@@ -404,11 +425,13 @@ def _open_run(
     """Open a run; runs of the method under test answer with `base`, by default the world's base model."""
     if label_of(run) != world.method:
         return open_run(run)
-    return open_run(run, base=base or world.base, rewrite_without_history=without_history)
+    if base is None and not world.given_texts:
+        base = world.base
+    return open_run(run, base=base, rewrite_without_history=without_history)
 
 
 def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:
-    return control.open(run, OpenOptions(base=world.base))
+    return control.open(run, OpenOptions(base=None if world.given_texts else world.base))
 
 
 def _open_generic(base: str, world: LampWorld, run: None) -> Any:
@@ -431,13 +454,17 @@ def _runs(options: Options) -> list[FinishedRun]:
             raise UserError(f"--no-run and --run {options.runs[0]} were both given", hint="leave one out")
         return []
     runs = [read_run(folder) for folder in options.runs or [newest_run()]]
-    return [replace(run, settings=_with_concurrency(run.settings, options)) for run in runs]
+    return [replace(run, settings=_as_asked(run.settings, options)) for run in runs]
 
 
-def _with_concurrency(settings: Any, options: Options) -> Any:
-    if options.concurrency is None or not hasattr(settings, "endpoint"):
-        return settings
-    return replace(settings, endpoint=replace(settings.endpoint, requests_at_once=options.concurrency))
+def _as_asked(settings: Any, options: Options) -> Any:
+    """The settings with what the options change, where the method has such settings."""
+    from personakit.methods import with_max_new_tokens
+
+    if options.concurrency is not None and hasattr(settings, "endpoint"):
+        endpoint = replace(settings.endpoint, requests_at_once=options.concurrency)
+        settings = replace(settings, endpoint=endpoint)
+    return with_max_new_tokens(settings, options.max_new_tokens)
 
 
 def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, ExampleStore]:
@@ -461,7 +488,7 @@ def _surroundings(
 ) -> BaselineInputs:
     from personakit.config import TrainRPO
 
-    settings = baseline_settings(runs[0]) if runs else _with_concurrency(TrainRPO(), options)
+    settings = _as_asked(baseline_settings(runs[0]) if runs else TrainRPO(), options)
     if not runs and len(options.bases) > 1:
         raise UserError(
             f"--no-run with --base {' and --base '.join(options.bases)}: expected one base model",

@@ -21,6 +21,7 @@ from personakit.evaluation.samples import Sample, append_batch, make_sample, rea
 from personakit.evaluation.sections import IntervalRow, Intervals, Section, Table, Text, interval, number
 from personakit.files import atomic_file
 from personakit.methods import (
+    ZERO_SHOT,
     FinishedRun,
     newest_run,
     open_base,
@@ -44,11 +45,12 @@ if TYPE_CHECKING:
 
 METHOD = "POPI"
 BASE, POPULATION, LORA = "base, no summary", "population DPO", "a LoRA per user"
-HISTORY, RECENT, BM25 = "raw history", "raw history, cut, newest", "raw history, cut, BM25"
-PROMPTED, FROZEN = "prompted summary", "POPI, frozen generator"
+HISTORY, RECENT = f"raw history{ZERO_SHOT}", f"raw history, cut, newest{ZERO_SHOT}"
+BM25, RAW_DPO = f"raw history, cut, BM25{ZERO_SHOT}", "raw history, DPO"
+PROMPTED, FROZEN = f"prompted summary{ZERO_SHOT}", "POPI, frozen generator"
 OTHER, ORACLE = "POPI, another user's summary", "oracle persona"
 LENGTH, LOOKUP = "length alone", "persona looked up"
-WITH_SUMMARY, WITHOUT_SUMMARY = ", POPI's summary", ", no summary"
+WITH_SUMMARY, WITHOUT_SUMMARY = f", POPI's summary{ZERO_SHOT}", ", no summary"
 
 ANSWERS_TASK, WIN_RATE = "answers", "win rate"
 ANSWERS_FILE, JUDGED_FILE = "answers.jsonl", "judged.jsonl"
@@ -86,7 +88,7 @@ class PreferenceSuite(Suite):
     """
 
     name = "preference"
-    options: ClassVar[Sequence[str]] = (*COMMON, "bases", "judge", "per_user", "published")
+    options: ClassVar[Sequence[str]] = (*COMMON, "bases", "judge", "judge_tokens", "per_user", "published")
     help_of: ClassVar[Mapping[str, str]] = {
         "bases": "A frozen model that has never seen a summary, repeatable: what it prefers with and without "
         "POPI's, and the share of POPI's gain that it keeps.",
@@ -100,7 +102,7 @@ class PreferenceSuite(Suite):
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {"history": (0, 1, 2, 4, 8)}
     row_names = (
         *("base", "length", "persona-lookup", "population", "lora-per-user", "history", "history-recent"),
-        *("history-bm25", "prompted", "frozen-generator", "other", "oracle"),
+        *("history-bm25", "history-dpo", "prompted", "frozen-generator", "other", "oracle"),
     )
 
     def load(self, options: Options, note: Callable[[str], None]) -> PreferenceWorld:
@@ -109,14 +111,14 @@ class PreferenceSuite(Suite):
 
         runs = _runs(options)
         bases, black_boxes = _bases(options)
-        data = options.data or runs[0].settings.data.path
+        data = options.data or runs[0].data_path
         store = open_preferences(data, options.split)
         for reason, skip in store.skipped.items():
             note(f"left out of {options.split}: {skip.count} {reason} (first: {skip.first})")
         store = take_evenly(store, options.limit)
         personas = {user.user_id: user.persona for user in store if user.persona is not None}
         named = set(options.baselines) or {"all"}
-        whole_history = bool(named & {"history", "all"})
+        whole_history = bool(named & {"history", "history-dpo", "all"})
         pairs = held_out_pairs(store, runs[0].settings, bases, whole_history=whole_history)
         if personas and named & {"oracle", "all"} and not _trained_on_personas(runs):
             note(f"{ORACLE}: POPI's generator answers; controls.oracle_generator=true trains its own")
@@ -169,6 +171,7 @@ class PreferenceSuite(Suite):
             row("history", HISTORY, **reads_history),
             row("history-recent", RECENT),
             row("history-bm25", BM25),
+            row("history-dpo", RAW_DPO, trained=True, **reads_history),
             row("prompted", PROMPTED, **reads_history),
             row("frozen-generator", FROZEN, trained=True),
             row("popi", METHOD, trained=True, required=True, **reads_history),
@@ -195,7 +198,7 @@ class PreferenceSuite(Suite):
             wrong_user=[(METHOD, OTHER, world.zero)],
             gaps=[
                 (label, world.zero, ORACLE)
-                for label in (LORA, HISTORY, RECENT, BM25, PROMPTED, FROZEN, METHOD)
+                for label in (LORA, HISTORY, RECENT, BM25, RAW_DPO, PROMPTED, FROZEN, METHOD)
             ],
             transfers={base: (*pair, METHOD, world.zero) for base, pair in moved.items()},
         )
@@ -237,7 +240,15 @@ class PreferenceSuite(Suite):
         compared = sum(len(row.candidates(world)) for row in _answering_rows(world, rows))
         known = _known(world.store)
         requests = [f"{user.pairs[0].prompt} {known[user.user_id]}" for user in world.store if user.pairs]
-        return [estimate_verdicts(judge, requests, comparisons=compared, answer_tokens=ANSWER_TOKENS)]
+        return [
+            estimate_verdicts(
+                judge,
+                requests,
+                comparisons=compared,
+                answer_tokens=ANSWER_TOKENS,
+                verdict_tokens=world.options.judge_tokens,
+            )
+        ]
 
     def known(self, world: PreferenceWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the numbers of pairs left out, by reason, and published accuracies."""
@@ -267,6 +278,8 @@ class PreferenceSuite(Suite):
                 notes.append(f"{method}: none of the judge's {count} verdicts could be read.")
         for method, count in judged.get("failed", {}).items():
             notes.append(f"{method}: {count} requests without an answer, not judged.")
+        for method, count in judged.get("cut", {}).items():
+            notes.append(f"{method}: {count} answers cut by the token limit, judged as they are.")
         for method, count in judged.get("refused", {}).items():
             notes.append(
                 f"{method}: {count} requests refused by the model, judged as they are: mostly empty."
@@ -295,7 +308,8 @@ class PreferenceSuite(Suite):
             "Accuracy: the share of held-out pairs whose preferred answer has the higher implicit reward "
             "beta (log p - log ref), ties half; ref does not see the context. Same context: ref sees "
             "the same context as the scored model (0.5 by definition for untrained rows). Bits: 1 + log2 "
-            "sigmoid(margin), 0 for no knowledge; differences between rows are gains of cross-entropy."
+            "sigmoid(margin), 0 for no knowledge; differences between rows are gains of cross-entropy. "
+            "Zero-shot: nothing in the row was trained for its context."
         )
         differences = (
             "Accuracy, paired over users and seeds, with p after Holm's correction over the rows; bits."
@@ -399,7 +413,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
     """Answer each user's first request with every row, have the answers judged, and return the win rates.
 
     `against` names the row that a row's answers are compared with; `asked` and `unread` count verdicts by
-    row, `failed` missing answers (in neither), `refused` refused ones, which are judged as they are.
+    row, `failed` missing answers (in neither), `cut` and `refused` those that are judged as they are.
     """
     from personakit.evaluation.measurements import TaskMetrics
     from personakit.evaluation.pair_scoring import TASK
@@ -418,6 +432,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
         opponents,
         open_base(str(world.options.judge)),
         lambda sample: _JUDGE_REQUEST.format(request=sample.query, known=known[sample.user_id]),
+        max_new_tokens=world.options.judge_tokens,
     )
     scored = [
         replace(
@@ -435,6 +450,7 @@ def _judged(world: PreferenceWorld, rows: Sequence[Row], passes: PassRunner) -> 
         "asked": dict(judgement.judged),
         "unread": {method: judgement.unread[method] for method in judgement.judged},
         "failed": dict(Counter(each.method for each in samples if each.error is not None)),
+        "cut": dict(Counter(each.method for each in samples if each.cut)),
         "refused": dict(Counter(each.method for each in samples if each.refused is not None)),
     }
     if not any(each.scores for each in scored):

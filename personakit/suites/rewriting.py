@@ -13,12 +13,20 @@ from personakit.suites.lamp import LampSuite
 class RewritingSuite(LampSuite):
     """Evaluate on people's rewrites of texts.
 
-    ROUGE-L and edit distance to what the user wrote; one row copies the original.
+    ROUGE-L and edit distance to what the user wrote. One row copies the original; it is the generic answer
+    too, unless the run was trained with draft=base. --base adds a model's own rewrites without a history.
     """
 
     name = "rewriting"
     scores_files = False
-    options: ClassVar[Sequence[str]] = (*COMMON, "no_run", "bases", "sample_ids", "concurrency")
+    options: ClassVar[Sequence[str]] = (
+        *COMMON,
+        "no_run",
+        "bases",
+        "sample_ids",
+        "concurrency",
+        "max_new_tokens",
+    )
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
         if (self.name, options.split) not in there:

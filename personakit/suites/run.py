@@ -19,11 +19,12 @@ from personakit.evaluation.leaks import Leak, leak_sentences, leaks_document
 from personakit.evaluation.measurements import read_costs
 from personakit.evaluation.results import compute_results, write_results
 from personakit.evaluation.runner import check_candidates, write_prediction_files
-from personakit.evaluation.samples import SAMPLES_FILE, count_answers
+from personakit.evaluation.samples import SAMPLES_FILE, count_answers, read_samples
 from personakit.evaluation.sections import Section, Table, Text
 from personakit.evaluation.users import USERS_FILE, user_gains, users_document, write_users
 from personakit.files import write_text
 from personakit.models.cost import PRICES
+from personakit.steps import step
 from personakit.suites import SUITES
 from personakit.suites.base import Options, Row, Suite, World, choose_rows
 from personakit.suites.folder import begin, folder_for, write_page
@@ -74,10 +75,12 @@ def run(
     """
     suite = SUITES[name]
     folder = folder_for(name, options.split, options.output, resume=options.resume)
-    world = suite.load(options, reporting.note)
+    with step("reading the data"):
+        world = suite.load(options, reporting.note)
     rows = choose_rows(suite, world, options.baselines, reporting.note)
     check_curves(suite, options.curves, rows)
-    leaks, unknown = _check_leaks(suite, world, options, reporting.note)
+    with step("checking for leaks"):
+        leaks, unknown = _check_leaks(suite, world, options, reporting.note)
     suite.check_rows(world, rows)
     candidates = _candidates(suite, world, rows)
     labels = list(dict.fromkeys(candidate.method for candidate in candidates))
@@ -95,9 +98,10 @@ def run(
     total = len(candidates) * sum(map(len, world.examples.values()))
 
     def conclude(log: Path, further: Mapping[str, Any]) -> Outcome:
-        results = compute_results(
-            log, world.facts, claims, made_by=made_by, users_are=world.users_are, seed=options.seed
-        )
+        with step("computing the results"):
+            results = compute_results(
+                log, world.facts, claims, made_by=made_by, users_are=world.users_are, seed=options.seed
+            )
         results |= {
             "leaks": _write_leaks(folder, leaks, unknown),
             "warnings": suite.warnings(world),
@@ -123,6 +127,12 @@ def run(
             conclude(log, further | {"partial": partial})
             reporting.note(f"partial results: {answered} of {total} answers in {folder}")
         raise
+    if passes.failed and not count_answers(folder / SAMPLES_FILE):
+        reason = next(sample.error for sample in read_samples(folder / SAMPLES_FILE))
+        raise RunError(
+            f"none of {total} requests has an answer: {reason}",
+            hint=f"then try them again: {resume_with or f'--resume --output {folder}'}",
+        )
     outcome = conclude(log, further | ({"failed": passes.failed} if passes.failed else {}))
     if passes.failed:
         again = resume_with or f"--resume --output {folder}"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from personakit.data.lamp_formats import TaskFormat, item_input, item_output
 from personakit.records import Context, ProfileItem, Query
-from personakit.tasks.profile_prompt import ProfilePrompt
+from personakit.tasks.profile_prompt import ProfilePrompt, length_within
 
 Kind = Literal["label", "ordinal", "generation"]
 
@@ -23,7 +23,7 @@ class Task(ABC):
 
     `metrics` are the official metrics by their upstream names, `primary` is the main one, and
     `lower_is_better` applies to all of them. `labels` is empty for free text. `max_new_tokens` is enough for
-    any answer.
+    any answer. `rewrites_input` means that the query gives a text to rewrite, which is its own draft.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Task(ABC):
     max_new_tokens: int
     profile_prompt: ProfilePrompt
     labels: tuple[str, ...] = ()
+    rewrites_input: bool = False
 
     kind: ClassVar[Kind]
     lower_is_better: ClassVar[bool] = False
@@ -49,12 +50,33 @@ class Task(ABC):
         512). A summary and selected prompts, which LaMP does not have, precede it on their own lines and are
         never cut. With an empty context this is `prompt(query)`.
         """
+        return self.prompt_and_context(query, context, count_tokens=count_tokens, max_length=max_length)[0]
+
+    def prompt_and_context(
+        self,
+        query: Query,
+        context: Context,
+        *,
+        count_tokens: Callable[[str], int],
+        max_length: int,
+        window: int | None = None,
+    ) -> tuple[str, Context]:
+        """Return the prompt as `prompt_with_context`, and the context without the items that did not fit.
+
+        `window` is the most tokens that the model reads: items are left out or cut to fit it too.
+        """
+        if context.empty:
+            return self.prompt(query), context
         preceding_lines = [*context.prompts, *([context.summary] if context.summary else [])]
         preceding = "".join(f"{line}\n" for line in preceding_lines)
-        remaining = max_length - count_tokens(preceding) if preceding else max_length
-        return preceding + self.profile_prompt.fill(
+        taken = count_tokens(preceding) if preceding else 0
+        remaining = max_length - taken
+        if window is not None and context.items:
+            remaining = length_within(window - taken, remaining, count_tokens(query.text))
+        filled, items = self.profile_prompt.fill_and_list(
             query.text, context.items, count_tokens=count_tokens, max_length=remaining
         )
+        return preceding + filled, replace(context, items=items)
 
     def item_parts(self, item: ProfileItem) -> tuple[str | None, str]:
         """Return an item's input (None in LaMP-7) and the user's output for it."""

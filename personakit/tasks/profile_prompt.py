@@ -46,14 +46,21 @@ class ProfilePrompt:
         self, text: str, items: Sequence[ProfileItem], *, count_tokens: Callable[[str], int], max_length: int
     ) -> str:
         """Return the input `text` with as much of `items` as fits. Without items, return `text`."""
+        return self.fill_and_list(text, items, count_tokens=count_tokens, max_length=max_length)[0]
+
+    def fill_and_list(
+        self, text: str, items: Sequence[ProfileItem], *, count_tokens: Callable[[str], int], max_length: int
+    ) -> tuple[str, tuple[ProfileItem, ...]]:
+        """Return the filled prompt as `fill`, and the items that are in it."""
         head, text_after = self._split(text)
         budget = max_length - min(count_tokens(text), int(INPUT_SHARE * max_length))
         budget -= count_tokens(self.frame.format(profile="", input=""))
         budget -= count_tokens(JOIN) * (len(items) - 1)
         formatted = self._format_items(items, budget, count_tokens)
         if not formatted:
-            return text
-        return head + self.frame.format(profile=JOIN.join(formatted), input=text_after)
+            return text, ()
+        filled = head + self.frame.format(profile=JOIN.join(each for _, each in formatted), input=text_after)
+        return filled, tuple(item for item, _ in formatted)
 
     def _split(self, text: str) -> tuple[str, str]:
         """Return the input before the place of the items, and the rest."""
@@ -70,8 +77,8 @@ class ProfilePrompt:
 
     def _format_items(
         self, items: Sequence[ProfileItem], budget: int, count_tokens: Callable[[str], int]
-    ) -> list[str]:
-        formatted: list[str] = []
+    ) -> list[tuple[ProfileItem, str]]:
+        formatted: list[tuple[ProfileItem, str]] = []
         unused_tokens = 0
         for item in items:
             token_budget = budget // len(items) + unused_tokens
@@ -81,12 +88,25 @@ class ProfilePrompt:
             if fixed > token_budget or (text_tokens and not kept_text):
                 unused_tokens = token_budget
                 continue
-            formatted.append(self._format_item(item, kept_text))
+            formatted.append((item, self._format_item(item, kept_text)))
             unused_tokens = token_budget - fixed - count_tokens(kept_text)
         return formatted
 
     def _format_item(self, item: ProfileItem, long_text: str) -> str:
         return self.item.format_map({**item.fields, self.long_field: long_text})
+
+
+def length_within(window: int | None, max_length: int, input_tokens: int) -> int:
+    """Return the budget, at most `max_length`, with which a filled prompt does not exceed `window` tokens.
+
+    An input above `INPUT_SHARE` of the budget counts for less than it takes: the budget makes up for that.
+    """
+    if window is None:
+        return max_length
+    budget = min(max_length, window)
+    if input_tokens <= INPUT_SHARE * budget:
+        return budget
+    return min(budget, int((window - input_tokens) / (1 - INPUT_SHARE)))
 
 
 def truncate(text: str, token_budget: int, count_tokens: Callable[[str], int]) -> str:

@@ -21,5 +21,6 @@ REWRITING = GenerationTask(
         "{profile}. Following the given patterns {input}",
     ),
     one_line=False,
+    rewrites_input=True,
     reward_metrics=("rouge-L",),
 )

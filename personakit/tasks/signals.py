@@ -14,14 +14,17 @@ formatted
   trained on the first two. It has never seen rejected answers, so these are left out. `MESSAGE_PAIRS` adds
   prompt and both answers of each pair, for models that are trained to read them.
 
-Signals that exceed the token budget are dropped whole, never cut, and counted by kind.
+Signals that exceed the token budget are dropped whole and counted by kind. Where not even one fits, the one
+of the highest priority is shortened, so that a user with signals is never shown without any.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from personakit.data.lamp_formats import build_input, task_format
 from personakit.records import PreferencePair, ProfileItem, Signals
@@ -30,10 +33,13 @@ from personakit.tasks.profile_prompt import JOIN
 
 CountTokens = Callable[[str], int]
 Dropped = Mapping[str, int]
-"""The number of dropped signals of each of the `KINDS`; {} if none was dropped."""
+"""The number of signals of each of the `KINDS` that were dropped, and under `SHORTENED` of those that were
+shortened; {} if all are there as they are."""
 
 KINDS = ("about", "comments", "items", "pairs")
 """The kinds of signals, as `Signals` names them."""
+
+SHORTENED = "shortened"
 
 _LAMP_7 = next(task.profile_prompt for task in LAMP if task.name == "LaMP_7")
 
@@ -107,6 +113,13 @@ MESSAGES = SignalWording(
     task="LaMP_7",
 )
 
+#: Asks a model that was not trained to write summaries: it says what to look at, and how to begin.
+ASK_UNTRAINED = (
+    "Above are answers that one person preferred, each with an answer that the person liked less. What do "
+    "the preferred answers have in common? Describe their length, their words, their tone and their level of "
+    'detail in one or two sentences, and begin with "This person likes answers that".\n'
+)
+
 MESSAGE_PAIRS = replace(MESSAGES, pair='"{chosen}" not "{rejected}" for "{prompt}" ')
 
 
@@ -133,7 +146,8 @@ def render_signals(
 
     Priority: lines about the user, then comments, then pairs and items from newest to oldest. Each kind must
     be sorted from old to new, or with `newest_last` False from new to old; the text keeps that order. A
-    signal that does not fit is skipped, and shorter ones after it may still be included.
+    signal that does not fit is skipped, and shorter ones after it may still be included. If none fits, the
+    first is shortened (`_shortened`).
     """
     text, dropped = _fit(signals, "", "", count_tokens, max_length, newest_last, wording)
     return text.strip(), dropped
@@ -178,7 +192,7 @@ def prompt_with_signals(
 ) -> tuple[str, Dropped]:
     """Return the request after the raw signals, and the counts of signals dropped for `max_length` tokens.
 
-    The request is never cut. If no signal fits, only the request remains.
+    The request is never cut. If not even a word of a signal fits, only the request remains.
     """
     return with_signals(
         wording.request(prompt),
@@ -203,13 +217,29 @@ def with_signals(
     return _fit(signals, wording.to_request, request, count_tokens, max_length, newest_last, wording)
 
 
+def none_shown(signals: Signals, dropped: Dropped) -> bool:
+    """Return whether no signal is in a prompt, given the counts of those dropped from it."""
+    return sum(len(getattr(signals, kind)) - dropped.get(kind, 0) for kind in KINDS) == 0
+
+
 @dataclass(frozen=True, slots=True)
 class _FormattedSignal:
-    """One formatted signal: its kind, its index within that kind, and its text."""
+    """One formatted signal: its kind, its index within that kind, its template, and the template's fields."""
 
     kind: str
     place: int
-    text: str
+    template: str
+    fields: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        return self.template.format(**self.fields)
+
+    def cut(self, words: int) -> _FormattedSignal:
+        """Return the signal with the first words of each field."""
+        return replace(
+            self, fields={name: " ".join(text.split()[:words]) for name, text in self.fields.items()}
+        )
 
 
 def _fit(
@@ -236,13 +266,47 @@ def _fit(
     while included and count_tokens(text) > max_length:  # token counts of the parts do not quite add up
         included.pop()
         text = _assemble(included, wording, leading) + ending
+    short = None
+    if not included and (first := next(iter(_by_priority(signals, newest_last, wording)), None)) is not None:
+        short = _shortened(
+            first,
+            wording,
+            lambda signal: count_tokens(_assemble([signal], wording, leading) + ending) <= max_length,
+        )
+    if short is not None:
+        included = [short]
+        text = _assemble(included, wording, leading) + ending
     included_counts = Counter(signal.kind for signal in included)
     given_counts = {kind: len(getattr(signals, kind)) for kind in KINDS}
-    return text, {
+    dropped = {
         kind: count - included_counts[kind]
         for kind, count in given_counts.items()
         if count > included_counts[kind]
     }
+    return text, dropped if short is None else dropped | {SHORTENED: 1}
+
+
+def _shortened(
+    signal: _FormattedSignal, wording: SignalWording, fits: Callable[[_FormattedSignal], bool]
+) -> _FormattedSignal | None:
+    """Return the signal with as many first words of each field as fit; None if not one word fits.
+
+    Where a pair does not fit with one word of each text, the first words of the preferred answer stand alone.
+    """
+    alone = {
+        "text": next(signal.fields[name] for name in ("chosen", "comment", "text") if name in signal.fields)
+    }
+    for form in (signal, replace(signal, template=wording.item, fields=alone)):
+        longest = max(len(text.split()) for text in form.fields.values())
+        # The first count that does not fit, whose place in the range is the last one that does.
+        fitting = bisect(range(1, longest + 1), False, key=partial(_too_long, form, fits))
+        if fitting:
+            return form.cut(fitting)
+    return None
+
+
+def _too_long(signal: _FormattedSignal, fits: Callable[[_FormattedSignal], bool], words: int) -> bool:
+    return not fits(signal.cut(words))
 
 
 def _assemble(included: Iterable[_FormattedSignal], wording: SignalWording, leading: str) -> str:
@@ -258,27 +322,27 @@ def _assemble(included: Iterable[_FormattedSignal], wording: SignalWording, lead
 
 
 def _by_priority(signals: Signals, newest_last: bool, wording: SignalWording) -> list[_FormattedSignal]:
-    def formatted_signals(kind: str, texts: Sequence[str]) -> list[_FormattedSignal]:
-        made = [_FormattedSignal(kind, place, text) for place, text in enumerate(texts)]
+    def formatted_signals(kind: str, each: Sequence[tuple[str, Mapping[str, str]]]) -> list[_FormattedSignal]:
+        made = [_FormattedSignal(kind, place, *signal) for place, signal in enumerate(each)]
         return made[::-1] if newest_last else made
 
-    formatted = formatted_signals("about", [wording.about.format(text=text) for text in signals.about])
+    formatted = formatted_signals("about", [(wording.about, {"text": text}) for text in signals.about])
     formatted += formatted_signals(
-        "comments", [wording.comment.format(text=text) for text in signals.comments]
+        "comments", [(wording.comment, {"text": text}) for text in signals.comments]
     )
-    pairs = formatted_signals("pairs", [_format_pair(pair, wording) for pair in signals.pairs])
-    items = formatted_signals("items", [_format_item(item, wording) for item in signals.items])
+    pairs = formatted_signals("pairs", [(wording.pair, _pair_fields(pair)) for pair in signals.pairs])
+    items = formatted_signals("items", [_item_template(item, wording) for item in signals.items])
     # Alternate pairs and items, each by priority.
     for number in range(max(len(pairs), len(items))):
         formatted += pairs[number : number + 1] + items[number : number + 1]
     return formatted
 
 
-def _format_pair(pair: PreferencePair, wording: SignalWording) -> str:
-    return wording.pair.format(prompt=pair.prompt, chosen=pair.chosen, rejected=pair.rejected)
+def _pair_fields(pair: PreferencePair) -> dict[str, str]:
+    return {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
 
 
-def _format_item(item: ProfileItem, wording: SignalWording) -> str:
+def _item_template(item: ProfileItem, wording: SignalWording) -> tuple[str, Mapping[str, str]]:
     if {"post", "comment"} <= item.fields.keys():
-        return wording.post.format(**item.fields)
-    return wording.item.format(text=item.document)
+        return wording.post, {name: item.fields[name] for name in ("post", "comment")}
+    return wording.item, {"text": item.document}

@@ -6,6 +6,7 @@ Both depend on metrics.jsonl only: a resumed stage replays its lines, so there i
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class TargetState:
 
     def replay(self, metrics: Path, stage: str) -> None:
         """Add the lines that an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
-        for line in _logged(metrics, stage):
+        for line in logged_lines(metrics, stage):
             self.observe_line(line)
 
 
@@ -87,8 +88,10 @@ class EarlyStopState:
 
     def observe_line(self, line: Mapping[str, Any]) -> bool:
         """Add a line of metrics.jsonl if it has the metric; return True if it is the best so far."""
-        value = line.get(self._metric)
-        return value is not None and self.observe(int(line["step"]), float(value))
+        if self._metric not in line:
+            return False
+        value = line[self._metric]  # null: it was not finite
+        return self.observe(int(line["step"]), math.nan if value is None else float(value))
 
     def check_metric(self, line: Mapping[str, Any]) -> None:
         """Raise `UserError` if a line that should have the metric does not."""
@@ -102,11 +105,12 @@ class EarlyStopState:
 
     def replay(self, metrics: Path, stage: str) -> None:
         """Add the lines that an earlier attempt of `stage` has logged in `metrics` (metrics.jsonl)."""
-        for line in _logged(metrics, stage):
+        for line in logged_lines(metrics, stage):
             self.observe_line(line)
 
 
-def _logged(metrics: Path, stage: str) -> Iterable[Mapping[str, Any]]:
+def logged_lines(metrics: Path, stage: str) -> Iterable[Mapping[str, Any]]:
+    """Yield the lines of a stage in `metrics` (metrics.jsonl), which may not exist."""
     if not metrics.is_file():
         return []
     lines = map(json.loads, metrics.read_text(encoding="utf-8").splitlines())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,10 @@ from typing import Any
 
 from personakit.config.training import TrainingSettings
 from personakit.training.checkpoints import newest_complete
-from personakit.training.early_stop import EarlyStopState, TargetState
+from personakit.training.disk import disk_errors
+from personakit.training.early_stop import EarlyStopState, TargetState, logged_lines
+from personakit.training.finite import require_finite_weights, watch_finite
+from personakit.training.flat_rewards import METRIC
 from personakit.training.memory import Workload, sharding_of_launch, shared_fraction
 from personakit.training.out_of_memory import out_of_memory, plan_memory
 from personakit.training.precision import Precision, decide_precision
@@ -193,6 +197,7 @@ def fit(
     if settings.shared_prefix:
         share_trainer_prefixes(trainer)
     run = stage.run
+    watch_finite(trainer, settings, run, stage.name)
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback):
             callback.logging_dir = str(run.folder / TENSORBOARD / stage.name)
@@ -206,10 +211,17 @@ def fit(
         # The trainer itself loads the best step, which `StageCallback` sets, also under FSDP and DeepSpeed.
         trainer.args.load_best_model_at_end = True
     with report_stage(stage.progress, stage.name, trainer.args.max_steps, began) as reporter:
-        trainer.add_callback(StageCallback(run, stage.name, meter, reporter, best, _target(stage)))
-        with out_of_memory(work, stage.name), warnings.catch_warnings():
+        callback = StageCallback(run, stage.name, meter, reporter, best, _target(stage))
+        callback.before_save = lambda: require_finite_weights(trainer, settings, run, stage.name)
+        trainer.add_callback(callback)
+        with (
+            out_of_memory(work, stage.name),
+            disk_errors(f'stage "{stage.name}": a checkpoint'),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", FutureWarning)  # TRL uses deprecated names of transformers
             trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
+        require_finite_weights(trainer, settings, run, stage.name)
 
     steps = trainer.state.global_step
     result = StageResult(
@@ -224,15 +236,25 @@ def fit(
     shown = {"examples": source.examples} | dict(source.facts) | {"tokens": result.tokens, "steps": steps}
     if result.best_step is not None:
         shown["weights of step"] = result.best_step
-    save_result(
-        trainer,
-        stage,
-        base=source.base,
-        facts=shown,
-        settings=stage.recorded(settings),
-        adapters=adapters,
-    )
+    with disk_errors(f'stage "{stage.name}": its result'):
+        save_result(
+            trainer,
+            stage,
+            base=source.base,
+            facts=shown,
+            settings=stage.recorded(settings),
+            adapters=adapters,
+        )
     done = asdict(result) | dict(source.facts) | {"model": stage.output, "base": source.base}
+    if run.writes:
+        if source.cut:
+            print(
+                f'stage "{stage.name}": {source.cut} of {source.examples} prompts were cut to fit max_length '
+                f"{stage.max_length}",
+                file=sys.stderr,
+            )
+        flat = callback.flat_rewards.share(logged_lines(run.folder / "metrics.jsonl", stage.name))
+        done |= {} if flat is None else {METRIC: round(flat, 4)}
     run.mark_stage(stage.name, done)
     remove_checkpoints(run, stage.name)
     trainer.accelerator.wait_for_everyone()

@@ -19,6 +19,7 @@ from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.tokens import encode_prompts
+from personakit.models.turns import TEMPLATE_OPTIONS
 from personakit.training.fitting import (
     StageResult,
     TrainingSource,
@@ -197,8 +198,10 @@ def group_arguments(
         "mask_truncated_completions": settings.mask_truncated_completions,
         "reward_weights": [reward.weight for reward in rewards],
         "shuffle_dataset": False,  # the order is fixed by `schedule`
+        # Completions are sampled without dropout: with it, their log-probabilities would be another model's.
+        "disable_dropout": True,
         "remove_unused_columns": False,
-        "chat_template_kwargs": {"enable_thinking": False},  # as in `models.tokens.encode_prompts`
+        "chat_template_kwargs": TEMPLATE_OPTIONS,  # as in `models.tokens.encode_prompts`
         **vllm_arguments(settings),
     }
     if settings.algorithm == "rloo":

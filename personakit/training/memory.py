@@ -1,4 +1,4 @@
-"""Estimates the memory of a stage before it starts, and reads the memory available on the device.
+"""Estimates the memory of a stage before it starts.
 
 Parameters and activations are counted in a forward pass of the real architecture on fake tensors (shapes
 without data), which takes under a second for 8 B parameters. Temporary buffers of the backward pass and heap
@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from personakit.config.training import LoraSettings, no_lora
@@ -105,11 +104,12 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
     elif work.devices > 1:
         gradients *= 2  # DDP's buckets
     layer = counted.activations / counted.layers
+    heap = "cuda" if work.device == "cuda" else "cpu"  # MPS is not calibrated
     if work.gradient_checkpointing:
         boundaries = counted.layers * work.rows * work.length * counted.width * 4
-        activations = boundaries + _WORKING_LAYERS[work.device, True] * layer
+        activations = boundaries + _WORKING_LAYERS[heap, True] * layer
     else:
-        activations = counted.activations + _WORKING_LAYERS[work.device, False] * layer
+        activations = counted.activations + _WORKING_LAYERS[heap, False] * layer
     if work.lora.r and work.device == "cpu":
         activations *= _HEAP_UNDER_ADAPTER
     return MemoryEstimate(
@@ -127,8 +127,9 @@ def estimate_memory(config: Any, workload: Workload) -> MemoryEstimate:
 def estimate_inference(config: Any, *, tokens: int, device: str) -> MemoryEstimate:
     """Estimate the memory of inference with prompts of `tokens` tokens in total.
 
-    It is the sum of the weights (bfloat16 on CUDA, float32 on a CPU), keys and values, and the activations of
-    one layer: three times its widest output (gate, up and their product) and its hidden states.
+    It is the sum of the weights (bfloat16 on CUDA; on a CPU float32, or bfloat16 plain and packed, which
+    takes as much), keys and values, and the activations of one layer: three times its widest output (gate, up
+    and their product) and its hidden states.
     """
     dtype = "bfloat16" if device == "cuda" else "float32"
     work = Workload(rows=1, length=tokens, scored=1, dtype=dtype, device=device, decoded_rows=1)
@@ -149,29 +150,6 @@ def estimate_inference(config: Any, *, tokens: int, device: str) -> MemoryEstima
 def shared_fraction(prompt: int, answer: int, group: int) -> float:
     """Return computed/total tokens if `group` answers share a prompt, given the tokens of each."""
     return (prompt + group * answer) / (group * (prompt + answer))
-
-
-def available_memory(device: str) -> int:
-    """Return the free bytes of this process's device: CUDA memory, or RAM within the container's limit."""
-    if device == "cuda":
-        import torch
-
-        # Memory that torch has reserved but not allocated is free for the next stage.
-        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int(torch.cuda.mem_get_info()[0]) + unused
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, int(text) - int(used.read_text()))
-    return max(free, 0)
-
-
-def format_gb(count: float) -> str:
-    """Format bytes as GB (10^9 bytes) with two significant digits."""
-    gigabytes = count / 1e9
-    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes:.2f} GB"
 
 
 def sharding_of_launch() -> Sharding:

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from personakit.errors import RunError
-from personakit.training.memory import MemoryEstimate, Workload, available_memory, estimate_memory, format_gb
+from personakit.models.available_memory import available_memory, format_gb
+from personakit.training.memory import MemoryEstimate, Workload, estimate_memory
 from personakit.training.run import Run
 
 

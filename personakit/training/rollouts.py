@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.files import atomic_file
+from personakit.files import atomic_file, json_text
+from personakit.models.tokens import decode_answers
 
 #: Arguments of a reward function in addition to the columns of its prompts.
 _GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
@@ -100,7 +101,7 @@ class RolloutLog:
                     "reward": totals[place],
                     "rewards": {name: values[place] for name, values in rewards.items()},
                 }
-                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+                handle.write(json_text(line) + "\n")
 
 
 class RewardDispatcher:
@@ -153,9 +154,7 @@ class RewardDispatcher:
                 log_metric(name, float(value))
 
             # Decode as `LocalModel.generate` does; TRL may parse an answer into several messages.
-            texts = self._tokenizer.batch_decode(
-                completion_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+            texts = [text or "" for text in decode_answers(self._tokenizer, completion_ids)]
             shown = [self._prompts[place] for place in row]
             values = list(
                 reward.function(

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -32,7 +34,7 @@ from filelock import FileLock, Timeout
 from personakit import __version__
 from personakit.config.loading import complete
 from personakit.errors import RunError, UserError
-from personakit.files import atomic_file, write_json, write_text
+from personakit.files import atomic_file, json_text, write_json, write_text
 from personakit.training.processes import from_main_process, process_count
 
 #: The files of a run that was killed before run.json was written.
@@ -100,25 +102,8 @@ class Run:
     ) -> Run:
         folder = folder or root / f"{method}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         document = folder / "run.json"
-        if resume and not document.is_file():
-            raise UserError(
-                f'"{folder}" holds no run to resume (no run.json)',
-                hint="give the run's folder with --output, or start without --resume",
-            )
-        if not resume and document.is_file():
-            status = _read(document).get("status")
-            raise UserError(
-                f'"{folder}" already holds a run ({status})',
-                hint="add --resume to continue it, or choose another --output",
-            )
+        check_output(folder, resume=resume)
         made_folder = not folder.is_dir()
-        there = set() if made_folder else {path.name for path in folder.iterdir()}
-        # A run locks the folder before it writes, so a config.yaml without a lock is the user's.
-        if not resume and there and not {".lock"} <= there <= set(_BEFORE_RUN_JSON):
-            raise UserError(
-                f'"{folder}" is not empty and holds no run',
-                hint="choose another --output, or empty the folder",
-            )
         with _os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -190,7 +175,7 @@ class Run:
         """Append one line to metrics.jsonl."""
         if not self.writes:
             return
-        line = json.dumps({"stage": stage, "step": step, **values}, ensure_ascii=False)
+        line = json_text({"stage": stage, "step": step, **values})
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(line + "\n")
 
@@ -223,7 +208,11 @@ class Run:
         try:
             bad_input = isinstance(error, UserError) and not isinstance(error, RunError)
             if not (bad_input and self._computed_nothing() and self._remove_files()):
-                self.record(status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"}))
+                # On a full disk this fails too, and must not hide the first error.
+                with contextlib.nullcontext() if kind is None else contextlib.suppress(OSError):
+                    self.record(
+                        status=status, **({} if kind is None else {"error": f"{kind.__name__}: {error}"})
+                    )
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -256,6 +245,35 @@ class RunSummary:
     status: str
     created: str
     seconds: float
+
+
+def check_output(folder: Path, *, resume: bool = False) -> None:
+    """Raise `UserError` if no run can be made in `folder`, or (`resume`) none is there. Writes nothing."""
+    document = folder / "run.json"
+    with _os_errors(folder):
+        if resume and not document.is_file():
+            raise UserError(
+                f'"{folder}" holds no run to resume (no run.json)',
+                hint="give the run's folder with --output, or start without --resume",
+            )
+        if not resume and document.is_file():
+            status = _read(document).get("status")
+            raise UserError(
+                f'"{folder}" already holds a run ({status})',
+                hint="add --resume to continue it, or choose another --output",
+            )
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        # A run locks the folder before it writes, so a config.yaml without a lock is the user's.
+        if not resume and there and not {".lock"} <= there <= set(_BEFORE_RUN_JSON):
+            raise UserError(
+                f'"{folder}" is not empty and holds no run',
+                hint="choose another --output, or empty the folder",
+            )
+        existing = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{existing} is not a folder")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"no permission to write in {existing}")
 
 
 def find_runs(root: Path = Path("runs")) -> list[RunSummary]:
@@ -295,6 +313,11 @@ def newest_run(
     return None
 
 
+def status_of(folder: Path) -> str:
+    """Return a run's status: running, finished, failed, interrupted or killed."""
+    return _status(folder, str(_read(folder / "run.json")["status"]))
+
+
 def _status(folder: Path, recorded: str) -> str:
     if recorded != "running" or not (folder / ".lock").is_file():
         return "killed" if recorded == "running" else recorded
@@ -318,6 +341,7 @@ def _first_facts(method: str, config: dict[str, Any], seed: int) -> dict[str, An
         "stages": {},
         "versions": _versions(),
         "git_commit": _git_commit(),
+        "working_folder": str(Path.cwd()),
         "config": config,
     }
 

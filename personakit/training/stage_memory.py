@@ -13,7 +13,7 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
-from personakit.models.model_files import locate
+from personakit.models.model_files import load_config, locate
 from personakit.models.open import resolve_model
 from personakit.training.memory import MemoryEstimate
 from personakit.training.precision import decide_precision
@@ -42,18 +42,12 @@ def cached_config(name: str) -> Any:
     Raises `UserError` if the configuration is unreadable or not of a causal language model.
     """
     silence_libraries()
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     place = locate(resolve_model(name))
     if not place.fingerprint:
         return None
-    try:
-        config = AutoConfig.from_pretrained(place.source, local_files_only=place.offline)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'model "{place.source}" has a config.json that transformers cannot read',
-            hint="check that the file is complete, and that this version of transformers supports the model",
-        ) from error
+    config = load_config(place.source, offline=place.offline)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(
             f'model "{place.source}" ({config.model_type}) is not a causal language model of transformers',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import TrainerCallback
 
 from personakit.training.checkpoints import mark_complete
 from personakit.training.early_stop import EarlyStopState, TargetState
+from personakit.training.flat_rewards import FlatRewards
 from personakit.training.processes import wait_for_everyone
 from personakit.training.progress import Progress
 from personakit.training.run import Run
@@ -33,6 +35,9 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         target: TargetState | None = None,
     ) -> None:
         """`best` and `target` already include the metrics of an earlier attempt."""
+        self.before_save: Callable[[], None] = lambda: None
+        """Raises if the checkpoint must not be used."""
+        self.flat_rewards = FlatRewards(stage)
         self._run = run
         self._stage = stage
         self._meter = meter
@@ -64,6 +69,8 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         else:
             return
         self._run.log_metrics(self._stage, state.global_step, **line)
+        if self._run.writes:
+            self.flat_rewards.observe(line)
         if self._best is not None:
             self._judge({"step": state.global_step, **line}, self._best, state, control)
         if self._target is not None:
@@ -73,6 +80,7 @@ class StageCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark the checkpoint as complete, and record the seconds so far in run.json."""
+        self.before_save()
         wait_for_everyone()  # each process writes its own random state
         if self._run.writes:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")

@@ -12,6 +12,7 @@ from typing import Any
 from personakit.config.training import LoraSettings
 from personakit.errors import UserError
 from personakit.files import atomic_folder
+from personakit.models.adapters import load_adapter
 from personakit.models.fingerprint import fingerprint_folder
 from personakit.models.open import resolve_model
 from personakit.models.pretrained import load_pretrained
@@ -47,6 +48,8 @@ def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trai
     as `load_pretrained`.
     """
     source = resolve_model(model)
+    if Path(source).expanduser().is_dir():  # absolute, because PEFT saves it in the adapter's configuration
+        source = str(Path(source).expanduser().absolute())
     # Trained weights are float32; frozen weights under a LoRA adapter have the dtype of the pass.
     frozen = lora.r > 0 and precision.device == "cuda" and precision.bf16
     dtype = "bfloat16" if frozen else "float32"
@@ -68,7 +71,7 @@ def load_trainable(model: str, lora: LoraSettings, precision: Precision) -> Trai
             network, merged = network.merge_and_unload().requires_grad_(True), True
         else:
             _check_rank(source, network, lora)
-            network, new = _trainable_adapter(network, source), None
+            network, new = load_adapter(network.unload(), Path(source), trainable=True), None
     return Trainable(network, tokenizer, new, fingerprint, merged)
 
 
@@ -155,9 +158,3 @@ def _check_rank(source: str, network: Any, lora: LoraSettings) -> None:
             f'"{source}" holds a LoRA adapter of rank {rank}, and lora.r is {lora.r}',
             hint=f"set lora.r to {rank} to continue it, or to 0 to merge it and train all weights",
         )
-
-
-def _trainable_adapter(network: Any, folder: str) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(network.unload(), str(Path(folder).expanduser()), is_trainable=True)

@@ -22,7 +22,7 @@ ALL_ROWS = [
     "copy the input",
     "majority class",
     "profile mode or mean",
-    "context injection",
+    "context injection (zero-shot)",
     "context injection, fine-tuned",
     "RPO",
     "RPO, empty history",
@@ -49,7 +49,7 @@ def test_all_rows_that_the_data_allows_are_present(call: Call, tiny_run: Path, e
     assert compared <= done.document["comparisons"][0].keys()
     context = {row["method"]: row["context_tokens"] for row in rows if row["task"] == "LaMP_7"}
     assert context["generic"] == 0
-    assert context["context injection"] > 0
+    assert context["context injection (zero-shot)"] > 0
     assert "no row for oracle" in done.err
 
 

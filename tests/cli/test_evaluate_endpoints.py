@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.server import CUT, Reply, Server, said
+from models.server import CUT, Reply, Server, refused, replied, said
+from models.thinker import make_thinker
 
 from .conftest import Call
 from .tiny import make_data
@@ -206,3 +207,157 @@ def test_cost_estimate_is_printed_before_the_first_request(
     done = call(*asked, "--output", tmp_path / "out")
     assert "9" in done.err.split("answers:")[0]
     assert "openai:" in done.err.split("answers:")[0]
+
+
+def lines_of(folder: str | Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "samples.jsonl").read_text().splitlines()]
+
+
+def about_eve(reply: Reply) -> Callable[[int, dict[str, Any]], Reply]:
+    """Return a server that sends `reply` for prompts about Eve, else an answer after reasoning."""
+
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        if "eve is away" in body["messages"][0]["content"]:
+            return reply
+        return replied("<think>\nA farewell?\n</think>\n\noff, bye")
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        replied("<think>\nA farewell?\n</think>\n\noff, bye"),
+        replied("A farewell?\n</think>\n\noff, bye"),
+        replied([{"type": "thinking", "thinking": []}, {"type": "text", "text": "off, bye"}]),
+        replied("off, bye", reasoning_content="A farewell?"),
+    ],
+)
+def test_reasoning_is_not_part_of_an_answer(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], reply: Reply
+) -> None:
+    serve(about_eve(reply))
+    done = call(*asked, "--output", "out")
+    assert done.status == 0, done.err
+    assert {line["prediction"] for line in lines_of("out")} == {"off, bye"}
+    [row] = {(row["errors"], row["refused"], row["cut"]) for row in done.document["rows"]}
+    assert row == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (replied("<think>\nA farewell?"), "its reasoning does not end"),
+        (replied("<think>\nA farewell?", "length"), "raise the limit: --max-new-tokens"),
+        (replied("", reasoning_content="off, bye"), "it reasoned and gave no answer"),
+        (replied(""), "it gave no text"),
+        (replied("", "load"), "the server is still loading the model"),
+        ((200, {}, b'{"choices": []}'), "the reply has no choices"),
+    ],
+)
+def test_reply_without_an_answer_is_retried_counted_and_asked_again_on_resume(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...], reply: Reply, reason: str
+) -> None:
+    server = serve(about_eve(reply))
+    done = call(*asked, "--output", "out")
+    assert done.status == 0, done.err
+    assert "3 requests failed and have no answer" in done.err
+    failed = [line for line in lines_of("out") if line["error"]]
+    assert [line["scores"] for line in failed] == [None] * 3
+    assert {(line["prediction"], line["refused"]) for line in failed} == {("", None)}
+    assert all(reason in line["error"] for line in failed)
+    assert len(server.bodies) >= 6 + 2 * 3
+    row = next(row for row in done.document["rows"] if row["metric"] == "rouge-1")
+    assert (row["errors"], row["refused"]) == (3, 0)
+    assert "3 of 9 samples without an answer, not scored" in Path("out/report.html").read_text()
+
+    before = len(server.bodies)
+    server.script = lambda number, body: said("off, bye")
+    resumed = call(*asked, "--output", "out", "--resume")
+    assert resumed.status == 0, resumed.err
+    assert len(server.bodies) == before + 3
+    assert not any(line["error"] for line in lines_of("out"))
+
+
+def test_no_answer_at_all_ends_with_the_reason(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...]
+) -> None:
+    serve(lambda number, body: replied("<think>\nA farewell?", "length"))
+    done = call(*asked, "--output", "out")
+    assert done.status == 1
+    assert "none of 9 requests has an answer" in done.err
+    assert "raise the limit: --max-new-tokens" in done.err
+    assert "--resume" in done.err
+    asked_for = call(*asked, "--output", "more", "--max-new-tokens", "999")
+    assert "all 999 tokens" in asked_for.err
+
+
+def test_cut_answers_are_marked_and_counted_also_from_the_cache(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...]
+) -> None:
+    server = serve(about_eve(replied("off, by", "length")))
+    for folder in ("out", "again"):
+        done = call(*asked, "--output", folder)
+        assert done.status == 0, done.err
+        assert [line["cut"] for line in lines_of(folder)].count(True) == 3
+        assert {row["cut"] for row in done.document["rows"]} == {3}
+        assert "3 of 9 samples cut by the token limit" in Path(folder, "report.html").read_text()
+    assert len(server.bodies) == 9
+
+
+def test_error_in_a_200_is_handled_as_the_error_it_is(
+    serve: Serve, call: Call, asked: tuple[str | Path, ...]
+) -> None:
+    busy = 200, {}, json.dumps({"error": {"message": "Provider returned error", "code": 502}}).encode()
+    server = serve(lambda number, body: busy if number % 3 == 1 else said("off, bye"))
+    done = call(*asked, "--output", "out")
+    assert done.status == 0, done.err
+    assert {row["errors"] for row in done.document["rows"]} == {0}
+    server.script = lambda number, body: busy
+    gone = call(*asked, "--output", "gone", "--max-new-tokens", "9")
+    assert gone.status == 1
+    assert "status 502: Provider returned error" in gone.err
+
+
+def test_refused_options_and_quoted_prompts(
+    serve: Serve,
+    call: Call,
+    asked: tuple[str | Path, ...],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    questions = tmp_path / "data" / "LaMP_7" / "dev_questions.json"
+    questions.write_text(questions.read_text().replace("eve is away", "the temperature of eve"))
+
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if "reasoning_effort" in body:
+            return refused(400, "Unsupported parameter: 'reasoning_effort'", param="reasoning_effort")
+        if "temperature" in prompt:
+            return 422, {}, json.dumps({"detail": f"invalid: {prompt}"}).encode()
+        return said("off, bye")
+
+    server = serve(script)
+    done = call(*asked, "--output", "out")
+    assert done.status == 0, done.err
+    assert caplog.text.count("rejects the option") == 1
+    assert sum("reasoning_effort" in body for body in server.bodies) == 1
+    assert all(body["temperature"] == 0 for body in server.bodies)
+    assert sum(line["error"] is not None for line in lines_of("out")) == 3
+
+
+def test_local_model_that_reasons(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
+    data = make_data(tmp_path / "data")
+    model = make_thinker(tmp_path / "thinker")
+    asked = ("eval", "lamp", "--no-run", "--base", model, "--data", data, "--task", "LaMP_3", "--json")
+    for folder in ("out", "again"):
+        done = call(*asked, "--baseline", "generic", "--output", folder)
+        assert done.status == 0, done.err
+        assert {(line["prediction"], line["cut"]) for line in lines_of(folder)} == {("5", False)}
+    short = call(*asked, "--baseline", "generic", "--output", "short", "--max-new-tokens", "3")
+    assert short.status == 1
+    assert "all 3 tokens were used before the answer" in short.err
+    assert {line["scores"] for line in lines_of("short")} == {None}
+    cut = call(*asked, "--baseline", "generic", "--output", "cut", "--max-new-tokens", "6")
+    assert {row["cut"] for row in cut.document["rows"]} == {3}

@@ -165,17 +165,24 @@ def test_run_with_a_pool_takes_no_history(call: Call, run: Path, tmp_path: Path)
     assert "no history" not in call("infer", "name it", "--run", run).err
 
 
-def test_gap_that_may_be_zero_is_marked(evaluated: Path) -> None:
+def test_a_share_of_the_gap_is_given_only_where_the_oracle_leads(evaluated: Path) -> None:
     from personakit.evaluation.common_sections import findings
+
+    def lead(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.1, "high": value + 0.1}
 
     results = results_of(evaluated)
     [gap] = results["gap_closed"]
-    for value, said in (
-        (0.5, "PILLOW closes 50 % of"),
-        (None, "PILLOW: the share of the gap from cosine"),
+    none = {"value": None, "low": None, "high": None}
+    for shown, said in (
+        ({"value": 0.5, "low": None, "high": None}, "PILLOW closes 50 % of"),
+        (none | {"lead": lead(0.05), "ahead": lead(0.05)}, "greedy oracle does not lead cosine (+0.050 ["),
+        (none | {"lead": lead(0.3), "ahead": lead(-0.2)}, "PILLOW: greedy oracle does not lead it (-0.200 ["),
     ):
-        gap |= {"value": value, "low": None, "high": None}
+        gap |= shown
         assert any(sentence.startswith(said) for sentence in findings(results)), said
+    del gap["lead"], gap["ahead"]  # as in the results of older versions
+    assert "greedy oracle does not lead cosine: no share of a gap is given." in list(findings(results))
 
 
 @pytest.mark.parametrize("cut", [700, 20_000])
@@ -235,7 +242,7 @@ def test_judge_compares_every_answer_with_the_model_alone(call: Call, run: Path,
 def test_answers_are_reported_where_the_judge_fails(
     call: Call, run: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(*args: Any) -> Any:
+    def gone(*args: Any, **options: Any) -> Any:
         raise RunError("the judge is gone", hint="start it again")
 
     options = ("--no-variants", "--limit", "2", "--baseline", "alone", "--judge", tiny_model)

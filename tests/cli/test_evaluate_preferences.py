@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models.server import Reply, Server, said
+from models.server import Reply, Server, replied, said
 from popi.runs_of import make_preferences, make_run
 
 from personakit.cli import main
@@ -24,10 +24,11 @@ ROWS = [
     "persona looked up",
     "population DPO",
     "a LoRA per user",
-    "raw history",
-    "raw history, cut, newest",
-    "raw history, cut, BM25",
-    "prompted summary",
+    "raw history (zero-shot)",
+    "raw history, cut, newest (zero-shot)",
+    "raw history, cut, BM25 (zero-shot)",
+    "raw history, DPO",
+    "prompted summary (zero-shot)",
     "POPI, frozen generator",
     "POPI",
     "POPI, another user's summary",
@@ -65,13 +66,13 @@ def test_all_rows_have_both_references_and_costs(evaluated: Path) -> None:
     metrics = {row["metric"] for row in results["rows"]}
     assert {"accuracy", "accuracy, same context", "bits"} <= metrics
     rows = {row["method"]: row for row in results["rows"] if row["metric"] == "accuracy"}
-    assert (rows["POPI"]["seeds"], rows["raw history"]["seeds"]) == (2, 1)
+    assert (rows["POPI"]["seeds"], rows["raw history (zero-shot)"]["seeds"]) == (2, 1)
     assert rows["base, no summary"]["value"] == 0.5
     # All personas occur in training and determine the preferred word, so lookup is always correct.
     assert rows["persona looked up"]["value"] == 1.0
     assert rows["length alone"]["value"] == 0.5
     assert rows["population DPO"]["context_tokens"] == 0
-    assert rows["raw history"]["context_tokens"] > rows["POPI"]["context_tokens"] > 0
+    assert rows["raw history (zero-shot)"]["context_tokens"] > rows["POPI"]["context_tokens"] > 0
     assert results["made_by"]["zero"] == "population DPO"
     assert len(results["transfer"]) == 1
     assert {gap["to"] for gap in results["gap_closed"]} == {"oracle persona"}
@@ -149,12 +150,42 @@ def test_judge_compares_black_box_answers_with_and_without_summary(
     assert done.status == 0, done.err
     assert [row["method"] for row in done.document["rows"] if "box" in row["method"]] == []
     judged = done.document["judged"]
-    assert judged["against"]["openai:box, POPI's summary"] == "openai:box, no summary"
+    assert judged["against"]["openai:box, POPI's summary (zero-shot)"] == "openai:box, no summary"
     rows = {row["method"]: row["value"] for row in judged["rows"]}
     # Two of the four users have a summary; for the others both answers are the same.
-    assert rows["openai:box, POPI's summary"] == 0.75
+    assert rows["openai:box, POPI's summary (zero-shot)"] == 0.75
     assert again.document["judged"] == judged
     assert len(server.bodies) == times, "no request is sent twice"
+
+
+def test_judge_that_reasons_needs_room_for_it(
+    call: Call, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(number: int, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if body["model"] == "box":
+            return said("told" if prompt.startswith("What is known of the person") else "alone")
+        if body["max_tokens"] < 500:
+            return replied("<think>\nOkay, let me look at Answer A first. It", "length")
+        first = prompt.split("Answer A: ")[1].split("\n")[0]
+        return said(f"<think>\nA or B?\n</think>\n\n{'A' if first == 'told' else 'B'}")
+
+    server = Server(script)
+    monkeypatch.setattr("personakit.models.retries.pause", lambda seconds, stop: None)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    asked = ["eval", "preference", "--run", world / "run0", "--baseline", "base", "--base", "openai:box"]
+    asked += ["--judge", "openai:reasoning-judge", "--json"]
+    try:
+        short = call(*asked, "--output", "short")
+        long = call(*asked, "--judge-tokens", "500", "--output", "long")
+    finally:
+        server.stop()
+    name = "openai:box, POPI's summary (zero-shot)"
+    assert short.status == long.status == 0, short.err + long.err
+    assert short.document["judged"]["unread"][name] > 0
+    assert name not in {row["method"] for row in short.document["judged"]["rows"] if row["value"] != 0.5}
+    assert long.document["judged"]["unread"][name] == 0
+    assert {row["method"]: row["value"] for row in long.document["judged"]["rows"]}[name] == 0.75
 
 
 def test_failed_black_box_answers_are_repeated_and_refusals_judged(
@@ -186,13 +217,13 @@ def test_failed_black_box_answers_are_repeated_and_refusals_judged(
         server.stop()
     assert first.status == resumed.status == alone.status == 0, first.err + resumed.err
     judged, later = first.document["judged"], resumed.document["judged"]
-    assert judged["failed"] == {"openai:sorry, no summary": 1, "openai:sorry, POPI's summary": 1}
+    assert judged["failed"] == {"openai:sorry, no summary": 1, "openai:sorry, POPI's summary (zero-shot)": 1}
     notes = " ".join(first.document["notes"])
     assert "openai:sorry, no summary: 1 requests without an answer" in notes
     assert judged["refused"] == later["refused"] == judged["failed"]
     assert "openai:sorry, no summary: 1 requests refused by the model, judged as they are" in notes
     assert "2 requests failed and have no answer" in first.err
-    told = "openai:sorry, POPI's summary"
+    told = "openai:sorry, POPI's summary (zero-shot)"
     assert (judged["asked"][told], later["asked"][told], later["failed"]) == (3, 4, {})
     assert Path("failed/results.json").read_bytes() == Path("alone/results.json").read_bytes()
 

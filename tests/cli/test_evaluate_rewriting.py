@@ -36,7 +36,7 @@ def rewrites(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_controls_and_other_bases_are_rows(
     call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path / "run", tiny_model, rewrites)
+    run = make_run(tmp_path / "run", tiny_model, rewrites, "draft=base")
     for place in REWRITERS.values():
         shutil.copytree(tiny_model, run / place)
     rest = ("--base", f"{tiny_model}:noisy", "--output", tmp_path / "out")
@@ -46,7 +46,7 @@ def test_controls_and_other_bases_are_rows(
         "generic",
         "copy the input",
         "profile mode or mean",
-        "context injection",
+        "context injection (zero-shot)",
         "context injection, fine-tuned",
         "RPO",
         "RPO, SFT only",
@@ -64,6 +64,45 @@ def test_controls_and_other_bases_are_rows(
     )
     assert " gain" in printed.out
     assert "does not beat" not in printed.out
+
+
+def test_given_texts_are_the_generic_answers(
+    call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", tiny_model, rewrites, "base=/no/such/model", "data.tasks=[rewriting]")
+    rest = ("--base", f"{tiny_model}:noisy", "--json", "--output")
+    done = call("eval", "rewriting", "--run", run, *rest, tmp_path / "out")
+    assert done.status == 0, done.err
+    assert list(dict.fromkeys(row["method"] for row in done.document["rows"])) == [
+        "copy the input",
+        "profile mode or mean",
+        "context injection (zero-shot)",
+        "context injection, fine-tuned",
+        "RPO",
+        "RPO, empty history",
+        "RPO, another user's history",
+        f"generic, {tiny_model}:noisy",  # what the model itself writes; no rewriter stands behind it
+    ]
+    assert done.document["made_by"]["base"] == str(tiny_model)  # context injection's model
+    assert done.document["made_by"]["zero"] == "copy the input"
+    pairs = {(one["method"], one["against"]) for one in done.document["beats"]}
+    assert {("RPO", "copy the input"), ("RPO", f"generic, {tiny_model}:noisy")} <= pairs
+    assert done.document["transfer"] == []
+    alias = call("eval", "rewriting", "--run", run, "--baseline", "generic", "--dry-run", "--json")
+    assert alias.document["rows"] == ["copy the input", "RPO"]
+
+
+def test_without_a_run_the_given_texts_are_compared_with_a_base_model(
+    call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    named = ("--baseline", "copy", "--baseline", "context", "--base", tiny_model)
+    done = call("eval", "rewriting", "--no-run", "--data", rewrites, *named, "--json", "--output", tmp_path)
+    assert done.status == 0, done.err
+    assert list(dict.fromkeys(row["method"] for row in done.document["rows"])) == [
+        "copy the input",
+        "context injection (zero-shot)",
+        f"generic, {tiny_model}",
+    ]
 
 
 @pytest.mark.usefixtures("lamp_mini")

@@ -91,3 +91,13 @@ def test_a_stopped_batch_resumes_to_the_same_lines(call: Call, tiny_run: Path, t
     assert [json.loads(line)["answer"] for line in output.read_text().splitlines()] == [
         json.loads(line)["answer"] for line in whole
     ]
+
+
+def test_limit_of_the_draft_can_be_set(call: Call, tiny_run: Path) -> None:
+    done = call(
+        "infer", "i am away", "--task", "LaMP_7", "--run", tiny_run, "--max-new-tokens", "3", "--json"
+    )
+    assert done.status == 0, done.err
+    assert done.document["cut"] is True  # without a history, the answer is the draft
+    assert "cut by the token limit" in done.err
+    assert len(done.document["answer"]) <= 3  # a token is a byte

@@ -99,14 +99,14 @@ def test_eval_lamp_has_rows_for_pillow_and_bm25(call: Call, run: Path) -> None:
     labels = list(dict.fromkeys(row["method"] for row in done.document["rows"]))
     assert labels == [
         "generic",
-        "context injection",
+        "context injection (zero-shot)",
         "PILLOW",
         "PILLOW, empty history",
         "PILLOW, another user's history",
     ]
     assert {(one["method"], one["against"]) for one in done.document["beats"]} == {
         ("PILLOW", "generic"),
-        ("PILLOW", "context injection"),
+        ("PILLOW", "context injection (zero-shot)"),
     }
     [test] = done.document["wrong_user"]
     assert test["right"] == "PILLOW"

@@ -43,6 +43,7 @@ def train(call: Call, tiny_model: Path, preferences: Path) -> Call:
             "warm_start.max_steps=1",
             "warm_start.per_device_train_batch_size=2",
         ),
+        *("warm_start.summaries=template", "controls.population_dpo=false", "controls.raw_dpo=false"),
         *(
             "joint.max_steps=3",
             "joint.per_device_train_batch_size=2",

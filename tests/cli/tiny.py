@@ -62,8 +62,8 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def make_run(folder: Path, model: Path, data: Path, *, seed: int = 0, tuned: bool = True) -> Path:
-    """Write a finished RPO run with `model` as rewriter, base and fine-tuned control."""
+def make_run(folder: Path, model: Path, data: Path, *changed: str, seed: int = 0, tuned: bool = True) -> Path:
+    """Write a finished RPO run: `model` is rewriter, base and fine-tuned control, `changed` its settings."""
     import shutil
 
     overrides = [
@@ -73,6 +73,8 @@ def make_run(folder: Path, model: Path, data: Path, *, seed: int = 0, tuned: boo
         f"seed={seed}",
         "decoding.max_new_tokens=8",
         "trajectories.max_tokens=32",
+        "trajectories.writer=template",
+        *changed,
     ]
     settings = load(TrainRPO, None, overrides)
     shutil.copytree(model, folder / "model")

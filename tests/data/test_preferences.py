@@ -183,10 +183,6 @@ def test_trl_prompts_may_be_implicit_or_conversational(tmp_path: Path) -> None:
         return {"role": role, "content": content}
 
     rows: made.Rows = [
-        {"user": "a", "chosen": f"The sky {n} is blue.", "rejected": f"The sky {n} is black."}
-        for n in range(4)
-    ]
-    rows += [
         {
             "user": "b",
             "chosen": [message("user", f"sky {n}?"), message("assistant", f"blue {n}")],
@@ -196,9 +192,7 @@ def test_trl_prompts_may_be_implicit_or_conversational(tmp_path: Path) -> None:
     ]
     report = imported(tmp_path, rows)
     users = {user.user_id: user for store in opened(tmp_path, report).values() for user in store}
-    # The answers are the same two in all four of a's, so they hang together: a cannot be divided.
     assert set(users) == {"b"}
-    assert report.skipped["pairs of users whose pairs all share a prompt or an answer"].count == 4
     pair = users["b"].pairs[0]
     assert (pair.prompt[:3], pair.chosen[:4], pair.rejected[:5]) == ("sky", "blue", "black")
 

@@ -248,7 +248,7 @@ def test_a_truncated_line_and_an_empty_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preferences").mkdir()
     path = made.write(tmp_path / "preferences" / "dev.jsonl", made.native_rows(2))
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(UserError, match="line 2: not valid JSON"):
+    with pytest.raises(UserError, match=r"line 2, column \d+: not valid JSON"):
         open_preferences(tmp_path, "dev")
     path.write_text("\n")
     with pytest.raises(UserError, match="no user with usable preferences"):

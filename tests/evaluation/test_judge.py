@@ -9,7 +9,7 @@ import pytest
 
 from personakit.errors import RunError
 from personakit.evaluation.judge import Match, judge, judge_samples, read_verdict
-from personakit.models.refusal import Refusal
+from personakit.models.refusal import Refusal, out_of_tokens
 
 from .samples_of import sample
 
@@ -67,7 +67,31 @@ def test_equal_answers_need_no_judge_and_unparsed_verdicts_have_no_score() -> No
         ("A", 1.0),
         ("Answer B.", 0.0),
         ("It is a tie", 0.5),
-        ("A, not B", None),
+        ("**B**", 0.0),
+        ("Verdict: **A**", 1.0),
+        ('"Tie".', 0.5),
+        ("The better answer is B", 0.0),
+        ("B\n\nAnswer A is longer.", 0.0),
+        ("B. It is shorter than A.", 0.0),
+        ("A because it is shorter", 1.0),
+        ("<think>\nA or B?\n</think>\n\nB", 0.0),
+        ("A or B?\n</think>\nA", 1.0),
+        ("<think>\nOkay, let me look at Answer A first. It", None),
+        ("I compare the two. Answer A", None),
+        ("A good answer is short", None),
+        ("A is better than B", 1.0),
+        ("**B** is clearly better than **A**.", 0.0),
+        ("A because B is worse", 1.0),
+        ("B, since A is worse", 0.0),
+        ("A, not B", 1.0),
+        ("A or B?", None),
+        ("A, B", None),
+        ("A and B are equal", None),
+        ("A is worse", None),
+        ("A is worse than B", None),
+        ("A is not better than B", None),
+        ("A is as good as B", None),
+        ("A is better in tone than B, but B is right", None),
         ("", None),
         ("a good one", None),
     ],
@@ -107,6 +131,23 @@ def test_refusing_judge_gives_no_verdict() -> None:
             return Refusal("A", "finish_reason content_filter")
 
     assert judge([Match("q", "one two", "one")], Refusing()) == [None]
+
+
+def test_judge_that_reasons_until_the_limit_gives_no_verdict() -> None:
+    class Reasoning(Judge):
+        def _verdict(self, prompt: str) -> str:
+            return out_of_tokens(16)
+
+    assert judge([Match("q", "one two", "one")], Reasoning()) == [None]
+
+
+def test_limit_of_a_verdict_can_be_raised() -> None:
+    class Limited(FirstShown):
+        def generate(self, prompts: Sequence[str], **options: object) -> list[list[str]]:
+            assert options["max_new_tokens"] == 500
+            return super().generate(prompts)
+
+    assert judge([Match("q", "a b c", "a")], Limited(), max_new_tokens=500) == [0.5]
 
 
 def test_failed_judge_request_does_not_affect_others() -> None:

@@ -148,8 +148,22 @@ def test_the_share_of_a_gap_closed():
     measurements = accuracies(
         {(name, "t", None): base + level for name, level in {"low": 0.2, "mid": 0.5, "top": 0.8}.items()}
     )
-    share = Statistics(measurements).gap_closed("mid", "low", "top")
-    assert (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
+    gap = Statistics(measurements).gap_closed("mid", "low", "top")
+    assert (gap.share.value, gap.share.low, gap.share.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert gap.lead.value == pytest.approx(0.6)
+
+
+def test_an_oracle_that_does_not_lead_has_no_share():
+    base = np.random.default_rng(8).normal(0, 0.1, 60)
+    uncertain = base + 0.2 + np.tile([0.5, -0.45], 30)  # better than "low" by .025 in the mean
+    values = {"low": base + 0.2, "mid": base + 0.22, "best": base + 0.9, "top": base + 0.8, "luck": uncertain}
+    statistics = Statistics(accuracies({(name, "t", None): some for name, some in values.items()}))
+    behind = statistics.gap_closed("best", "low", "top")
+    assert behind.lead.low > 0 > behind.ahead.value
+    unclear = statistics.gap_closed("mid", "low", "luck")
+    assert unclear.lead.value > 0 > unclear.lead.low
+    for gap in (behind, unclear):
+        assert np.isnan([gap.share.value, gap.share.low, gap.share.high]).all()
 
 
 def test_failed_answers_are_excluded_from_scores_and_differences():

@@ -67,5 +67,16 @@ def said(text: str) -> Reply:
     return 200, {}, json.dumps({"choices": [{"message": {"content": text}}]}).encode()
 
 
+def replied(content: Any = None, finish_reason: str = "stop", **message: Any) -> Reply:
+    """Return a choice with `content`, which may be missing, and other fields of a message."""
+    made = {"message": {"role": "assistant", "content": content, **message}, "finish_reason": finish_reason}
+    return 200, {}, json.dumps({"choices": [made]}).encode()
+
+
+def refused(status: int, message: str, **fields: Any) -> Reply:
+    """Return an error in OpenAI's form."""
+    return status, {}, json.dumps({"error": {"message": message, **fields}}).encode()
+
+
 def echo(number: int, body: dict[str, Any]) -> Reply:
     return said(f"{body['messages'][0]['content']}:{body['seed']}")

@@ -245,3 +245,23 @@ def test_generation_time_of_cached_answers_is_counted(cache: AnswerCache) -> Non
     assert clock.seconds() >= found.seconds_saved
     found.generate(["c"], max_new_tokens=5)
     assert found.seconds_saved <= took / 2  # what is asked for now is not saved
+
+
+def test_reasoning_in_answers_of_earlier_versions_is_removed_once(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    before = {
+        b"reasoned": "<think>\nhm\n</think>\n\nyes",
+        b"unfinished": "<think>\nhm",
+        b"plain": "a think tank",
+        b"empty": "",
+    }
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID")
+        old.executemany("INSERT INTO answers VALUES (?, ?)", before.items())
+    old.close()
+    after = {b"reasoned": "yes", b"plain": "a think tank", b"empty": ""}
+    for _ in range(2):
+        with AnswerCache(path) as cache:
+            assert cache.get(before) == after
+            cache.put({b"unfinished": "no", b"reasoned": "overwritten"})
+        after[b"unfinished"] = "no"

@@ -97,6 +97,17 @@ def test_score_is_the_sum_of_token_log_probabilities_and_the_end(tmp_path: Path,
         assert score == pytest.approx(expected, abs=1e-3)
 
 
+def test_an_answer_that_has_begun_is_scored_from_there(tmp_path: Path) -> None:
+    model = LocalModel.load(str(make_tiny(tmp_path / "chat", chat=True)), device="cpu")
+    given = model.score(["the cat"], ["blue mat"], begun=["old house "])
+    before = model.tokenizer.encode("<user> the cat <assistant> old house")
+    after = [*model.tokenizer.encode("blue mat"), model.tokenizer.eos_token_id]
+    with torch.no_grad():
+        log_p = torch.log_softmax(model.model(torch.tensor([before + after])).logits[0].double(), dim=-1)
+    expected = sum(float(log_p[len(before) - 1 + i, token]) for i, token in enumerate(after))
+    assert given == pytest.approx([expected], abs=1e-3)
+
+
 def test_scoring_in_pieces_equals_scoring_at_once(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, answers = sentences(8, seed=5), sentences(8, seed=6)
     whole = model.score(prompts, answers)

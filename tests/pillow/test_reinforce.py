@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from personakit.config.train_pillow import MatchRlSettings
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.pillow.episodes import Episodes
 from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.reinforce import evaluate, reinforce
@@ -168,3 +170,13 @@ def test_report_to_is_supported_or_rejected(episodes: Episodes, tmp_path: Path) 
     else:
         with pytest.raises(UserError, match="report_to is tensorboard, which is not installed"):
             trained(tmp_path / "run", episodes, pays_for_the_next_kind, settings)
+
+
+@pytest.mark.parametrize("algorithm", ["reinforce", "ppo"])
+def test_a_step_that_is_not_finite_fails_and_is_named(
+    tmp_path: Path, episodes: Episodes, algorithm: Literal["reinforce", "ppo"]
+) -> None:
+    settings = replace(SETTINGS, learning_rate=1e30, algorithm=algorithm)
+    with pytest.raises(RunError, match=r"the matching network, step \d+: the .* finite") as caught:
+        trained(tmp_path / "run", episodes, pays_for_the_next_kind, settings)
+    assert "rl.learning_rate (now 1e+30)" in caught.value.hint

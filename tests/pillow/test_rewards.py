@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from personakit.errors import RunError
 from personakit.models.local import LocalModel
 from personakit.pillow.rewards import ShownPrompts, TextReward, reward_key
 from personakit.pillow.wording import Templated
@@ -71,6 +72,18 @@ def test_cached_rewards_are_not_computed_again(model: LocalModel, monkeypatch: p
     later = reward()
     assert later(rows) == paid
     assert (later.hits, later.misses) == (3, 0)
+
+
+def test_a_reward_that_is_not_finite_fails_and_is_not_cached(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reward = TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
+    row = ShownPrompts(replace(ASKED, output="a new one"), (ONE,))
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalModel, "score", lambda self, prompts, golds: [math.nan] * len(prompts))
+        with pytest.raises(RunError, match="the likelihood reward is nan"):
+            reward([row])
+    assert math.isfinite(reward([row])[0])
 
 
 def test_everything_that_determines_a_reward_is_in_its_key(model: LocalModel) -> None:

@@ -13,6 +13,7 @@ from personakit.records import PreferencePair, PreferenceUser, Signals
 ADAPTER_FOLDERS = ("model/inference", "model/generator")
 CONTROLS = (
     "controls/population_dpo",
+    "controls/raw_dpo",
     "controls/frozen_generator/inference",
     "controls/frozen_generator/generator",
 )
@@ -55,6 +56,7 @@ def make_run(
         "data.signal_tokens": 100,
         "max_length": 200,
         "joint.max_summary_tokens": 8,
+        "per_user.learning_rate": 0.01,
     } | settings
     config = load(TrainPOPI, None, [f"{key}={value}" for key, value in overrides.items()])
     for number, place in enumerate([*ADAPTER_FOLDERS, *(CONTROLS if controls else ())]):

@@ -6,22 +6,44 @@ from pathlib import Path
 
 import pytest
 
-from personakit.errors import UserError
-from personakit.popi.per_user_lora import PerUserLora, PerUserSettings
+from personakit.config.train_popi import PerUserSettings
+from personakit.errors import RunError, UserError
+from personakit.popi.adapters import BASE
+from personakit.popi.models import AdaptedModel, open_adapters
+from personakit.popi.per_user_lora import PerUserLora
 from personakit.records import PreferencePair
 
 from .codes import REQUESTS, with_summary
 
-SETTINGS = PerUserSettings(device="cpu", dtype="float32", max_steps=6, learning_rate=0.02)
+
+def tuner_on(base: AdaptedModel, learning_rate: float = 0.02) -> PerUserLora:
+    settings = PerUserSettings(max_steps=6)
+    return PerUserLora(base, with_summary, settings, learning_rate=learning_rate, beta=0.1)
+
+
+@pytest.fixture
+def models(tiny_folder: Path, tmp_path: Path) -> dict[str, AdaptedModel]:
+    """A base model with an adapter that has an effect."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(network, lora).save_pretrained(tmp_path / "adapter")
+    return open_adapters(str(tiny_folder), {"generator": tmp_path / "adapter"})
 
 
 def liking(chosen: str, rejected: str) -> list[PreferencePair]:
     return [PreferencePair("u", request, chosen, rejected) for request in REQUESTS[:4]]
 
 
-def test_an_adapter_learns_its_users_preference_and_the_next_starts_from_scratch(tiny_folder: Path) -> None:
-    tuner = PerUserLora(str(tiny_folder), with_summary, SETTINGS)
+def test_an_adapter_learns_its_users_preference_and_the_next_starts_from_scratch(
+    models: dict[str, AdaptedModel],
+) -> None:
+    tuner = tuner_on(models[BASE])
     asked, told = [REQUESTS[9]] * 2, ["red", "blue"]
+    others = {name: model.score(asked, told) for name, model in models.items()}
+    assert others["generator"] != others[BASE]
     before = tuner.score(asked, told)
     assert before == tuner.reference(asked, told)
     cost = tuner.fit(liking("red", "blue"))
@@ -37,8 +59,18 @@ def test_an_adapter_learns_its_users_preference_and_the_next_starts_from_scratch
     assert other[1] - before[1] > other[0] - before[0] + 0.5
     tuner.fit(liking("red", "blue"))
     assert tuner.score(asked, told) == pytest.approx(after, abs=1e-5)
+    # It is on the loaded base model, and the other rows' models are as they were.
+    for name, model in models.items():
+        assert model.score(asked, told) == pytest.approx(others[name], abs=1e-5)
 
 
-def test_a_user_without_signal_pairs_is_rejected(tiny_folder: Path) -> None:
+def test_a_user_without_signal_pairs_is_rejected(models: dict[str, AdaptedModel]) -> None:
     with pytest.raises(UserError, match="no signal pairs"):
-        PerUserLora(str(tiny_folder), with_summary, SETTINGS).fit([])
+        tuner_on(models[BASE]).fit([])
+
+
+def test_a_rate_far_too_high_names_the_user_and_the_step(models: dict[str, AdaptedModel]) -> None:
+    tuner = tuner_on(models[BASE], learning_rate=1e30)
+    with pytest.raises(RunError, match=r"the adapter of user u, step [2-6]: the .* finite") as caught:
+        tuner.fit(liking("red", "blue"))
+    assert "1e+30" in (caught.value.hint or "")

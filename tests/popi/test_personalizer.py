@@ -17,7 +17,7 @@ from personakit.popi.controls import RawSignals
 from personakit.popi.inferring import GivenSummaries, Summariser
 from personakit.popi.opening import LoadedPOPI
 from personakit.popi.personalizer import NO_HISTORY, SummaryPersonalizer
-from personakit.records import PreferencePair, Profile, ProfileItem, Query, Signals
+from personakit.records import Answer, PreferencePair, Profile, ProfileItem, Query, Signals
 from personakit.rpo.prompts import rewriter_prompt
 from personakit.rpo.writer import evidence
 from personakit.tasks import get_task
@@ -110,13 +110,16 @@ def test_a_user_without_signals_gets_the_answer_without_a_summary() -> None:
 def test_dropped_signals_are_counted_and_without_signals_there_is_no_summary() -> None:
     model = Scribe()
     ask = len(PLAIN.ask.split())
-    summariser = Summariser(model, PLAIN, ask + 6, 8)
     short, long = as_profile("a", signals("tea", "many words " * 9)), as_profile("b", signals("word " * 30))
-    told = SummaryPersonalizer(Scribe(), summariser, PLAIN).report_context(
-        [query("q q q", "a"), query("q q q", "b")], [short, long]
-    )
-    assert [each.trace.get("left out") for each in told] == ["1 comments", "1 comments"]
-    assert [bool(each.context.summary) for each in told] == [True, False]
+
+    def told(tokens: int) -> list[Answer]:
+        personalizer = SummaryPersonalizer(Scribe(), Summariser(model, PLAIN, tokens, 8), PLAIN)
+        return personalizer.report_context([query("q q q", "a"), query("q q q", "b")], [short, long])
+
+    assert [each.trace.get("left out") for each in told(ask + 6)] == ["1 comments", "1 shortened"]
+    assert [bool(each.context.summary) for each in told(ask + 6)] == [True, True]
+    assert [each.trace.get("left out") for each in told(ask + 3)] == ["2 comments", "1 comments"]
+    assert [bool(each.context.summary) for each in told(ask + 3)] == [False, False]
 
 
 def test_an_update_reads_only_the_old_summary_and_new_signals() -> None:
@@ -125,6 +128,23 @@ def test_an_update_reads_only_the_old_summary_and_new_signals() -> None:
     [prompt] = model.asked
     assert "likes tea" in prompt
     assert "now coffee" in prompt
+
+
+@pytest.mark.parametrize("order", ["recent", "bm25"])
+def test_raw_signals_hold_a_shortened_one_where_none_fits(order: str) -> None:
+    pairs = (
+        PreferencePair("u", "cats", "old yes", "no"),
+        PreferencePair("u", "dogs", "old yes", "no"),
+        PreferencePair("u", "tides moons suns seas", "yes " * 9, "no " * 9),
+    )
+    around = len(PLAIN.to_request.split())
+    control = RawSignals(Scribe(), PLAIN, 8 + around, order)  # type: ignore[arg-type]
+    [prepared] = control.prepare([query("tides moons suns seas", "u")], [as_profile("u", Signals(pairs))])
+    assert (
+        prepared.prompt
+        == f"Asked: tides\nThis person preferred: yes\nto: no\n\n{PLAIN.to_request}tides moons suns seas"
+    )
+    assert prepared.trace == {"left out": "2 pairs, 1 shortened"}
 
 
 def test_raw_signals_are_dropped_whole_by_age_or_by_bm25_score() -> None:

@@ -38,6 +38,7 @@ SHORT += [
     "joint.gradient_accumulation_steps=1",
 ]
 SHORT += ["joint.max_summary_tokens=12"]
+SHORT += ["warm_start.summaries=template", "controls.population_dpo=false", "controls.raw_dpo=false"]
 """Sizes and lengths."""
 
 

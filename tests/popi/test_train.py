@@ -24,6 +24,7 @@ from personakit.training.training_digests import read_trained_on, training_diges
 SETTINGS = [
     *("max_length=96", "data.signal_tokens=60", "data.held_out=2", "lora.r=4"),
     *("warm_start.max_steps=3", "warm_start.per_device_train_batch_size=4", "warm_start.learning_rate=0.01"),
+    *("warm_start.summaries=template", "controls.population_dpo=false", "controls.raw_dpo=false"),
     *(
         "joint.max_steps=2",
         "joint.per_device_train_batch_size=4",
@@ -93,7 +94,8 @@ def test_controls_are_trained_on_the_same_users_and_tokens(tiny_folder: Path, tm
     told = [replace(person, persona=f"likes {person.user_id}") for person in people(10)]
     data = data_of(tmp_path / "data", told)
     controls = [
-        f"controls.{name}=true" for name in ("population_dpo", "frozen_generator", "oracle_generator")
+        f"controls.{name}=true"
+        for name in ("population_dpo", "raw_dpo", "frozen_generator", "oracle_generator")
     ]
     config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS, *controls])
     with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
@@ -101,18 +103,34 @@ def test_controls_are_trained_on_the_same_users_and_tokens(tiny_folder: Path, tm
     stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
     joint, frozen = stages["joint"], stages["frozen-generator"]
     assert frozen["steps"] == joint["steps"]
-    for name in ("population-dpo", "oracle-generator"):
+    for name in ("population-dpo", "raw-dpo", "oracle-generator"):
         assert stages[name]["examples"] == stages["warm-generator"]["examples"]
         assert stages[name]["tokens"] >= joint["tokens"] > stages[name]["tokens"] / 2
     assert stages["population-dpo"]["reference"] != stages["oracle-generator"]["reference"]
     folder = tmp_path / "run" / "controls"
-    for place in ("population_dpo", "oracle_generator", "frozen_generator/inference"):
+    for place in ("population_dpo", "raw_dpo", "oracle_generator", "frozen_generator/inference"):
         assert (folder / place / "adapter_config.json").is_file()
     # The frozen generator's adapter still has no effect.
     plain, untouched = (
         LocalModel.load(str(place)) for place in (tiny_folder, folder / "frozen_generator" / "generator")
     )
     assert untouched.score(["the"], ["cat"]) == plain.score(["the"], ["cat"])
+
+
+def test_controls_keep_their_best_weights_where_the_method_does(tiny_folder: Path, tmp_path: Path) -> None:
+    data = data_of(tmp_path / "data", people(10))
+    select = ["joint.metric_for_best_model=eval_reward", "joint.save_steps=1", "controls.raw_dpo=true"]
+    config = load(TrainPOPI, None, [f"model={tiny_folder}", f"data.path={data}", *SETTINGS, *select])
+    with Run.create(tmp_path / "run", "popi", asdict(config), config.seed) as run:
+        train_popi(config, run, SilentProgress())
+    control = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]["raw-dpo"]
+    lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    losses = [
+        (line["eval_loss"], line["step"])
+        for line in lines
+        if line["stage"] == "raw-dpo" and "eval_loss" in line
+    ]
+    assert (control["best_value"], control["best_step"]) == min(losses)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from training.adapters import make_adapter
 
 from personakit.config.train_popi import JointSettings
 from personakit.config.training import LoraSettings
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 from personakit.models.local import LocalModel
 from personakit.popi import joint, trainer
 from personakit.popi.adapters import adapter_weights
@@ -356,8 +356,8 @@ def test_early_stopping_keeps_the_best_weights(
 
     watch_steps(monkeypatch, keep)
     settings = replace(SETTINGS, max_steps=8, metric_for_best_model="reward", early_stopping_patience=2)
-    # A learning rate that diverges.
-    settings = replace(settings, learning_rate=3.0, generator_learning_rate=3.0, lr_scheduler_type="constant")
+    # A learning rate that makes the reward worse, and no weight infinite.
+    settings = replace(settings, learning_rate=0.3, generator_learning_rate=0.3, lr_scheduler_type="constant")
     made = train(tiny_folder, tmp_path, settings)
     assert made.best_step is not None
     assert made.best_step < made.steps
@@ -428,3 +428,22 @@ def test_a_warm_start_with_another_rank_is_rejected(tiny_folder: Path, tmp_path:
     with pytest.raises(UserError) as told:
         train(tiny_folder, tmp_path, SETTINGS, warm={"generator": warm})
     assert "has rank 2, but lora.r is 4" in told.value.message
+
+
+def test_a_rate_far_too_high_fails_at_its_step(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r'stage "joint", step [23]: the .* expected a finite number'):
+        train(tiny_folder, tmp_path, replace(SETTINGS, max_steps=3, learning_rate=1e30, warmup_ratio=0.0))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+
+def test_summaries_are_sampled_and_scored_without_dropout(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: set[float] = set()
+
+    def after(self: Any, visits: list[Any], summaries: list[list[Summary]]) -> None:
+        rates.update(float(each.p) for each in self.model.modules() if isinstance(each, torch.nn.Dropout))
+
+    watch_steps(monkeypatch, after)
+    train(tiny_folder, tmp_path, replace(SETTINGS, max_steps=1), lora=LoraSettings(r=4, lora_dropout=0.5))
+    assert rates == {0.0}

@@ -18,6 +18,7 @@ class Scripted:
         self.answer = answer
         self.prompts: list[str] = []
         self.scored: list[tuple[str, str]] = []
+        self.begun: list[str] = []
 
     def generate(
         self,
@@ -31,7 +32,10 @@ class Scripted:
         self.prompts += prompts
         return [[self.answer(prompt, max_new_tokens)] for prompt in prompts]
 
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
+        self.begun += begun or ()
         self.scored += zip(prompts, completions, strict=True)
         return [-float(len(completion)) for completion in completions]
 

@@ -123,7 +123,10 @@ def test_a_prompt_shows_the_stages_items_of_its_user_and_not_the_gold_answer(
         if task != "LaMP_1":  # the query contains both labels
             assert gold not in prompt.text
         assert draft_in(prompt.text) == each.draft
-        assert prompt.columns == {
+        own = prompt.columns["own_texts"]
+        assert own[0] == each.draft
+        assert len(own) >= len(each.example.profile.items)
+        assert {name: value for name, value in prompt.columns.items() if name != "own_texts"} == {
             "task": each.task,
             "gold": gold,
             "items": stage.items,

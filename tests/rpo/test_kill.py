@@ -26,7 +26,7 @@ def letters(completions, **_):
     return [len(set(text)) / 8 for text in completions]
 
 # Random weights never write a tag: this reward is the number of different letters.
-reinforce.reward_functions = lambda weight: [RewardFunction(letters, name="task")]
+reinforce.reward_functions = lambda weight, traced: [RewardFunction(letters, name="task")]
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

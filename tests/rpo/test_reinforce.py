@@ -33,6 +33,7 @@ SHORT = [
     "rl.max_completion_length=8",
 ]
 SHORT += ["rl.learning_rate=1e-3", "retrieval.k=3", "trajectories.no_history_share=0", "lora.r=0"]
+SHORT += ["trajectories.writer=template"]
 
 
 def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
@@ -49,7 +50,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(given)
         return [len(set(text)) / 8 for text in completions]
 
-    monkeypatch.setattr(module, "reward_functions", lambda weight: [RewardFunction(letters, name="task")])
+    monkeypatch.setattr(
+        module, "reward_functions", lambda weight, traced: [RewardFunction(letters, name="task")]
+    )
     return calls
 
 
@@ -143,6 +146,23 @@ def test_random_output_has_reward_zero_and_is_logged_as_unparsable(
     for line in (first, second):
         assert (line["reward"], line["reward/task"], line["reward/format"]) == (0, 0, 0)
         assert (line["unparsable"], line["items"], line["distractors"]) == (1, 3, 0)
+
+
+@pytest.mark.slow
+def test_without_a_trace_there_is_no_format_to_reward(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    settings = ["rl.max_steps=2", "rl.curriculum.enabled=false", "trajectories.writer=none"]
+    settings += ["controls.fine_tuned_context_injection=false"]
+    folder = tmp_path / "run"
+    train(folder, config(tiny_model, tiny_data, *settings))
+    assert json.loads((folder / "run.json").read_text())["trajectory_writer"] == "none"
+    for line in lines(folder, "rl"):
+        assert "reward/format" not in line
+        assert line["unparsable"] < 1  # any text is an answer
+    opened = open_run(folder)
+    assert isinstance(opened, Rewriter)
+    assert not opened.traced
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def paid(task: str, *completions: str, gold: str, **columns: Any) -> tuple[list[
         gold=[gold] * count,
         items=columns.get("items", [2] * count),
         distractors=columns.get("distractors", [0] * count),
+        own_texts=columns.get("own_texts", [()] * count),
         log_metric=logged.__setitem__,
         prompts=["p"] * count,  # the trainer passes arguments that the rewards ignore
     )

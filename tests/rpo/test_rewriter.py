@@ -168,9 +168,11 @@ def test_a_text_is_scored_after_the_prompt_and_the_trace() -> None:
     assert base.scored == [(without.query.text, "a text")]  # type: ignore[attr-defined]
     [(prompt, completion)] = model.scored  # type: ignore[attr-defined]
     [asked] = model.prompts  # type: ignore[attr-defined]
-    assert prompt == asked + "<evidence>loud</evidence><plan>shout within 512</plan>"
+    [begun] = model.begun  # type: ignore[attr-defined]
+    assert prompt == asked
+    assert begun == "<evidence>loud</evidence><plan>shout within 512</plan>"
     assert completion == "<response>another</response>"
-    read = parse_trajectory(prompt.removeprefix(asked) + completion)
+    read = parse_trajectory(begun + completion)
     assert read is not None
     assert read.response == "another"
     assert draft_in(asked) == drafts(one.query.text, 128)

@@ -29,6 +29,7 @@ def config(model: Path, data: Path, *overrides: str) -> TrainRPO:
         "sft.per_device_train_batch_size=2",
         "lora.r=0",
         "trajectories.no_history_share=0",
+        "trajectories.writer=template",
     ]
     settings += ["stages=sft"]  # faster; test_reinforce.py covers RL
     return load(TrainRPO, None, [*settings, *overrides])
@@ -115,7 +116,14 @@ def test_early_stopping_keeps_the_best_weights_and_their_tokens_for_the_control(
     assert (tuned.examples, tuned.steps, tuned.best_step) == (4, 20, 10)
     assert tuned.best_value == measured[0]["eval_loss"]
     facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert facts["stages"][CONTEXT_INJECTION]["tokens"] >= tuned.tokens
+    control = facts["stages"][CONTEXT_INJECTION]
+    losses = {
+        line["step"]: line["eval_loss"]
+        for line in lines
+        if line["stage"] == CONTEXT_INJECTION and "eval_loss" in line
+    }
+    assert (control["best_value"], control["best_step"]) == min((loss, at) for at, loss in losses.items())
+    assert control["tokens"] >= tuned.tokens
     with pytest.raises(
         UserError, match=r"data.held_out is 3, expected less than the 3 training queries of LaMP"
     ):

@@ -31,6 +31,15 @@ def test_further_generated_blocks_are_not_part_of_the_answer() -> None:
     assert read_answer("plain", "  ") == ""
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["Steps:\n\n### Install\nRun it.\n\n### Use\nCall it.", "### Response times\nare low", "C\n### sharp"],
+)
+def test_headings_in_an_answer_are_part_of_it(answer: str) -> None:
+    assert read_answer("alpaca", f"{answer}\n\n### Input:\nmore\n\n### Response:\nno") == answer
+    assert read_answer("alpaca", f"### Response:\n{answer}") == answer
+
+
 def test_a_pools_fingerprint_depends_on_texts_and_order() -> None:
     renamed = Pool.of([Instruction("z", *_texts(POOL.prompts[0])), POOL.prompts[1]])
     assert renamed.fingerprint == POOL.fingerprint

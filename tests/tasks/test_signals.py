@@ -13,6 +13,8 @@ from personakit.tasks.signals import (
     MESSAGE_PAIRS,
     MESSAGES,
     PLAIN,
+    SHORTENED,
+    none_shown,
     prompt_with_signals,
     prompt_with_summary,
     render_signals,
@@ -106,11 +108,28 @@ def test_prompts_stay_within_budget_and_every_signal_is_included_or_counted(
     ):
         given = {kind: len(getattr(signals, kind)) for kind in KINDS}
         shown = present(text, signals)
-        assert {kind: given[kind] - shown[kind] for kind in KINDS if given[kind] > shown[kind]} == dropped
+        counts = {kind: count for kind, count in dropped.items() if kind != SHORTENED}
+        assert {kind: given[kind] - shown[kind] for kind in KINDS if given[kind] > shown[kind]} == counts
+        assert dropped.get(SHORTENED, 0) <= (sum(shown.values()) == 1)
+        assert none_shown(signals, dropped) is not any(shown.values())
         assert text.endswith(alone)
         assert count_words(text) <= max(max_length, count_words(alone))
         if not any(shown.values()):
             assert text == alone
+
+
+def test_the_newest_signal_is_shortened_where_none_fits() -> None:
+    def pair(number: int) -> PreferencePair:
+        return PreferencePair("u", f"ask{number} a b c", f"liked{number} d e f", f"not{number} g h i")
+
+    signals = Signals(pairs=(pair(0), pair(1)))
+    text, dropped = render_signals(signals, count_tokens=count_words, max_length=12)
+    assert text == "Asked: ask1 a\nThis person preferred: liked1 d\nto: not1 g"
+    assert dropped == {"pairs": 1, SHORTENED: 1}
+    text, _ = render_signals(signals, count_tokens=count_words, max_length=6)
+    assert text == "This person wrote: liked1 d e"  # the template of a pair alone has five words
+    text, dropped = render_signals(signals, count_tokens=count_words, max_length=3)
+    assert (text, dropped) == ("", {"pairs": 2})
 
 
 def test_without_a_summary_the_prompt_is_the_request() -> None:

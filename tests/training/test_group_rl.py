@@ -261,3 +261,30 @@ def test_vllm_settings_reach_the_trainer(tmp_path: Path) -> None:
         )
         assert (beside.vllm_mode, beside.vllm_server_base_url) == ("server", "http://h:1")
         assert beside.vllm_group_port == 7
+
+
+@pytest.mark.slow
+def test_completions_end_where_the_chat_template_ends_an_answer(tmp_path: Path) -> None:
+    from models.chat_templates import FAMILIES, make_tokenizer
+    from models.shared_prefix.families import make
+
+    tokenizer = make_tokenizer(FAMILIES["Gemma 2"])
+    tokenizer.save_pretrained(tmp_path / "gemma")
+    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model = make("Gemma", double=False, vocab_size=len(tokenizer), initializer_range=0.02, **ids)
+    model.save_pretrained(tmp_path / "gemma")
+    seen: list[list[int]] = []
+
+    def reward(completions: Sequence[str], completion_ids: Sequence[list[int]], **_: Any) -> list[float]:
+        seen.extend(completion_ids)
+        return [float(len(text)) for text in completions]
+
+    with Run.create(tmp_path / "run", "rpo", {}, 3) as run:
+        given = QUICK | {"max_steps": 1, "per_device_train_batch_size": 64, "num_generations": 32}
+        settings, stage = staged(GroupRLSettings, run, "rl", r=4, **given)
+        prompts = [Prompt(text) for text in ("Why?", "When?")]
+        place, rewards = str(tmp_path / "gemma"), [RewardFunction(reward)]
+        train(place, prompts, rewards, settings, stage, max_completion_length=32)
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    assert any(row[-1] == end for row in seen)
+    assert all(end not in row[:-1] for row in seen)

@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, Qwen3
 
 from personakit.config.training import LoraSettings
 from personakit.errors import RunError
+from personakit.models.available_memory import available_memory
 from personakit.training import memory
 from personakit.training import out_of_memory as levers
 from personakit.training.memory import (
     MemoryEstimate,
     Workload,
-    available_memory,
     estimate_memory,
     shared_fraction,
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from personakit.errors import UserError
-from personakit.training import precision
+from personakit.models import cpu
 from personakit.training.allocator import allocator_environment
 from personakit.training.precision import decide_precision
 
@@ -20,7 +20,7 @@ from personakit.training.precision import decide_precision
 def test_cpu_dtype_depends_on_its_instruction_sets(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str, reason: str
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(cpu, "_entry", lambda name: flags)
     decided = decide_precision("cpu")
     assert (decided.device, decided.dtype) == ("cpu", dtype)
     assert reason in decided.reason
@@ -40,6 +40,16 @@ def test_unavailable_device_or_dtype_is_an_error(monkeypatch: pytest.MonkeyPatch
         decide_precision("cpu", "fp8")
     with pytest.raises(UserError, match='device is "tpu"'):
         decide_precision("tpu")
+
+
+def test_mps_is_used_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="finds no Apple GPU"):
+        decide_precision("mps")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    decided = decide_precision()
+    assert (decided.device, decided.dtype) == ("mps", "float32")
+    assert "untested" in decided.reason
 
 
 def test_allocator_environment_keeps_user_choices() -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from personakit.data.instructions.formats import ALPACA, DOLLY, SELF_INSTRUCT, InstructionFormat
+from personakit.data.instructions.formats import (
+    ALPACA,
+    CONVERSATION,
+    DOLLY,
+    PROMPT_COMPLETION,
+    SELF_INSTRUCT,
+    InstructionFormat,
+)
 from personakit.data.row_formats import match_format
 
 INSTRUCTION_FORMATS: dict[str, InstructionFormat] = {
-    format.name: format for format in (ALPACA, DOLLY, SELF_INSTRUCT)
+    format.name: format for format in (ALPACA, DOLLY, SELF_INSTRUCT, CONVERSATION, PROMPT_COMPLETION)
 }
 
 

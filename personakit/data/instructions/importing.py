@@ -10,8 +10,9 @@ from personakit.data.instructions import native
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS
 from personakit.data.instructions.splitting import split_instructions
 from personakit.data.near_duplicates import normalized
-from personakit.data.preferences.rows import SkipCount, SkipCounts, source_rows
+from personakit.data.preferences.rows import source_rows
 from personakit.data.row_formats import FormatChecker
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.errors import UserError
 from personakit.records import Instruction
 
@@ -41,18 +42,19 @@ def import_instructions(
     format: str,
     seed: int = 0,
     columns: Mapping[str, str] | None = None,
+    missing: SkipCounts | None = None,
 ) -> InstructionReport:
     """Write the instructions in `source` to `output/instructions/`, split with `seed`.
 
-    `format` is one of `INSTRUCTION_FORMATS`; `columns` maps fields to column names. Raises `UserError` for
-    the first row that does not match the format, and if a split would be empty.
+    `format` is one of `INSTRUCTION_FORMATS`; `columns` maps fields to column names; `missing` counts missing
+    values. Raises `UserError` for the first row of another format, and if a split would be empty.
     """
     known = INSTRUCTION_FORMATS[format]
     checker = FormatChecker(INSTRUCTION_FORMATS, format, "instruction")
     skips = SkipCounts()
     rows: list[Instruction] = []
     seen: set[tuple[str, ...]] = set()
-    for number, row in enumerate(source_rows(source, columns), start=1):
+    for number, row in enumerate(source_rows(source, columns, missing), start=1):
         checker.check(row)
         for instruction in known.read(row, skips, f"{number:06d}"):
             key = tuple(

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from personakit.data.instructions.formats import ALPACA
-from personakit.data.preferences.rows import SkipCounts
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow, read_rows
 from personakit.errors import UserError
 from personakit.files import atomic_file

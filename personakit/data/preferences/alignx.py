@@ -17,12 +17,12 @@ from typing import Any
 
 from personakit.data.preferences.rows import (
     PreferenceRow,
-    SkipCounts,
     object_list,
     text,
     texts,
     user_id_or_none,
 )
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow
 
 NAME = "alignx"

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from personakit.data.preferences.rows import PreferenceRow, SkipCount, SkipCounts
+from personakit.data.preferences.rows import PreferenceRow
 from personakit.data.preferences.signal_split import PairKey, pair_key
 from personakit.data.preferences.store import lines, parse, remove_unusable
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.errors import UserError
 
 

@@ -12,14 +12,9 @@ from typing import IO, NamedTuple
 
 import orjson
 
-from personakit.data.preferences.rows import (
-    CONTRADICTING,
-    REPEATED,
-    PairTexts,
-    PreferenceRow,
-    SkipCounts,
-)
+from personakit.data.preferences.rows import CONTRADICTING, REPEATED, PairTexts, PreferenceRow
 from personakit.data.preferences.signal_split import PairKey, pair_key, text_key
+from personakit.data.skips import SkipCounts
 
 
 @dataclass(frozen=True, slots=True)

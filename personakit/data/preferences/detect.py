@@ -6,8 +6,9 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from personakit.data.preferences import alignx, fspo, native, synthesizeme, trl
-from personakit.data.preferences.rows import PreferenceRow, SkipCounts
+from personakit.data.preferences.rows import PreferenceRow
 from personakit.data.row_formats import match_format
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow
 
 

@@ -18,11 +18,11 @@ from personakit.data.preferences.rows import (
     LABEL,
     PairTexts,
     PreferenceRow,
-    SkipCounts,
     required_user_id,
     text,
     texts,
 )
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow
 
 NAME = "fspo"

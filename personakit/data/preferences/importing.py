@@ -13,17 +13,11 @@ from personakit.data.preferences import alignx, fspo, native
 from personakit.data.preferences.corpus import Corpus
 from personakit.data.preferences.detect import PREFERENCE_FORMATS
 from personakit.data.preferences.pools import OTHERS, split_by_text
-from personakit.data.preferences.rows import (
-    IS_AN_ANSWER,
-    NO_SIGNALS,
-    PreferenceRow,
-    SkipCount,
-    SkipCounts,
-    source_rows,
-)
+from personakit.data.preferences.rows import IS_AN_ANSWER, NO_SIGNALS, PreferenceRow, source_rows
 from personakit.data.preferences.signal_split import text_key
 from personakit.data.preferences.user_split import SplitUser, split_by_user
 from personakit.data.row_formats import FormatChecker
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
@@ -71,12 +65,13 @@ def import_preferences(
     columns: Mapping[str, str] | None = None,
     user_column: str | None = None,
     split_by: SplitBy | None = None,
+    missing: SkipCounts | None = None,
 ) -> PreferenceReport:
     """Write the preferences in `source` to `output/preferences/`, split with `seed`.
 
     `format` is one of `PREFERENCE_FORMATS`. `split_by` None splits by text if the users are a few personas
-    (`pools.py`), else by user. Texts go to a temporary file in `output` rather than memory. Raises
-    `UserError` for the first row that does not match the format, and if no pair is left.
+    (`pools.py`), else by user. `missing` counts missing values. Texts go to a temporary file in `output`, not
+    to memory. Raises `UserError` for the first row that does not match the format, and if no pair is left.
     """
     if split_by not in (None, *SPLIT_BY):
         raise UserError(
@@ -89,7 +84,7 @@ def import_preferences(
     with tempfile.TemporaryFile(dir=output) as spool:
         corpus = Corpus(spool, skips)
         invalid_rows = 0
-        for row in _checked(source, columns, format):
+        for row in _checked(source, columns, format, missing):
             read = known.read(row, skips, user_column)
             if read is None:
                 invalid_rows += 1
@@ -118,9 +113,11 @@ def import_preferences(
     )
 
 
-def _checked(source: Path, columns: Mapping[str, str] | None, format: str) -> Iterator[TableRow]:
+def _checked(
+    source: Path, columns: Mapping[str, str] | None, format: str, missing: SkipCounts | None
+) -> Iterator[TableRow]:
     checker = FormatChecker(PREFERENCE_FORMATS, format, "preference")
-    for row in source_rows(source, columns):
+    for row in source_rows(source, columns, missing):
         checker.check(row)
         yield row
 

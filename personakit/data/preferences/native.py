@@ -21,14 +21,13 @@ import orjson
 
 from personakit.data.preferences.rows import (
     PreferenceRow,
-    SkipCounts,
     object_list,
-    object_row,
     required_user_id,
     text,
     texts,
 )
-from personakit.data.tables import TableRow
+from personakit.data.skips import SkipCounts
+from personakit.data.tables import TableRow, object_row
 from personakit.errors import UserError
 from personakit.files import atomic_file
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
@@ -107,7 +106,7 @@ def _pairs(pairs: Sequence[PreferencePair]) -> list[dict[str, str]]:
 def _lines(row: TableRow, column: str) -> list[str]:
     """Return a column of one text or a list of texts as a list without empty texts."""
     value = row.values.get(column)
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    values = [line for line in (value if isinstance(value, list) else [value]) if line is not None]
     for line in values:
         if not isinstance(line, str):
             raise UserError(

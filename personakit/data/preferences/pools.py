@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 from personakit.data.preferences.corpus import Corpus, CorpusPair, ImportedUser
-from personakit.data.preferences.rows import AMONG_SIGNALS, CONTRADICTING, REPEATED, SkipCounts
+from personakit.data.preferences.rows import AMONG_SIGNALS, CONTRADICTING, REPEATED
 from personakit.data.preferences.signal_split import cluster, split_signals
 from personakit.data.preferences.user_split import SplitUser
+from personakit.data.skips import SkipCounts
 from personakit.data.splitting import SPLITS, split_users
 
 SIGNALS = 4

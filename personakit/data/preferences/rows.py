@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from personakit.data.json_stream import stream_list
-from personakit.data.tables import SUFFIXES, TableRow, find_column, read_rows
+from personakit.data.skips import SkipCounts
+from personakit.data.tables import TableRow, find_column, object_row, read_rows
 from personakit.errors import UserError
 
 USER_COLUMNS = ("user_id", "user")
@@ -62,67 +62,20 @@ class PreferenceRow:
     persona: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SkipCount:
-    """How often something was skipped for one reason, and the first place (`FILE, line 3`)."""
-
-    count: int
-    first: str
-
-
-class SkipCounts:
-    """Counts skipped data by reason."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, SkipCount] = {}
-
-    def add(self, reason: str, place: str, count: int = 1) -> None:
-        """Add `count` occurrences of `reason`."""
-        if count:
-            previous = self._counts.get(reason)
-            self._counts[reason] = (
-                SkipCount(count, place)
-                if previous is None
-                else SkipCount(previous.count + count, previous.first)
-            )
-
-    @property
-    def report(self) -> Mapping[str, SkipCount]:
-        """The counts by reason, in order of first occurrence."""
-        return dict(self._counts)
-
-    def total(self, *without: str) -> int:
-        """Return the total count, without the reasons in `but`."""
-        return sum(skip.count for reason, skip in self._counts.items() if reason not in without)
-
-
-def source_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[TableRow]:
-    """Yield the rows of a .json list, .jsonl, .csv or .parquet file.
+def source_rows(
+    path: Path, columns: Mapping[str, str] | None = None, missing: SkipCounts | None = None
+) -> Iterator[TableRow]:
+    """Yield the rows of a data file (`read_rows`), with fields renamed.
 
     `columns` maps fields to column names. Raises `UserError` with file and place for invalid content.
     """
-    for row in _rows(path):
+    for row in read_rows(path, missing):
         if columns:
             values = dict(row.values)
             for name, column in columns.items():
                 values[name] = values.pop(find_column(name, column, list(values), row.place))
             row = TableRow(row.place, values)
         yield row
-
-
-def _rows(path: Path) -> Iterator[TableRow]:
-    if path.suffix.casefold() in SUFFIXES:
-        yield from read_rows(path)
-        return
-    for number, element in enumerate(stream_list(path), start=1):
-        yield object_row(element, f"{path}, item {number}")
-
-
-def object_row(value: Any, place: str) -> TableRow:
-    """Return a nested object as a row. Raises `UserError` if it is not an object."""
-    if not isinstance(value, dict):
-        raise UserError(f"{place} is {value!r:.60}, expected an object", hint="docs/data.md shows the format")
-    return TableRow(place, value)
 
 
 def text(row: TableRow, column: str) -> str:

@@ -1,16 +1,17 @@
 """Reads the signals of a single user from a file: one signal per row, or one line of a preference file.
 
-A row with `prompt`, `chosen` and `rejected` is a pair; a row with only `comment` or `about` is a comment or a
-line about the user; any other row is a history item whose columns are its fields.
+A row with `chosen` and `rejected` is a pair, with its prompt as in `trl.py`; a row with only `comment` or
+`about` is a comment or a line about the user; any other row is a history item whose columns are its fields.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from personakit.data.preferences import native
-from personakit.data.preferences.rows import PreferenceRow, SkipCount, SkipCounts, source_rows, text, texts
+from personakit.data.preferences import native, trl
+from personakit.data.preferences.rows import PreferenceRow, source_rows, text
 from personakit.data.preferences.store import remove_unusable
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
@@ -18,21 +19,24 @@ from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Sign
 _FORM = 'a row is {"prompt", "chosen", "rejected"}, {"comment"}, {"about"} or a history item such as {"text"}'
 
 
-def read_signal_file(path: Path, user_id: str = "you") -> tuple[PreferenceUser, dict[str, SkipCount]]:
+def read_signal_file(
+    path: Path, user_id: str = "you", missing: SkipCounts | None = None
+) -> tuple[PreferenceUser, dict[str, SkipCount]]:
     """Return the signals of a .json, .jsonl, .csv or .parquet file as a user, and counts of skipped rows.
 
     The user has held-out pairs only if the file is a line of a preference file. Empty and equal pairs are
-    skipped. Raises `UserError` if the file is unreadable, holds several users, or has no usable signal.
+    skipped; `missing` counts missing values. Raises `UserError` if the file is unreadable, holds several
+    users, or has no usable signal.
     """
-    rows = list(source_rows(path))
     skips = SkipCounts()
+    rows = list(source_rows(path, missing=missing))
     if any(native.matches(row.values.keys()) for row in rows):
         return _one_user(path, rows, skips), dict(skips.report)
     pairs, comments, about, items = [], [], [], []
     for number, row in enumerate(rows, start=1):
         columns = {name for name, value in row.values.items() if value is not None}
-        if {"prompt", "chosen", "rejected"} <= columns:
-            pair = texts(row)
+        if {"chosen", "rejected"} <= columns:
+            pair = trl.pair(row)
             problem = pair.problem()
             if problem is None:
                 pairs.append(PreferencePair(user_id, *pair))

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
-import orjson
-
 from personakit.data.folders import LAMP_MINI, data_folder
+from personakit.data.json_rows import parse as json_line
 from personakit.data.json_stream import unreadable
 from personakit.data.lamp_mini.facts import is_lamp_mini
+from personakit.data.missing import without_missing
 from personakit.data.preferences import native
 from personakit.data.preferences.rows import (
     AMONG_SIGNALS,
@@ -23,10 +23,9 @@ from personakit.data.preferences.rows import (
     REPEATED,
     PairTexts,
     PreferenceRow,
-    SkipCount,
-    SkipCounts,
 )
 from personakit.data.preferences.signal_split import PairKey, pair_key, text_key
+from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
@@ -157,12 +156,7 @@ def lines(path: Path) -> Iterator[UserLine]:
 def parse(path: Path, line: UserLine) -> PreferenceRow:
     """Return the user of a line. Raises `UserError` if the line is invalid."""
     index = f"{path}, line {line.number}"
-    try:
-        values = orjson.loads(line.text)
-    except orjson.JSONDecodeError as error:
-        raise UserError(
-            f"{index}: not valid JSON ({error})", hint="a preference file has one JSON object per line"
-        ) from error
+    values = without_missing(json_line(line.text, index))
     if not isinstance(values, dict) or not native.matches(values.keys()):
         raise UserError(
             f'{index} is not a user, expected an object with "user_id", "signals" and "pairs"',

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Set
 
 from personakit.data.preferences.conversations import answer_text, prompt_text
-from personakit.data.preferences.rows import PairTexts, PreferenceRow, SkipCounts, required_user_id
+from personakit.data.preferences.rows import PairTexts, PreferenceRow, required_user_id
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow
 
 NAME = "synthesizeme"

@@ -1,23 +1,28 @@
-"""TRL's preference format with an additional user column.
+"""TRL's preference format with an additional user column, and its relatives.
 
-`prompt, chosen, rejected` as text or conversations, or an implicit prompt: `chosen` and `rejected` start with
-the same text (https://huggingface.co/docs/trl/dataset_formats#preference), which becomes the prompt as in
-TRL's `extract_prompt`. Rows without a user are refused.
+`prompt, chosen, rejected` as text or conversations (https://huggingface.co/docs/trl/dataset_formats#preference).
+The prompt may have another known name, such as LLaMA-Factory's `instruction` or ShareGPT's `conversations`
+(`prompts.py`). It may also be implicit: `chosen` and `rejected` are whole conversations that share all turns
+but the last, as lists of messages or as text with Anthropic's `Human:` and `Assistant:`. Words with which two
+answers begin are never taken as a prompt. Rows without a user are refused.
 """
 
 from __future__ import annotations
 
-import itertools
+import re
 from collections.abc import Set
 
 from personakit.data.preferences import alignx
-from personakit.data.preferences.conversations import Turn, answer_text, joined, prompt_text, turns
-from personakit.data.preferences.rows import PairTexts, PreferenceRow, SkipCounts, required_user_id, text
+from personakit.data.preferences.conversations import ASSISTANT, USER, Turn, answer_text, column_turns, joined
+from personakit.data.preferences.prompts import prompt_turns
+from personakit.data.preferences.rows import PairTexts, PreferenceRow, required_user_id
+from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow
 from personakit.errors import UserError
 
 NAME = "trl"
 HAS_SIGNALS = False
+_ANTHROPIC = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
 
 def matches(columns: Set[str]) -> bool:
@@ -27,45 +32,62 @@ def matches(columns: Set[str]) -> bool:
 
 def read(row: TableRow, skips: SkipCounts, user_column: str | None) -> PreferenceRow | None:
     """Return the row's comparison."""
-    user = required_user_id(row, user_column)
-    if "prompt" in row.values:
-        pair = PairTexts(prompt_text(row, "prompt"), answer_text(row, "chosen"), answer_text(row, "rejected"))
-    else:
-        pair = _implicit(row)
-    return PreferenceRow(row.place, user, [pair])
+    return PreferenceRow(row.place, required_user_id(row, user_column), [pair(row)])
 
 
-def _implicit(row: TableRow) -> PairTexts:
-    chosen, rejected = row.values.get("chosen"), row.values.get("rejected")
-    if isinstance(chosen, list) and isinstance(rejected, list):
-        chosen_turns, rejected_turns = (
-            turns(chosen, f'{row.place}, "chosen"'),
-            turns(rejected, f'{row.place}, "rejected"'),
+def pair(row: TableRow) -> PairTexts:
+    """Return the comparison of a row with `chosen` and `rejected`, and the prompt in any of the known forms.
+
+    Raises `UserError` if no column has the prompt and the answers are no conversations.
+    """
+    prompt = prompt_turns(row)
+    chosen, rejected = (_turns(row, column) for column in ("chosen", "rejected"))
+    if prompt is not None and len(chosen) == len(rejected) == 1:
+        return PairTexts(joined(prompt), chosen[0][1], rejected[0][1])
+    if prompt is None and not (_is_conversation(row, "chosen") and _is_conversation(row, "rejected")):
+        raise UserError(
+            f"{row.place} has no known prompt column, its columns are {', '.join(row.values)}",
+            hint="name the column of the prompt: --column prompt=COLUMN",
         )
-        shared = _shared_turns(chosen_turns, rejected_turns)
-        if len(chosen_turns) != shared + 1 or len(rejected_turns) != shared + 1:
-            raise UserError(
-                f'{row.place}: "chosen" and "rejected" differ in more than their last message',
-                hint='move the messages that they share to "prompt", and keep one answer each',
-            )
-        return PairTexts(
-            joined(chosen_turns[:shared]) if shared else "", chosen_turns[-1][1], rejected_turns[-1][1]
+    shared = _shared_turns(chosen, rejected)
+    if not len(chosen) == len(rejected) == shared + 1:
+        if prompt is not None:
+            answer_text(row, "chosen" if len(chosen) != 1 else "rejected")  # raises
+        raise UserError(
+            f'{row.place}: "chosen" and "rejected" differ in more than their last message',
+            hint='move the messages that they share to "prompt", and keep one answer each',
         )
-    first, second = text(row, "chosen"), text(row, "rejected")
-    equal_characters = itertools.takewhile(
-        lambda characters: characters[0] == characters[1], zip(first, second, strict=False)
-    )
-    prompt = first[: sum(1 for _ in equal_characters)]
-    prompt = prompt[: prompt.rfind(" ") + 1]  # unlike TRL, do not split a word
-    return PairTexts(prompt.rstrip(), first[len(prompt) :], second[len(prompt) :])
+    if prompt is not None and prompt[-1][1].strip() != chosen[shared - 1][1].strip():
+        raise UserError(
+            f'{row.place}: "chosen" and "rejected" are conversations, and their last request '
+            f"{chosen[shared - 1][1]!r:.60} is not the prompt {prompt[-1][1]!r:.60}",
+            hint="keep one answer in each, or remove the prompt column",
+        )
+    return PairTexts(joined(chosen[:shared]) if shared else "", chosen[-1][1], rejected[-1][1])
 
 
-def _shared_turns(chosen_turns: list[Turn], rejected_turns: list[Turn]) -> int:
+def _turns(row: TableRow, column: str) -> list[Turn]:
+    turns = column_turns(row, column, ASSISTANT)
+    if isinstance(row.values.get(column), str) and _is_conversation(row, column):
+        _, *pieces = _ANTHROPIC.split(turns[0][1].strip())
+        roles = {"Human": USER, "Assistant": ASSISTANT}
+        return [
+            (roles[role], content.strip()) for role, content in zip(pieces[::2], pieces[1::2], strict=True)
+        ]
+    return turns
+
+
+def _is_conversation(row: TableRow, column: str) -> bool:
+    value = row.values.get(column)
+    if isinstance(value, str):
+        names = _ANTHROPIC.findall(value.strip())
+        return names[:1] == ["Human"] and "Assistant" in names
+    return isinstance(value, list)
+
+
+def _shared_turns(chosen: list[Turn], rejected: list[Turn]) -> int:
     shared = 0
-    while (
-        shared < min(len(chosen_turns), len(rejected_turns))
-        and chosen_turns[shared] == rejected_turns[shared]
-    ):
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
         shared += 1
     # Identical conversations share all but the last message, and are then skipped as equal.
-    return min(shared, len(chosen_turns) - 1, len(rejected_turns) - 1)
+    return min(shared, len(chosen) - 1, len(rejected) - 1)

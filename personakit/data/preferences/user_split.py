@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from random import Random
 
 from personakit.data.preferences.corpus import Corpus, CorpusPair, ImportedUser
-from personakit.data.preferences.rows import (
-    AMONG_SIGNALS,
-    NO_PAIRS,
-    NO_SIGNALS,
-    ONE_PAIR,
-    ONE_TEXT,
-    SkipCounts,
-)
+from personakit.data.preferences.rows import AMONG_SIGNALS, NO_PAIRS, NO_SIGNALS, ONE_PAIR, ONE_TEXT
 from personakit.data.preferences.signal_split import cluster, split_signals
+from personakit.data.skips import SkipCounts
 from personakit.data.splitting import SPLITS, split_users
 
 

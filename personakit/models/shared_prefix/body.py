@@ -24,7 +24,14 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from personakit.models.shared_prefix import check, last_layer
 from personakit.models.shared_prefix.decoding import SharedPrefixDecoding, saved_states, write_rows
-from personakit.models.shared_prefix.interface import NAME, PackedPass, Pass, Prefill, register
+from personakit.models.shared_prefix.interface import (
+    NAME,
+    PackedPass,
+    Pass,
+    Prefill,
+    cache_argument,
+    register,
+)
 from personakit.models.shared_prefix.packing import Packing, pack
 from personakit.models.shared_prefix.sharing import Sharing
 
@@ -80,16 +87,18 @@ def _forward(
     past_key_values: Any = None,
     inputs_embeds: torch.Tensor | None = None,
     use_cache: bool | None = None,
+    cache: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """The body's forward, with its signature."""
+    """The body's forward, with its signature: the cache has one of two names (`cache_argument`)."""
+    cache = past_key_values if cache is None else cache
     sharing: Sharing = self.shared_prefix
     output_positions, sharing.output_positions = sharing.output_positions, None
-    call = _Call(self, sharing, input_ids, attention_mask, position_ids, past_key_values, kwargs)
+    call = _Call(self, sharing, input_ids, attention_mask, position_ids, cache, kwargs)
     uses_cache = use_cache
     if use_cache is None:  # the model's own default
         uses_cache = bool(getattr(self.config, "use_cache", False))
-    if isinstance(getattr(past_key_values, "shared_prefix", None), SharedPrefixDecoding):
+    if isinstance(getattr(cache, "shared_prefix", None), SharedPrefixDecoding):
         return call.decode()
     output = None
     if call.can_pack_arguments(inputs_embeds):
@@ -97,9 +106,9 @@ def _forward(
             check.compare(self, sharing)
             sharing.checked = True
         if sharing.checked and sharing.reason is None and call.fits_window():
-            if uses_cache and past_key_values is not None:
+            if uses_cache and cache is not None:
                 output = call.prefill(output_positions)
-            elif not uses_cache and past_key_values is None:
+            elif not uses_cache and cache is None:
                 output = call.packed(output_positions)
     return call.dense(output_positions, use_cache, inputs_embeds) if output is None else output
 
@@ -176,9 +185,9 @@ class _Call:
             input_ids=self.input_ids,
             attention_mask=mask,
             position_ids=self.position_ids,
-            past_key_values=self.cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            **{self._cache_argument: self.cache},
             **self.other_arguments,
         )
         if self.input_ids is not None and self.cache is None:
@@ -235,7 +244,7 @@ class _Call:
             self.cache.layers = write_rows(prefill)
         places = packing.places if output_positions is None else packing.places[output_positions][None]
         output.last_hidden_state = _gather(output.last_hidden_state, places, packing)
-        output.past_key_values = self.cache
+        output[self._cache_argument] = self.cache
         return output
 
     def decode(self) -> Any:
@@ -248,6 +257,10 @@ class _Call:
         decoding: SharedPrefixDecoding = self.cache.shared_prefix
         with decoding.step(self.attention_mask, self.cache.get_seq_length(), self.input_ids.shape[1]):
             return self._run(decoding, self.input_ids, self.position_ids, self.cache)
+
+    @property
+    def _cache_argument(self) -> str:
+        return cache_argument(self.body)
 
     def _requests_unavailable_outputs(self) -> bool:
         config = self.body.config
@@ -282,9 +295,9 @@ class _Call:
             input_ids=input_ids,
             attention_mask=torch.empty(_NO_MASK, dtype=torch.bool, device=input_ids.device),
             position_ids=positions,
-            past_key_values=cache,
             use_cache=cache is not None,
             shared_prefix=attention_pass,
+            **{self._cache_argument: cache},
             **self.other_arguments,
         )
 

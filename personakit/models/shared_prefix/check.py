@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from personakit.models.shared_prefix.interface import NAME
+from personakit.models.shared_prefix.interface import NAME, cache_argument
 from personakit.models.shared_prefix.sharing import Sharing
 
 # Maximum relative difference of hidden states due to rounding, with a margin for deep models.
@@ -173,8 +173,8 @@ def _differences(body: Any, *, only_needed: bool = False) -> dict[str, float]:
             input_ids=ids[:, start:stop],
             attention_mask=mask[:, :stop],
             position_ids=positions[:, start:stop],
-            past_key_values=cache,
             use_cache=True,
+            **{cache_argument(body): cache},
         ).last_hidden_state
         for start, stop in ((0, prompt), *((at, at + 1) for at in range(prompt, longest)))
     ]

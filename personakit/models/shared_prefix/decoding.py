@@ -17,7 +17,13 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicLayer
 
-from personakit.models.shared_prefix.attention import autocast, kernel, merge
+from personakit.models.shared_prefix.attention import (
+    attend_one_token,
+    autocast,
+    is_one_low_token,
+    kernel,
+    merge,
+)
 from personakit.models.shared_prefix.interface import Prefill
 from personakit.models.shared_prefix.packing import Packing
 
@@ -162,7 +168,10 @@ class SharedPrefixDecoding:
         query, key, value = autocast(query, key, value)
         heads, size = query.shape[1], query.shape[3]
         mask = None if self._mask is None else self._mask.to(query.dtype)
-        own, own_sums = kernel(query, key, value, 0.0, False, attn_mask=mask, scale=scaling)
+        if is_one_low_token(query, mask):
+            own, own_sums = attend_one_token(query, key, value, mask, scaling)
+        else:
+            own, own_sums = kernel(query, key, value, 0.0, False, attn_mask=mask, scale=scaling)
         query_rows = query.transpose(1, 2)  # (B, T, H, d), as all below
         output: torch.Tensor = own.transpose(1, 2)
         sums = own_sums.transpose(1, 2).contiguous()

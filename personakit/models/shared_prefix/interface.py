@@ -7,14 +7,29 @@ again in the backward pass. Without it, the call is transformers' scaled dot-pro
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any, Protocol
 
 import torch
 
-from personakit.models.shared_prefix.attention import attend
+from personakit.models.shared_prefix.attention import attend, attend_one_token, is_one_low_token
 from personakit.models.shared_prefix.packing import Packing
 
 NAME = "personakit_shared_prefix"
+
+
+def cache_argument(model: Any) -> str:
+    """Return the name of the cache in the model's forward: `past_key_values` before transformers 5.24.
+
+    From 5.24 on it is `cache`, and so is the field of the output.
+    """
+    return _cache_argument(type(model))  # type: ignore[arg-type]  # mypy: a class of Any has no hash
+
+
+@functools.cache
+def _cache_argument(model_class: Any) -> str:
+    return "cache" if "cache" in inspect.signature(model_class.forward).parameters else "past_key_values"
 
 
 class Pass(Protocol):
@@ -72,6 +87,9 @@ def attention_function(
     """Implement transformers' attention interface
     (https://huggingface.co/docs/transformers/attention_interface).
     """
+    if shared_prefix is None and not dropout and is_one_low_token(query, attention_mask):
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return attend_one_token(query, key, value, attention_mask, scaling)[0].transpose(1, 2), None
     if shared_prefix is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 

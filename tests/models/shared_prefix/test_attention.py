@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from personakit.models.shared_prefix import attention
 from personakit.models.shared_prefix.attention import attend, block_mask, boolean_mask
 from personakit.models.shared_prefix.packing import Packing, pack
 from personakit.models.shared_prefix.plan import KeptTokens
@@ -92,3 +93,27 @@ def test_bfloat16_merges_in_float32() -> None:
         relative(attend(*low, packing, 0.3, backend=backend), expected) for backend in ("kernels", "mask")
     )
     assert kernels < 1.1 * masked
+
+
+@pytest.mark.parametrize("masked", ["none", "boolean", "added"])
+def test_one_low_token_attends_like_the_kernel(masked: str) -> None:
+    """In bfloat16 it takes another way; the result is that of float32 up to rounding."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, heads, length, 16) for heads, length in ((6, 1), (2, 21), (2, 21)))
+    visible = torch.rand(3, 1, 1, 21) < 0.7
+    visible[..., -1] = True
+    mask = {
+        "none": None,
+        "boolean": visible,
+        "added": torch.zeros(visible.shape).masked_fill(~visible, -torch.inf),
+    }
+    added = None if masked == "none" else mask["added"]
+    output, sums = attention.kernel(query, key, value, 0.0, False, attn_mask=added, scale=0.3)
+    with torch.no_grad():
+        low = [each.bfloat16() for each in (query, key, value)]
+        assert attention.is_one_low_token(low[0], mask[masked])
+        assert not attention.is_one_low_token(query, mask[masked])
+        mixed, mixed_sums = attention.attend_one_token(*low, mask[masked], 0.3)
+    torch.testing.assert_close(mixed.float(), output, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(mixed_sums, sums, rtol=0.02, atol=0.02)
+    assert not attention.is_one_low_token(low[0], mask[masked])  # the kernel has a gradient
