@@ -1,7 +1,7 @@
 """The standard streams and the texts of the command line, whatever the terminal and its encoding.
 
 Characters that the terminal's encoding lacks are printed as `?`, so that an answer that was computed (and
-paid for) is shown. A closed stream becomes the null device.
+billed) is shown. A closed stream becomes the null device.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Summaries by the base model itself, as training data of the inference model's warm start.
 
 On real text a rule that lists phrases teaches nonsense. A model that follows instructions already writes
-summaries in plain words if it is told what to look at (`ASK_UNTRAINED`); fine-tuning on those that are usable
-teaches the inference model to write such with its own, shorter prompt, and the joint stage improves them. The
-filter is our choice; what it drops is counted.
+summaries in plain words if its prompt names what to look for (`ASK_UNTRAINED`); fine-tuning on those that are
+usable teaches the inference model to write such with its own, shorter prompt, and the joint stage improves
+them. The filter is our choice; what it drops is counted.
 """
 
 from __future__ import annotations

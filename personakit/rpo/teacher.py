@@ -16,11 +16,10 @@ from personakit.contracts import LanguageModel
 from personakit.errors import UserError
 from personakit.models.cache import CachedModel
 from personakit.models.open import open_language_model
-from personakit.rpo.prompts import DRAFT, Trajectory, parse_trajectory
-from personakit.rpo.self_written import EXPLANATION_TOKENS, GOLD, SelfWriter
+from personakit.rpo.prompts import Trajectory, parse_trajectory
+from personakit.rpo.self_written import EXPLANATION_TOKENS, SelfWriter
 from personakit.rpo.writer import (
-    KEEP,
-    NOTHING,
+    PromptedWriter,
     ResponseWriter,
     TemplateWriter,
     TrajectoryRequest,
@@ -42,37 +41,15 @@ decides: one or two sentences</evidence>
 Do not quote the user's answer in evidence or plan, and do not mention that it is known: both must read \
 as if written before it."""
 
-Generate = Callable[[Sequence[str]], Sequence[str]]
-"""Maps prompts to one reply each."""
 
+class TeacherWriter(PromptedWriter):
+    """Writes trajectories with a teacher model; unparsable replies are returned as text."""
 
-class TeacherWriter:
-    """Writes trajectories with a teacher model."""
+    order = _ORDER
 
-    def __init__(self, generate: Generate, *, count_tokens: Callable[[str], int], max_length: int) -> None:
-        """Prompt the teacher through `generate`; items are truncated to fit `max_length` tokens."""
-        self._generate = generate
-        self._count_tokens = count_tokens
-        self._max_length = max_length
-
-    def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory | str | None]:
-        """Return one trajectory per request; an unparsable reply as text; None for an empty reply.
-
-        Without context the trajectory keeps the draft, which takes no request.
-        """
-        with_context = [each for each in requests if not each.context.empty]
-        replies = iter(self._generate([self.prompt(each) for each in with_context]))
-        return [
-            Trajectory(NOTHING, KEEP, each.draft) if each.context.empty else read_reply(next(replies), each)
-            for each in requests
-        ]
-
-    def prompt(self, each: TrajectoryRequest) -> str:
-        """Return the teacher's prompt."""
-        query_prompt = each.task.prompt_with_context(
-            each.query, each.context, count_tokens=self._count_tokens, max_length=self._max_length
-        )
-        return query_prompt + DRAFT + each.draft + GOLD + each.gold + _ORDER
+    def read(self, reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
+        """Return the trajectory; see `read_reply`."""
+        return read_reply(reply, each)
 
 
 def read_reply(reply: str, each: TrajectoryRequest) -> Trajectory | str | None:

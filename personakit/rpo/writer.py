@@ -8,14 +8,16 @@ so that it does not reveal the answer.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from personakit.records import Context, ProfileItem, Query
-from personakit.rpo.prompts import Trajectory
+from personakit.rpo.prompts import DRAFT, Trajectory
 from personakit.tasks.base import Task
 
+GOLD = "\nWhat this user answered: "
 NOTHING = "nothing"
 KEEP = "keep the draft"
 DECIDE = "decide as this user would"
@@ -53,6 +55,48 @@ class ResponseWriter:
     def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory]:
         """Return one trajectory per request, with empty evidence and plan."""
         return [Trajectory("", "", each.expected) for each in requests]
+
+
+class PromptedWriter(ABC):
+    """Writes trajectories with a language model that sees the gold answer (`teacher`, `own`)."""
+
+    order: ClassVar[str]
+    """The end of the prompt: what to write."""
+
+    def __init__(
+        self,
+        generate: Callable[[Sequence[str]], Sequence[str]],
+        *,
+        count_tokens: Callable[[str], int],
+        max_length: int,
+    ) -> None:
+        """`generate` maps prompts to one reply each; items are truncated to fit `max_length` tokens."""
+        self._generate = generate
+        self._count_tokens = count_tokens
+        self._max_length = max_length
+
+    def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory | str | None]:
+        """Return one trajectory per request; an unusable reply as text; None for an empty reply.
+
+        Without context the trajectory keeps the draft, which takes no request.
+        """
+        with_context = [each for each in requests if not each.context.empty]
+        replies = iter(self._generate([self.prompt(each) for each in with_context]))
+        return [
+            Trajectory(NOTHING, KEEP, each.draft) if each.context.empty else self.read(next(replies), each)
+            for each in requests
+        ]
+
+    def prompt(self, each: TrajectoryRequest) -> str:
+        """Return the prompt: the query with its context, draft, gold answer and the order."""
+        query_prompt = each.task.prompt_with_context(
+            each.query, each.context, count_tokens=self._count_tokens, max_length=self._max_length
+        )
+        return query_prompt + DRAFT + each.draft + GOLD + each.gold + self.order
+
+    @abstractmethod
+    def read(self, reply: str, each: TrajectoryRequest) -> Trajectory | str | None:
+        """Return the trajectory in a reply; the text if it is unusable; None if it is empty."""
 
 
 class TemplateWriter:

@@ -23,8 +23,8 @@ from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.prompts import DRAFT, Trajectory, rewriter_prompt
 from personakit.rpo.rewards import reward_functions, task_reward
 from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE, Rewriter
-from personakit.rpo.self_written import GOLD, SelfWriter, read_explanation
-from personakit.rpo.writer import KEEP, NOTHING, ResponseWriter, TrajectoryWriter
+from personakit.rpo.self_written import SelfWriter, read_explanation
+from personakit.rpo.writer import GOLD, KEEP, NOTHING, ResponseWriter, TrajectoryWriter
 from personakit.tasks import get_task
 
 from .fakes import AllItems, Scripted, count_words, example, gold_of
