@@ -1,226 +1,271 @@
-"""Does lamp-mini have the properties it should? Measured on dev, printed as one table with the bounds.
+"""Does lamp-mini have the properties it should? Measured on dev with a real small model.
 
-    python benchmarks/lamp_mini.py [--seed 2026] [--run RUN] [--limit 300]
+    python benchmarks/lamp_mini.py [--emails FILE.csv] [--reviews FILE.json] [--limit 40]
 
-`--run` is a finished `personakit train rpo` run whose rewriter is the fine-tuned model of the table; without
-it that line is left out. Writes benchmarks/results/lamp_mini-SEED.md.
+Trains an RPO rewriter and fine-tuned context injection on the same few queries of all seven tasks, evaluates
+both on dev, looks for better single items than BM25's and better prompts than cosine's, and compares how
+likely the model finds lamp-mini's texts and real ones (the files are what `personakit data import` reads).
+Finished parts are kept in --output and left out the next time. Writes benchmarks/results/lamp_mini.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from _runs import personakit, train
 
-from personakit.baselines import ContextInjection, CopyInput, Generic, Oracle
-from personakit.contracts import Personalizer
 from personakit.data import open_examples
 from personakit.data.lamp_formats import LAMP_TASKS
 from personakit.data.lamp_mini import USERS, folder
 from personakit.data.lamp_mini.instructions import instruction_prompt
-from personakit.evaluation.candidates import other_user_examples
-from personakit.files import write_text
-from personakit.methods import open_base, open_run
-from personakit.models.nano import FOLDER as NANO_FOLDER
+from personakit.files import write_json, write_text
+from personakit.methods import open_base
 from personakit.records import Context, Example, Instruction
 from personakit.retrieval import open_retriever
 from personakit.retrieval.encoders import open_encoder
 from personakit.tasks import get_task
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results" / "lamp_mini.md"
+SETTINGS = [
+    *("stages=sft", "trajectories.writer=none", "sft.num_train_epochs=1", "sft.learning_rate=1e-3"),
+    *("data.limit=40", "data.path=lamp-mini"),
+]
 MAX_LENGTH = 512
-SINGLES = 40
-NOTICES = 60
-CHOSEN = 2
-
-
-class Measured:
-    """Utilities of personalizers on the dev split, task by task."""
-
-    def __init__(self, data: Path, limit: int) -> None:
-        self.examples: dict[str, Sequence[Example]] = {
-            task: open_examples(data, task, "dev").subset(limit) for task in LAMP_TASKS
-        }
-        self.rows: dict[str, dict[str, float]] = {}
-
-    def add(self, name: str, who: Personalizer, profiles: str = "own") -> None:
-        """Measure one row."""
-        self.rows[name] = {}
-        for task, examples in self.examples.items():
-            own = [each.profile for each in examples]
-            if profiles == "other":
-                own = [own[place] for place in other_user_examples(examples)]
-            answers = who.respond([each.query for each in examples], own)
-            golds = [each.query.gold or "" for each in examples]
-            self.rows[name][task] = float(
-                np.mean([get_task(task).utility(a.text, g) for a, g in zip(answers, golds, strict=True)])
-            )
-
-    def mean(self, name: str) -> float:
-        """The primary figure of a row."""
-        return float(np.mean(list(self.rows[name].values())))
-
-    def closed(self, name: str) -> float:
-        """The share of the gap from generic to oracle that a row closes."""
-        low, high = self.mean("generic"), self.mean("oracle")
-        return (self.mean(name) - low) / (high - low)
-
-
-def single_items(measured: Measured, limit: int) -> tuple[float, float]:
-    """The best single item of each history and BM25's first, as context injection uses them."""
-    model, first = open_base("nano"), open_retriever("bm25", 1)
-    best, bm25 = [], []
-    for name, examples in measured.examples.items():
-        task = get_task(name)
-        shown = list(examples)[:limit]
-        queries = [each.query for each in shown for _ in each.profile.items]
-        contexts = [Context((item,)) for each in shown for item in each.profile.items]
-        prompts = [
-            task.prompt_with_context(query, context, count_tokens=model.count_tokens, max_length=MAX_LENGTH)
-            for query, context in zip(queries, contexts, strict=True)
-        ]
-        texts = model.generate(prompts, max_new_tokens=task.max_new_tokens)
-        paid = [
-            task.utility(task.parse(text[0]) or text[0].strip(), query.gold or "")
-            for query, text in zip(queries, texts, strict=True)
-        ]
-        place = 0
-        for each, context in zip(
-            shown,
-            first.context([each.query for each in shown], [each.profile for each in shown]),
-            strict=True,
-        ):
-            own = paid[place : place + len(each.profile.items)]
-            place += len(own)
-            best.append(max(own))
-            bm25.append(own[[item.id for item in each.profile.items].index(context.items[0].id)])
-    return float(np.mean(best)), float(np.mean(bm25))
-
-
-def pool_choice(data: Path, limit: int) -> tuple[float, float, float]:
-    """ROUGE-1 of notices with no prompt, with cosine's two prompts and with the two a greedy search picks."""
-    model, task = open_base("nano"), get_task("LaMP_4")
-    pool = _instructions(data / "instructions" / "pool.jsonl")
-    asked = _instructions(data / "instructions" / "dev.jsonl")[:limit]
-
-    def paid(wanted: Sequence[Instruction], shown: Sequence[Sequence[Instruction]]) -> list[float]:
-        prompts = [instruction_prompt(one, some) for one, some in zip(wanted, shown, strict=True)]
-        texts = model.generate(prompts, max_new_tokens=task.max_new_tokens)
-        return [
-            task.utility(task.parse(text[0]) or "", one.output)
-            for one, text in zip(wanted, texts, strict=True)
-        ]
-
-    encoder = open_encoder(str(NANO_FOLDER))
-    vectors, wanted = (
-        _unit(encoder.encode([f"{each.instruction} {each.input}" for each in some])) for some in (pool, asked)
-    )
-    nearest = [list(np.argsort(-row, kind="stable")[:CHOSEN][::-1]) for row in wanted @ vectors.T]
-    cosine = paid(asked, [[pool[index] for index in row] for row in nearest])
-
-    chosen: list[list[Instruction]] = [[] for _ in asked]
-    for _ in range(CHOSEN):
-        rows = [(one, [*had, each]) for one, had in zip(asked, chosen, strict=True) for each in pool]
-        scores = np.array(paid([one for one, _ in rows], [some for _, some in rows])).reshape(len(asked), -1)
-        chosen = [rows[number * len(pool) + int(best)][1] for number, best in enumerate(scores.argmax(1))]
-    greedy = paid(asked, chosen)
-    return float(np.mean(paid(asked, [[] for _ in asked]))), float(np.mean(cosine)), float(np.mean(greedy))
+SINGLES = 8  # users of each task whose every item is tried
+NOTICES = 12
+PROMPTS_CHOSEN = 2
+HISTORIES = 12  # of each task and source, for the likelihood
+HISTORY_ITEMS = 4
+#: Rows of the evaluation, by the method's label in its results.
+ROWS = ("generic", "context injection (zero-shot)", "context injection, fine-tuned", "RPO", "oracle")
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure what is missing, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--run", type=Path)
-    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--limit", type=int, default=40, help="dev users of each task")
+    parser.add_argument("--emails", type=Path)
+    parser.add_argument("--reviews", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("runs/lamp-mini"))
     options = parser.parse_args()
-    data = folder(options.seed)
-    measured = Measured(data, options.limit)
-    nano = open_base("nano")
-    oracle = {
-        each.query.id: str((examples.traits(each.query.id) or {})["oracle"])  # type: ignore[attr-defined]
-        for examples in measured.examples.values()
-        for each in examples
+    parts: dict[str, Callable[[], Any]] = {
+        "likelihood": lambda: likelihoods(options.model, options.emails, options.reviews),
+        "single_items": lambda: single_items(options.model),
+        "prompts": lambda: pool_choice(options.model),
+        "rows": lambda: evaluated(options.model, options.limit, options.output),
     }
-    measured.add("oracle", Oracle(oracle))
-    measured.add("generic", Generic(nano))
-    measured.add("copy the input", CopyInput())
-    for k in (1, 4):
-        measured.add(
-            f"context injection, k={k}", ContextInjection(nano, open_retriever("bm25", k), MAX_LENGTH)
-        )
-    measured.add(
-        "context injection, another user's",
-        ContextInjection(nano, open_retriever("bm25", 4), MAX_LENGTH),
-        "other",
-    )
-    if options.run:
-        measured.add("fine-tuned rewriter", open_run(options.run))
-    best, bm25 = single_items(measured, min(SINGLES, options.limit))
-    plain, cosine, greedy = pool_choice(data, NOTICES)
+    measured = {}
+    for name, measure in parts.items():
+        path = options.output / f"{name}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, measure())
+        measured[name] = json.loads(path.read_text(encoding="utf-8"))
+        print(f"{name}: {measured[name]}", flush=True)
+    table = report(measured, options.model, options.limit)
+    print(table)
+    write_text(RESULTS, table)
 
-    other, generic = measured.mean("context injection, another user's"), measured.mean("generic")
-    checks: list[tuple[str, float, str, Callable[[float], bool]]] = [
-        ("test users a task", USERS["test"], "at least 300", lambda value: value >= 300),
-        ("oracle", measured.mean("oracle"), "above 0.95", lambda value: value > 0.95),
-        ("another user's history - generic", other - generic, "at most 0", lambda value: value <= 0),
-        (
-            "gap closed by context injection, k=4",
-            measured.closed("context injection, k=4"),
-            "at least 0.25",
-            lambda value: value >= 0.25,
-        ),
-        ("best single item - BM25's at k=1", best - bm25, "at least 0.05", lambda value: value >= 0.05),
-        (
-            "greedy - cosine prompts of the pool",
-            greedy - cosine,
-            "at least 0.05",
-            lambda value: value >= 0.05,
-        ),
-    ]
-    if options.run:
-        checks.append(
-            (
-                "gap closed by a fine-tuned rewriter",
-                measured.closed("fine-tuned rewriter"),
-                "at most 0.80",
-                lambda value: value <= 0.80,
+
+def evaluated(model: str, limit: int, output: Path) -> list[dict[str, Any]]:
+    """Train and evaluate on dev; return the rows of the evaluation's results."""
+    run, evaluation = output / "run", output / "eval"
+    if not (evaluation / "results.json").exists():
+        train("rpo", run, [f"model={model}", f"base={model}", *SETTINGS])
+        begun = ["--resume"] if (evaluation / "samples.jsonl").exists() else []
+        personakit(
+            "eval", "lamp", "--run", str(run), "--limit", str(limit), "--output", str(evaluation), *begun
+        )
+    rows: list[dict[str, Any]] = json.loads((evaluation / "results.json").read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def single_items(name: str) -> dict[str, float]:
+    """Return the mean utility with the best single item of each history, and with BM25's first."""
+    model, first = open_base(name), open_retriever("bm25", 1)
+    best, bm25 = [], []
+    for task_name in LAMP_TASKS:
+        task, shown = get_task(task_name), list(open_examples(folder(), task_name, "dev").subset(SINGLES))
+        queries = [each.query for each in shown for _ in each.profile.items]
+        prompts = [
+            task.prompt_with_context(
+                each.query, Context((item,)), count_tokens=model.count_tokens, max_length=MAX_LENGTH
+            )
+            for each in shown
+            for item in each.profile.items
+        ]
+        texts = model.generate(prompts, max_new_tokens=task.max_new_tokens)
+        utilities = iter(
+            task.utility(task.parse(text[0]) or text[0].strip(), query.gold or "")
+            for query, text in zip(queries, texts, strict=True)
+        )
+        contexts = first.context([each.query for each in shown], [each.profile for each in shown])
+        for each, context in zip(shown, contexts, strict=True):
+            by_item = {item.id: next(utilities) for item in each.profile.items}
+            best.append(max(by_item.values()))
+            bm25.append(by_item[context.items[0].id])
+    return {"best": float(np.mean(best)), "bm25": float(np.mean(bm25))}
+
+
+def pool_choice(name: str) -> dict[str, float]:
+    """Return ROUGE-1 of notices with no prompt, with cosine's two, and with two chosen one after another.
+
+    The greedy choice takes the prompt that makes the reference answer most likely.
+    """
+    model, task, data = open_base(name), get_task("LaMP_4"), folder() / "instructions"
+    pool, asked = _instructions(data / "pool.jsonl"), _instructions(data / "dev.jsonl")[:NOTICES]
+
+    def utility(shown: Sequence[Sequence[Instruction]]) -> float:
+        prompts = [instruction_prompt(one, some) for one, some in zip(asked, shown, strict=True)]
+        texts = model.generate(prompts, max_new_tokens=task.max_new_tokens)
+        return float(
+            np.mean(
+                [
+                    task.utility(task.parse(text[0]) or "", one.output)
+                    for one, text in zip(asked, texts, strict=True)
+                ]
             )
         )
-    lines = [
-        f"lamp-mini, seed {options.seed}, dev, {options.limit} users a task",
-        "",
-        "| row | " + " | ".join(LAMP_TASKS) + " | mean | of the gap |",
-        "|---|" + "---|" * (len(LAMP_TASKS) + 2),
+
+    encoder = open_encoder(name)
+    vectors, wanted = (
+        _unit(encoder.encode([f"{each.instruction} {each.input}" for each in some])) for some in (pool, asked)
+    )
+    nearest = [
+        [pool[int(index)] for index in np.argsort(-row)[:PROMPTS_CHOSEN][::-1]] for row in wanted @ vectors.T
+    ]
+    chosen: list[list[Instruction]] = [[] for _ in asked]
+    for _ in range(PROMPTS_CHOSEN):
+        tried = [(one, [*had, each]) for one, had in zip(asked, chosen, strict=True) for each in pool]
+        prompts = [instruction_prompt(one, some) for one, some in tried]
+        scores = np.array(model.score(prompts, [f" {one.output}" for one, _ in tried])).reshape(
+            len(asked), -1
+        )
+        chosen = [tried[number * len(pool) + int(best)][1] for number, best in enumerate(scores.argmax(1))]
+    return {"none": utility([[] for _ in asked]), "cosine": utility(nearest), "greedy": utility(chosen)}
+
+
+def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[str, float]:
+    """Return the log-likelihood per token of histories: of each task of lamp-mini, and of real texts."""
+    histories: dict[str, Iterable[Sequence[str]]] = {
+        task: ([" ".join(item.fields.values()) for item in each.profile.items] for each in examples)
+        for task, examples in _dev().items()
+    }
+    if emails is not None:
+        histories["real e-mails"] = _grouped(emails, "user_id", "revised")
+    if reviews is not None:
+        users = json.loads(reviews.read_text(encoding="utf-8"))
+        histories["real reviews"] = (
+            [f"{item['title']}: {item['text']}" for item in user["profile"]] for user in users
+        )
+    model, found = open_base(name), {}
+    for source, texts in histories.items():
+        some = [each[:HISTORY_ITEMS] for each in texts if len(each) >= 2][:HISTORIES]
+        lines = ["\n".join(each)[:2000] for each in some]
+        totals = model.score(["\n"] * len(lines), lines)
+        found[source] = sum(totals) / sum(model.count_tokens(line) for line in lines)
+    return found
+
+
+def report(measured: dict[str, Any], model: str, limit: int) -> str:
+    """Return the table of rows, and the table of properties with their bounds."""
+    by_method: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in measured["rows"]:
+        by_method[row["method"]][row.get("task") or "mean"] = row["value"]
+    low, high = (by_method[name]["mean"] for name in ("generic", "oracle"))
+    closed = {name: (by_method[name]["mean"] - low) / (high - low) for name in ROWS}
+    likely, single, prompts = measured["likelihood"], measured["single_items"], measured["prompts"]
+    ours = np.mean([likely[task] for task in LAMP_TASKS])
+    real = [value for source, value in likely.items() if source not in LAMP_TASKS]
+    checks = [
+        ("test users of each task", USERS["test"], "at least 300", USERS["test"] >= 300),
+        ("oracle", high, "above 0.95", high > 0.95),
         *(
-            f"| {name} | "
-            + " | ".join(f"{row[task]:.3f}" for task in LAMP_TASKS)
-            + f" | {measured.mean(name):.3f} | {measured.closed(name):.2f} |"
-            for name, row in measured.rows.items()
+            (f"share of the gap, {name}", closed[name], wanted, least < closed[name] <= most)
+            for name, wanted, least, most in (
+                (ROWS[1], "above 0, below 1", 0.0, 1.0),
+                (ROWS[2], "0.40 to 0.85", 0.4, 0.85),
+                (ROWS[3], "0.40 to 0.85", 0.4, 0.85),
+            )
         ),
-        "",
-        f"Notices (ROUGE-1): no prompt {plain:.3f}, cosine's two {cosine:.3f}, greedy's two {greedy:.3f}. "
-        f"One item (k=1): BM25's {bm25:.3f}, the best {best:.3f}.",
-        "",
-        "| check | measured | wanted | holds |",
-        "|---|---|---|---|",
+        _at_least("best single item - BM25's at k=1", single["best"] - single["bm25"]),
+        _at_least("greedy - cosine prompts of the pool", prompts["greedy"] - prompts["cosine"]),
         *(
-            f"| {name} | {value:.3f} | {wanted} | {'yes' if holds(value) else 'NO'} |"
-            for name, value, wanted, holds in checks
+            (
+                f"log-likelihood per token, lamp-mini - {source}",
+                ours - likely[source],
+                "-0.5 to 0.5",
+                abs(ours - likely[source]) <= 0.5,
+            )
+            for source in likely
+            if source not in LAMP_TASKS
         ),
     ]
-    print("\n".join(lines))
-    write_text(RESULTS / f"lamp_mini-{options.seed}.md", "\n".join(lines) + "\n")
+    if not real:
+        print("no real texts given: the comparison of likelihoods is left out")
+    return "\n".join(
+        (
+            "# Calibration of lamp-mini",
+            "",
+            f"`python benchmarks/lamp_mini.py` wrote this: {model}, dev, {limit} users of each task. Trained: "
+            f"{' '.join(SETTINGS)}.",
+            "",
+            "| row | " + " | ".join(LAMP_TASKS) + " | mean | share of the gap |",
+            "|---|" + "---|" * (len(LAMP_TASKS) + 2),
+            *(
+                f"| {name} | "
+                + " | ".join(f"{by_method[name][task]:.3f}" for task in LAMP_TASKS)
+                + f" | {by_method[name]['mean']:.3f} | {share:.2f} |"
+                for name, share in closed.items()
+            ),
+            "",
+            f"One item: BM25's {single['bm25']:.3f}, the best {single['best']:.3f}. Notices (ROUGE-1): no prompt "
+            f"{prompts['none']:.3f}, cosine's two {prompts['cosine']:.3f}, the greedy two {prompts['greedy']:.3f}. "
+            "Log-likelihood per token: "
+            + ", ".join(f"{source} {value:.2f}" for source, value in likely.items())
+            + ".",
+            "",
+            "| property | measured | wanted | holds |",
+            "|---|---|---|---|",
+            *(
+                f"| {name} | {value:.3f} | {wanted} | {'yes' if holds else 'NO'} |"
+                for name, value, wanted, holds in checks
+            ),
+            "",
+        )
+    )
+
+
+def _at_least(name: str, value: float, bound: float = 0.05) -> tuple[str, float, str, bool]:
+    return name, value, f"at least {bound}", value >= bound
+
+
+def _dev() -> dict[str, list[Example]]:
+    return {task: list(open_examples(folder(), task, "dev").subset(HISTORIES)) for task in LAMP_TASKS}
+
+
+def _grouped(path: Path, user: str, text: str) -> list[list[str]]:
+    import csv
+
+    found = defaultdict(list)
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found[row[user]].append(row[text])
+    return list(found.values())
 
 
 def _instructions(path: Path) -> list[Instruction]:
     return [Instruction(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _unit(vectors: Any) -> Any:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
