@@ -214,8 +214,8 @@ def report(measured: dict[str, Any], model: str, limit: int) -> str:
         (
             "# Calibration of lamp-mini",
             "",
-            f"`python benchmarks/lamp_mini.py` wrote this: {model}, dev, {limit} users of each task. Trained: "
-            f"{' '.join(SETTINGS)}.",
+            f"`python benchmarks/lamp_mini.py` wrote this: {model}, dev, {limit} users of each task. "
+            f"Trained: {' '.join(SETTINGS)}.",
             "",
             "| row | " + " | ".join(LAMP_TASKS) + " | mean | share of the gap |",
             "|---|" + "---|" * (len(LAMP_TASKS) + 2),
@@ -226,8 +226,9 @@ def report(measured: dict[str, Any], model: str, limit: int) -> str:
                 for name, share in closed.items()
             ),
             "",
-            f"One item: BM25's {single['bm25']:.3f}, the best {single['best']:.3f}. Notices (ROUGE-1): no prompt "
-            f"{prompts['none']:.3f}, cosine's two {prompts['cosine']:.3f}, the greedy two {prompts['greedy']:.3f}. "
+            f"One item: BM25's {single['bm25']:.3f}, the best {single['best']:.3f}. Notices (ROUGE-1): no "
+            f"prompt {prompts['none']:.3f}, cosine's two {prompts['cosine']:.3f}, the greedy two "
+            f"{prompts['greedy']:.3f}. "
             "Log-likelihood per token: "
             + ", ".join(f"{source} {value:.2f}" for source, value in likely.items())
             + ".",

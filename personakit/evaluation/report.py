@@ -16,11 +16,12 @@ from typing import Any
 
 from personakit.evaluation.common_sections import legend, methods, partial_sentence
 from personakit.evaluation.curves import training_charts
-from personakit.evaluation.sections import Charts, Section
+from personakit.evaluation.sections import Charts, Intervals, Section
 from personakit.evaluation.showcase import MOST_SAMPLES, choose_samples, pack_samples
 from personakit.files import write_text
 
 REPORT_FILE = "report.html"
+PLOT_FILE = "plot.svg"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,16 @@ def write_report(
     return path
 
 
+def write_plot(path: Path, sections: Sequence[Section]) -> Path | None:
+    """Write the first plot of the sections as an SVG file, such as for a README; None if there is no plot."""
+    plots = (block for section in sections for block in section.on("page") if isinstance(block, Intervals))
+    plot = next(plots, None)
+    if plot is None or not plot.rows:
+        return None
+    write_text(path, _environment().get_template("plot.svg.j2").render(plot=plot))
+    return path
+
+
 def write_training_report(path: Path, name: str, run: RunAccount) -> Path:
     """Write the page of a training run that has not been evaluated: its curves and its description."""
     options = PageOptions(title=name, runs={name: run})
@@ -89,19 +100,22 @@ def _training(runs: Mapping[str, RunAccount]) -> Section:
     return Section("Training", [Charts(training_charts(metrics))])
 
 
-def _page(options: PageOptions, sections: Sequence[Section], **values: Any) -> str:
+def _environment() -> Any:
     import jinja2
 
-    loader = jinja2.PackageLoader("personakit.evaluation", "report_page")
-    environment = jinja2.Environment(
-        loader=loader,
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("personakit.evaluation", "report_page"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script, _, _ = loader.get_source(environment, "report.js")
-    style, _, _ = loader.get_source(environment, "report.css")
+
+
+def _page(options: PageOptions, sections: Sequence[Section], **values: Any) -> str:
+    environment = _environment()
+    script, _, _ = environment.loader.get_source(environment, "report.js")
+    style, _, _ = environment.loader.get_source(environment, "report.css")
     empty = dict.fromkeys(("partial", "zero", "shown_samples", "total", "made_by"))
     page: str = environment.get_template("report.html.j2").render(
         **empty | values,

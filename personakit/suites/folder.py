@@ -10,7 +10,14 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.evaluation.measurements import read_costs
-from personakit.evaluation.report import REPORT_FILE, PageOptions, RunAccount, write_report
+from personakit.evaluation.report import (
+    PLOT_FILE,
+    REPORT_FILE,
+    PageOptions,
+    RunAccount,
+    write_plot,
+    write_report,
+)
 from personakit.evaluation.results import count_test_looks, record_test_look
 from personakit.evaluation.samples import SAMPLES_FILE
 from personakit.files import write_json
@@ -102,7 +109,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def write_page(folder: Path, results: Mapping[str, Any]) -> Path:
-    """Write the HTML page of an evaluation from what is in its folder."""
+    """Write the HTML page of an evaluation, and its first plot as SVG, from what is in its folder."""
     made_by = results["made_by"]
     suite = SUITES[made_by["suite"]]
     runs = {name: Path(name) for name in made_by["runs"]}
@@ -116,7 +123,9 @@ def write_page(folder: Path, results: Mapping[str, Any]) -> Path:
         command=_command_of(folder),
     )
     log = folder / SAMPLES_FILE
-    return write_report(folder / REPORT_FILE, results, suite.sections(results, read_costs(log)), log, options)
+    sections = suite.sections(results, read_costs(log))
+    write_plot(folder / PLOT_FILE, sections)
+    return write_report(folder / REPORT_FILE, results, sections, log, options)
 
 
 def zero_of(results: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def test_folder_has_samples_results_report_and_predictions(
 ) -> None:
     results = json.loads((evaluated / "results.json").read_text())
     assert "<html" in (evaluated / "report.html").read_text()
+    assert "generic" in (evaluated / "plot.svg").read_text()
     scored = call(
         *(
             "eval",
