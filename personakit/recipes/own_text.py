@@ -119,7 +119,7 @@ def main() -> None:
     model = new_model(tokenizer, SHAPE, options.seed)
     print(f"{model.num_parameters():,} parameters, {len(pairs)} lessons", flush=True)
     plan = TrainingPlan(
-        steps=options.steps, batch_size=16, learning_rate=1e-3, copying_steps=options.steps, seed=options.seed
+        steps=options.steps, batch_size=16, learning_rate=1e-3, copying_every=1, seed=options.seed
     )
     train(model, tokenizer, pairs, plan)
     save(model, tokenizer, options.output)

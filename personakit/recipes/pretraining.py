@@ -1,8 +1,8 @@
 """Trains a small Llama from scratch: tokenizer, training loop, and the copying task. Shared by the recipes.
 
-Copying: random words, repeated, with the loss on the repetition. Without it, a model of this size does not
-learn to copy words that it has not seen copied in training (induction heads, arXiv 2209.11895); with it, a
-few hundred steps are enough.
+Copying: a few random words, repeated many times, with the loss on the repetitions. Without it, a model of
+this size does not learn to copy words that it has not seen copied in training (induction heads, arXiv
+2209.11895); with it, a few hundred steps are enough. They come first, because they are short.
 
 Not included, for simplicity: validation, resuming, more than one device. A recipe takes minutes and is run by
 hand.
@@ -21,6 +21,7 @@ from typing import Any
 from personakit.files import atomic_folder
 
 PAD, END = "<pad>", "<eos>"
+_COPYING_ROWS, _COPYING_LENGTH = 32, 64
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class TrainingPlan:
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
-    copying_steps: int = 200
-    """Up to this step, every step has an additional batch of copying; later, every fourth."""
+    copying_first: int = 0
+    """Steps of copying only, before the others."""
+    copying_every: int = 4
+    """Every so many of the other steps have an additional batch of copying."""
     seed: int = 0
 
 
@@ -96,7 +99,7 @@ def new_model(tokenizer: Any, shape: ModelShape, seed: int) -> Any:
 
 
 def train(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan: TrainingPlan) -> None:
-    """Train `model` on (prompt, answer) pairs for `plan.steps` steps, with the loss on the answers."""
+    """Train `model` on (prompt, answer) pairs, with the loss on the answers."""
     import torch
 
     from personakit.training.precision import decide_precision
@@ -113,28 +116,29 @@ def train(model: Any, tokenizer: Any, samples: Sequence[tuple[str, str]], plan: 
         model.parameters(), plan.learning_rate, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
     start_time, tokens = time.monotonic(), 0
-    with report_stage(choose_progress(), "training", plan.steps) as reporter:
-        for step, batch in enumerate(batches, 1):
+    total = plan.copying_first + plan.steps
+    with report_stage(choose_progress(), "training", total) as reporter:
+        for step in range(1, total + 1):
             for group in optimizer.param_groups:
-                group["lr"] = plan.learning_rate * _learning_rate_factor(step, plan)
-            batches_of_step = [
-                _padded([rows[index] for index in batch], tokenizer.pad_token_id, precision.device)
-            ]
-            if step <= plan.copying_steps or step % 4 == 0:
-                batches_of_step.append(
-                    _copying_batch(words, 32, generator.randint(10, 40), generator.getrandbits(32))
+                group["lr"] = plan.learning_rate * _learning_rate_factor(step, total, plan.warmup_steps)
+            batches_of_step = {}
+            if step > plan.copying_first:
+                rows_of_step = [rows[index] for index in batches[step - plan.copying_first - 1]]
+                batches_of_step["loss"] = _padded(rows_of_step, tokenizer.pad_token_id, precision.device)
+            if step <= plan.copying_first or step % plan.copying_every == 0:
+                batches_of_step["copying"] = _copying_batch(
+                    words, generator.randint(3, 24), generator.getrandbits(32)
                 )
-            losses = []
-            for ids, labels in batches_of_step:
+            metrics = {}
+            for name, (ids, labels) in batches_of_step.items():
                 with torch.autocast(precision.device, torch.bfloat16, enabled=precision.bf16):
                     loss = answer_loss(model, ids, labels)
                 loss.backward()
-                losses.append(loss.item())
+                metrics[name] = loss.item()
                 tokens += ids.numel()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-            metrics = dict(zip(("loss", "copying"), losses, strict=False))
             reporter.update(step, **metrics, tokens_per_second=tokens / (time.monotonic() - start_time))
     model.to("cpu").eval()
 
@@ -212,18 +216,20 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int, device: str) 
     return ids.to(device), labels.to(device)
 
 
-def _copying_batch(words: Any, rows: int, length: int, seed: int) -> tuple[Any, Any]:
+def _copying_batch(words: Any, period: int, seed: int) -> tuple[Any, Any]:
+    """Return rows of `period` random words each, repeated to the full length; the first are unlabelled."""
     import torch
 
-    indices = torch.randint(0, len(words), (rows, length), generator=torch.Generator().manual_seed(seed))
-    copied = words[indices.to(words.device)]
-    ids = torch.cat([copied, copied], dim=1)
+    indices = torch.randint(
+        0, len(words), (_COPYING_ROWS, period), generator=torch.Generator().manual_seed(seed)
+    )
+    ids = words[indices.to(words.device)].repeat(1, -(-_COPYING_LENGTH // period))[:, :_COPYING_LENGTH]
     labels = ids.clone()
-    labels[:, :length] = -100
+    labels[:, :period] = -100
     return ids, labels
 
 
-def _learning_rate_factor(step: int, plan: TrainingPlan) -> float:
+def _learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
     """Return the learning rate factor: linear warmup, then cosine decay to 5 %."""
-    decay = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-    return min(1.0, step / plan.warmup_steps) * decay
+    decay = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min(1.0, step / warmup_steps) * decay

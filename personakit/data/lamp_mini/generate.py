@@ -45,6 +45,7 @@ def folder(seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> Path:
 def write_benchmark(path: Path, *, seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> None:
     """Generate the benchmark with `seed` in the new folder `path`, atomically."""
     knobs = knobs or Knobs()
+    inputs: dict[str, set[str]] = {task: set() for task in TASKS}
     with atomic_folder(path) as temporary:
         for split, users in USERS.items():
             traits = {
@@ -52,7 +53,7 @@ def write_benchmark(path: Path, *, seed: int = STANDARD_SEED, knobs: Knobs | Non
                 for number in range(users)
             }
             for task in TASKS:
-                _write_task(temporary / task, task, split, seed, traits, knobs)
+                _write_task(temporary / task, task, split, seed, traits, knobs, inputs[task])
             _write_lines(
                 temporary / "preferences" / f"{split}.jsonl",
                 (
@@ -72,11 +73,19 @@ def _stream(*names: object) -> Random:
 
 
 def _write_task(
-    path: Path, task: str, split: Split, seed: int, users: dict[str, Traits], knobs: Knobs
+    path: Path,
+    task: str,
+    split: Split,
+    seed: int,
+    users: dict[str, Traits],
+    knobs: Knobs,
+    inputs: set[str],
 ) -> None:
+    """Write one task's files of a split. `inputs` are those of the splits before, which must not recur."""
     questions, golds, sidecar = [], [], {}
     for number, (user, traits) in enumerate(users.items()):
-        made = _example_not_in_profile(task, seed, user, traits, split, knobs)
+        made = _new_example(task, seed, user, traits, split, knobs, inputs)
+        inputs.add(made.input)
         identity = f"{task[-1]}{list(USERS).index(split)}{number:04d}"
         questions.append({"id": identity, "input": made.input, "profile": made.profile})
         golds.append({"id": identity, "output": made.gold})
@@ -92,10 +101,10 @@ def _write_task(
     _write_json(path / f"{split}_traits.json", sidecar)
 
 
-def _example_not_in_profile(
-    task: str, seed: int, user: str, traits: Traits, split: Split, knobs: Knobs
+def _new_example(
+    task: str, seed: int, user: str, traits: Traits, split: Split, knobs: Knobs, inputs: set[str]
 ) -> GeneratedExample:
-    """Return the user's query, drawn again while its answer occurs verbatim in the user's own profile.
+    """Return the user's query, drawn again while its answer is in the user's profile or its input in `inputs`.
 
     An answer in the profile could be copied instead of generated. Labels and scores are exempt.
     """
@@ -104,7 +113,7 @@ def _example_not_in_profile(
         stream = _stream(seed, task, user, attempt) if attempt else _stream(seed, task, user)
         made = make_example(task, stream, traits, split, knobs)
         profile_outputs = {item[form.output_key] for item in made.profile}
-        if form.labels or not profile_outputs & {made.oracle, made.gold}:
+        if made.input not in inputs and (form.labels or not profile_outputs & {made.oracle, made.gold}):
             return made
     raise AssertionError("unreachable: attempts do not end")
 
