@@ -1,4 +1,4 @@
-"""PILLOW against its controls on lamp-mini's test instructions, several training seeds: docs/pillow.md.
+"""PILLOW against its controls on lamp-mini's test instructions, several training seeds; see docs/pillow.md.
 
     python benchmarks/pillow.py [--seeds 5] [--split test] [--name pillow] [KEY=VALUE]
 

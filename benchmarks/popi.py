@@ -1,4 +1,4 @@
-"""POPI against its controls on lamp-mini's test users, several training seeds: the table of docs/popi.md.
+"""POPI against its controls on lamp-mini's test users, several training seeds; see docs/popi.md.
 
     python benchmarks/popi.py [--seeds 5] [--data-seed 2026] [--split test] [--limit N] [--base MODEL]
 

@@ -1,12 +1,12 @@
-"""RPO against its controls on lamp-mini's test users, several training seeds: the table of docs/rpo.md.
+"""RPO against its controls on lamp-mini's test users, several training seeds; see docs/rpo.md.
 
-    python benchmarks/rpo.py [--config NAME] [--data-seed 2026] [--unseen] [--name rpo] [KEY=VALUE]
+    python benchmarks/rpo.py [--config NAME] [--data-seed 2026] [--unseen MODEL] [--name rpo] [KEY=VALUE]
 
 Trains one run per seed, `--jobs` in parallel on one thread each (two trainings with two threads each on two
 cores are many times slower), then evaluates all of them as one row. A stopped benchmark is resumed.
-`--data-seed` generates the benchmark from another seed, `--unseen` adds base models that the rewriter was not
-trained with. The controls of RL are trained too; `stages=sft` leaves out RL and these. The table is printed
-and written to benchmarks/results/NAME-DATASEED.txt.
+`--data-seed` generates the benchmark from another seed, `--unseen` adds stand-ins of MODEL as base models
+that the rewriter was not trained with. The controls of RL are trained too; `stages=sft` leaves out RL and
+these. The table is printed and written to benchmarks/results/NAME-DATASEED.txt.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from personakit.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 #: Black boxes the rewriter never sees in training (personakit/models/stand_ins.py).
-UNSEEN = ("nano:terse", "nano:wordy", "nano:noisy")
+STAND_INS = ("terse", "wordy", "noisy")
 #: What RL is set against, where there is RL; a plain `train rpo` leaves them out.
 CONTROLS = ("controls.sft_continued=true", "controls.without_curriculum=true")
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data-seed", type=int, default=2026)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--unseen", action="store_true", help=f"behind {', '.join(UNSEEN)} too")
+    parser.add_argument("--unseen", metavar="MODEL", help=f"behind MODEL:{', MODEL:'.join(STAND_INS)} too")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--config", help="as in personakit train rpo")
     parser.add_argument("--name", default="rpo", help="of the file with the table")
@@ -46,6 +46,7 @@ def main() -> None:
     if not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
     controls = () if "stages=sft" in options.overrides else CONTROLS
+    unseen = STAND_INS if options.unseen else ()
     settings = [*config, f"data.path={data}", *controls, *options.overrides]
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(
@@ -60,7 +61,7 @@ def main() -> None:
         "eval",
         "lamp",
         *(part for run in runs for part in ("--run", str(run))),
-        *(part for base in (UNSEEN if options.unseen else ()) for part in ("--base", base)),
+        *(part for kind in unseen for part in ("--base", f"{options.unseen}:{kind}")),
         *(("--limit", str(options.limit)) if options.limit else ()),
         "--split",
         options.split,

@@ -16,7 +16,7 @@ from personakit.data.history import read_history
 from personakit.data.lamp_formats import build_input
 
 TASK = "LaMP_7"  # paraphrase a tweet as the user would write it
-QUERY = "on sunday we went to see the comet with alice in oslo near the planet"
+QUERY = "My sister and I explored the folk museum in Oslo on Saturday, and it rained the whole time."
 SHORT = (
     "stages=sft",
     "sft.max_steps=3",

@@ -83,7 +83,7 @@ show personakit data make mini --knob history=2,4
 step "train for three steps, answer, evaluate"
 show personakit train rpo stages=sft sft.max_steps=3 data.path=mini 'data.tasks=[LaMP_7]' data.limit=16 \
   controls.fine_tuned_context_injection=false --output run
-show personakit infer --run run --task LaMP_7 --user dev-0000 "the comet with alice in oslo"
+show personakit infer --run run --task LaMP_7 --user dev-0000 "We explored the folk museum in Oslo on Saturday."
 show personakit eval lamp --run run --task LaMP_7 --limit 2 --output evaluation
 test -s evaluation/results.json
 test -s evaluation/report.html

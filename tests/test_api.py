@@ -66,7 +66,7 @@ def test_the_page_trains_and_answers(page: Mapping[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_the_page_reads_histories_and_data(page: Mapping[str, Any]) -> None:
-    assert page["mine"].items[0].fields == {"text": "velvet otter sail with greta in cairo ruby quill"}
+    assert page["mine"].items[0].fields == {"text": "Honestly, we planted the fig tree on Monday :) #proud"}
     assert isinstance(page["first"], personakit.Example)
     assert len(page["examples"]) == 300
 
@@ -94,7 +94,7 @@ def test_training_and_answering(
     run_example("train_and_answer.py", "--run", str(run), monkeypatch=monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     assert next(line for line in lines if line.startswith("answer")).split()[1:]
-    assert any("velvet otter" in line for line in lines)  # what the rewriter was shown is the file's history
+    assert any("rocking chair" in line for line in lines)  # what the rewriter was shown is the file's history
 
 
 @pytest.mark.slow

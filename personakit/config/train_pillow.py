@@ -88,14 +88,14 @@ class TuningSettings(TrainingSettings):
     )
     num_shots: int = setting(
         0,
-        "few-shot examples before an instruction in training; a small model trained with 0 forgets how to "
-        "use them; higher values make longer prompts",
+        "few-shot examples before an instruction in training, so that a small model learns to use them; "
+        "higher values make longer prompts",
         minimum=0,
     )
     shot_candidates: int = setting(
         50,
         "number of randomly drawn instructions from which BM25 selects the examples; higher values select "
-        "more relevant examples, with too few the model learns to ignore them",
+        "more relevant examples",
         minimum=1,
     )
     few_shot_share: float = setting(

@@ -43,8 +43,7 @@ class AdapterSettings(LoraSettings):
 
     r: int = setting(
         32,
-        "rank of both adapters; a higher rank is closer to full fine-tuning and takes more memory; nano "
-        "needs 32, 16 is enough for 8 B",
+        "rank of both adapters; a higher rank is closer to full fine-tuning and takes more memory",
         minimum=1,
     )
     lora_alpha: int = setting(

@@ -95,7 +95,7 @@ def instruction_files(folder: Path) -> dict[str, Path]:
 
 
 def with_kind(instruction: Instruction, *, lamp_mini: bool = False) -> Instruction:
-    """Return the instruction with a kind: the data's own, else lamp-mini's desk, else its first word."""
+    """Return the instruction with a kind: its own, else lamp-mini's department, else its first word."""
     if instruction.kind is not None:
         return instruction
     first = instruction.instruction.split(maxsplit=1)[0].casefold().strip(".,:;!?\"'")
