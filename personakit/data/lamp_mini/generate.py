@@ -104,7 +104,7 @@ def _write_task(
 def _new_example(
     task: str, seed: int, user: str, traits: Traits, split: Split, knobs: Knobs, inputs: set[str]
 ) -> GeneratedExample:
-    """Return the user's query, drawn again while its answer is in the user's profile or its input in `inputs`.
+    """Draw the user's query, again while its answer is in the profile or its input in `inputs`.
 
     An answer in the profile could be copied instead of generated. Labels and scores are exempt.
     """
