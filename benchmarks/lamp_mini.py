@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from _runs import personakit, train
 
+from personakit.baselines import ContextInjection, DecodingOptions
+from personakit.contracts import Personalizer
 from personakit.data import open_examples
 from personakit.data.lamp_formats import LAMP_TASKS
 from personakit.data.lamp_mini import USERS, folder
@@ -62,11 +64,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/lamp-mini"))
     options = parser.parse_args()
     parts: dict[str, Callable[[], Any]] = {
+        "rows": lambda: evaluated(options.model, options.limit, options.output),
         "likelihood": lambda: likelihoods(options.model, options.emails, options.reviews),
         "single_items": lambda: single_items(options.model),
         "prompts": lambda: pool_choice(options.model),
         "zero_shot": lambda: zero_shot(options.model, options.limit),
-        "rows": lambda: evaluated(options.model, options.limit, options.output),
     }
     measured = {}
     for name, measure in parts.items():
