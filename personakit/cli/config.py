@@ -40,14 +40,14 @@ Method = Annotated[
 def list_configs() -> Result:
     """List the shipped configs and the files for `accelerate launch`."""
     from personakit.config import config_files, launch_files
+    from personakit.config.training import DEFAULT_MODEL
     from personakit.methods.table import METHODS
-    from personakit.methods.training import default_config
 
     found = {
         name: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
         for name, path in sorted((config_files() | launch_files()).items())
     }
-    without = [name for name, method in METHODS.items() if default_config(method) is None]
+    without = [name for name in METHODS if f"{name}/{DEFAULT_MODEL}" not in found]
     found |= dict.fromkeys(without, "the defaults of an installed method")
     return Result(
         [{"name": name, "about": about} for name, about in found.items()],
