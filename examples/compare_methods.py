@@ -1,6 +1,6 @@
 """Train RPO and POPI, and evaluate both on LaMP in one table: same users, same queries.
 
-    python examples/compare_methods.py                   # seconds: a few steps of the tiny model nano, to see the chain
+    python examples/compare_methods.py                   # seconds: a few steps of the tiny model nano
     python examples/compare_methods.py --full            # the default configurations
     python examples/compare_methods.py --run A --run B   # runs you have
 

@@ -1,6 +1,6 @@
 """Train RPO, then answer a query of your own for a user whose history is a file.
 
-python examples/train_and_answer.py            # seconds: a few steps of the tiny model nano, to see the chain
+python examples/train_and_answer.py            # seconds: a few steps of the tiny model nano
 python examples/train_and_answer.py --full     # minutes: the default configuration
 python examples/train_and_answer.py --run runs/rpo "a query of your own"
 """

@@ -15,7 +15,7 @@ from .conftest import Call
 
 SHORT = (
     *("model=things/model", "base=things/model", "data.path=things/data", "data.tasks=[LaMP_7]"),
-    *("stages=sft", "sft.max_steps=2", "sft.save_steps=1", "decoding.max_new_tokens=8"),
+    *("stages=sft", "sft.max_steps=2", "sft.save_steps=1", "lora.r=0", "decoding.max_new_tokens=8"),
     "controls.fine_tuned_context_injection=false",
 )
 
