@@ -1,8 +1,8 @@
 """PILLOW's matching network against BM25 as the selector of history items, in context injection and in RPO.
 
     personakit train pillow --config lamp-items --output runs/items
-    personakit train rpo --output runs/rpo-k1 stages=sft controls.fine_tuned_context_injection=false \\
-        retrieval.k=1
+    personakit train rpo --config nano --output runs/rpo-k1 stages=sft \\
+        controls.fine_tuned_context_injection=false retrieval.k=1
     python benchmarks/history_items.py --pillow runs/items --rpo runs/rpo-k1 [--split dev] [--limit 100]
 
 Base model, rewriter and users are the same; only the selection of items differs. Several runs of each method

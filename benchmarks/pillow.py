@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--limit", type=int, help="at most this many instructions")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--config", help="as in personakit train pillow")
+    parser.add_argument("--config", default="nano", help="as in personakit train pillow")
     parser.add_argument("--data", default="lamp-mini", help="a folder of instructions")
     parser.add_argument("--name", default="pillow", help="of the file with the table")
     parser.add_argument(
@@ -39,7 +39,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     folder = options.output / options.name
-    config = ["--config", options.config] if options.config else []
+    config = ["--config", options.config]
     settings = [*config, f"data.path={options.data}", *options.overrides]
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--split", default="test")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--config", help="as in personakit train popi")
+    parser.add_argument("--config", default="nano", help="as in personakit train popi")
     parser.add_argument("--name", default="popi", help="of the file with the table")
     parser.add_argument("--base", action="append", help="a frozen model that is given POPI's summaries")
     parser.add_argument("--limit", type=int, help="at most this many users")
@@ -43,7 +43,7 @@ def main() -> None:
     data = folder / "lamp-mini" if options.data_seed != STANDARD_SEED else Path(LAMP_MINI)
     if options.data_seed != STANDARD_SEED and not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
-    config = ["--config", options.config] if options.config else []
+    config = ["--config", options.config]
     settings = [*config, f"data.path={data}", *CONTROLS, *options.overrides]
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(

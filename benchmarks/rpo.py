@@ -35,14 +35,14 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--unseen", metavar="MODEL", help=f"behind MODEL:{', MODEL:'.join(STAND_INS)} too")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--config", help="as in personakit train rpo")
+    parser.add_argument("--config", default="nano", help="as in personakit train rpo")
     parser.add_argument("--name", default="rpo", help="of the file with the table")
     parser.add_argument("--limit", type=int, help="at most this many users a task")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of personakit train rpo")
     options = parser.parse_args()
     folder = options.output / options.name / f"data-{options.data_seed}"
     data = folder / "lamp-mini"
-    config = ["--config", options.config] if options.config else []
+    config = ["--config", options.config]
     if not data.is_dir():
         personakit("data", "make", str(data), "--seed", str(options.data_seed))
     controls = () if "stages=sft" in options.overrides else CONTROLS

@@ -1,7 +1,7 @@
 """Train RPO and POPI, and evaluate both on LaMP in one table: same users, same queries.
 
-    python examples/compare_methods.py                   # seconds: a few training steps, to see the chain
-    python examples/compare_methods.py --full            # the shipped configurations
+    python examples/compare_methods.py                   # seconds: a few steps of the tiny model nano
+    python examples/compare_methods.py --full            # the default configurations
     python examples/compare_methods.py --run A --run B   # runs you have
 
 Runs of one method that differ only in their seed become one row, with intervals over users and seeds.
@@ -29,13 +29,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, action="append", default=[], help="a finished run; repeatable")
-    parser.add_argument("--full", action="store_true", help="train with the shipped configurations")
+    parser.add_argument("--full", action="store_true", help="train with the default configurations")
     parser.add_argument("--limit", type=int, default=4, help="queries of each task")
     parser.add_argument("--task", action="append", help="a task such as LaMP_7; repeatable; default all")
     arguments = parser.parse_args()
 
     runs = arguments.run or [
-        personakit.train(method, overrides=() if arguments.full else short) for method, short in SHORT.items()
+        personakit.train(method)
+        if arguments.full
+        else personakit.train(method, config="nano", overrides=short)
+        for method, short in SHORT.items()
     ]
     results = personakit.evaluate(
         "lamp",

@@ -1,7 +1,7 @@
 """Train RPO, then answer a query of your own for a user whose history is a file.
 
-python examples/train_and_answer.py            # seconds: a few training steps, to see the chain
-python examples/train_and_answer.py --full     # minutes: the shipped configuration
+python examples/train_and_answer.py            # seconds: a few steps of the tiny model nano
+python examples/train_and_answer.py --full     # minutes: the default configuration
 python examples/train_and_answer.py --run runs/rpo "a query of your own"
 """
 
@@ -34,10 +34,12 @@ def main() -> None:
     parser.add_argument("query", nargs="?", default=QUERY)
     parser.add_argument("--history", type=Path, default=Path(__file__).with_name("history.jsonl"))
     parser.add_argument("--run", type=Path, help="a finished run, instead of training one")
-    parser.add_argument("--full", action="store_true", help="train with the shipped configuration")
+    parser.add_argument("--full", action="store_true", help="train with the default configuration")
     arguments = parser.parse_args()
 
-    run = arguments.run or personakit.train("rpo", overrides=() if arguments.full else SHORT)
+    run = arguments.run or (
+        personakit.train("rpo") if arguments.full else personakit.train("rpo", config="nano", overrides=SHORT)
+    )
     [profile] = read_history(arguments.history, TASK)
     query = Query(
         id="mine",

@@ -50,7 +50,7 @@ if missing=$(grep -vxFf "$work/in_wheel" "$work/expected"); then
   echo "$missing" >&2
   exit 1
 fi
-for needed in personakit/_configs/rpo/lamp-mini.yaml personakit/models/nano/weights/model.safetensors \
+for needed in personakit/_configs/rpo/smollm2.yaml personakit/models/nano/weights/model.safetensors \
   personakit/evaluation/report_page/report.html.j2 personakit/py.typed; do
   grep -xF "$needed" "$work/in_wheel"
 done
@@ -81,7 +81,7 @@ show personakit config list
 show personakit data make mini --knob history=2,4
 
 step "train for three steps, answer, evaluate"
-show personakit train rpo stages=sft sft.max_steps=3 data.path=mini 'data.tasks=[LaMP_7]' data.limit=16 \
+show personakit train rpo --config nano stages=sft sft.max_steps=3 data.path=mini 'data.tasks=[LaMP_7]' data.limit=16 \
   controls.fine_tuned_context_injection=false --output run
 show personakit infer --run run --task LaMP_7 --user dev-0000 "We explored the folk museum in Oslo on Saturday."
 show personakit eval lamp --run run --task LaMP_7 --limit 2 --output evaluation

@@ -42,11 +42,11 @@ def test_a_setting_is_one_field(
     own = METHODS._own | {"rpo": replace(METHODS["rpo"], settings=WithAnotherSetting)}  # type: ignore[attr-defined]
     monkeypatch.setattr(METHODS, "_own", own)
     monkeypatch.chdir(tmp_path)
-    assert main(["config", "show", "rpo/lamp-mini"]) == 0
+    assert main(["config", "show", "rpo/nano"]) == 0
     shown = capsys.readouterr().out
     assert "patience_of_job: 3" in shown
     assert "how often to try again" in shown
-    assert main(["config", "show", "rpo/lamp-mini", "patience_of_job=11"]) == 2
+    assert main(["config", "show", "rpo/nano", "patience_of_job=11"]) == 2
     assert "patience_of_job is 11, expected at most 9" in capsys.readouterr().err
     Path("mine.yaml").write_text("patience_of_jobs: 4\n")
     assert main(["config", "check", "mine.yaml", "--method", "rpo"]) == 2

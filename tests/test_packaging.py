@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> No
 
 def test_the_wheel_holds_every_shipped_config(wheel: zipfile.ZipFile) -> None:
     expected = {name.replace("configs/", "personakit/_configs/", 1) for name in sources("configs")}
-    assert "personakit/_configs/rpo/lamp-mini.yaml" in expected
+    assert "personakit/_configs/rpo/smollm2.yaml" in expected
     assert expected <= set(wheel.namelist())
 
 

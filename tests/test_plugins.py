@@ -21,6 +21,7 @@ from personakit.tasks import get_task
 MODULE = """
     from dataclasses import dataclass, field
 
+    from personakit.config import TrainRPO
     from personakit.config.schema import setting
     from personakit.data.lamp_formats import TaskFormat
     from personakit.method import PlanTable, Method, Plan
@@ -100,6 +101,7 @@ MODULE = """
         plan=lambda settings: Plan([PlanTable("words", ("what", "words"), {"an answer": settings.words})]),
         models=lambda run: [],
         context_provider=None,
+        baseline_settings=lambda settings: TrainRPO(base="nano", draft="base"),
     )
 """
 POINTS = """
@@ -253,5 +255,5 @@ def test_a_method_that_cannot_be_loaded_is_refused_and_leaves_the_others_alone(
     assert 'personakit.methods "faulty" of a-package-of-mine cannot be loaded' in capsys.readouterr().err
     assert main(["train", "mistaken"]) == 2
     assert "expected a personakit.method.Method of that name" in capsys.readouterr().err
-    assert main(["train", "rpo", "--dry-run", "data.path=nowhere"]) == 2
+    assert main(["train", "rpo", "--config", "nano", "--dry-run", "data.path=nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err

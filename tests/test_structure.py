@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from personakit.config import config_files, load, walk
+from personakit.config.training import DEFAULT_MODEL
 from personakit.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -152,7 +153,7 @@ def test_every_shipped_config_is_loaded_and_says_how_to_launch_it(name: str) -> 
     header = path.read_text(encoding="utf-8").split("\n\n")[0]
     assert all(line.startswith("#") for line in header.splitlines())
     assert f"train {method}" in header
-    assert short == "lamp-mini" or f"--config {short}" in header
+    assert short == DEFAULT_MODEL or f"--config {short}" in header
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -62,6 +62,6 @@ def _root(
 ) -> None:
     """Train, evaluate and run personalised language models.
 
-    By default: the built-in model, the built-in data (its dev split), the newest run.
+    By default: the model smollm2, the built-in data (its dev split), the newest run.
     """
     help_without_command(context)

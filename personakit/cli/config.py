@@ -28,7 +28,7 @@ def register(root: typer.Typer) -> None:
 
 Name = Annotated[
     str | None,
-    typer.Argument(help="A shipped config's name, a method's name, or a file; by default rpo/lamp-mini."),
+    typer.Argument(help="A shipped config's name, a method's name (its default), or a file; by default rpo."),
 ]
 Method = Annotated[
     str | None,
@@ -40,14 +40,14 @@ Method = Annotated[
 def list_configs() -> Result:
     """List the shipped configs and the files for `accelerate launch`."""
     from personakit.config import config_files, launch_files
+    from personakit.config.training import DEFAULT_MODEL
     from personakit.methods.table import METHODS
-    from personakit.methods.training import config_of
 
     found = {
         name: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
         for name, path in sorted((config_files() | launch_files()).items())
     }
-    without = [name for name in METHODS if config_of(name, None) is None]
+    without = [name for name in METHODS if f"{name}/{DEFAULT_MODEL}" not in found]
     found |= dict.fromkeys(without, "the defaults of an installed method")
     return Result(
         [{"name": name, "about": about} for name, about in found.items()],
@@ -66,8 +66,8 @@ def show(name: Name = None, overrides: Overrides = None, method: Method = None) 
     from personakit.config.model_size import in_words
     from personakit.methods.model_size import load_fitted
 
-    schema, path, overrides, chosen = _chosen(name, overrides, method)
-    settings, fitted = load_fitted(schema, path, overrides, chosen_config=chosen)
+    schema, path, overrides = _chosen(name, overrides, method)
+    settings, fitted = load_fitted(schema, path, overrides)
     values = asdict(settings)
     known = [
         one
@@ -126,8 +126,8 @@ def check(name: Name = None, overrides: Overrides = None, method: Method = None)
     from personakit.config import to_yaml
     from personakit.methods.model_size import load_fitted
 
-    schema, path, overrides, chosen = _chosen(name, overrides, method)
-    config, fitted = load_fitted(schema, path, overrides, chosen_config=chosen)
+    schema, path, overrides = _chosen(name, overrides, method)
+    config, fitted = load_fitted(schema, path, overrides)
     if fitted is not None:
         note(str(fitted))
     note(f"{path or name}: all keys are known and all values valid")
@@ -136,15 +136,15 @@ def check(name: Name = None, overrides: Overrides = None, method: Method = None)
 
 def _chosen(
     name: str | None, overrides: list[str] | None, method: str | None
-) -> tuple[type[Any], Path | None, list[str], bool]:
-    """Return the settings' class, the file (None: the defaults), the overrides, and if the file was named.
+) -> tuple[type[Any], Path | None, list[str]]:
+    """Return the settings' class, the file (None: the defaults) and the overrides.
 
     If the first argument is KEY=VALUE, it overrides the default config, as in `train`. The method is the name
     of the config's folder.
     """
     from personakit.config import find_config
     from personakit.methods.table import METHODS, find_method
-    from personakit.methods.training import config_of
+    from personakit.methods.training import default_config
 
     overrides, default = overrides or [], next(iter(METHODS))
     if name is not None and "=" in name and not Path(name).exists():
@@ -152,10 +152,10 @@ def _chosen(
         name = None
     if name is None or (name in METHODS and not Path(name).is_file()):
         found = find_method(method or name or default)
-        return found.settings, config_of(found.name, None), overrides, False
+        return found.settings, default_config(found, overrides), overrides
     path = find_config(name, method or default)
     named = path.parent.name if path.parent.name in METHODS else default
-    return find_method(method or named).settings, path, overrides, True
+    return find_method(method or named).settings, path, overrides
 
 
 def _value(values: dict[str, Any], key: str) -> Any:

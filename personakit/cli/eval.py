@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: The flag, value name and help text of each field of `Options`; a suite may give another help text.
 _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     "runs": ("--run", "DIR", "A run's folder; repeatable; by default the newest."),
-    "no_run": ("--no-run", None, "Baselines only, of --base."),
+    "no_run": ("--no-run", None, "Baselines only, of --base, by default smollm2."),
     "bases": (
         "--base",
         "MODEL",

@@ -12,6 +12,7 @@ from personakit.cli.command import command, group
 from personakit.cli.errors import resumable
 from personakit.cli.options import Overrides
 from personakit.cli.output import Result, escaped, note, table
+from personakit.config.training import DEFAULT_MODEL
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def register(root: typer.Typer) -> None:
 
 Config = Annotated[
     str | None,
-    typer.Option("--config", metavar="NAME|FILE", help="A shipped config or a file; by default lamp-mini."),
+    typer.Option(
+        "--config",
+        metavar="NAME|FILE",
+        help=f"A shipped config or a file; by default {DEFAULT_MODEL}. nano trains a tiny model in minutes.",
+    ),
 ]
 Output = Annotated[
     Path | None,

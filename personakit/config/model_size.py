@@ -1,7 +1,7 @@
 """Defaults by the size of the model, and learning rates that are refused for it.
 
-What suits the built-in model of a million parameters destroys a model of a billion. The table gives the
-settings that depend on the size, for each class of sizes above the built-in model's. `methods.model_size`
+What suits a model of a million parameters destroys one of a billion. The table gives the settings that depend
+on the size, for each class of sizes above nano's. `methods.model_size`
 counts the parameters and applies the table to the settings that the user has not set.
 """
 

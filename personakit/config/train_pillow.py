@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from personakit.config.schema import LAMP, STATED, setting
-from personakit.config.training import LoraSettings, TrainingSettings, force_setting
+from personakit.config.training import DEFAULT_MODEL, LoraSettings, TrainingSettings, force_setting
 
 RETICL = "borrowed from RetICL (arXiv 2305.14502)"
 PROMPTPG = "borrowed from PromptPG (arXiv 2209.14610)"
@@ -271,7 +271,9 @@ class PillowControlSettings:
 class TrainPILLOW:
     """PILLOW: LoRA on instructions, then a matching network that learns to select prompts from a pool."""
 
-    model: str = setting("nano", "model to fine-tune: nano, smollm2, a hub model, a folder or a GGUF file")
+    model: str = setting(
+        DEFAULT_MODEL, "model to fine-tune: nano, smollm2, a hub model, a folder or a GGUF file"
+    )
     seed: int = setting(0, "random seed of training", minimum=0)
     force: bool = force_setting()
     prompt_tokens: int = setting(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from personakit.config.schema import STATED, TRL, setting
 from personakit.config.train_rpo import DecodingSettings
-from personakit.config.training import LoraSettings, TrainingSettings, force_setting
+from personakit.config.training import DEFAULT_MODEL, LoraSettings, TrainingSettings, force_setting
 
 PLUS = "borrowed from PLUS (arXiv 2507.13579)"
 ALIGNXPLORE = "borrowed from AlignXplore (AntResearchNLP/AlignXplore)"
@@ -257,7 +257,7 @@ class TrainPOPI:
     """POPI: warm start of both models, then joint training with one preference objective."""
 
     model: str = setting(
-        "nano", "frozen base of both models: nano, smollm2, a hub model, a folder or a GGUF file"
+        DEFAULT_MODEL, "frozen base of both models: nano, smollm2, a hub model, a folder or a GGUF file"
     )
     seed: int = setting(0, "random seed of training", minimum=0)
     force: bool = force_setting()

@@ -7,7 +7,13 @@ from typing import Literal
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.config.schema import LAMP, PRLM, STATED, SUMMARISED, setting
-from personakit.config.training import GroupRLSettings, LoraSettings, TrainingSettings, force_setting
+from personakit.config.training import (
+    DEFAULT_MODEL,
+    GroupRLSettings,
+    LoraSettings,
+    TrainingSettings,
+    force_setting,
+)
 
 
 @dataclass
@@ -262,12 +268,12 @@ class TrainRPO:
     """RPO: generic answers, trajectories, supervised fine-tuning of the rewriter, reinforcement learning."""
 
     model: str = setting(
-        "nano", "model trained as the rewriter: nano, smollm2, a hub model, a folder or a GGUF file"
+        DEFAULT_MODEL, "model trained as the rewriter: nano, smollm2, a hub model, a folder or a GGUF file"
     )
     base: str = setting(
-        "nano",
+        "",
         "black-box base model whose answers are rewritten (unless draft is input): a model as in `model`, or "
-        "openai:MODEL",
+        "openai:MODEL; empty: the same as `model`",
         provenance=STATED,
     )
     draft: Literal["auto", "input", "base"] = setting(
@@ -296,6 +302,9 @@ class TrainRPO:
     sft: SftSettings = field(default_factory=SftSettings)
     rl: RlSettings = field(default_factory=RlSettings)
     controls: ControlSettings = field(default_factory=ControlSettings)
+
+    def __post_init__(self) -> None:
+        self.base = self.base or self.model
 
     @property
     def context_tokens(self) -> int:

@@ -10,6 +10,9 @@ from typing import Any, Literal, TypeVar
 
 from personakit.config.schema import PRLM, TRL, setting
 
+DEFAULT_MODEL = "smollm2"
+"""The model where none is named, and the config of each method that is then used."""
+
 
 @dataclass
 class LoraSettings:

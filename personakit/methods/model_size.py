@@ -19,8 +19,8 @@ from personakit.config.model_size import (
     in_words,
     size_class,
 )
-from personakit.config.schema import OURS
 from personakit.errors import UserError
+from personakit.models import smollm2
 from personakit.models.number_format import count_weights
 
 _BY_NAME = re.compile(r"(?:^|[-_/])(\d+(?:\.\d+)?)([BbMm])(?=[-_.:]|$)")
@@ -35,6 +35,13 @@ class ModelSize:
     """Such as "its configuration"."""
     window: int | None = None
     """The context window in tokens, if known."""
+
+
+_KNOWN = {
+    "nano": ModelSize(1_000_000, "its configuration"),
+    smollm2.NAME: ModelSize(smollm2.PARAMETERS, "its configuration", smollm2.WINDOW),
+}
+"""The models that come with the package, wherever their files are: nothing is read or converted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +77,14 @@ class FittedSettings:
 
 
 def load_fitted(
-    schema: type[Any], path: Path | None, overrides: Sequence[str], *, chosen_config: bool
+    schema: type[Any], path: Path | None, overrides: Sequence[str]
 ) -> tuple[Any, FittedSettings | None]:
     """Load settings as `config.load` does, and fit what the user has not set to the size of the model.
 
-    What a file sets counts as the user's, with two exceptions. A shipped config is written for the model that
+    What a file sets counts as the user's, with one exception. A shipped config is written for the model that
     it names, so where another model of another size is named on the command line, the values of the file that
-    depend on the size do not count. The default config, which nobody named (`chosen_config` is False), is for
-    the built-in model and data only; any other model starts from the schema's defaults, and RPO's base model
-    is then the same model. The second value is None where nothing was fitted: a small model, or one of
-    unknown size.
+    depend on the size do not count. The second value is None where nothing was fitted: a small model, or one
+    of unknown size.
 
     Raises `UserError` as `load` does, and for a learning rate that is known to destroy a model of this size.
     """
@@ -87,9 +92,7 @@ def load_fitted(
     if schema not in BY_SIZE or (size := model_size(settings.model)) is None:
         return settings, None
     of_file, of_command = given_keys(path, overrides)
-    if not chosen_config and size_class(size.parameters) > 0:
-        settings, of_file = load(schema, None, overrides), frozenset()
-    elif path in config_files().values():
+    if path in config_files().values():
         named = load(schema, path).model
         own = None if named == settings.model else model_size(named, ask_hub=False)
         other = named != settings.model and (
@@ -98,9 +101,6 @@ def load_fitted(
         if other:
             of_file = frozenset()
     chosen = fit_to_size(settings, size.parameters, of_file | of_command, window=size.window)
-    if chosen and not chosen_config and "base" not in of_command and hasattr(settings, "base"):
-        settings.base = settings.model
-        chosen = {"base": ChosenSetting(settings.model, OURS), **chosen}
     check_rates(settings, size.parameters)
     return settings, FittedSettings(settings.model, size, chosen) if chosen else None
 
@@ -113,8 +113,8 @@ def model_size(name: str, *, ask_hub: bool = True) -> ModelSize | None:
     """
     from personakit.training.stage_memory import cached_config
 
-    if name == "nano":
-        return ModelSize(1_000_000, "its configuration")
+    if name in _KNOWN:
+        return _KNOWN[name]
     if ask_hub or Path(name).expanduser().is_dir():
         try:
             config = cached_config(name)

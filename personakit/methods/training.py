@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.config import config_files, find_config, load_saved
+from personakit.config import config_files, find_config, load, load_saved
+from personakit.data.folders import LAMP_MINI
 from personakit.errors import UserError
 from personakit.method import Method, Plan
 from personakit.methods.model_size import FittedSettings, load_fitted
@@ -20,8 +21,6 @@ from personakit.training.run import Run, check_output, newest_run, status_of
 
 if TYPE_CHECKING:
     from personakit.training.progress import Progress
-
-DEFAULT_CONFIG = "lamp-mini"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,8 @@ class Training:
         if resume and config is None and output is not None and (output / "config.yaml").is_file():
             settings = load_saved(found.settings, output / "config.yaml", overrides)
             return cls(found, settings, output, resume, _is_finished(output))
-        settings, fitted = load_fitted(
-            found.settings, config_of(method, config), overrides, chosen_config=config is not None
-        )
+        path = default_config(found, overrides) if config is None else find_config(str(config), method)
+        settings, fitted = load_fitted(found.settings, path, overrides)
         finished = resume and output is not None and _is_finished(output)
         return cls(found, settings, output, resume, finished, fitted)
 
@@ -101,7 +99,8 @@ def train(
 
     Args:
         method: A name in `personakit.methods.METHODS`, such as "rpo".
-        config: A shipped config's name or a file; by default "lamp-mini", or the resumed run's own.
+        config: A shipped config's name or a file; by default the one named like the model (`default_config`),
+            or the resumed run's own.
         overrides: Settings that replace the config's, such as "sft.max_steps=100".
         output: The run's folder; by default a new one in `runs/`.
         resume: Continue the stopped run in `output`, by default the newest one.
@@ -122,11 +121,16 @@ def train(
     return run.folder
 
 
-def config_of(method: str, config: str | Path | None) -> Path | None:
-    """Return the file of a config, or None to use the defaults of a method without shipped config."""
-    if config is None and f"{method}/{DEFAULT_CONFIG}" not in config_files():
+def default_config(method: Method, overrides: Sequence[str] = ()) -> Path | None:
+    """Return the config that is used where none is named: the shipped one with the name of the model.
+
+    So `train rpo` uses smollm2.yaml, and `train rpo model=nano` nano.yaml. They are for the built-in data.
+    None, for other models and other data: the defaults, fitted to the size of the model.
+    """
+    settings = load(method.settings, None, overrides)
+    if getattr(getattr(settings, "data", None), "path", LAMP_MINI) != LAMP_MINI:
         return None
-    return find_config(str(config or DEFAULT_CONFIG), method)
+    return config_files().get(f"{method.name}/{getattr(settings, 'model', '')}")
 
 
 def _is_finished(folder: Path) -> bool:

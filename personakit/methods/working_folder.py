@@ -14,7 +14,7 @@ _PATHS = ("data.path", "data.pool", "model", "base", "trajectories.teacher", "ma
 #: Settings that may hold NAME:PATH.
 _PREFIXED = ("retrieval.name",)
 #: Values that are never a path.
-_NAMES = ("nano", "lamp-mini")
+_NAMES = ("nano", "smollm2", "lamp-mini")
 
 
 def with_run_paths(settings: Any, facts: Mapping[str, Any]) -> Any:

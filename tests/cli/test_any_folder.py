@@ -15,7 +15,7 @@ from .conftest import Call
 
 SHORT = (
     *("model=things/model", "base=things/model", "data.path=things/data", "data.tasks=[LaMP_7]"),
-    *("stages=sft", "sft.max_steps=2", "sft.save_steps=1", "decoding.max_new_tokens=8"),
+    *("stages=sft", "sft.max_steps=2", "sft.save_steps=1", "lora.r=0", "decoding.max_new_tokens=8"),
     "controls.fine_tuned_context_injection=false",
 )
 
@@ -84,7 +84,7 @@ def test_dry_run_checks_the_output(call: Call, project: Path) -> None:
     assert (status, "is not empty and holds no run" in said) == (2, True)
     status, said = dry(project / "things" / "model" / "config.json" / "run")
     assert (status, "is not a folder" in said) == (2, True)
-    status, said = dry(project, "--resume", "--config", "lamp-mini")
+    status, said = dry(project, "--resume", "--config", "nano")
     assert (status, "holds no run to resume" in said) == (2, True)
 
 

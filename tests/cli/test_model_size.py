@@ -11,8 +11,10 @@ import pytest
 from personakit.config import TrainPILLOW, TrainPOPI, TrainRPO, config_files, load, load_saved
 from personakit.config import model_size as table
 from personakit.config.model_size import BY_SIZE, check_rates, fit_to_size, in_words, read_setting
+from personakit.config.training import DEFAULT_MODEL
 from personakit.errors import UserError
 from personakit.methods.model_size import load_fitted, model_size
+from personakit.models import smollm2
 
 from .conftest import Call
 
@@ -50,7 +52,7 @@ def configuration(folder: Path, **changes: Any) -> Path:
 
 
 def test_a_large_model_gets_an_adapter_and_rates_of_its_size(call: Call) -> None:
-    before, after = shown(call, "rpo"), shown(call, "rpo", f"model={BIG}")
+    before, after = shown(call, "rpo", "model=nano"), shown(call, "rpo", f"model={BIG}")
     assert before["lora.r"]["value"] == 0
     assert before["sft.learning_rate"]["value"] == 1e-3
     assert after["lora.r"]["value"] == 16
@@ -58,16 +60,38 @@ def test_a_large_model_gets_an_adapter_and_rates_of_its_size(call: Call) -> None
     assert after["rl.learning_rate"]["value"] == 5e-6
     assert "chosen for 8 B parameters" in after["sft.learning_rate"]["provenance"]
     assert after["data.path"] == before["data.path"]
-    # The rest of the default config is for the built-in model: the schema's defaults hold.
+    # The rest of nano's config is for nano: the schema's defaults hold.
     assert before["sft.num_train_epochs"]["value"] == 1.25
     assert after["sft.num_train_epochs"]["value"] == 2.0
     assert (before["base"]["value"], after["base"]["value"]) == ("nano", BIG)
     assert shown(call, "rpo", f"model={BIG}", "base=openai:x")["base"]["value"] == "openai:x"
 
 
-def test_a_large_model_gets_the_controls_that_the_demo_leaves_out(call: Call) -> None:
+@pytest.mark.parametrize("method", ["rpo", "popi", "pillow"])
+def test_without_a_config_the_one_named_like_the_model_is_used(call: Call, method: str) -> None:
+    """Nothing is read from the package of smollm2 or from the hub for it."""
+    default, schema = shown(call, method), {"rpo": TrainRPO, "popi": TrainPOPI, "pillow": TrainPILLOW}[method]
+    assert default == shown(call, f"{method}/smollm2")
+    assert default["model"]["value"] == DEFAULT_MODEL == smollm2.NAME
+    assert default["lora.r"]["provenance"].startswith("chosen for 134.5 M parameters")
+    assert shown(call, method, "model=nano") == shown(call, f"{method}/nano")
+    own = shown(call, method, "data.path=of/mine")  # the default config is for the built-in data
+    assert own["model"]["value"] == DEFAULT_MODEL
+    assert own["data.limit"]["value"] == schema().data.limit != default["data.limit"]["value"]
+    assert own["lora.r"] == default["lora.r"]
+
+
+def test_the_base_model_is_the_trained_one_unless_another_is_named(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("model: things/model\n")
+    assert load(TrainRPO, own).base == "things/model"
+    assert load(TrainRPO, own, ["base=openai:x"]).base == "openai:x"
+    assert TrainRPO().base == DEFAULT_MODEL
+
+
+def test_a_large_model_gets_the_controls_that_the_quick_start_leaves_out(call: Call) -> None:
     before, after = shown(call, "popi"), shown(call, "popi", f"model={BIG}")
-    for key in ("controls.population_dpo", "controls.raw_dpo", "warm_start.generator"):
+    for key in ("controls.population_dpo", "controls.raw_dpo"):
         assert (before[key]["value"], after[key]["value"]) == (False, True)
 
 
@@ -124,11 +148,11 @@ def test_all_weights_get_the_rates_of_all_weights(call: Call) -> None:
 def test_shipped_configs_keep_their_values_for_their_own_model(name: str) -> None:
     path = config_files()[name]
     schema = {"rpo": TrainRPO, "popi": TrainPOPI, "pillow": TrainPILLOW}[name.split("/")[0]]
-    settings, fitted = load_fitted(schema, path, (), chosen_config=True)
+    settings, fitted = load_fitted(schema, path, ())
     plain = load(schema, path)
     written = {key for key in BY_SIZE[schema] if read_setting(plain, key) != read_setting(schema(), key)}
     assert all(read_setting(settings, key) == read_setting(plain, key) for key in written)
-    if "lamp" in name:
+    if plain.model == "nano":
         assert fitted is None
         assert settings == plain
 
@@ -176,7 +200,7 @@ def test_the_chosen_settings_pass_the_methods_own_checks(schema: type[Any], para
     from personakit.methods.table import METHODS
 
     name = {TrainRPO: "rpo", TrainPOPI: "popi", TrainPILLOW: "pillow"}[schema]
-    for path in (config_files()[f"{name}/lamp-mini"], None):
+    for path in (config_files()[f"{name}/nano"], config_files()[f"{name}/smollm2"], None):
         for window in (None, 2048):
             settings = load(schema, path)
             chosen = fit_to_size(settings, parameters, frozenset(), window=window)

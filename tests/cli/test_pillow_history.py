@@ -20,6 +20,8 @@ from personakit.training.training_digests import store_digests
 from .conftest import Call
 from .tiny_pillow import make_history_run, make_instructions, make_pillow_run
 
+DRY = ("train", "rpo", "--config", "nano", "--dry-run")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_data: Path) -> Path:
@@ -79,7 +81,7 @@ def test_run_with_a_pool_is_not_a_retriever(of_a_pool: Path, tmp_path: Path) -> 
 def test_pillow_retriever_in_rpo_and_context_injection(
     call: Call, run: Path, tiny_run: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    done = call("train", "rpo", "--dry-run", f"retrieval.name=pillow:{run}", f"data.path={tiny_data}")
+    done = call(*DRY, f"retrieval.name=pillow:{run}", f"data.path={tiny_data}")
     assert done.status == 0, done.err
     rewriter = tmp_path / "rpo"
     shutil.copytree(tiny_run, rewriter)
@@ -88,7 +90,7 @@ def test_pillow_retriever_in_rpo_and_context_injection(
     one = open_examples(tiny_data, "LaMP_7", "dev")[0]
     [answer] = open_run(rewriter).respond([one.query], [one.profile])
     assert len(answer.context.items) == 3
-    refused = call("train", "rpo", "--dry-run", "retrieval.name=pillow:nowhere", f"data.path={tiny_data}")
+    refused = call(*DRY, "retrieval.name=pillow:nowhere", f"data.path={tiny_data}")
     assert (refused.status, "nowhere: no such run" in refused.err) == (2, True)
 
 

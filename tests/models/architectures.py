@@ -21,6 +21,12 @@ _LLAMA3 = (
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 
+_CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
 _SMALL: dict[str, Any] = {
     "hidden_size": 64,  # four bits are scaled by 64 weights
     "num_hidden_layers": 2,
@@ -81,6 +87,8 @@ def make_stand_in(name: str, folder: Path) -> Path:
     elif name.startswith("meta-llama/Llama-3.1-"):
         kind, template, end = LlamaConfig, _LLAMA3, "<|eot_id|>"
         marks = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"]
+    elif name == "smollm2":
+        kind, template, end, marks = LlamaConfig, _CHATML, "<|im_end|>", ["<|im_start|>"]
     elif name == "nano" or name.startswith("imported/"):  # what recipes.own_text makes is nano's architecture
         kind, template, end, marks = LlamaConfig, None, tokenizer.eos_token, []
     else:

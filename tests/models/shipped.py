@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from personakit.config.training import DEFAULT_MODEL
+
 from .architectures import real_config
 
 
@@ -39,7 +41,7 @@ def check_launch_line(path: Path, method: str, data: str) -> None:
     """The header says how to launch it, and leaves the data folder to the user to name."""
     told = header(path)
     command = f"personakit train {method}"
-    assert f"{command}{'' if path.stem == 'lamp-mini' else f' --config {path.stem}'}" in told
+    assert f"{command}{'' if path.stem == DEFAULT_MODEL else f' --config {path.stem}'}" in told
     for line in told.splitlines():
         if command in line and data != "lamp-mini":
             assert "data.path=" in line

