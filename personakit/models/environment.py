@@ -9,6 +9,7 @@ and datasets draw progress bars over our output. Only this module changes these 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -89,6 +90,18 @@ def thread_waiting() -> str:
     """Return how OpenMP's threads wait in this process, and who decided it."""
     present = [f"{name}={os.environ[name]}" for name in _USERS_WAITING if name in os.environ]
     return ", ".join(present) or "OpenMP's default: torch was imported first"
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the garbage collector while large libraries are imported: it would walk them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
