@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import sys
@@ -92,13 +93,19 @@ def thread_waiting() -> str:
     return ", ".join(present) or "OpenMP's default: torch was imported first"
 
 
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Pause the garbage collector while large libraries are imported: it would walk them again and again."""
+def import_large(*names: str) -> None:
+    """Import large libraries without the garbage collector, which would walk their objects again and again.
+
+    Their objects, and all others of this moment, are exempt from collection from then on.
+    """
+    if all(name in sys.modules for name in names):
+        return
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        for name in names:
+            importlib.import_module(name)
+        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from personakit.models.devices import default_device
-from personakit.models.environment import limit_threads, silence_libraries
+from personakit.models.environment import import_large, limit_threads, silence_libraries
 from personakit.models.model_files import load_tokenizer, locate
 from personakit.models.pretrained import load_pretrained, tokenizer_folder
 from personakit.models.turns import end_tokens
@@ -55,6 +55,7 @@ def load_light(
     None if the model is no small Llama in a folder, for a CPU. Raises `UserError` like `load_pretrained`.
     """
     silence_libraries()
+    import_large("torch")
     files = locate(name, adapter)
     if not Path(files.source).is_dir() or (default_device() if device == "auto" else device) != "cpu":
         return None
@@ -65,6 +66,7 @@ def load_light(
         llama = find_llama(Path(files.source), files.adapter)
         if llama is None:
             return None
+        import_large("transformers.tokenization_utils_tokenizers")
         tokenizer = load_tokenizer(tokenizer_folder(files))
     if max(tokenizer.get_vocab().values(), default=0) >= llama.shape.vocab_size:
         return None  # an error, unless the tokens are special: `load_pretrained` decides

@@ -188,14 +188,17 @@ def _read_weights(file: Path, shape: Shape, dtype: str) -> Llama:
     key = (file.resolve(), state.st_size, state.st_mtime_ns, shape, dtype)
     model = _in_use.get(key)
     if model is None:
-        with safe_open(file, "pt") as stored:
-            names = stored.keys()
-            weights = {name: stored.get_tensor(name).to(getattr(torch, dtype)) for name in names}
-        weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
         _in_use[key] = model = empty_llama(shape)
-        model.load_state_dict(weights, assign=True)
-        model.requires_grad_(False)
-        pack_linears(model)
+        with safe_open(file, "pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - no mapping
+                # One at a time, so that each takes the memory that the one before has released.
+                module = model.get_submodule(name.removesuffix(".weight"))
+                weight = stored.get_tensor(name).to(getattr(torch, dtype))
+                module.weight = torch.nn.Parameter(weight, requires_grad=False)
+                pack_linears(module, release=True)
+        if shape.tie_word_embeddings:
+            model.lm_head.weight = model.model.embed_tokens.weight
+            pack_linears(model.lm_head, release=True)
     return model
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
-from personakit.models.environment import uncollected
 from personakit.models.fingerprint import fingerprint_of
 from personakit.models.light import LightModel, load_light
 from personakit.models.pretrained import load_pretrained
@@ -97,10 +96,9 @@ class LocalModel:
         Of a small Llama, only the tokenizer is loaded now. transformers is imported for the first request
         that needs it: any but a single prompt that is answered greedily (`llama`).
         """
-        with uncollected():
-            model, tokenizer, folders, revision = load_light(name, adapter=adapter, device=device) or (
-                load_pretrained(name, adapter=adapter, device=device)
-            )
+        model, tokenizer, folders, revision = load_light(name, adapter=adapter, device=device) or (
+            load_pretrained(name, adapter=adapter, device=device)
+        )
         return cls(
             model,
             tokenizer,
@@ -118,7 +116,7 @@ class LocalModel:
         if self._model is None:
             assert self._light is not None
             load, self._light = self._light.load, None
-            with loading(), uncollected():
+            with loading():
                 self._model = load().eval()
         return self._model
 

@@ -10,7 +10,12 @@ from personakit.errors import UserError
 from personakit.models.adapters import load_adapter
 from personakit.models.cpu import bfloat16_units
 from personakit.models.devices import default_device
-from personakit.models.environment import hide_loading_bars, limit_threads, silence_libraries
+from personakit.models.environment import (
+    hide_loading_bars,
+    import_large,
+    limit_threads,
+    silence_libraries,
+)
 from personakit.models.model_files import (
     ModelFiles,
     cannot_load,
@@ -45,6 +50,7 @@ def _load(
     name: str, *, adapter: Path | None, device: str, dtype: str, quantization: Any
 ) -> tuple[Any, Any, list[Path], str | None]:
     silence_libraries()
+    import_large("torch", "transformers", "transformers.modeling_utils")
     import torch
     from transformers import AutoModelForCausalLM
 
