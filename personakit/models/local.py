@@ -188,6 +188,7 @@ class LocalModel:
             with step("generating", 1) as work:
                 row = llama.generate(ids[0], max_new_tokens=max_new_tokens, end_ids=self._end_ids, work=work)
             return self._warned([self._read([row], max_new_tokens) * samples], 1)
+        model = self.model  # loaded before the step's clock starts
         from personakit.models.batching import length_batches, prefix_batches
         from personakit.models.decoding import decode
 
@@ -203,7 +204,7 @@ class LocalModel:
         with step("generating", len(prompts) * distinct_samples) as work:
             for batch in batches:
                 rows = decode(
-                    self.model,
+                    model,
                     [ids[index] for index in batch],
                     samples=distinct_samples,
                     max_new_tokens=max_new_tokens,

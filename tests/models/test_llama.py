@@ -14,6 +14,7 @@ from personakit.models.light import load_light
 from personakit.models.local import LocalModel
 from personakit.models.number_format import VARIABLE
 from personakit.models.pretrained import load_pretrained
+from personakit.models.stopwatch import loading, working_time
 
 from .tiny import make_tiny, sentences
 
@@ -128,6 +129,19 @@ def test_a_configuration_that_computes_otherwise_is_left_to_transformers(
 def test_an_adapter_other_than_plain_lora_is_left_to_peft(options: dict[str, object], tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "base")
     assert not is_light(lora(folder, tmp_path / "adapter", **options))
+
+
+def test_the_time_of_an_answer_is_without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [10.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    began = working_time()
+    clock[0] += 2
+    with loading():
+        clock[0] += 5
+        with loading():  # an adapter's base model
+            clock[0] += 3
+    clock[0] += 1
+    assert working_time() - began == 3
 
 
 def test_a_sampled_answer_and_a_batch_are_left_to_transformers(
