@@ -23,13 +23,12 @@ from personakit.cli.output import print_error, print_help
 from personakit.cli.streams import open_streams
 from personakit.errors import UserError
 from personakit.models.environment import silence_libraries
-from personakit.training.allocator import allocator_environment
+from personakit.training.allocator import COMPUTING
 from personakit.training.processes import is_main_process, process_count, process_rank
 
 # Seconds that a failing process waits under a launcher, which ends all processes when one ends: so that the
 # main process reports an error of all, and no process reports a connection lost because another one ended.
 _LOST_CONNECTION, _NOT_MAIN = 3.0, 6.0
-_COMPUTING = ("train", "eval", "infer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_libraries()
     if arguments is None:
         arguments = sys.argv[1:]
-        _restart_with_tuned_allocator(arguments)
     open_streams()
     debug = "--debug" in arguments
     if not is_main_process() and not debug:
@@ -61,23 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _restart_with_tuned_allocator(arguments: Sequence[str]) -> None:
-    """Restart this process with malloc's settings in its environment: glibc reads them only at the start.
-
-    Only for commands that compute, and not for their help.
-    """
-    missing = allocator_environment()
-    computes = arguments[:1] and arguments[0] in _COMPUTING
-    if missing and computes and sys.platform == "linux" and not {"-h", "--help"} & set(arguments):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **missing})
-
-
 def _require_working_directory(arguments: Sequence[str]) -> None:
     """Raise `UserError` where the folder was deleted in which a model shall compute: MKL ends the process."""
     try:
         os.getcwd()
     except FileNotFoundError as error:
-        if arguments[:1] and arguments[0] in _COMPUTING:
+        if arguments[:1] and arguments[0] in COMPUTING:
             raise UserError(
                 "the working directory no longer exists", hint="change to a folder that exists"
             ) from error

@@ -13,7 +13,6 @@ costs. Differences between rows are differences of cross-entropy.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -23,6 +22,7 @@ from personakit.evaluation.candidates import Candidate
 from personakit.evaluation.measurements import TaskMetrics
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.samples import Sample, make_sample
+from personakit.models.stopwatch import working_time
 from personakit.records import Answer, Example, Profile, Query
 
 TASK = "preference"
@@ -58,12 +58,12 @@ def scored_pairs(rejected: Mapping[str, str]) -> Answering:
     ) -> list[Sample]:
         queries = [example.query for example in examples]
         texts = [(query.gold or "", rejected[query.id]) for query in queries]
-        started = time.perf_counter()
+        started = working_time()
         policy = _differences(row.policy, queries, profiles, texts)
         contexts = row.policy.report_context(queries, profiles)
         reference = _differences(row.reference, queries, profiles, texts)
         start = policy if row.start is row.policy else _differences(row.start, queries, profiles, texts)
-        seconds = (time.perf_counter() - started) / len(queries)
+        seconds = (working_time() - started) / len(queries)
         samples = []
         for place, (chosen, other) in enumerate(texts):
             margin = row.beta * (policy[place] - reference[place])

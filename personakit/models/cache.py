@@ -8,7 +8,6 @@ import json
 import math
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from personakit.files import cache_folder
 from personakit.models.fingerprint import answer_fingerprint
 from personakit.models.reasoning import remove_reasoning
 from personakit.models.refusal import Cut, NoAnswer, Refusal
+from personakit.models.stopwatch import working_time
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
@@ -278,7 +278,7 @@ class CachedModel:
         first = next((prompt for prompt, row in keys.items() if not cached.keys() >= set(row)), None)
         if first is not None and not getattr(self.model, "settled", True):
             # Its answer tells whether the server rejects the temperature, which the keys depend on.
-            before, began = keys[first], time.perf_counter()
+            before, began = keys[first], working_time()
             open_keys = [key for key in before if key not in cached]
             count = len(open_keys)
             texts = cached | self._generate_missing(
@@ -288,7 +288,7 @@ class CachedModel:
                 seed=_seed_for(seed, distinct_samples - count),
                 **decoding,
             )
-            seconds = time.perf_counter() - began
+            seconds = working_time() - began
             keys = self._keys(prompts, samples=distinct_samples, seed=seed, **decoding)
             new_texts = {
                 now: texts[then] for then, now in zip(before, keys[first], strict=True) if then in open_keys
@@ -361,13 +361,13 @@ class CachedModel:
         if isinstance(self.model, StreamingModel):
             rejected = self._temperature_rejected()
             lock = threading.Lock()
-            last = time.perf_counter()
+            last = working_time()
 
             def keep(index: int, sample: int, text: str) -> None:
                 nonlocal last
                 answer = {missing_keys[prompts[index]][sample]: text}
                 with lock:  # concurrent requests: the time since the last answer, so that times add up
-                    seconds, last = time.perf_counter() - last, time.perf_counter()
+                    seconds, last = working_time() - last, working_time()
                 if self._temperature_rejected() == rejected:  # else the keys are of another temperature
                     self.cache.put(answer, seconds=seconds)
                 with lock:
@@ -381,14 +381,14 @@ class CachedModel:
             return answers
         for start in range(0, len(prompts), self._chunk):
             chunk = prompts[start : start + self._chunk]
-            began = time.perf_counter()
+            began = working_time()
             rows = self.model.generate(chunk, **decoding)
             new = {
                 key: text
                 for prompt, texts in zip(chunk, rows, strict=True)
                 for key, text in zip(missing_keys[prompt], texts, strict=True)
             }
-            self.cache.put(_cacheable(new), seconds=time.perf_counter() - began)
+            self.cache.put(_cacheable(new), seconds=working_time() - began)
             answers.update(new)
             report_progress(start + len(chunk))
         return answers

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from personakit.contracts import LanguageModel
 from personakit.models.cache import CachedModel
+from personakit.models.stopwatch import working_time
 
 
 class GenerationTimer:
@@ -19,11 +18,11 @@ class GenerationTimer:
         """Start the timer. `models` are the models that will be called."""
         self._models = [model for model in models if isinstance(model, CachedModel)]
         self._saved_at_start = self._total_saved()
-        self._start = time.perf_counter()
+        self._start = working_time()
 
     def seconds(self) -> float:
         """Return the seconds so far."""
-        return time.perf_counter() - self._start + self._total_saved() - self._saved_at_start
+        return working_time() - self._start + self._total_saved() - self._saved_at_start
 
     def _total_saved(self) -> float:
         return sum(model.seconds_saved for model in self._models)

@@ -9,6 +9,8 @@ and datasets draw progress bars over our output. Only this module changes these 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import logging
 import os
 import sys
@@ -89,6 +91,24 @@ def thread_waiting() -> str:
     """Return how OpenMP's threads wait in this process, and who decided it."""
     present = [f"{name}={os.environ[name]}" for name in _USERS_WAITING if name in os.environ]
     return ", ".join(present) or "OpenMP's default: torch was imported first"
+
+
+def import_large(*names: str) -> None:
+    """Import large libraries without the garbage collector, which would walk their objects again and again.
+
+    Their objects, and all others of this moment, are exempt from collection from then on.
+    """
+    if all(name in sys.modules for name in names):
+        return
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for name in names:
+            importlib.import_module(name)
+        gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

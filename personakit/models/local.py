@@ -11,8 +11,10 @@ from typing import Any
 
 from personakit.errors import UserError
 from personakit.models.fingerprint import fingerprint_of
+from personakit.models.light import LightModel, load_light
 from personakit.models.pretrained import load_pretrained
 from personakit.models.refusal import Cut, NoAnswer, out_of_tokens
+from personakit.models.stopwatch import loading
 from personakit.models.tokens import (
     cut_middle,
     decode_answers,
@@ -58,17 +60,18 @@ class LocalModel:
         batch_tokens: int | None = None,
         batch_rows: int | None = None,
     ) -> None:
-        """Wrap a loaded model. Usually, call `load` instead.
+        """Wrap a loaded model, or one that is loaded when needed. Usually, call `load` instead.
 
         `truncate` removes the middle of prompts that exceed the context window instead of raising.
         `batch_tokens` and `batch_rows` limit a batch (defaults by device). The answer cache identifies the
         model by `fingerprint`, or by the hash of its `folders`.
         """
         self.name = name
-        self.model = model.eval()
+        self._light = model if isinstance(model, LightModel) else None
+        self._model = None if self._light else model.eval()
         self.tokenizer = tokenizer
         self.truncate = truncate
-        device = "cuda" if model.device.type == "cuda" else "cpu"
+        device = "cuda" if self._model is not None and self._model.device.type == "cuda" else "cpu"
         self._batch_tokens = batch_tokens or BATCH_TOKENS[device]
         self._batch_rows = batch_rows or _BATCH_ROWS[device]
         self._fingerprint = fingerprint
@@ -89,8 +92,13 @@ class LocalModel:
 
         A folder with a PEFT adapter loads its base model, too. Raises `UserError` if the name is neither a
         model folder nor available from the hub.
+
+        Of a small Llama, only the tokenizer is loaded now. transformers is imported for the first request
+        that needs it: any but a single prompt that is answered greedily (`llama`).
         """
-        model, tokenizer, folders, revision = load_pretrained(name, adapter=adapter, device=device)
+        model, tokenizer, folders, revision = load_light(name, adapter=adapter, device=device) or (
+            load_pretrained(name, adapter=adapter, device=device)
+        )
         return cls(
             model,
             tokenizer,
@@ -101,6 +109,21 @@ class LocalModel:
             batch_tokens=batch_tokens,
             batch_rows=batch_rows,
         )
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers, or of PEFT with an adapter; loaded now if it has not been needed yet."""
+        if self._model is None:
+            assert self._light is not None
+            load, self._light = self._light.load, None
+            with loading():
+                self._model = load().eval()
+        return self._model
+
+    @property
+    def _described(self) -> Any:
+        """The model or, before that is loaded, what is known of it: dtype, configuration, end tokens."""
+        return self._light or self.model
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,7 +138,7 @@ class LocalModel:
     @property
     def dtype(self) -> str:
         """The number format of weights and activations, such as "float32"."""
-        return str(self.model.dtype).removeprefix("torch.")
+        return str(self._described.dtype).removeprefix("torch.")
 
     @property
     def answer_fingerprint(self) -> str:
@@ -130,7 +153,7 @@ class LocalModel:
     @cached_property
     def context_window(self) -> int | None:
         """The maximum number of positions, or None if the configuration does not give it."""
-        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        positions = getattr(self._described.config.get_text_config(), "max_position_embeddings", None)
         return int(positions) if positions else None
 
     def prompt_limit(self, max_new_tokens: int) -> int | None:
@@ -157,11 +180,18 @@ class LocalModel:
 
         Raises `UserError` if a prompt and `max_new_tokens` exceed the context window (unless `truncate`).
         """
+        _check_decoding(samples=samples, max_new_tokens=max_new_tokens, temperature=temperature)
+        ids = self._prompt_ids(prompts, reserved_tokens=max_new_tokens)
+        if self._light is not None and len(ids) == 1 and temperature == 0:
+            with loading():
+                llama = self._light.llama.model
+            with step("generating", 1) as work:
+                row = llama.generate(ids[0], max_new_tokens=max_new_tokens, end_ids=self._end_ids, work=work)
+            return self._warned([self._read([row], max_new_tokens) * samples], 1)
+        model = self.model  # loaded before the step's clock starts
         from personakit.models.batching import length_batches, prefix_batches
         from personakit.models.decoding import decode
 
-        _check_decoding(samples=samples, max_new_tokens=max_new_tokens, temperature=temperature)
-        ids = self._prompt_ids(prompts, reserved_tokens=max_new_tokens)
         distinct_samples = samples if temperature > 0 else 1  # greedy samples are equal: decode one
         max_rows = max(1, self._batch_rows // distinct_samples)
         batches = prefix_batches(
@@ -174,7 +204,7 @@ class LocalModel:
         with step("generating", len(prompts) * distinct_samples) as work:
             for batch in batches:
                 rows = decode(
-                    self.model,
+                    model,
                     [ids[index] for index in batch],
                     samples=distinct_samples,
                     max_new_tokens=max_new_tokens,
@@ -192,13 +222,7 @@ class LocalModel:
                 for position, index in enumerate(batch):
                     own_texts = texts[position * distinct_samples : (position + 1) * distinct_samples]
                     answers[index] = own_texts if distinct_samples == samples else own_texts * samples
-        failed = [
-            text.reason for row in answers for text in row[:distinct_samples] if isinstance(text, NoAnswer)
-        ]
-        if failed:
-            message = 'model "%s" gave no answer to %d of %d prompts (%s): not cached'
-            _log.warning(message, self.name, len(failed), distinct_samples * len(prompts), failed[0])
-        return answers
+        return self._warned(answers, distinct_samples)
 
     def score(
         self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
@@ -233,6 +257,16 @@ class LocalModel:
         """Return the number of tokens of `text`, without special tokens and chat template."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _warned(self, answers: list[list[str]], distinct_samples: int) -> list[list[str]]:
+        """Return `answers`, after a warning if some are none."""
+        failed = [
+            text.reason for row in answers for text in row[:distinct_samples] if isinstance(text, NoAnswer)
+        ]
+        if failed:
+            message = 'model "%s" gave no answer to %d of %d prompts (%s): not cached'
+            _log.warning(message, self.name, len(failed), distinct_samples * len(answers), failed[0])
+        return answers
+
     def _read(self, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
         """Return the answers, with their marks. An empty text without reasoning is an answer."""
         texts: list[str] = []
@@ -247,7 +281,7 @@ class LocalModel:
 
     @cached_property
     def _end_ids(self) -> frozenset[int]:
-        return frozenset(end_tokens(self.model, self.tokenizer))
+        return frozenset(end_tokens(self._described, self.tokenizer))
 
     @cached_property
     def _pad_id(self) -> int:

@@ -93,10 +93,8 @@ def context_window(files: ModelFiles) -> int | None:
 
 def load_tokenizer(source: str, *, offline: bool = False) -> Any:
     """Load the tokenizer of a folder or hub model. Raises `UserError` if that fails."""
-    from transformers import AutoTokenizer
-
     try:
-        return AutoTokenizer.from_pretrained(source, local_files_only=offline)
+        return _tokenizer_class(Path(source)).from_pretrained(source, local_files_only=offline)
     except Exception as error:
         if not Path(source).is_dir():
             raise cannot_load(source, error) from error
@@ -104,6 +102,24 @@ def load_tokenizer(source: str, *, offline: bool = False) -> Any:
             f'the tokenizer of model "{source}" cannot be loaded: {in_one_line(error)}',
             hint="check that the tokenizer's files are complete and in the folder of config.json",
         ) from error
+
+
+def _tokenizer_class(folder: Path) -> Any:
+    """Return the class to load a tokenizer with.
+
+    `AutoTokenizer` reads the model's configuration, and with it imports much. A folder whose tokenizer is
+    no more than a tokenizer.json says so.
+    """
+    place = folder / "tokenizer_config.json"
+    if place.is_file() and (folder / "tokenizer.json").is_file():
+        document = read_object(place)
+        if document.get("tokenizer_class") == "TokenizersBackend" and "auto_map" not in document:
+            from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+            return TokenizersBackend
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 def load_config(source: str, *, offline: bool = False) -> Any:

@@ -42,8 +42,11 @@ class PackedLinear(torch.nn.Linear):
         self.__dict__["_packed_version"] = self.weight._version
 
 
-def pack_linears(model: Any) -> None:
-    """Pack the linear layers of `model` in place, if they are bfloat16 and torch has the kernels."""
+def pack_linears(model: Any, *, release: bool = False) -> None:
+    """Pack the linear layers of `model` in place, if they are bfloat16 and torch has the kernels.
+
+    `release` frees the plain weights: such a model only computes without gradients, and halves its memory.
+    """
     if not torch.backends.mkldnn.enabled or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return
     for module in model.modules():
@@ -54,3 +57,6 @@ def pack_linears(model: Any) -> None:
         ):
             module.__class__ = PackedLinear
             PackedLinear.pack(module)  # type: ignore[arg-type]  # its class is this one now
+            if release:
+                module.weight = torch.nn.Parameter(module.weight.new_empty(0), requires_grad=False)
+                module.__dict__["_packed_version"] = module.weight._version

@@ -10,8 +10,14 @@ from personakit.errors import UserError
 from personakit.models.adapters import load_adapter
 from personakit.models.cpu import bfloat16_units
 from personakit.models.devices import default_device
-from personakit.models.environment import hide_loading_bars, limit_threads, silence_libraries
+from personakit.models.environment import (
+    hide_loading_bars,
+    import_large,
+    limit_threads,
+    silence_libraries,
+)
 from personakit.models.model_files import (
+    ModelFiles,
     cannot_load,
     load_config,
     load_tokenizer,
@@ -44,6 +50,7 @@ def _load(
     name: str, *, adapter: Path | None, device: str, dtype: str, quantization: Any
 ) -> tuple[Any, Any, list[Path], str | None]:
     silence_libraries()
+    import_large("torch", "transformers", "transformers.modeling_utils")
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -72,10 +79,7 @@ def _load(
     except Exception as error:
         raise cannot_load(name, error) from error
     check_weights(name, model, report)
-    tokenizer = load_tokenizer(
-        str(adapter) if adapter is not None and (adapter / "tokenizer_config.json").is_file() else name,
-        offline=files.offline,
-    )
+    tokenizer = load_tokenizer(tokenizer_folder(files), offline=files.offline)
     check_vocabulary(name, model, tokenizer)
     _declare_ends(model, tokenizer)
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
@@ -89,6 +93,12 @@ def _load(
     if adapter is not None:
         model = load_adapter(model, adapter)
     return model.to(device), tokenizer, folders, revision
+
+
+def tokenizer_folder(files: ModelFiles) -> str:
+    """Return the folder, or hub name, of the tokenizer: the adapter's if that has one."""
+    own = files.adapter is not None and (files.adapter / "tokenizer_config.json").is_file()
+    return str(files.adapter) if own else files.source
 
 
 def _inference_format(config: Any, device: str) -> str:

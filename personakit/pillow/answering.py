@@ -7,7 +7,6 @@ differ only in the selected prompts.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +15,7 @@ import numpy as np
 
 from personakit.contracts import LanguageModel, Selector
 from personakit.models.refusal import answer_marks
+from personakit.models.stopwatch import working_time
 from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.pillow.wording import PromptWording
 from personakit.records import Answer, Context, Instruction, Pool, Profile, Query
@@ -57,11 +57,11 @@ class PromptedPersonalizer:
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Return one answer per query, with the selected prompts in its context."""
-        started = time.perf_counter()
+        started = working_time()
         shown = self._select(queries, profiles)
         prompts = [self._prompt(entry, selection) for entry, selection in shown]
         texts = self._model.generate(prompts, max_new_tokens=self._max_new_tokens) if prompts else []
-        seconds = (time.perf_counter() - started) / max(1, len(queries))
+        seconds = (working_time() - started) / max(1, len(queries))
         answers = []
         for (entry, selection), prompt, text in zip(shown, prompts, texts, strict=True):
             tokens = self._model.count_tokens(prompt)

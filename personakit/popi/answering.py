@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from personakit.contracts import LanguageModel
 from personakit.models.refusal import Marks, answer_marks
+from personakit.models.stopwatch import working_time
 from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.records import Answer, Context, Profile, Query
 from personakit.tasks.answers import extract_answer, own_texts
@@ -50,10 +50,10 @@ class PromptPersonalizer(ABC):
         """Return one answer per query."""
         if not queries:
             return []
-        started = time.perf_counter()
+        started = working_time()
         prepared = self.prepare(queries, profiles)
         texts = self._generate(queries, [each.prompt for each in prepared])
-        seconds = (time.perf_counter() - started) / len(queries)
+        seconds = (working_time() - started) / len(queries)
         return [
             replace(self._answer(query, each, _read(query, profile, text), seconds), **_marks(text, each))
             for query, profile, each, text in zip(queries, profiles, prepared, texts, strict=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator, Sequence
 
 from personakit.data.preferences.profiles import as_signals
 from personakit.models.refusal import answer_marks
+from personakit.models.stopwatch import working_time
 from personakit.popi.per_user_lora import PerUserLora, UserCost
 from personakit.records import Answer, PreferencePair, Profile, Query
 
@@ -43,11 +43,11 @@ class PerUserAdapters:
         """Return one answer per query."""
         answers: list[Answer] = []
         for places, trained in self._train_by_user(profiles):
-            started = time.perf_counter()
+            started = working_time()
             texts = self.adapters.generate(
                 [queries[place].text for place in places], max_new_tokens=self.max_new_tokens, adapted=trained
             )
-            seconds = (time.perf_counter() - started) / len(places)
+            seconds = (working_time() - started) / len(places)
             answers += [Answer(text.strip(), seconds=seconds, **answer_marks(text)) for text in texts]
         return answers
 

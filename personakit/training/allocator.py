@@ -8,13 +8,29 @@ malloc reads the variables at process start, so a process sets them and re-execu
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
 _TUNED = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),  # blocks up to 1 GB come from the heap, not from mmap
     "MALLOC_TRIM_THRESHOLD_": str(2**32),  # keep up to 4 GB of free heap
     "MALLOC_TOP_PAD_": str(2**28),  # grow the heap by 256 MB at a time
 }
+
+
+#: Commands that compute with tensors.
+COMPUTING = ("train", "eval", "infer")
+
+
+def restart_tuned(arguments: Sequence[str]) -> None:
+    """Restart this process with the variables in its environment, if `arguments` are a command that computes.
+
+    Not for its help. Called before anything is imported that the restart would import again.
+    """
+    missing = allocator_environment()
+    computes = arguments[:1] and arguments[0] in COMPUTING
+    if missing and computes and sys.platform == "linux" and not {"-h", "--help"} & set(arguments):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **missing})
 
 
 def allocator_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

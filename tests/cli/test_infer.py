@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,26 @@ def test_limit_of_the_draft_can_be_set(call: Call, tiny_run: Path) -> None:
     assert done.document["cut"] is True  # without a history, the answer is the draft
     assert "cut by the token limit" in done.err
     assert len(done.document["answer"]) <= 3  # a token is a byte
+
+
+# Each takes a second or more to import, which one answer of a small Llama does not need.
+SLOW = {
+    *("accelerate", "datasets", "pandas", "peft", "pyarrow", "scipy", "sklearn", "sympy", "trl"),
+    *("torch._dynamo", "transformers.modeling_utils"),
+}
+
+
+def test_one_answer_imports_no_library_that_it_does_not_need(tiny_run: Path, mine: Path) -> None:
+    arguments = ["infer", "off to the lake", "--run", str(tiny_run), "--profile", str(mine), "--json"]
+    script = (
+        "import json, sys\n"
+        "from personakit.cli import main\n"
+        f"status = main({arguments})\n"
+        "print(json.dumps([status, *sys.modules]), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    status, *imported = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0
+    assert json.loads(done.stdout)["context"]["items"]  # it was answered with the history
+    assert "torch" in imported
+    assert SLOW & set(imported) == set()

@@ -17,13 +17,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicLayer
 
-from personakit.models.shared_prefix.attention import (
-    attend_one_token,
-    autocast,
-    is_one_low_token,
-    kernel,
-    merge,
-)
+from personakit.models.one_token import attend_one_token, is_one_low_token
+from personakit.models.shared_prefix.attention import autocast, kernel, merge
 from personakit.models.shared_prefix.interface import Prefill
 from personakit.models.shared_prefix.packing import Packing
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import torch
 
-from personakit.models.shared_prefix.attention import attend, attend_one_token, is_one_low_token
+from personakit.models.one_token import attend_one_token, is_one_low_token
+from personakit.models.shared_prefix.attention import attend
 from personakit.models.shared_prefix.packing import Packing
 
 NAME = "personakit_shared_prefix"

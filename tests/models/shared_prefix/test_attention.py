@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from personakit.models import one_token
 from personakit.models.shared_prefix import attention
 from personakit.models.shared_prefix.attention import attend, block_mask, boolean_mask
 from personakit.models.shared_prefix.packing import Packing, pack
@@ -111,9 +112,9 @@ def test_one_low_token_attends_like_the_kernel(masked: str) -> None:
     output, sums = attention.kernel(query, key, value, 0.0, False, attn_mask=added, scale=0.3)
     with torch.no_grad():
         low = [each.bfloat16() for each in (query, key, value)]
-        assert attention.is_one_low_token(low[0], mask[masked])
-        assert not attention.is_one_low_token(query, mask[masked])
-        mixed, mixed_sums = attention.attend_one_token(*low, mask[masked], 0.3)
+        assert one_token.is_one_low_token(low[0], mask[masked])
+        assert not one_token.is_one_low_token(query, mask[masked])
+        mixed, mixed_sums = one_token.attend_one_token(*low, mask[masked], 0.3)
     torch.testing.assert_close(mixed.float(), output, rtol=0.02, atol=0.02)
     torch.testing.assert_close(mixed_sums, sums, rtol=0.02, atol=0.02)
-    assert not attention.is_one_low_token(low[0], mask[masked])  # the kernel has a gradient
+    assert not one_token.is_one_low_token(low[0], mask[masked])  # the kernel has a gradient
