@@ -44,7 +44,7 @@ SETTINGS = [
 MAX_LENGTH = 512
 SINGLES = 8  # users of each task whose every item is tried
 NOTICES = 12
-PROMPTS_CHOSEN = 2
+PROMPTS_CHOSEN, SHORTLIST = 2, 6
 HISTORIES = 12  # of each task and source, for the likelihood
 HISTORY_LENGTH = 2000  # characters, the same of all sources: the longer a history, the likelier its texts
 MAX_ANSWER = 64
@@ -147,21 +147,20 @@ def single_items(name: str) -> dict[str, float]:
 def pool_choice(name: str) -> dict[str, float]:
     """Return ROUGE-1 of notices with no prompt, with cosine's two, and with two chosen one after another.
 
-    The greedy choice takes the prompt that makes the reference answer most likely.
+    The greedy choice takes, of the prompts that make the reference answer likeliest, the one with the best
+    answer.
     """
     model, task, data = open_base(name), get_task("LaMP_4"), folder() / "instructions"
     pool, asked = _instructions(data / "pool.jsonl"), _instructions(data / "dev.jsonl")[:NOTICES]
 
-    def utility(shown: Sequence[Sequence[Instruction]]) -> float:
-        prompts = [instruction_prompt(one, some) for one, some in zip(asked, shown, strict=True)]
+    def utilities(pairs: Sequence[tuple[Instruction, Sequence[Instruction]]]) -> Any:
+        prompts = [instruction_prompt(one, some) for one, some in pairs]
         texts = model.generate(prompts, max_new_tokens=MAX_ANSWER)
-        return float(
-            np.mean(
-                [
-                    task.utility(task.parse(text[0]) or "", one.output)
-                    for one, text in zip(asked, texts, strict=True)
-                ]
-            )
+        return np.array(
+            [
+                task.utility(task.parse(text[0]) or "", one.output)
+                for (one, _), text in zip(pairs, texts, strict=True)
+            ]
         )
 
     encoder = open_encoder(resolve_model(name))
@@ -174,12 +173,19 @@ def pool_choice(name: str) -> dict[str, float]:
     chosen: list[list[Instruction]] = [[] for _ in asked]
     for _ in range(PROMPTS_CHOSEN):
         tried = [(one, [*had, each]) for one, had in zip(asked, chosen, strict=True) for each in pool]
-        prompts = [instruction_prompt(one, some) for one, some in tried]
-        scores = np.array(model.score(prompts, [f" {one.output}" for one, _ in tried])).reshape(
-            len(asked), -1
+        scores = model.score(
+            [instruction_prompt(one, some) for one, some in tried], [f" {one.output}" for one, _ in tried]
         )
-        chosen = [tried[number * len(pool) + int(best)][1] for number, best in enumerate(scores.argmax(1))]
-    return {"none": utility([[] for _ in asked]), "cosine": utility(nearest), "greedy": utility(chosen)}
+        likeliest = np.argsort(-np.array(scores).reshape(len(asked), -1))[:, :SHORTLIST]
+        rows = [
+            tried[number * len(pool) + int(index)] for number, row in enumerate(likeliest) for index in row
+        ]
+        best = utilities(rows).reshape(len(asked), -1).argmax(1)
+        chosen = [list(rows[number * SHORTLIST + int(place)][1]) for number, place in enumerate(best)]
+    return {
+        row: float(utilities(list(zip(asked, some, strict=True))).mean())
+        for row, some in (("none", [[]] * len(asked)), ("cosine", nearest), ("greedy", chosen))
+    }
 
 
 def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[str, float]:
