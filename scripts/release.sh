@@ -51,7 +51,7 @@ if missing=$(grep -vxFf "$work/in_wheel" "$work/expected"); then
   exit 1
 fi
 for needed in personakit/_configs/rpo/smollm2.yaml personakit/models/nano/weights/model.safetensors \
-  personakit/evaluation/report_page/report.html.j2 personakit/py.typed; do
+  personakit/models/voice/run/model/adapter_model.safetensors personakit/evaluation/report_page/report.html.j2 personakit/py.typed; do
   grep -xF "$needed" "$work/in_wheel"
 done
 echo "all $(wc -l < "$work/expected") files are there"

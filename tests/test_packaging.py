@@ -50,6 +50,9 @@ def test_the_wheel_holds_every_shipped_config(wheel: zipfile.ZipFile) -> None:
     [
         "personakit/models/nano/weights/model.safetensors",
         "personakit/models/nano/weights/tokenizer.json",
+        "personakit/models/voice/run/run.json",
+        "personakit/models/voice/run/model/adapter_model.safetensors",
+        "personakit/recipes/voice/content.yaml",
         "personakit/evaluation/report_page/report.html.j2",
         "personakit/py.typed",
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -32,16 +33,16 @@ def infer(options: InferOptions) -> Result:
     """Answer a query, or a file of queries, for one user.
 
     The user's history comes from the data (--user) or a file (--profile); without one, the answer is not
-    personalized.
+    personalized. Without a trained run, the built-in rewriter (voice) writes the text in the user's style.
     """
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
-    from personakit.methods import METHODS, newest_run, read_run, with_max_new_tokens
+    from personakit.methods import METHODS, read_run, with_max_new_tokens
     from personakit.popi.method import METHOD as POPI
 
     _check(options)
     summaries = options.summary or options.import_ is not None
-    run = read_run(options.run or newest_run(POPI.name if summaries else None))
+    run = read_run(options.run or _default_run(summaries=summaries))
     run = replace(run, settings=with_max_new_tokens(run.settings, options.max_new_tokens))
     if summaries:
         POPI.require(run)
@@ -79,6 +80,18 @@ def infer(options: InferOptions) -> Result:
         note("no history: the answer is not personalized (give one with --user or --profile)")
     _note_unused_base(run, options, query)
     return _answer(_open(run, options), query, profile, trace=options.trace)
+
+
+def _default_run(*, summaries: bool) -> Path:
+    """Return the newest run. If there is none, the built-in rewriter answers, but it writes no summaries."""
+    from personakit.methods import newest_run, newest_run_or_voice
+    from personakit.models import voice
+    from personakit.popi.method import METHOD as POPI
+
+    folder = newest_run(POPI.name) if summaries else newest_run_or_voice()
+    if folder == voice.FOLDER:
+        note("there is no finished run in runs/: the built-in rewriter is used (--run voice)")
+    return folder
 
 
 def _stdin() -> str:

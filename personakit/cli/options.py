@@ -22,7 +22,7 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's: sft.max_steps=100."),
 ]
 Run = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; by default the newest.")
+    Path | None, typer.Option("--run", metavar="DIR", help="A run's folder, or voice; by default the newest.")
 ]
 Base = Annotated[
     str | None,

@@ -278,7 +278,7 @@ class TrainRPO:
     )
     draft: Literal["auto", "input", "base"] = setting(
         "auto",
-        "what is rewritten: base, the base model's answer; input, the given text itself (rewriting only), "
+        "what is rewritten: base, the base model's answer; input, the given text itself (rewriting, LaMP_7), "
         "which takes no base model; auto: input for rewriting, base for other tasks",
     )
     seed: int = setting(0, "random seed of training", minimum=0)

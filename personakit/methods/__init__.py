@@ -13,6 +13,7 @@ from personakit.methods.baselines import (
 )
 from personakit.methods.runs import (
     newest_run,
+    newest_run_or_voice,
     open_popi,
     open_run,
     read_run,
@@ -40,6 +41,7 @@ __all__ = [
     "baseline_settings",
     "find_method",
     "newest_run",
+    "newest_run_or_voice",
     "open_base",
     "open_baseline",
     "open_heuristic",

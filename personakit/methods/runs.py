@@ -14,6 +14,7 @@ from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
 from personakit.methods.table import METHODS
 from personakit.methods.working_folder import with_run_paths
+from personakit.models import voice
 from personakit.popi.method import load_popi
 from personakit.training import run as runs
 
@@ -48,11 +49,18 @@ def newest_run(method: str | None = None) -> Path:
     return folder
 
 
+def newest_run_or_voice() -> Path:
+    """Return the newest finished run in `runs/`, or the built-in rewriter's if there is none."""
+    return runs.newest_run() or voice.FOLDER
+
+
 def read_run(folder: Path, method: str | None = None) -> FinishedRun:
-    """Read a finished run's run.json and config.yaml.
+    """Read a finished run's run.json and config.yaml. `voice` is the built-in one.
 
     Raises `UserError` if it is not a run, is not finished, or is not of `method`.
     """
+    if folder == Path(voice.NAME) and not folder.exists():
+        folder = voice.FOLDER
     document = folder / "run.json"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such run", hint="personakit runs lists those in runs/")

@@ -203,6 +203,8 @@ def _base_model(adapter: Path) -> str:
         )
     if Path(base).is_dir():
         return base
+    if base == smollm2.NAME:
+        return smollm2.find_smollm2()
     if Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
         return str(NANO_FOLDER)
     if smollm2.is_conversion(Path(base)):

@@ -9,9 +9,8 @@ The training data uses the phrases of lamp-mini's training users, which no dev o
 3. Notices (PILLOW's task) with and without worked examples.
 4. The format of RPO's rewriter: a draft after the prompt, then the tagged trajectory. A large model follows
    such a format when asked; a model with a million parameters must be trained on it.
-5. Copying: before all others, random words are repeated (`pretraining`); then, in half of the samples, up to
-   four words in prompt and answer are replaced by any other words. So nano copies phrases that it has never
-   seen.
+5. Copying: in half of the samples, up to four words in prompt and answer are replaced by any other words, and
+   random words are repeated (`pretraining`). So nano copies phrases that it has never seen.
 
 Fixed wording (LaMP's templates, RPO's tags) consists of single tokens, which keeps prompts short.
 
@@ -43,7 +42,7 @@ from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter
 from personakit.tasks import Task, get_task
 from personakit.tasks.profile_prompt import JOIN
 
-COPYING_STEPS, STEPS = 600, 1700
+STEPS = 1500
 SHAPE = ModelShape(vocabulary=4096)
 _GENERIC_SHARE = 0.25
 _NOTICE_SHARE = 1 / 8
@@ -176,7 +175,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    plan = TrainingPlan(options.steps, copying_first=COPYING_STEPS, seed=options.seed)
+    plan = TrainingPlan(steps=options.steps, seed=options.seed)
     tokenizer = train_tokenizer(corpus(options.seed), SHAPE, fixed_literals())
     model = new_model(tokenizer, SHAPE, options.seed)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens", flush=True)

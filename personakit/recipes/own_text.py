@@ -1,6 +1,6 @@
 """Trains a base model from scratch on the training split of a data folder, for use without a model hub.
 
-nano knows lamp-mini's words only, so it fails on e-mails or reviews. This recipe trains a Llama with about
+nano knows about three hundred words, so it fails on e-mails or reviews. This recipe trains a Llama with about
 five million parameters on a data folder's training split, so that all of personakit can run on real text. The
 model has seen only a few hundred pages and is too weak to judge methods by; compare its results with the
 baseline that copies the input.
@@ -119,7 +119,7 @@ def main() -> None:
     model = new_model(tokenizer, SHAPE, options.seed)
     print(f"{model.num_parameters():,} parameters, {len(pairs)} lessons", flush=True)
     plan = TrainingPlan(
-        steps=options.steps, batch_size=16, learning_rate=1e-3, copying_every=1, seed=options.seed
+        steps=options.steps, batch_size=16, learning_rate=1e-3, copying_steps=options.steps, seed=options.seed
     )
     train(model, tokenizer, pairs, plan)
     save(model, tokenizer, options.output)

@@ -19,13 +19,13 @@ REAL_TEXT_WRITER: Literal["none"] = "none"
 
 def uses_given_text(draft: str, task: Task) -> bool:
     """Return whether a task's drafts are the given texts under the setting `draft`."""
-    return draft == "input" or (draft == "auto" and task.rewrites_input)
+    return task.gives_text and (draft == "input" or (draft == "auto" and task.rewrites_input))
 
 
 def check_drafts(draft: str, tasks: Iterable[str]) -> None:
     """Raise `UserError` for `draft=input` and a task that gives no text to rewrite."""
     for name in tasks:
-        if draft == "input" and not get_task(name).rewrites_input:
+        if draft == "input" and not get_task(name).gives_text:
             raise UserError(
                 f"draft is input, but {name} gives no text to rewrite, expected draft=base or auto",
                 hint="with auto, the drafts of rewriting tasks are the given texts and those of others are "

@@ -52,7 +52,7 @@ def prompt_and_context(
 
     `window` is the most tokens that the rewriter reads.
     """
-    given = task.rewrites_input and draft == query.search_text
+    given = task.gives_text and draft == query.search_text
     ending = REWRITE_GIVEN if given else DRAFT + draft + REWRITE
     taken = count_tokens(ending)
     prompt, shown = task.prompt_and_context(

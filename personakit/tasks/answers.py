@@ -266,7 +266,7 @@ def _without_comments(text: str, own: _OwnTexts, comment: re.Pattern[str]) -> st
         own.contain(" ".join(paragraphs[number].split()[:3])) or paragraphs[number - 1].endswith(":")
     ):
         text = _RULE_END.sub("", "\n\n".join(paragraphs[:number]).rstrip())
-    if not text.rstrip("*_").endswith(")"):
+    if not text.rstrip("*_").endswith(")") or "(" not in text:  # `See you :)`
         return text
     bracket = _COMMENT_IN_BRACKETS.match(text, text.rindex("("))
     if bracket is None or (comment is _CERTAIN_COMMENT and comment.match(bracket[0]) is None):

@@ -23,7 +23,8 @@ class Task(ABC):
 
     `metrics` are the official metrics by their upstream names, `primary` is the main one, and
     `lower_is_better` applies to all of them. `labels` is empty for free text. `max_new_tokens` is enough for
-    any answer. `rewrites_input` means that the query gives a text to rewrite, which is its own draft.
+    any answer. `gives_text` means that the query gives a text that a rewriter can take as its draft, and
+    `rewrites_input` that it does so unless told otherwise.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Task(ABC):
     max_new_tokens: int
     profile_prompt: ProfilePrompt
     labels: tuple[str, ...] = ()
+    gives_text: bool = False
     rewrites_input: bool = False
 
     kind: ClassVar[Kind]

@@ -26,7 +26,9 @@ def _label_task(name: str, profile_prompt: ProfilePrompt) -> LabelTask:
     )
 
 
-def _generation_task(name: str, profile_prompt: ProfilePrompt, *, one_line: bool = True) -> GenerationTask:
+def _generation_task(
+    name: str, profile_prompt: ProfilePrompt, *, one_line: bool = True, gives_text: bool = False
+) -> GenerationTask:
     return GenerationTask(
         name=name,
         metrics=("rouge-1", "rouge-L"),
@@ -34,6 +36,7 @@ def _generation_task(name: str, profile_prompt: ProfilePrompt, *, one_line: bool
         max_new_tokens=128,
         profile_prompt=profile_prompt,
         one_line=one_line,
+        gives_text=gives_text,
     )
 
 
@@ -62,5 +65,6 @@ LAMP: tuple[Task, ...] = (
         "LaMP_7",
         ProfilePrompt('"{text}" ', "text", "{profile} are written by a person. " + _PATTERNS),
         one_line=False,
+        gives_text=True,
     ),
 )

@@ -21,6 +21,7 @@ REWRITING = GenerationTask(
         "{profile}. Following the given patterns {input}",
     ),
     one_line=False,
+    gives_text=True,
     rewrites_input=True,
     reward_metrics=("rouge-L",),
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from personakit.models import voice
 
 from .conftest import Call
 
@@ -126,3 +129,23 @@ def test_one_answer_imports_no_library_that_it_does_not_need(tiny_run: Path, min
     assert json.loads(done.stdout)["context"]["items"]  # it was answered with the history
     assert "torch" in imported
     assert SLOW & set(imported) == set()
+
+
+def test_without_a_run_the_built_in_rewriter_answers(
+    call: Call, tiny_run: Path, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with random weights stands for it."""
+    monkeypatch.setattr(voice, "FOLDER", tiny_run)
+    common = ("infer", "off to the lake", "--profile", mine)
+    default, named = call(*common), call(*common, "--run", "voice")
+    assert (default.status, default.out) == (0, named.out)
+    assert "the built-in rewriter is used" in default.err
+    assert "built-in" not in named.err
+    shutil.copytree(tiny_run, tmp_path / "runs" / "own")
+    assert "built-in" not in call(*common).err
+
+
+def test_the_built_in_rewriter_writes_no_summaries(call: Call, mine: Path) -> None:
+    done = call("infer", "--summary", "--profile", mine)
+    assert done.status == 2
+    assert "there is no finished run in runs/" in done.err

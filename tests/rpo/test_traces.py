@@ -17,7 +17,7 @@ from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.records import Context, Profile
 from personakit.rpo import filters
-from personakit.rpo.choices import REAL_TEXT_WRITER, with_writer
+from personakit.rpo.choices import REAL_TEXT_WRITER, uses_given_text, with_writer
 from personakit.rpo.dataset import DraftedQuery, draft_all, trajectories
 from personakit.rpo.filters import TrajectoryFilter
 from personakit.rpo.prompts import DRAFT, Trajectory, rewriter_prompt
@@ -182,6 +182,16 @@ def test_a_given_text_is_its_own_draft_and_is_not_repeated() -> None:
     other = example("LaMP_4")
     with pytest.raises(UserError, match="no base model, which LaMP_4 needs"):
         method.respond([other.query], [other.profile])
+
+
+@pytest.mark.parametrize(
+    ("task", "by_default", "with_input"),
+    [("rewriting", True, True), ("LaMP_7", False, True), ("LaMP_4", False, False)],
+)
+def test_which_tasks_give_a_text_to_rewrite(task: str, by_default: bool, with_input: bool) -> None:
+    assert uses_given_text("auto", get_task(task)) is by_default
+    assert uses_given_text("input", get_task(task)) is with_input
+    assert not uses_given_text("base", get_task(task))
 
 
 def test_given_texts_are_refused_for_other_tasks(

@@ -115,6 +115,7 @@ def test_the_email_in_a_reply(reply: str) -> None:
 @pytest.mark.parametrize(
     ("task", "answer"),
     [
+        ("LaMP_7", "see you at 7 :)"),
         ("LaMP_4", "Here's How to Win: 5 Tips"),
         ("LaMP_4", '"Why Trust?": Explaining "Black Boxes"'),
         ("LaMP_4", "Storm **Batters** Coast"),
