@@ -15,8 +15,13 @@ def subject_of(task: str, text: str) -> str:
     plain = text.casefold()
     for american, british in load("style")["british"].items():
         plain = plain.replace(british, american)
+    words = [word.span() for word in re.finditer(r"\w+", plain)]
+    subjects, longest = _subjects(task)
     found = {
-        name for phrase, name in _subjects(task).items() if re.search(rf"\b{re.escape(phrase)}\b", plain)
+        subjects[phrase]
+        for first, (start, _) in enumerate(words)
+        for _, end in words[first : first + longest]
+        if (phrase := plain[start:end]) in subjects
     }
     assert len(found) == 1, (found, text)
     return found.pop()
@@ -57,7 +62,8 @@ def follows(task: str, item: dict[str, str], traits: dict[str, Any]) -> bool:
 
 
 @cache
-def _subjects(task: str) -> dict[str, str]:
+def _subjects(task: str) -> tuple[dict[str, str], int]:
+    """The subject of every phrase, and the number of words of the longest phrase."""
     lists = {
         "LaMP_1": [(each, entries("papers", "fields", each)) for each in fields()],
         "LaMP_2": [(each, entries("films", "kinds", each, "words")) for each in film_kinds()],
@@ -65,10 +71,5 @@ def _subjects(task: str) -> dict[str, str]:
     }
     lists["LaMP_5"] = lists["LaMP_1"]
     things = [(each, entries("topics", each, "things")) for each in topics()]
-    return {phrase.casefold(): name for name, phrases in lists.get(task, things) for phrase in phrases}
-
-
-@cache
-def _any_phrase(task: str) -> re.Pattern[str]:
-    longest_first = sorted(_subjects(task), key=len, reverse=True)
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")
+    subjects = {phrase.casefold(): name for name, phrases in lists.get(task, things) for phrase in phrases}
+    return subjects, max(len(re.findall(r"\w+", phrase)) for phrase in subjects)
