@@ -14,6 +14,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ SINGLES = 8  # users of each task whose every item is tried
 NOTICES = 12
 PROMPTS_CHOSEN, SHORTLIST = 2, 6
 HISTORIES = 12  # of each task and source, for the likelihood
-HISTORY_LENGTH = 2000  # characters, the same of all sources: the longer a history, the likelier its texts
+HISTORY_LENGTH = 600  # characters, the same of all sources: the longer a history, the likelier its texts
 MAX_ANSWER = 64
 ITEMS = (1, 2, 4)  # of zero-shot context injection, whose best number is taken
 #: Rows of the evaluation, by the method's label in its results.
@@ -203,7 +204,8 @@ def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[st
         )
     model, found = open_base(name), {}
     for source, texts in histories.items():
-        lines = ["\n".join(each)[:HISTORY_LENGTH] for each in texts if len(each) >= 2][:HISTORIES]
+        long_enough = (line for each in texts if len(line := "\n".join(each)) >= HISTORY_LENGTH)
+        lines = [line[:HISTORY_LENGTH] for line in islice(long_enough, HISTORIES)]
         totals = model.score(["\n"] * len(lines), lines)
         found[source] = sum(totals) / sum(model.count_tokens(line) for line in lines)
     return found
