@@ -30,10 +30,10 @@ demo: $(VENV)/.installed ## train RPO on a real small model, compare it, rewrite
 	rm -rf $(DEMO)
 	$(BIN)/personakit train rpo 'data.tasks=[LaMP_6,LaMP_7]' data.limit=75 \
 		controls.fine_tuned_context_injection=false --output $(DEMO)/rpo
-	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --limit 20 --output $(DEMO)/eval \
+	$(BIN)/personakit eval lamp --run $(DEMO)/rpo --task LaMP_6 --task LaMP_7 --limit 20 --output $(DEMO)/eval \
 		--baseline generic --baseline context --baseline other --baseline oracle
 	while read -r sentence; do \
-		$(BIN)/personakit infer "$$sentence" --task LaMP_7 --run $(DEMO)/rpo --profile examples/ada.jsonl --trace || exit; \
+		$(BIN)/personakit infer "$$sentence" --run voice --profile examples/ada.jsonl --trace || exit; \
 	done < examples/sentences.txt
 	@echo "report: $(DEMO)/eval/report.html"
 	@echo "fine-tuned context injection, too: personakit train rpo && personakit eval lamp"
