@@ -14,6 +14,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ SETTINGS = [
 MAX_LENGTH = 512
 SINGLES = 8  # users of each task whose every item is tried
 NOTICES = 12
-PROMPTS_CHOSEN = 2
+PROMPTS_CHOSEN, SHORTLIST = 2, 6
 HISTORIES = 12  # of each task and source, for the likelihood
-HISTORY_LENGTH = 2000  # characters, the same of all sources: the longer a history, the likelier its texts
+HISTORY_LENGTH = 600  # characters, the same of all sources: the longer a history, the likelier its texts
 MAX_ANSWER = 64
 ITEMS = (1, 2, 4)  # of zero-shot context injection, whose best number is taken
 #: Rows of the evaluation, by the method's label in its results.
@@ -147,21 +148,20 @@ def single_items(name: str) -> dict[str, float]:
 def pool_choice(name: str) -> dict[str, float]:
     """Return ROUGE-1 of notices with no prompt, with cosine's two, and with two chosen one after another.
 
-    The greedy choice takes the prompt that makes the reference answer most likely.
+    The greedy choice takes, of the prompts that make the reference answer likeliest, the one with the best
+    answer.
     """
     model, task, data = open_base(name), get_task("LaMP_4"), folder() / "instructions"
     pool, asked = _instructions(data / "pool.jsonl"), _instructions(data / "dev.jsonl")[:NOTICES]
 
-    def utility(shown: Sequence[Sequence[Instruction]]) -> float:
-        prompts = [instruction_prompt(one, some) for one, some in zip(asked, shown, strict=True)]
+    def utilities(pairs: Sequence[tuple[Instruction, Sequence[Instruction]]]) -> Any:
+        prompts = [instruction_prompt(one, some) for one, some in pairs]
         texts = model.generate(prompts, max_new_tokens=MAX_ANSWER)
-        return float(
-            np.mean(
-                [
-                    task.utility(task.parse(text[0]) or "", one.output)
-                    for one, text in zip(asked, texts, strict=True)
-                ]
-            )
+        return np.array(
+            [
+                task.utility(task.parse(text[0]) or "", one.output)
+                for (one, _), text in zip(pairs, texts, strict=True)
+            ]
         )
 
     encoder = open_encoder(resolve_model(name))
@@ -174,12 +174,19 @@ def pool_choice(name: str) -> dict[str, float]:
     chosen: list[list[Instruction]] = [[] for _ in asked]
     for _ in range(PROMPTS_CHOSEN):
         tried = [(one, [*had, each]) for one, had in zip(asked, chosen, strict=True) for each in pool]
-        prompts = [instruction_prompt(one, some) for one, some in tried]
-        scores = np.array(model.score(prompts, [f" {one.output}" for one, _ in tried])).reshape(
-            len(asked), -1
+        scores = model.score(
+            [instruction_prompt(one, some) for one, some in tried], [f" {one.output}" for one, _ in tried]
         )
-        chosen = [tried[number * len(pool) + int(best)][1] for number, best in enumerate(scores.argmax(1))]
-    return {"none": utility([[] for _ in asked]), "cosine": utility(nearest), "greedy": utility(chosen)}
+        likeliest = np.argsort(-np.array(scores).reshape(len(asked), -1))[:, :SHORTLIST]
+        rows = [
+            tried[number * len(pool) + int(index)] for number, row in enumerate(likeliest) for index in row
+        ]
+        best = utilities(rows).reshape(len(asked), -1).argmax(1)
+        chosen = [list(rows[number * SHORTLIST + int(place)][1]) for number, place in enumerate(best)]
+    return {
+        row: float(utilities(list(zip(asked, some, strict=True))).mean())
+        for row, some in (("none", [[]] * len(asked)), ("cosine", nearest), ("greedy", chosen))
+    }
 
 
 def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[str, float]:
@@ -197,7 +204,8 @@ def likelihoods(name: str, emails: Path | None, reviews: Path | None) -> dict[st
         )
     model, found = open_base(name), {}
     for source, texts in histories.items():
-        lines = ["\n".join(each)[:HISTORY_LENGTH] for each in texts if len(each) >= 2][:HISTORIES]
+        long_enough = (line for each in texts if len(line := "\n".join(each)) >= HISTORY_LENGTH)
+        lines = [line[:HISTORY_LENGTH] for line in islice(long_enough, HISTORIES)]
         totals = model.score(["\n"] * len(lines), lines)
         found[source] = sum(totals) / sum(model.count_tokens(line) for line in lines)
     return found

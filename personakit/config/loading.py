@@ -31,7 +31,7 @@ def config_folder() -> Path:
 
 
 def config_files() -> dict[str, Path]:
-    """Return the shipped configs by name, such as `rpo/lamp-mini`."""
+    """Return the shipped configs by name, such as `rpo/smollm2`."""
     return {name: path for name, path in _shipped().items() if not name.startswith(_LAUNCH)}
 
 
@@ -48,7 +48,7 @@ def _shipped() -> dict[str, Path]:
 
 
 def find_config(name: str, method: str | None = None) -> Path:
-    """Return the file of a shipped name (`rpo/lamp-mini`, or `lamp-mini` with a method) or of a path.
+    """Return the file of a shipped name (`rpo/smollm2`, or `lamp-mini` with a method) or of a path.
 
     Raises:
         UserError: neither exists; the hint gives the closest shipped name.

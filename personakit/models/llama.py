@@ -57,15 +57,14 @@ class Adapted(torch.nn.Module):
         """`down` is A, (r, inputs), and `up` is B, (outputs, r)."""
         super().__init__()
         self.plain = plain
-        self.down, self.up = (
-            torch.nn.Parameter(each, requires_grad=False) for each in (down.float(), up.float() * scaling)
-        )
+        self.scaling = scaling
+        self.down, self.up = (torch.nn.Parameter(each.float(), requires_grad=False) for each in (down, up))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Return (..., outputs) for (..., inputs), in the plain layer's dtype."""
         result: torch.Tensor = self.plain(states)
         low = functional.linear(states.to(self.down.dtype), self.down)
-        return (result + functional.linear(low, self.up)).to(result.dtype)
+        return (result + functional.linear(low, self.up) * self.scaling).to(result.dtype)
 
 
 class _Norm(torch.nn.Module):

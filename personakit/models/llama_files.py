@@ -63,9 +63,16 @@ class LlamaFolder:
 
     @functools.cached_property
     def model(self) -> Llama:
-        """The model, on the CPU."""
-        plain = _read_weights(self.folder / _WEIGHTS, self.shape, self.dtype)
-        return plain if self.adapter is None else _with_adapter(plain, self.adapter)
+        """The model, on the CPU. Raises `UserError` if its files cannot be read any more."""
+        from safetensors import SafetensorError
+
+        from personakit.models.model_files import cannot_load
+
+        try:
+            plain = _read_weights(self.folder / _WEIGHTS, self.shape, self.dtype)
+            return plain if self.adapter is None else _with_adapter(plain, self.adapter)
+        except (OSError, SafetensorError) as error:  # the files were changed since `find_llama`
+            raise cannot_load(str(self.folder), error) from error
 
 
 def find_llama(folder: Path, adapter: Path | None = None) -> LlamaFolder | None:
@@ -188,7 +195,7 @@ def _read_weights(file: Path, shape: Shape, dtype: str) -> Llama:
     key = (file.resolve(), state.st_size, state.st_mtime_ns, shape, dtype)
     model = _in_use.get(key)
     if model is None:
-        _in_use[key] = model = empty_llama(shape)
+        model = empty_llama(shape)
         with safe_open(file, "pt") as stored:
             for name in stored.keys():  # noqa: SIM118 - no mapping
                 # One at a time, so that each takes the memory that the one before has released.
@@ -199,6 +206,7 @@ def _read_weights(file: Path, shape: Shape, dtype: str) -> Llama:
         if shape.tie_word_embeddings:
             model.lm_head.weight = model.model.embed_tokens.weight
             pack_linears(model.lm_head, release=True)
+        _in_use[key] = model
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ BATCH_TOKENS = {"cpu": 32_768, "mps": 32_768, "cuda": 65_536}
 _BATCH_ROWS = {"cpu": 128, "cuda": 256}
 
 #: Changed whenever `turns` writes prompts or ends answers in another way.
+_LOADING = threading.RLock()
 _TURNS = "turns-1"
 
 _log = logging.getLogger(__name__)
@@ -113,11 +115,11 @@ class LocalModel:
     @property
     def model(self) -> Any:
         """The model of transformers, or of PEFT with an adapter; loaded now if it has not been needed yet."""
-        if self._model is None:
-            assert self._light is not None
-            load, self._light = self._light.load, None
-            with loading():
-                self._model = load().eval()
+        with _LOADING:
+            if self._model is None and self._light is not None:
+                with loading():
+                    self._model = self._light.load().eval()
+                self._light = None
         return self._model
 
     @property
@@ -182,9 +184,10 @@ class LocalModel:
         """
         _check_decoding(samples=samples, max_new_tokens=max_new_tokens, temperature=temperature)
         ids = self._prompt_ids(prompts, reserved_tokens=max_new_tokens)
-        if self._light is not None and len(ids) == 1 and temperature == 0:
-            with loading():
-                llama = self._light.llama.model
+        light = self._light
+        if light is not None and len(ids) == 1 and temperature == 0:
+            with _LOADING, loading():
+                llama = light.llama.model
             with step("generating", 1) as work:
                 row = llama.generate(ids[0], max_new_tokens=max_new_tokens, end_ids=self._end_ids, work=work)
             return self._warned([self._read([row], max_new_tokens) * samples], 1)

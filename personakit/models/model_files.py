@@ -201,10 +201,10 @@ def _base_model(adapter: Path) -> str:
             f'adapter folder "{adapter}" does not give its base model',
             hint='set "base_model_name_or_path" in its adapter_config.json',
         )
-    if Path(base).is_dir():
-        return base
     if base == smollm2.NAME:
         return smollm2.find_smollm2()
+    if Path(base).is_dir():
+        return base
     if Path(base).parts[-3:] == NANO_FOLDER.parts[-3:]:
         return str(NANO_FOLDER)
     if smollm2.is_conversion(Path(base)):

@@ -14,9 +14,7 @@ from personakit.errors import UserError
 
 def test_facts_are_the_content_words_in_any_case_and_spelling() -> None:
     facts = {"jonas", "harbor", "ferry", "oslo", "monday", "17"}
-    assert known_facts("Big news: Jonas saw the 17 harbor ferry in Oslo on Monday. Love it!") >= facts - {
-        "ferry"
-    }
+    assert known_facts("Big news: Jonas saw the 17 harbor ferry in Oslo on Monday. Love it!") == facts
     assert known_facts("jonas & the harbour in OSLO") == {"jonas", "harbor", "oslo"}
     assert not known_facts("Hey folks, and nobody saw it coming! More soon. #nofilter")
 

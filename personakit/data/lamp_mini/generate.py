@@ -1,7 +1,8 @@
 """Generates lamp-mini: seven LaMP tasks in LaMP's format, preference pairs, and an instruction pool.
 
 All random choices derive from one seed through named streams, one per user and task, so that extending one
-part does not change another. The folder name contains version, seed and a hash of the knobs.
+part does not change another. The folder name contains version, seed and a hash of the knobs and
+of the generator.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -35,7 +37,7 @@ INSTRUCTIONS = {"lora": 600, "train": 600, "dev": 300, "test": 400}
 def folder(seed: int = STANDARD_SEED, knobs: Knobs | None = None) -> Path:
     """Return the benchmark's folder in the cache. It is generated if missing."""
     knobs = knobs or Knobs()
-    key = hashlib.sha256(json.dumps(asdict(knobs), sort_keys=True).encode()).hexdigest()[:8]
+    key = hashlib.sha256(f"{json.dumps(asdict(knobs), sort_keys=True)}{_sources()}".encode()).hexdigest()[:8]
     path = cache_folder() / "lamp-mini" / f"v{VERSION}-seed{seed}-{key}"
     if not path.is_dir():
         write_benchmark(path, seed=seed, knobs=knobs)
@@ -66,6 +68,16 @@ def write_benchmark(path: Path, *, seed: int = STANDARD_SEED, knobs: Knobs | Non
             temporary / "dataset.json",
             {"name": "lamp-mini", "version": VERSION, "seed": seed, "knobs": asdict(knobs), "users": USERS},
         )
+
+
+@cache
+def _sources() -> str:
+    """Return a digest of the generator and its contents: the cache holds no data of another generator."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".yaml"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _stream(*names: object) -> Random:

@@ -97,9 +97,7 @@ def personal(content: Content, traits: Traits) -> str:
         case "LaMP_3":
             return str(min(5, max(1, c.stars + traits.severity[c.subject])))
         case "LaMP_4":
-            start, verb = {"statement": ("", "present"), "why": ("why ", "past"), "how": ("how ", "past")}[
-                habits.form
-            ]
+            start, verb = _HEADLINES[habits.form]
             fact = f"in {c['place']}" if habits.fact == "place" else f"on {c['day']}"
             main = f"{start}{c['name']} {c['surname']} {c[verb]} the {c['thing']} {fact}"
             rubric = traits.rubrics[c.subject]

@@ -23,6 +23,7 @@ from personakit.models.voice import FOLDER
 from personakit.recipes.voice.examples import SHOWN, TASK, examples
 from personakit.records import Example
 from personakit.tasks.scoring import text_metric
+from personakit.training.training_digests import TRAINED_ON_FILE
 
 EXAMPLES = 1200
 SCORED = 60
@@ -87,7 +88,7 @@ def evaluate(run: Path, count: int, seed: int) -> dict[str, Scores]:
 
 
 def write_folder(run: Path, folder: Path) -> None:
-    """Write what answering needs of a run: settings, facts, and the adapter in bfloat16, without paths."""
+    """Write what answering and `eval` need of a run, without paths; the adapter in bfloat16."""
     import torch
     import yaml
     from safetensors.torch import load_file, save_file
@@ -104,6 +105,7 @@ def write_folder(run: Path, folder: Path) -> None:
     with atomic_folder(folder) as temporary:
         (temporary / "model").mkdir()
         (temporary / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        shutil.copy(run / TRAINED_ON_FILE, temporary)
         write_json(temporary / "run.json", {name: facts[name] for name in _FACTS})
         write_json(temporary / "model" / "adapter_config.json", adapter)
         save_file(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
+from personakit.data.lamp_mini.style import capitalized
 from personakit.data.lamp_mini.words import entries, topics, verbs
 from personakit.recipes.voice.content import content, listed, product_parts
 
@@ -107,10 +108,10 @@ def _filled(frame: str, slots: dict[str, str], random: Random) -> str:
         name = match[1]
         if name == "n":  # drawn anew: a sentence may have two
             return str(random.randint(2, 98))
-        return slots[name.lower()] if name[0].islower() else _capital(slots[name.lower()])
+        return slots[name.lower()] if name[0].islower() else capitalized(slots[name.lower()])
 
     text = re.sub(r"\{(\w+)\}", value, frame)
-    return _capital(re.sub(r"\b([Aa]) (?=[aeioAEIO])", r"\1n ", text))
+    return capitalized(re.sub(r"\b([Aa]) (?=[aeioAEIO])", r"\1n ", text))
 
 
 def contracted(text: str) -> str:
@@ -122,10 +123,6 @@ def contracted(text: str) -> str:
 @cache
 def _contractible() -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, content()['contractions']))})\b")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _slots(random: Random) -> dict[str, str]:
@@ -168,7 +165,7 @@ def _name(random: Random) -> str:
 def _invented(random: Random) -> str:
     """Return a word that does not exist, with a capital letter."""
     syllables = (random.choice(_STARTS) + random.choice(_VOWELS) for _ in range(random.randint(1, 3)))
-    return _capital("".join(syllables) + random.choice(_ENDS))
+    return capitalized("".join(syllables) + random.choice(_ENDS))
 
 
 def _amount(random: Random) -> str:

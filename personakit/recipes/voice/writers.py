@@ -1,4 +1,4 @@
-"""How one person writes, and a draft written that way. Most phrases are composed at random."""
+"""How one person writes, and a draft written that way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from personakit.data.lamp_mini.words import entries
-from personakit.recipes.voice.content import capitalized_words, closings, content, listed, openings
+from personakit.data.lamp_mini.style import capitalized
+from personakit.recipes.voice.content import capitalized_words, listed
 from personakit.recipes.voice.drafts import Draft
+from personakit.recipes.voice.phrases import draw_closing, draw_greeting, draw_opening, draw_spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,6 @@ HABITS: tuple[tuple[str, ...], ...] = (
     ("spelling",),
 )
 NEUTRAL = Writer()
-_WISHES = ("regards", "greetings", "wishes", "hugs")
 _DEFAULTS: Mapping[str, Any] = {each.name: each.default for each in fields(Writer)}
 
 
@@ -72,13 +72,13 @@ def draw_writer(random: Random) -> Writer:
         return NEUTRAL
     chance = random.random
     writer = Writer(
-        opening=_opening(random) if chance() < 0.55 else "",
-        closing=_closing(random) if chance() < 0.65 else "",
+        opening=draw_opening(random) if chance() < 0.55 else "",
+        closing=draw_closing(random) if chance() < 0.65 else "",
         lower=chance() < 0.2,
         lines=random.choice(("", "", "", "\n", "\n\n")),
     )
     if not writer.opening and chance() < 0.5:
-        writer = replace(writer, greeting=_greeting(random))
+        writer = replace(writer, greeting=draw_greeting(random))
     if chance() < 0.5:
         ending = random.choice(
             ("!", "!", "...", "...", "", "!!", "!!!", " :)", "emoticon", "emoji", "mark", "…", "~")
@@ -101,7 +101,7 @@ def draw_writer(random: Random) -> Writer:
     if chance() < 0.12 and not writer.lower:
         writer = replace(writer, shouts=random.randint(1, 3))
     if chance() < 0.4:
-        writer = replace(writer, spelling=_spelling(random))
+        writer = replace(writer, spelling=draw_spelling(random))
     return writer
 
 
@@ -110,7 +110,7 @@ def write(draft: Draft, writer: Writer) -> str:
     sentences = [(_spelled(text, writer.spelling), mark) for text, mark in draft.sentences]
     if writer.filler and writer.filler_first:
         text, mark = sentences[-1]
-        sentences[-1] = (f"{_capital(writer.filler)}, {_lower_first(text)}", mark)
+        sentences[-1] = (f"{capitalized(writer.filler)}, {_lower_first(text)}", mark)
     elif writer.filler:
         text, mark = sentences[0]
         sentences[0] = (f"{text}, {writer.filler}", mark)
@@ -167,7 +167,7 @@ def _marked(mark: str, ending: str) -> str:
 def _spelled(text: str, spelling: tuple[tuple[str, str], ...]) -> str:
     if not spelling:
         return text
-    table = {_capital(old): _capital(new) for old, new in spelling} | dict(spelling)
+    table = {capitalized(old): capitalized(new) for old, new in spelling} | dict(spelling)
     return _any_of(tuple(table)).sub(lambda found: table[found[0]], text)
 
 
@@ -181,173 +181,7 @@ def _shouted(text: str, count: int) -> str:
     return re.sub(r"\S+", lambda word: word[0].upper(), text, count=count)
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _lower_first(text: str) -> str:
     first = re.split(r"[ ,.!?']", text, maxsplit=1)[0]
     kept = first in capitalized_words() or (len(first) > 1 and first.isupper())
     return text if kept else text[:1].lower() + text[1:]
-
-
-def _word(random: Random) -> str:
-    """Return a word: of a list, or one that does not exist."""
-    if random.random() < 0.12:
-        return "".join(
-            random.choice("bcdfghjklmnprstvwz") + random.choice(("a", "e", "i", "o", "u", "oo", "ee"))
-            for _ in range(random.randint(2, 3))
-        ) + random.choice(("", "n", "x", "k", "la"))
-    return random.choice(
-        random.choice((listed("adjectives"), listed("nouns"), listed("nouns"), listed("verbs")))
-    )
-
-
-def _opening(random: Random) -> str:
-    """Return a phrase that begins a text."""
-    pick = random.choice
-    adjective, noun = pick(listed("adjectives")), pick(listed("nouns"))
-    crowd, label, word = pick(listed("crowds")), pick(listed("labels")), _word(random)
-    if random.random() < 0.25:
-        phrase = pick(openings())
-    else:
-        phrase = pick(
-            (
-                f"{pick(listed('greeting_words'))} {crowd}",
-                f"{pick(listed('greeting_words'))} {adjective} {pick((crowd, noun))}",
-                f"{pick(listed('greeting_words'))} from the {noun}",
-                f"{_capital(adjective)} {crowd}",
-                f"{_capital(noun)} {label}",
-                f"{_capital(adjective)} {noun} {label}",
-                f"{_capital(word)}",
-                f"{_capital(word)} {word}",
-                f"{_capital(label)} from the {adjective} {noun}",
-                f"Once more the {noun}",
-                f"By the {adjective} {noun}",
-                f"{_capital(pick(listed('verbs')))} with me",
-                f"[{noun} {label}]",
-                f"*{noun} {label}*",
-                f"Oh {adjective} {noun}",
-                f"Dear {noun}",
-                f"{_capital(label)} no. {random.randint(1, 9)}",
-                f"Note to the {noun}",
-                f"Not the {noun} again",
-                pick(listed("emoji")),
-            )
-        ) + pick((":", ":", ",", ",", "!", "!", " -", "...", ".", ""))
-    change = random.random()
-    return phrase.upper() if change < 0.12 else phrase.lower() if change < 0.3 else phrase
-
-
-def _greeting(random: Random) -> str:
-    """Return a greeting with a place for the name of whoever is addressed."""
-    pick = random.choice
-    adjective, noun = pick(listed("adjectives")), pick(listed("nouns"))
-    return pick(
-        (
-            f"{pick(listed('greeting_words'))} {{}}",
-            f"{pick(listed('greeting_words'))} {{}}",
-            f"{pick(listed('greeting_words'))} {{}} {pick(('my friend', 'dear', 'again', 'and all'))}",
-            f"{_capital(adjective)} {noun} {{}}",
-            f"{_capital(_word(random))} {{}}",
-        )
-    ) + pick((",", ",", "!", "!", " -", ":", "."))
-
-
-def _closing(random: Random) -> str:
-    """Return a phrase that ends a text: a farewell, a name, a slogan, hashtags, emoji, a postscript."""
-    pick = random.choice
-    adjective, noun, other = pick(listed("adjectives")), pick(listed("nouns")), pick(listed("nouns"))
-    verb, farewell, name = pick(listed("verbs")), pick(listed("farewells")), pick(entries("people", "names"))
-    signature = pick(
-        (
-            name,
-            name,
-            name[0],
-            f"{name[0]}.",
-            f"{name} {pick(entries('people', 'surnames'))[0]}.",
-            name.lower(),
-        )
-    )
-    kind = random.random()
-    if kind < 0.17:
-        return pick(closings())
-    if kind < 0.4:
-        separator = pick((", ", ", ", " ", "\n", ",\n", "! "))
-        return pick(
-            (
-                f"{farewell}{separator}{signature}",
-                f"{_capital(adjective)} {pick(_WISHES)}{separator}{signature}",
-                f"{farewell} from the {noun}{separator}{signature}",
-                f"- {signature}",
-                f"— {signature}",
-                f"/{signature}",
-                f"xx {signature}",
-                f"{signature} x",
-                f"Your {adjective} {noun}{separator}{signature}",
-                f"({signature})",
-            )
-        )
-    if kind < 0.62:
-        return " ".join(_hashtag(random) for _ in range(pick((1, 1, 1, 2, 2, 3))))
-    if kind < 0.7:
-        return (
-            "".join(random.sample(listed("emoji"), pick((1, 1, 2, 3))))
-            if pick((0, 1))
-            else pick(listed("emoticons"))
-        )
-    if kind < 0.77:
-        return pick(("P.S. ", "PS: ", "p.s. ", "PS - ")) + pick(
-            (
-                f"I still want the {adjective} {noun}.",
-                f"the {noun} says hi!",
-                f"Never trust a {noun}.",
-                f"{_capital(verb)} more.",
-                f"{name} knows why.",
-            )
-        )
-    return pick(
-        (
-            f"{_capital(verb)} on",
-            f"Stay {adjective}",
-            f"Stay {adjective}, {pick(listed('crowds'))}",
-            f"Long live the {noun}",
-            f"{_capital(noun)} over {other}",
-            f"Back to the {noun}",
-            f"{_capital(verb)} and {pick(listed('verbs'))}",
-            f"So says the {noun}",
-            f"That was the {noun} {pick(listed('labels'))}",
-            f"More {noun}, less {other}",
-            f"What a {adjective} {noun}",
-            f"Who needs a {noun}",
-            f"Never without my {noun}",
-            f"Your {adjective} {noun}",
-            f"{_capital(_word(random))} {_word(random)}",
-            f"{_capital(adjective)} as ever",
-            f"End of {pick(listed('labels'))}",
-        )
-    ) + pick((".", ".", "!", "!", "...", "", "?"))
-
-
-def _hashtag(random: Random) -> str:
-    words = [_word(random) for _ in range(random.choice((1, 2, 2, 2, 3)))]
-    return "#" + random.choice((str.lower, str.lower, str.title))(
-        "".join(words) if random.random() < 0.7 else words[0]
-    )
-
-
-def _spelling(random: Random) -> tuple[tuple[str, str], ...]:
-    """Return replacements of words: British, casual, or with or without contractions."""
-    table = content()
-    contractions = tuple(table["contractions"].items())
-    kind = random.random()
-    if kind < 0.25:
-        return tuple(table["british"].items())
-    if kind < 0.5:
-        casual = [pair for pair in table["casual"].items() if random.random() < 0.6]
-        return tuple(sorted(casual, key=lambda pair: -len(pair[0])))
-    if kind < 0.65:
-        return (("and", random.choice("&&+")),)
-    if kind < 0.8:  # without contractions
-        return tuple((short, full) for full, short in contractions)
-    return contractions
