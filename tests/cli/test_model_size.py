@@ -196,9 +196,12 @@ def test_rates_of_stages_that_do_not_run_are_not_refused() -> None:
 
 @pytest.mark.parametrize("schema", [TrainRPO, TrainPOPI, TrainPILLOW])
 @pytest.mark.parametrize("parameters", [50_000_000, 600_000_000, 8_000_000_000, 70_000_000_000])
-def test_the_chosen_settings_pass_the_methods_own_checks(schema: type[Any], parameters: int) -> None:
+def test_the_chosen_settings_pass_the_methods_own_checks(
+    schema: type[Any], parameters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from personakit.methods.table import METHODS
 
+    monkeypatch.setattr("personakit.models.smollm2.packaged_file", lambda: None)  # converting takes long
     name = {TrainRPO: "rpo", TrainPOPI: "popi", TrainPILLOW: "pillow"}[schema]
     for path in (config_files()[f"{name}/nano"], config_files()[f"{name}/smollm2"], None):
         for window in (None, 2048):
