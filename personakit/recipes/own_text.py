@@ -1,6 +1,6 @@
 """Trains a base model from scratch on the training split of a data folder, for use without a model hub.
 
-nano knows about three hundred words, so it fails on e-mails or reviews. This recipe trains a Llama with about
+nano reads nothing but lamp-mini. This recipe trains a Llama with about
 five million parameters on a data folder's training split, so that all of personakit can run on real text. The
 model has seen only a few hundred pages and is too weak to judge methods by; compare its results with the
 baseline that copies the input.
