@@ -13,7 +13,8 @@ import pytest
 from models.server import Server, said
 
 from personakit.cli import main
-from personakit.models import decoding
+from personakit.models import decoding, light
+from personakit.models.llama import Llama
 from personakit.training import progress
 
 from .conftest import Call
@@ -86,17 +87,17 @@ def test_answers_of_a_slow_server_are_counted_as_they_arrive(
 
 
 def test_one_query_shows_signs_too_and_loading_a_model_is_named(
-    call: Call, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, slow_decoding: None
+    call: Call, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import transformers
+    def slow(function: Any, seconds: float) -> Any:
+        def slowly(*arguments: Any) -> Any:
+            time.sleep(seconds)
+            return function(*arguments)
 
-    load = transformers.AutoTokenizer.from_pretrained
+        return slowly
 
-    def slow(*arguments: Any, **options: Any) -> Any:
-        time.sleep(0.5)
-        return load(*arguments, **options)
-
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", slow)
+    monkeypatch.setattr(light, "load_tokenizer", slow(light.load_tokenizer, 0.5))
+    monkeypatch.setattr(Llama, "read", slow(Llama.read, 0.01))  # a single prompt
     done = call("infer", "hi", "--run", tiny_run, "--json")
     assert done.document["answer"] is not None
     assert "loading " in done.err
