@@ -186,7 +186,7 @@ class LocalModel:
         ids = self._prompt_ids(prompts, reserved_tokens=max_new_tokens)
         light = self._light
         if light is not None and len(ids) == 1 and temperature == 0:
-            with _LOADING, loading():
+            with _LOADING, loading(), step(f"loading {self.name}"):
                 llama = light.llama.model
             with step("generating", 1) as work:
                 row = llama.generate(ids[0], max_new_tokens=max_new_tokens, end_ids=self._end_ids, work=work)
