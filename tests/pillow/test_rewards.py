@@ -30,7 +30,7 @@ def test_the_likelihood_is_the_geometric_mean_of_the_token_probabilities(model: 
     reward = TextReward(model, Templated("plain"), {"likelihood": 1.0}, max_new_tokens=4)
     [paid] = reward([ShownPrompts(ASKED, (ONE, OTHER))])
     # The first prompt is next to the instruction; four tokens: three letters and the end of sequence.
-    prompt = 'Name it. c => "cat"\nName it. a => "ant"\nName it. b =>'
+    prompt = "Name it.\nc\nNotice: cat\n\nName it.\na\nNotice: ant\n\nName it.\nb\nNotice:"
     assert paid == pytest.approx(math.exp(model.score([prompt], ["bee"])[0] / 4), rel=1e-5)
 
 
