@@ -51,12 +51,21 @@ class TrainingPlan:
 
 
 def train_tokenizer(corpus: Iterable[str], shape: ModelShape, pieces: Sequence[str] = ()) -> Any:
-    """Return a byte-level BPE tokenizer. Each of `pieces` (fixed wording) becomes one token."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    """Return a byte-level BPE tokenizer. Each of `pieces` (fixed wording) becomes one token.
+
+    The first letter of a word is a token of its own, with the space before it. So a word at the beginning of
+    an answer, or with a capital, differs from the same word elsewhere in one token, and the rest is copied.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"(?<![A-Za-z]) ?[A-Za-z](?=[a-z])"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=shape.vocabulary - len(pieces),

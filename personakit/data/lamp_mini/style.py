@@ -67,7 +67,7 @@ def post(habits: Habits, greeting: str, body: str, sign_off: str) -> str:
     """Return a post: greeting, body (without final punctuation), ending, sign-off."""
     body = spell(body, habits.spelling)
     if not greeting.endswith("!"):
-        body = _lower_first(body)
+        body = lower_first(body)
     if habits.letters == "loud":
         greeting = greeting.upper()
     text = f"{greeting} {body}{habits.ending} {sign_off}"
@@ -87,7 +87,8 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _lower_first(text: str) -> str:
+def lower_first(text: str) -> str:
+    """Return `text` with a small first letter, unless it begins with a name."""
     is_name = text.split(" ", 1)[0] in entries("people", "names")
     return text if is_name else text[:1].lower() + text[1:]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from personakit.data.lamp_mini.style import capitalized, post, title
+from personakit.data.lamp_mini.style import capitalized, lower_first, post, title
 from personakit.data.lamp_mini.traits import Traits
 from personakit.data.lamp_mini.words import entries, film_kinds, verbs
 
@@ -205,7 +205,10 @@ def _mail(random: Random, parts: dict[str, str]) -> str:
 def _post(random: Random, parts: dict[str, str]) -> str:
     parts["who"] = random.choice(entries("posts", "who")).format(**parts)
     parts["tail"] = random.choice(entries("posts", "tails"))
-    return "{who} {past} the {thing} in {place} {time}, {tail}.".format(**parts)
+    inside = lower_first(parts["who"])
+    return random.choice(entries("posts", "post")).format(
+        who_inside=inside, time_first=capitalized(parts["time"]), **parts
+    )
 
 
 def _articles(text: str) -> str:
