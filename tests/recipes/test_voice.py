@@ -16,7 +16,7 @@ from personakit.data.queries import make_query
 from personakit.methods import open_run, read_run
 from personakit.models import smollm2
 from personakit.models.voice import FOLDER
-from personakit.recipes.voice.__main__ import EXAMPLES, has_facts
+from personakit.recipes.voice.__main__ import EXAMPLES, SEED, has_facts
 from personakit.recipes.voice.drafts import Draft
 from personakit.recipes.voice.examples import examples
 from personakit.recipes.voice.writers import NEUTRAL, Writer, draw_writer, write
@@ -80,7 +80,7 @@ def test_writers_differ_and_some_have_no_habits() -> None:
 def test_the_hand_written_phrases_are_in_no_training_text() -> None:
     texts = [
         text
-        for example in examples(EXAMPLES, 1)
+        for example in examples(EXAMPLES, SEED)
         for text in (example.query.gold or "", *(item.fields["text"] for item in example.profile.items))
     ]
     for writer in hand_written()["writers"].values():
