@@ -8,12 +8,21 @@ import re
 from pathlib import Path
 
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+#: Limits of oneDNN, torch's library for products, under which it uses neither unit, or not the second
+#: (https://uxlfoundation.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html).
+_NEITHER = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+_NO_AMX = {*_NEITHER, "AVX512_CORE_BF16", "AVX512_CORE_FP16"}
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" in microseconds, or "max PERIOD"
 
 
 def bfloat16_units() -> list[str]:
-    """Return the instruction sets of this CPU that compute in bfloat16, as the kernel names them."""
-    return sorted(_entry("flags") & _BFLOAT16)
+    """Return the instruction sets that compute in bfloat16 here, as the kernel names them.
+
+    Those of this CPU, without what the environment variable ONEDNN_MAX_CPU_ISA forbids.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    forbidden = _BFLOAT16 if limit in _NEITHER else {"amx_bf16"} if limit in _NO_AMX else set()
+    return sorted(_entry("flags") & _BFLOAT16 - forbidden)
 
 
 def cpu_name() -> str:

@@ -26,6 +26,18 @@ def test_cpu_dtype_depends_on_its_instruction_sets(
     assert reason in decided.reason
 
 
+@pytest.mark.parametrize(
+    ("limit", "units"),
+    [("avx2", []), ("AVX512_CORE_BF16", ["avx512_bf16"]), ("ALL", ["amx_bf16", "avx512_bf16"])],
+)
+def test_limits_of_onednn_are_respected(
+    monkeypatch: pytest.MonkeyPatch, limit: str, units: list[str]
+) -> None:
+    monkeypatch.setattr(cpu, "_entry", lambda name: {"avx2", "avx512_bf16", "amx_bf16"})
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert cpu.bfloat16_units() == units
+
+
 def test_explicit_device_and_dtype_win() -> None:
     decided = decide_precision("cpu", "float32")
     assert not decided.bf16
