@@ -11,6 +11,7 @@ Finished parts are kept in --output and left out the next time. Writes benchmark
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--reviews", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/lamp-mini"))
     options = parser.parse_args()
+    keep_key(options)
     parts: dict[str, Callable[[], Any]] = {
         "rows": lambda: evaluated(options.model, options.limit, options.output),
         "likelihood": lambda: likelihoods(options.model, options.emails, options.reviews),
@@ -75,13 +77,29 @@ def main() -> None:
     for name, measure in parts.items():
         path = options.output / f"{name}.json"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, measure())
         measured[name] = json.loads(path.read_text(encoding="utf-8"))
         print(f"{name}: {measured[name]}", flush=True)
     table = report(measured, options.model, options.limit)
     print(table)
     write_text(RESULTS, table)
+
+
+def keep_key(options: argparse.Namespace) -> None:
+    """Write what the parts in the output folder depend on; refuse a folder with parts of another key."""
+    files = (options.emails, options.reviews)
+    key = {
+        "model": options.model,
+        "limit": options.limit,
+        "data": folder().name,  # with a hash of the generator
+        "files": [None if each is None else hashlib.sha256(each.read_bytes()).hexdigest() for each in files],
+        "script": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+    }
+    path = options.output / "key.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != key:
+        raise SystemExit(f"{options.output} holds parts of another calibration: name another --output")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, key)
 
 
 def evaluated(model: str, limit: int, output: Path) -> dict[str, dict[str, float]]:

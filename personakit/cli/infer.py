@@ -78,7 +78,7 @@ def infer(options: InferOptions) -> Result:
         query, profile = lookup.find(_stdin() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
         note("no history: the answer is not personalized (give one with --user or --profile)")
-    _note_unused_base(run, options, query)
+    options = _without_unused_base(run, options, query)
     return _answer(_open(run, options), query, profile, trace=options.trace)
 
 
@@ -153,13 +153,16 @@ def _open(run: FinishedRun, options: InferOptions) -> Personalizer:
     return open_with_summary(run, read_summary(options.import_), base=options.base)
 
 
-def _note_unused_base(run: FinishedRun, options: InferOptions, query: Query) -> None:
+def _without_unused_base(run: FinishedRun, options: InferOptions, query: Query) -> InferOptions:
+    """Return the options without a base model that would be opened for nothing, with a note."""
     from personakit.rpo.choices import uses_given_text
     from personakit.tasks import get_task
 
     draft = getattr(run.settings, "draft", None)
     if options.base is not None and draft is not None and uses_given_text(draft, get_task(query.task)):
         note(f"the given text itself is rewritten: --base {options.base} is not used")
+        return replace(options, base=None)
+    return options
 
 
 def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, options: InferOptions) -> Result:

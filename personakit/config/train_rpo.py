@@ -274,7 +274,6 @@ class TrainRPO:
         "",
         "black-box base model whose answers are rewritten (unless draft is input): a model as in `model`, or "
         "openai:MODEL; empty: the same as `model`",
-        provenance=STATED,
     )
     draft: Literal["auto", "input", "base"] = setting(
         "auto",

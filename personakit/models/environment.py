@@ -94,10 +94,7 @@ def thread_waiting() -> str:
 
 
 def import_large(*names: str) -> None:
-    """Import large libraries without the garbage collector, which would walk their objects again and again.
-
-    Their objects, and all others of this moment, are exempt from collection from then on.
-    """
+    """Import large libraries without the garbage collector, which would walk their objects repeatedly."""
     if all(name in sys.modules for name in names):
         return
     was_enabled = gc.isenabled()
@@ -105,7 +102,6 @@ def import_large(*names: str) -> None:
     try:
         for name in names:
             importlib.import_module(name)
-        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()

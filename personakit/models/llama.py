@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from personakit.models.one_token import is_one_low_token
+from personakit.models.one_token import attend_one_token, is_one_low_token
 from personakit.steps import Step
 
 
@@ -100,7 +100,7 @@ class _Attention(torch.nn.Module):
         key, value = cache.add(layer, _rotated(key, *rotation), value)
         query = _rotated(query, *rotation)
         if is_one_low_token(query, None):
-            mixed = _attend_one_token(query, key, value, self.size**-0.5)
+            mixed, _ = attend_one_token(query, key, value, None, self.size**-0.5)
         else:
             mixed = functional.scaled_dot_product_attention(
                 query, key, value, is_causal=query.shape[2] > 1, enable_gqa=self.grouped
@@ -211,15 +211,6 @@ def adapted(plain: Llama, weights: Mapping[str, tuple[torch.Tensor, torch.Tensor
     for name, (down, up) in weights.items():
         model.set_submodule(name, Adapted(plain.get_submodule(name), down, up, scaling))
     return model
-
-
-def _attend_one_token(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
-) -> torch.Tensor:
-    """`one_token.attend_one_token` without its sums and mask."""
-    grouped = query.view(1, key.shape[1], -1, query.shape[-1])
-    shares = (grouped @ key.transpose(-1, -2)).float().mul_(scaling).softmax(-1)
-    return (shares.to(value.dtype) @ value).view(query.shape)
 
 
 def _linear(inputs: int, outputs: int) -> torch.nn.Module:

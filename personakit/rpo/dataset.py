@@ -28,6 +28,8 @@ class DraftedQuery:
     context: Context
     refused: str | None = None
     """Why there is no draft to rewrite (the base model refused, or the request failed), or None."""
+    given: bool = False
+    """Whether the draft is the query's own text, not a base model's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def draft_all(
             else extract_answer(texts[0], task, own_texts(task, example.query, example.profile.items)),
             context,
             refusal_reason(texts[0]) or no_answer_reason(texts[0]),
+            given=base is None,
         )
         for example, texts, context in zip(labelled, answers, contexts, strict=True)
     ]
@@ -119,14 +122,20 @@ def trajectories(
     requests = [_trajectory_request(each, no_history_share, seed) for each in drafted]
     counts = FilterCounts()
     texts = []
-    for each, trajectory in zip(requests, writer.write_all(requests), strict=True):
+    for source, each, trajectory in zip(drafted, requests, writer.write_all(requests), strict=True):
         reason = trajectory_filter.reason_to_drop(each.task, trajectory, each.expected)
         if reason is not None or not isinstance(trajectory, Trajectory):
             counts.dropped[reason or ""] += 1
             continue
         counts.kept += 1
         prompt = rewriter_prompt(
-            each.task, each.query, each.draft, each.context, count_tokens=count_tokens, max_length=max_length
+            each.task,
+            each.query,
+            each.draft,
+            each.context,
+            count_tokens=count_tokens,
+            max_length=max_length,
+            given=source.given,
         )
         texts.append(TrainingText(prompt, trajectory.text(traced=trajectory_filter.traced)))
     return texts, counts

@@ -31,11 +31,12 @@ def rewriter_prompt(
     *,
     count_tokens: Callable[[str], int],
     max_length: int,
+    given: bool = False,
 ) -> str:
     """Return the rewriter's prompt. Items are truncated to fit `max_length` tokens; query and draft never."""
-    return prompt_and_context(task, query, draft, context, count_tokens=count_tokens, max_length=max_length)[
-        0
-    ]
+    return prompt_and_context(
+        task, query, draft, context, count_tokens=count_tokens, max_length=max_length, given=given
+    )[0]
 
 
 def prompt_and_context(
@@ -47,12 +48,12 @@ def prompt_and_context(
     count_tokens: Callable[[str], int],
     max_length: int,
     window: int | None = None,
+    given: bool = False,
 ) -> tuple[str, Context]:
     """Return the rewriter's prompt, and the context without the items that did not fit.
 
-    `window` is the most tokens that the rewriter reads.
+    `window` is the most tokens that the rewriter reads. With `given`, the draft is the query's own text.
     """
-    given = task.gives_text and draft == query.search_text
     ending = REWRITE_GIVEN if given else DRAFT + draft + REWRITE
     taken = count_tokens(ending)
     prompt, shown = task.prompt_and_context(

@@ -152,14 +152,16 @@ class Rewriter:
 
     def _prompt(self, query: Query, draft: str, context: Context) -> tuple[str, Context]:
         """Return the prompt, and the context without the items that did not fit."""
+        task = get_task(query.task)
         return prompt_and_context(
-            get_task(query.task),
+            task,
             query,
             draft,
             context,
             count_tokens=self.model.count_tokens,
             max_length=self.max_length,
             window=prompt_limit(self.model, self.max_trajectory_tokens),
+            given=uses_given_text(self.draft, task),
         )
 
     def _answer(

@@ -81,6 +81,7 @@ class RLPromptBuilder:
             context,
             count_tokens=self.count_tokens,
             max_length=self.config.prompt_tokens,
+            given=each.given,
         )
         items = len(context.items)
         relevant = min(items, stage.items)

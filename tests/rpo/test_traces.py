@@ -20,7 +20,7 @@ from personakit.rpo import filters
 from personakit.rpo.choices import REAL_TEXT_WRITER, uses_given_text, with_writer
 from personakit.rpo.dataset import DraftedQuery, draft_all, trajectories
 from personakit.rpo.filters import TrajectoryFilter
-from personakit.rpo.prompts import DRAFT, Trajectory, rewriter_prompt
+from personakit.rpo.prompts import DRAFT, REWRITE, Trajectory, rewriter_prompt
 from personakit.rpo.rewards import reward_functions, task_reward
 from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE, Rewriter
 from personakit.rpo.self_written import SelfWriter, read_explanation
@@ -166,7 +166,7 @@ def test_a_given_text_is_its_own_draft_and_is_not_repeated() -> None:
     [each] = draft_all(task, [one], None, AllItems(), max_new_tokens=0)
     assert each.draft == one.query.search_text
     prompt = rewriter_prompt(
-        task, one.query, each.draft, each.context, count_tokens=count_words, max_length=500
+        task, one.query, each.draft, each.context, count_tokens=count_words, max_length=500, given=each.given
     )
     assert prompt.count(each.draft) == 1
     assert "would." in prompt
@@ -214,6 +214,21 @@ def rewriting(model: Path, data: Path) -> list[str]:
     return ["train", "rpo", *settings, "trajectories.max_tokens=64", "trajectories.writer=none"]
 
 
+def test_a_base_model_that_repeats_the_text_gets_the_prompt_of_any_draft() -> None:
+    task, one = get_task("LaMP_7"), example("LaMP_7")
+    base = Scripted(lambda prompt, cap: one.query.search_text)
+    [each] = draft_all(task, [one], base, AllItems(), max_new_tokens=9)
+    assert each.draft == one.query.search_text
+    model = Scripted(lambda prompt, cap: "In their way")
+    method = Rewriter(base, model, AllItems(), traced=False, draft="base")
+    method.respond([one.query], [one.profile])
+    assert model.prompts[0].endswith(DRAFT + each.draft + REWRITE)
+    trained = rewriter_prompt(
+        task, one.query, each.draft, each.context, count_tokens=count_words, max_length=500, given=each.given
+    )
+    assert trained == model.prompts[0]
+
+
 @pytest.mark.slow
 def test_a_rewriter_of_given_texts_needs_no_base_model(
     tiny_model: Path, rewrites: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -230,12 +245,12 @@ def test_a_rewriter_of_given_texts_needs_no_base_model(
         "users without history": 0,
     }
     capsys.readouterr()
-    infer = ["infer", "--run", str(run), "--task", "rewriting", "--base", str(tiny_model), "--trace"]
+    infer = ["infer", "--run", str(run), "--task", "rewriting", "--base", "openai:unreachable", "--trace"]
     assert main(infer) == 0
     printed = capsys.readouterr()
     assert "evidence" not in printed.out
     assert "generic    the original that dev-ada asks about" in printed.out
-    assert f"the given text itself is rewritten: --base {tiny_model} is not used" in printed.err
+    assert "the given text itself is rewritten: --base openai:unreachable is not used" in printed.err
 
 
 @pytest.mark.slow
