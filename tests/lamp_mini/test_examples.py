@@ -15,7 +15,7 @@ from personakit.data.lamp_formats import FORMATS, LAMP_TASKS, item_output, parse
 from personakit.data.lamp_mini import Knobs
 from personakit.data.lamp_mini.traits import draw_traits
 from personakit.data.lamp_mini.users import make_example
-from personakit.data.lamp_mini.words import Phrases, content_words, phrases, vocabulary, words_of
+from personakit.data.lamp_mini.words import Phrases, content_words, load, phrases, vocabulary, words_of
 from personakit.data.store import ExampleStore
 from personakit.tasks import get_task
 
@@ -176,6 +176,24 @@ def test_splits_have_different_phrases(kind: Any) -> None:
     every = [text.casefold() for split in splits for text in split]
     assert len(set(every)) == len(every) >= 60
     assert min(map(len, splits)) >= 12
+
+
+def test_phrases_of_one_split_are_no_phrases_or_contents_of_another() -> None:
+    def normal(text: str) -> str:
+        return " ".join(words_of(text))
+
+    splits: dict[str, set[str]] = {}
+    for kind in KINDS:
+        for split in ("train", "dev", "test"):
+            for text in phrases(kind, split):
+                splits.setdefault(normal(text), set()).add(split)
+    assert [text for text, found in splits.items() if len(found) > 1] == []
+
+    contents = [load(name) for name in ("people", "topics", "posts", "reviews", "films")]
+    told = f" {normal(json.dumps(contents))} "
+    unseen = [text for text, found in splits.items() if "train" not in found and " " in text]
+    assert len(unseen) > 100
+    assert [text for text in unseen if f" {text} " in told] == []
 
 
 def test_there_are_thousands_of_words_and_style_has_none_of_the_contents() -> None:

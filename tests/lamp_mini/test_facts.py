@@ -9,6 +9,7 @@ import pytest
 
 from personakit.data import open_examples
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
+from personakit.data.lamp_mini.words import entries, fields, topics
 from personakit.errors import UserError
 
 
@@ -17,6 +18,12 @@ def test_facts_are_the_content_words_in_any_case_and_spelling() -> None:
     assert known_facts("Big news: Jonas saw the 17 harbor ferry in Oslo on Monday. Love it!") == facts
     assert known_facts("jonas & the harbour in OSLO") == {"jonas", "harbor", "oslo"}
     assert not known_facts("Hey folks, and nobody saw it coming! More soon. #nofilter")
+
+
+def test_every_subject_of_a_text_is_a_fact() -> None:
+    things = [text for topic in topics() for text in entries("topics", topic, "things")]
+    subjects = [text for field in fields() for text in entries("papers", "fields", field)]
+    assert [text for text in things + subjects if not known_facts(text)] == []
 
 
 @pytest.mark.parametrize("task", ["LaMP_4", "LaMP_5", "LaMP_6", "LaMP_7"])
