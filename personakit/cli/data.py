@@ -102,12 +102,41 @@ def import_(
             "detected from the file.",
         ),
     ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            "--fold",
+            metavar="K/N",
+            help="Test the K-th of N parts of the users, so that N folders test everybody once; of reviews, "
+            "rewrites and histories.",
+        ),
+    ] = None,
+    min_items: Annotated[
+        int,
+        typer.Option(
+            "--min-items",
+            metavar="N",
+            min=1,
+            help="Leave out users with fewer items than this; of reviews, rewrites and histories.",
+        ),
+    ] = 1,
+    queries: Annotated[
+        int,
+        typer.Option(
+            "--queries",
+            metavar="N",
+            min=1,
+            help="At most N queries of each training user, more examples of few users; of reviews and "
+            "histories. Rewrites are all queries.",
+        ),
+    ] = 1,
 ) -> Result:
     """Convert reviews, rewrites, a history, preferences, instructions or LaMP files to a data folder.
 
     Splits are by user, so test users are not in training. Dropped rows are counted.
     """
     from personakit.data.imports import import_data
+    from personakit.data.splitting import parse_fold
 
     report = import_data(
         source,
@@ -119,6 +148,9 @@ def import_(
         user_column=user_column,
         date_column=date_column,
         split_by=cast(Any, split_by),  # checked by `import_data`
+        fold=None if fold is None else parse_fold(fold),
+        min_items=min_items,
+        queries=queries,
     )
     if report.format == "history" and sum(each.users for each in _splits(report)) == 1:
         note("all rows belong to one user, so only one split has queries (see --user-column)")

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from personakit.data.lamp_formats import build_input, item_input, item_output, search_text, task_format
 from personakit.data.near_duplicates import NearDuplicateOf, NearDuplicates
-from personakit.data.splitting import SPLITS, SplitExamples, split_users
+from personakit.data.splitting import SPLITS, SplitExamples, SplitPlan
 from personakit.errors import UserError
 from personakit.records import Example, Profile, ProfileItem, Query
 
+TOO_FEW_ITEMS = "users with fewer than {} items"
 TASKS = ("LaMP_2", "LaMP_2N", "LaMP_3", "LaMP_4", "LaMP_5", "LaMP_6", "rewriting")
 
 
-def hold_out(profiles: Sequence[Profile], task: str, seed: int) -> SplitExamples:
+def hold_out(
+    profiles: Sequence[Profile], task: str, split_of: Mapping[str, str], plan: SplitPlan
+) -> SplitExamples:
     """Return one query per user: the last item of a dated profile, else a random one (counted in `drawn`).
 
-    Raises `UserError` for a task whose queries cannot be built from items (LaMP_1 needs two references; a
-    LaMP_7 item does not contain the tweet before the paraphrase).
+    Training users have up to `plan.queries`, each with the items before it, or without dates all others.
+    `split_of` is each user's split (`plan.split`); users without one are left out and counted. Raises
+    `UserError` for a task whose queries cannot be built from items (LaMP_1 needs two references; a LaMP_7
+    item does not contain the tweet before the paraphrase).
     """
     format = task_format(task)
     if format.task not in TASKS:
@@ -32,50 +37,65 @@ def hold_out(profiles: Sequence[Profile], task: str, seed: int) -> SplitExamples
             f"{format.task} queries cannot be built from a history, expected one of {', '.join(TASKS)}",
             hint="use the file as a profile instead (`personakit infer --profile FILE`)",
         )
-    split_of = split_users((profile.user_id for profile in profiles), seed)
-    dropped: Counter[str] = Counter()
+    left_out = sum(profile.user_id not in split_of for profile in profiles)
+    dropped = Counter({TOO_FEW_ITEMS.format(plan.min_items): left_out})
     drawn = 0
     later_texts: list[str] = []  # texts of the splits processed so far
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # a text in several splits stays in the last one: test before train
         in_later_splits, texts = NearDuplicates(later_texts), []
         for profile in profiles:
-            if split_of[profile.user_id] != split:
+            if split_of.get(profile.user_id) != split:
                 continue
             items = [item for item in profile.items if not in_later_splits.of(_text(task, item))]
             dropped["items whose text is in another split"] += len(profile.items) - len(items)
             if not items:
                 dropped["users with no item left"] += 1
                 continue
-            example, repeats = _query(format.task, Profile(profile.user_id, tuple(items)), seed)
+            count = plan.queries if split == "train" else 1
+            for target, others in _targets(profile.user_id, items, count, plan.seed):
+                example, repeats = _query(format.task, profile.user_id, target, others)
+                dropped["profile items that repeat the query's text"] += repeats
+                splits[split].append(example)
             drawn += items[-1].date is None and len(items) > 1
-            dropped["profile items that repeat the query's text"] += repeats
-            splits[split].append(example)
             texts += [_text(task, item) for item in items]
         later_texts += texts
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count}, drawn)
 
 
-def _query(task: str, profile: Profile, seed: int) -> tuple[Example, int]:
-    generator = random.Random(f"hold out {seed} {profile.user_id}")
-    newest = profile.items[-1]
-    target = generator.choice(profile.items) if newest.date is None else newest
+def _targets(
+    user_id: str, items: Sequence[ProfileItem], count: int, seed: int
+) -> Iterator[tuple[ProfileItem, Sequence[ProfileItem]]]:
+    """Yield at most `count` of a user's items, each with the items of its profile."""
+    if items[-1].date is not None:
+        for place in range(len(items) - 1, max(-1, len(items) - 1 - count), -1):
+            yield items[place], items[:place]
+        return
+    generator = random.Random(f"hold out {seed} {user_id}")
+    first = generator.choice(items)
+    others = [item for item in items if item is not first]
+    for target in (first, *generator.sample(others, min(count - 1, len(others)))):
+        yield target, [item for item in items if item is not target]
+
+
+def _query(
+    task: str, user_id: str, target: ProfileItem, others: Sequence[ProfileItem]
+) -> tuple[Example, int]:
     text = _text(task, target)
-    other_items = [item for item in profile.items if item is not target]
     target_text = NearDuplicateOf(text)
-    profile_items = tuple(item for item in other_items if not target_text.matches(_text(task, item)))
+    profile_items = tuple(item for item in others if not target_text.matches(_text(task, item)))
     part = task_format(task).input_key
     assert part is not None
     wording = build_input(task, **{part: text})
     query = Query(
-        id=f"{profile.user_id}-{target.id}",
+        id=f"{user_id}-{target.id}",
         task=task,
         text=wording,
         search_text=search_text(task, wording),
-        user_id=profile.user_id,
+        user_id=user_id,
         gold=item_output(task, target),
     )
-    return Example(query, Profile(profile.user_id, profile_items)), len(other_items) - len(profile_items)
+    return Example(query, Profile(user_id, profile_items)), len(others) - len(profile_items)
 
 
 def _text(task: str, item: ProfileItem) -> str:

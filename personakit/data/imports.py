@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from personakit.data.folders import available, data_folder, no_such_task, task_folders, unreadable_tasks
@@ -25,13 +26,14 @@ from personakit.data.preferences.importing import PreferenceReport, SplitBy, imp
 from personakit.data.reviews import read_reviews
 from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrites
 from personakit.data.skips import SkipCount, SkipCounts
-from personakit.data.splitting import SplitExamples
+from personakit.data.splitting import SplitExamples, SplitPlan
 from personakit.data.tables import SUFFIXES, read_rows
 from personakit.errors import UserError
 from personakit.files import atomic_folder, write_json
 from personakit.records import Example, Profile
 
-FORMATS = ("lamp", "reviews", "rewriting", "history", *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
+BUILT_FORMATS = ("reviews", "rewriting", "history")
+FORMATS = ("lamp", *BUILT_FORMATS, *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
 
@@ -77,13 +79,17 @@ def import_data(
     user_column: str | None = None,
     date_column: str | None = None,
     split_by: SplitBy | None = None,
+    fold: tuple[int, int] | None = None,
+    min_items: int = 1,
+    queries: int = 1,
 ) -> ImportReport:
     """Write `source` as the data folder `output`, which must not exist or must be empty.
 
     `format` is one of `FORMATS`, detected if None. `task` is required for a history; otherwise it selects one
     of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions);
     `user_column` applies to histories and preferences, `date_column` to histories. `seed` determines the
-    split and the held-out items. `split_by` applies to preferences (`import_preferences`).
+    split and the held-out items. `split_by` applies to preferences (`import_preferences`), `fold` and
+    `min_items` (`SplitPlan`) to reviews, rewrites and histories, `queries` to reviews and histories.
 
     Raises `UserError` with the place of the first invalid item in `source`; `output` is then not created.
     """
@@ -100,6 +106,13 @@ def import_data(
         raise UserError(
             f'{source} ({format}) cannot be split by "{split_by}": only preferences can',
             hint="remove the option",
+        )
+    plan = SplitPlan(seed, fold, min_items, queries)
+    if (plan != SplitPlan(seed) and format not in BUILT_FORMATS) or (queries > 1 and format == "rewriting"):
+        raise UserError(
+            f"{source} ({format}): --fold and --min-items are for {', '.join(BUILT_FORMATS)}, --queries for "
+            "the first and the last of these",
+            hint="remove the option; another --seed gives another split",
         )
     task = None if task is None else task_format(task).task
     if output.exists():
@@ -129,7 +142,7 @@ def import_data(
         elif format == "lamp":
             counts = _copy_lamp(source, task, temporary, read)
         else:
-            built = _built_tasks(source, format, task, seed, columns, user_column, date_column, read)
+            built = _built_tasks(source, format, task, plan, columns, user_column, date_column, read)
             for name, splits in built:
                 drawn[name] = splits.drawn
                 counts[name] = _write_task(temporary / name, splits)
@@ -140,7 +153,7 @@ def import_data(
             {
                 "format_version": FORMAT_VERSION,
                 "made_by": "personakit data import",
-                "made_from": {"source": source.name, "format": format, "seed": seed},
+                "made_from": {"source": source.name, "format": format, **asdict(plan)},
                 "tasks": {
                     name: {split: asdict(split_counts) for split, split_counts in counts_by_split.items()}
                     for name, counts_by_split in counts.items()
@@ -190,14 +203,14 @@ def _built_tasks(
     source: Path,
     format: str,
     task: str | None,
-    seed: int,
+    plan: SplitPlan,
     columns: Mapping[str, str] | None,
     user_column: str | None,
     date_column: str | None,
     counts: SkipCounts,
 ) -> Iterator[tuple[str, SplitExamples]]:
     if format == "rewriting":
-        yield TASK, split_rewrites(read_rewrites(source, columns=columns, counts=counts), seed)
+        yield TASK, split_rewrites(read_rewrites(source, columns=columns, counts=counts), plan)
     elif format == "reviews":
         by_task = read_reviews(source, counts)
         if task is not None and task not in by_task:
@@ -205,8 +218,13 @@ def _built_tasks(
                 f'reviews cannot be converted to "{task}", expected one of {", ".join(by_task)}',
                 hint="omit the task to convert to both",
             )
+        items: dict[str, int] = {}
+        for profile in chain.from_iterable(by_task.values()):  # one split for all tasks: they share texts
+            count = len(profile.items)
+            items[profile.user_id] = min(count, items.get(profile.user_id, count))
+        split_of = plan.split(items)
         for name in [task] if task else by_task:
-            yield name, hold_out(by_task[name], name, seed)
+            yield name, hold_out(by_task[name], name, split_of, plan)
     else:
         if task is None:
             found = ", ".join(next(iter(read_rows(source))).values)
@@ -223,7 +241,9 @@ def _built_tasks(
             date_column=date_column,
             counts=counts,
         )
-        yield task, hold_out([_usable(profile, task, counts) for profile in profiles], task, seed)
+        usable = [_usable(profile, task, counts) for profile in profiles]
+        split_of = plan.split({profile.user_id: len(profile.items) for profile in usable})
+        yield task, hold_out(usable, task, split_of, plan)
 
 
 def _usable(profile: Profile, task: str, counts: SkipCounts) -> Profile:

@@ -15,7 +15,7 @@ from pathlib import Path
 from personakit.data.lamp_formats import build_input, profile_item
 from personakit.data.near_duplicates import NearDuplicates
 from personakit.data.skips import SkipCounts
-from personakit.data.splitting import SPLITS, SplitExamples, split_users
+from personakit.data.splitting import SPLITS, SplitExamples, SplitPlan
 from personakit.data.tables import column_names, find_column, leave_out, no_usable_row, read_rows
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
@@ -64,18 +64,21 @@ def read_rewrites(
     return rewrites
 
 
-def split_rewrites(rewrites: list[Rewrite], seed: int) -> SplitExamples:
-    """Split by user, then drop texts that would leak. The result depends only on rows and seed.
+def split_rewrites(rewrites: list[Rewrite], plan: SplitPlan) -> SplitExamples:
+    """Split by user, then drop texts that would leak. The result depends only on rows and plan.
 
     A train row whose original occurs in dev or test, and a dev row whose original occurs in test, is dropped
     and counted. A query's profile excludes the user's rewrites of the same original. Near duplicates count as
     equal.
     """
-    split_of = split_users((rewrite.user_id for rewrite in rewrites), seed)
+    split_of = plan.split(Counter(rewrite.user_id for rewrite in rewrites))
     rows: dict[str, list[Rewrite]] = {split: [] for split in SPLITS}
-    for rewrite in rewrites:
-        rows[split_of[rewrite.user_id]].append(rewrite)
     dropped: Counter[str] = Counter()
+    for rewrite in rewrites:
+        if rewrite.user_id in split_of:
+            rows[split_of[rewrite.user_id]].append(rewrite)
+        else:
+            dropped[f"rows of users with fewer than {plan.min_items} rows"] += 1
     later_originals: list[str] = []
     for split in reversed(SPLITS):
         in_later_splits = NearDuplicates(later_originals)

@@ -1,4 +1,4 @@
-"""Splits by user, from a seed."""
+"""Splits by user, from a seed; folds, for data with few users."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from personakit.errors import UserError
 from personakit.records import Example
 
 SPLITS = ("train", "dev", "test")
@@ -24,15 +25,57 @@ class SplitExamples:
     drawn: int = 0
 
 
-def split_users(user_ids: Iterable[str], seed: int | str) -> dict[str, str]:
-    """Return each user's split: 15 % test, 15 % dev, the rest train. It depends only on ids and seed.
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How users are split, and how many queries are made of them.
 
-    With three users or more, no split is empty.
+    `fold` (k, n) makes the k-th of n equal parts of the users the test users, k from 1 to n, instead of 15 %
+    of them: with all n folds every user is tested once. Users with fewer than `min_items` items are left out.
+    A training user has at most `queries` queries, another one has one.
+    """
+
+    seed: int = 0
+    fold: tuple[int, int] | None = None
+    min_items: int = 1
+    queries: int = 1
+
+    def split(self, items: Mapping[str, int]) -> dict[str, str]:
+        """Return the splits of the users with enough items. Raises `UserError` for too many folds."""
+        users = [user for user, count in items.items() if count >= self.min_items]
+        if self.fold is not None and len(users) < self.fold[1]:
+            raise UserError(
+                f"{self.fold[1]} folds of {len(users)} users, expected at least one user in each",
+                hint="ask for fewer folds, or for fewer items of a user",
+            )
+        return split_users(users, self.seed, fold=self.fold)
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Return (k, n) of "k/n". Raises `UserError`."""
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count) and int(count) >= 2):
+        raise UserError(
+            f'the fold is "{text}", expected K/N with K from 1 to N and N at least 2',
+            hint="for example 1/5, the first of five folds",
+        )
+    return int(part), int(count)
+
+
+def split_users(
+    user_ids: Iterable[str], seed: int | str, *, fold: tuple[int, int] | None = None
+) -> dict[str, str]:
+    """Return each user's split: 15 % test, 15 % dev, the rest train. It depends only on the arguments.
+
+    With three users or more, no split is empty. `fold` is that of `SplitPlan`.
     """
     users: Sequence[str] = sorted(set(user_ids))
     order = random.Random(f"split {seed}").sample(users, len(users))
     test = max(round(TEST_SHARE * len(order)), len(order) >= 2)
     dev = max(round(DEV_SHARE * len(order)), len(order) >= 3)
+    if fold is not None:
+        part, count = fold
+        first, end = (len(order) * (part - 1) // count, len(order) * part // count)
+        order, test = order[first:] + order[:first], end - first
     return {
         user: "test" if place < test else "dev" if place < test + dev else "train"
         for place, user in enumerate(order)

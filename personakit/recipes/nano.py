@@ -38,7 +38,7 @@ from personakit.recipes.pretraining import ModelShape, TrainingPlan, new_model, 
 from personakit.records import Context, Instruction, Profile, Query
 from personakit.retrieval import open_retriever
 from personakit.rpo import prompts as rpo
-from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter
+from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter, TrajectoryRequest
 from personakit.tasks import Task, get_task
 from personakit.tasks.profile_prompt import JOIN
 
@@ -97,12 +97,14 @@ def _training_pairs(count: int, random: Random) -> Iterator[tuple[str, str]]:
 
 def _rewrite(task: Task, query: Query, draft: str, context: Context, random: Random) -> tuple[str, str]:
     """Return a draft and its rewrite in RPO's format. Some have no profile; then the draft is kept."""
-    if random.random() < _NO_HISTORY_SHARE:
+    dropped = random.random() < _NO_HISTORY_SHARE
+    if dropped:
         context = Context()
     prompt = rpo.rewriter_prompt(
         task, query, draft, context, count_tokens=_count_words, max_length=SHAPE.positions
     )
-    return prompt, TemplateWriter().write(task, query, draft, context, query.gold or "").text()
+    request = TrajectoryRequest(task, query, draft, context, query.gold or "", keep_draft=dropped)
+    return prompt, TemplateWriter().write(request).text()
 
 
 def _notice(random: Random) -> tuple[str, str]:

@@ -117,7 +117,8 @@ def trajectories(
     """Write and filter trajectories; return prompt-completion pairs and the filter's counts.
 
     A `no_history_share` of the queries gets an empty context and the draft as target, so that the rewriter
-    learns to leave the draft of an unknown user unchanged.
+    learns to leave the draft of an unknown user unchanged. Users of the data who have no history keep their
+    gold answer as target, as in RL.
     """
     requests = [_trajectory_request(each, no_history_share, seed) for each in drafted]
     counts = FilterCounts()
@@ -145,8 +146,9 @@ def _trajectory_request(drafted: DraftedQuery, no_history_share: float, seed: in
     query = drafted.example.query
     assert query.gold is not None
     draw = random.Random(f"{seed}/{query.task}/{query.id}").random()
-    context = Context() if draw < no_history_share else drafted.context
-    return TrajectoryRequest(drafted.task, query, drafted.draft, context, query.gold)
+    dropped = draw < no_history_share
+    context = Context() if dropped else drafted.context
+    return TrajectoryRequest(drafted.task, query, drafted.draft, context, query.gold, keep_draft=dropped)
 
 
 def context_injection_texts(

@@ -37,7 +37,7 @@ class TrajectoryFilter:
 
     `max_tokens` limits a trajectory's length and `minimum_reward` the task reward of its response. Quotes of
     the gold answer are only checked in generation tasks: on LaMP-1 to LaMP-3 labels appear anyway. The
-    `expected` response is the gold answer, or the draft if the user has no history. `traced` false: the
+    `expected` response is the gold answer, or the draft where the history was left out. `traced` false: the
     trajectories are responses without tags.
     """
 

@@ -27,18 +27,22 @@ _QUOTED_WORDS = 24
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryRequest:
-    """A training query to write a trajectory for: the rewriter's inputs and the gold answer."""
+    """A training query to write a trajectory for: the rewriter's inputs and the gold answer.
+
+    `keep_draft`: the history was left out, and the response should be the draft.
+    """
 
     task: Task
     query: Query
     draft: str
     context: Context
     gold: str
+    keep_draft: bool = False
 
     @property
     def expected(self) -> str:
-        """The target response: the gold answer, or the draft if there is no context."""
-        return self.draft if self.context.empty else self.gold
+        """The target response: the gold answer, or the draft where that should be kept."""
+        return self.draft if self.keep_draft else self.gold
 
 
 class TrajectoryWriter(Protocol):
@@ -78,12 +82,12 @@ class PromptedWriter(ABC):
     def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory | str | None]:
         """Return one trajectory per request; an unusable reply as text; None for an empty reply.
 
-        Without context the trajectory keeps the draft, which takes no request.
+        Without context there is nothing to explain: the trajectory is the template's and takes no request.
         """
         with_context = [each for each in requests if not each.context.empty]
         replies = iter(self._generate([self.prompt(each) for each in with_context]))
         return [
-            Trajectory(NOTHING, KEEP, each.draft) if each.context.empty else self.read(next(replies), each)
+            TemplateWriter().write(each) if each.context.empty else self.read(next(replies), each)
             for each in requests
         ]
 
@@ -104,13 +108,14 @@ class TemplateWriter:
 
     def write_all(self, requests: Sequence[TrajectoryRequest]) -> list[Trajectory]:
         """Return one trajectory per request; see `write`."""
-        return [self.write(each.task, each.query, each.draft, each.context, each.gold) for each in requests]
+        return [self.write(each) for each in requests]
 
-    def write(self, task: Task, query: Query, draft: str, context: Context, gold: str) -> Trajectory:
-        """Return a trajectory whose response is `gold`, or the draft if there is no context."""
-        if context.empty:
-            return Trajectory(NOTHING, KEEP, draft)
-        return Trajectory(evidence(task, query, draft, context), plan(task, draft, gold), gold)
+    def write(self, each: TrajectoryRequest) -> Trajectory:
+        """Return a trajectory whose response is the expected one."""
+        if each.keep_draft:
+            return Trajectory(NOTHING, KEEP, each.draft)
+        shown = evidence(each.task, each.query, each.draft, each.context)
+        return Trajectory(shown, plan(each.task, each.draft, each.gold), each.gold)
 
 
 def evidence(task: Task, query: Query, draft: str, context: Context) -> str:

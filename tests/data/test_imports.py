@@ -15,7 +15,7 @@ from personakit.data.history import read_history
 from personakit.data.imports import import_data
 from personakit.data.lamp import write_split
 from personakit.data.near_duplicates import normalized
-from personakit.data.splitting import SPLITS, split_users
+from personakit.data.splitting import SPLITS, parse_fold, split_users
 from personakit.errors import UserError
 from tests.data.made import example, item, user_split
 
@@ -72,7 +72,11 @@ def test_an_import_is_the_same_for_the_same_seed_only(tmp_path: Path) -> None:
     about = json.loads((tmp_path / "out0" / "dataset.json").read_text())
     assert about["fingerprint"] == prints[0]
     assert about["format_version"] == 1
-    assert about["made_from"] == {"source": "mails.csv", "format": "rewriting", "seed": 1}
+    assert about["made_from"] == {"source": "mails.csv", "format": "rewriting", "seed": 1} | {
+        "fold": None,
+        "min_items": 1,
+        "queries": 1,
+    }
     assert about["tasks"]["rewriting"]["test"]["queries"] == len(
         open_examples(tmp_path / "out0", split="test")
     )
@@ -99,6 +103,48 @@ def reviews(users: int = 60) -> list[dict[str, Any]]:
         }
         for n in range(users)
     ]
+
+
+def test_folds_test_every_user_with_enough_items_once(tmp_path: Path) -> None:
+    people = reviews()
+    people[1]["profile"][0]["title"] = None  # one task has fewer items of this user than the other
+    (tmp_path / "reviews.json").write_text(json.dumps(people))
+    tested: Counter[tuple[str, str]] = Counter()
+    for fold in (1, 2, 3):
+        folder = tmp_path / f"fold{fold}"
+        import_data(tmp_path / "reviews.json", folder, fold=(fold, 3), min_items=2)
+        users = {
+            (task, split): set(open_examples(folder, task, split).user_ids)
+            for task in ("LaMP_3", "LaMP_5")
+            for split in SPLITS
+        }
+        tested.update((task, user) for task in ("LaMP_3", "LaMP_5") for user in users[task, "test"])
+        assert users["LaMP_3", "test"] == users["LaMP_5", "test"]
+        assert len(users["LaMP_3", "dev"]) == 6  # 15 % of 39
+        assert not users["LaMP_3", "train"] & users["LaMP_5", "test"]
+        assert not any("user0" in each for each in users.values())
+        assert all(each.profile.items for each in open_examples(folder, "LaMP_3", "test"))
+    assert set(tested.values()) == {1}
+    assert len(tested) == 2 * 39  # of 60 users, a third has one review, and one lacks a title
+
+
+@pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "1", "a/b", "1/5/2", ""])
+def test_a_fold_is_k_of_n(fold: str) -> None:
+    with pytest.raises(UserError, match=r"expected K/N with K from 1 to N"):
+        parse_fold(fold)
+
+
+def test_folds_need_users_and_a_format_that_has_them(tmp_path: Path) -> None:
+    (tmp_path / "reviews.json").write_text(json.dumps(reviews(3)))
+    with pytest.raises(UserError, match="4 folds of 3 users"):
+        import_data(tmp_path / "reviews.json", tmp_path / "out", fold=(1, 4))
+    rows = [{"instruction": f"Do {n}", "output": f"done {n}"} for n in range(9)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(rows))
+    with pytest.raises(
+        UserError, match=r"alpaca.*--fold and --min-items are for reviews, rewriting, history"
+    ):
+        import_data(tmp_path / "alpaca.json", tmp_path / "out", min_items=2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_reviews_become_rating_and_title_tasks(tmp_path: Path) -> None:
@@ -215,6 +261,29 @@ def test_the_newest_item_of_a_dated_history_becomes_the_query(tmp_path: Path) ->
         for each in open_examples(tmp_path / "out", split=split):
             assert each.query.gold == f"t {each.query.user_id[1:]} 2"
             assert [old.date for old in each.profile.items] == ["2010", "2011"]
+    import_data(tmp_path / "mine.jsonl", tmp_path / "more", task="LaMP-4", queries=2)
+    for split in SPLITS:
+        made = [
+            (each.query.user_id, each.query.gold, len(each.profile.items))
+            for each in open_examples(tmp_path / "more", split=split)
+        ]
+        users = {user for user, *_ in made}
+        newest = {(user, f"t {user[1:]} 2", 2) for user in users}
+        before = {(user, f"t {user[1:]} 1", 1) for user in users if split == "train"}
+        assert sorted(made) == sorted(newest | before)
+
+
+def test_training_users_can_have_several_queries_without_dates(tmp_path: Path) -> None:
+    (tmp_path / "reviews.json").write_text(json.dumps(reviews()))
+    report = import_data(tmp_path / "reviews.json", tmp_path / "out", min_items=2, queries=9)
+    assert report.dropped["LaMP_3"]["users with fewer than 2 items"] == 20
+    counts = report.tasks["LaMP_3"]
+    assert counts["dev"].queries == counts["dev"].users
+    made = list(open_examples(tmp_path / "out", "LaMP_3", "train"))
+    assert len({each.query.id for each in made}) == len(made) == counts["train"].queries
+    queries = Counter(each.query.user_id for each in made)
+    assert set(queries.values()) == {2, 3}
+    assert all(len(each.profile.items) + 1 == queries[each.query.user_id] for each in made)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 227])

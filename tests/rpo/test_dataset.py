@@ -18,7 +18,7 @@ from personakit.rpo.dataset import (
 )
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
 from personakit.rpo.prompts import Trajectory, parse_trajectory
-from personakit.rpo.writer import KEEP, TemplateWriter, TrajectoryRequest, TrajectoryWriter
+from personakit.rpo.writer import KEEP, NOTHING, TemplateWriter, TrajectoryRequest, TrajectoryWriter
 from personakit.tasks import get_task
 
 from .fakes import TASKS, AllItems, Scripted, count_words, draft_in, example, gold_of
@@ -116,12 +116,12 @@ def test_history_dropout_depends_only_on_seed_and_query() -> None:
     assert texts_of(some, share=0.5, seed=1)[0] != texts
 
 
-def test_a_trajectory_without_history_keeps_the_draft() -> None:
-    texts, counts = texts_of([replace(drafted(), context=Context())])
+def test_a_user_of_the_data_without_history_keeps_the_gold_answer() -> None:
+    texts, counts = texts_of([replace(drafted(gold="Grand Tour"), context=Context())])
     assert counts.summary() == {"kept": 1}
     read = parse_trajectory(texts[0].completion)
     assert read is not None
-    assert read.response == "draft for ada"
+    assert (read.evidence, read.response) == (NOTHING, "Grand Tour")
 
 
 def test_trajectory_prompts_do_not_contain_the_gold_answer() -> None:

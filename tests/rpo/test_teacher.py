@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_the_teacher_prompt_has_query_items_draft_and_gold_and_forbids_quoting()
         asked.extend(prompts)
         return [reply("x") for _ in prompts]
 
-    each, bare = request(), request(user="bob", items=0)
+    each, bare = request(), replace(request(user="bob", items=0), keep_draft=True)
     writer = TeacherWriter(ask, count_tokens=count_words, max_length=500)
     _, kept = writer.write_all([each, bare])
     [prompt] = asked  # a user without history takes no request

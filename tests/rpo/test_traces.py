@@ -24,7 +24,7 @@ from personakit.rpo.prompts import DRAFT, REWRITE, Trajectory, rewriter_prompt
 from personakit.rpo.rewards import reward_functions, task_reward
 from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE, Rewriter
 from personakit.rpo.self_written import SelfWriter, read_explanation
-from personakit.rpo.writer import GOLD, KEEP, NOTHING, ResponseWriter, TrajectoryWriter
+from personakit.rpo.writer import GOLD, NOTHING, ResponseWriter, TrajectoryWriter
 from personakit.tasks import get_task
 
 from .fakes import AllItems, Scripted, count_words, example, gold_of
@@ -63,7 +63,7 @@ def test_a_response_without_a_trace_is_the_answer_alone() -> None:
     assert DRAFT + "a draft" in prompt
     assert counts == {"kept": 1}
     [(_, kept)], _ = texts_of(ResponseWriter(), "ada", traced=False, items=0)
-    assert kept == "a draft"
+    assert kept == gold_of("LaMP_4", "ada")
 
 
 def test_a_rewriter_without_a_trace_answers_and_scores_plain_text() -> None:
@@ -135,7 +135,7 @@ def test_self_written_traces_are_filtered_and_counted() -> None:
     asked.clear()
     nobody = SelfWriter(lambda prompts: [], count_tokens=count_words, max_length=500)
     [(_, kept)], _ = texts_of(nobody, "ada", items=0)  # nothing to explain
-    assert kept == Trajectory(NOTHING, KEEP, "a draft").text()
+    assert kept == Trajectory(NOTHING, "replace at the start", gold_of("LaMP_4", "ada")).text()
 
 
 def test_an_empty_plan_is_no_part_of_the_answer_s_trace() -> None:

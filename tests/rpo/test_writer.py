@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from personakit.records import Context
-from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter, evidence, plan
+from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter, TrajectoryRequest, evidence, plan
 from personakit.tasks import get_task
 
 from .fakes import TASKS, example, gold_of
@@ -35,7 +35,9 @@ def test_evidence_does_not_depend_on_the_gold_answer(task: str, gold: str) -> No
     assert shown != NOTHING
     assert evidence(get_task(task), replace(one.query, gold=gold), "a draft", context) == shown
     other = TemplateWriter().write(
-        get_task(task), replace(one.query, gold=gold), "a draft", context, gold_of(task, "x")
+        TrajectoryRequest(
+            get_task(task), replace(one.query, gold=gold), "a draft", context, gold_of(task, "x")
+        )
     )
     assert other.evidence == shown
 
@@ -83,7 +85,9 @@ def test_a_plan_describes_the_edits(draft: str, gold: str, said: str) -> None:
 
 
 @given(gold=st.text(min_size=1))
-def test_without_context_the_draft_is_kept(gold: str) -> None:
+def test_where_the_history_was_left_out_the_draft_is_kept(gold: str) -> None:
     assume(gold != "my draft")
-    written = TemplateWriter().write(get_task("LaMP_4"), example("LaMP_4").query, "my draft", Context(), gold)
+    query = example("LaMP_4").query
+    request = TrajectoryRequest(get_task("LaMP_4"), query, "my draft", Context(), gold, keep_draft=True)
+    written = TemplateWriter().write(request)
     assert (written.evidence, written.plan, written.response) == (NOTHING, KEEP, "my draft")
