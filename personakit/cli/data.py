@@ -108,7 +108,7 @@ def import_(
             "--fold",
             metavar="K/N",
             help="Test the K-th of N parts of the users, so that N folders test everybody once; of reviews, "
-            "rewrites and histories.",
+            "rewrites, histories and preferences.",
         ),
     ] = None,
     min_items: Annotated[

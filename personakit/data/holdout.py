@@ -8,7 +8,7 @@ profile.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from personakit.data.lamp_formats import build_input, item_input, item_output, search_text, task_format
@@ -26,7 +26,8 @@ def hold_out(
 ) -> SplitExamples:
     """Return one query per user: the last item of a dated profile, else a random one (counted in `drawn`).
 
-    Training users have up to `plan.queries`, each with the items before it, or without dates all others.
+    Training users have up to `plan.queries`, each with the items before it, or without dates all others; the
+    first of every user come first.
     `split_of` is each user's split (`plan.split`); users without one are left out and counted. Raises
     `UserError` for a task whose queries cannot be built from items (LaMP_1 needs two references; a LaMP_7
     item does not contain the tweet before the paraphrase).
@@ -44,6 +45,7 @@ def hold_out(
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # a text in several splits stays in the last one: test before train
         in_later_splits, texts = NearDuplicates(later_texts), []
+        ranked: dict[int, list[Example]] = defaultdict(list)
         for profile in profiles:
             if split_of.get(profile.user_id) != split:
                 continue
@@ -53,12 +55,13 @@ def hold_out(
                 dropped["users with no item left"] += 1
                 continue
             count = plan.queries if split == "train" else 1
-            for target, others in _targets(profile.user_id, items, count, plan.seed):
+            for place, (target, others) in enumerate(_targets(profile.user_id, items, count, plan.seed)):
                 example, repeats = _query(format.task, profile.user_id, target, others)
                 dropped["profile items that repeat the query's text"] += repeats
-                splits[split].append(example)
+                ranked[place].append(example)
             drawn += items[-1].date is None and len(items) > 1
             texts += [_text(task, item) for item in items]
+        splits[split] = [example for place in sorted(ranked) for example in ranked[place]]
         later_texts += texts
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count}, drawn)
 

@@ -26,7 +26,7 @@ from personakit.data.preferences.importing import PreferenceReport, SplitBy, imp
 from personakit.data.reviews import read_reviews
 from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrites
 from personakit.data.skips import SkipCount, SkipCounts
-from personakit.data.splitting import SplitExamples, SplitPlan
+from personakit.data.splitting import Fold, SplitExamples, SplitPlan
 from personakit.data.tables import SUFFIXES, read_rows
 from personakit.errors import UserError
 from personakit.files import atomic_folder, write_json
@@ -79,7 +79,7 @@ def import_data(
     user_column: str | None = None,
     date_column: str | None = None,
     split_by: SplitBy | None = None,
-    fold: tuple[int, int] | None = None,
+    fold: Fold | None = None,
     min_items: int = 1,
     queries: int = 1,
 ) -> ImportReport:
@@ -88,8 +88,8 @@ def import_data(
     `format` is one of `FORMATS`, detected if None. `task` is required for a history; otherwise it selects one
     of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions);
     `user_column` applies to histories and preferences, `date_column` to histories. `seed` determines the
-    split and the held-out items. `split_by` applies to preferences (`import_preferences`), `fold` and
-    `min_items` (`SplitPlan`) to reviews, rewrites and histories, `queries` to reviews and histories.
+    split and the held-out items. `split_by` applies to preferences (`import_preferences`). `fold`,
+    `min_items` and `queries` are those of `SplitPlan`; preferences also have folds, rewrites no `queries`.
 
     Raises `UserError` with the place of the first invalid item in `source`; `output` is then not created.
     """
@@ -108,12 +108,15 @@ def import_data(
             hint="remove the option",
         )
     plan = SplitPlan(seed, fold, min_items, queries)
-    if (plan != SplitPlan(seed) and format not in BUILT_FORMATS) or (queries > 1 and format == "rewriting"):
-        raise UserError(
-            f"{source} ({format}): --fold and --min-items are for {', '.join(BUILT_FORMATS)}, --queries for "
-            "the first and the last of these",
-            hint="remove the option; another --seed gives another split",
-        )
+    for option, is_given, formats in (
+        ("--fold", fold is not None, (*BUILT_FORMATS, *PREFERENCE_FORMATS)),
+        ("--min-items", min_items > 1, BUILT_FORMATS),
+        ("--queries", queries > 1, ("reviews", "history")),
+    ):
+        if is_given and format not in formats:
+            raise UserError(
+                f"{source} ({format}): {option} is for {', '.join(formats)}", hint="remove the option"
+            )
     task = None if task is None else task_format(task).task
     if output.exists():
         output.rmdir()  # empty; `atomic_folder` renames to this path
@@ -133,6 +136,7 @@ def import_data(
                 columns=columns,
                 user_column=user_column,
                 split_by=split_by,
+                fold=fold,
                 missing=read,
             )
         elif format in INSTRUCTION_FORMATS:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from personakit.errors import UserError
 from personakit.records import Example
 
+#: (k, n): the k-th of n parts, k from 1.
+Fold = tuple[int, int]
+
 SPLITS = ("train", "dev", "test")
 DEV_SHARE = TEST_SHARE = 0.15
 
@@ -35,7 +38,7 @@ class SplitPlan:
     """
 
     seed: int = 0
-    fold: tuple[int, int] | None = None
+    fold: Fold | None = None
     min_items: int = 1
     queries: int = 1
 
@@ -50,7 +53,7 @@ class SplitPlan:
         return split_users(users, self.seed, fold=self.fold)
 
 
-def parse_fold(text: str) -> tuple[int, int]:
+def parse_fold(text: str) -> Fold:
     """Return (k, n) of "k/n". Raises `UserError`."""
     part, _, count = text.partition("/")
     if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count) and int(count) >= 2):
@@ -61,9 +64,7 @@ def parse_fold(text: str) -> tuple[int, int]:
     return int(part), int(count)
 
 
-def split_users(
-    user_ids: Iterable[str], seed: int | str, *, fold: tuple[int, int] | None = None
-) -> dict[str, str]:
+def split_users(user_ids: Iterable[str], seed: int | str, *, fold: Fold | None = None) -> dict[str, str]:
     """Return each user's split: 15 % test, 15 % dev, the rest train. It depends only on the arguments.
 
     With three users or more, no split is empty. `fold` is that of `SplitPlan`.

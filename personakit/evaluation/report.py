@@ -73,10 +73,11 @@ def write_report(
 
 
 def write_plot(path: Path, sections: Sequence[Section]) -> Path | None:
-    """Write the first plot of the sections as an SVG file, such as for a README; None if there is no plot."""
+    """Write the first plot of the sections as an SVG file, such as for a README; no file and None without one."""
     plots = (block for section in sections for block in section.on("page") if isinstance(block, Intervals))
     plot = next(plots, None)
     if plot is None or not plot.rows:
+        path.unlink(missing_ok=True)  # that of earlier results
         return None
     write_text(path, _environment().get_template("plot.svg.j2").render(plot=plot))
     return path

@@ -140,9 +140,7 @@ def test_folds_need_users_and_a_format_that_has_them(tmp_path: Path) -> None:
         import_data(tmp_path / "reviews.json", tmp_path / "out", fold=(1, 4))
     rows = [{"instruction": f"Do {n}", "output": f"done {n}"} for n in range(9)]
     (tmp_path / "alpaca.json").write_text(json.dumps(rows))
-    with pytest.raises(
-        UserError, match=r"alpaca.*--fold and --min-items are for reviews, rewriting, history"
-    ):
+    with pytest.raises(UserError, match=r"alpaca.*--min-items is for reviews, rewriting, history"):
         import_data(tmp_path / "alpaca.json", tmp_path / "out", min_items=2)
     assert not (tmp_path / "out").exists()
 

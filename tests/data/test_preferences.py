@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,25 @@ def test_columns_can_be_mapped(tmp_path: Path) -> None:
     ]
     report = imported(tmp_path, rows, columns={"prompt": "question"}, user_column="who")
     assert report.kept == 50
+
+
+@pytest.mark.parametrize("rows", [made.p_soups_rows(), made.prism_rows()])
+def test_folds_test_every_pair_once(rows: made.Rows, tmp_path: Path) -> None:
+    source = made.write(tmp_path / "pairs.jsonl", rows)
+    tested: Counter[str] = Counter()
+    every: set[str] = set()
+    for part in (1, 2, 3):
+        folder = tmp_path / f"fold{part}"
+        import_data(source, folder, fold=(part, 3))
+        pairs = {
+            split: {pair.chosen for user in open_preferences(folder, split) for pair in user.pairs}
+            for split in SPLITS
+        }
+        assert not pairs["test"] & (pairs["train"] | pairs["dev"])
+        tested.update(pairs["test"])
+        every |= set.union(*pairs.values())
+    assert set(tested) == every
+    assert set(tested.values()) == {1}
 
 
 def test_an_import_is_the_same_for_the_same_seed_only(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def make_stand_in(name: str, folder: Path) -> Path:
         marks = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"]
     elif name == "smollm2":
         kind, template, end, marks = LlamaConfig, _CHATML, "<|im_end|>", ["<|im_start|>"]
-    elif name == "nano" or name.startswith("imported/"):  # what recipes.own_text makes is nano's architecture
+    elif name == "nano":
         kind, template, end, marks = LlamaConfig, None, tokenizer.eos_token, []
     else:
         raise KeyError(f"no tiny model stands in for {name}: add its architecture to {__file__}")

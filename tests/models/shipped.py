@@ -73,4 +73,4 @@ def says_memory(path: Path) -> bool:
 
 def of_the_hub(model: str) -> bool:
     """Whether a configuration's model is one that a hub has."""
-    return "/" in model and not model.startswith("imported/")
+    return "/" in model

@@ -18,6 +18,7 @@ from personakit.data.preferences.signal_split import text_key
 from personakit.data.preferences.user_split import SplitUser, split_by_user
 from personakit.data.row_formats import FormatChecker
 from personakit.data.skips import SkipCount, SkipCounts
+from personakit.data.splitting import Fold
 from personakit.data.tables import TableRow
 from personakit.errors import UserError
 from personakit.records import PreferenceUser
@@ -65,13 +66,15 @@ def import_preferences(
     columns: Mapping[str, str] | None = None,
     user_column: str | None = None,
     split_by: SplitBy | None = None,
+    fold: Fold | None = None,
     missing: SkipCounts | None = None,
 ) -> PreferenceReport:
     """Write the preferences in `source` to `output/preferences/`, split with `seed`.
 
     `format` is one of `PREFERENCE_FORMATS`. `split_by` None splits by text if the users are a few personas
-    (`pools.py`), else by user. `missing` counts missing values. Texts go to a temporary file in `output`, not
-    to memory. Raises `UserError` for the first row that does not match the format, and if no pair is left.
+    (`pools.py`), else by user. `fold`: see `SplitPlan`. `missing` counts missing
+    values. Texts go to a temporary file in `output`, not to memory. Raises `UserError` for the first row that
+    does not match the format, and if no pair is left.
     """
     if split_by not in (None, *SPLIT_BY):
         raise UserError(
@@ -94,7 +97,7 @@ def import_preferences(
             raise UserError(f"{source} has no rows, expected one per comparison", hint="add rows")
         chosen_split = split_by or ("user" if user_column is not None else _split_by(format, corpus))
         split = split_by_text if chosen_split == "prompt" else split_by_user
-        splits = split(corpus, skips, has_signals=known.has_signals, seed=seed)
+        splits = split(corpus, skips, has_signals=known.has_signals, seed=seed, fold=fold)
         counts = {
             name: _write(output / native.FOLDER / f"{name}.jsonl", users, corpus, skips)
             for name, users in splits.items()

@@ -18,7 +18,7 @@ from personakit.data.preferences.rows import AMONG_SIGNALS, CONTRADICTING, REPEA
 from personakit.data.preferences.signal_split import cluster, split_signals
 from personakit.data.preferences.user_split import SplitUser
 from personakit.data.skips import SkipCounts
-from personakit.data.splitting import SPLITS, split_users
+from personakit.data.splitting import SPLITS, Fold, split_users
 
 SIGNALS = 4
 """Signal pairs per user, as in a row of P-Soups and in FSPO's ELIX and Review."""
@@ -28,9 +28,9 @@ OTHERS = "rows whose comments, lines about the user or items belong to no user o
 
 
 def split_by_text(
-    corpus: Corpus, skips: SkipCounts, *, has_signals: bool, seed: int
+    corpus: Corpus, skips: SkipCounts, *, has_signals: bool, seed: int, fold: Fold | None = None
 ) -> Mapping[str, Sequence[SplitUser]]:
-    """Return the users of each split. The result depends only on rows and seed."""
+    """Return the users of each split. The result depends only on rows, seed and fold (of texts)."""
     personas = _personas(corpus, skips)
     pairs = [pair for person in personas for pair in (*person.signals, *person.pairs)]
     if has_signals:
@@ -46,13 +46,13 @@ def split_by_text(
             [pairs[index] for index in signal_indices],
             [pairs[index] for index in target_indices],
         )
-    split_of = {pair: split for pair, _, split in _split(signals, f"{seed} signals")}
+    split_of = {pair: split for pair, _, split in _split(signals, f"{seed} signals", fold)}
     pools: dict[tuple[str, str], list[CorpusPair]] = {}
     owner = {pair: person for person in personas for pair in (*person.signals, *person.pairs)}
     for pair in signals:
         pools.setdefault((owner[pair].user, split_of[pair]), []).append(pair)
     held_out: dict[tuple[str, str, int], list[CorpusPair]] = {}
-    for pair, number, split in _split(targets, f"{seed} targets"):
+    for pair, number, split in _split(targets, f"{seed} targets", fold):
         held_out.setdefault((owner[pair].user, split, number), []).append(pair)
     splits: dict[str, list[SplitUser]] = {split: [] for split in SPLITS}
     counts = Counter[tuple[str, str]]()
@@ -69,10 +69,12 @@ def split_by_text(
     return splits
 
 
-def _split(pairs: Sequence[CorpusPair], seed: str) -> Iterator[tuple[CorpusPair, int, str]]:
+def _split(
+    pairs: Sequence[CorpusPair], seed: str, fold: Fold | None
+) -> Iterator[tuple[CorpusPair, int, str]]:
     """Yield each pair with its cluster number and the cluster's split."""
     clusters = cluster([pair.key for pair in pairs])
-    split_of = split_users(map(str, clusters), seed)
+    split_of = split_users(map(str, clusters), seed, fold=fold)
     for pair, number in zip(pairs, clusters, strict=True):
         yield pair, number, split_of[str(number)]
 

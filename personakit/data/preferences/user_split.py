@@ -14,7 +14,7 @@ from personakit.data.preferences.corpus import Corpus, CorpusPair, ImportedUser
 from personakit.data.preferences.rows import AMONG_SIGNALS, NO_PAIRS, NO_SIGNALS, ONE_PAIR, ONE_TEXT
 from personakit.data.preferences.signal_split import cluster, split_signals
 from personakit.data.skips import SkipCounts
-from personakit.data.splitting import SPLITS, split_users
+from personakit.data.splitting import SPLITS, Fold, split_users
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class SplitUser:
 
 
 def split_by_user(
-    corpus: Corpus, skips: SkipCounts, *, has_signals: bool, seed: int
+    corpus: Corpus, skips: SkipCounts, *, has_signals: bool, seed: int, fold: Fold | None = None
 ) -> Mapping[str, Sequence[SplitUser]]:
-    """Return the users of each split. The result depends only on rows and seed."""
+    """Return the users of each split. The result depends only on rows, seed and fold."""
     assigned = [
         user
         for person in corpus.users()
@@ -43,7 +43,7 @@ def split_by_user(
         ]
     else:
         groups = [user.user for user in assigned]
-    split_of = split_users(groups, seed)
+    split_of = split_users(groups, seed, fold=fold)
     splits: dict[str, list[SplitUser]] = {split: [] for split in SPLITS}
     for user, group in zip(assigned, groups, strict=True):
         splits[split_of[group]].append(user)

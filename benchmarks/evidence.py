@@ -1,0 +1,280 @@
+"""The evidence: RPO, POPI and PILLOW against their controls, in cells that can be run one by one.
+
+    python benchmarks/evidence.py                                              # the studies and their cells
+    python benchmarks/evidence.py reviews-gap --data FOLDER                    # missing cells and the table
+    python benchmarks/evidence.py reviews-gap --data FOLDER --fold 2 --seed 0  # one cell
+    python benchmarks/evidence.py reviews-gap --table                          # the table of finished cells
+
+A cell is one study, one fold of its users and one training seed: import, training, evaluation, on one thread.
+A stopped cell continues where it was. Its scores go to benchmarks/results/evidence/STUDY/, without texts or
+user ids; --again measures a cell that is there once more, and prints both. FOLDER holds the files of the
+studies (`_studies.py`). Tables have intervals over users and seeds, from the scores of every query.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from _runs import personakit, train
+from _studies import STUDIES, Study
+
+from personakit.data.lamp_formats import LAMP_TASKS
+from personakit.evaluation.measurements import TaskMetrics, task_metrics
+from personakit.evaluation.results import ALL, PRIMARY, RESULTS_FILE, Claims, compute_results
+from personakit.evaluation.samples import SAMPLES_FILE, Sample, append_batch, read_samples
+from personakit.files import write_text
+from personakit.tasks import get_task
+
+RESULTS = Path(__file__).parent / "results" / "evidence"
+#: Facts of a run that a cell keeps: what trained on what, for how long.
+RUN_FACTS = ("versions", "device", "dtype", "seconds")
+#: Means over a row's answers that a cell keeps.
+COSTS = ("tokens", "context_tokens")
+
+
+def main() -> None:
+    """List the studies, run cells, or write a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("study", nargs="?", choices=STUDIES)
+    parser.add_argument("--data", type=Path, default=Path(), help="the folder of the studies' files")
+    parser.add_argument("--fold", type=int, help="only this fold, from 1")
+    parser.add_argument("--seed", type=int, help="only this seed")
+    parser.add_argument("--seeds", type=int, default=3, help="this many seeds")
+    parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="for runs and evaluations")
+    parser.add_argument("--again", action="store_true", help="measure cells that have results, and compare")
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    options = parser.parse_args()
+    if options.study is None:
+        for name, study in STUDIES.items():
+            print(f"{name}: {len(cells_of(name))} of {study.folds * options.seeds} cells; {study.about}")
+        return
+    study, folder = STUDIES[options.study], RESULTS / options.study
+    seeds = range(options.seeds) if options.seed is None else [options.seed]
+    folds = range(1, study.folds + 1) if options.fold is None else [options.fold]
+    for seed, fold in ((seed, fold) for seed in seeds for fold in folds if not options.table):
+        path = folder / f"fold-{fold}-seed-{seed}.json"
+        if options.again or not path.exists():
+            cell = run_cell(study, fold, seed, options.data, options.work / options.study)
+            if path.exists():
+                compare(json.loads(path.read_text(encoding="utf-8")), cell)
+            else:
+                write_text(path, json.dumps(cell) + "\n")
+                print(f"{path}: {cell['minutes']} minutes")
+    text = table(options.study)
+    write_text(folder.with_suffix(".md"), text)
+    print(text)
+
+
+def cells_of(name: str) -> list[dict[str, Any]]:
+    """Return the finished cells of a study."""
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / name).glob("fold-*.json"))
+    ]
+
+
+def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dict[str, Any]:
+    """Import, train, evaluate; return the cell. `work` holds what a stopped cell has done."""
+    begun = time.monotonic()
+    data = Path("lamp-mini") if study.source is None else work / f"data-{fold}"
+    if study.source is not None and not data.exists():
+        folds = ("--fold", f"{fold}/{study.folds}") if study.folds > 1 else ()
+        personakit("data", "import", str(files / study.source), str(data), *study.imports, *folds)
+    folder = work / f"fold-{fold}-seed-{seed}"
+    settings = ["--config", study.config, f"data.path={data}", *study.settings, f"seed={seed}"]
+    run = train(study.method, folder / "run", settings)
+    personakit(
+        *("eval", study.suite, "--run", str(run), "--data", str(data), "--split", study.split),
+        *(part for row in study.rows_of(seed) for part in ("--baseline", row)),
+        *(() if study.limit is None else ("--limit", str(study.limit))),
+        *(*study.evaluation, "--output", str(folder / "eval")),
+        *(("--resume",) if (folder / "eval" / SAMPLES_FILE).exists() else ()),
+    )
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return {
+        "fold": fold,
+        "seed": seed,
+        "minutes": round((time.monotonic() - begun) / 60, 1),
+        "run": {name: facts.get(name) for name in RUN_FACTS},
+        **without_texts(folder / "eval", fold),
+    }
+
+
+def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
+    """Return the claims of an evaluation, its queries, and every score of every row."""
+    results = json.loads((evaluation / RESULTS_FILE).read_text(encoding="utf-8"))
+    queries: dict[tuple[str, str], tuple[str, str, str]] = {}
+    answers: dict[str, list[Sample]] = defaultdict(list)
+    for sample in read_samples(evaluation / SAMPLES_FILE):
+        queries[sample.task, sample.query_id] = (
+            sample.task,
+            hidden(f"{fold} {sample.user_id}"),
+            hidden(f"{fold} {sample.query_id}"),
+        )
+        answers[sample.method].append(sample)
+    rows = {}
+    for method, samples in answers.items():
+        scores = {(each.task, each.query_id): each.scores or {} for each in samples}
+        rows[method] = {
+            "seed": samples[0].seed,
+            **{cost: round(sum(getattr(each, cost) for each in samples) / len(samples), 1) for cost in COSTS},
+            "scores": {
+                metric: [rounded(scores.get(query, {}).get(metric)) for query in queries]
+                for metric in sorted({metric for some in scores.values() for metric in some})
+            },
+        }
+    return {
+        "tasks": results["tasks"],
+        "users_are": results["users_are"],
+        "compared": sorted({(each["method"], each["against"]) for each in results["comparisons"]}),
+        "wrong_user": [[each[key] for key in ("right", "wrong", "empty")] for each in results["wrong_user"]],
+        "gaps": [[each[key] for key in ("method", "from", "to")] for each in results["gap_closed"]],
+        "queries": list(queries.values()),
+        "rows": rows,
+    }
+
+
+def hidden(identity: str) -> str:
+    """Return a stand-in for an id."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:10]
+
+
+def rounded(score: float | None) -> float | None:
+    """Six digits are enough."""
+    return None if score is None else round(score, 6)
+
+
+def compare(known: dict[str, Any], again: dict[str, Any]) -> None:
+    """Print the mean scores of two measurements of a cell."""
+    for method, row in again["rows"].items():
+        for metric, scores in row["scores"].items():
+            before = known["rows"].get(method, {}).get("scores", {}).get(metric, [])
+            means = [sum(filter(None, some)) / max(1, len(some)) for some in (before, scores)]
+            print(f"{method}, {metric}: {means[0]:.4f} in the results, {means[1]:.4f} again")
+
+
+def table(name: str) -> str:
+    """Return the table of the seeds of a study that have all folds, as Markdown."""
+    cells = cells_of(name)
+    folds: dict[int, set[int]] = defaultdict(set)
+    for cell in cells:
+        folds[cell["seed"]].add(cell["fold"])
+    cells = [cell for cell in cells if len(folds[cell["seed"]]) == STUDIES[name].folds]
+    if not cells:
+        return f"# {name}\n\nNo seed has all its cells yet.\n"
+    samples = list(samples_of(cells))
+    metrics: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        metrics[sample.task] |= set(sample.scores or ())
+    facts = {task: metrics_of(task, about, metrics[task]) for task, about in cells[0]["tasks"].items()}
+    compared, wrong_user, gaps = (
+        list(dict.fromkeys(tuple(labels) for cell in cells for labels in cell[kind]))
+        for kind in ("compared", "wrong_user", "gaps")
+    )
+    claims = Claims(compared=compared, wrong_user=wrong_user, gaps=gaps)
+    with tempfile.TemporaryDirectory() as folder:
+        append_batch(Path(folder) / SAMPLES_FILE, samples)
+        results = compute_results(Path(folder) / SAMPLES_FILE, facts, claims, users_are=cells[0]["users_are"])
+    return rendered(name, cells, results)
+
+
+def samples_of(cells: Sequence[dict[str, Any]]) -> Iterator[Sample]:
+    """Yield the answers of cells. Rows without training are the same for all seeds, and taken once."""
+    first = min(cell["seed"] for cell in cells)
+    for cell in cells:
+        for method, row in cell["rows"].items():
+            if row["seed"] is None and cell["seed"] != first:
+                continue
+            for place, (task, user, query) in enumerate(cell["queries"]):
+                scores = {metric: values[place] for metric, values in row["scores"].items()}
+                yield Sample(
+                    method=method,
+                    seed=row["seed"],
+                    task=task,
+                    query_id=query,
+                    user_id=user,
+                    profile_of=None,
+                    profile_items=0,
+                    query="",
+                    gold="",
+                    generic=None,
+                    prediction="",
+                    scores={metric: score for metric, score in scores.items() if score is not None} or None,
+                    utility=None,
+                    context={},
+                    **{cost: row[cost] for cost in COSTS},
+                )
+
+
+def metrics_of(task: str, about: dict[str, Any], measured: set[str]) -> TaskMetrics:
+    """Return how a task is scored. Macro-F1 is left out: it needs the answers, which cells do not keep."""
+    if task in LAMP_TASKS:
+        known = task_metrics(get_task(task))
+        metrics = tuple(metric for metric in known.metrics if metric != "f1")
+        return TaskMetrics(metrics, known.lower_is_better, offset=known.offset, slope=known.slope)
+    others = sorted(measured - {about["primary"]})
+    return TaskMetrics((about["primary"], *others), about["lower_is_better"])
+
+
+def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]) -> str:
+    """Return results as Markdown."""
+    study = STUDIES[name]
+    parts = [f"# {name}\n\n{study.about}\n"]
+    shown = [(task, about["primary"]) for task, about in results["tasks"].items()]
+    for task, metric in [*shown, *([(ALL, PRIMARY)] if len(shown) > 1 else [])]:
+        rows = [row for row in results["rows"] if (row["task"], row["metric"]) == (task, metric)]
+        differences = {
+            each["against"]: each
+            for each in results["comparisons"]
+            if (each["method"], each["task"], each["metric"]) == (study.label, task, metric)
+        }
+        title = "Mean over the tasks" if task == ALL else f"{task}: {metric}"
+        parts += [
+            f"\n## {title}\n\n| row | context tokens | score | {study.label} - row |\n|---|---|---|---|\n"
+        ]
+        for row in rows:
+            difference = differences.get(row["method"])
+            parts.append(
+                f"| {row['method']} | {row['context_tokens']:.0f} | {interval(row, 'value')} | "
+                f"{'' if difference is None else interval(difference, 'difference', sign='+')} |\n"
+            )
+        parts.append(f"\n{rows[0]['users']} {results['users_are']}, {rows[0]['examples']} queries.\n")
+    for each in results["wrong_user"]:
+        own, foreign = (
+            interval(each[key], "value", sign="+") for key in ("right_minus_wrong", "wrong_minus_empty")
+        )
+        parts.append(
+            f"\nWrong-user test of {each['right']}: {'holds' if each['holds'] else 'does not hold'}. "
+            f"Own minus another's history {own}, another's minus empty {foreign}.\n"
+        )
+    parts += [
+        f"\n{each['method']} closes {each['value']:.0%} of the gap from {each['from']} to {each['to']}.\n"
+        for each in results["gap_closed"]
+        if each["value"] is not None
+    ]
+    minutes = [cell["minutes"] for cell in cells]
+    seeds = ", ".join(map(str, sorted({cell["seed"] for cell in cells})))
+    parts.append(
+        f"\nTraining seeds: {seeds}. {len(cells)} cells of {min(minutes):.0f} to {max(minutes):.0f} minutes "
+        f"on one thread: `python benchmarks/evidence.py {name}`.\n"
+    )
+    return "".join(parts)
+
+
+def interval(found: dict[str, Any], key: str, *, sign: str = "") -> str:
+    """Return a figure with its interval."""
+    value, low, high = (
+        "?" if found[each] is None else format(found[each], f"{sign}.3f") for each in (key, "low", "high")
+    )
+    return f"{value} [{low}, {high}]"
+
+
+if __name__ == "__main__":
+    main()
