@@ -140,21 +140,25 @@ class ProfileMean(ProfileMode):
 
 
 @dataclass(frozen=True)
-class Oracle(_RuleBaseline):
-    """Answers from the user's hidden traits: an upper bound, for benchmarks that ship it.
+class KnownAnswers(_RuleBaseline):
+    """Answers that are known without a model: those of an oracle, or of another user.
 
-    `answers` maps query ids to texts. A query without an answer gets an `Answer` with `error` set.
+    `answers` maps query ids to texts. For other queries `otherwise` answers, marked as degraded; without it
+    they get an `Answer` with `error` set.
     """
 
     answers: Mapping[str, str]
+    otherwise: _RuleBaseline | None = None
 
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Look up each answer by query id."""
         return [
             Answer(text=self.answers[query.id])
             if query.id in self.answers
-            else Answer(text="", error=f"the oracle has no answer to query {query.id}")
-            for query in queries
+            else Answer(text="", error=f"no answer is known to query {query.id}")
+            if self.otherwise is None
+            else Answer(text=self.otherwise.answer(query, profile), degraded="no answer is known")
+            for query, profile in zip(queries, profiles, strict=True)
         ]
 
 

@@ -73,7 +73,7 @@ def write_report(
 
 
 def write_plot(path: Path, sections: Sequence[Section]) -> Path | None:
-    """Write the first plot of the sections as an SVG file, such as for a README; no file and None without one."""
+    """Write the first plot of the sections as an SVG file, for a README; without one, no file and None."""
     plots = (block for section in sections for block in section.on("page") if isinstance(block, Intervals))
     plot = next(plots, None)
     if plot is None or not plot.rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,13 +26,15 @@ class BaselineInputs:
     """The inputs of baselines: the settings shared with the run, and data.
 
     `train_golds` maps a task to its training golds; `oracle` maps a query id to the answer according to the
-    user's hidden traits (empty if the data has none); `tasks` are the evaluated tasks.
+    user's hidden traits (empty if the data has none), `peers` to another user's answer to the same text;
+    `tasks` are the evaluated tasks.
     """
 
     settings: TrainRPO
     base: str
     train_golds: Mapping[str, Iterable[str]]
     oracle: Mapping[str, str]
+    peers: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
 
 
@@ -109,9 +111,15 @@ def _memory(inputs: BaselineInputs) -> Personalizer:
 
 
 def _oracle(inputs: BaselineInputs) -> Personalizer:
-    from personakit.baselines import Oracle
+    from personakit.baselines import KnownAnswers
 
-    return Oracle(inputs.oracle)
+    return KnownAnswers(inputs.oracle)
+
+
+def _peer(inputs: BaselineInputs) -> Personalizer:
+    from personakit.baselines import CopyInput, KnownAnswers
+
+    return KnownAnswers(inputs.peers, otherwise=CopyInput())
 
 
 def _decoding(settings: TrainRPO) -> Any:
@@ -140,6 +148,10 @@ def _traits(inputs: BaselineInputs) -> str | None:
     return None if inputs.oracle else "the data does not contain the users' traits"
 
 
+def _shared_texts(inputs: BaselineInputs) -> str | None:
+    return None if inputs.peers else "no two users of the data have answered the same text"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """A row of `eval lamp` that needs no run of a method.
@@ -165,6 +177,12 @@ BASELINES: dict[str, Baseline] = {
         label=f"memory, facts extracted once{ZERO_SHOT}",
         open=_memory,
         only_if_named="it takes several requests per user; name it with --baseline",
+    ),
+    "peer": Baseline(
+        label="another user's answer to the same text",
+        open=_peer,
+        why_not=_shared_texts,
+        only_if_named="",
     ),
     "oracle": Baseline(label="oracle", open=_oracle, why_not=_traits),
 }

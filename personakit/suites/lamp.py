@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -508,8 +508,27 @@ def _surroundings(
         if (traits := store.traits(id)) is not None and "oracle" in traits
     }
     return BaselineInputs(
-        settings=settings, base=base, train_golds=train_golds, oracle=oracle, tasks=tuple(examples)
+        settings=settings,
+        base=base,
+        train_golds=train_golds,
+        oracle=oracle,
+        peers=dict(pair for task in examples for pair in _peers(open_examples(data, task, options.split))),
+        tasks=tuple(examples),
     )
+
+
+def _peers(store: ExampleStore) -> Iterator[tuple[str, str]]:
+    """Yield query ids with the answer of the next user in the data who answered the same text."""
+    answered: dict[str, list[tuple[str, str, str]]] = {}
+    for text, id, user, gold in zip(store.inputs, store.query_ids, store.user_ids, store.golds, strict=True):
+        if gold is not None:
+            answered.setdefault(text, []).append((id, user, gold))
+    for some in answered.values():
+        for place, (id, user, _) in enumerate(some):
+            following = some[place + 1 :] + some[:place]
+            other = next((gold for _, another, gold in following if another != user), None)
+            if other is not None:
+                yield id, other
 
 
 def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:

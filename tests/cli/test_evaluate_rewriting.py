@@ -9,6 +9,7 @@ import pytest
 
 from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item
+from personakit.evaluation.samples import read_samples
 from personakit.methods import REWRITERS
 from personakit.records import Example, Profile, Query
 
@@ -103,6 +104,28 @@ def test_without_a_run_the_given_texts_are_compared_with_a_base_model(
         "context injection (zero-shot)",
         f"generic, {tiny_model}",
     ]
+
+
+def test_another_users_answer_to_the_same_text_is_a_row(call: Call, tmp_path: Path) -> None:
+    said = {"ada": ("1", "Oslo"), "bob": ("2", "Oslo!"), "cyd": ("3", "in Rome"), "ada ": ("4", "Oslo again")}
+    examples = []
+    for user, (id, answer) in said.items():
+        original = "Meet me in Rome" if "Rome" in answer else "Meet me in Oslo"
+        text = build_input("rewriting", original=original)
+        query = Query(id, "rewriting", text, original, user.strip(), answer)
+        examples.append(Example(query, Profile(user.strip(), ())))
+    write_split(tmp_path / "data" / "rewriting", "dev", examples, user_ids=True)
+    asked = ("eval", "rewriting", "--no-run", "--data", tmp_path / "data", "--baseline", "peer")
+    done = call(*asked, "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    samples = read_samples(tmp_path / "out" / "samples.jsonl")
+    answers = {sample.query_id: (sample.prediction, sample.degraded) for sample in samples}
+    assert answers == {
+        "1": ("Oslo!", None),
+        "2": ("Oslo again", None),
+        "3": ("Meet me in Rome", "no answer is known"),
+        "4": ("Oslo!", None),
+    }
 
 
 @pytest.mark.usefixtures("lamp_mini")

