@@ -87,12 +87,6 @@ def import_(
     task: Task = None,
     seed: Seed = 0,
     column: Columns = None,
-    user_column: Annotated[
-        str | None, typer.Option("--user-column", metavar="COLUMN", help="The column with the user id.")
-    ] = None,
-    date_column: Annotated[
-        str | None, typer.Option("--date-column", metavar="COLUMN", help="The column with dates.")
-    ] = None,
     split_by: Annotated[
         str | None,
         typer.Option(
@@ -136,24 +130,19 @@ def import_(
     Splits are by user, so test users are not in training. Dropped rows are counted.
     """
     from personakit.data.imports import import_data
-    from personakit.data.splitting import parse_fold
+    from personakit.data.splitting import SplitPlan, parse_fold
 
     report = import_data(
         source,
         output or Path("imported") / source.stem,
         format=format,
         task=task,
-        seed=seed,
-        columns=parse_columns(column) or None,
-        user_column=user_column,
-        date_column=date_column,
+        columns=parse_columns(column),
         split_by=cast(Any, split_by),  # checked by `import_data`
-        fold=None if fold is None else parse_fold(fold),
-        min_items=min_items,
-        queries=queries,
+        plan=SplitPlan(seed, None if fold is None else parse_fold(fold), min_items, queries),
     )
     if report.format == "history" and sum(each.users for each in _splits(report)) == 1:
-        note("all rows belong to one user, so only one split has queries (see --user-column)")
+        note("all rows belong to one user, so only one split has queries (--column user_id=COLUMN)")
     return Result(asdict(report), lambda out: _print_import(out, report))
 
 

@@ -26,7 +26,7 @@ from personakit.data.preferences.importing import PreferenceReport, SplitBy, imp
 from personakit.data.reviews import read_reviews
 from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrites
 from personakit.data.skips import SkipCount, SkipCounts
-from personakit.data.splitting import Fold, SplitExamples, SplitPlan
+from personakit.data.splitting import SplitExamples, SplitPlan
 from personakit.data.tables import SUFFIXES, read_rows
 from personakit.errors import UserError
 from personakit.files import atomic_folder, write_json
@@ -74,22 +74,17 @@ def import_data(
     *,
     format: str | None = None,
     task: str | None = None,
-    seed: int = 0,
     columns: Mapping[str, str] | None = None,
-    user_column: str | None = None,
-    date_column: str | None = None,
     split_by: SplitBy | None = None,
-    fold: Fold | None = None,
-    min_items: int = 1,
-    queries: int = 1,
+    plan: SplitPlan | None = None,
 ) -> ImportReport:
     """Write `source` as the data folder `output`, which must not exist or must be empty.
 
     `format` is one of `FORMATS`, detected if None. `task` is required for a history; otherwise it selects one
-    of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions);
-    `user_column` applies to histories and preferences, `date_column` to histories. `seed` determines the
-    split and the held-out items. `split_by` applies to preferences (`import_preferences`). `fold`,
-    `min_items` and `queries` are those of `SplitPlan`; preferences also have folds, rewrites no `queries`.
+    of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions),
+    among them `user_id`, and a history's `date`. `split_by` applies to preferences (`import_preferences`).
+    `plan` determines the split and the held-out items. Its folds are for preferences and what has items, its
+    least number of items for the latter, several queries for reviews and histories.
 
     Raises `UserError` with the place of the first invalid item in `source`; `output` is then not created.
     """
@@ -102,16 +97,16 @@ def import_data(
             f'unknown format "{format}", expected one of {", ".join(FORMATS)}', hint="choose one of these"
         )
     format = format or detect_format(source, columns)
+    columns, plan = dict(columns or {}), plan or SplitPlan()
     if split_by is not None and format not in PREFERENCE_FORMATS:
         raise UserError(
             f'{source} ({format}) cannot be split by "{split_by}": only preferences can',
             hint="remove the option",
         )
-    plan = SplitPlan(seed, fold, min_items, queries)
     for option, is_given, formats in (
-        ("--fold", fold is not None, (*BUILT_FORMATS, *PREFERENCE_FORMATS)),
-        ("--min-items", min_items > 1, BUILT_FORMATS),
-        ("--queries", queries > 1, ("reviews", "history")),
+        ("--fold", plan.fold is not None, (*BUILT_FORMATS, *PREFERENCE_FORMATS)),
+        ("--min-items", plan.min_items > 1, BUILT_FORMATS),
+        ("--queries", plan.queries > 1, ("reviews", "history")),
     ):
         if is_given and format not in formats:
             raise UserError(
@@ -132,21 +127,21 @@ def import_data(
                 source,
                 temporary,
                 format=format,
-                seed=seed,
+                seed=plan.seed,
+                user_column=columns.pop("user_id", None),
                 columns=columns,
-                user_column=user_column,
                 split_by=split_by,
-                fold=fold,
+                fold=plan.fold,
                 missing=read,
             )
         elif format in INSTRUCTION_FORMATS:
             instructions = import_instructions(
-                source, temporary, format=format, seed=seed, columns=columns, missing=read
+                source, temporary, format=format, seed=plan.seed, columns=columns, missing=read
             )
         elif format == "lamp":
             counts = _copy_lamp(source, task, temporary, read)
         else:
-            built = _built_tasks(source, format, task, plan, columns, user_column, date_column, read)
+            built = _built_tasks(source, format, task, plan, columns, read)
             for name, splits in built:
                 drawn[name] = splits.drawn
                 counts[name] = _write_task(temporary / name, splits)
@@ -208,9 +203,7 @@ def _built_tasks(
     format: str,
     task: str | None,
     plan: SplitPlan,
-    columns: Mapping[str, str] | None,
-    user_column: str | None,
-    date_column: str | None,
+    columns: dict[str, str],
     counts: SkipCounts,
 ) -> Iterator[tuple[str, SplitExamples]]:
     if format == "rewriting":
@@ -240,9 +233,9 @@ def _built_tasks(
         profiles = read_history(
             source,
             task,
+            user_column=columns.pop("user_id", None),
+            date_column=columns.pop("date", None),
             columns=columns,
-            user_column=user_column,
-            date_column=date_column,
             counts=counts,
         )
         usable = [_usable(profile, task, counts) for profile in profiles]

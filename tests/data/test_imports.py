@@ -15,7 +15,7 @@ from personakit.data.history import read_history
 from personakit.data.imports import import_data
 from personakit.data.lamp import write_split
 from personakit.data.near_duplicates import normalized
-from personakit.data.splitting import SPLITS, parse_fold, split_users
+from personakit.data.splitting import SPLITS, SplitPlan, parse_fold, split_users
 from personakit.errors import UserError
 from tests.data.made import example, item, user_split
 
@@ -34,7 +34,7 @@ def write_mails(path: Path, users: int = 30, per_user: int = 8, originals: int =
 
 def test_rewrites_are_split_by_user_and_by_original(tmp_path: Path) -> None:
     write_mails(tmp_path / "mails.csv")
-    report = import_data(tmp_path / "mails.csv", tmp_path / "out", seed=3)
+    report = import_data(tmp_path / "mails.csv", tmp_path / "out", plan=SplitPlan(3))
     assert report.format == "rewriting"
     assert available(tmp_path / "out") == [("rewriting", split) for split in SPLITS]
     stores = {split: open_examples(tmp_path / "out", split=split) for split in SPLITS}
@@ -65,7 +65,7 @@ def test_rewrites_are_split_by_user_and_by_original(tmp_path: Path) -> None:
 def test_an_import_is_the_same_for_the_same_seed_only(tmp_path: Path) -> None:
     write_mails(tmp_path / "mails.csv")
     prints = [
-        import_data(tmp_path / "mails.csv", tmp_path / f"out{n}", seed=seed).fingerprint
+        import_data(tmp_path / "mails.csv", tmp_path / f"out{n}", plan=SplitPlan(seed)).fingerprint
         for n, seed in enumerate((1, 1, 2))
     ]
     assert prints[0] == prints[1] != prints[2]
@@ -112,7 +112,7 @@ def test_folds_test_every_user_with_enough_items_once(tmp_path: Path) -> None:
     tested: Counter[tuple[str, str]] = Counter()
     for fold in (1, 2, 3):
         folder = tmp_path / f"fold{fold}"
-        import_data(tmp_path / "reviews.json", folder, fold=(fold, 3), min_items=2)
+        import_data(tmp_path / "reviews.json", folder, plan=SplitPlan(fold=(fold, 3), min_items=2))
         users = {
             (task, split): set(open_examples(folder, task, split).user_ids)
             for task in ("LaMP_3", "LaMP_5")
@@ -137,11 +137,11 @@ def test_a_fold_is_k_of_n(fold: str) -> None:
 def test_folds_need_users_and_a_format_that_has_them(tmp_path: Path) -> None:
     (tmp_path / "reviews.json").write_text(json.dumps(reviews(3)))
     with pytest.raises(UserError, match="4 folds of 3 users"):
-        import_data(tmp_path / "reviews.json", tmp_path / "out", fold=(1, 4))
+        import_data(tmp_path / "reviews.json", tmp_path / "out", plan=SplitPlan(fold=(1, 4)))
     rows = [{"instruction": f"Do {n}", "output": f"done {n}"} for n in range(9)]
     (tmp_path / "alpaca.json").write_text(json.dumps(rows))
     with pytest.raises(UserError, match=r"alpaca.*--min-items is for reviews, rewriting, history"):
-        import_data(tmp_path / "alpaca.json", tmp_path / "out", min_items=2)
+        import_data(tmp_path / "alpaca.json", tmp_path / "out", plan=SplitPlan(min_items=2))
     assert not (tmp_path / "out").exists()
 
 
@@ -259,7 +259,7 @@ def test_the_newest_item_of_a_dated_history_becomes_the_query(tmp_path: Path) ->
         for each in open_examples(tmp_path / "out", split=split):
             assert each.query.gold == f"t {each.query.user_id[1:]} 2"
             assert [old.date for old in each.profile.items] == ["2010", "2011"]
-    import_data(tmp_path / "mine.jsonl", tmp_path / "more", task="LaMP-4", queries=2)
+    import_data(tmp_path / "mine.jsonl", tmp_path / "more", task="LaMP-4", plan=SplitPlan(queries=2))
     for split in SPLITS:
         made = [
             (each.query.user_id, each.query.gold, len(each.profile.items))
@@ -273,7 +273,7 @@ def test_the_newest_item_of_a_dated_history_becomes_the_query(tmp_path: Path) ->
 
 def test_training_users_can_have_several_queries_without_dates(tmp_path: Path) -> None:
     (tmp_path / "reviews.json").write_text(json.dumps(reviews()))
-    report = import_data(tmp_path / "reviews.json", tmp_path / "out", min_items=2, queries=9)
+    report = import_data(tmp_path / "reviews.json", tmp_path / "out", plan=SplitPlan(min_items=2, queries=9))
     assert report.dropped["LaMP_3"]["users with fewer than 2 items"] == 20
     counts = report.tasks["LaMP_3"]
     assert counts["dev"].queries == counts["dev"].users

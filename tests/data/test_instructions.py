@@ -21,6 +21,7 @@ from personakit.data.instructions import (
 )
 from personakit.data.instructions.splitting import SPLITS
 from personakit.data.lamp import write_split
+from personakit.data.splitting import SplitPlan
 from personakit.errors import UserError
 from personakit.records import Instruction, Pool
 from tests.data.made import user_split
@@ -121,7 +122,8 @@ def test_near_duplicates_are_in_one_split(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
     source = write(tmp_path / "i.json", alpaca())
     prints = [
-        import_data(source, tmp_path / f"out{n}", seed=seed).fingerprint for n, seed in enumerate((1, 1, 2))
+        import_data(source, tmp_path / f"out{n}", plan=SplitPlan(seed)).fingerprint
+        for n, seed in enumerate((1, 1, 2))
     ]
     assert prints[0] == prints[1] != prints[2]
 

@@ -24,7 +24,7 @@ from personakit.data.preferences import (
 )
 from personakit.data.preferences.rows import AMONG_SIGNALS, IS_AN_ANSWER, REPEATED, PairTexts
 from personakit.data.preferences.signal_split import PairKey, cluster, pair_key, split_signals
-from personakit.data.splitting import SPLITS
+from personakit.data.splitting import SPLITS, SplitPlan
 from personakit.errors import UserError
 from personakit.records import PreferencePair, PreferenceUser, ProfileItem, Signals
 from tests.data import preference_rows as made
@@ -208,7 +208,7 @@ def test_columns_can_be_mapped(tmp_path: Path) -> None:
         }
         for each in made.trl_rows()
     ]
-    report = imported(tmp_path, rows, columns={"prompt": "question"}, user_column="who")
+    report = imported(tmp_path, rows, columns={"prompt": "question", "user_id": "who"})
     assert report.kept == 50
 
 
@@ -219,7 +219,7 @@ def test_folds_test_every_pair_once(rows: made.Rows, tmp_path: Path) -> None:
     every: set[str] = set()
     for part in (1, 2, 3):
         folder = tmp_path / f"fold{part}"
-        import_data(source, folder, fold=(part, 3))
+        import_data(source, folder, plan=SplitPlan(fold=(part, 3)))
         pairs = {
             split: {pair.chosen for user in open_preferences(folder, split) for pair in user.pairs}
             for split in SPLITS
@@ -234,7 +234,8 @@ def test_folds_test_every_pair_once(rows: made.Rows, tmp_path: Path) -> None:
 def test_an_import_is_the_same_for_the_same_seed_only(tmp_path: Path) -> None:
     source = made.write(tmp_path / "p.jsonl", made.trl_rows(40))
     prints = [
-        import_data(source, tmp_path / f"out{n}", seed=seed).fingerprint for n, seed in enumerate((1, 1, 2))
+        import_data(source, tmp_path / f"out{n}", plan=SplitPlan(seed)).fingerprint
+        for n, seed in enumerate((1, 1, 2))
     ]
     assert prints[0] == prints[1] != prints[2]
     about = json.loads((tmp_path / "out0" / "dataset.json").read_text())

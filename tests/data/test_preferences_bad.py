@@ -182,7 +182,7 @@ def test_the_format_can_be_given_if_several_match(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"user_column": "who"}, 'has no column "who"'),
+        ({"columns": {"user_id": "who"}}, 'has no column "who"'),
         ({"columns": {"prompt": "question"}}, 'has no column "question"'),
         ({"split_by": "item"}, 'cannot be split by "item"'),
     ],

@@ -115,7 +115,7 @@ def user_id_or_none(row: TableRow, column: str | None, *, default: str | None = 
     if column is not None and column not in row.values:
         raise UserError(
             f'{row.place} has no column "{column}", it has {", ".join(row.values)}',
-            hint="choose one of these columns with --user-column",
+            hint="choose one of these with --column user_id=COLUMN",
         )
     for name in (column, default, *USER_COLUMNS):
         if name is not None and name in row.values:
@@ -135,6 +135,6 @@ def required_user_id(row: TableRow, column: str | None, *, default: str | None =
     if user is None:
         raise UserError(
             f"{row.place} has no user id, its columns are {', '.join(row.values)}",
-            hint="name the user column with --user-column",
+            hint="name the user column with --column user_id=COLUMN",
         )
     return user
