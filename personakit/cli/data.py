@@ -111,7 +111,8 @@ def import_(
             "--min-items",
             metavar="N",
             min=1,
-            help="Leave out users with fewer items than this; of reviews, rewrites and histories.",
+            help="Users with fewer items than this are for training only; of reviews, rewrites and "
+            "histories.",
         ),
     ] = 1,
     queries: Annotated[

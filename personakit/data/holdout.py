@@ -17,7 +17,6 @@ from personakit.data.splitting import SPLITS, SplitExamples, SplitPlan
 from personakit.errors import UserError
 from personakit.records import Example, Profile, ProfileItem, Query
 
-TOO_FEW_ITEMS = "users with fewer than {} items"
 TASKS = ("LaMP_2", "LaMP_2N", "LaMP_3", "LaMP_4", "LaMP_5", "LaMP_6", "rewriting")
 
 
@@ -26,11 +25,12 @@ def hold_out(
 ) -> SplitExamples:
     """Return one query per user: the last item of a dated profile, else a random one (counted in `drawn`).
 
-    Training users have up to `plan.queries`, each with the items before it, or without dates all others; the
-    first of every user come first.
-    `split_of` is each user's split (`plan.split`); users without one are left out and counted. Raises
-    `UserError` for a task whose queries cannot be built from items (LaMP_1 needs two references; a LaMP_7
-    item does not contain the tweet before the paraphrase).
+    Training users have up to `plan.queries`, each with the items before it, or without dates all others. The
+    first of every user come first, and users with fewer items than `plan.min_items` last, so that the first
+    n queries are the best n to train on. `split_of` is each user's split (`plan.split`).
+
+    Raises `UserError` for a task whose queries cannot be built from items (LaMP_1 needs two references; a
+    LaMP_7 item does not contain the tweet before the paraphrase).
     """
     format = task_format(task)
     if format.task not in TASKS:
@@ -38,16 +38,15 @@ def hold_out(
             f"{format.task} queries cannot be built from a history, expected one of {', '.join(TASKS)}",
             hint="use the file as a profile instead (`personakit infer --profile FILE`)",
         )
-    left_out = sum(profile.user_id not in split_of for profile in profiles)
-    dropped = Counter({TOO_FEW_ITEMS.format(plan.min_items): left_out})
+    dropped: Counter[str] = Counter()
     drawn = 0
     later_texts: list[str] = []  # texts of the splits processed so far
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # a text in several splits stays in the last one: test before train
         in_later_splits, texts = NearDuplicates(later_texts), []
-        ranked: dict[int, list[Example]] = defaultdict(list)
+        ranked: dict[tuple[bool, int], list[Example]] = defaultdict(list)
         for profile in profiles:
-            if split_of.get(profile.user_id) != split:
+            if split_of[profile.user_id] != split:
                 continue
             items = [item for item in profile.items if not in_later_splits.of(_text(task, item))]
             dropped["items whose text is in another split"] += len(profile.items) - len(items)
@@ -58,10 +57,10 @@ def hold_out(
             for place, (target, others) in enumerate(_targets(profile.user_id, items, count, plan.seed)):
                 example, repeats = _query(format.task, profile.user_id, target, others)
                 dropped["profile items that repeat the query's text"] += repeats
-                ranked[place].append(example)
+                ranked[len(profile.items) < plan.min_items, place].append(example)
             drawn += items[-1].date is None and len(items) > 1
             texts += [_text(task, item) for item in items]
-        splits[split] = [example for place in sorted(ranked) for example in ranked[place]]
+        splits[split] = [example for rank in sorted(ranked) for example in ranked[rank]]
         later_texts += texts
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count}, drawn)
 

@@ -75,10 +75,7 @@ def split_rewrites(rewrites: list[Rewrite], plan: SplitPlan) -> SplitExamples:
     rows: dict[str, list[Rewrite]] = {split: [] for split in SPLITS}
     dropped: Counter[str] = Counter()
     for rewrite in rewrites:
-        if rewrite.user_id in split_of:
-            rows[split_of[rewrite.user_id]].append(rewrite)
-        else:
-            dropped[f"rows of users with fewer than {plan.min_items} rows"] += 1
+        rows[split_of[rewrite.user_id]].append(rewrite)
     later_originals: list[str] = []
     for split in reversed(SPLITS):
         in_later_splits = NearDuplicates(later_originals)

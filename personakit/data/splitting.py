@@ -33,8 +33,8 @@ class SplitPlan:
     """How users are split, and how many queries are made of them.
 
     `fold` (k, n) makes the k-th of n equal parts of the users the test users, k from 1 to n, instead of 15 %
-    of them: with all n folds every user is tested once. Users with fewer than `min_items` items are left out.
-    A training user has at most `queries` queries, another one has one.
+    of them: with all n folds every user is tested once. Users with fewer than `min_items` items are in train,
+    behind all others. A training user has at most `queries` queries, another one has one.
     """
 
     seed: int = 0
@@ -43,14 +43,16 @@ class SplitPlan:
     queries: int = 1
 
     def split(self, items: Mapping[str, int]) -> dict[str, str]:
-        """Return the splits of the users with enough items. Raises `UserError` for too many folds."""
+        """Return each user's split from the number of their items. Raises `UserError` for too many folds."""
         users = [user for user, count in items.items() if count >= self.min_items]
         if self.fold is not None and len(users) < self.fold[1]:
             raise UserError(
                 f"{self.fold[1]} folds of {len(users)} users, expected at least one user in each",
                 hint="ask for fewer folds, or for fewer items of a user",
             )
-        return split_users(users, self.seed, fold=self.fold)
+        return split_users(users, self.seed, fold=self.fold) | dict.fromkeys(
+            items.keys() - set(users), "train"
+        )
 
 
 def parse_fold(text: str) -> Fold:

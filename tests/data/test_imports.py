@@ -122,7 +122,7 @@ def test_folds_test_every_user_with_enough_items_once(tmp_path: Path) -> None:
         assert users["LaMP_3", "test"] == users["LaMP_5", "test"]
         assert len(users["LaMP_3", "dev"]) == 6  # 15 % of 39
         assert not users["LaMP_3", "train"] & users["LaMP_5", "test"]
-        assert not any("user0" in each for each in users.values())
+        assert "user0" in users["LaMP_3", "train"]
         assert all(each.profile.items for each in open_examples(folder, "LaMP_3", "test"))
     assert set(tested.values()) == {1}
     assert len(tested) == 2 * 39  # of 60 users, a third has one review, and one lacks a title
@@ -274,14 +274,18 @@ def test_the_newest_item_of_a_dated_history_becomes_the_query(tmp_path: Path) ->
 def test_training_users_can_have_several_queries_without_dates(tmp_path: Path) -> None:
     (tmp_path / "reviews.json").write_text(json.dumps(reviews()))
     report = import_data(tmp_path / "reviews.json", tmp_path / "out", plan=SplitPlan(min_items=2, queries=9))
-    assert report.dropped["LaMP_3"]["users with fewer than 2 items"] == 20
     counts = report.tasks["LaMP_3"]
     assert counts["dev"].queries == counts["dev"].users
     made = list(open_examples(tmp_path / "out", "LaMP_3", "train"))
     assert len({each.query.id for each in made}) == len(made) == counts["train"].queries
-    queries = Counter(each.query.user_id for each in made)
-    assert set(queries.values()) == {2, 3}
+    users = [each.query.user_id for each in made]
+    queries = Counter(users)
+    assert set(queries.values()) == {1, 2, 3}
     assert all(len(each.profile.items) + 1 == queries[each.query.user_id] for each in made)
+    several = sum(count > 1 for count in queries.values())
+    assert len(set(users[:several])) == several  # everybody once, and those without a history last
+    assert all(each.profile.items for each in made[:-20])
+    assert not any(each.profile.items for each in made[-20:])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 227])
