@@ -42,7 +42,7 @@ from personakit.rpo.writer import DECIDE, KEEP, NOTHING, TemplateWriter, Traject
 from personakit.tasks import Task, get_task
 from personakit.tasks.profile_prompt import JOIN
 
-STEPS = 1100
+STEPS = 1800
 SHAPE = ModelShape(vocabulary=4096)
 _GENERIC_SHARE = 0.25
 _NOTICE_SHARE = 1 / 8

@@ -57,7 +57,10 @@ def test_nano_answers_every_choice_with_one_of_the_references(model: LocalModel)
 # About two thirds of what it scores here; see the limits in its card. Without training, all are 0.
 @pytest.mark.parametrize(
     ("task", "least"),
-    [("LaMP_2", 0.55), ("LaMP_3", 0.55), ("LaMP_4", 0.35), ("LaMP_6", 0.15), ("LaMP_7", 0.9)],
+    [
+        *(("LaMP_2", 0.5), ("LaMP_3", 0.55), ("LaMP_4", 0.55)),
+        *(("LaMP_5", 0.45), ("LaMP_6", 0.4), ("LaMP_7", 0.6)),
+    ],
 )
 def test_nano_gives_the_generic_answer_without_a_profile(task: str, least: float, model: LocalModel) -> None:
     examples = made(task)
@@ -86,7 +89,7 @@ def test_fixed_literals_are_one_token_and_text_round_trips(model: LocalModel) ->
     for task in LAMP_TASKS:
         text = made(task)[0].input
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-        assert len(tokenizer(text)["input_ids"]) < 60
+        assert len(tokenizer(text)["input_ids"]) < 100
 
 
 def test_nano_is_small(model: LocalModel) -> None:
