@@ -27,6 +27,16 @@ def resolve_model(name: str) -> str:
 
     Used for training: raises `UserError` for an endpoint or a stand-in, which have no weights.
     """
+    require_weights(name)
+    if name == "nano":
+        return str(NANO_FOLDER)
+    if name == smollm2.NAME:
+        return smollm2.find_smollm2()
+    return str(converted(name)) if is_gguf(name) else name
+
+
+def require_weights(name: str) -> None:
+    """Raise `UserError` if `name` is an endpoint or a stand-in, which have no weights. Reads no file."""
     if is_endpoint(name):
         raise UserError(
             f'model "{name}" is an endpoint, expected local weights',
@@ -37,11 +47,6 @@ def resolve_model(name: str) -> str:
             f'model "{name}" is a stand-in for a black box, expected local weights',
             hint=f"use the model before the colon: {name.rpartition(':')[0]}",
         )
-    if name == "nano":
-        return str(NANO_FOLDER)
-    if name == smollm2.NAME:
-        return smollm2.find_smollm2()
-    return str(converted(name)) if is_gguf(name) else name
 
 
 def is_endpoint(name: str) -> bool:

@@ -17,7 +17,7 @@ from personakit.config.training import no_lora, without_early_stopping
 from personakit.errors import UserError
 from personakit.models.cost import token_counter
 from personakit.models.local import LocalModel
-from personakit.models.open import resolve_model
+from personakit.models.open import require_weights, resolve_model
 from personakit.pillow.data import PillowData, open_data, tuning_examples
 from personakit.pillow.encoding import open_text_encoder, parse_layers
 from personakit.pillow.matcher import MatcherFacts, save_matcher
@@ -100,7 +100,7 @@ def train_pillow(config: TrainPILLOW, run: Run, progress: Progress) -> Path:
 
 def check_plan(config: TrainPILLOW) -> None:
     """Raise `UserError` for conflicting settings. Loads no model."""
-    resolve_model(config.model)
+    require_weights(config.model)
     if config.lora.load_in_4bit:
         require_four_bit()
     if config.tuning.enabled:

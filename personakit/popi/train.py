@@ -24,7 +24,7 @@ from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import template_tokens, token_counter
 from personakit.models.model_files import context_window, locate
-from personakit.models.open import open_language_model, resolve_model
+from personakit.models.open import open_language_model, require_weights, resolve_model
 from personakit.popi.adapters import Role
 from personakit.popi.inferring import inference_prompt
 from personakit.popi.joint import train_jointly
@@ -294,7 +294,7 @@ def _own_summaries(
 
 def check_plan(config: TrainPOPI) -> None:
     """Raise `UserError` for conflicting settings. Loads no model."""
-    resolve_model(config.model)
+    require_weights(config.model)
     check_joint(config.joint)
     check_stopping(config.joint, JOINT, evaluates=config.data.held_out > 0)
     check_stopping(config.warm_start, WARM_INFERENCE, evaluates=False)

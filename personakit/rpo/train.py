@@ -25,7 +25,7 @@ from personakit.data.store import ExampleStore
 from personakit.errors import RunError, UserError
 from personakit.models.cache import CachedModel
 from personakit.models.cost import token_counter
-from personakit.models.open import endpoint_addresses, open_language_model, resolve_model
+from personakit.models.open import endpoint_addresses, open_language_model, require_weights
 from personakit.models.windows import prompt_limit
 from personakit.retrieval import open_retriever
 from personakit.rpo.choices import check_drafts, has_trace, needs_base, uses_given_text, with_writer
@@ -166,7 +166,7 @@ def _write_trajectories(
 
 def check_plan(config: TrainRPO) -> None:
     """Raise `UserError` for conflicting settings. Loads no model."""
-    resolve_model(config.model)
+    require_weights(config.model)
     check_drafts(config.draft, config.data.tasks)
     check_lora(config.lora)
     if config.lora.load_in_4bit:
