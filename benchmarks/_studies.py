@@ -12,7 +12,8 @@ class Study:
 
     `source` is a file that `personakit data import` reads with `imports`; None is lamp-mini. `rows` are those
     of `personakit eval` for the first training seed, `trained_rows` the ones that depend on the training, for
-    the other seeds. `limit` is of queries a task (`eval --limit`).
+    the other seeds. `limit` is of queries a task (`eval --limit`). `runs_of` is the study whose runs are
+    evaluated.
     """
 
     about: str
@@ -28,6 +29,7 @@ class Study:
     split: str = "test"
     limit: int | None = None
     evaluation: tuple[str, ...] = ()
+    runs_of: str | None = None
 
     @property
     def label(self) -> str:
@@ -50,6 +52,17 @@ _GAP: Final = Study(
     rows=("generic", "majority", "profile", "context", "context-tuned", "empty", "other"),
     trained_rows=("generic", "context-tuned", "empty", "other"),
 )
+_LAMP_MINI: Final = Study(
+    about="The seven tasks of the built-in benchmark.",
+    method="rpo",
+    suite="lamp",
+    config="smollm2",
+    settings=("data.tasks=[]", "data.limit=50"),
+    limit=40,
+    rows=("generic", "copy", "majority", "profile", "context", "context-tuned", "empty", "other", "oracle"),
+    trained_rows=("generic", "context-tuned", "empty", "other", "oracle"),
+)
+_POPI_CONTROLS: Final = ("controls.population_dpo=true", "controls.raw_dpo=true")
 STUDIES: Final = {
     "reviews-gap": _GAP,
     "reviews-amazon": replace(
@@ -76,7 +89,7 @@ STUDIES: Final = {
         config="p-soups",
         source="p_soups_student_phd.json",
         folds=5,
-        settings=("controls.population_dpo=true", "controls.raw_dpo=true"),
+        settings=_POPI_CONTROLS,
         rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
         trained_rows=("base", "population", "history-dpo", "other"),
     ),
@@ -86,6 +99,36 @@ STUDIES: Final = {
         suite="instruction",
         config="alpaca",
         source="alpaca_en_demo.json",
+        limit=100,
+        rows=("alone", "random", "cosine", "mmr", "greedy"),
+        trained_rows=("alone", "random", "cosine", "mmr", "greedy"),
+        evaluation=("--no-variants",),
+    ),
+    "lamp-mini-rpo": _LAMP_MINI,
+    "lamp-mini-transfer": replace(
+        _LAMP_MINI,
+        about="The rewriters of lamp-mini-rpo with base models that they were not trained with.",
+        runs_of="lamp-mini-rpo",
+        rows=("generic",),
+        trained_rows=("generic",),
+        evaluation=("--base", "smollm2:terse", "--base", "smollm2:noisy", "--base", "nano"),
+    ),
+    "lamp-mini-popi": Study(
+        about="Preference pairs of the built-in benchmark.",
+        method="popi",
+        suite="preference",
+        config="smollm2",
+        limit=100,
+        settings=_POPI_CONTROLS,
+        rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
+        trained_rows=("base", "population", "history-dpo", "other"),
+        evaluation=("--no-per-user",),
+    ),
+    "lamp-mini-pillow": Study(
+        about="Notices of the built-in benchmark, with worked examples from a pool.",
+        method="pillow",
+        suite="instruction",
+        config="smollm2",
         limit=100,
         rows=("alone", "random", "cosine", "mmr", "greedy"),
         trained_rows=("alone", "random", "cosine", "mmr", "greedy"),

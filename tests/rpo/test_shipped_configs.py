@@ -100,7 +100,7 @@ def test_the_configuration_is_valid(path: Path, monkeypatch: pytest.MonkeyPatch)
     check_launch_line(path, "rpo", config.data.path)
 
 
-@representatives(FILES, "nano-few", "qwen3-4b-24gb")
+@representatives(FILES, "nano", "qwen3-4b-24gb")
 @pytest.mark.slow
 def test_a_tiny_model_of_its_architecture_trains(
     path: Path, lamp: Path, rewrites: Path, api: Server, tmp_path: Path
