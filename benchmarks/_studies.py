@@ -41,16 +41,18 @@ class Study:
         return self.trained_rows if seed else self.rows
 
 
-_GAP: Final = Study(
-    about="Real reviews: rating (LaMP_3) and title (LaMP_5), all 534 users with two or more.",
+_RATINGS: Final = Study(
+    about="Real reviews: the rating (LaMP_3), all 534 users with two reviews or more.",
     method="rpo",
     suite="lamp",
     config="reviews",
     source="reviews_gap_dev.json",
     imports=("--min-items", "2"),
     folds=5,
+    settings=("data.tasks=[LaMP_3]", "data.limit=480"),
     rows=("generic", "majority", "profile", "context", "context-tuned", "empty", "other"),
     trained_rows=("generic", "context-tuned", "empty", "other"),
+    evaluation=("--task", "LaMP_3"),
 )
 _LAMP_MINI: Final = Study(
     about="The seven tasks of the built-in benchmark.",
@@ -64,11 +66,17 @@ _LAMP_MINI: Final = Study(
 )
 _POPI_CONTROLS: Final = ("controls.population_dpo=true", "controls.raw_dpo=true")
 STUDIES: Final = {
-    "reviews-gap": _GAP,
-    "reviews-amazon": replace(
-        _GAP,
-        about="Real reviews with few and short histories: all 126 users with two or more.",
+    "ratings-gap": _RATINGS,
+    "ratings-amazon": replace(
+        _RATINGS,
+        about="Real reviews with few and short histories: the rating, all 126 users with two or more.",
         source="reviews_amazon_dev.json",
+    ),
+    "titles-gap": replace(
+        _RATINGS,
+        about="Real reviews: the title (LaMP_5), all 534 users with two reviews or more.",
+        settings=("data.tasks=[LaMP_5]", "data.limit=348"),
+        evaluation=("--task", "LaMP_5"),
     ),
     "email": Study(
         about="Rewritten e-mails, the draft is the given text: two rewrites of each of 227 users.",

@@ -1,9 +1,9 @@
 """The evidence: RPO, POPI and PILLOW against their controls, in cells that can be run one by one.
 
     python benchmarks/evidence.py                                              # the studies and their cells
-    python benchmarks/evidence.py reviews-gap --data FOLDER                    # missing cells and the table
-    python benchmarks/evidence.py reviews-gap --data FOLDER --fold 2 --seed 0  # one cell
-    python benchmarks/evidence.py reviews-gap --table                          # the table of finished cells
+    python benchmarks/evidence.py ratings-gap --data FOLDER                    # missing cells and the table
+    python benchmarks/evidence.py ratings-gap --data FOLDER --fold 2 --seed 0  # one cell
+    python benchmarks/evidence.py ratings-gap --table                          # the table of finished cells
 
 A cell is one study, one fold of its users and one training seed: import, training, evaluation, on one thread.
 A stopped cell continues where it was. Its scores go to benchmarks/results/evidence/STUDY/, without texts or
