@@ -26,7 +26,6 @@ class Study:
     imports: tuple[str, ...] = ()
     folds: int = 1
     settings: tuple[str, ...] = ()
-    split: str = "test"
     limit: int | None = None
     evaluation: tuple[str, ...] = ()
     runs_of: str | None = None
@@ -71,6 +70,7 @@ STUDIES: Final = {
         _RATINGS,
         about="Real reviews with few and short histories: the rating, all 126 users with two or more.",
         source="reviews_amazon_dev.json",
+        imports=("--min-items", "2", "--queries", "4"),
     ),
     "titles-gap": replace(
         _RATINGS,
@@ -99,7 +99,7 @@ STUDIES: Final = {
         folds=5,
         settings=_POPI_CONTROLS,
         rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
-        trained_rows=("base", "population", "history-dpo", "other"),
+        trained_rows=("base", "population", "history-dpo", "other", "oracle"),
     ),
     "alpaca": Study(
         about="Alpaca's instructions: which worked example precedes them.",
@@ -129,7 +129,7 @@ STUDIES: Final = {
         limit=100,
         settings=_POPI_CONTROLS,
         rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
-        trained_rows=("base", "population", "history-dpo", "other"),
+        trained_rows=("base", "population", "history-dpo", "other", "oracle"),
         evaluation=("--no-per-user",),
     ),
     "lamp-mini-pillow": Study(

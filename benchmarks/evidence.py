@@ -14,11 +14,10 @@ studies (`_studies.py`). Tables have intervals over users and seeds, from the sc
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,9 +34,9 @@ from personakit.tasks import get_task
 
 RESULTS = Path(__file__).parent / "results" / "evidence"
 #: Facts of a run that a cell keeps: what trained on what, for how long.
-RUN_FACTS = ("versions", "device", "dtype", "seconds")
-#: Means over a row's answers that a cell keeps.
-COSTS = ("tokens", "context_tokens")
+RUN_FACTS = ("versions", "git_commit", "data_fingerprint", "device", "dtype", "seconds")
+#: Means over a row's answers that a cell keeps, and counts of answers.
+COSTS, MISHAPS = ("tokens", "context_tokens"), ("error", "refused", "unparsable", "degraded", "cut")
 
 
 def main() -> None:
@@ -59,10 +58,13 @@ def main() -> None:
     study, folder = STUDIES[options.study], RESULTS / options.study
     seeds = range(options.seeds) if options.seed is None else [options.seed]
     folds = range(1, study.folds + 1) if options.fold is None else [options.fold]
+    if options.fold is not None and not 1 <= options.fold <= study.folds:
+        parser.error(f"--fold {options.fold}: {options.study} has the folds 1 to {study.folds}")
+    work = options.work / ("again" if options.again else "") / options.study
     for seed, fold in ((seed, fold) for seed in seeds for fold in folds if not options.table):
         path = folder / f"fold-{fold}-seed-{seed}.json"
         if options.again or not path.exists():
-            cell = run_cell(study, fold, seed, options.data, options.work / options.study)
+            cell = run_cell(study, fold, seed, options.data, work)
             if path.exists():
                 compare(json.loads(path.read_text(encoding="utf-8")), cell)
             else:
@@ -92,7 +94,7 @@ def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dic
     run = folder / "run" if study.runs_of is None else work.parent / study.runs_of / folder.name / "run"
     train(study.method, run, settings)
     personakit(
-        *("eval", study.suite, "--run", str(run), "--data", str(data), "--split", study.split),
+        *("eval", study.suite, "--run", str(run), "--data", str(data), "--split", "test"),
         *(part for row in study.rows_of(seed) for part in ("--baseline", row)),
         *(() if study.limit is None else ("--limit", str(study.limit))),
         *(*study.evaluation, "--output", str(folder / "eval")),
@@ -102,6 +104,7 @@ def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dic
     return {
         "fold": fold,
         "seed": seed,
+        "settings": [study.config, *study.imports, *study.settings],
         "minutes": round((time.monotonic() - begun) / 60, 1),
         "run": {name: facts.get(name) for name in RUN_FACTS},
         **without_texts(folder / "eval", fold),
@@ -113,19 +116,23 @@ def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
     results = json.loads((evaluation / RESULTS_FILE).read_text(encoding="utf-8"))
     queries: dict[tuple[str, str], tuple[str, str, str]] = {}
     answers: dict[str, list[Sample]] = defaultdict(list)
+    users: dict[str, str] = {}
     for sample in read_samples(evaluation / SAMPLES_FILE):
-        queries[sample.task, sample.query_id] = (
-            sample.task,
-            hidden(f"{fold} {sample.user_id}"),
-            hidden(f"{fold} {sample.query_id}"),
-        )
+        user = users.setdefault(sample.user_id, f"{fold}.{len(users)}")
+        queries.setdefault((sample.task, sample.query_id), (sample.task, user, f"{fold}.{len(queries)}"))
         answers[sample.method].append(sample)
     rows = {}
     for method, samples in answers.items():
         scores = {(each.task, each.query_id): each.scores or {} for each in samples}
+        mishaps = {kind: sum(bool(getattr(each, kind)) for each in samples) for kind in MISHAPS}
         rows[method] = {
             "seed": samples[0].seed,
             **{cost: round(sum(getattr(each, cost) for each in samples) / len(samples), 1) for cost in COSTS},
+            **{
+                kind: count
+                for kind in MISHAPS
+                if (count := sum(bool(getattr(each, kind)) for each in samples))
+            },
             "scores": {
                 metric: [rounded(scores.get(query, {}).get(metric)) for query in queries]
                 for metric in sorted({metric for some in scores.values() for metric in some})
@@ -142,11 +149,6 @@ def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
     }
 
 
-def hidden(identity: str) -> str:
-    """Return a stand-in for an id."""
-    return hashlib.sha256(identity.encode()).hexdigest()[:10]
-
-
 def rounded(score: float | None) -> float | None:
     """Six digits are enough."""
     return None if score is None else round(score, 6)
@@ -157,7 +159,8 @@ def compare(known: dict[str, Any], again: dict[str, Any]) -> None:
     for method, row in again["rows"].items():
         for metric, scores in row["scores"].items():
             before = known["rows"].get(method, {}).get("scores", {}).get(metric, [])
-            means = [sum(filter(None, some)) / max(1, len(some)) for some in (before, scores)]
+            known_ones = ([score for score in some if score is not None] for some in (before, scores))
+            means = [sum(some) / max(1, len(some)) for some in known_ones]
             print(f"{method}, {metric}: {means[0]:.4f} in the results, {means[1]:.4f} again")
 
 
@@ -170,6 +173,8 @@ def table(name: str) -> str:
     cells = [cell for cell in cells if len(folds[cell["seed"]]) == STUDIES[name].folds]
     if not cells:
         return f"# {name}\n\nNo seed has all its cells yet.\n"
+    if len({json.dumps(cell["settings"]) for cell in cells}) > 1:
+        raise SystemExit(f"the cells of {name} have different settings: measure them again")
     samples = list(samples_of(cells))
     metrics: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
@@ -260,6 +265,14 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
         for each in results["gap_closed"]
         if each["value"] is not None
     ]
+    for kind in MISHAPS:
+        counts: Counter[str] = Counter()
+        for cell in cells:
+            counts.update({method: row.get(kind, 0) for method, row in cell["rows"].items()})
+        found = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
+        parts += [f"\nAnswers marked {kind}: {found}.\n"] if found else []
+    if study.folds > 1:
+        parts.append("\nFolds share training users; the intervals are over test users and training seeds.\n")
     minutes = [cell["minutes"] for cell in cells]
     seeds = ", ".join(map(str, sorted({cell["seed"] for cell in cells})))
     parts.append(

@@ -215,12 +215,13 @@ def _built_tasks(
                 f'reviews cannot be converted to "{task}", expected one of {", ".join(by_task)}',
                 hint="omit the task to convert to both",
             )
+        names = [task] if task else list(by_task)
         items: dict[str, int] = {}
-        for profile in chain.from_iterable(by_task.values()):  # one split for all tasks: they share texts
+        for profile in chain.from_iterable(by_task[name] for name in names):
             count = len(profile.items)
             items[profile.user_id] = min(count, items.get(profile.user_id, count))
-        split_of = plan.split(items)
-        for name in [task] if task else by_task:
+        split_of = plan.split(items)  # one split for all tasks: they share texts
+        for name in names:
             yield name, hold_out(by_task[name], name, split_of, plan)
     else:
         if task is None:

@@ -7,7 +7,7 @@ texts: the split is by user *and* by original text.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +71,19 @@ def split_rewrites(rewrites: list[Rewrite], plan: SplitPlan) -> SplitExamples:
     and counted. A query's profile excludes the user's rewrites of the same original. Near duplicates count as
     equal.
     """
-    split_of = plan.split(Counter(rewrite.user_id for rewrite in rewrites))
+    total = Counter(rewrite.user_id for rewrite in rewrites)
+    split_of = plan.split(total)
     rows: dict[str, list[Rewrite]] = {split: [] for split in SPLITS}
     dropped: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    ranked: dict[tuple[bool, int], list[Rewrite]] = defaultdict(list)
     for rewrite in rewrites:
-        rows[split_of[rewrite.user_id]].append(rewrite)
+        user = rewrite.user_id
+        ranked[total[user] < plan.min_items, seen[user]].append(rewrite)
+        seen[user] += 1
+    for rank in sorted(ranked):  # the first rows of all users first, users with few rows last
+        for rewrite in ranked[rank]:
+            rows[split_of[rewrite.user_id]].append(rewrite)
     later_originals: list[str] = []
     for split in reversed(SPLITS):
         in_later_splits = NearDuplicates(later_originals)

@@ -43,12 +43,13 @@ class SplitPlan:
     queries: int = 1
 
     def split(self, items: Mapping[str, int]) -> dict[str, str]:
-        """Return each user's split from the number of their items. Raises `UserError` for too many folds."""
-        users = [user for user, count in items.items() if count >= self.min_items]
-        if self.fold is not None and len(users) < self.fold[1]:
+        """Return each user's split, from the numbers of items. Raises `UserError` where one is empty."""
+        users = [user for user, count in items.items() if self.min_items == 1 or count >= self.min_items]
+        if not users:
+            most = max(items.values(), default=0)
             raise UserError(
-                f"{self.fold[1]} folds of {len(users)} users, expected at least one user in each",
-                hint="ask for fewer folds, or for fewer items of a user",
+                f"no user has {self.min_items} items, the most are {most}",
+                hint="ask for fewer items of a user",
             )
         return split_users(users, self.seed, fold=self.fold) | dict.fromkeys(
             items.keys() - set(users), "train"
@@ -77,8 +78,14 @@ def split_users(user_ids: Iterable[str], seed: int | str, *, fold: Fold | None =
     dev = max(round(DEV_SHARE * len(order)), len(order) >= 3)
     if fold is not None:
         part, count = fold
+        if len(order) < count or len(order) - len(order) // count < 2:
+            raise UserError(
+                f"{count} folds of {len(order)} users, expected one user in each and two in the others",
+                hint="ask for other folds, or for fewer items of a user",
+            )
         first, end = (len(order) * (part - 1) // count, len(order) * part // count)
         order, test = order[first:] + order[:first], end - first
+        dev = min(dev, len(order) - test - 1)
     return {
         user: "test" if place < test else "dev" if place < test + dev else "train"
         for place, user in enumerate(order)

@@ -1,7 +1,7 @@
 """The vocabulary of lamp-mini: what texts are about, and how people write. The lists are in `content/`.
 
 Contents (names, places, topics, products, ...) are shared by all users. Phrases of style are split: those of
-dev and test users occur in no training text.
+dev and test users are no phrase of another split, and those of several words occur in no content.
 """
 
 from __future__ import annotations
