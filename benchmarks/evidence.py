@@ -128,11 +128,7 @@ def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
         rows[method] = {
             "seed": samples[0].seed,
             **{cost: round(sum(getattr(each, cost) for each in samples) / len(samples), 1) for cost in COSTS},
-            **{
-                kind: count
-                for kind in MISHAPS
-                if (count := sum(bool(getattr(each, kind)) for each in samples))
-            },
+            **{kind: count for kind, count in mishaps.items() if count},
             "scores": {
                 metric: [rounded(scores.get(query, {}).get(metric)) for query in queries]
                 for metric in sorted({metric for some in scores.values() for metric in some})
