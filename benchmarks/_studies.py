@@ -63,7 +63,26 @@ _LAMP_MINI: Final = Study(
     rows=("generic", "copy", "majority", "profile", "context", "context-tuned", "empty", "other", "oracle"),
     trained_rows=("generic", "context-tuned", "empty", "other", "oracle"),
 )
-_POPI_CONTROLS: Final = ("controls.population_dpo=true", "controls.raw_dpo=true")
+_PREFERENCES: Final = Study(
+    about="",
+    method="popi",
+    suite="preference",
+    config="smollm2",
+    settings=("controls.population_dpo=true", "controls.raw_dpo=true"),
+    limit=100,
+    rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
+    trained_rows=("base", "population", "history-dpo", "other", "oracle"),
+)
+_INSTRUCTIONS: Final = Study(
+    about="",
+    method="pillow",
+    suite="instruction",
+    config="smollm2",
+    limit=100,
+    rows=("alone", "random", "cosine", "mmr", "greedy"),
+    trained_rows=("alone", "random", "cosine", "mmr", "greedy"),
+    evaluation=("--no-variants",),
+)
 STUDIES: Final = {
     "ratings-gap": _RATINGS,
     "ratings-amazon": replace(
@@ -89,28 +108,20 @@ STUDIES: Final = {
         rows=("copy", "peer", "context", "context-tuned", "empty", "other"),
         trained_rows=("copy", "context-tuned", "empty", "other"),
     ),
-    "p-soups": Study(
+    "p-soups": replace(
+        _PREFERENCES,
         about="Preference pairs of two personas: every pair once. Two personas are no sample of users; the "
         "intervals are over clusters of prompts.",
-        method="popi",
-        suite="preference",
         config="p-soups",
         source="p_soups_student_phd.json",
         folds=5,
-        settings=_POPI_CONTROLS,
-        rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
-        trained_rows=("base", "population", "history-dpo", "other", "oracle"),
+        limit=None,
     ),
-    "alpaca": Study(
+    "alpaca": replace(
+        _INSTRUCTIONS,
         about="Alpaca's instructions: which worked example precedes them.",
-        method="pillow",
-        suite="instruction",
         config="alpaca",
         source="alpaca_en_demo.json",
-        limit=100,
-        rows=("alone", "random", "cosine", "mmr", "greedy"),
-        trained_rows=("alone", "random", "cosine", "mmr", "greedy"),
-        evaluation=("--no-variants",),
     ),
     "lamp-mini-rpo": _LAMP_MINI,
     "lamp-mini-transfer": replace(
@@ -121,25 +132,10 @@ STUDIES: Final = {
         trained_rows=("generic",),
         evaluation=("--base", "smollm2:terse", "--base", "smollm2:noisy", "--base", "nano"),
     ),
-    "lamp-mini-popi": Study(
-        about="Preference pairs of the built-in benchmark.",
-        method="popi",
-        suite="preference",
-        config="smollm2",
-        limit=100,
-        settings=_POPI_CONTROLS,
-        rows=("base", "length", "population", "history-dpo", "prompted", "other", "oracle"),
-        trained_rows=("base", "population", "history-dpo", "other", "oracle"),
-        evaluation=("--no-per-user",),
+    "lamp-mini-popi": replace(
+        _PREFERENCES, about="Preference pairs of the built-in benchmark.", evaluation=("--no-per-user",)
     ),
-    "lamp-mini-pillow": Study(
-        about="Notices of the built-in benchmark, with worked examples from a pool.",
-        method="pillow",
-        suite="instruction",
-        config="smollm2",
-        limit=100,
-        rows=("alone", "random", "cosine", "mmr", "greedy"),
-        trained_rows=("alone", "random", "cosine", "mmr", "greedy"),
-        evaluation=("--no-variants",),
+    "lamp-mini-pillow": replace(
+        _INSTRUCTIONS, about="Notices of the built-in benchmark, with worked examples from a pool."
     ),
 }

@@ -110,11 +110,11 @@ def import_(
         typer.Option(
             "--min-items",
             metavar="N",
-            min=1,
+            min=0,
             help="Users with fewer items than this are for training only; of reviews, rewrites and "
             "histories.",
         ),
-    ] = 1,
+    ] = 0,
     queries: Annotated[
         int,
         typer.Option(

@@ -105,7 +105,7 @@ def import_data(
         )
     for option, is_given, formats in (
         ("--fold", plan.fold is not None, (*BUILT_FORMATS, *PREFERENCE_FORMATS)),
-        ("--min-items", plan.min_items > 1, BUILT_FORMATS),
+        ("--min-items", plan.min_items > 0, BUILT_FORMATS),
         ("--queries", plan.queries > 1, ("reviews", "history")),
     ):
         if is_given and format not in formats:

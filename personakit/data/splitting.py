@@ -39,14 +39,14 @@ class SplitPlan:
 
     seed: int = 0
     fold: Fold | None = None
-    min_items: int = 1
+    min_items: int = 0
     queries: int = 1
 
     def split(self, items: Mapping[str, int]) -> dict[str, str]:
         """Return each user's split, from the numbers of items. Raises `UserError` where one is empty."""
-        users = [user for user, count in items.items() if self.min_items == 1 or count >= self.min_items]
-        if not users:
-            most = max(items.values(), default=0)
+        users = [user for user, count in items.items() if count >= self.min_items]
+        if items and not users:
+            most = max(items.values())
             raise UserError(
                 f"no user has {self.min_items} items, the most are {most}",
                 hint="ask for fewer items of a user",
