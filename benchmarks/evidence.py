@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -67,6 +68,7 @@ def main() -> None:
             cell = run_cell(study, fold, seed, options.data, work)
             if path.exists():
                 compare(json.loads(path.read_text(encoding="utf-8")), cell)
+                shutil.rmtree(work / f"fold-{fold}-seed-{seed}")  # else the next time would find it finished
             else:
                 write_text(path, json.dumps(cell) + "\n")
                 print(f"{path}: {cell['minutes']} minutes")

@@ -25,6 +25,7 @@ from personakit.data.preferences.detect import PREFERENCE_FORMATS, detect
 from personakit.data.preferences.importing import PreferenceReport, SplitBy, import_preferences
 from personakit.data.reviews import read_reviews
 from personakit.data.rewriting import COLUMNS, TASK, read_rewrites, split_rewrites
+from personakit.data.sidecar import write_sidecar
 from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.splitting import SplitExamples, SplitPlan
 from personakit.data.tables import SUFFIXES, read_rows
@@ -271,12 +272,19 @@ def _write_task(folder: Path, built: SplitExamples) -> dict[str, SplitCounts]:
         if examples:
             counter = _Counter()
             write_split(folder, split, counter.iterate(examples), user_ids=True)
+            if built.peers:
+                write_sidecar(folder, split, {each.query.id: _known(each, built.peers) for each in examples})
             counts[split] = counter.counts()
     if not counts:
         raise UserError(
             f"no example of {folder.name} is left after splitting", hint="provide more users or items"
         )
     return counts
+
+
+def _known(example: Example, peers: Mapping[str, str]) -> dict[str, str]:
+    peer = peers.get(example.query.id)
+    return {"user_id": example.query.user_id} | ({} if peer is None else {"peer": peer})
 
 
 def _copy_lamp(

@@ -8,7 +8,7 @@ texts: the split is by user *and* by original text.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,21 @@ def split_rewrites(rewrites: list[Rewrite], plan: SplitPlan) -> SplitExamples:
         rows[split] = kept
         later_originals += [row.original for row in kept]
     splits = {split: _examples(kept) for split, kept in rows.items()}
-    return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
+    found = {reason: count for reason, count in dropped.items() if count}
+    return SplitExamples(splits, found, peers=_peers(rewrites))
+
+
+def _peers(rewrites: Sequence[Rewrite]) -> dict[str, str]:
+    """Return by row id what the next user in the data wrote who rewrote the same text."""
+    texts = NearDuplicates([rewrite.original for rewrite in rewrites])
+    peers = {}
+    for place, rewrite in enumerate(rewrites):
+        same = sorted(texts.of(rewrite.original), key=lambda other: (other < place, other))
+        others = (rewrites[other] for other in same)
+        peer = next((other.revised for other in others if other.user_id != rewrite.user_id), None)
+        if peer is not None:
+            peers[rewrite.id] = peer
+    return peers
 
 
 def _examples(rows: list[Rewrite]) -> list[Example]:

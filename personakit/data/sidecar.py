@@ -1,7 +1,8 @@
-"""Additional data of a built-in benchmark: `{split}_traits.json`, next to LaMP's files.
+"""Additional data of queries: `{split}_traits.json`, next to LaMP's files.
 
-`{query_id: {"user_id": str, "traits": {...}, "oracle": str}}`. LaMP's own data has no such file. If it
-exists, its user ids are used and its traits serve as an oracle.
+`{query_id: {"user_id": str, "traits": {...}, "oracle": str}}` of the built-in benchmark, whose traits serve
+as an oracle; `{query_id: {"user_id": str, "peer": str}}` of imported rewrites, with what another user wrote.
+LaMP's own data has no such file. If it exists, its user ids are used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from personakit.data.json_text import loads
 from personakit.errors import UserError
+from personakit.files import write_json
 
 SUFFIX = "_traits.json"
 
@@ -62,3 +64,8 @@ class Sidecar(Mapping[str, Mapping[str, Any]]):
                 f"{self.path}: expected an object of objects by query id", hint="generate the benchmark again"
             )
         return rows
+
+
+def write_sidecar(folder: Path, split: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the sidecar of a split; `rows` are by query id."""
+    write_json(folder / f"{split}{SUFFIX}", rows)

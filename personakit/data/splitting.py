@@ -20,12 +20,14 @@ DEV_SHARE = TEST_SHARE = 0.15
 class SplitExamples:
     """The examples of each split, and counts of dropped rows, items or users by reason.
 
-    `drawn` counts users whose query was drawn at random, for want of dates.
+    `drawn` counts users whose query was drawn at random, for want of dates. `peers` maps query ids to what
+    another user, of any split, answered to the same text.
     """
 
     splits: Mapping[str, Sequence[Example]]
     dropped: Mapping[str, int] = field(default_factory=dict)
     drawn: int = 0
+    peers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

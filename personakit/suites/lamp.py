@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -501,34 +501,23 @@ def _surroundings(
         for task in examples
         if (task, "train") in there
     }
-    oracle = {
-        id: str(traits["oracle"])
-        for store in examples.values()
-        for id in store.query_ids
-        if (traits := store.traits(id)) is not None and "oracle" in traits
-    }
+    oracle, peers = (
+        {
+            id: str(known[kind])
+            for store in examples.values()
+            for id in store.query_ids
+            if (known := store.traits(id)) is not None and kind in known
+        }
+        for kind in ("oracle", "peer")
+    )
     return BaselineInputs(
         settings=settings,
         base=base,
         train_golds=train_golds,
         oracle=oracle,
-        peers=dict(pair for task in examples for pair in _peers(open_examples(data, task, options.split))),
+        peers=peers,
         tasks=tuple(examples),
     )
-
-
-def _peers(store: ExampleStore) -> Iterator[tuple[str, str]]:
-    """Yield query ids with the answer of the next user in the data who answered the same text."""
-    answered: dict[str, list[tuple[str, str, str]]] = {}
-    for text, id, user, gold in zip(store.inputs, store.query_ids, store.user_ids, store.golds, strict=True):
-        if gold is not None:
-            answered.setdefault(text, []).append((id, user, gold))
-    for some in answered.values():
-        for place, (id, user, _) in enumerate(some):
-            following = some[place + 1 :] + some[:place]
-            other = next((gold for _, another, gold in following if another != user), None)
-            if other is not None:
-                yield id, other
 
 
 def _published(split: str | None, data: str, examples: Mapping[str, ExampleStore]) -> dict[str, Any] | None:

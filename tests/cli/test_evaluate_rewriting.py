@@ -107,25 +107,23 @@ def test_without_a_run_the_given_texts_are_compared_with_a_base_model(
 
 
 def test_another_users_answer_to_the_same_text_is_a_row(call: Call, tmp_path: Path) -> None:
-    said = {"ada": ("1", "Oslo"), "bob": ("2", "Oslo!"), "cyd": ("3", "in Rome"), "ada ": ("4", "Oslo again")}
-    examples = []
-    for user, (id, answer) in said.items():
-        original = "Meet me in Rome" if "Rome" in answer else "Meet me in Oslo"
-        text = build_input("rewriting", original=original)
-        query = Query(id, "rewriting", text, original, user.strip(), answer)
-        examples.append(Example(query, Profile(user.strip(), ())))
-    write_split(tmp_path / "data" / "rewriting", "dev", examples, user_ids=True)
+    rows = ["user_id,original,revised"]
+    rows += [f"user{n},Meet me in Oslo,user{n} says Oslo" for n in range(10)]  # kept in the last split only
+    rows += [f"user{n},My own text {n} {'xyzvwabcdq'[n] * 9},user{n} says {n}" for n in range(10)]
+    (tmp_path / "rewrites.csv").write_text("\n".join(rows))
+    assert call("data", "import", tmp_path / "rewrites.csv", tmp_path / "data").status == 0
     asked = ("eval", "rewriting", "--no-run", "--data", tmp_path / "data", "--baseline", "peer")
-    done = call(*asked, "--output", tmp_path / "out")
+    done = call(*asked, "--split", "test", "--output", tmp_path / "out")
     assert done.status == 0, done.err
-    samples = read_samples(tmp_path / "out" / "samples.jsonl")
-    answers = {sample.query_id: (sample.prediction, sample.degraded) for sample in samples}
-    assert answers == {
-        "1": ("Oslo!", None),
-        "2": ("Oslo again", None),
-        "3": ("Meet me in Rome", "no answer is known"),
-        "4": ("Oslo!", None),
-    }
+    samples = list(read_samples(tmp_path / "out" / "samples.jsonl"))
+    assert {"Oslo" in sample.query for sample in samples} == {True, False}
+    for sample in samples:
+        if "Oslo" in sample.query:
+            user = int(sample.user_id.removeprefix("user"))
+            assert (sample.prediction, sample.degraded) == (f"user{(user + 1) % 10} says Oslo", None)
+        else:
+            assert sample.prediction in sample.query
+            assert sample.degraded == "no answer is known"
 
 
 @pytest.mark.usefixtures("lamp_mini")
