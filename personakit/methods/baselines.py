@@ -149,7 +149,11 @@ def _traits(inputs: BaselineInputs) -> str | None:
 
 
 def _shared_texts(inputs: BaselineInputs) -> str | None:
-    return None if inputs.peers else "no two users of the data have answered the same text"
+    return (
+        None
+        if inputs.peers
+        else "the data does not say what others answered to the same texts (imported rewrites do)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
