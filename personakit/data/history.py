@@ -46,8 +46,9 @@ def read_history(
     found_counts = SkipCounts() if counts is None else counts
     unknown = set(columns or {}) - set(format.item_keys)
     if unknown:
+        known = ", ".join((*format.item_keys, "user_id", "date"))
         raise UserError(
-            f'{task} items have no field "{min(unknown)}", they have {", ".join(format.item_keys)}',
+            f'{task} items have no field "{min(unknown)}", they have {known}',
             hint="write it as FIELD=COLUMN, for example text=body",
         )
     rows = list(_messages(list(read_rows(path, found_counts)), format, columns))

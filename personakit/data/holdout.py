@@ -44,6 +44,7 @@ def hold_out(
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):  # a text in several splits stays in the last one: test before train
         in_later_splits, texts = NearDuplicates(later_texts), []
+        ids: set[str] = set()
         ranked: dict[tuple[bool, int], list[Example]] = defaultdict(list)
         for profile in profiles:
             if split_of[profile.user_id] != split:
@@ -55,7 +56,11 @@ def hold_out(
                 continue
             count = plan.queries if split == "train" else 1
             for place, (target, others) in enumerate(_targets(profile.user_id, items, count, plan.seed)):
-                example, repeats = _query(format.task, profile.user_id, target, others)
+                id = f"{profile.user_id}-{target.id}"
+                if id in ids:  # an id column need not be unique
+                    id += f"-{place}"
+                ids.add(id)
+                example, repeats = _query(format.task, id, profile.user_id, target, others)
                 dropped["profile items that repeat the query's text"] += repeats
                 ranked[len(profile.items) < plan.min_items, place].append(example)
             drawn += items[-1].date is None and len(items) > 1
@@ -81,7 +86,7 @@ def _targets(
 
 
 def _query(
-    task: str, user_id: str, target: ProfileItem, others: Sequence[ProfileItem]
+    task: str, id: str, user_id: str, target: ProfileItem, others: Sequence[ProfileItem]
 ) -> tuple[Example, int]:
     text = _text(task, target)
     target_text = NearDuplicateOf(text)
@@ -90,7 +95,7 @@ def _query(
     assert part is not None
     wording = build_input(task, **{part: text})
     query = Query(
-        id=f"{user_id}-{target.id}",
+        id=id,
         task=task,
         text=wording,
         search_text=search_text(task, wording),

@@ -105,6 +105,7 @@ def import_data(
             hint="remove the option",
         )
     for option, is_given, formats in (
+        ("--column", bool(columns), tuple(each for each in FORMATS if each not in ("lamp", "reviews"))),
         ("--fold", plan.fold is not None, (*BUILT_FORMATS, *PREFERENCE_FORMATS)),
         ("--min-items", plan.min_items > 0, BUILT_FORMATS),
         ("--queries", plan.queries > 1, ("reviews", "history")),
@@ -273,7 +274,9 @@ def _write_task(folder: Path, built: SplitExamples) -> dict[str, SplitCounts]:
             counter = _Counter()
             write_split(folder, split, counter.iterate(examples), user_ids=True)
             if built.peers:
-                write_sidecar(folder, split, {each.query.id: _known(each, built.peers) for each in examples})
+                write_sidecar(
+                    folder, split, {each.query.id: _sidecar_row(each, built.peers) for each in examples}
+                )
             counts[split] = counter.counts()
     if not counts:
         raise UserError(
@@ -282,7 +285,7 @@ def _write_task(folder: Path, built: SplitExamples) -> dict[str, SplitCounts]:
     return counts
 
 
-def _known(example: Example, peers: Mapping[str, str]) -> dict[str, str]:
+def _sidecar_row(example: Example, peers: Mapping[str, str]) -> dict[str, str]:
     peer = peers.get(example.query.id)
     return {"user_id": example.query.user_id} | ({} if peer is None else {"peer": peer})
 

@@ -75,8 +75,10 @@ def draft_all(
 
 
 def hold_out(drafted: Sequence[DraftedQuery], count: int) -> tuple[list[DraftedQuery], list[DraftedQuery]]:
-    """Split off the last `count` queries of each task; return training and held-out queries.
+    """Hold out `count` queries of each task; return training and held-out queries.
 
+    They are those of users spread evenly over the data, whose other queries are not trained on, because their
+    histories tell the held-out answers. Where that leaves nothing to train on, they are the last `count`.
     Raises `UserError` if a task has no more than `count` queries.
     """
     trained: list[DraftedQuery] = []
@@ -88,9 +90,25 @@ def hold_out(drafted: Sequence[DraftedQuery], count: int) -> tuple[list[DraftedQ
                 f"data.held_out is {count}, expected less than the {len(own)} training queries of {task}",
                 hint="lower data.held_out, or use more training data",
             )
-        trained += own[: len(own) - count]
-        held_out += own[len(own) - count :]
+        users = _spread_users(own, count)
+        others = [each for each in own if each.example.query.user_id not in users]
+        chosen = [each for each in own if each.example.query.user_id in users]
+        if not others:
+            others, chosen = own[: len(own) - count], own[len(own) - count :]
+        trained += others
+        held_out += chosen[:count]
     return trained, held_out
+
+
+def _spread_users(queries: Sequence[DraftedQuery], count: int) -> set[str]:
+    """Return users, spread evenly over the data, with at least `count` of the queries together."""
+    counts = Counter(each.example.query.user_id for each in queries)
+    users = list(counts)
+    for number in range(len(users) + 1):
+        chosen = {users[(2 * place + 1) * len(users) // (2 * number)] for place in range(number)}
+        if sum(counts[user] for user in chosen) >= count:
+            return chosen
+    return set(users)
 
 
 def first_of_each_task(drafted: Sequence[DraftedQuery], limit: int | None) -> list[DraftedQuery]:

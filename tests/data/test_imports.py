@@ -271,6 +271,24 @@ def test_the_newest_item_of_a_dated_history_becomes_the_query(tmp_path: Path) ->
         assert sorted(made) == sorted(newest | before)
 
 
+def test_queries_of_a_user_have_different_ids(tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "user_id": f"u{user}", "title": f"t {user} {n}", "text": f"x {user} {n}"}
+        for user in range(6)
+        for n in range(3)
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    import_data(tmp_path / "mine.jsonl", tmp_path / "out", task="LaMP-4", plan=SplitPlan(queries=3))
+    ids = open_examples(tmp_path / "out", split="train").query_ids
+    assert len(set(ids)) == len(ids) == 12
+
+
+def test_columns_of_reviews_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "reviews.json").write_text(json.dumps(reviews(3)))
+    with pytest.raises(UserError, match=r"reviews\.json \(reviews\): --column is for rewriting, history"):
+        import_data(tmp_path / "reviews.json", tmp_path / "out", columns={"rating": "stars"})
+
+
 def test_training_users_can_have_several_queries_without_dates(tmp_path: Path) -> None:
     (tmp_path / "reviews.json").write_text(json.dumps(reviews()))
     report = import_data(tmp_path / "reviews.json", tmp_path / "out", plan=SplitPlan(min_items=2, queries=9))

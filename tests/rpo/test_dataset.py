@@ -14,6 +14,7 @@ from personakit.rpo.dataset import (
     TrainingText,
     context_injection_texts,
     draft_all,
+    hold_out,
     trajectories,
 )
 from personakit.rpo.filters import FilterCounts, TrajectoryFilter
@@ -122,6 +123,18 @@ def test_a_user_of_the_data_without_history_keeps_the_gold_answer() -> None:
     read = parse_trajectory(texts[0].completion)
     assert read is not None
     assert (read.evidence, read.response) == (NOTHING, "Grand Tour")
+
+
+def test_queries_are_held_out_by_user() -> None:
+    users = [f"user{number}" for number in range(10)]
+    some = [drafted(user=user) for user in users * 2]
+    trained, held_out = hold_out(some, 3)
+    assert [each.example.query.user_id for each in held_out] == ["user2", "user7", "user2"]
+    assert [each.example.query.user_id for each in trained] == 2 * [
+        user for user in users if user not in ("user2", "user7")
+    ]
+    alone = [drafted(user="ada") for _ in range(5)]
+    assert hold_out(alone, 2) == (alone[:3], alone[3:])
 
 
 def test_trajectory_prompts_do_not_contain_the_gold_answer() -> None:
