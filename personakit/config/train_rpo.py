@@ -102,7 +102,7 @@ class TrajectorySettings:
     no_history_share: float = setting(
         0.1,
         "fraction of trajectories without history, whose target is the draft; higher values train the "
-        "rewriter more to leave the draft unchanged for an unknown user",
+        "rewriter more to leave the draft unchanged for an unknown user; with 0 it rewrites theirs too",
         minimum=0.0,
         maximum=1.0,
     )

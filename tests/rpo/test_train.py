@@ -15,7 +15,10 @@ from personakit.config import TrainRPO, load
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, UserError
 from personakit.models.local import LocalModel
+from personakit.methods import open_run
 from personakit.models.refusal import Refusal
+from personakit.records import Profile, Query
+from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE
 from personakit.rpo.train import CONTEXT_INJECTION, CONTEXT_INJECTION_FOLDER, SFT, check_plan, train_rpo
 from personakit.training.progress import SilentProgress
 from personakit.training.run import Run
@@ -68,10 +71,22 @@ def test_a_run_saves_rewriter_control_and_counts_and_resumes_without_training(
     def must_not_be_called(*args: object, **kwargs: object) -> None:
         raise AssertionError("called again")
 
-    monkeypatch.setattr(LocalModel, "generate", must_not_be_called)
-    monkeypatch.setattr(trl.SFTTrainer, "train", must_not_be_called)
-    assert train(folder, settings, resume=True) == tuned
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalModel, "generate", must_not_be_called)
+        patched.setattr(trl.SFTTrainer, "train", must_not_be_called)
+        assert train(folder, settings, resume=True) == tuned
     assert [(each / "model.safetensors").read_bytes() for each in weights] == kept
+    # With a share of 0 nothing taught the rewriter to keep the drafts of unknown users.
+    assert answers_without_history(folder) == [UNREADABLE]
+    shared = folder / "config.yaml"
+    shared.write_text(shared.read_text().replace("no_history_share: 0.0", "no_history_share: 0.1"))
+    assert answers_without_history(folder) == [NO_HISTORY]
+
+
+def answers_without_history(folder: Path) -> list[str | None]:
+    query = Query("q", "LaMP_4", "Generate a headline for the following article: a b c", "a b c", "ada")
+    answers = open_run(folder).respond([query], [Profile("ada", ())])
+    return [each.degraded for each in answers]
 
 
 @pytest.mark.parametrize(("processes", "each"), [(1, 8), (3, 2), (16, 1)])
