@@ -91,7 +91,7 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
         max_length=settings.prompt_tokens,
         max_draft_tokens=settings.decoding.max_new_tokens,
         max_trajectory_tokens=settings.trajectories.max_tokens,
-        # A share of 0 never taught the rewriter to keep a draft: it then rewrites unknown users' drafts as well.
+        # With a share of 0 it never learnt to keep a draft: it then rewrites those of unknown users too.
         rewrite_without_history=options.rewrite_without_history
         or settings.trajectories.no_history_share == 0,
         traced=has_trace(settings),

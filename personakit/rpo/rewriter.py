@@ -27,9 +27,9 @@ class Rewriter:
 
     `provider` selects the rewriter's context. Users without history get the draft unchanged, unless
     `rewrite_without_history` is set: where training did not teach to keep it, and as a control, since a
-    trained rewriter may fix formats and base rates for any user. A rewriter that is not `traced` writes the response alone. `draft` says where drafts come from
-    (`choices.uses_given_text`); given texts need no `base`. Users are independent: each prompt contains one
-    user's data, and no state is kept between calls.
+    trained rewriter may fix formats and base rates for any user. A rewriter that is not `traced` writes the
+    response alone. `draft` says where drafts come from (`choices.uses_given_text`); given texts need no
+    `base`. Users are independent: each prompt contains one user's data, and no state is kept between calls.
     """
 
     base: LanguageModel | None

@@ -14,8 +14,8 @@ import pytest
 from personakit.config import TrainRPO, load
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, UserError
-from personakit.models.local import LocalModel
 from personakit.methods import open_run
+from personakit.models.local import LocalModel
 from personakit.models.refusal import Refusal
 from personakit.records import Profile, Query
 from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE
