@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+#: Columns of the summary.
+UNTRAINED, TRAINED, WRONG_USER = "untrained rows", "trained opponents", "another user's"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -35,11 +38,35 @@ class Study:
         """The row of the method."""
         return {"rpo": "RPO", "popi": "POPI", "pillow": "PILLOW"}[self.method]
 
+    @property
+    def opponents(self) -> dict[str, tuple[str, ...]]:
+        """The rows that decide a claim, by column of the summary. A row that is not measured is left out."""
+        return _OPPONENTS[self.method]
+
     def rows_of(self, seed: int) -> tuple[str, ...]:
         """Return the rows to measure with a training seed."""
         return self.trained_rows if seed else self.rows
 
 
+_OPPONENTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "rpo": {
+        UNTRAINED: (
+            "generic",
+            "copy the input",
+            "majority class",
+            "profile mode or mean",
+            "context injection (zero-shot)",
+        ),
+        TRAINED: ("context injection, fine-tuned",),
+        WRONG_USER: ("RPO, another user's history",),
+    },
+    "popi": {
+        UNTRAINED: ("base, no summary", "length alone", "prompted summary (zero-shot)"),
+        TRAINED: ("population DPO", "raw history, DPO"),
+        WRONG_USER: ("POPI, another user's summary",),
+    },
+    "pillow": {UNTRAINED: ("random", "cosine", "MMR"), TRAINED: ("LoRA alone",), WRONG_USER: ()},
+}
 _RATINGS: Final = Study(
     about="Real reviews: the rating (LaMP_3), all 534 users with two reviews or more.",
     method="rpo",

@@ -4,6 +4,7 @@
     python benchmarks/evidence.py ratings-gap --data FOLDER                    # missing cells and the table
     python benchmarks/evidence.py ratings-gap --data FOLDER --fold 2 --seed 0  # one cell
     python benchmarks/evidence.py ratings-gap --table                          # the table of finished cells
+    python benchmarks/evidence.py --summary                                    # one line for each study
 
 A cell is one study, one fold of its users and one training seed: import, training, evaluation, on one thread.
 A stopped cell continues where it was. Its scores go to benchmarks/results/evidence/STUDY/, without texts or
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from _runs import personakit, train
-from _studies import STUDIES, Study
+from _studies import STUDIES, TRAINED, UNTRAINED, WRONG_USER, Study
 
 from personakit.data.lamp_formats import LAMP_TASKS
 from personakit.evaluation.measurements import TaskMetrics, task_metrics
@@ -51,7 +52,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/evidence"), help="for runs and evaluations")
     parser.add_argument("--again", action="store_true", help="measure cells that have results, and compare")
     parser.add_argument("--table", action="store_true", help="only write the table")
+    parser.add_argument("--summary", action="store_true", help="write one line for each study")
     options = parser.parse_args()
+    if options.summary:
+        text = summary()
+        write_text(RESULTS / "summary.md", text)
+        print(text)
+        return
     if options.study is None:
         for name, study in STUDIES.items():
             print(f"{name}: {len(cells_of(name))} of {study.folds * options.seeds} cells; {study.about}")
@@ -163,16 +170,28 @@ def compare(known: dict[str, Any], again: dict[str, Any]) -> None:
 
 
 def table(name: str) -> str:
-    """Return the table of the seeds of a study that have all folds, as Markdown."""
-    cells = cells_of(name)
-    folds: dict[int, set[int]] = defaultdict(set)
-    for cell in cells:
-        folds[cell["seed"]].add(cell["fold"])
-    cells = [cell for cell in cells if len(folds[cell["seed"]]) == STUDIES[name].folds]
+    """Return the table of a study as Markdown."""
+    cells = measured_cells(name)
     if not cells:
-        return f"# {name}\n\nNo seed has all its cells yet.\n"
+        return f"# {name}\n\nNo cell is finished yet.\n"
+    return rendered(name, cells, results_of(cells))
+
+
+def measured_cells(name: str) -> list[dict[str, Any]]:
+    """Return the cells of the seeds that have all folds; until one has, those of the seed with most folds."""
+    folds: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for cell in cells_of(name):
+        folds[cell["seed"]].append(cell)
+    complete = [cells for cells in folds.values() if len(cells) == STUDIES[name].folds]
+    taken = complete or [max(folds.values(), key=len)] if folds else []
+    cells = [cell for some in taken for cell in some]
     if len({json.dumps(cell["settings"]) for cell in cells}) > 1:
         raise SystemExit(f"the cells of {name} have different settings: measure them again")
+    return cells
+
+
+def results_of(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return rows and comparisons of cells, with intervals, as `compute_results` does."""
     samples = list(samples_of(cells))
     metrics: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
@@ -185,8 +204,56 @@ def table(name: str) -> str:
     claims = Claims(compared=compared, wrong_user=wrong_user, gaps=gaps)
     with tempfile.TemporaryDirectory() as folder:
         append_batch(Path(folder) / SAMPLES_FILE, samples)
-        results = compute_results(Path(folder) / SAMPLES_FILE, facts, claims, users_are=cells[0]["users_are"])
-    return rendered(name, cells, results)
+        return compute_results(Path(folder) / SAMPLES_FILE, facts, claims, users_are=cells[0]["users_are"])
+
+
+def summary() -> str:
+    """Return one line for each study: the method, and its difference to the best row of each kind."""
+    columns = (UNTRAINED, TRAINED, WRONG_USER)
+    lines = [
+        "# Summary\n\nThe method minus the best row of each kind, with 95 % intervals; bold where "
+        "the interval is above 0. Of errors, the sign is turned.\n\n",
+        f"| study | metric | users | seeds | method | {' | '.join(columns)} |\n",
+        f"|{'---|' * (5 + len(columns))}\n",
+    ]
+    for name, study in STUDIES.items():
+        cells = measured_cells(name)
+        if not cells:
+            continue
+        results = results_of(cells)
+        [task, metric] = (
+            (ALL, PRIMARY)
+            if len(results["tasks"]) > 1
+            else next((task, about["primary"]) for task, about in results["tasks"].items())
+        )
+        [row] = [
+            row
+            for row in results["rows"]
+            if (row["method"], row["task"], row["metric"]) == (study.label, task, metric)
+        ]
+        nearest = (closest(results, study, column, task, metric) for column in columns)
+        users = f"{row['users']} {results['users_are']}"
+        seeds = len({cell["seed"] for cell in cells})
+        score = f"{study.label} {row['value']:.3f}"
+        lines.append(
+            f"| [{name}]({name}.md) | {metric} | {users} | {seeds} | {score} | {' | '.join(nearest)} |\n"
+        )
+    return "".join(lines)
+
+
+def closest(results: dict[str, Any], study: Study, column: str, task: str, metric: str) -> str:
+    """Return the smallest difference of the method to the rows of a column, with the row's name."""
+    found = [
+        each
+        for each in results["comparisons"]
+        if (each["method"], each["task"], each["metric"]) == (study.label, task, metric)
+        and each["against"] in study.opponents[column]
+    ]
+    if not found:
+        return ""
+    least = min(found, key=lambda each: float(each["difference"]))
+    shown = interval(least, "difference", sign="+")
+    return f"{least['against']}: {f'**{shown}**' if (least['low'] or 0) > 0 else shown}"
 
 
 def samples_of(cells: Sequence[dict[str, Any]]) -> Iterator[Sample]:
@@ -269,6 +336,9 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
             counts.update({method: row.get(kind, 0) for method, row in cell["rows"].items()})
         found = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
         parts += [f"\nAnswers marked {kind}: {found}.\n"] if found else []
+    folds = len({cell["fold"] for cell in cells})
+    if folds < study.folds:
+        parts.append(f"\nOnly {folds} of {study.folds} folds are finished.\n")
     if study.folds > 1:
         parts.append("\nFolds share training users; the intervals are over test users and training seeds.\n")
     minutes = [cell["minutes"] for cell in cells]
