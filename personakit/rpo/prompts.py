@@ -4,7 +4,8 @@ The paper (arXiv 2511.05286) conditions its reflection module on the generic ans
 history; whether it also sees the query is unknown. Ours does, because on LaMP-1 to LaMP-3 the generic answer
 alone carries no information. The wording is our choice: the prompt of context injection, followed by the
 draft, so that the two methods differ in the draft only. A draft that is the given text itself stands in the
-query already and is not repeated.
+query already and is not repeated. Labels are chosen, not rewritten: after 480 real reviews, SmolLM2 asked to
+rewrite the draft gave everybody the most frequent rating; asked to answer, it did not (docs/rpo.md).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from personakit.tasks.base import Task
 
 DRAFT = "\nDraft of somebody who does not know this user: "
 REWRITE = "\nRewrite the draft the way this user would.\n"
+CHOOSE = "\nAnswer the way this user would.\n"
 REWRITE_GIVEN = "\nRewrite the text the way this user would.\n"
 FIELDS = ("evidence", "plan", "response")
 TAGS = tuple(f"<{close}{field}>" for field in FIELDS for close in ("", "/"))
@@ -54,7 +56,7 @@ def prompt_and_context(
 
     `window` is the most tokens that the rewriter reads. With `given`, the draft is the query's own text.
     """
-    ending = REWRITE_GIVEN if given else DRAFT + draft + REWRITE
+    ending = REWRITE_GIVEN if given else DRAFT + draft + (CHOOSE if task.labels else REWRITE)
     taken = count_tokens(ending)
     prompt, shown = task.prompt_and_context(
         query,

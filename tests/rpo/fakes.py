@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from personakit.data.lamp_formats import FORMATS, build_input, profile_item, search_text
 from personakit.records import Context, Example, Profile, Query
-from personakit.rpo.prompts import DRAFT, REWRITE, Trajectory
+from personakit.rpo.prompts import CHOOSE, DRAFT, REWRITE, Trajectory
 
 TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
 
@@ -49,7 +49,7 @@ def count_words(text: str) -> int:
 
 def draft_in(prompt: str) -> str:
     """The draft in a rewriter's prompt."""
-    return prompt.rpartition(DRAFT)[2].removesuffix(REWRITE)
+    return prompt.rpartition(DRAFT)[2].removesuffix(REWRITE).removesuffix(CHOOSE)
 
 
 def shouts(prompt: str, max_new_tokens: int) -> str:
