@@ -122,6 +122,7 @@ STUDIES: Final = {
         _RATINGS,
         about="Real reviews: the title (LaMP_5), all 534 users with two reviews or more.",
         settings=("data.tasks=[LaMP_5]", "data.limit=348"),
+        rows=("generic", "copy", "context", "context-tuned", "empty", "other"),
         evaluation=("--task", "LaMP_5"),
     ),
     "email": Study(
