@@ -164,6 +164,8 @@ STUDIES: Final = {
         _PREFERENCES, about="Preference pairs of the built-in benchmark.", evaluation=("--no-per-user",)
     ),
     "lamp-mini-pillow": replace(
-        _INSTRUCTIONS, about="Notices of the built-in benchmark, with worked examples from a pool."
+        _INSTRUCTIONS,
+        about="Notices of the built-in benchmark, with worked examples from a pool.",
+        settings=("data.limit=120",),
     ),
 }
