@@ -103,6 +103,7 @@ class LampSuite(Suite):
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
         from personakit.evaluation.measurements import task_metrics
+        from personakit.evaluation.style import TaskStyle
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
@@ -120,13 +121,19 @@ class LampSuite(Suite):
         if given_texts and main:
             around = replace(around, base=around.settings.model)
         find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
+        measured = {
+            task: TaskStyle(each, examples[task], open_examples(data, task, options.split))
+            for task, each in tasks.items()
+            if each.kind == "generation"
+        }
+        styles = {task: style for task, style in measured.items() if style.measurable}
         grouped = any(store.has_derived_user_ids for store in examples.values())
         return LampWorld(
             options=options,
             runs=runs,
             data=data,
             examples=examples,
-            facts={task: task_metrics(each, find_facts) for task, each in tasks.items()},
+            facts={task: task_metrics(each, find_facts, styles.get(task)) for task, each in tasks.items()},
             fingerprints={task: store.fingerprint for task, store in examples.items()},
             zero=COPY if given_texts else GENERIC,
             users_are="groups of queries whose profiles share items" if grouped else "users",
@@ -177,8 +184,11 @@ class LampSuite(Suite):
         return replace(row, items=place) if kind == "history" else replace(row, open=_WithK(row.open, place))
 
     def answering(self, world: LampWorld) -> Answering:
-        """Respond to each query and score it by its task."""
-        return answered_and_scored(world.tasks)
+        """Respond to each query and score it by its task, and its style where that is measured."""
+        from personakit.evaluation.style import with_style
+
+        styles = {task: facts.style for task, facts in world.facts.items() if facts.style is not None}
+        return with_style(answered_and_scored(world.tasks), styles)
 
     def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
         """Compare the method with every baseline and control, and other methods with the main baselines."""
@@ -293,8 +303,9 @@ class LampSuite(Suite):
         ]
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
-        """Return scores, published figures, comparisons, findings, transfer, curves, users, costs."""
+        """Return scores, style, published figures, comparisons, findings, transfer, curves, users, costs."""
         from personakit.evaluation import common_sections as common
+        from personakit.evaluation.style_section import style_section
 
         zero = _zero(results)
         transfer = (
@@ -303,6 +314,7 @@ class LampSuite(Suite):
         )
         return [
             common.score_section(results, zero),
+            style_section(results),
             _published_section(results),
             common.comparison_section(results),
             common.findings_section(results),
