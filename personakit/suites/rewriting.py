@@ -26,6 +26,7 @@ class RewritingSuite(LampSuite):
         "sample_ids",
         "concurrency",
         "max_new_tokens",
+        "max_edit",
     )
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:

@@ -14,9 +14,21 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 _TOKEN = re.compile(r"(\S+)(\s*)")
-_SENTENCE_END = re.compile(r"[.!?:][\"')\]’”]*$")
-#: An opening or a sign-off has at most this many words.
+#: Also an emoticon or an emoji on its own.
+_SENTENCE_END = re.compile(r"[.!?:][\"')\]’”]*$|^[^\w\s]{2,}$|^[^\w\s,;&+*/=–—-]$")
+#: An opening or a sign-off has at most this many words, and begins with one of these unless it is a name.
 _SHORT = 6
+_GREETING_WORDS = """
+hi hello hey hiya howdy yo dear good morning afternoon evening greetings all team folks everyone hallo
+liebe lieber guten moin bonjour salut cher chère hola querido querida estimado estimada buenos ciao caro
+cara olá prezado beste
+"""
+_CLOSING_WORDS = """
+thanks thank thx ty cheers best kind kindest warm warmest many regards sincerely yours respectfully love
+take ttyl xo xoxo later bye danke gruß grüße viele liebe beste mit merci cordialement bien gracias saludos
+grazie saluti obrigado abraço groet groeten
+"""
+_GREETINGS, _CLOSINGS = frozenset(_GREETING_WORDS.split()), frozenset(_CLOSING_WORDS.split())
 
 
 def edit_share(draft: str, candidate: str) -> float:
@@ -98,7 +110,7 @@ class _Edit:
 def _edits(before: _Tokens, after: _Tokens) -> Iterator[_Edit]:
     together: list[_Hunk] = []
     last_sentence = -1
-    for hunk in _hunks(before.words, after.words):
+    for hunk in _hunks(before, after):
         if (rank := _rank(hunk, before, after)) < 2:
             yield _Edit([hunk], rank)
             continue
@@ -115,36 +127,62 @@ def _edits(before: _Tokens, after: _Tokens) -> Iterator[_Edit]:
         yield _Edit(together, 2)
 
 
-def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[_Hunk]:
-    """Yield the maximal runs of words that an optimal alignment changes."""
-    runs = itertools.groupby(Levenshtein.opcodes(before, after), key=lambda opcode: opcode.tag == "equal")
-    for equal, opcodes in runs:
-        if not equal:
-            run = list(opcodes)
-            yield _Hunk(run[0].src_start, run[-1].src_end, run[0].dest_start, run[-1].dest_end)
+def _hunks(before: _Tokens, after: _Tokens) -> Iterator[_Hunk]:
+    """Yield the maximal runs of words that an optimal alignment changes; an opening and a sign-off apart."""
+    opcodes = Levenshtein.opcodes(before.words, after.words)
+    for equal, run in itertools.groupby(opcodes, key=lambda opcode: opcode.tag == "equal"):
+        if equal:
+            continue
+        first, *_, last = [*run] * 2
+        start, stop, new_start, new_stop = first.src_start, last.src_end, first.dest_start, last.dest_end
+        if start == 0:
+            opening, new_opening = _opening(before, stop), _opening(after, new_stop)
+            if new_opening:
+                yield _Hunk(0, opening, 0, new_opening)
+                start, new_start = opening, new_opening
+        signing, new_signing = stop, new_stop
+        if stop == len(before.words):
+            new_signing = _sign_off(after, new_start)
+            signing = stop if new_signing == new_stop else _sign_off(before, start)
+        if (signing, new_signing) > (start, new_start):
+            yield _Hunk(start, signing, new_start, new_signing)
+        if (signing, new_signing) < (stop, new_stop):
+            yield _Hunk(signing, stop, new_signing, new_stop)
+
+
+def _opening(tokens: _Tokens, stop: int) -> int:
+    """Return where the greeting that begins a text ends, at most `stop`; 0 if there is none."""
+    for place in range(min(stop, _SHORT)):
+        word = tokens.words[place]
+        if word.endswith(",") or _ends_sentence(tokens, place):
+            named = place < 2 and word.endswith((",", ":")) and "\n" in tokens.spaces[place]  # `Ada,`
+            return place + 1 if named or _letters(tokens.words[:1]) in _GREETINGS else 0
+    return 0
+
+
+def _sign_off(tokens: _Tokens, start: int) -> int:
+    """Return where the sign-off of a text begins, at least `start`; its number of words if there is none."""
+    count = len(tokens.words)
+    for place in range(max(start, count - _SHORT, 1), count):
+        if _ends_sentence(tokens, place - 1):
+            on_a_line = "\n" in tokens.spaces[place - 1] and not tokens.words[-1].endswith((".", "!", "?"))
+            if _letters(tokens.words[place : place + 1]) in _CLOSINGS or (on_a_line and count - place < 4):
+                return place
+    return count
 
 
 def _rank(hunk: _Hunk, before: _Tokens, after: _Tokens) -> int:
     """Return 0 for an opening or a sign-off, 1 for case and punctuation only, 2 for other edits."""
+    opens = hunk.start == 0 and 0 < hunk.new_stop == _opening(after, hunk.new_stop)
+    signs_off = hunk.stop == len(before.words) and (
+        len(after.words) > hunk.new_start == _sign_off(after, hunk.new_start)
+    )
+    if (opens and hunk.stop == _opening(before, hunk.stop)) or (
+        signs_off and hunk.start == _sign_off(before, hunk.start)
+    ):
+        return 0
     old, new = before.words[hunk.start : hunk.stop], after.words[hunk.new_start : hunk.new_stop]
-    if hunk.start == 0 and _is_own_sentence(hunk, before, after):
-        return 0
-    signs_off = hunk.stop == len(before.words) and hunk.start > 0 and _ends_sentence(before, hunk.start - 1)
-    if signs_off and max(len(old), len(new)) <= _SHORT:
-        return 0
     return 1 if _letters(old) == _letters(new) else 2
-
-
-def _is_own_sentence(hunk: _Hunk, before: _Tokens, after: _Tokens) -> bool:
-    """Whether a hunk at the beginning is a short greeting that replaces nothing else."""
-    if hunk.cost > _SHORT or hunk.new_stop == hunk.new_start:
-        return False
-    whole_new = _ends_greeting(after, hunk.new_stop - 1)
-    return whole_new and (hunk.stop == hunk.start or _ends_greeting(before, hunk.stop - 1))
-
-
-def _ends_greeting(tokens: _Tokens, place: int) -> bool:
-    return tokens.words[place].endswith(",") or _ends_sentence(tokens, place)
 
 
 def _ends_sentence(tokens: _Tokens, place: int) -> bool:

@@ -11,7 +11,8 @@ from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item
 from personakit.evaluation.samples import read_samples
 from personakit.methods import REWRITERS
-from personakit.records import Example, Profile, Query
+from personakit.records import Answer, Example, Profile, Query
+from personakit.rpo.rewriter import Rewriter
 
 from .conftest import Call
 from .tiny import make_run
@@ -91,6 +92,33 @@ def test_given_texts_are_the_generic_answers(
     assert done.document["transfer"] == []
     alias = call("eval", "rewriting", "--run", run, "--baseline", "generic", "--dry-run", "--json")
     assert alias.document["rows"] == ["copy the input", "RPO"]
+
+
+def test_light_edits_and_the_content_check_are_rows(
+    call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def respond(self: Rewriter, queries: list[Query], profiles: list[Profile]) -> list[Answer]:
+        return [Answer(f"hey, {one.search_text} I guess", one.search_text) for one in queries]
+
+    monkeypatch.setattr(Rewriter, "respond", respond)
+    run = make_run(tmp_path / "run", tiny_model, rewrites, "base=/no/such/model", "data.tasks=[rewriting]")
+    named = ("--baseline", "copy", "--baseline", "checked", "--max-edit", "0.25")
+    done = call("eval", "rewriting", "--run", run, *named, "--json", "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    light = "RPO, at most 25% of the words changed"
+    pairs = {(one["method"], one["against"]) for one in done.document["comparisons"]}
+    checked = "RPO, content checked"
+    assert {(light, "copy the input"), (light, "RPO"), (checked, "copy the input")} <= pairs
+    assert done.document["made_by"]["max_edit"] == 0.25
+    samples = {one.method: one for one in read_samples(tmp_path / "out" / "samples.jsonl")}
+    assert samples[checked].prediction == samples["RPO"].prediction == "hey, dev-cyd is in Oslo I guess"
+    assert samples[light].prediction == "hey, dev-cyd is in Oslo"
+
+
+def test_light_edits_need_a_method_that_rewrites(call: Call, rewrites: Path, tmp_path: Path) -> None:
+    done = call("eval", "rewriting", "--no-run", "--data", rewrites, "--max-edit", "0.2", "--dry-run")
+    assert done.status == 2
+    assert "--max-edit 0.2: there is no run" in done.err
 
 
 def test_without_a_run_the_given_texts_are_compared_with_a_base_model(
