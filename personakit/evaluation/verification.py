@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from personakit.evaluation.bootstrap import Bootstrap, Estimate, SampleSums
-from personakit.evaluation.metrics import Mean, Scored
+from personakit.evaluation.bootstrap import Estimate, mean_of_units
 from personakit.tasks.content_check import ContentCheck, ContentChecker
 from personakit.tasks.edits import edit_share
 from personakit.tasks.style import LEAST_TEXTS, LEAST_WRITERS, StyleScorer
@@ -122,16 +121,5 @@ def _style(
         [float(np.mean(scores)) for scores in floor.values()],
         alternative="greater",
     )
-    place = StylePlace(
-        drafted, written, _mean(floor), _mean(ceiling), float(test.pvalue), scorer.writers, len(own)
-    )
-    return place, ""
-
-
-def _mean(scores: Mapping[str, Sequence[float]]) -> Estimate:
-    """Return the mean score, with an interval over the keys."""
-    task, rule = "style", Mean("style")
-    users = np.repeat(np.arange(len(scores)), [len(some) for some in scores.values()])
-    parts = rule.parts([Scored("", "", {"style": one}) for some in scores.values() for one in some])[None]
-    sums = SampleSums(task, rule, (None,), users, parts, np.ones(parts.shape[:2], dtype=np.bool_))
-    return Bootstrap({task: list(scores)}).estimate(sums)
+    ends = mean_of_units(floor), mean_of_units(ceiling)
+    return StylePlace(drafted, written, *ends, float(test.pvalue), scorer.writers, len(own)), ""
