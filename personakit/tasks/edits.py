@@ -202,7 +202,7 @@ def _apply(before: _Tokens, after: _Tokens, hunks: Sequence[_Hunk]) -> str:
         words.extend(before.words[place:stop])
         spaces.extend(before.spaces[place:stop])
 
-    for hunk in sorted(hunks, key=lambda hunk: (hunk.start, hunk.stop)):
+    for hunk in sorted(hunks, key=lambda hunk: (hunk.start, hunk.new_start)):
         keep(hunk.start)
         if hunk.new_start > 0 and hunk.start > 0:
             spaces[-1] = after.spaces[hunk.new_start - 1]

@@ -73,6 +73,13 @@ def test_edits_that_are_not_allowed_are_left_out():
     assert without_bob == DRAFT.replace("room B", "Room B")
 
 
+def test_new_sentence_stays_before_the_new_sign_off():
+    draft = "It is done. The fox jumps over the dog."
+    new = "The fox jumps over the dog. I will send it.\nCheers, Ada"
+    candidate = f"Everything that we had planned has been completed now. {new}"
+    assert limit_edits(draft, candidate, 0.7) == f"It is done. {new}"
+
+
 def test_any_limit_holds_for_any_texts():
     generator = random.Random(0)
     words = ["a", "b", "c.", "D", "d", "e,", "f\n", "g?\n\n"]
