@@ -67,6 +67,16 @@ class OpenOptions:
     """RPO: rewrite also if the user's history is empty (a control)."""
     rewriter: str | None = None
     """RPO: name of another rewriter of the run (`personakit.methods.REWRITERS`)."""
+    max_edit: float | None = None
+    """RPO: the largest share of the draft's words that an answer may change; None: any."""
+    check_content: bool | None = False
+    """RPO: whether a rewrite that loses or invents facts gives way to the draft; None: where the draft is the
+    given text, or `max_edit` is given."""
+
+    @property
+    def light(self) -> bool:
+        """Whether rewrites are limited or checked."""
+        return self.max_edit is not None or self.check_content is not False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,8 @@ class Method:
     """The name in tables, such as "RPO"."""
     help: str
     """The help text of `personakit train NAME`; its first line is the summary."""
+    rewrites: bool = False
+    """Whether answers are rewrites of drafts, so that `OpenOptions.max_edit` and `check_content` apply."""
     settings: type[Any]
     """A dataclass of `personakit.config.schema.setting`s, with `seed: int` among them."""
     train: Callable[[Any, Run, Progress], object]

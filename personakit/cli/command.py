@@ -59,6 +59,8 @@ def command(
             with signs, contextlib.redirect_stdout(sys.stderr):
                 result = function(**arguments) if options is None else function(options(**arguments))
             print_result(result, as_json=json)
+            if result.status:
+                raise typer.Exit(result.status)
 
         parameters = _parameters(function) if options is None else _parameters_of(options, leave_out)
         parameters += [

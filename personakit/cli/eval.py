@@ -73,6 +73,12 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
         "Maximum tokens of a base model's answer; by default decoding.max_new_tokens of the run, or what the "
         "task needs. A model that reasons needs more.",
     ),
+    "max_edit": (
+        "--max-edit",
+        "SHARE",
+        "Adds a row of light edits (RPO): at most this share of the draft's words changed, such as 0.2, and "
+        "no fact lost or invented.",
+    ),
     "published": (
         "--published",
         "NAME",
@@ -96,7 +102,7 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     ),
 }
 _CHECKS = {"limit": at_least_one}
-_MINIMUM = {"judge_tokens": 1, "max_new_tokens": 1, "concurrency": 1, "seed": 0}
+_MINIMUM = {"judge_tokens": 1, "max_new_tokens": 1, "max_edit": 0, "concurrency": 1, "seed": 0}
 _PREDICTIONS = {
     "predictions": ("--predictions", "FILE", "Score this file (or a folder of all seven) and exit."),
     "golds": ("--golds", "FILE", "The golds of --predictions."),

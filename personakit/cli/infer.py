@@ -38,12 +38,14 @@ def infer(options: InferOptions) -> Result:
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
     from personakit.methods import METHODS, read_run, with_max_new_tokens
+    from personakit.methods.runs import check_light
     from personakit.popi.method import METHOD as POPI
 
     _check(options)
     summaries = options.summary or options.import_ is not None
     run = read_run(options.run or _default_run(summaries=summaries))
     run = replace(run, settings=with_max_new_tokens(run.settings, options.max_new_tokens))
+    check_light(run, options.max_edit, options.check_content)
     if summaries:
         POPI.require(run)
     suites, task = METHODS[run.method].suites(run.settings), options.task
@@ -147,7 +149,9 @@ def _open(run: FinishedRun, options: InferOptions) -> Personalizer:
     from personakit.methods import open_run, open_with_summary
 
     if options.import_ is None:
-        return open_run(run, base=options.base)
+        return open_run(
+            run, base=options.base, max_edit=options.max_edit, check_content=options.check_content
+        )
     from personakit.popi.summary_files import read_summary
 
     return open_with_summary(run, read_summary(options.import_), base=options.base)

@@ -79,6 +79,26 @@ Update = Annotated[
 ]
 
 
+MaxEdit = Annotated[
+    float | None,
+    typer.Option(
+        "--max-edit",
+        metavar="SHARE",
+        min=0.0,
+        help="Light edits (RPO): change at most this share of the draft's words, such as 0.2.",
+    ),
+]
+CheckContent = Annotated[
+    bool | None,
+    typer.Option(
+        "--check-content/--no-check-content",
+        help="Whether a rewrite that loses or invents numbers, names, dates or links gives way to the draft "
+        "(RPO); by default where the draft is your text, or with --max-edit.",
+        show_default=False,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferOptions:
     """The options of one call."""
@@ -94,6 +114,8 @@ class InferOptions:
     data: RunData = None
     split: Split = "dev"
     max_new_tokens: MaxNewTokens = None
+    max_edit: MaxEdit = None
+    check_content: CheckContent = None
     trace: Trace = False
     summary: Summary = False
     export: Export = None

@@ -1,7 +1,7 @@
 """Runs a command and returns its exit status.
 
-0 done · 1 the run failed · 2 wrong use or bad input · 130 interrupted. An error is one sentence with
-the value and its place, then `hint: ...`; the traceback only with `--debug`.
+0 done · 1 the run failed · 2 wrong use or bad input · 3 not verified · 130 interrupted. An error is one
+sentence with the value and its place, then `hint: ...`; the traceback only with `--debug`.
 
 Under `accelerate launch` only the main process prints (all do with `--debug`); another process prints its
 error only if the main process has none.

@@ -27,10 +27,11 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 
 @dataclass(frozen=True)
 class Result:
-    """A command's result: `--json` prints `document`, otherwise `show` prints it."""
+    """A command's result: `--json` prints `document`, otherwise `show` prints it; then its exit status."""
 
     document: Any
     show: Callable[[Console], None]
+    status: int = 0
 
 
 def console(file: TextIO) -> Console:

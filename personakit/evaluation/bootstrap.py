@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personakit.evaluation.metrics import Floats, Metric
+from personakit.evaluation.metrics import Floats, Mean, Metric, Scored
 
 #: Default number of resamples.
 RESAMPLES = 2000
@@ -282,6 +282,15 @@ class Bootstrap:
         drawn += size * np.arange(self.resamples)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=self.resamples * size)
         return counts.reshape(self.resamples, size).astype(np.float64)
+
+
+def mean_of_units(scores: Mapping[str, Sequence[float]]) -> Estimate:
+    """Return the mean of all scores, with an interval over the units (users) that they are keyed by."""
+    task, rule = "scores", Mean("score")
+    units = np.repeat(np.arange(len(scores)), [len(some) for some in scores.values()])
+    parts = rule.parts([Scored("", "", {"score": one}) for some in scores.values() for one in some])[None]
+    sums = SampleSums(task, rule, (None,), units, parts, np.ones(parts.shape[:2], dtype=np.bool_))
+    return Bootstrap({task: list(scores)}).estimate(sums)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

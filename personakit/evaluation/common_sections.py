@@ -296,15 +296,20 @@ def _score_table(results: Results) -> Table:
     tasks = list(results["tasks"])
     cells = {(row["method"], row["task"], row["metric"]): row for row in results["rows"]}
     several = len(tasks) > 1
+    found = {} if several else results.get("style", {}).get(tasks[0], {})  # of several tasks in its section
+    styles = {row["method"]: row["value"] for row in found.get("rows", ())}
     rows = []
     for method in methods(results):
         shown = [cells.get((method, task, results["tasks"][task]["primary"])) for task in tasks]
         mean = cells.get((method, ALL, PRIMARY))
         context = [row["context_tokens"] for row in [*shown, mean] if row]
         means = [number(mean and mean["value"])] if several else []
-        rows.append([method, *(number(row and row["value"]) for row in shown), *means, f"{context[-1]:.0f}"])
+        style = [number(styles.get(method))] if styles else []
+        scores = [number(row and row["value"]) for row in shown]
+        rows.append([method, *scores, *style, *means, f"{context[-1]:.0f}"])
     names = [task.replace("_", "\n", 1) for task in tasks]
-    return Table(["method", *names, *(["mean"] if several else []), "context\ntokens"], rows)
+    more = [*(["style"] if styles else []), *(["mean"] if several else [])]
+    return Table(["method", *names, *more, "context\ntokens"], rows)
 
 
 def _score_plot(results: Results, task: str, zero: str) -> Intervals | None:

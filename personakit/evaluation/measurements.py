@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from personakit.errors import UserError
 from personakit.evaluation.bootstrap import SampleSums
@@ -15,6 +17,10 @@ from personakit.evaluation.metrics import Floats, Scored, make_metric
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.tasks import Task
 from personakit.tasks.content import FactFinder, count_kept, entities_and_numbers
+from personakit.tasks.style import STYLE
+
+if TYPE_CHECKING:
+    from personakit.evaluation.style import TaskStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,8 @@ class TaskMetrics:
     """A task's metrics (the primary one first) and their direction.
 
     The mean over tasks uses `offset + slope * primary`, which is in [0, 1] with higher values better.
-    `find_facts` finds the facts in an answer, for free-text tasks.
+    `find_facts` finds the facts in an answer, for free-text tasks. `style` has the scores of other
+    writers and of the golds, where the style of answers is measured.
     """
 
     metrics: tuple[str, ...]
@@ -31,6 +38,7 @@ class TaskMetrics:
     offset: float = 0.0
     slope: float = 1.0
     find_facts: FactFinder | None = None
+    style: TaskStyle | None = None
 
     @property
     def primary(self) -> str:
@@ -42,13 +50,22 @@ class TaskMetrics:
         return self.offset + self.slope * primary
 
 
-def task_metrics(task: Task, find_facts: FactFinder = entities_and_numbers) -> TaskMetrics:
-    """Return a task's metrics; `find_facts` is used for free-text tasks."""
+def task_metrics(
+    task: Task, find_facts: FactFinder = entities_and_numbers, style: TaskStyle | None = None
+) -> TaskMetrics:
+    """Return a task's metrics; `find_facts` is used for free-text tasks, `style` adds its score to them."""
     others = tuple(metric for metric in task.metrics if metric != task.primary)
     offset = task.figure({task.primary: 0.0})
     slope = task.figure({task.primary: 1.0}) - offset
-    finder = find_facts if task.kind == "generation" else None
-    return TaskMetrics((task.primary, *others), task.lower_is_better, task.labels, offset, slope, finder)
+    return TaskMetrics(
+        (task.primary, *others, *([] if style is None else [STYLE])),
+        task.lower_is_better,
+        task.labels,
+        offset,
+        slope,
+        find_facts if task.kind == "generation" else None,
+        style,
+    )
 
 
 @dataclass(slots=True)
@@ -171,13 +188,25 @@ class Measurements:
             if places:
                 parts[row, places] = rule.parts(list(scored.values()))
                 answered[row, places] = True
-        place = {user: index for index, user in enumerate(self.users[task])}
-        users = np.array([place[user] for user in self._user_of[task]], dtype=np.int64)
-        return SampleSums(task, rule, seeds, users, parts, answered)
+        return SampleSums(task, rule, seeds, self._user_places(task), parts, answered)
+
+    def style_sums(self, task: str, scores: Mapping[str, float]) -> SampleSums:
+        """Return style scores by query id, of texts that are no method's answers, for the bootstrap."""
+        rule = make_metric(STYLE)
+        known = {place: scores[id] for id, place in self._queries[task].items() if id in scores}
+        parts = np.zeros((1, self.examples(task), rule.width))
+        parts[0, list(known)] = rule.parts([Scored("", "", {STYLE: score}) for score in known.values()])
+        answered = np.zeros(parts.shape[:2], dtype=np.bool_)
+        answered[0, list(known)] = True
+        return SampleSums(task, rule, (None,), self._user_places(task), parts, answered)
 
     def costs(self, method: str, tasks: Iterable[str]) -> Costs:
         """Return the total cost of a method's answers on some tasks."""
         return sum((self._costs[method, task] for task in tasks), start=Costs())
+
+    def _user_places(self, task: str) -> NDArray[np.int64]:
+        place = {user: index for index, user in enumerate(self.users[task])}
+        return np.array([place[user] for user in self._user_of[task]], dtype=np.int64)
 
     def _add(self, sample: Sample) -> None:
         queries = self._queries[sample.task]

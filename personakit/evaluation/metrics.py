@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personakit.errors import UserError
+from personakit.tasks.style import STYLE
 
 Floats = NDArray[np.float64]
 
@@ -166,7 +167,7 @@ def make_metric(name: str, *, labels: Sequence[str] = ()) -> Metric:
         return ContentKept()
     if name == "RMSE":
         return RootMeanSquare(name)
-    if name == JUDGE:
+    if name in (JUDGE, STYLE):
         return Mean(name, optional=True)
     if name == "f1":
         if not labels:

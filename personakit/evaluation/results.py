@@ -89,6 +89,7 @@ def compute_results(
             task: {"primary": facts.primary, "lower_is_better": facts.lower_is_better}
             for task, facts in statistics.measurements.tasks.items()
         },
+        **_styles(statistics),
         "users_are": users_are,
         "intervals": {
             "kind": "studentised bootstrap over users and training seeds, paired",
@@ -247,6 +248,32 @@ def _gap(found: Gap) -> dict[str, Any]:
         "lead": _interval("value", found.lead),
         "ahead": _interval("value", found.ahead),
     } | _interval("value", found.share)
+
+
+def _styles(statistics: Statistics) -> dict[str, Any]:
+    """Return {"style": {task: ...}} of the tasks whose style is measured; nothing where there is none."""
+    found = {}
+    for task, facts in statistics.measurements.tasks.items():
+        table = statistics.style(task)
+        if table is None or facts.style is None:
+            continue
+        found[task] = {
+            "floor": _interval("value", table.floor),
+            "ceiling": _interval("value", table.ceiling),
+            "apart": _interval("value", table.apart),
+            "writers": facts.style.scorer.writers,
+            "words": facts.style.words,
+            "rows": [
+                {
+                    "method": row.method,
+                    **_interval("value", row.score),
+                    "above_floor": _interval("value", row.above_floor),
+                    "place": _interval("value", row.place),
+                }
+                for row in table.rows
+            ],
+        }
+    return {"style": found} if found else {}
 
 
 def _transfer(base: str, labels: tuple[str, str, str, str], found: Transfer) -> dict[str, Any]:

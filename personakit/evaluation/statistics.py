@@ -25,6 +25,7 @@ from personakit.evaluation.bootstrap import (
 )
 from personakit.evaluation.measurements import Measurements
 from personakit.evaluation.metrics import CONTENT_KEPT
+from personakit.tasks.style import STYLE
 
 #: Family-wise error rate over single tasks (Holm).
 ALPHA = 0.05
@@ -87,6 +88,29 @@ class Gap:
     ahead: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class StyleRow:
+    """A row's style score, its distance from the floor, and its place on the way from floor to ceiling.
+
+    `place` is nan unless floor and ceiling are apart.
+    """
+
+    method: str
+    score: Estimate
+    above_floor: Estimate
+    place: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class StyleTable:
+    """The style of all rows on one task, with floor and ceiling; `apart` is their distance."""
+
+    floor: Estimate
+    ceiling: Estimate
+    apart: Estimate
+    rows: tuple[StyleRow, ...]
+
+
 class Statistics:
     """Estimates over one set of measurements, which share their resamples."""
 
@@ -143,6 +167,28 @@ class Statistics:
         shares = [self.estimate(method, task, CONTENT_KEPT) for task in rewritten]
         known = [share for share in shares if np.isfinite(share.value)]
         return mean(known) if known else None
+
+    def style(self, task: str) -> StyleTable | None:
+        """Return the style of the rows on `task`; None where it is not measured."""
+        style = self.measurements.tasks[task].style
+        if style is None:
+            return None
+        floor, ceiling = (
+            self.bootstrap.estimate(self.measurements.style_sums(task, scores))
+            for scores in (style.floor, style.ceiling)
+        )
+        apart = ceiling - floor
+        scores = {
+            method: self.estimate(method, task, STYLE)
+            for method in self.measurements.methods
+            if self.measurements.has(method, task)
+        }
+        rows = [
+            StyleRow(method, score, score - floor, ratio(score - floor, apart))
+            for method, score in scores.items()
+            if np.isfinite(score.value)
+        ]
+        return StyleTable(floor, ceiling, apart, tuple(rows))
 
     def transfer(self, method: str, generic: str, own: str, own_generic: str) -> Transfer:
         """Return the fraction of the gain `own` - `own_generic` that `method` - `generic` keeps.

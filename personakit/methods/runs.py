@@ -94,14 +94,31 @@ def open_run(
     base: str | None = None,
     rewrite_without_history: bool = False,
     rewriter: str | None = None,
+    max_edit: float | None = None,
+    check_content: bool | None = False,
 ) -> Personalizer:
     """Open a finished run as a Personalizer; the options are those of `OpenOptions`.
 
-    Raises `UserError` if the folder is not a finished run, or lacks a part that an option needs.
+    Raises `UserError` if the folder is not a finished run, lacks a part that an option needs, or if its
+    answers are no rewrites and `max_edit` or `check_content` is given.
     """
     run = run if isinstance(run, FinishedRun) else read_run(Path(run))
+    options = OpenOptions(base, rewrite_without_history, rewriter, max_edit, check_content)
+    check_light(run, max_edit, check_content)
     register_run_providers()
-    return METHODS[run.method].open(run, OpenOptions(base, rewrite_without_history, rewriter))
+    return METHODS[run.method].open(run, options)
+
+
+def check_light(run: FinishedRun, max_edit: float | None, check_content: bool | None) -> None:
+    """Raise `UserError` where light edits or a content check are asked for and there is nothing to limit."""
+    if max_edit is not None and max_edit < 0:
+        raise UserError(f"max_edit {max_edit:g}: expected a share of 0 or more", hint="for example 0.2")
+    if (max_edit is not None or check_content) and not METHODS[run.method].rewrites:
+        option = "check_content" if max_edit is None else f"max_edit {max_edit:g}"
+        raise UserError(
+            f"{option}: {run.folder} is a run of {run.method}, whose answers are no rewrites of a draft",
+            hint="leave it out, or name a run of rpo, or voice",
+        )
 
 
 def open_popi(run: str | Path | FinishedRun) -> LoadedPOPI:

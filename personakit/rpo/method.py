@@ -84,7 +84,7 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
             f'{run.folder} has no rewriter "{name}"', hint=f"train with {_TRAINED_WITH[str(name)]}"
         )
     base = options.base or (settings.base if needs_base(settings) else None)
-    return Rewriter(
+    rewriter = Rewriter(
         base=None if base is None else open_base(base, settings.endpoint),
         model=open_weights(model),
         provider=open_retriever(settings.retrieval.name, settings.retrieval.k),
@@ -97,6 +97,11 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
         traced=has_trace(settings),
         draft=settings.draft,
     )
+    if not options.light:
+        return rewriter
+    from personakit.rpo.light_edits import LightEdits
+
+    return LightEdits(rewriter, options.max_edit, options.check_content, settings.draft)
 
 
 def open_tuned_context(run: FinishedRun) -> Personalizer:
@@ -142,6 +147,7 @@ METHOD = Method(
     the rewriter on these (SFT), continues with reinforcement learning (unless stages=sft), and fine-tunes
     context injection on the same data, as a control.
     """,
+    rewrites=True,
     settings=TrainRPO,
     train=train,
     open=open_rewriter,

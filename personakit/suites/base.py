@@ -57,6 +57,7 @@ class Options:
     sample_ids: Sequence[str] = ()
     concurrency: int | None = None
     max_new_tokens: int | None = None
+    max_edit: float | None = None
     published: str | None = None
     judge: str | None = None
     judge_tokens: int = VERDICT_TOKENS

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 GENERIC, COPY, MAJORITY, ORACLE = "generic", BASELINES["copy"].label, "majority class", "oracle"
 CONTEXT = BASELINES["context"].label
 EMPTY, OTHER = "empty history", "another user's history"
+CHECKED = "content checked"
 _PUBLISHED = (
     "Published: LaMP's leaderboard on its {split}-based test split. Other models and other queries than "
     "in the table: a reference, not a comparison."
@@ -85,7 +86,8 @@ class LampSuite(Suite):
     name = "lamp"
     options: ClassVar[Sequence[str]] = (
         *COMMON,
-        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "max_new_tokens", "published"),
+        *("no_run", "bases", "tasks", "sample_ids", "concurrency", "max_new_tokens", "max_edit"),
+        "published",
     )
     curve_places: ClassVar[Mapping[str, Sequence[int]]] = {
         "history": (0, 1, 2, 4, 8, 16),
@@ -96,13 +98,14 @@ class LampSuite(Suite):
 
     @property
     def row_names(self) -> Sequence[str]:
-        """Baselines, the controls of all methods, and the controls of the history."""
+        """Baselines, the controls of all methods, the content check, and the controls of the history."""
         controls = dict.fromkeys(name for method in available_methods() for name in method.controls)
-        return [*BASELINES, *controls, "empty", "other"]
+        return [*BASELINES, *controls, "checked", "empty", "other"]
 
     def load(self, options: Options, note: Callable[[str], None]) -> LampWorld:
         """Read runs and examples."""
         from personakit.evaluation.measurements import task_metrics
+        from personakit.evaluation.style import TaskStyle
 
         runs = _runs(options)
         by_method: dict[str, list[FinishedRun]] = {}
@@ -120,13 +123,19 @@ class LampSuite(Suite):
         if given_texts and main:
             around = replace(around, base=around.settings.model)
         find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
+        measured = {
+            task: TaskStyle(each, examples[task], open_examples(data, task, options.split))
+            for task, each in tasks.items()
+            if each.kind == "generation"
+        }
+        styles = {task: style for task, style in measured.items() if style.measurable}
         grouped = any(store.has_derived_user_ids for store in examples.values())
         return LampWorld(
             options=options,
             runs=runs,
             data=data,
             examples=examples,
-            facts={task: task_metrics(each, find_facts) for task, each in tasks.items()},
+            facts={task: task_metrics(each, find_facts, styles.get(task)) for task, each in tasks.items()},
             fingerprints={task: store.fingerprint for task, store in examples.items()},
             zero=COPY if given_texts else GENERIC,
             users_are="groups of queries whose profiles share items" if grouped else "users",
@@ -160,6 +169,7 @@ class LampSuite(Suite):
             rows.append(Row(label=method, open=_open_run, trained=True, runs=world.main, curves=curves))
             rows += [row for control, row in own if not control.is_baseline]
             rows += _history_controls(method, world.main)
+        rows += _light_rows(world)
         rows.append(_baseline_row("oracle", found["oracle"], world))
         for base in world.unseen_bases:
             rows.append(Row(label=with_base(GENERIC, base), open=partial(_open_generic, base)))
@@ -177,8 +187,11 @@ class LampSuite(Suite):
         return replace(row, items=place) if kind == "history" else replace(row, open=_WithK(row.open, place))
 
     def answering(self, world: LampWorld) -> Answering:
-        """Respond to each query and score it by its task."""
-        return answered_and_scored(world.tasks)
+        """Respond to each query and score it by its task, and its style where that is measured."""
+        from personakit.evaluation.style import with_style
+
+        styles = {task: facts.style for task, facts in world.facts.items() if facts.style is not None}
+        return with_style(answered_and_scored(world.tasks), styles)
 
     def claims(self, world: LampWorld, labels: Sequence[str]) -> Claims:
         """Compare the method with every baseline and control, and other methods with the main baselines."""
@@ -192,6 +205,7 @@ class LampSuite(Suite):
         untrained = [baseline.label for baseline in BASELINES.values() if baseline.label != ORACLE]
         against = (*untrained, *controls)
         rewriting = method if world.given_texts else None
+        light = [light_label(method, world.options.max_edit), f"{method}, {CHECKED}"]
         unseen = {
             base: (rewriting or with_base(method, base), with_base(GENERIC, base))
             for base in world.unseen_bases
@@ -200,6 +214,7 @@ class LampSuite(Suite):
             compared=[
                 *((method, other) for other in against),
                 *((one.label, own[name].label) for one in own.values() for name in one.compared_with),
+                *((label, other) for label in light for other in (world.zero, method)),
                 *unseen.values(),
                 *((label, other) for label in others for other in (world.zero, CONTEXT, *tuned)),
                 *((method, label) for label in others),
@@ -236,10 +251,10 @@ class LampSuite(Suite):
     def made_by(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Record where models behind an API are."""
         addresses = endpoint_addresses([world.base, *world.unseen_bases])
-        tokens = world.options.max_new_tokens
-        return ({"endpoints": addresses} if addresses else {}) | (
-            {} if tokens is None else {"max_new_tokens": tokens}
-        )
+        chosen = {name: getattr(world.options, name) for name in ("max_new_tokens", "max_edit")}
+        return ({"endpoints": addresses} if addresses else {}) | {
+            name: value for name, value in chosen.items() if value is not None
+        }
 
     def known(self, world: LampWorld, rows: Sequence[Row]) -> dict[str, Any]:
         """Return the published figures of the data set, where it is recognised."""
@@ -293,8 +308,9 @@ class LampSuite(Suite):
         ]
 
     def sections(self, results: Mapping[str, Any], costs: Mapping[str, Costs]) -> list[Section]:
-        """Return scores, published figures, comparisons, findings, transfer, curves, users, costs."""
+        """Return scores, style, published figures, comparisons, findings, transfer, curves, users, costs."""
         from personakit.evaluation import common_sections as common
+        from personakit.evaluation.style_section import style_section
 
         zero = _zero(results)
         transfer = (
@@ -303,6 +319,7 @@ class LampSuite(Suite):
         )
         return [
             common.score_section(results, zero),
+            style_section(results),
             _published_section(results),
             common.comparison_section(results),
             common.findings_section(results),
@@ -380,6 +397,42 @@ def _control_row(name: str, control: Control, world: LampWorld, curves: Sequence
     )
 
 
+def light_label(method: str, max_edit: float | None) -> str:
+    """Return the label of the row of light edits."""
+    return f"{method}, at most {max_edit or 0:.0%} of the words changed"
+
+
+def _light_rows(world: LampWorld) -> list[Row]:
+    """The method with light edits, where asked for, and with the content check alone, where named."""
+    if not world.main or not METHODS[world.main[0].method].rewrites:
+        if world.options.max_edit is not None:
+            reason = f"{world.method} does not rewrite drafts" if world.main else "there is no run"
+            raise UserError(
+                f"--max-edit {world.options.max_edit:g}: {reason}", hint="leave it out, or name a run of RPO"
+            )
+        return []
+    rows = [
+        Row(
+            name="checked",
+            label=f"{world.method}, {CHECKED}",
+            open=partial(_open_run, check_content=True),
+            trained=True,
+            runs=world.main,
+            only_if_named="",
+        )
+    ]
+    if world.options.max_edit is not None:
+        rows.append(
+            Row(
+                label=light_label(world.method, world.options.max_edit),
+                open=partial(_open_run, max_edit=world.options.max_edit, check_content=True),
+                trained=True,
+                runs=world.main,
+            )
+        )
+    return rows
+
+
 def _history_controls(label: str, runs: Sequence[FinishedRun]) -> list[Row]:
     """The method without a history and with another user's: what is left is no personalisation."""
     return [
@@ -420,14 +473,26 @@ class _WithK:
 
 
 def _open_run(
-    world: LampWorld, run: FinishedRun, *, base: str | None = None, without_history: bool = False
+    world: LampWorld,
+    run: FinishedRun,
+    *,
+    base: str | None = None,
+    without_history: bool = False,
+    max_edit: float | None = None,
+    check_content: bool = False,
 ) -> Any:
     """Open a run; runs of the method under test answer with `base`, by default the world's base model."""
     if label_of(run) != world.method:
         return open_run(run)
     if base is None and not world.given_texts:
         base = world.base
-    return open_run(run, base=base, rewrite_without_history=without_history)
+    return open_run(
+        run,
+        base=base,
+        rewrite_without_history=without_history,
+        max_edit=max_edit,
+        check_content=check_content,
+    )
 
 
 def _open_control(control: Control, world: LampWorld, run: FinishedRun) -> Any:

@@ -11,7 +11,10 @@ from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item
 from personakit.evaluation.samples import read_samples
 from personakit.methods import REWRITERS
-from personakit.records import Example, Profile, Query
+from personakit.records import Answer, Example, Profile, Query
+from personakit.rpo.rewriter import Rewriter
+from personakit.suites.neutral import TEXTS
+from personakit.tasks.content_check import ContentChecker
 
 from .conftest import Call
 from .tiny import make_run
@@ -91,6 +94,86 @@ def test_given_texts_are_the_generic_answers(
     assert done.document["transfer"] == []
     alias = call("eval", "rewriting", "--run", run, "--baseline", "generic", "--dry-run", "--json")
     assert alias.document["rows"] == ["copy the input", "RPO"]
+
+
+def test_light_edits_and_the_content_check_are_rows(
+    call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def respond(self: Rewriter, queries: list[Query], profiles: list[Profile]) -> list[Answer]:
+        return [Answer(f"hey, {one.search_text} I guess", one.search_text) for one in queries]
+
+    monkeypatch.setattr(Rewriter, "respond", respond)
+    run = make_run(tmp_path / "run", tiny_model, rewrites, "base=/no/such/model", "data.tasks=[rewriting]")
+    named = ("--baseline", "copy", "--baseline", "checked", "--max-edit", "0.25")
+    done = call("eval", "rewriting", "--run", run, *named, "--json", "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    light = "RPO, at most 25% of the words changed"
+    pairs = {(one["method"], one["against"]) for one in done.document["comparisons"]}
+    checked = "RPO, content checked"
+    assert {(light, "copy the input"), (light, "RPO"), (checked, "copy the input")} <= pairs
+    assert done.document["made_by"]["max_edit"] == 0.25
+    samples = {one.method: one for one in read_samples(tmp_path / "out" / "samples.jsonl")}
+    assert samples[checked].prediction == samples["RPO"].prediction == "hey, dev-cyd is in Oslo I guess"
+    assert samples[light].prediction == "hey, dev-cyd is in Oslo"
+
+
+def test_neutral_texts_show_what_the_method_changes_needlessly(
+    call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rewriter that greets everyone, leaves sentences with `open` alone, and changes 14 to 7."""
+
+    def respond(self: Rewriter, queries: list[Query], profiles: list[Profile]) -> list[Answer]:
+        texts = [query.search_text for query in queries]
+        rewrites = [text if "open" in text else "hey, " + text.replace("14", "7") for text in texts]
+        return [Answer(rewrite, text) for rewrite, text in zip(rewrites, texts, strict=True)]
+
+    monkeypatch.setattr(Rewriter, "respond", respond)
+    run = make_run(tmp_path / "run", tiny_model, rewrites, "base=/no/such/model", "data.tasks=[rewriting]")
+    named = ("--run", run, "--baseline", "copy", "--baseline", "checked", "--max-edit", "0.1")
+    done = call("eval", "rewriting", *named, "--json", "--output", tmp_path / "out")
+    rows = {row["method"]: row for row in done.document["neutral"]}
+    texts = len(TEXTS)
+    same = sum("open" in text for text in TEXTS)
+    lost = sum("14" in text and "open" not in text for text in TEXTS)
+    assert 0 < same < texts
+    assert lost > 1
+    whole, checked = rows["RPO"], rows["RPO, content checked"]
+    assert whole["texts"] == texts
+    assert whole["changed"]["value"] == pytest.approx((texts - same) / texts, abs=1e-5)
+    assert whole["broken"]["value"] == pytest.approx(lost / texts, abs=1e-5)
+    assert whole["degraded"] == 0
+    assert checked["broken"]["value"] == 0
+    assert checked["degraded"] == lost
+    light = rows["RPO, at most 10% of the words changed"]
+    assert light["broken"]["value"] == 0
+    assert 0 < light["words"]["value"] < whole["words"]["value"]
+    printed = call("eval", "rewriting", *named, "--output", tmp_path / "2").out
+    assert "Neutral texts" in printed
+    again = call("eval", "rewriting", *named, "--json", "--output", tmp_path / "out", "--resume").document
+    assert again["neutral"] == done.document["neutral"]
+
+
+def test_requests_for_drafts_of_neutral_texts_are_estimated(
+    call: Call, rewrites: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # nothing is sent
+    run = make_run(tmp_path / "run", tiny_model, rewrites, "base=openai:some-model", "draft=base")
+    planned = call("eval", "rewriting", "--run", run, "--baseline", "copy", "--dry-run", "--json")
+    assert planned.status == 0, planned.err
+    requests = {one["purpose"]: one["requests"] for one in planned.document["requests"]}
+    assert requests == {"generic answers": 3, "generic answers to neutral texts": len(TEXTS)}
+
+
+def test_every_neutral_text_has_a_fact_that_can_be_lost() -> None:
+    for text in TEXTS:
+        assert not ContentChecker(text).check("nothing").passed, text
+        assert ContentChecker(text).check(text).passed
+
+
+def test_light_edits_need_a_method_that_rewrites(call: Call, rewrites: Path, tmp_path: Path) -> None:
+    done = call("eval", "rewriting", "--no-run", "--data", rewrites, "--max-edit", "0.2", "--dry-run")
+    assert done.status == 2
+    assert "--max-edit 0.2: there is no run" in done.err
 
 
 def test_without_a_run_the_given_texts_are_compared_with_a_base_model(

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from personakit.config import TrainPOPI, to_yaml
+from personakit.methods import METHODS
 from personakit.models import voice
+from personakit.records import Answer, Profile, Query
+from personakit.rpo.rewriter import Rewriter
 
 from .conftest import Call
 
@@ -149,3 +153,40 @@ def test_the_built_in_rewriter_writes_no_summaries(call: Call, mine: Path) -> No
     done = call("infer", "--summary", "--profile", mine)
     assert done.status == 2
     assert "there is no finished run in runs/" in done.err
+
+
+def test_light_edits_and_the_content_check(
+    call: Call, tiny_run: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rewriter that greets and moves the meeting."""
+
+    def respond(self: Rewriter, queries: list[Query], profiles: list[Profile]) -> list[Answer]:
+        drafts = [query.search_text for query in queries]
+        return [Answer(f"hey, {draft.replace('9', '10')}", draft) for draft in drafts]
+
+    monkeypatch.setattr(Rewriter, "respond", respond)
+    text = "we meet at the lake at 9 and take the boat"
+    common = ("infer", text, "--run", tiny_run, "--profile", mine)
+    assert call(*common).out == "hey, we meet at the lake at 10 and take the boat\n"  # a model's draft
+    checked = call(*common, "--check-content")
+    assert checked.out == text + "\n"
+    assert "degraded: the rewrite loses number 9 and invents number 10: the draft stands" in checked.err
+    light = call(*common, "--max-edit", "0.1", "--json").document
+    assert light["answer"] == f"hey, {text}"
+    assert light["trace"] == {"rewrite": "hey, we meet at the lake at 10 and take the boat"}
+    batch = mine.with_name("batch.jsonl")
+    batch.write_text(json.dumps({"query": text, "profile": str(mine)}))
+    [line] = call("infer", "--batch", batch, "--run", tiny_run, "--max-edit", "0", "--json").document
+    assert line["answer"] == text
+    assert "at most 0% are allowed" in line["degraded"]
+
+
+def test_light_edits_need_a_run_that_rewrites(call: Call, tmp_path: Path, mine: Path) -> None:
+    run = tmp_path / "popi"
+    (run / METHODS["popi"].result).mkdir(parents=True)
+    (run / "run.json").write_text('{"method": "popi", "seed": 0, "status": "finished"}')
+    (run / "config.yaml").write_text(to_yaml(TrainPOPI()))
+    for option in (("--max-edit", "0.2"), ("--check-content",)):
+        done = call("infer", "a text", "--run", run, "--profile", mine, *option)
+        assert done.status == 2
+        assert "whose answers are no rewrites of a draft" in done.err

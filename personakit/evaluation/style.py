@@ -1,0 +1,125 @@
+"""The style of a task's answers, with the scores of other writers (floor) and of the golds (ceiling).
+
+Each answer is scored against its user's own history (`personakit.tasks.style`), whatever history the row got.
+The floor scores the gold of another user as if this user had written it, the ceiling the user's own gold.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from personakit.evaluation.candidates import other_user_examples
+from personakit.evaluation.runner import Answering
+from personakit.evaluation.samples import Sample
+from personakit.records import Example, Profile
+from personakit.tasks.base import Task
+from personakit.tasks.style import LEAST_TEXTS, LEAST_WRITERS, STYLE, StyleScorer
+
+if TYPE_CHECKING:
+    from personakit.data.store import ExampleStore
+
+#: Median words of a task's golds: style is measured from here on. Headlines and titles are too short.
+LEAST_WORDS = 20
+#: Other writers that answers are compared with, and the newest texts of a user's own.
+MAX_WRITERS, OWN_TEXTS = 200, 50
+
+
+@dataclass(frozen=True, eq=False)
+class TaskStyle:
+    """Style scores of one task.
+
+    `examples` are those that are evaluated, `pool` all of the split, from which the other writers come.
+    Nothing is fitted before a score is asked for.
+    """
+
+    task: Task
+    examples: ExampleStore
+    pool: ExampleStore
+
+    @property
+    def measurable(self) -> bool:
+        """Whether texts are long enough and there are enough writers."""
+        if self.task.kind != "generation" or len(set(self.examples.user_ids)) < 2:
+            return False
+        golds = [len(gold.split()) for gold in self.examples.golds if gold is not None]
+        sizes = dict(zip(self.pool.user_ids, self.pool.profile_sizes, strict=True))
+        writers = sum(size >= LEAST_TEXTS for size in sizes.values())
+        return bool(golds) and statistics.median(golds) >= LEAST_WORDS and writers > LEAST_WRITERS
+
+    @cached_property
+    def words(self) -> float:
+        """Median words of the golds."""
+        return float(statistics.median(len(gold.split()) for gold in self.examples.golds if gold is not None))
+
+    @cached_property
+    def scorer(self) -> StyleScorer:
+        """The scorer, with the histories of up to `MAX_WRITERS` users of the split."""
+        first = {user: index for index, user in reversed(list(enumerate(self.pool.user_ids)))}
+        users = sorted(first, key=lambda user: first[user])
+        some = [users[place * len(users) // MAX_WRITERS] for place in range(MAX_WRITERS)]
+        return StyleScorer(
+            {
+                user: self._texts(self.pool[first[user]].profile)
+                for user in (some if len(users) > MAX_WRITERS else users)
+            }
+        )
+
+    def scores(self, texts: Sequence[str], examples: Sequence[Example]) -> list[float | None]:
+        """Return the score of each text by the user of each example; None where it cannot be judged.
+
+        A text that repeats one of the user's own is compared with the others.
+        """
+        owns = [
+            [own for own in self._texts(example.profile) if own.strip() != text.strip()]
+            for text, example in zip(texts, examples, strict=True)
+        ]
+        scored = self.scorer.scores(texts, owns, [example.query.user_id for example in examples])
+        return [
+            float(score) if text.strip() and np.isfinite(score) else None
+            for text, score in zip(texts, scored, strict=True)
+        ]
+
+    @cached_property
+    def floor(self) -> Mapping[str, float]:
+        """The score of another user's gold, by query id."""
+        others = other_user_examples(self.examples)
+        return self._by_query([self.examples[other].query.gold or "" for other in others])
+
+    @cached_property
+    def ceiling(self) -> Mapping[str, float]:
+        """The score of the user's own gold, by query id."""
+        return self._by_query([gold or "" for gold in self.examples.golds])
+
+    def _by_query(self, texts: Sequence[str]) -> dict[str, float]:
+        scores = zip(self.examples.query_ids, self.scores(texts, list(self.examples)), strict=True)
+        return {id: score for id, score in scores if score is not None}
+
+    def _texts(self, profile: Profile) -> list[str]:
+        return [self.task.item_parts(item)[1] for item in profile.items[-OWN_TEXTS:]]
+
+
+def with_style(answering: Answering, styles: Mapping[str, TaskStyle]) -> Answering:
+    """Return the `Answering` that adds the style score to the scores of tasks in `styles`."""
+
+    def answer(
+        candidate: Any, opened: Any, examples: Sequence[Example], profiles: Sequence[Profile]
+    ) -> list[Sample]:
+        samples = answering(candidate, opened, examples, profiles)
+        style = styles.get(samples[0].task) if samples else None  # a batch is of one task
+        if style is None:
+            return samples
+        scores = style.scores([sample.prediction for sample in samples], examples)
+        return [
+            sample
+            if score is None or sample.scores is None
+            else replace(sample, scores={**sample.scores, STYLE: score})
+            for sample, score in zip(samples, scores, strict=True)
+        ]
+
+    return answer

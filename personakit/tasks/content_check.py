@@ -1,0 +1,205 @@
+"""Content check: whether a rewrite keeps the facts of its draft and invents none.
+
+Facts are numbers, dates, links, e-mail addresses, mentions and names; names and words are those of
+`content.py`. The check is by form, so it knows no paraphrase: `three weeks` for `21 days` is a number lost
+and one invented. It does not see a changed meaning, such as a dropped `not`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from personakit.tasks.content import entities_and_numbers, words_of
+
+Kind = Literal["number", "date", "link", "e-mail address", "mention", "name"]
+
+_ADDRESSES: Mapping[Kind, re.Pattern[str]] = {
+    "link": re.compile(r"(?:https?://|www\.)[^\s<>\"]+", re.IGNORECASE),
+    "e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "mention": re.compile(r"(?<![\w@])@\w+"),
+}
+#: Text that is no content: hashtags are style, `[Your Name]` is to be filled in.
+_NO_CONTENT = re.compile(r"#\w+|\[[^\]\n]{1,40}\]")
+_NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ONES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+#: Without `one`, which is mostly a pronoun.
+_NUMBER_WORDS = {word: str(number) for number, word in enumerate(_ONES, start=2)} | {
+    word: str(10 * number) for number, word in enumerate(_TENS, start=2)
+}
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_RELATIVE = {word: word for word in ("today", "tomorrow", "yesterday", "tonight")}
+_FULL_DATES = {name: name for name in (*_DAYS, *_MONTHS)} | _RELATIVE
+_SHORT_DATES = {name[:3]: name for name in (*_DAYS, *_MONTHS) if name != "may"} | {
+    "tues": "tuesday",
+    "weds": "wednesday",
+    "thur": "thursday",
+    "thurs": "thursday",
+    "sept": "september",
+    "tmrw": "tomorrow",
+    "tmr": "tomorrow",
+    "2day": "today",
+}
+_NOT_NAMES = _FULL_DATES.keys() | _SHORT_DATES.keys() | _NUMBER_WORDS.keys()
+#: Also ordinary words: a date only where they are next to a number.
+_AMBIGUOUS = frozenset({"may", "march", "mar", "sun", "sat", "mon", "dec", "jan", "wed", "tue"})
+#: Often capitalised in greetings, sign-offs and asides, and never a name.
+_FORMULA_WORDS = """
+a afternoon all am an and as asap aside attached best btw can't cc cheers congrats congratulations
+cordially day dear did don't dr e-mail email evening everybody everyone faithfully folks fw fwd fyi god
+good greetings guys ha happy hello here hey hi how hugs i imho imo kind kindest kindly lol love luck madam
+many miss more morning mr mrs ms night no not oh ok okay omg one p.m p.s person please pm ps re regards
+respectfully rsvp sincerely sir so subject talk tbh team thank thanks the there to truly very warm warmest
+warmly week weekend wishes xoxo yes you your yours
+"""
+_FORMULA = frozenset(_FORMULA_WORDS.split())
+#: Three words or more in capitals are emphasis, not names.
+_SHOUTED = re.compile(r"\b[A-Z]{2,}(?:\W+[A-Z]{2,}){2,}\b")
+#: A sign-off has at most this many words on a line.
+_SIGN_OFF_WORDS = 4
+_SEGMENT = re.compile(r"[\n.!?,;]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact as it is written in a text; texts with the same `key` state the same one."""
+
+    kind: Kind
+    text: str
+    key: str
+
+    @property
+    def parts(self) -> list[str]:
+        """What must occur for the fact to be stated: of a number, its groups of digits, such as a phone's."""
+        return self.key.split(".") if self.kind == "number" else [self.key]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCheck:
+    """The draft's facts that a rewrite lost, and those that it states without a source."""
+
+    lost: tuple[Fact, ...] = ()
+    invented: tuple[Fact, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was lost or invented."""
+        return not (self.lost or self.invented)
+
+    @property
+    def reason(self) -> str:
+        """What was lost or invented, in a sentence without a full stop; empty if nothing was."""
+        parts = []
+        for verb, facts in (("loses", self.lost), ("invents", self.invented)):
+            if facts:
+                parts.append(f"{verb} {', '.join(f'{fact.kind} {fact.text}' for fact in facts)}")
+        return " and ".join(parts)
+
+
+class ContentChecker:
+    """Checks rewrites of one draft.
+
+    They must have the facts of `draft`, and no other than those of draft and `request`. `history` are texts
+    of the writer: facts of their sign-offs may be added, such as a name; other facts of the history belong to
+    other texts and are inventions here.
+    """
+
+    def __init__(self, draft: str, *, request: str = "", history: Sequence[str] = ()) -> None:
+        self._facts = list(facts_of(draft))
+        self._known = {*_mentioned(draft), *_mentioned(request), *_signed(history)}
+        self._ordinary = {word for text in history for word in _WORD.findall(text) if word.islower()}
+
+    def check(self, candidate: str) -> ContentCheck:
+        """Return what `candidate` lost and invented."""
+        present = set(_mentioned(candidate))
+        return ContentCheck(
+            _distinct(fact for fact in self._facts if not present.issuperset(fact.parts)),
+            _distinct(fact for fact in facts_of(candidate) if not self._has_source(fact)),
+        )
+
+    def _has_source(self, fact: Fact) -> bool:
+        return self._known.issuperset(fact.parts) or (fact.kind == "name" and fact.key in self._ordinary)
+
+
+def facts_of(text: str) -> Iterator[Fact]:
+    """Yield the facts of a text, in order within each kind."""
+    for kind, pattern in _ADDRESSES.items():
+        for match in pattern.finditer(text):
+            written = match.group().rstrip(".,;:!?)]}'’”")
+            yield Fact(kind, written, written.casefold().rstrip("/"))
+        text = pattern.sub(" ", text)
+    text = _NO_CONTENT.sub(" ", text)
+    for match in _NUMBER.finditer(text):
+        yield Fact("number", match.group(), _number(match.group()))
+    numbers = [match.span() for match in _NUMBER.finditer(text)]
+    for match in _WORD.finditer(text):
+        word, plain = match.group(), match.group().casefold()
+        if plain in _NUMBER_WORDS:
+            yield Fact("number", word, _NUMBER_WORDS[plain])
+        short = word[0].isupper() and plain in _SHORT_DATES
+        if plain not in _FULL_DATES and not short:
+            continue
+        beside = any(0 <= match.start() - end <= 2 or 0 <= start - match.end() <= 2 for start, end in numbers)
+        if beside or plain not in _AMBIGUOUS:
+            yield Fact("date", word, _date(plain))
+    calm = _SHOUTED.sub(lambda shouted: shouted.group().lower(), text)
+    names = entities_and_numbers(calm) - _FORMULA - _NOT_NAMES
+    spelled = {word.casefold(): word for word in _WORD.findall(text)}
+    for name in sorted(names):
+        if not any(character.isdigit() for character in name):
+            yield Fact("name", spelled.get(name, name), name)
+
+
+def _mentioned(text: str) -> Iterator[str]:
+    """Yield the keys of all facts that a text may be read to state: generous, unlike `facts_of`."""
+    yield from (fact.key for fact in facts_of(text))
+    for word in words_of(text):
+        yield word
+        yield _NUMBER_WORDS.get(word, "1" if word == "one" else word)
+        yield _FULL_DATES.get(word) or _SHORT_DATES.get(word) or word
+    for number in _NUMBER.findall(text):
+        yield _number(number)
+        for group in re.split(r"\D", number):
+            yield from (group, _number(group))
+
+
+def _signed(history: Sequence[str]) -> set[str]:
+    """Return the keys of facts in the writer's sign-offs: the last short lines or phrases of their texts.
+
+    Each must end two texts, unless there are fewer than three: a last line may also be a recipient's name.
+    """
+    counts: dict[str, int] = {}
+    for text in history:
+        segments = [part for part in _SEGMENT.split(text) if part.strip()]
+        if len(segments) < 2:
+            continue
+        last = [part for part in segments[-2:] if len(part.split()) <= _SIGN_OFF_WORDS]
+        for key in {key for part in last for key in _mentioned(part)} | {
+            fact.key for fact in facts_of(text[-200:]) if fact.kind in ("link", "e-mail address")
+        }:
+            counts[key] = counts.get(key, 0) + 1
+    return {key for key, count in counts.items() if count >= (2 if len(history) > 2 else 1)}
+
+
+def _number(written: str) -> str:
+    """Return a number without the variation of style: `1,200`, `09:00`, `5.00`."""
+    plain = re.sub(r",(?=\d{3}(?!\d))", "", written)
+    plain = re.sub(r"[,:/-]", ".", plain)
+    plain = re.sub(r"(?<=\d)(?:\.0+)+$", "", plain)
+    return plain.lstrip("0") or "0"
+
+
+def _date(plain: str) -> str:
+    return _FULL_DATES.get(plain) or _SHORT_DATES[plain]
+
+
+def _distinct(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple({(fact.kind, fact.key): fact for fact in facts}.values())

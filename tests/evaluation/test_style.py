@@ -1,0 +1,120 @@
+"""Style in an evaluation: every row between other writers and the users' own texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personakit import evaluate
+from personakit.data.lamp import write_split
+from personakit.data.lamp_formats import build_input, profile_item
+from personakit.evaluation.samples import read_samples
+from personakit.evaluation.sections import print_sections
+from personakit.evaluation.style_section import style_section
+from personakit.records import Example, Profile, Query
+from personakit.tasks.style import STYLE
+from tests.tasks.writers import writers
+
+from .printing import page_of
+
+WRITERS = writers(16, texts=10)
+
+
+def folder(path: Path, drafts: dict[str, list[str]], words: int | None = None) -> Path:
+    """Write a data folder in which every user rewrites two drafts."""
+    examples = []
+    for user, texts in WRITERS.items():
+        items = tuple(
+            profile_item("rewriting", f"{user}-{place}", {"original": f"draft {place}", "revised": text})
+            for place, text in enumerate(texts[2:])
+        )
+        for place in range(2):
+            draft = drafts[user][place]
+            query = Query(
+                f"{user}/{place}",
+                "rewriting",
+                build_input("rewriting", original=draft),
+                draft,
+                user,
+                " ".join(texts[place].split()[:words]),
+            )
+            examples.append(Example(query, Profile(user, items)))
+    write_split(path / "rewriting", "dev", examples, user_ids=True)
+    return path
+
+
+def results_of(path: Path, data: Path) -> dict[str, Any]:
+    return evaluate("rewriting", data=data, baselines=["copy", "profile"], output=path)
+
+
+@pytest.fixture(scope="module")
+def by_strangers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The evaluation of drafts that nobody of the users wrote, and its folder."""
+    path = tmp_path_factory.mktemp("strangers")
+    strangers = dict(zip(WRITERS, writers(16, texts=2, seed=5).values(), strict=True))
+    return path / "out", results_of(path / "out", folder(path / "data", strangers))
+
+
+def rows_of(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["method"]: row for row in results["style"]["rewriting"]["rows"]}
+
+
+def test_own_texts_are_above_the_floor_and_drafts_of_strangers_are_not(
+    by_strangers: tuple[Path, dict[str, Any]],
+):
+    _, results = by_strangers
+    style = results["style"]["rewriting"]
+    assert style["apart"]["low"] > 0
+    assert style["floor"]["value"] < 0.65 < style["ceiling"]["value"]
+    assert (style["writers"], style["words"] >= 20) == (16, True)
+    copied = rows_of(results)["copy the input"]
+    assert copied["above_floor"]["low"] < 0
+    assert copied["place"]["value"] < 0.5
+    [sentences] = [block for block in style_section(results).blocks if block.kind == "sentences"]
+    assert sentences.sentences == ["rewriting: not above the floor: copy the input."]
+
+
+def test_repeating_an_own_text_is_not_above_the_ceiling(by_strangers: tuple[Path, dict[str, Any]]):
+    """The profile's most frequent answer is a text of the history, which must not be compared with itself."""
+    _, results = by_strangers
+    repeated = rows_of(results)["profile mode or mean"]
+    assert repeated["above_floor"]["low"] > 0
+    assert repeated["place"]["value"] < 1.25
+
+
+def test_drafts_in_the_users_own_style_are_above_the_floor(tmp_path: Path):
+    own = {user: texts[1:3] for user, texts in WRITERS.items()}
+    row = rows_of(results_of(tmp_path / "out", folder(tmp_path / "data", own)))["copy the input"]
+    assert row["above_floor"]["low"] > 0
+    assert row["place"]["value"] > 0.6
+
+
+def test_style_is_one_more_metric_of_a_row(by_strangers: tuple[Path, dict[str, Any]]):
+    path, results = by_strangers
+    [row] = [row for row in results["rows"] if (row["method"], row["metric"]) == ("copy the input", STYLE)]
+    assert row["value"] == rows_of(results)["copy the input"]["value"]
+    samples = list(read_samples(path / "samples.jsonl"))
+    assert all(0 <= sample.scores[STYLE] <= 1 for sample in samples if sample.scores)
+
+
+def test_style_is_in_the_table_and_on_the_page(
+    by_strangers: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    from rich.console import Console
+
+    path, results = by_strangers
+    print_sections([style_section(results)], Console(width=100))
+    printed = capsys.readouterr().out
+    assert "floor: texts of others" in printed
+    assert "Koppel and Winter 2014" in printed
+    assert "floor: texts of others" in page_of(path, results, path / "samples.jsonl")
+
+
+def test_short_texts_have_no_style(tmp_path: Path):
+    strangers = dict(zip(WRITERS, writers(16, texts=2, seed=5).values(), strict=True))
+    results = results_of(tmp_path / "out", folder(tmp_path / "data", strangers, words=8))
+    assert "style" not in results
+    assert STYLE not in {row["metric"] for row in results["rows"]}
+    assert style_section(results).on("terminal") == []

@@ -1,0 +1,98 @@
+"""The content check: what counts as a fact, as kept, and as invented."""
+
+from __future__ import annotations
+
+import pytest
+
+from personakit.tasks.content_check import ContentChecker, facts_of
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("We need 1,200 of them.", {("number", "1,200")}),
+        ("It takes two days.", {("number", "two")}),
+        ("See you on friday, 3 may.", {("date", "friday"), ("number", "3"), ("date", "may")}),
+        ("You may call me tomorrow.", {("date", "tomorrow")}),
+        ("Read https://a.org/x?y=1, please.", {("link", "https://a.org/x?y=1")}),
+        ("Write to Ada@example.org.", {("e-mail address", "Ada@example.org")}),
+        ("thanks @ada for this #Friday", {("mention", "@ada")}),
+        ("I met John Smith in Paris.", {("name", "John"), ("name", "Smith"), ("name", "Paris")}),
+        ("Kind Regards, [Your Name]", set()),
+        ("DO NOT EVER TOUCH my lamp", set()),
+        ("nothing at all", set()),
+        ("", set()),
+    ],
+)
+def test_facts(text: str, facts: set[tuple[str, str]]):
+    assert {(fact.kind, fact.text) for fact in facts_of(text)} == facts
+
+
+@pytest.mark.parametrize(
+    ("draft", "candidate"),
+    [
+        ("We start at 09:00 on Monday.", "mon 9:00 we start!!"),
+        ("It costs $5.00, or 1200 in all.", "1,200 overall; $5 each"),
+        ("Call 713 991 0021 after two.", "call 713-991-0021 after 2"),
+        ("We met Ada Berg in Oslo.", "ADA BERG, OSLO. WE MET."),
+        ("See you tomorrow, Ada.", "c u tmrw, ada"),
+        ("The link is https://a.org/b.", "https://a.org/b/ is the link"),
+        ("Please send it.", "Hi There,\nplease send it.\nKind Regards"),
+        ("please send it", "PLEASE SEND IT RIGHT NOW"),
+        ("Send one.", "Send 1."),
+    ],
+)
+def test_other_spellings_keep_content(draft: str, candidate: str):
+    found = ContentChecker(draft).check(candidate)
+    assert found.passed, found.reason
+    assert found.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("draft", "candidate", "reason"),
+    [
+        ("We start at 9.", "We start at 10.", "loses number 9 and invents number 10"),
+        ("We meet on Monday.", "We meet.", "loses date Monday"),
+        ("I told Ada.", "I told her.", "loses name Ada"),
+        ("I told her.", "I told Ada.", "invents name Ada"),
+        (
+            "Write to a@b.org.",
+            "Write to a@c.org.",
+            "loses e-mail address a@b.org and invents e-mail address a@c.org",
+        ),
+        (
+            "See https://a.org/b",
+            "See https://a.org/c",
+            "loses link https://a.org/b and invents link https://a.org/c",
+        ),
+        ("Thanks @ada!", "Thanks!", "loses mention @ada"),
+        ("It takes 3 days, John and Ada.", "", "loses number 3, name Ada, name John"),
+        ("It is done.", "It is done in five days.", "invents number five"),
+    ],
+)
+def test_what_is_lost_or_invented_is_named(draft: str, candidate: str, reason: str):
+    assert ContentChecker(draft).check(candidate).reason == reason
+
+
+HISTORY = (
+    "Hi Bob, the room is free. Thanks, Ada",
+    "hi Carol! see you there. Thanks, Ada",
+    "Done. Thanks, Ada",
+)
+
+
+def test_the_writers_own_name_may_be_added_but_no_name_of_another_text():
+    checker = ContentChecker("The room is free.", history=HISTORY)
+    assert checker.check("The room is free. Thanks, Ada").passed
+    assert checker.check("Hi Bob, the room is free. Thanks, Ada").reason == "invents name Bob"
+
+
+def test_facts_of_the_request_may_be_used_but_need_not():
+    checker = ContentChecker("Yes, that works.", request="Can Bob come at 9?")
+    assert checker.check("Yes, that works for Bob at 9.").passed
+    assert checker.check("Yes, that works.").passed
+
+
+def test_ordinary_words_of_the_writer_are_no_names():
+    checker = ContentChecker("It is done.", history=("all my blessings to you", "blessings!"))
+    assert checker.check("It is done, Blessings").passed
