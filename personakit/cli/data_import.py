@@ -33,8 +33,8 @@ class ImportOptions:
         typer.Option(
             "--format",
             help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme, trl, alpaca, "
-            "dolly, self-instruct, conversations or prompt-completion; of own texts mail, git, notes or "
-            "pairs; by default detected from the content.",
+            "dolly, self-instruct, conversations or prompt-completion; of own texts git, mail, chatgpt, "
+            "telegram, slack, whatsapp, notes or pairs; by default detected from the content.",
         ),
     ] = None
     me: Annotated[
@@ -99,9 +99,9 @@ class ImportOptions:
 def import_data(options: ImportOptions) -> Result:
     """Convert own texts, reviews, rewrites, preferences, instructions or LaMP to a data folder.
 
-    Splits are by user, so test users are not in training. Of one person's own texts (mail, a git history,
-    notes, pairs of draft and final text) the newest are held out, and the folder also has a profile for
-    `infer --profile` and a style card. What is dropped is counted.
+    Splits are by user, so test users are not in training. Of one person's own texts (mail, chats, a git
+    history, notes, pairs of draft and final text) the newest are held out, and the folder also has a profile
+    for `infer --profile` and a style card. What is dropped is counted.
     """
     from personakit.data.imports import import_data
     from personakit.data.own.importing import OwnChoice

@@ -151,4 +151,5 @@ def test_item_parts_are_input_and_output(name):
         "LaMP_6": ("M1", "S1"),
         "LaMP_7": (None, "W1"),
         "rewriting": ("O1", "R1"),
+        "writing": ("Q1", "W1"),
     }[name]

@@ -14,9 +14,10 @@ companies, postal addresses, and what follows from the content. The writer's own
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from personakit.data.own.records import Person
 
@@ -72,15 +73,14 @@ class Pseudonyms:
         self.counts: Counter[str] = Counter()
         self._addresses: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
-        self._names: dict[str, str] = {}
         self._used: set[str] = set()
-        for person in dict.fromkeys(people):
-            if person.id.casefold() not in self._me:
-                self._learn(person.name)
         texts = list(texts)
+        names = [each.name for each in dict.fromkeys(people) if each.id.casefold() not in self._me]
         for text in texts:
-            for found in (*filter(None, [_GREETING.match(text)]), *_TITLED.finditer(text)):
-                self._learn(found["names"])
+            greeted = _GREETING.match(text)
+            names += [found["names"] for found in (*_TITLED.finditer(text), *([greeted] if greeted else []))]
+        pools = {word: pool for name in names for word, pool in self._name_words(name)}
+        self._names = _pseudonyms(pools, self._mine)
         self._ordinary = self._ordinary_words(texts)
 
     @property
@@ -120,27 +120,14 @@ class Pseudonyms:
         serial = self._numbers.setdefault(key, str(len(self._numbers) + 1))
         return _with_serial(whole, serial)
 
-    def _learn(self, name: str) -> None:
-        """Learn the words of a name, unless it is that of a list, a company or the like."""
+    def _name_words(self, name: str) -> Iterator[tuple[str, Sequence[str]]]:
+        """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
         last, comma, first = name.partition(",")
         words = list(_words(f"{first} {last}" if comma else name))
-        if not 0 < len(words) <= 4 or "@" in name or any(word in _NO_NAMES for word in words):
-            return
-        for place, word in enumerate(words):
-            if word not in self._names and word not in self._mine:
-                pool = _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
-                self._names[word] = self._unused(word, pool)
-
-    def _unused(self, word: str, pool: Sequence[str]) -> str:
-        """Return a name of the pool by the word's hash, so that another import nearly always has the same."""
-        start = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4])
-        taken = {name.casefold() for name in self._names.values()} | self._names.keys() | self._mine
-        for step in range(len(pool) * 100):
-            turn, name = divmod(step, len(pool))[0], pool[(start + step) % len(pool)]
-            name += chr(ord("a") + turn % 26) * turn  # Alba, then Albab, Albacc: no digits, which are numbers
-            if name.casefold() not in taken:
-                return name
-        return pool[start % len(pool)]
+        if 0 < len(words) <= 4 and "@" not in name and not _NO_NAMES.intersection(words):
+            for place, word in enumerate(words):
+                if word not in self._mine:
+                    yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
 
     def _ordinary_words(self, texts: Iterable[str]) -> frozenset[str]:
         """Return the name words that the texts use as words: more often in lower case than as a name.
@@ -160,6 +147,22 @@ class Pseudonyms:
                     elif not _begins_sentence(found, text):
                         upper[word] += 1
         return frozenset(word for word, count in lower.items() if count > upper[word])
+
+
+def _pseudonyms(pools: Mapping[str, Sequence[str]], mine: Collection[str]) -> dict[str, str]:
+    """Return a name for each word, by the hash of the word: another import nearly always has the same."""
+    taken = {*pools, *mine}
+    names = {}
+    for word, pool in pools.items():
+        start = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4])
+        for step in itertools.count():
+            turn = step // len(pool)
+            name = pool[(start + step) % len(pool)] + "abcdefghiklmnoprstuvwz"[turn % 22] * turn
+            if name.casefold() not in taken:
+                break
+        taken.add(name.casefold())
+        names[word] = name
+    return names
 
 
 def _words(name: str) -> Iterable[str]:

@@ -27,7 +27,7 @@ def open_pairs(source: Path, counts: SkipCounts, columns: Mapping[str, str]) -> 
             hint="write it as FIELD=COLUMN, for example final=sent",
         )
     records = list(_records(source, counts, columns))
-    return SimpleArchive(lambda: records)
+    return SimpleArchive(lambda _: records, counts)
 
 
 def _records(source: Path, counts: SkipCounts, columns: Mapping[str, str]) -> Iterator[Record]:

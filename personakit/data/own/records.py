@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from personakit.data.dates import parse_date
+from personakit.data.skips import SkipCounts
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who wrote or received texts. `id` is an address, a user name, a number; `name` may be empty."""
+    """Somebody who wrote or received texts. `id` is an address, a user name or a number; `name` may be ""."""
 
     id: str
     name: str = ""
@@ -62,17 +63,18 @@ class Archive(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SimpleArchive:
-    """A source whose texts are read in one go, and twice to list the writers first."""
+    """A source whose texts are read twice, to list the writers first. `counts` takes what is left out."""
 
-    read: Callable[[], Iterable[Record]]
+    read: Callable[[SkipCounts], Iterable[Record]]
+    counts: SkipCounts
 
     def writers(self) -> Iterable[Person]:
         """Yield the writer of each text."""
-        return (record.writer for record in self.read())
+        return (record.writer for record in self.read(SkipCounts()))
 
     def records(self, is_me: IsMe) -> Iterator[Record]:
         """Yield the texts of the chosen writers."""
-        return (record for record in self.read() if is_me(record.writer))
+        return (record for record in self.read(self.counts) if is_me(record.writer))
 
     def owner(self) -> Person | None:
         """Return None: nothing says whom these texts belong to."""

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from personakit.data.json_stream import unreadable
-from personakit.data.own import git, mail, notes
+from personakit.data.own import chatgpt, git, mail, notes, slack, telegram, whatsapp
+from personakit.data.own.chats import ChatArchive, Message
 from personakit.data.own.pairs import open_pairs
 from personakit.data.own.records import Archive, Record, SimpleArchive
 from personakit.data.skips import SkipCounts
@@ -25,13 +26,23 @@ class Source:
 
 
 def _simple(read: Callable[[Path, SkipCounts], Iterator[Record]]) -> Open:
-    return lambda source, counts, columns: SimpleArchive(partial(read, source, counts))
+    return lambda source, counts, columns: SimpleArchive(partial(read, source), counts)
+
+
+def _chat(read: Callable[[Path, SkipCounts], Iterator[Message]]) -> Open:
+    return lambda source, counts, columns: ChatArchive(partial(read, source), counts)
 
 
 #: In the order in which they are tried: a repository may hold notes, an export folder text files.
 SOURCES: Mapping[str, Source] = {
     "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source)),
     "mail": Source(mail.recognises, lambda source, counts, columns: mail.MailArchive(source, counts)),
+    "chatgpt": Source(chatgpt.recognises, _simple(chatgpt.read)),
+    "telegram": Source(
+        telegram.recognises, lambda source, counts, columns: telegram.open_export(source, counts)
+    ),
+    "slack": Source(slack.recognises, _chat(slack.read)),
+    "whatsapp": Source(whatsapp.recognises, _chat(whatsapp.read)),
     "notes": Source(notes.recognises, _simple(notes.read)),
     "pairs": Source(lambda source: False, open_pairs),
 }

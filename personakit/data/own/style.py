@@ -11,7 +11,7 @@ import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r"\n|\w+(?:['’.,:]\w+)*|[^\w\s]+")
@@ -108,8 +108,8 @@ def count_style(texts: Sequence[str], others: Sequence[str] = (), names: Collect
     tokens = [_TOKEN.findall(text) for text in texts]
     masked = [[NAME if each.casefold() in names else each for each in own] for own in tokens]
     words = sum(len(_WORD.findall(text)) for text in texts)
-    openings, begins = _runs(texts, masked, lambda own, n: own[:n])
-    closings, ends = _runs(texts, masked, lambda own, n: own[-n:])
+    openings, begins = _runs(texts, masked)
+    closings, ends = _runs(texts, masked, at_end=True)
     middles = [
         " ".join(own[begin : len(own) - end]) for own, begin, end in zip(masked, begins, ends, strict=True)
     ]
@@ -137,43 +137,40 @@ def count_style(texts: Sequence[str], others: Sequence[str] = (), names: Collect
 
 
 def _runs(
-    texts: Sequence[str], tokens: Sequence[list[str]], part: Callable[[list[str], int], list[str]]
+    texts: Sequence[str], tokens: Sequence[list[str]], *, at_end: bool = False
 ) -> tuple[list[Share], list[int]]:
-    """Return the longest runs of tokens that texts have at one end in common, and each text's run length."""
+    """Return runs of tokens that texts begin or end with in common, and the length of each text's run.
+
+    A run reaches to a mark, a line break or a name, or begins after one at the end of a text. Of several
+    runs, a text counts for the longer and more frequent one.
+    """
+    ends = [own[::-1] if at_end else own for own in tokens]
     runs: Counter[tuple[str, ...]] = Counter()
-    for own in tokens:
-        runs.update({tuple(part(own, n)) for n in range(1, min(_LONGEST_RUN, len(own)) + 1)})
+    for own in ends:
+        for n in range(1, min(_LONGEST_RUN, len(own) - 1) + 1):
+            last = own[n] if at_end else own[n - 1]
+            if (last == NAME or not last[0].isalnum()) and any(each[0].isalnum() for each in own[:n]):
+                runs[tuple(own[:n])] += 1
     least = max(_FEWEST, math.ceil(_LEAST_SHARE * len(texts)))
-    usable = [run for run, count in runs.items() if count >= least and _is_phrase(run)]
-    usable.sort(key=lambda run: (-runs[run] * (1 + math.log(len(run))), run))
-    left = set(range(len(texts)))
+    usable = [run for run, count in runs.items() if count >= least]
+    left, lengths = set(range(len(texts))), [0] * len(texts)
     found = []
-    lengths = [0] * len(texts)
-    for run in usable:
-        having = [place for place in sorted(left) if tuple(part(tokens[place], len(run))) == run]
+    for run in sorted(usable, key=lambda run: (-runs[run] * (1 + math.log(len(run))), run)):
+        having = [place for place in sorted(left) if tuple(ends[place][: len(run)]) == run]
         if len(having) >= least:
             left -= set(having)
             for place in having:
                 lengths[place] = len(run)
-            found.append(Share(_readable(run), len(having), _end_of(texts[having[0]], run, part)))
+            shown, more = _TOKEN.findall(texts[having[0]]), len(run) + 4
+            example = _readable(shown[-more:] if at_end else shown[:more])
+            found.append(Share(_readable(run[::-1] if at_end else run), len(having), example))
     return sorted(found, key=lambda share: -share.texts), lengths
-
-
-def _is_phrase(run: tuple[str, ...]) -> bool:
-    """Return whether a run is more than a word that sentences begin or end with anyway."""
-    marks = [each for each in run if not each[0].isalnum()]
-    return any(each[0].isalnum() for each in run) and (len(run) > 2 or bool(marks)) and run[-1] != run[0]
 
 
 def _readable(run: Iterable[str]) -> str:
     text = " ".join(" / " if each == "\n" else each for each in run)
     text = re.sub(r" +([,.!?…:;)]+)", r"\1", text)
     return re.sub(r"(?:\s*/\s*)+", " / ", text).strip(" /")
-
-
-def _end_of(text: str, run: tuple[str, ...], part: Callable[[list[str], int], list[str]]) -> str:
-    tokens = _TOKEN.findall(text)
-    return _readable(part(tokens, len(run) + 4))
 
 
 def _spread(values: Sequence[int]) -> Spread:
