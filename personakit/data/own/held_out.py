@@ -39,18 +39,20 @@ def held_out(items: Sequence[Item], task: str, user_id: str) -> SplitExamples | 
     for split in reversed(SPLITS):
         in_later = NearDuplicates(later)
         splits[split] = []
-        for place in reversed(places[split]):
-            item = items[place]
-            texts = (_given(item, task), item.text)
+        for rank, place in enumerate(reversed(places[split])):
+            if len(splits[split]) == MAX_QUERIES[split]:
+                dropped[f"{split} queries, of which the newest {MAX_QUERIES[split]} are kept"] = (
+                    len(places[split]) - rank
+                )
+                break
+            texts = (_given(items[place], task), items[place].text)
             if any(in_later.of(text) for text in texts):
                 dropped[f"{split} queries that repeat one of a later split"] += 1
-            elif len(splits[split]) < MAX_QUERIES[split]:
-                example, repeats = _example(item, task, user_id, profile_items[:place])
-                dropped["profile items that repeat the query or its answer"] += repeats
-                splits[split].append(example)
-            else:
-                dropped[f"{split} queries beyond the newest {MAX_QUERIES[split]}"] += 1
-        later += [text for place in places[split] for text in (_given(items[place], task), items[place].text)]
+                continue
+            example, repeats = _example(items[place], task, user_id, profile_items[:place])
+            dropped["profile items that repeat the query or its answer"] += repeats
+            splits[split].append(example)
+            later += texts
     return SplitExamples(splits, {reason: count for reason, count in dropped.items() if count})
 
 

@@ -6,12 +6,11 @@ several texts begin or end, in any language; spelling is looked up for English.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r"\n|\w+(?:['’.,:]\w+)*|[^\w\s]+")
@@ -220,12 +219,21 @@ def _phrases(texts: Sequence[str], others: Sequence[str], originals: Sequence[st
     error (after Monroe, Colaresi and Quinn 2008); listed from one standard error. Without texts by others,
     the longest frequent runs. `originals` are the texts with their ends, for the examples.
     """
-    own, theirs = ([_grams(text) for text in some] for some in (texts, others))
-    used, used_by_others = (Counter(itertools.chain.from_iterable(some)) for some in (own, theirs))
-    having = Counter(gram for grams in own for gram in set(grams))
-    total, total_of_others = (
-        sum(len(gram) == 1 for gram in each.elements()) for each in (used, used_by_others)
+    least = max(_FEWEST + 1, math.ceil(_LEAST_SHARE * len(texts)))
+    having: dict[tuple[str, ...], int] = {}
+    for n in (1, 2, 3):  # the parts of a frequent run are frequent: the others need not be counted
+        counts = Counter(
+            gram
+            for text in texts
+            for gram in set(_grams(text, n))
+            if n == 1 or (gram[1:] in having and gram[:-1] in having)
+        )
+        having |= {gram: count for gram, count in counts.items() if count >= least}
+    used, used_by_others = (
+        Counter(gram for text in some for n in (1, 2, 3) for gram in _grams(text, n) if gram in having)
+        for some in (texts, others)
     )
+    total, total_of_others = (sum(1 for text in some for _ in _grams(text, 1)) for some in (texts, others))
 
     def score(gram: tuple[str, ...]) -> float:
         if not others:
@@ -234,27 +242,27 @@ def _phrases(texts: Sequence[str], others: Sequence[str], originals: Sequence[st
         odds = math.log(x / (total - x + 1)) - math.log(y / (total_of_others - y + 1))
         return odds / math.sqrt(1 / x + 1 / y)
 
-    least = max(_FEWEST + 1, math.ceil(_LEAST_SHARE * len(texts)))
-    frequent = [gram for gram, count in having.items() if count >= least and score(gram) >= 1]
     found: list[tuple[str, ...]] = []
-    for gram in sorted(frequent, key=lambda gram: (-score(gram), gram)):
-        if len(found) < _MOST_PHRASES and not any(set(gram) & set(other) for other in found):
+    for gram in sorted(filter(_is_phrase, having), key=lambda gram: (-score(gram), gram)):
+        if (
+            len(found) < _MOST_PHRASES
+            and score(gram) >= 1
+            and not any(set(gram) & set(other) for other in found)
+        ):
             found.append(gram)
     return [Share(" ".join(gram), having[gram], _example(originals, gram)) for gram in found]
 
 
-def _grams(text: str) -> list[tuple[str, ...]]:
-    """Return the runs of up to three words that no mark divides, without names and single letters."""
-    grams = []
+def _is_phrase(gram: tuple[str, ...]) -> bool:
+    return len(gram) > 1 or len(gram[0]) > 1
+
+
+def _grams(text: str, n: int) -> Iterator[tuple[str, ...]]:
+    """Yield the runs of n words that no mark and no name divides."""
     for part in re.split(rf"[.!?…,;:()\n\d_]+|\b{NAME}\b", text):
         words = [word.casefold() for word in _WORD.findall(part)]
-        grams += [
-            tuple(words[start : start + n])
-            for n in (1, 2, 3)
-            for start in range(len(words) - n + 1)
-            if n > 1 or len(words[start]) > 1
-        ]
-    return grams
+        for start in range(len(words) - n + 1):
+            yield tuple(words[start : start + n])
 
 
 def _example(texts: Sequence[str], gram: tuple[str, ...]) -> str:

@@ -9,12 +9,15 @@ from personakit.data.own.profile import Item
 from personakit.data.own.style import Share, Style, count_style
 
 _ROWS = 8
+#: The newest texts that are counted: style changes, and the memory is bounded.
+MAX_TEXTS = 2_000
 #: How requests begin that an importer makes of a subject, a title or a commit.
 _MADE = ("Write an e-mail with", "Write a text with", "Write the message of")
 
 
 def style_card(items: Sequence[Item], *, name: str, names: Collection[str] = ()) -> str:
-    """Return the style card of a writer's items, oldest first. `names` are words of people's names."""
+    """Return the style card of a writer's newest items, given oldest first. `names` are words of names."""
+    items = items[-MAX_TEXTS:]
     texts = [item.text for item in items]
     others = [item.request for item in items if item.request] if _asked_by_people(items) else []
     style = count_style(texts, others, names)
