@@ -39,6 +39,7 @@ from personakit.data.sidecar import write_sidecar
 from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.splitting import SplitExamples, SplitPlan
 from personakit.data.tables import SUFFIXES, read_rows
+from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 from personakit.files import atomic_folder, write_json
 from personakit.records import Example, Profile
@@ -226,6 +227,9 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
     if source.is_dir():
         return "lamp"
     if source.suffix.casefold() not in SUFFIXES:
+        if source.is_file():
+            with source.open("rb") as handle:
+                utf8(handle, str(source))  # an archive has a hint of its own
         what = "does not exist" if not source.exists() else "has an unknown file type"
         raise UserError(
             f"{source} {what}, expected a LaMP folder, a file in {', '.join(SUFFIXES)}, or own "
