@@ -19,7 +19,10 @@ JOINED, ANSWERED = timedelta(hours=1), timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. Times have no zone. Messages with one `chat` follow each other; `answers` is an `id`."""
+    """One message. Times have no zone. Messages with one `chat` follow each other; `answers` is an `id`.
+
+    `people` are mentioned in it.
+    """
 
     person: Person
     text: str
@@ -28,6 +31,7 @@ class Message:
     place: str
     id: str = ""
     answers: str | None = None
+    people: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class ChatArchive:
                     turn.place,
                     date=date_or_none(turn.time),
                     request=asked.text if asked is not None and answers else None,
+                    people=turn.people + (() if asked is None else asked.people),
                 )
 
     def owner(self) -> Person | None:
@@ -79,7 +84,7 @@ def _turns(messages: Iterable[Message], by_id: dict[str, Message]) -> Iterator[M
             and message.answers in (None, turn.answers)
             and timedelta() <= message.time - last <= JOINED
         ):
-            turn = replace(turn, text=f"{turn.text}\n{message.text}")
+            turn = replace(turn, text=f"{turn.text}\n{message.text}", people=turn.people + message.people)
         else:
             if turn is not None:
                 yield turn

@@ -84,12 +84,11 @@ def import_own(
             f"{source} has no usable text by {mine[0].label}: {reasons or 'none was found'}",
             hint="give another source, or another writer with --me",
         )
-    # Those of a mailbox who never wrote to the writer, or were written to, are newsletters.
-    people = [person for record in records for person in record.people] or list(writers.counts)
+    people = [person for record in records for person in record.people]
+    people += () if SOURCES[format].strangers else writers.counts
     pseudonyms = Pseudonyms(people, mine, [text for record in records for text in _texts(record)])
-    if not choice.keep_names:
-        records = [_replaced(record, pseudonyms) for record in records]
-    items = as_items(records)
+    shown = records if choice.keep_names else [_replaced(record, pseudonyms) for record in records]
+    items = as_items(shown, records)
     write_profile(output / PROFILE, items)
     (output / STYLE_CARD).write_text(
         style_card(items, name=mine[0].name or mine[0].id, names=pseudonyms.words), encoding="utf-8"

@@ -31,7 +31,7 @@ def message_files(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
     found = [path for folder in ("cur", "new") for path in source.glob(f"**/{folder}/*")]
-    found += [path for suffix in ("mbox", "eml") for path in source.rglob(f"*.{suffix}")]
+    found += [path for name in ("*.mbox", "mbox", "*.eml") for path in source.rglob(name)]
     return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
@@ -67,6 +67,8 @@ def messages(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def message_at(path: Path, start: int) -> bytes:
     """Return the message that `messages` yielded with this place."""
+    if not is_mbox(path):
+        return next(messages(path))[1]
     with path.open("rb") as handle:
         handle.seek(start)
         return next(_split(handle, None), (0, b""))[1]
@@ -97,7 +99,7 @@ def _joined(lines: list[bytes]) -> bytes:
 
 
 class Places:
-    """Where the message of an id is: 20 bytes each, so that an archive of any size has an index in memory."""
+    """Where the message of an id is: 24 bytes each, so that an archive of any size has an index in memory."""
 
     def __init__(self) -> None:
         self._hashes, self._files, self._starts = array("q"), array("l"), array("q")

@@ -35,11 +35,12 @@ _SURNAMES = (
 ).split()
 _NO_NAMES = frozenset(
     (
-        "admin again all alle allen alles and beide both club company customer daemon das dear den der "
-        "die everybody everyone folks frau friends gang gmbh group guys herr inc info kundenservice "
-        "ladies leute list llc ltd madam mailer mrs newsletter noreply office prof reply service "
-        "services sir support system team the there todos together tous und van verein via von you your "
-        "zusammen"
+        "admin again all alle allen alles and babe baby beide both bro club colleagues committee "
+        "company customer dad daemon darling das dear den der die dude everybody everyone folks frau "
+        "friends gang gmbh grandma grandpa group guys herr hiring honey inc info kollegen kundenservice "
+        "ladies leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
+        "newsletter noreply office oma opa papa prof reply schatz service services sir sirs support "
+        "system team the there todos together tous und van verein via von world you your zusammen"
     ).split()
 )
 _GREETING = re.compile(

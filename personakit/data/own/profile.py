@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,20 +24,20 @@ class Item:
     draft: str | None = None
 
 
-def as_items(records: Iterable[Record]) -> list[Item]:
-    """Return records as items. An id depends on date and text only: another import gives the same."""
+def as_items(records: Sequence[Record], originals: Sequence[Record]) -> list[Item]:
+    """Return records as items. An id is that of the original date and text: another import gives the same."""
     items: dict[str, Item] = {}
-    for record in records:
-        id = hashlib.sha256(f"{record.date}\0{record.text}".encode()).hexdigest()[:12]
+    for record, original in zip(records, originals, strict=True):
+        id = hashlib.sha256(f"{original.date}\0{original.text}".encode()).hexdigest()[:12]
         items[id] = Item(id, record.text, record.date, record.request, record.draft)
     return list(items.values())
 
 
 def write_profile(path: Path, items: Sequence[Item]) -> None:
-    """Write the items; a field that is unknown is left out."""
+    """Write the items. A field that no item has is left out; one that other items have is an empty text."""
+    fields = ("id", "date", "request", "draft", "text")
+    known = [name for name in fields if any(getattr(item, name) is not None for item in items)]
     with path.open("w", encoding="utf-8") as handle:
         for item in items:
-            row = {key: getattr(item, key) for key in ("id", "date", "request", "draft", "text")}
-            handle.write(
-                json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n"
-            )
+            row = {name: getattr(item, name) or "" for name in known}
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")

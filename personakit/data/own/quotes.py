@@ -5,9 +5,9 @@ Works on the forms that mail programs write, in any language where the form allo
 introduction without marked lines after it is known by its verb. Text between and below quotes is kept, and
 so is a sign-off ("Cheers, Kai"): it is the writer's. A signature after `--` and "Sent from my phone" go.
 
-Why not a library: of the 27 made-up replies in `tests/data/own/reply_styles.py`, mail-parser-reply 1.36 and
-email-reply-parser 0.5.12 read 18 each (`benchmarks/reply_parsers.py`). They lose text below a quote, languages
-or sign-offs.
+Why not a library: of the 27 made-up replies in `tests/data/own/reply_styles.py`, mail-parser-reply 1.36
+and email-reply-parser 0.5.12 read 18 each (`benchmarks/reply_parsers.py`). They lose text below a quote,
+languages or sign-offs.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from personakit.errors import UserError
 NO_TEXT = "messages left out because they have no text (files, members, topics)"
 BY_BOTS = "messages left out because a bot wrote them"
 _TEXTS = frozenset({None, "thread_broadcast", "me_message"})
+_MENTION = re.compile(r"<@(\w+)")
 _LINK = re.compile(r"<(?P<kind>[@#!]?)(?P<target>[^|>]+)(?:\|(?P<label>[^>]*))?>")
 
 
@@ -38,7 +39,7 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
                 raise UserError(f"{day} is no list of messages", hint="export it again")
             for number, raw in enumerate(messages, start=1):
                 place = f"{day}, message {number}"
-                message = _message(raw, users, f"{channel.name}", place, counts)
+                message = _message(raw, users, channel.name, place, counts)
                 if message is not None:
                     threads.setdefault(message.chat, []).append(message)
         for thread in threads.values():
@@ -62,7 +63,8 @@ def _message(
         thread = str(raw.get("thread_ts") or "")
         user = str(raw["user"])
         time = datetime.fromtimestamp(float(raw["ts"]), UTC).replace(tzinfo=None)
-        return Message(users.get(user, Person(user)), text, time, f"{channel} {thread}", place)
+        people = tuple(users[id] for id in _MENTION.findall(str(raw["text"])) if id in users)
+        return Message(users.get(user, Person(user)), text, time, f"{channel} {thread}", place, people=people)
     return None
 
 

@@ -19,10 +19,15 @@ Open = Callable[[Path, SkipCounts, Mapping[str, str]], Archive]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A kind of source. `recognises` looks at the content; a table is recognised by its columns instead."""
+    """A kind of source. `recognises` looks at the content; a table is recognised by its columns instead.
+
+    `strangers` says that most of its writers may be unknown to the chosen one, such as newsletters: only the
+    people of the texts have names that are replaced.
+    """
 
     recognises: Callable[[Path], bool]
     open: Open
+    strangers: bool = False
 
 
 def _simple(read: Callable[[Path, SkipCounts], Iterator[Record]]) -> Open:
@@ -36,7 +41,7 @@ def _chat(read: Callable[[Path, SkipCounts], Iterator[Message]]) -> Open:
 #: In the order in which they are tried: a repository may hold notes, an export folder text files.
 SOURCES: Mapping[str, Source] = {
     "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source)),
-    "mail": Source(mail.recognises, lambda source, counts, columns: mail.MailArchive(source, counts)),
+    "mail": Source(mail.recognises, lambda source, counts, columns: mail.MailArchive(source, counts), True),
     "chatgpt": Source(chatgpt.recognises, _simple(chatgpt.read)),
     "telegram": Source(
         telegram.recognises, lambda source, counts, columns: telegram.open_export(source, counts)

@@ -43,7 +43,7 @@ _READ_FIRST = 20  # lines, to recognise the file
 def recognises(source: Path) -> bool:
     """Return whether a file, or the one text file of a folder, is an exported chat."""
     path = _chat_file(source)
-    if path is None:
+    if path is None or path.suffix.casefold() != ".txt":
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as handle:
         lines = [_without_first_mark(line) for line in itertools.islice(handle, _READ_FIRST)]

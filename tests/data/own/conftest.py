@@ -49,5 +49,5 @@ def skipped(imported: Imported) -> dict[str, int]:
 
 
 def fields(imported: Imported, name: str) -> Sequence[Any]:
-    """Return a field of all items."""
-    return [item.get(name) for item in imported.items]
+    """Return a field of all items, None where it is unknown."""
+    return [item.get(name) or None for item in imported.items]

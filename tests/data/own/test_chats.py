@@ -126,6 +126,7 @@ def test_slack_channels_threads_and_mentions(tmp_path: Path, read: Read) -> None
     export = tmp_path / "export"
     (export / "general").mkdir(parents=True)
     users = [{"id": "U1", "name": "kai", "profile": {"real_name": "Kai Berg"}}, {"id": "U2", "name": "lena"}]
+    users.append({"id": "U3", "name": "tom", "real_name": "Tom Okafor"})
     (export / "users.json").write_text(json.dumps(users))
     (export / "channels.json").write_text("[]")
     day = [
@@ -155,6 +156,12 @@ def test_slack_channels_threads_and_mentions(tmp_path: Path, read: Read) -> None
         ANSWERED: ASKED,
     }
     assert sum(each.count for each in imported.report.read.values()) == 2
+    day[2]["text"] = "ask <@U3>, he has the menu for noon"
+    (export / "general" / "2024-03-01.json").write_text(json.dumps(day))
+    [text] = [text for text in read(export, "kai", keep_names=False).texts if "menu" in text]
+    assert text.endswith(", he has the menu for noon")
+    assert "Tom" not in text
+    assert "Okafor" not in text
 
 
 def test_chatgpt_reads_the_branch_that_was_open_last(tmp_path: Path, read: Read) -> None:
@@ -182,7 +189,7 @@ def test_chatgpt_reads_the_branch_that_was_open_last(tmp_path: Path, read: Read)
     (tmp_path / "conversations.json").write_text(json.dumps([one, other, {"title": "x", "mapping": {}}]))
     imported = read(tmp_path / "conversations.json")
     assert imported.report.format == "chatgpt"
-    assert [(item["text"], item.get("request")) for item in imported.items] == [
+    assert list(zip(imported.texts, fields(imported, "request"), strict=True)) == [
         ("How long does plum cake bake?", None),
         ("and with the lid on, how long then?", "About forty minutes at 180 degrees."),
     ]

@@ -137,8 +137,10 @@ def test_lines_with_from_in_a_text_do_not_split_a_message(tmp_path: Path, read: 
 
 def test_a_maildir_and_a_folder_of_messages(tmp_path: Path, read: Read) -> None:
     maildir = mailbox.Maildir(str(tmp_path / "mail"))
+    asked = mail("Who brings the keys?", sender=LENA, to=KAI, day=1)
+    maildir.add(asked)
     for day in (1, 2, 3):
-        maildir.add(mail(LONG.format(day=day), day=day))
+        maildir.add(mail(LONG.format(day=day), day=day, In_Reply_To=str(asked["Message-ID"])))
     trashed = mailbox.MaildirMessage(mail("This one is in the bin by now.", day=4))
     trashed.set_subdir("cur")
     trashed.add_flag("T")
@@ -146,7 +148,9 @@ def test_a_maildir_and_a_folder_of_messages(tmp_path: Path, read: Read) -> None:
     (tmp_path / "eml").mkdir()
     for day in (1, 2):
         (tmp_path / "eml" / f"{day}.eml").write_bytes(mail(LONG.format(day=day), day=day).as_bytes())
-    assert read(tmp_path / "mail").texts == [LONG.format(day=day) for day in (1, 2, 3)]
+    imported = read(tmp_path / "mail", "kai")
+    assert imported.texts == [LONG.format(day=day) for day in (1, 2, 3)]
+    assert fields(imported, "request") == ["Who brings the keys?"] * 3
     assert read(tmp_path / "eml").texts == [LONG.format(day=day) for day in (1, 2)]
     assert read(tmp_path / "eml" / "1.eml").texts == [LONG.format(day=1)]
 
