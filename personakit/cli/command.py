@@ -12,7 +12,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -94,9 +94,15 @@ def _parameters_of(options: type, leave_out: Collection[str]) -> list[inspect.Pa
         inspect.Parameter(
             each.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            default=_default(each),
             annotation=kinds[each.name],
         )
         for each in fields(options)
         if each.name not in leave_out
     ]
+
+
+def _default(option: Field[Any]) -> Any:
+    if option.default_factory is not MISSING:
+        return option.default_factory()
+    return inspect.Parameter.empty if option.default is MISSING else option.default

@@ -1,4 +1,4 @@
-"""Imports data into a data folder: LaMP, reviews, rewrites, histories, preferences, instructions.
+"""Imports data into a data folder: LaMP, reviews, rewrites, histories, preferences, instructions, own texts.
 
 The output is a data folder (`folders.py`) with one sub-folder per task and a `dataset.json` with its origin.
 Preferences are stored in `preferences/`, instructions in `instructions/`. It is written atomically.
@@ -13,7 +13,14 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from personakit.data.folders import available, data_folder, no_such_task, task_folders, unreadable_tasks
+from personakit.data.folders import (
+    available,
+    data_folder,
+    holds_questions,
+    no_such_task,
+    task_folders,
+    unreadable_tasks,
+)
 from personakit.data.history import read_history
 from personakit.data.holdout import hold_out
 from personakit.data.instructions.detect import INSTRUCTION_FORMATS
@@ -21,6 +28,9 @@ from personakit.data.instructions.detect import detect as detect_instructions
 from personakit.data.instructions.importing import InstructionReport, import_instructions
 from personakit.data.lamp import QUESTIONS, MissingEmailsError, write_split
 from personakit.data.lamp_formats import item_output, task_format
+from personakit.data.own.importing import OwnChoice, OwnReport, import_own
+from personakit.data.own.pairs import COLUMNS as PAIR_COLUMNS
+from personakit.data.own.sources import SOURCES, recognise
 from personakit.data.preferences.detect import PREFERENCE_FORMATS, detect
 from personakit.data.preferences.importing import PreferenceReport, SplitBy, import_preferences
 from personakit.data.reviews import read_reviews
@@ -29,12 +39,18 @@ from personakit.data.sidecar import write_sidecar
 from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.splitting import SplitExamples, SplitPlan
 from personakit.data.tables import SUFFIXES, read_rows
+from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 from personakit.files import atomic_folder, write_json
 from personakit.records import Example, Profile
 
 BUILT_FORMATS = ("reviews", "rewriting", "history")
-FORMATS = ("lamp", *BUILT_FORMATS, *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS)
+OWN_FORMATS = tuple(SOURCES)
+FORMATS = ("lamp", *BUILT_FORMATS, *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS, *OWN_FORMATS)
+_WITH_COLUMNS = (
+    *(each for each in FORMATS if each not in ("lamp", "reviews", *OWN_FORMATS)),
+    "pairs",
+)
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
 
@@ -55,7 +71,8 @@ class ImportReport:
 
     `read` counts what was missing in the source (blank rows, missing values, dates). `drawn` counts the users
     of each task whose query was drawn at random, because they have no dates.
-    For a preference file, only `preferences` is set; for an instruction file, only `instructions`.
+    For a preference file, only `preferences` is set; for an instruction file, only `instructions`. `own` says
+    what was read of one person's own texts.
     """
 
     output: Path
@@ -67,6 +84,7 @@ class ImportReport:
     fingerprint: str
     preferences: PreferenceReport | None = None
     instructions: InstructionReport | None = None
+    own: OwnReport | None = None
 
 
 def import_data(
@@ -78,14 +96,17 @@ def import_data(
     columns: Mapping[str, str] | None = None,
     split_by: SplitBy | None = None,
     plan: SplitPlan | None = None,
+    own: OwnChoice | None = None,
 ) -> ImportReport:
     """Write `source` as the data folder `output`, which must not exist or must be empty.
 
     `format` is one of `FORMATS`, detected if None. `task` is required for a history; otherwise it selects one
-    of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions),
-    among them `user_id`, and a history's `date`. `split_by` applies to preferences (`import_preferences`).
+    of several tasks. `columns` maps fields to column names (rewrites, histories, preferences, instructions,
+    pairs), among them `user_id`, and the `date` of a history or of pairs. `split_by` applies to preferences
+    (`import_preferences`).
     `plan` determines the split and the held-out items. Its folds are for preferences and what has items, its
-    least number of items for the latter, several queries for reviews and histories.
+    least number of items for the latter, several queries for reviews and histories. `own` is for the formats
+    of one person's texts, whose newest are held out, whatever the plan.
 
     Raises `UserError` with the place of the first invalid item in `source`; `output` is then not created.
     """
@@ -105,10 +126,13 @@ def import_data(
             hint="remove the option",
         )
     for option, is_given, formats in (
-        ("--column", bool(columns), tuple(each for each in FORMATS if each not in ("lamp", "reviews"))),
+        ("--column", bool(columns), _WITH_COLUMNS),
         ("--fold", plan.fold is not None, (*BUILT_FORMATS, *PREFERENCE_FORMATS)),
         ("--min-items", plan.min_items > 0, BUILT_FORMATS),
         ("--queries", plan.queries > 1, ("reviews", "history")),
+        ("--task", task is not None, tuple(each for each in FORMATS if each not in OWN_FORMATS)),
+        ("--me", own is not None and bool(own.me), OWN_FORMATS),
+        ("--keep-names", own is not None and own.keep_names, OWN_FORMATS),
     ):
         if is_given and format not in formats:
             raise UserError(
@@ -124,6 +148,7 @@ def import_data(
         read = SkipCounts()
         preferences: PreferenceReport | None = None
         instructions: InstructionReport | None = None
+        own_report: OwnReport | None = None
         if format in PREFERENCE_FORMATS:
             preferences = import_preferences(
                 source,
@@ -143,7 +168,17 @@ def import_data(
         elif format == "lamp":
             counts = _copy_lamp(source, task, temporary, read)
         else:
-            built = _built_tasks(source, format, task, plan, columns, read)
+            if format in OWN_FORMATS:
+                own_report, built = import_own(
+                    source,
+                    temporary,
+                    format=format,
+                    choice=own or OwnChoice(),
+                    columns=columns,
+                    counts=read,
+                )
+            else:
+                built = list(_built_tasks(source, format, task, plan, columns, read))
             for name, splits in built:
                 drawn[name] = splits.drawn
                 counts[name] = _write_task(temporary / name, splits)
@@ -164,22 +199,41 @@ def import_data(
                 "read": {reason: asdict(count) for reason, count in read.report.items()},
                 **({} if preferences is None else {"preferences": asdict(preferences)}),
                 **({} if instructions is None else {"instructions": asdict(instructions)}),
+                **({} if own_report is None else {"own": asdict(own_report)}),
                 "fingerprint": fingerprint,
             },
         )
     return ImportReport(
-        output, format, counts, dropped, drawn, read.report, fingerprint, preferences, instructions
+        output,
+        format,
+        counts,
+        dropped,
+        drawn,
+        read.report,
+        fingerprint,
+        preferences,
+        instructions,
+        own_report,
     )
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:
     """Return the format (one of `FORMATS`) of a folder or file. Raises `UserError` if it is none of them."""
-    if source.is_dir() or source.name.endswith(QUESTIONS):
+    if source.name.endswith(QUESTIONS) or (source.is_dir() and holds_questions(source)):
+        return "lamp"
+    recognised = recognise(source)
+    if recognised is not None:
+        return recognised
+    if source.is_dir():
         return "lamp"
     if source.suffix.casefold() not in SUFFIXES:
+        if source.is_file():
+            with source.open("rb") as handle:
+                utf8(handle, str(source))  # an archive has a hint of its own
         what = "does not exist" if not source.exists() else "has an unknown file type"
         raise UserError(
-            f"{source} {what}, expected a LaMP folder, or a file in {', '.join(SUFFIXES)}",
+            f"{source} {what}, expected a LaMP folder, a file in {', '.join(SUFFIXES)}, or own "
+            "texts (mail, chats, git, notes)",
             hint="docs/data.md describes the formats",
         )
     first = next(iter(read_rows(source)), None)
@@ -197,6 +251,8 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
     if "profile" in given:
         return "reviews"
     names = {name.casefold() for name in given}
+    if names.issuperset(PAIR_COLUMNS):
+        return "pairs"
     return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
 
 

@@ -2,7 +2,7 @@
 
 Source: LaMP-Benchmark/LaMP @ 38c9d4d (`data/`, `rank_profiles.py`, `eval/evaluation.py`) and the benchmark's
 website. The old news task (LaMP-2 before 2024-01, here `LaMP_2N`) follows third-party reports. This project's
-`rewriting` task has the same structure.
+`rewriting` and `writing` tasks have the same structure.
 
 Files write `LaMP_2` for both variants; `Query.task` is `LaMP_2` (movies) or `LaMP_2N` (news).
 """
@@ -196,6 +196,16 @@ _ALL = (
         output_key="revised",
         input_key="original",
     ),
+    TaskFormat(
+        task="writing",
+        file_task="writing",
+        template="Answer the following in the way of its user: {request}",
+        item_keys=("request", "text"),
+        document_keys=("request", "text"),
+        search_parts=("request",),
+        output_key="text",
+        input_key="request",
+    ),
 )
 FORMATS: Mapping[str, TaskFormat] = MappingProxyType({format.task: format for format in _ALL})
 LAMP_TASKS = tuple(f"LaMP_{number}" for number in range(1, 8))
@@ -237,8 +247,8 @@ def recognise_task(text: str) -> str | None:
 def build_input(task: str, **parts: str) -> str:
     """Return the input of `task`, built from its parts.
 
-    Parts: title, ref1, ref2 (LaMP_1); description (LaMP_2); abstract (LaMP_5); original (rewriting); text
-    (all others).
+    Parts: title, ref1, ref2 (LaMP_1); description (LaMP_2); abstract (LaMP_5); original (rewriting); request
+    (writing); text (all others).
     """
     fixed = task_format(task)
     return fixed.template.format(**{**dict(fixed.fixed_parts), **parts})

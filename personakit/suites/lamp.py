@@ -339,11 +339,11 @@ class LampSuite(Suite):
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
-        tasks = [task for task in all_tasks(data, options.split) if task.startswith("LaMP")]
+        tasks = [task for task in all_tasks(data, options.split) if task.startswith(("LaMP", "writing"))]
         if not tasks:
             splits = sorted({split for _, split in there})
             raise UserError(
-                f'{data} has no LaMP task with the split "{options.split}"',
+                f'{data} has no LaMP or writing task with the split "{options.split}"',
                 hint=f"it has the splits {', '.join(splits)}; rewrites are for `personakit eval rewriting`",
             )
         return tasks

@@ -1,6 +1,6 @@
 """The task interface: prompts, parsing, rewards and scores of one task in one object.
 
-`kinds.py` implements the three kinds of tasks; `lamp.py` and `rewriting.py` instantiate them.
+`kinds.py` implements the three kinds of tasks; `lamp.py`, `rewriting.py` and `writing.py` instantiate them.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from personakit.plugins import load_plugin
 from personakit.tasks.base import Task
 from personakit.tasks.lamp import LAMP
 from personakit.tasks.rewriting import REWRITING
+from personakit.tasks.writing import WRITING
 
-TASKS: dict[str, Task] = {task.name: task for task in (*LAMP, REWRITING)}
+TASKS: dict[str, Task] = {task.name: task for task in (*LAMP, REWRITING, WRITING)}
 #: Task names in files. `LaMP_2` stands for two tasks.
 FILE_TASKS = tuple(dict.fromkeys(format_.file_task for format_ in FORMATS.values()))
 

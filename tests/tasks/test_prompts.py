@@ -80,6 +80,12 @@ PROMPTS = {
         '"R1" is the rewriting of "O1" , and "R2" is the rewriting of "O2" . Following the given patterns '
         "Rewrite the following text in the way of its user: Come.",
     ),
+    "writing": (
+        {"request": "When?"},
+        [{"request": "Q1", "text": "W1"}, {"request": "Q2", "text": "W2"}],
+        '"W1" , and "W2"  are written by a person. Following the given patterns Answer the following in the '
+        "way of its user: When?",
+    ),
 }
 
 
@@ -145,4 +151,5 @@ def test_item_parts_are_input_and_output(name):
         "LaMP_6": ("M1", "S1"),
         "LaMP_7": (None, "W1"),
         "rewriting": ("O1", "R1"),
+        "writing": ("Q1", "W1"),
     }[name]

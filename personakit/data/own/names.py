@@ -1,0 +1,200 @@
+"""Replaces other people's names, e-mail addresses and long numbers, each always by the same made-up one.
+
+Recognised are
+
+- words of the names of people in headers, chats and commits, of those whom a text greets ("Hi Lena,") and of
+  those with a title before their name ("Mr Brown"): each word of three letters or more, in any case;
+- e-mail addresses;
+- numbers of seven digits or more, as of telephones, accounts and orders (no dates), and IBANs.
+
+Not recognised are people who are only mentioned and never wrote or received anything, nicknames, places,
+companies, postal addresses, and what follows from the content. The writer's own names and addresses stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from personakit.data.own.records import Person
+
+_FIRST_NAMES = (
+    "Alba Anouk Bela Bruno Carla Clea Dario Edda Elio Enno Fabia Falk Gesa Greta Hauke Ilja Ines Jarle "
+    "Jorun Kaja Kilian Lenz Levke Linus Maike Malte Marit Mika Nele Nils Odile Okka Orla Pelle Quirin "
+    "Rahel Remo Runa Sanna Silas Svea Tamsin Tibor Tove Ulla Vada Vilja Wanja Wencke Xenia Yara Yoris "
+    "Zeno Zita"
+).split()
+_SURNAMES = (
+    "Adler Ahrens Basso Bergman Brandt Caspari Dahl Delmas Ekberg Falkner Ferro Garvin Gruber Halden "
+    "Harms Iversen Jansen Kessler Kolbe Lindahl Lorca Marten Mancini Neuhaus Norling Olsen Ortega "
+    "Pavlik Perrin Quast Rasmus Renner Sandoval Sievers Tamm Thorsen Ullrich Valdez Vance Wexler "
+    "Winther Yilmaz Zander Zeller"
+).split()
+_NO_NAMES = frozenset(
+    (
+        "admin again all alle allen alles and babe baby beide both bro club colleagues committee "
+        "company customer dad daemon darling das dear den der die dude everybody everyone folks frau "
+        "friends gang gmbh grandma grandpa group guys herr hiring honey inc info kollegen kundenservice "
+        "ladies leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
+        "newsletter noreply office oma opa papa prof reply schatz service services sir sirs support "
+        "system team the there todos together tous und van verein via von world you your zusammen"
+    ).split()
+)
+_GREETING = re.compile(
+    r"\s*(?:hi|hello|hey|dear|hallo|hoi|liebe[rs]?|moin|servus|salut|bonjour|ch[eè]re?|hola|querid[oa]|ciao|car[oa]|"
+    r"hej|good (?:morning|afternoon|evening)|guten (?:morgen|tag|abend))[ \t]+"
+    r"(?P<names>[^\W\d_]{3,}(?:(?:[ \t-]| and | und )[^\W\d_]{3,})?)[ \t]*(?=[,!.:\n–-]|$)",
+    re.IGNORECASE,
+)
+_TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|Herrn?|Frau|Mme|Sr|Sra)\b\.? (?P<names>[A-ZÀ-Þ][^\W\d_]{2,})")
+_WORD = re.compile(r"[^\W\d_]+")
+_PART = re.compile(
+    r"(?P<address>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
+    r"|(?P<iban>\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b)"
+    r"|(?P<number>(?<![\w.])\+?\(?\d(?:[ ()/.-]{0,2}\d){6,18}(?!\w))"
+    r"|(?P<word>[^\W\d_]{3,})"
+)
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?([./-])\d\d?\1\d{2,4}|(?:19|20)\d\d ?- ?(?:19|20)\d\d")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
+
+
+class Pseudonyms:
+    """Replaces what it recognises. `counts` has the number of replacements by kind.
+
+    `people` are those around the texts, `me` the writer under all addresses, `texts` all that will be
+    replaced: they tell the name Mark from the word.
+    """
+
+    def __init__(self, people: Iterable[Person], me: Sequence[Person], texts: Iterable[str]) -> None:
+        self._me = {each.id.casefold() for each in me}
+        self._mine = {word for each in me for word in _words(each.name)}
+        self.counts: Counter[str] = Counter()
+        self._addresses: dict[str, str] = {}
+        self._numbers: dict[str, str] = {}
+        self._used: set[str] = set()
+        texts = list(texts)
+        names = [each.name for each in dict.fromkeys(people) if each.id.casefold() not in self._me]
+        for text in texts:
+            greeted = _GREETING.match(text)
+            names += [found["names"] for found in (*_TITLED.finditer(text), *([greeted] if greeted else []))]
+        pools = {word: pool for name in names for word, pool in self._name_words(name)}
+        self._names = _pseudonyms(pools, self._mine)
+        self._ordinary = self._ordinary_words(texts)
+
+    @property
+    def distinct(self) -> dict[str, int]:
+        """How many different words of names, addresses and numbers were replaced."""
+        return {"names": len(self._used), "addresses": len(self._addresses), "numbers": len(self._numbers)}
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of names, real and made-up, in lower case."""
+        return frozenset(self._names) | {name.casefold() for name in self._names.values()}
+
+    def replace(self, text: str) -> str:
+        """Return the text with everything replaced that is recognised."""
+        return _PART.sub(lambda found: self._replacement(found, text), text)
+
+    def _replacement(self, found: re.Match[str], text: str) -> str:
+        whole, kind = found[0], str(found.lastgroup)
+        if kind == "word":
+            name = self._names.get(whole.casefold())
+            if name is None or (whole.casefold() in self._ordinary and not _stands_as_name(found, text)):
+                return whole
+            self.counts["names"] += 1
+            self._used.add(name)
+            return name.upper() if whole.isupper() else name.lower() if whole.islower() else name
+        if kind == "address":
+            if whole.casefold() in self._me:
+                return whole
+            self.counts["addresses"] += 1
+            return self._addresses.setdefault(
+                whole.casefold(), f"person{len(self._addresses) + 1}@example.org"
+            )
+        if kind == "number" and not _is_number(whole):
+            return whole
+        self.counts["numbers"] += 1
+        key = re.sub(r"\W", "", whole)
+        serial = self._numbers.setdefault(key, str(len(self._numbers) + 1))
+        return _with_serial(whole, serial)
+
+    def _name_words(self, name: str) -> Iterator[tuple[str, Sequence[str]]]:
+        """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
+        last, comma, first = name.partition(",")
+        words = list(_words(f"{first} {last}" if comma else name))
+        if 0 < len(words) <= 4 and "@" not in name and not _NO_NAMES.intersection(words):
+            for place, word in enumerate(words):
+                if word not in self._mine:
+                    yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
+
+    def _ordinary_words(self, texts: Iterable[str]) -> frozenset[str]:
+        """Return the name words that the texts use as words: more often in lower case than as a name.
+
+        Only texts that begin with a capital count: who writes all in lower case writes names so, too.
+        """
+        lower: Counter[str] = Counter()
+        upper: Counter[str] = Counter()
+        for text in texts:
+            if not text.lstrip("\"'(*[ ")[:1].isupper():
+                continue
+            for found in _WORD.finditer(text):
+                word = found[0].casefold()
+                if word in self._names:
+                    if found[0].islower():
+                        lower[word] += 1
+                    elif not _begins_sentence(found, text):
+                        upper[word] += 1
+        return frozenset(word for word, count in lower.items() if count > upper[word])
+
+
+def _pseudonyms(pools: Mapping[str, Sequence[str]], mine: Collection[str]) -> dict[str, str]:
+    """Return a name for each word, by the hash of the word: another import nearly always has the same."""
+    taken = {*pools, *mine}
+    names = {}
+    for word, pool in pools.items():
+        start = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4])
+        for step in itertools.count():
+            turn = step // len(pool)
+            name = pool[(start + step) % len(pool)] + "abcdefghiklmnoprstuvwz"[turn % 22] * turn
+            if name.casefold() not in taken:
+                break
+        taken.add(name.casefold())
+        names[word] = name
+    return names
+
+
+def _words(name: str) -> Iterable[str]:
+    return (word.casefold() for word in _WORD.findall(name) if len(word) >= 3)
+
+
+def _begins_sentence(found: re.Match[str], text: str) -> bool:
+    before = text[max(0, found.start() - 20) : found.start()].rstrip(" \t\"'(*_-")
+    return not before or before[-1] in ".!?:\n"
+
+
+def _stands_as_name(found: re.Match[str], text: str) -> bool:
+    """Return whether a word that is also a name stands as one: capital in a sentence, or alone on a line."""
+    if found[0].islower():
+        return False
+    line = text[text.rfind("\n", 0, found.start()) + 1 :].split("\n", 1)[0]
+    return not _begins_sentence(found, text) or line.strip(" ,!:.-") == found[0]
+
+
+def _is_number(text: str) -> bool:
+    groups = re.findall(r"\d+", text)
+    return not _DATE.search(text) and not _THOUSANDS.fullmatch(text) and max(map(len, groups)) >= 3
+
+
+def _with_serial(text: str, serial: str) -> str:
+    """Return a number of the same form: zeros, and the serial number at its end."""
+    zeros = re.sub(r"\d", "0", text)
+    if zeros[:2].isalpha():  # an IBAN
+        zeros = "XX" + re.sub(r"[A-Z0-9]", "0", text[2:])
+    characters = list(zeros)
+    places = [place for place, character in enumerate(characters) if character == "0"]
+    for place, digit in zip(reversed(places), reversed(serial), strict=False):
+        characters[place] = digit
+    return "".join(characters)

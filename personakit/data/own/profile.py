@@ -1,0 +1,43 @@
+"""A writer's texts as a profile: one JSON line per text, oldest first, which `infer --profile` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from personakit.data.own.records import Record
+
+PROFILE = "profile.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One text of the writer. `request` is what it answers, `draft` an earlier version; None: unknown."""
+
+    id: str
+    text: str
+    date: str | None = None
+    request: str | None = None
+    draft: str | None = None
+
+
+def as_items(records: Sequence[Record], originals: Sequence[Record]) -> list[Item]:
+    """Return records as items. An id is that of the original date and text: another import gives the same."""
+    items: dict[str, Item] = {}
+    for record, original in zip(records, originals, strict=True):
+        id = hashlib.sha256(f"{original.date}\0{original.text}".encode()).hexdigest()[:12]
+        items[id] = Item(id, record.text, record.date, record.request, record.draft)
+    return list(items.values())
+
+
+def write_profile(path: Path, items: Sequence[Item]) -> None:
+    """Write the items. A field that no item has is left out; one that other items have is an empty text."""
+    fields = ("id", "date", "request", "draft", "text")
+    known = [name for name in fields if any(getattr(item, name) is not None for item in items)]
+    with path.open("w", encoding="utf-8") as handle:
+        for item in items:
+            row = {name: getattr(item, name) or "" for name in known}
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,63 @@
+"""The table of sources of own texts. A new one is a file that yields records, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from personakit.data.json_stream import unreadable
+from personakit.data.own import chatgpt, git, mail, notes, slack, telegram, whatsapp
+from personakit.data.own.chats import ChatArchive, Message
+from personakit.data.own.pairs import open_pairs
+from personakit.data.own.records import Archive, Record, SimpleArchive
+from personakit.data.skips import SkipCounts
+
+Open = Callable[[Path, SkipCounts, Mapping[str, str]], Archive]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of source. `recognises` looks at the content; a table is recognised by its columns instead.
+
+    `strangers` says that most of its writers may be unknown to the chosen one, such as newsletters: only the
+    people of the texts have names that are replaced.
+    """
+
+    recognises: Callable[[Path], bool]
+    open: Open
+    strangers: bool = False
+
+
+def _simple(read: Callable[[Path, SkipCounts], Iterator[Record]]) -> Open:
+    return lambda source, counts, columns: SimpleArchive(partial(read, source), counts)
+
+
+def _chat(read: Callable[[Path, SkipCounts], Iterator[Message]]) -> Open:
+    return lambda source, counts, columns: ChatArchive(partial(read, source), counts)
+
+
+#: In the order in which they are tried: a repository may hold notes, an export folder text files.
+SOURCES: Mapping[str, Source] = {
+    "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source)),
+    "mail": Source(mail.recognises, lambda source, counts, columns: mail.MailArchive(source, counts), True),
+    "chatgpt": Source(chatgpt.recognises, _simple(chatgpt.read)),
+    "telegram": Source(
+        telegram.recognises, lambda source, counts, columns: telegram.open_export(source, counts)
+    ),
+    "slack": Source(slack.recognises, _chat(slack.read)),
+    "whatsapp": Source(whatsapp.recognises, _chat(whatsapp.read)),
+    "notes": Source(notes.recognises, _simple(notes.read)),
+    "pairs": Source(lambda source: False, open_pairs),
+}
+
+
+def recognise(source: Path) -> str | None:
+    """Return the name of the source that a file or folder is by its content, or None."""
+    try:
+        if not source.exists():
+            return None
+        return next((name for name, each in SOURCES.items() if each.recognises(source)), None)
+    except OSError as error:
+        raise unreadable(source, error) from error

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from personakit.data import open_examples
+from personakit.errors import UserError
+from tests.data.own.conftest import Read, fields, skipped
+
+
+def git(folder: Path, *arguments: str, author: str = "Kai Berg <kai@berg.example>", day: int = 1) -> None:
+    name, _, address = author.rstrip(">").partition(" <")
+    date = f"2024-03-{day:02}T12:00:00+00:00"
+    identity = {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", name), ("EMAIL", address), ("DATE", date))
+    }
+    none = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, env={**os.environ, **identity, **none})
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    messages = (
+        (
+            "Fixes the pump; it no longer hums\n\nThe seal was old.\n\nSigned-off-by: Kai Berg <k@b.example>",
+            "Kai Berg",
+        ),
+        ("Added some more tests for things", "Lena Weiss"),
+        ("Writes the list of seeds in order", "Kai Berg"),
+        ('Revert "Writes the list of seeds in order"\n\nThis reverts commit 12.', "Kai Berg"),
+        ("fixup! Writes the list of seeds", "Kai Berg"),
+        ("Cuts the hedge before the birds nest", "Kai Berg"),
+        ("Opens the gate at seven on Sundays", "Kai Berg"),
+    )
+    for day, (message, name) in enumerate(messages, start=1):
+        for number in range(day):
+            (folder / f"datei-ü{number}.txt").write_text(f"{day}\n")
+        git(folder, "add", "-A")
+        git(
+            folder,
+            "commit",
+            "-q",
+            "-m",
+            message,
+            author=f"{name} <{name[:4].strip().lower()}@x.example>",
+            day=day,
+        )
+    return folder
+
+
+def test_a_git_history_gives_the_messages_and_what_they_changed(repository: Path, read: Read) -> None:
+    imported = read(repository, "kai")
+    assert imported.report.format == "git"
+    assert imported.texts == [
+        "Fixes the pump; it no longer hums\n\nThe seal was old.",
+        "Writes the list of seeds in order",
+        "Cuts the hedge before the birds nest",
+        "Opens the gate at seven on Sundays",
+    ]
+    assert imported.items[1]["request"] == (
+        "Write the message of a commit that changes 3 files (+3 -2):\n"
+        "datei-ü0.txt (+1 -1)\ndatei-ü1.txt (+1 -1)\ndatei-ü2.txt (+1 -0)"
+    )
+    assert fields(imported, "date")[0] == "2024-03-01T12:00:00"
+    assert skipped(imported) == {
+        ": reverts, whose text git writes": 1,
+        ": commits to be merged into others (fixup!)": 1,
+    }
+    assert read(repository, "lena@x.example").texts == ["Added some more tests for things"]
+    with pytest.raises(
+        UserError, match=r"2 writers \(Kai Berg <kai@x.example> 6, Lena Weiss <lena@x.example> 1\)"
+    ):
+        read(repository)
+
+
+def test_a_repository_that_git_cannot_read(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "empty").mkdir()
+    git(tmp_path / "empty", "init", "-q")
+    with pytest.raises(UserError, match="git cannot read the history") as caught:
+        read(tmp_path / "empty")
+    assert "\n" not in caught.value.message
+
+
+def test_notes_are_read_with_their_titles_and_dates(tmp_path: Path, read: Read) -> None:
+    notes = tmp_path / "notes"
+    (notes / ".obsidian").mkdir(parents=True)
+    (notes / ".obsidian" / "x.md").write_text("not a note at all, but a setting")
+    front = '---\ntitle: "On pumps"\ndate: 2024-03-05\ntags: [a]\n---\n'
+    code = "Pumps hum when the seal is old.\n\n```\ncode()\n```\n\n> quoted words\n\nReplace it."
+    (notes / "a.md").write_text(f"{front}# A heading\n\n{code}")
+    (notes / "2024-03-06-on_bees.md").write_text("# On bees\n\nBees swarm in May, mostly at noon.")
+    (notes / "2024-03-07-the-hedge.txt").write_text("The hedge is cut before the birds nest.")
+    (notes / "latin.txt").write_bytes("Die Bücher über Bäume".encode("latin-1"))
+    imported = read(notes)
+    assert imported.report.format == "notes"
+    assert [(item["date"], item["request"].split(": ")[1]) for item in imported.items] == [
+        ("2024-03-05", "On pumps"),
+        ("2024-03-06", "On bees"),
+        ("2024-03-07", "the hedge"),
+    ]
+    assert imported.texts[0] == "Pumps hum when the seal is old.\n\nReplace it."
+    assert imported.report.read["files left out because they are not UTF-8"].count == 1
+
+
+def test_long_notes_are_several_texts_and_undated_ones_have_their_files_time(
+    tmp_path: Path, read: Read
+) -> None:
+    (tmp_path / "notes").mkdir()
+    paragraph = "word " * 200
+    (tmp_path / "notes" / "long.md").write_text("\n\n".join(f"{n} {paragraph}" for n in range(6)))
+    os.utime(tmp_path / "notes" / "long.md", (1_700_000_000, 1_700_000_000))
+    imported = read(tmp_path / "notes")
+    assert [text[0] for text in imported.texts] == ["0", "2", "4"]
+    assert fields(imported, "request") == ["Write a text with the title: long", None, None]
+    assert set(fields(imported, "date")) == {"2023-11-14T22:13:20"}
+    assert "files dated by their last change, because a file has no date in it" in imported.report.read
+
+
+def test_pairs_of_draft_and_final_are_rewrites_to_train_on(tmp_path: Path, read: Read) -> None:
+    source = tmp_path / "pairs.csv"
+    rows = [f'"Draft {n} is here.","hey, {n} it is! k.",2024-03-{n:02}' for n in range(1, 21)]
+    source.write_text("Draft,Final,date\n" + "\n".join(reversed(rows)) + "\n,empty,2024-03-21\n")
+    imported = read(source)
+    assert (imported.report.format, imported.own.drafts, imported.own.requests) == ("pairs", 20, 0)
+    assert imported.report.read['rows left out because "Draft" is empty or missing'].count == 1
+    assert imported.items[0] == {
+        "id": imported.items[0]["id"],
+        "date": "2024-03-01",
+        "draft": "Draft 1 is here.",
+    } | {"text": "hey, 1 it is! k."}
+    test, train = (open_examples(imported.folder, "rewriting", split) for split in ("test", "train"))
+    assert {each.query.search_text for each in test} == {f"Draft {n} is here." for n in (18, 19, 20)}
+    assert len(train) == 14
+    for each in (*test, *train):
+        newest = max(item.date or "" for item in each.profile.items) if each.profile.items else ""
+        number = int(each.query.search_text.split()[1])
+        assert newest < f"2024-03-{number:02}"
+
+
+def test_pairs_of_several_writers_and_other_columns(tmp_path: Path, read: Read) -> None:
+    source = tmp_path / "pairs.jsonl"
+    lines = [
+        f'{{"before": "Draft {n} of {who}", "after": "final {n} of {who}", "user_id": "{who}"}}'
+        for n in range(4)
+        for who in ("ada", "kai")
+    ]
+    source.write_text("\n".join(lines))
+    columns = {"draft": "before", "final": "after"}
+    with pytest.raises(UserError, match=r"2 writers \(ada 4, kai 4\)"):
+        read(source, columns=columns)
+    imported = read(source, "kai", columns=columns)
+    assert imported.texts == [f"final {n} of kai" for n in range(4)]
+    with pytest.raises(UserError, match='pairs have no field "text", they have draft, final'):
+        read(source, "kai", columns=columns | {"text": "after"})

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from personakit.data.own.names import Pseudonyms
+from personakit.data.own.records import Person
+from tests.data.own.conftest import Read
+from tests.data.own.messages import KAI, LENA, mail, write_mbox
+
+ME = (Person("kai@berg.example", "Kai Berg"),)
+PEOPLE = (*ME, Person("lena@weiss.example", "Lena Weiss"), Person("m@x.example", "Mark O'Brien"))
+
+
+def replaced(*texts: str, people: tuple[Person, ...] = PEOPLE) -> list[str]:
+    pseudonyms = Pseudonyms(people, ME, texts)
+    return [pseudonyms.replace(text) for text in texts]
+
+
+def test_a_name_is_always_replaced_by_the_same_one_in_its_own_case() -> None:
+    [first, second] = replaced(
+        "Lena, ask LENA's sister lena-maria.", "hi lena weiss, it's kai berg from Berg & Co"
+    )
+    assert not re.search("lena|weiss", first + second, re.IGNORECASE)
+    name = first.split(",")[0]
+    assert first == f"{name}, ask {name.upper()}'s sister {name.lower()}-maria."
+    assert second.startswith(f"hi {name.lower()} ")
+    assert second.endswith("it's kai berg from Berg & Co")
+
+
+def test_a_word_that_is_also_a_name_is_replaced_where_it_stands_as_one() -> None:
+    texts = [
+        "We mark the beds today. Mark them with Mark.",
+        "Mark\n\nThe mark on the pot is old.",
+        "Hi Mark, good mark!",
+    ]
+    first, second, third = replaced(*texts)
+    name = second.split("\n")[0]
+    assert name != "Mark"
+    assert first == f"We mark the beds today. Mark them with {name}."
+    assert second == f"{name}\n\nThe mark on the pot is old."
+    assert third == f"Hi {name}, good mark!"
+
+
+def test_names_in_texts_all_in_lower_case_are_names() -> None:
+    assert "lena" not in replaced("tell lena i said hi, lena knows", "ask lena and mark")[0]
+
+
+def test_those_who_are_greeted_and_those_with_a_title_have_names() -> None:
+    greeted, titled, plain = replaced(
+        "Dear Petronella,\n\nPetronella and I are early.",
+        "We met Mr Zuckerbrot, and Zuckerbrot sang.",
+        "Hi all, see you",
+    )
+    assert "Petronella" not in greeted
+    assert "Zuckerbrot" not in titled
+    assert plain == "Hi all, see you"
+
+
+def test_names_of_lists_and_companies_are_words() -> None:
+    people = (
+        *PEOPLE,
+        Person("a@b.example", "Garden Support Team"),
+        Person("c@d.example", "The Seed Company"),
+    )
+    assert replaced("The seed is for the garden, Support said.", people=people) == [
+        "The seed is for the garden, Support said."
+    ]
+
+
+def test_addresses_and_numbers_keep_their_form_and_dates_and_sums_stay() -> None:
+    text = (
+        "Write to lena@weiss.example or LENA@weiss.example, cc kai@berg.example, or call +49 170 1234567, "
+        "(0170) 123 45 67, +49-170-1234567; IBAN DE89 3704 0044 0532 0130 00. Order 20240315123. "
+        "On 2024-03-15 or 15.03.2024 at 10:30, 2019-2020, 1.234.567 euros, 17 of 200 in 2024."
+    )
+    assert replaced(text) == [
+        "Write to person1@example.org or person1@example.org, cc kai@berg.example, or call +00 000 0000001, "
+        "(0000) 000 00 02, +00-000-0000001; IBAN XX00 0000 0000 0000 0000 03. Order 00000000004. "
+        "On 2024-03-15 or 15.03.2024 at 10:30, 2019-2020, 1.234.567 euros, 17 of 200 in 2024."
+    ]
+
+
+def test_pseudonyms_differ_and_are_nobody_of_the_texts() -> None:
+    people = tuple(
+        Person(f"{n}@x.example", f"{chr(97 + n % 26)}{'abcdefgh'[n // 26]}on{chr(97 + n % 7)}")
+        for n in range(200)
+    )
+    pseudonyms = Pseudonyms((*people, Person("a@b.example", "Alba Adler")), ME, ())
+    names = [pseudonyms.replace(person.name) for person in people]
+    assert len({name.casefold() for name in names}) == len({person.name for person in people})
+    assert not {name.casefold() for name in names} & {"alba", "adler", "kai", "berg"}
+    assert all(name.isalpha() for name in names)
+
+
+def test_an_import_replaces_in_texts_requests_and_the_style_card(tmp_path: Path, read: Read) -> None:
+    asked = mail("Hi Kai, call me at 0170 1234567. Lena Weiss", sender=LENA, to=KAI)
+    source = write_mbox(
+        tmp_path / "box",
+        asked,
+        mail("Dear Lena, I called Frau Weiss twice.", day=2, In_Reply_To=str(asked["Message-ID"])),
+        mail("Dear Lena, nobody answered the phone.", day=3),
+        mail("Dear Lena, I give up for today.", day=4),
+    )
+    for keep, expected in ((False, False), (True, True)):
+        imported = read(source, "kai", keep_names=keep)
+        written = "".join(
+            path.read_text() for path in imported.folder.rglob("*.*") if path.name != "dataset.json"
+        )
+        assert bool(re.search("lena|weiss|0170", written, re.IGNORECASE)) is expected
+        assert "Dear NAME," in imported.style
+        assert imported.own.replaced == ({} if keep else {"names": 6, "numbers": 1})
+        assert imported.own.distinct == ({} if keep else {"names": 2, "addresses": 0, "numbers": 1})
