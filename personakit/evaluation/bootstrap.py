@@ -118,6 +118,8 @@ class Estimate:
     @cached_property
     def _studentized(self) -> tuple[float, Floats]:
         """Return the standard error, and each resample's studentized distance from the value."""
+        if any(len(each.parts) == 1 for each in self.influences.values()):
+            return 0.0, np.empty(0)  # one user says nothing about others: no interval
         none = np.zeros(len(self.draws) + 1)
         variances = sum((each.variance() for each in self.influences.values()), none)
         errors = np.sqrt(variances)
