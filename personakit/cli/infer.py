@@ -192,12 +192,14 @@ def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, opt
 
 def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace: bool) -> Result:
     from personakit.methods.batch import answer_document
+    from personakit.rpo.light_edits import REWRITE
 
     [answer] = personalizer.respond([query], [profile])
     if answer.error is not None:
         raise RunError(f"no answer: {answer.error}", hint="--debug and the run's log may say more")
     if answer.degraded is not None:
-        note(f"degraded: {answer.degraded}")
+        shown = "" if trace or REWRITE not in answer.trace else " (--trace shows the rewrite)"
+        note(f"degraded: {answer.degraded}{shown}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
     if answer.prompt_cut:

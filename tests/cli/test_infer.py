@@ -171,6 +171,8 @@ def test_light_edits_and_the_content_check(
     checked = call(*common, "--check-content")
     assert checked.out == text + "\n"
     assert "degraded: the rewrite loses number 9 and invents number 10: the draft stands" in checked.err
+    assert "(--trace shows the rewrite)" in checked.err
+    assert "rewrite    hey, we meet at the lake at 10" in call(*common, "--check-content", "--trace").out
     light = call(*common, "--max-edit", "0.1", "--json").document
     assert light["answer"] == f"hey, {text}"
     assert light["trace"] == {"rewrite": "hey, we meet at the lake at 10 and take the boat"}
