@@ -223,6 +223,8 @@ def findings(results: Results) -> Iterator[str]:
     if "leaks" in results:
         yield from leak_sentences(results["leaks"])
     yield from results.get("warnings", ())
+    if alone := sorted({row["task"] for row in results["rows"] if row["users"] == 1 and row["task"] != ALL}):
+        yield f"One user says nothing about others: no intervals ({', '.join(alone)})."
     yield from user_sentences(results.get("users", ()), results["users_are"])
     for test in results["wrong_user"]:
         outcome = "holds" if test["holds"] else f"fails: {'; '.join(test['failed'])}"

@@ -85,6 +85,18 @@ def test_standard_error_equals_the_jackknife(metric: Metric, shared: bool):
     assert [halved.low, halved.value, halved.high] == pytest.approx([0.5] * 3)
 
 
+def test_one_user_gives_no_interval():
+    bootstrap = Bootstrap({"t": ["ada"]}, resamples=50)
+    parts = np.array([[[1.0, 1.0], [0.0, 1.0]]])
+    sums = SampleSums(
+        "t", Mean("accuracy"), (None,), np.array([0, 0]), parts, np.ones((1, 2), dtype=np.bool_)
+    )
+    estimate = bootstrap.estimate(sums)
+    assert estimate.value == 0.5
+    assert np.isnan([estimate.low, estimate.high]).all()
+    assert estimate.p == 1.0
+
+
 def test_interval_is_finite_if_only_one_user_differs():
     estimate = Statistics(accuracies({("m", "t", None): [1.0] + [0.0] * 29})).estimate("m", "t", "accuracy")
     assert estimate.low < 0 < estimate.high < 0.25
