@@ -201,7 +201,8 @@ def results_of(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         list(dict.fromkeys(tuple(labels) for cell in cells for labels in cell[kind]))
         for kind in ("compared", "wrong_user", "gaps")
     )
-    claims = Claims(compared=compared, wrong_user=wrong_user, gaps=gaps)
+    compared += [(right, other) for right, *controls in wrong_user for other in controls]
+    claims = Claims(compared=list(dict.fromkeys(compared)), wrong_user=wrong_user, gaps=gaps)
     with tempfile.TemporaryDirectory() as folder:
         append_batch(Path(folder) / SAMPLES_FILE, samples)
         return compute_results(Path(folder) / SAMPLES_FILE, facts, claims, users_are=cells[0]["users_are"])
