@@ -133,8 +133,9 @@ STUDIES: Final = {
         source="email_rewriting.csv",
         folds=5,
         limit=90,
-        rows=("copy", "peer", "context", "context-tuned", "empty", "other"),
-        trained_rows=("copy", "context-tuned", "empty", "other"),
+        rows=("copy", "peer", "context", "context-tuned", "checked", "empty", "other"),
+        trained_rows=("copy", "context-tuned", "checked", "empty", "other"),
+        evaluation=("--max-edit", "0.2"),
     ),
     "p-soups": replace(
         _PREFERENCES,

@@ -318,6 +318,11 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
                 f"{'' if difference is None else interval(difference, 'difference', sign='+')} |\n"
             )
         parts.append(f"\n{rows[0]['users']} {results['users_are']}, {rows[0]['examples']} queries.\n")
+        parts += [
+            f"\n{each['method']} - {each['against']}: {interval(each, 'difference', sign='+')}.\n"
+            for each in results["comparisons"]
+            if (each["task"], each["metric"]) == (task, metric) and each["method"] != study.label
+        ]
     for each in results["wrong_user"]:
         own, foreign = (
             interval(each[key], "value", sign="+") for key in ("right_minus_wrong", "wrong_minus_empty")
