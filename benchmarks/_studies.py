@@ -73,7 +73,7 @@ _RATINGS: Final = Study(
     suite="lamp",
     config="reviews",
     source="reviews_gap_dev.json",
-    imports=("--min-items", "2"),
+    imports=("--min-items", "2", "--queries", "4"),
     folds=5,
     settings=("data.tasks=[LaMP_3]", "data.limit=480"),
     rows=("generic", "majority", "profile", "context", "context-tuned", "empty", "other"),
@@ -116,7 +116,6 @@ STUDIES: Final = {
         _RATINGS,
         about="Real reviews with few and short histories: the rating, all 126 users with two or more.",
         source="reviews_amazon_dev.json",
-        imports=("--min-items", "2", "--queries", "4"),
     ),
     "titles-gap": replace(
         _RATINGS,
