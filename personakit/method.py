@@ -70,7 +70,7 @@ class OpenOptions:
     max_edit: float | None = None
     """RPO: the largest share of the draft's words that an answer may change; None: any."""
     check_content: bool | None = False
-    """RPO: whether a rewrite that loses or invents facts gives way to the draft; None: where the draft is the
+    """RPO: whether edits that lose or invent facts are undone; None: where the draft is the
     given text, or `max_edit` is given."""
 
     @property

@@ -192,14 +192,16 @@ def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, opt
 
 def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace: bool) -> Result:
     from personakit.methods.batch import answer_document
-    from personakit.rpo.light_edits import REWRITE
+    from personakit.rpo.light_edits import LEFT_OUT, REWRITE
 
     [answer] = personalizer.respond([query], [profile])
     if answer.error is not None:
         raise RunError(f"no answer: {answer.error}", hint="--debug and the run's log may say more")
+    shown = "" if trace or REWRITE not in answer.trace else " (--trace shows the rewrite)"
     if answer.degraded is not None:
-        shown = "" if trace or REWRITE not in answer.trace else " (--trace shows the rewrite)"
         note(f"degraded: {answer.degraded}{shown}")
+    if LEFT_OUT in answer.trace:
+        note(f"some edits are left out: {answer.trace[LEFT_OUT]}{shown}")
     if answer.refused is not None:
         note(f"the model refused: {answer.refused}")
     if answer.prompt_cut:

@@ -92,7 +92,7 @@ CheckContent = Annotated[
     bool | None,
     typer.Option(
         "--check-content/--no-check-content",
-        help="Whether a rewrite that loses or invents numbers, names, dates or links gives way to the draft "
+        help="Whether edits that lose or invent numbers, names, dates or links are undone "
         "(RPO); by default where the draft is your text, or with --max-edit.",
         show_default=False,
     ),

@@ -9,12 +9,14 @@ from personakit.contracts import Personalizer
 from personakit.records import Answer, Profile, Query
 from personakit.rpo.choices import uses_given_text
 from personakit.tasks.base import Task
-from personakit.tasks.content_check import ContentChecker
-from personakit.tasks.edits import edit_share, limit_edits
+from personakit.tasks.content_check import ContentCheck, ContentChecker
+from personakit.tasks.edits import edit_share, limit_edits, undo_edits
 from personakit.tasks.registry import get_task
 
 #: Name in an answer's trace of the whole rewrite, where it was limited or not used.
 REWRITE = "rewrite"
+#: Name in an answer's trace of the reason why edits of the whole rewrite were left out.
+LEFT_OUT = "left_out"
 
 
 @dataclass
@@ -22,9 +24,9 @@ class LightEdits:
     """Answers with those edits of a rewrite that pass, or with the draft, marked as degraded with the reason.
 
     `max_edit` is the largest share of the draft's words that may change; further edits are left out
-    (`limit_edits`), as are those that lose or invent facts. `check_content` checks rewrites without a
-    limit as a whole; None checks with a limit, and where the draft is the given text (`draft`).
-    Tasks with labels or ratings are left as they are.
+    (`limit_edits`). With `check_content` those that lose or invent facts are undone (`undo_edits`); None
+    checks with a limit, and where the draft is the given text (`draft`). Tasks with labels or ratings are
+    left as they are.
     """
 
     rewriter: Personalizer
@@ -49,23 +51,25 @@ class LightEdits:
         if untouched or draft is None or answer.text == draft:
             return answer
         checker = self._checker(draft, query, profile, task)
-        if self.max_edit is None:
-            reason = "" if checker is None else checker.check(answer.text).reason
-            return self._stands(answer, draft, f"the rewrite {reason}") if reason else answer
-        text = limit_edits(
-            draft,
-            answer.text,
-            self.max_edit,
-            lambda text: checker is None or checker.check(text).passed,
-        )
+        text, reason = self._passing(draft, answer.text, checker)
         if text == answer.text:
             return answer
+        trace = {**answer.trace, REWRITE: answer.text}
         if text == draft:
-            reasons = [] if checker is None else [checker.check(answer.text).reason]
-            if (share := edit_share(draft, answer.text)) > self.max_edit:
+            return replace(answer, text=draft, degraded=f"{reason}: the draft stands", cut=False, trace=trace)
+        return replace(answer, text=text, trace={**trace, LEFT_OUT: reason})
+
+    def _passing(self, draft: str, rewrite: str, checker: ContentChecker | None) -> tuple[str, str]:
+        """Return what remains of a rewrite, and why it is not all of it."""
+        check = checker.check if checker is not None else lambda text: ContentCheck()
+        reasons = [check(rewrite).reason]
+        if self.max_edit is None:
+            text = undo_edits(draft, rewrite, lambda text: len(check(text).lost + check(text).invented))
+        else:
+            text = limit_edits(draft, rewrite, self.max_edit, lambda text: check(text).passed)
+            if (share := edit_share(draft, rewrite)) > self.max_edit:
                 reasons.append(f"changes {share:.0%} of the words, at most {self.max_edit:.0%} are allowed")
-            return self._stands(answer, draft, f"the rewrite {' and '.join(filter(None, reasons))}")
-        return replace(answer, text=text, trace={**answer.trace, REWRITE: answer.text})
+        return text, f"the rewrite {' and '.join(filter(None, reasons))}"
 
     def _checker(self, draft: str, query: Query, profile: Profile, task: Task) -> ContentChecker | None:
         by_default = self.max_edit is not None or uses_given_text(self.draft, task)
@@ -73,12 +77,3 @@ class LightEdits:
             return None
         history = [task.item_parts(item)[1] for item in profile.items]
         return ContentChecker(draft, request=query.text, history=history)
-
-    def _stands(self, answer: Answer, draft: str, reason: str) -> Answer:
-        return replace(
-            answer,
-            text=draft,
-            degraded=f"{reason}: the draft stands",
-            cut=False,
-            trace={**answer.trace, REWRITE: answer.text},
-        )

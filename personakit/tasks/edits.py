@@ -61,6 +61,25 @@ def limit_edits(
     return _apply(before, after, applied) if applied else draft
 
 
+def undo_edits(draft: str, candidate: str, problems: Callable[[str], int]) -> str:
+    """Return `candidate` without those edits that cause problems, or the draft if some remain.
+
+    `problems` counts the problems of a text. An edit, a run of changed words, is undone where that leaves
+    fewer of them.
+    """
+    count = problems(candidate)
+    if not count:
+        return candidate
+    before, after = _Tokens.of(draft), _Tokens.of(candidate)
+    kept = list(_hunks(before, after))
+    for hunk in tuple(kept):
+        without = [each for each in kept if each is not hunk]
+        fewer = problems(_apply(before, after, without))
+        if fewer < count:
+            kept, count = without, fewer
+    return draft if count or not kept else _apply(before, after, kept)
+
+
 @dataclass(frozen=True)
 class _Tokens:
     """The words of a text, the white space before the first and after each, and the sentence of each."""

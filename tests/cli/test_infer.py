@@ -169,13 +169,14 @@ def test_light_edits_and_the_content_check(
     common = ("infer", text, "--run", tiny_run, "--profile", mine)
     assert call(*common).out == "hey, we meet at the lake at 10 and take the boat\n"  # a model's draft
     checked = call(*common, "--check-content")
-    assert checked.out == text + "\n"
-    assert "degraded: the rewrite loses number 9 and invents number 10: the draft stands" in checked.err
+    assert checked.out == f"hey, {text}\n"
+    assert "some edits are left out: the rewrite loses number 9 and invents number 10" in checked.err
     assert "(--trace shows the rewrite)" in checked.err
     assert "rewrite    hey, we meet at the lake at 10" in call(*common, "--check-content", "--trace").out
     light = call(*common, "--max-edit", "0.1", "--json").document
     assert light["answer"] == f"hey, {text}"
-    assert light["trace"] == {"rewrite": "hey, we meet at the lake at 10 and take the boat"}
+    assert light["trace"]["rewrite"] == "hey, we meet at the lake at 10 and take the boat"
+    assert "at most 10% are allowed" in light["trace"]["left_out"]
     batch = mine.with_name("batch.jsonl")
     batch.write_text(json.dumps({"query": text, "profile": str(mine)}))
     [line] = call("infer", "--batch", batch, "--run", tiny_run, "--max-edit", "0", "--json").document

@@ -9,7 +9,7 @@ import pytest
 
 from personakit.data.lamp_formats import build_input, profile_item
 from personakit.records import Answer, Profile, Query
-from personakit.rpo.light_edits import REWRITE, LightEdits
+from personakit.rpo.light_edits import LEFT_OUT, REWRITE, LightEdits
 from personakit.tasks.edits import edit_share
 
 DRAFT = "The meeting with Ada is on Monday at 9. Please bring the signed forms along."
@@ -87,6 +87,19 @@ def test_a_limit_keeps_the_edits_that_fit():
     assert found.degraded is None
     assert edit_share(DRAFT, found.text) <= 0.2
     assert found.trace[REWRITE] == text
+    assert found.trace[LEFT_OUT] == "the rewrite changes 53% of the words, at most 20% are allowed"
+
+
+def test_edits_that_change_facts_are_left_out_and_the_others_stay():
+    text = "hey Tim, " + DRAFT.replace("Please", "please") + " cheers, bo"
+    found = answer(text)
+    assert found.text == DRAFT.replace("Please", "please") + " cheers, bo"
+    assert found.degraded is None
+    assert found.trace[LEFT_OUT] == "the rewrite invents name Tim"
+    text = "hey, the meeting with ada is on friday at 9. please bring the signed forms along! cheers, bo"
+    found = answer(text)
+    assert found.text == text.replace("friday", "Monday")
+    assert found.trace[LEFT_OUT] == "the rewrite loses date Monday and invents date friday"
 
 
 def test_edits_that_change_facts_are_left_out_of_light_edits():
