@@ -48,9 +48,8 @@ class TaskStyle:
         if self.task.kind != "generation" or len(set(self.examples.user_ids)) < 2:
             return False
         golds = [len(gold.split()) for gold in self.examples.golds if gold is not None]
-        sizes = dict(zip(self.pool.user_ids, self.pool.profile_sizes, strict=True))
-        writers = sum(size >= LEAST_TEXTS for size in sizes.values())
-        return bool(golds) and statistics.median(golds) >= LEAST_WORDS and writers > LEAST_WRITERS
+        long_enough = bool(golds) and statistics.median(golds) >= LEAST_WORDS
+        return long_enough and len(self._writers) > LEAST_WRITERS
 
     @cached_property
     def words(self) -> float:
@@ -58,14 +57,19 @@ class TaskStyle:
         return float(statistics.median(len(gold.split()) for gold in self.examples.golds if gold is not None))
 
     @cached_property
+    def _writers(self) -> Mapping[str, int]:
+        """The first example of each user with `LEAST_TEXTS` texts."""
+        sizes = enumerate(zip(self.pool.user_ids, self.pool.profile_sizes, strict=True))
+        return {user: index for index, (user, size) in reversed(list(sizes)) if size >= LEAST_TEXTS}
+
+    @cached_property
     def scorer(self) -> StyleScorer:
         """The scorer, with the histories of up to `MAX_WRITERS` users of the split."""
-        first = {user: index for index, user in reversed(list(enumerate(self.pool.user_ids)))}
-        users = sorted(first, key=lambda user: first[user])
+        users = sorted(self._writers, key=lambda user: self._writers[user])
         some = [users[place * len(users) // MAX_WRITERS] for place in range(MAX_WRITERS)]
         return StyleScorer(
             {
-                user: self._texts(self.pool[first[user]].profile)
+                user: self._texts(self.pool[self._writers[user]].profile)
                 for user in (some if len(users) > MAX_WRITERS else users)
             }
         )

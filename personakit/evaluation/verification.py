@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from personakit.evaluation.bootstrap import Estimate, mean_of_units
+from personakit.evaluation.style import OWN_TEXTS
 from personakit.tasks.content_check import ContentCheck, ContentChecker
 from personakit.tasks.edits import edit_share
 from personakit.tasks.style import LEAST_TEXTS, LEAST_WRITERS, StyleScorer
@@ -108,6 +109,7 @@ def _style(
         return None, f"{len(own)} texts by the writer, expected at least {LEAST_TEXTS + 1}"
     if len(candidate.split()) < LEAST_WORDS:
         return None, f"the candidate has {len(candidate.split())} words, expected at least {LEAST_WORDS}"
+    own = own[-OWN_TEXTS:]  # the newest: each is scored against all others
     scorer = StyleScorer(enough)
     drafted, written = scorer.scores([draft, candidate], [own] * 2, [""] * 2)
     ceiling = {

@@ -194,7 +194,7 @@ def _number(written: str) -> str:
     plain = re.sub(r",(?=\d{3}(?!\d))", "", written)
     plain = re.sub(r"[,:/-]", ".", plain)
     plain = re.sub(r"(?<=\d)(?:\.0+)+$", "", plain)
-    return plain.lstrip("0") or "0"
+    return re.sub(r"^0+(?=\d)", "", plain)
 
 
 def _date(plain: str) -> str:

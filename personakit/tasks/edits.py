@@ -227,7 +227,7 @@ def _apply(before: _Tokens, after: _Tokens, hunks: Sequence[_Hunk]) -> str:
             spaces[-1] = after.spaces[hunk.new_start - 1]
         words.extend(after.words[hunk.new_start : hunk.new_stop])
         spaces.extend(after.spaces[hunk.new_start : hunk.new_stop])
-        if spaces[-1] == "" and hunk.stop < len(before.words):
+        if spaces[-1] == "" and len(words) > 1 and hunk.stop < len(before.words):
             spaces[-1] = " "
         place = hunk.stop
     keep(len(before.words))

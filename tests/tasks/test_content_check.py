@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from personakit.tasks.content_check import ContentChecker, facts_of
 
@@ -96,3 +98,14 @@ def test_facts_of_the_request_may_be_used_but_need_not():
 def test_ordinary_words_of_the_writer_are_no_names():
     checker = ContentChecker("It is done.", history=("all my blessings to you", "blessings!"))
     assert checker.check("It is done, Blessings").passed
+
+
+@given(st.text("aAbZ0159.,:-/@ \n", max_size=40))
+def test_an_unchanged_draft_passes(draft: str):
+    assert ContentChecker(draft).check(draft).passed
+
+
+@pytest.mark.parametrize("number", ["0.5", "00:30", "007", "0"])
+def test_numbers_that_begin_with_0_are_kept(number: str):
+    assert ContentChecker(f"Add {number} to it.").check(f"add {number} to it!").passed
+    assert not ContentChecker(f"Add {number} to it.").check("add 8 to it").passed

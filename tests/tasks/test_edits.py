@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from personakit.tasks.edits import edit_share, limit_edits
+from personakit.tasks.edits import edit_share, limit_edits, undo_edits
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,21 @@ def test_any_limit_holds_for_any_texts():
             assert edit_share(draft, limited) <= share
             assert limited.split() == draft.split() or limited != draft
         assert limit_edits(draft, candidate, 99) == candidate
+
+
+@pytest.mark.parametrize(
+    ("candidate", "text"),
+    [
+        ("hey, the key is on Friday in the hut. bye", "hey, the key is on Monday in the hut. bye"),
+        ("the key is on Friday in the hut.", "the key is on Monday in the hut."),
+        ("the key is in the hut. bye", "the key is on Monday in the hut. bye"),
+        ("the key is on Monday!", "the key is on Monday!"),
+    ],
+)
+def test_edits_that_cause_problems_are_undone(candidate: str, text: str):
+    draft = "Hello there, the key is on Monday in the hut."
+    assert undo_edits(draft, candidate, lambda text: int("Monday" not in text)) == text
+
+
+def test_the_draft_stands_where_undoing_does_not_help():
+    assert undo_edits("The key.", "A key!", lambda text: 1) == "The key."
