@@ -35,14 +35,17 @@ _SURNAMES = (
 ).split()
 _NO_NAMES = frozenset(
     (
-        "admin again all alle allen alles and babe baby beide both bro club colleagues committee "
-        "company customer dad daemon darling das dear den der die dude everybody everyone folks frau "
-        "friends gang gmbh grandma grandpa group guys herr hiring honey inc info kollegen kundenservice "
-        "ladies leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
-        "newsletter noreply office oma opa papa prof reply schatz service services sir sirs support "
-        "system team the there todos together tous und van verein via von world you your zusammen"
+        "admin again all alle allen alles babe baby beide both bro club colleagues committee "
+        "good great just no question quick sorry thank thanks yes yeah "
+        "company customer dad daemon darling dear dude everybody everyone folks frau friends gang "
+        "gmbh grandma grandpa group guys herr hiring honey inc info kollegen kundenservice ladies "
+        "leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
+        "newsletter noreply office oma opa papa prof reply schatz service services sir sirs "
+        "support system team there todos together tous verein via world you your zusammen"
     ).split()
 )
+#: Of names, not names themselves.
+_PARTICLES = frozenset("and das den der die the und van von".split())
 _GREETING = re.compile(
     r"\s*(?:hi|hello|hey|dear|hallo|hoi|liebe[rs]?|moin|servus|salut|bonjour|ch[eè]re?|hola|querid[oa]|ciao|car[oa]|"
     r"hej|good (?:morning|afternoon|evening)|guten (?:morgen|tag|abend))[ \t]+"
@@ -51,13 +54,18 @@ _GREETING = re.compile(
 )
 _TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|Herrn?|Frau|Mme|Sr|Sra)\b\.? (?P<names>[A-ZÀ-Þ][^\W\d_]{2,})")
 _WORD = re.compile(r"[^\W\d_]+")
+_LEAST_DIGITS = 7
+_MOST_WORDS = 6  # of a person's name; longer ones are of lists and companies
 _PART = re.compile(
     r"(?P<address>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
     r"|(?P<iban>\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b)"
     r"|(?P<number>(?<![\w.])\+?\(?\d(?:[ ()/.-]{0,2}\d){6,18}(?!\w))"
     r"|(?P<word>[^\W\d_]{3,})"
 )
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?([./-])\d\d?\1\d{2,4}|(?:19|20)\d\d ?- ?(?:19|20)\d\d")
+_DATE = re.compile(
+    r"(?<!\d)(?<!\d[./-])(?:\d{4}-\d\d?-\d\d?|\d\d?([./-])\d\d?\1\d{2,4}|(?:19|20)\d\d ?- ?(?:19|20)\d\d)"
+    r"(?![./-]?\d)"
+)
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
 
 
@@ -70,7 +78,8 @@ class Pseudonyms:
 
     def __init__(self, people: Iterable[Person], me: Sequence[Person], texts: Iterable[str]) -> None:
         self._me = {each.id.casefold() for each in me}
-        self._mine = {word for each in me for word in _words(each.name)}
+        mine = (f"{each.name} {each.id.partition('@')[0]}" for each in me)
+        self._mine = {word for names in mine for word in _words(names)}
         self.counts: Counter[str] = Counter()
         self._addresses: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
@@ -124,8 +133,8 @@ class Pseudonyms:
     def _name_words(self, name: str) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
         last, comma, first = name.partition(",")
-        words = list(_words(f"{first} {last}" if comma else name))
-        if 0 < len(words) <= 4 and "@" not in name and not _NO_NAMES.intersection(words):
+        words = [word for word in _words(f"{first} {last}" if comma else name) if word not in _PARTICLES]
+        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not _NO_NAMES.intersection(words):
             for place, word in enumerate(words):
                 if word not in self._mine:
                     yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
@@ -184,8 +193,14 @@ def _stands_as_name(found: re.Match[str], text: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    groups = re.findall(r"\d+", text)
-    return not _DATE.search(text) and not _THOUSANDS.fullmatch(text) and max(map(len, groups)) >= 3
+    """Tell a telephone's or an account's number from dates and sums."""
+    groups = re.findall(r"\d+", _DATE.sub(" ", text))
+    dialled = text.lstrip("(")[0] in "+0"
+    return (
+        sum(map(len, groups)) >= _LEAST_DIGITS
+        and not _THOUSANDS.fullmatch(text)
+        and (dialled or max(map(len, groups)) >= 3)
+    )
 
 
 def _with_serial(text: str, serial: str) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from personakit.data.own.names import Pseudonyms
 from personakit.data.own.records import Person
 from tests.data.own.conftest import Read
@@ -111,3 +113,27 @@ def test_an_import_replaces_in_texts_requests_and_the_style_card(tmp_path: Path,
         assert "Dear NAME," in imported.style
         assert imported.own.replaced == ({} if keep else {"names": 6, "numbers": 1})
         assert imported.own.distinct == ({} if keep else {"names": 2, "addresses": 0, "numbers": 1})
+
+
+def test_names_with_particles_or_many_words_are_replaced_and_ones_own_is_not() -> None:
+    names = ("Anna van der Berg-Smit", "Lars von Hagen", "Maria Luisa Garcia Lopez Fernandez")
+    people = [Person(f"{place}@x.org", name) for place, name in enumerate(names)]
+    text = "Anna and Lars Hagen met Maria Garcia.\n\nBest,\nKai"
+    replaced = Pseudonyms(people, [Person("kai@berg.example")], [text]).replace(text)
+    assert not {"Anna", "Lars", "Hagen", "Maria", "Garcia"} & set(re.findall(r"\w+", replaced))
+    assert replaced.endswith("Best,\nKai")
+
+
+def test_words_after_a_greeting_that_are_no_names_stay() -> None:
+    texts = ["Hi thanks! All good here.", "hey quick question: did it work?"]
+    pseudonyms = Pseudonyms([], [Person("kai@berg.example")], texts)
+    assert [pseudonyms.replace(text) for text in texts] == texts
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["06 12 34 56 78", "+33 6 12 34 56 78", "06.12.34.56.78", "030-1234-56-78", "0171-12-34567"],
+)
+def test_telephone_numbers_in_groups_are_replaced(number: str) -> None:
+    text = f"Call {number} today"
+    assert number not in Pseudonyms([], [Person("kai@berg.example")], [text]).replace(text)
