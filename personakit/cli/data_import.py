@@ -176,7 +176,8 @@ def _print_skipped(out: Console, skipped: Mapping[str, SkipCount]) -> None:
 def _print_own(out: Console, own: OwnReport) -> None:
     dates = "" if own.first is None or own.last is None else f", {own.first[:10]} to {own.last[:10]}"
     out.print(escaped(f"{own.writer}: {own.texts} of {own.read} texts kept{dates}"))
-    _print_skipped(out, own.skipped)
+    for reason, skip in own.skipped.items():
+        out.print(escaped(f"{skip.count} {reason} (first: {skip.first})"))
     out.print(f"{own.requests} texts answer a request, {own.drafts} have a draft")
     for kind, distinct in own.distinct.items():
         if distinct:

@@ -67,5 +67,5 @@ def html_text(html: str, *, quoted: bool = False) -> str:
     parser.feed(html)
     parser.close()
     lines = "".join(parser.parts).split("\n")
-    text = "\n".join(" ".join(line.split(" ")).strip() for line in lines)
+    text = "\n".join(" ".join(line.split()) for line in lines)
     return re.sub(r"\n{3,}", "\n\n", text).strip()

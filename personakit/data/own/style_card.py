@@ -47,10 +47,7 @@ def style_card(items: Sequence[Item], *, name: str, names: Collection[str] = ())
 def _asked_by_people(items: Sequence[Item]) -> bool:
     """Return whether most requests are other people's messages, and not made by an importer."""
     asked = [item.request for item in items if item.request]
-    made = sum(
-        request.startswith(("Write an e-mail with", "Write a text with", "Write the message"))
-        for request in asked
-    )
+    made = sum(request.startswith(_MADE) for request in asked)
     return len(asked) - made >= 5 and made < len(asked) / 2
 
 
