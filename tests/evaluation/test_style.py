@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from personakit import evaluate
+from personakit.data import open_examples
 from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item
 from personakit.evaluation.samples import read_samples
 from personakit.evaluation.sections import print_sections
+from personakit.evaluation.style import TaskStyle
 from personakit.evaluation.style_section import style_section
 from personakit.records import Example, Profile, Query
+from personakit.tasks import get_task
 from personakit.tasks.style import STYLE
 from tests.tasks.writers import writers
 
@@ -76,12 +79,22 @@ def test_own_texts_are_above_the_floor_and_drafts_of_strangers_are_not(
     assert sentences.sentences == ["rewriting: not above the floor: copy the input."]
 
 
-def test_repeating_an_own_text_is_not_above_the_ceiling(by_strangers: tuple[Path, dict[str, Any]]):
-    """The profile's most frequent answer is a text of the history, which must not be compared with itself."""
-    _, results = by_strangers
-    repeated = rows_of(results)["profile mode or mean"]
-    assert repeated["above_floor"]["low"] > 0
-    assert repeated["place"]["value"] < 1.25
+def test_an_answer_that_repeats_an_own_text_is_compared_with_the_others(tmp_path: Path):
+    data = folder(tmp_path, {user: texts[:2] for user, texts in WRITERS.items()})
+    examples = open_examples(data, "rewriting", "dev")
+    style = TaskStyle(get_task("rewriting"), examples, examples)
+    example = examples[0]
+    items, user = example.profile.items[:3], example.query.user_id
+    own = [item.fields["revised"] for item in items]
+    rises = []
+    for writer, (foreign, *_) in WRITERS.items():
+        pasted = profile_item("rewriting", "pasted", {"original": "draft", "revised": foreign})
+        repeats = Example(example.query, Profile(user, (*items, pasted)))
+        [with_others] = style.scorer.scores([foreign], [own], [user])
+        [with_itself] = style.scorer.scores([foreign], [[*own, foreign]], [user])
+        assert style.scores([foreign], [repeats]) == [with_others], writer
+        rises.append(with_itself - with_others)
+    assert max(rises) > 0.1
 
 
 def test_drafts_in_the_users_own_style_are_above_the_floor(tmp_path: Path):
