@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 #: Columns of the summary.
 UNTRAINED, TRAINED, WRONG_USER = "untrained rows", "trained opponents", "another user's"
@@ -42,6 +42,12 @@ class Study:
     def opponents(self) -> dict[str, tuple[str, ...]]:
         """The rows that decide a claim, by column of the summary. A row that is not measured is left out."""
         return _OPPONENTS[self.method]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What a cell's scores depend on besides code, data and seed: cells of one table have the same."""
+        names = ("config", "imports", "settings", "limit", "evaluation")
+        return {name: getattr(self, name) for name in names}
 
     def rows_of(self, seed: int) -> tuple[str, ...]:
         """Return the rows to measure with a training seed."""

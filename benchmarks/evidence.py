@@ -113,7 +113,7 @@ def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dic
     return {
         "fold": fold,
         "seed": seed,
-        "settings": [study.config, *study.imports, *study.settings],
+        "settings": study.recipe,
         "minutes": round((time.monotonic() - begun) / 60, 1),
         "run": {name: facts.get(name) for name in RUN_FACTS},
         **without_texts(folder / "eval", fold),
@@ -185,8 +185,9 @@ def measured_cells(name: str) -> list[dict[str, Any]]:
     complete = [cells for cells in folds.values() if len(cells) == STUDIES[name].folds]
     taken = complete or [max(folds.values(), key=len)] if folds else []
     cells = [cell for some in taken for cell in some]
-    if len({json.dumps(cell["settings"]) for cell in cells}) > 1:
-        raise SystemExit(f"the cells of {name} have different settings: measure them again")
+    known = json.loads(json.dumps(STUDIES[name].recipe))
+    if stale := [f"fold-{cell['fold']}-seed-{cell['seed']}" for cell in cells if cell["settings"] != known]:
+        raise SystemExit(f"{name}: {', '.join(stale)} had other settings: delete the files and measure again")
     return cells
 
 
