@@ -63,7 +63,7 @@ _OPPONENTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             "profile mode or mean",
             "context injection (zero-shot)",
         ),
-        TRAINED: ("context injection, fine-tuned",),
+        TRAINED: ("context injection, fine-tuned", "RPO, SFT only", "RPO, SFT continued"),
         WRONG_USER: ("RPO, another user's history",),
     },
     "popi": {
@@ -122,6 +122,18 @@ STUDIES: Final = {
         _RATINGS,
         about="Real reviews with few and short histories: the rating, all 126 users with two or more.",
         source="reviews_amazon_dev.json",
+    ),
+    "ratings-gap-rl": replace(
+        _RATINGS,
+        about="Real reviews: the rating, RL after SFT against SFT for as many tokens.",
+        settings=(
+            *_RATINGS.settings,
+            *("stages=all", "rl.max_steps=24", "rl.learning_rate=1e-4"),
+            *("rl.num_generations=8", "rl.temperature=1.0"),
+            *("controls.sft_continued=true", "controls.fine_tuned_context_injection=false"),
+        ),
+        rows=("sft", "sft-continued", "majority", "empty", "other"),
+        trained_rows=("sft", "sft-continued", "empty", "other"),
     ),
     "titles-gap": replace(
         _RATINGS,
