@@ -1,19 +1,23 @@
 """The style of a task's answers, with the scores of other writers (floor) and of the golds (ceiling).
 
 Each answer is scored against its user's own history (`personakit.tasks.style`), whatever history the row got.
-The floor scores the gold of another user as if this user had written it, the ceiling the user's own gold.
+Items that the retriever shows for the query are left out for every row, floor and ceiling, and so are those
+that were shown for the answer: an answer that repeats words of its prompt would be like them, and no more in
+the user's style. The floor scores the gold of another user as if this user had written it, the ceiling the
+user's own gold.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from personakit.contracts import ContextProvider
 from personakit.evaluation.candidates import other_user_examples
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.samples import Sample
@@ -35,12 +39,14 @@ class TaskStyle:
     """Style scores of one task.
 
     `examples` are those that are evaluated, `pool` all of the split, from which the other writers come.
-    Nothing is fitted before a score is asked for.
+    `retriever` shows items to the rows (None: those of an answer are known only from its context). Nothing is
+    fitted before a score is asked for.
     """
 
     task: Task
     examples: ExampleStore
     pool: ExampleStore
+    retriever: ContextProvider | None = None
 
     @property
     def measurable(self) -> bool:
@@ -74,14 +80,25 @@ class TaskStyle:
             }
         )
 
-    def scores(self, texts: Sequence[str], examples: Sequence[Example]) -> list[float | None]:
+    def scores(
+        self,
+        texts: Sequence[str],
+        examples: Sequence[Example],
+        shown: Sequence[Collection[str]] | None = None,
+    ) -> list[float | None]:
         """Return the score of each text by the user of each example; None where it cannot be judged.
 
-        A text that repeats one of the user's own is compared with the others.
+        It is compared with those of the user's own texts that it does not repeat, that the retriever does not
+        show for the query, and whose ids are not among those of `shown`.
         """
+        left_out = [set(ids) for ids in shown or [()] * len(texts)]
+        if self.retriever is not None:
+            queries, profiles = zip(*((each.query, each.profile) for each in examples), strict=True)
+            for ids, context in zip(left_out, self.retriever.context(queries, profiles), strict=True):
+                ids |= {item.id for item in context.items}
         owns = [
-            [own for own in self._texts(example.profile) if own.strip() != text.strip()]
-            for text, example in zip(texts, examples, strict=True)
+            [own for own in self._texts(example.profile, ids) if own.strip() != text.strip()]
+            for text, example, ids in zip(texts, examples, left_out, strict=True)
         ]
         scored = self.scorer.scores(texts, owns, [example.query.user_id for example in examples])
         return [
@@ -104,8 +121,9 @@ class TaskStyle:
         scores = zip(self.examples.query_ids, self.scores(texts, list(self.examples)), strict=True)
         return {id: score for id, score in scores if score is not None}
 
-    def _texts(self, profile: Profile) -> list[str]:
-        return [self.task.item_parts(item)[1] for item in profile.items[-OWN_TEXTS:]]
+    def _texts(self, profile: Profile, left_out: Collection[str] = ()) -> list[str]:
+        items = [item for item in profile.items if item.id not in left_out]
+        return [self.task.item_parts(item)[1] for item in items[-OWN_TEXTS:]]
 
 
 def with_style(answering: Answering, styles: Mapping[str, TaskStyle]) -> Answering:
@@ -118,7 +136,11 @@ def with_style(answering: Answering, styles: Mapping[str, TaskStyle]) -> Answeri
         style = styles.get(samples[0].task) if samples else None  # a batch is of one task
         if style is None:
             return samples
-        scores = style.scores([sample.prediction for sample in samples], examples)
+        shown = [
+            {item["id"] for item in sample.context["items"] if sample.profile_of == sample.user_id}
+            for sample in samples
+        ]
+        scores = style.scores([sample.prediction for sample in samples], examples, shown)
         return [
             sample
             if score is None or sample.scores is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from personakit.evaluation.sections import print_sections
 from personakit.evaluation.style import TaskStyle
 from personakit.evaluation.style_section import style_section
 from personakit.records import Example, Profile, Query
+from personakit.retrieval import open_retriever
 from personakit.tasks import get_task
 from personakit.tasks.style import STYLE
 from tests.tasks.writers import writers
@@ -95,6 +97,27 @@ def test_an_answer_that_repeats_an_own_text_is_compared_with_the_others(tmp_path
         assert style.scores([foreign], [repeats]) == [with_others], writer
         rises.append(with_itself - with_others)
     assert max(rises) > 0.1
+
+
+def test_items_that_are_shown_are_no_reference(tmp_path: Path):
+    """A text put together from the items of the prompt is not in the user's style for that."""
+    data = folder(tmp_path, {user: texts[:2] for user, texts in WRITERS.items()})
+    examples = list(open_examples(data, "rewriting", "dev"))
+    store, retriever = open_examples(data, "rewriting", "dev"), open_retriever("bm25", 2)
+    with_all, without = (TaskStyle(get_task("rewriting"), store, store, each) for each in (None, retriever))
+    shown = [
+        context.items
+        for context in retriever.context([one.query for one in examples], [one.profile for one in examples])
+    ]
+    others = [shown[place - 2] for place in range(len(examples))]  # two queries each: another user's items
+    quoted = [" ".join(item.fields["revised"] for item in items) for items in shown]
+    same = without.scores(quoted, examples)
+    assert fmean(score or 0 for score in same) < fmean(
+        score or 0 for score in with_all.scores(quoted, examples)
+    )
+    ids = [{item.id for item in items} for items in shown]
+    assert with_all.scores(quoted, examples, ids) == same
+    assert without.scores(quoted, examples, [{item.id for item in items} for items in others]) == same
 
 
 def test_drafts_in_the_users_own_style_are_above_the_floor(tmp_path: Path):
