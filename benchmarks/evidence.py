@@ -33,6 +33,7 @@ from personakit.evaluation.results import ALL, PRIMARY, RESULTS_FILE, Claims, co
 from personakit.evaluation.samples import SAMPLES_FILE, Sample, append_batch, read_samples
 from personakit.files import write_text
 from personakit.tasks import get_task
+from personakit.tasks.style import STYLE
 
 RESULTS = Path(__file__).parent / "results" / "evidence"
 #: Facts of a run that a cell keeps: what trained on what, for how long.
@@ -300,8 +301,10 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
     """Return results as Markdown."""
     study = STUDIES[name]
     parts = [f"# {name}\n\n{study.about}\n"]
+    measured = {(row["task"], row["metric"]) for row in results["rows"]}
     shown = [(task, about["primary"]) for task, about in results["tasks"].items()]
-    for task, metric in [*shown, *([(ALL, PRIMARY)] if len(shown) > 1 else [])]:
+    style = [(task, STYLE) for task in results["tasks"] if (task, STYLE) in measured]
+    for task, metric in [*shown, *style, *([(ALL, PRIMARY)] if len(shown) > 1 else [])]:
         rows = [row for row in results["rows"] if (row["task"], row["metric"]) == (task, metric)]
         differences = {
             each["against"]: each
