@@ -41,6 +41,9 @@ RUN_FACTS = ("versions", "git_commit", "data_fingerprint", "device", "dtype", "s
 #: Means over a row's answers that a cell keeps, and counts of answers.
 COSTS, MISHAPS = ("tokens", "context_tokens"), ("error", "refused", "unparsable", "degraded", "cut")
 
+#: Further metrics that a table shows after the primary one, where they are measured.
+MORE = (STYLE, "likelihood", "bits")
+
 
 def main() -> None:
     """List the studies, run cells, or write a table."""
@@ -229,18 +232,14 @@ def summary() -> str:
             if len(results["tasks"]) > 1
             else next((task, about["primary"]) for task, about in results["tasks"].items())
         )
-        [row] = [
-            row
-            for row in results["rows"]
-            if (row["method"], row["task"], row["metric"]) == (study.label, task, metric)
-        ]
-        nearest = (closest(results, study, column, task, metric) for column in columns)
-        users = f"{row['users']} {results['users_are']}"
-        seeds = len({cell["seed"] for cell in cells})
-        score = f"{study.label} {row['value']:.3f}"
-        lines.append(
-            f"| [{name}]({name}.md) | {metric} | {users} | {seeds} | {score} | {' | '.join(nearest)} |\n"
-        )
+        for row in results["rows"]:
+            if (row["method"], row["task"]) == (study.label, task) and row["metric"] in (metric, *MORE):
+                nearest = (closest(results, study, column, task, row["metric"]) for column in columns)
+                lines.append(
+                    f"| [{name}]({name}.md) | {row['metric']} | {row['users']} {results['users_are']} | "
+                    f"{len({cell['seed'] for cell in cells})} | {study.label} {row['value']:.3f} | "
+                    f"{' | '.join(nearest)} |\n"
+                )
     return "".join(lines)
 
 
@@ -303,8 +302,8 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
     parts = [f"# {name}\n\n{study.about}\n"]
     measured = {(row["task"], row["metric"]) for row in results["rows"]}
     shown = [(task, about["primary"]) for task, about in results["tasks"].items()]
-    style = [(task, STYLE) for task in results["tasks"] if (task, STYLE) in measured]
-    for task, metric in [*shown, *style, *([(ALL, PRIMARY)] if len(shown) > 1 else [])]:
+    more = [(task, metric) for task in results["tasks"] for metric in MORE if (task, metric) in measured]
+    for task, metric in [*shown, *more, *([(ALL, PRIMARY)] if len(shown) > 1 else [])]:
         rows = [row for row in results["rows"] if (row["task"], row["metric"]) == (task, metric)]
         differences = {
             each["against"]: each
