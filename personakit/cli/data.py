@@ -102,7 +102,9 @@ def check(path: Folder = "lamp-mini") -> Result:
 
 @command(app, "show")
 def show(
-    path: Folder = "lamp-mini",
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="lamp-mini, a data folder, or a profile file.")
+    ] = "lamp-mini",
     task: Task = None,
     split: Split = "dev",
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="By default the first.")] = None,
@@ -111,11 +113,14 @@ def show(
     """Show one user's history and queries.
 
     With `--task preferences` their signals and held-out pairs, with `--task instructions` instructions and
-    the pool of prompts.
+    the pool of prompts. Of a profile file, its size and the edit rate: how many words of the answers were
+    changed, by month, where edits were learned (`infer --learn`).
     """
-    from personakit.cli.data_show import show_instructions, show_preferences, show_questions
+    from personakit.cli.data_show import show_instructions, show_preferences, show_profile, show_questions
     from personakit.data.lookup import ProfileLookup, data_kind
 
+    if Path(path).is_file():
+        return show_profile(Path(path), user)
     kind = data_kind(path, task)
     if kind == "instructions":
         return show_instructions(path, split, limit)

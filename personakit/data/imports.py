@@ -30,6 +30,7 @@ from personakit.data.lamp import QUESTIONS, MissingEmailsError, write_split
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.data.own.importing import OwnChoice, OwnReport, import_own
 from personakit.data.own.pairs import COLUMNS as PAIR_COLUMNS
+from personakit.data.own.pairs import PROFILE_COLUMNS
 from personakit.data.own.sources import SOURCES, recognise
 from personakit.data.preferences.detect import PREFERENCE_FORMATS, detect
 from personakit.data.preferences.importing import PreferenceReport, SplitBy, import_preferences
@@ -50,6 +51,7 @@ FORMATS = ("lamp", *BUILT_FORMATS, *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS, *O
 _WITH_COLUMNS = (
     *(each for each in FORMATS if each not in ("lamp", "reviews", *OWN_FORMATS)),
     "pairs",
+    "profile",
 )
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
@@ -253,6 +255,10 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
     names = {name.casefold() for name in given}
     if names.issuperset(PAIR_COLUMNS):
         return "pairs"
+    if PROFILE_COLUMNS[-1] in names and any(
+        names.union(map(str.casefold, row.values)).issuperset(PROFILE_COLUMNS) for row in read_rows(source)
+    ):
+        return "profile"  # the texts that were learned from edits, which have drafts, are its last ones
     return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from personakit.data.json_stream import unreadable
 from personakit.data.own import chatgpt, git, mail, notes, slack, telegram, whatsapp
 from personakit.data.own.chats import ChatArchive, Message
-from personakit.data.own.pairs import open_pairs
+from personakit.data.own.pairs import open_pairs, open_profile
 from personakit.data.own.records import Archive, Record, SimpleArchive
 from personakit.data.skips import SkipCounts
 
@@ -50,6 +50,7 @@ SOURCES: Mapping[str, Source] = {
     "whatsapp": Source(whatsapp.recognises, _chat(whatsapp.read)),
     "notes": Source(notes.recognises, _simple(notes.read)),
     "pairs": Source(lambda source: False, open_pairs),
+    "profile": Source(lambda source: False, open_profile),
 }
 
 
