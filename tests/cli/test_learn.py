@@ -71,6 +71,20 @@ def test_a_text_that_was_there_gets_its_draft(call: Call, tiny_run: Path, mine: 
     assert [row.get("draft") for row in rows(mine)] == [None, f"{DRAFT} (we are out)"]
 
 
+def test_columns_of_the_file_are_kept_and_an_undated_file_stays_so(
+    call: Call, tiny_run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "posts.jsonl"
+    path.write_text('{"ID": "7", "body": "we are out", "likes": 3}\n')
+    done = call(
+        *("infer", DRAFT, "--run", tiny_run, "--profile", path, "--column", "text=body", "--learn", FINAL)
+    )
+    assert done.status == 0, done.err
+    first, new = rows(path)
+    assert first == {"ID": "7", "body": "we are out", "likes": 3}
+    assert new == {"ID": new["ID"], "draft": f"{DRAFT} (we are out)", "body": FINAL}
+
+
 def test_lines_of_a_batch_are_learned_into_their_own_profiles(
     call: Call, tiny_run: Path, mine: Path, tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ def _open(
     unknown = set(columns) - {*needed, *optional}
     if unknown:
         raise UserError(
-            f'pairs have no field "{min(unknown)}", they have {", ".join((*needed, *optional))}',
+            f'{"profiles" if needed == ("text",) else "pairs"} have no field "{min(unknown)}", they have {", ".join((*needed, *optional))}',
             hint="write it as FIELD=COLUMN, for example final=sent",
         )
     records = list(_records(source, counts, columns, needed, optional))
