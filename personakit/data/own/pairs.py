@@ -40,8 +40,9 @@ def _open(
 ) -> Archive:
     unknown = set(columns) - {*needed, *optional}
     if unknown:
+        kind = "profiles" if needed == ("text",) else "pairs"
         raise UserError(
-            f'{"profiles" if needed == ("text",) else "pairs"} have no field "{min(unknown)}", they have {", ".join((*needed, *optional))}',
+            f'{kind} have no field "{min(unknown)}", they have {", ".join((*needed, *optional))}',
             hint="write it as FIELD=COLUMN, for example final=sent",
         )
     records = list(_records(source, counts, columns, needed, optional))
