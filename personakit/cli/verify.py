@@ -177,27 +177,20 @@ def _document(found: Verification) -> dict[str, Any]:
 
 
 def _style_document(style: StylePlace) -> dict[str, Any]:
+    from personakit.evaluation.results import interval
     from personakit.tasks.style import METHOD
 
     return {
         "draft": round(style.draft, 6),
         "candidate": round(style.candidate, 6),
-        "floor": _interval(style.floor),
-        "ceiling": _interval(style.ceiling),
+        "floor": interval("value", style.floor),
+        "ceiling": interval("value", style.ceiling),
         "apart": style.apart,
         "p": round(style.p, 6),
         "share": round(style.share, 6) if style.apart else None,
         "other_writers": style.writers,
         "own_texts": style.texts,
         "method": METHOD,
-    }
-
-
-def _interval(estimate: Estimate) -> dict[str, float]:
-    return {
-        "value": round(estimate.value, 6),
-        "low": round(estimate.low, 6),
-        "high": round(estimate.high, 6),
     }
 
 

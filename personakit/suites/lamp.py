@@ -12,6 +12,7 @@ from personakit.data import available, open_examples
 from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
+from personakit.data.own.sources import holds_own_texts
 from personakit.errors import UserError
 from personakit.evaluation.leaks import Leak, find_leaks
 from personakit.evaluation.runner import Answering, answered_and_scored
@@ -230,8 +231,11 @@ class LampSuite(Suite):
         )
 
     def leaks(self, world: LampWorld) -> list[Leak]:
-        """Look for answers and queries in histories, for training users, and for training queries."""
-        there = set(available(world.data))
+        """Look for answers and queries in histories, for training users, and for training queries.
+
+        The writer of own texts is in training by design: their newest texts are held out.
+        """
+        there = set() if holds_own_texts(world.data) else set(available(world.data))
         tasks = [task for task in world.examples if (task, "train") in there]
         training = {task: open_examples(world.data, task, "train") for task in tasks}
         return find_leaks(world.examples, training, trained_on(world.runs)[0])

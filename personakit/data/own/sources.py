@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from personakit.data.folders import imported_format
 from personakit.data.json_stream import unreadable
 from personakit.data.own import chatgpt, git, mail, notes, slack, telegram, whatsapp
 from personakit.data.own.chats import ChatArchive, Message
@@ -62,3 +63,8 @@ def recognise(source: Path) -> str | None:
         return next((name for name, each in SOURCES.items() if each.recognises(source)), None)
     except OSError as error:
         raise unreadable(source, error) from error
+
+
+def holds_own_texts(path: str | Path) -> bool:
+    """Return whether a data folder was imported from one writer's texts, whose newest are held out."""
+    return imported_format(path) in SOURCES
