@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from personakit.data.folders import (
     available,
@@ -191,17 +192,22 @@ def import_data(
             {
                 "format_version": FORMAT_VERSION,
                 "made_by": "personakit data import",
-                "made_from": {"source": source.name, "format": format, **asdict(plan)},
+                "made_from": {
+                    # the name of a chat's file is that of the other person
+                    **({} if format in OWN_FORMATS else {"source": source.name}),
+                    "format": format,
+                    **asdict(plan),
+                },
                 "tasks": {
                     name: {split: asdict(split_counts) for split, split_counts in counts_by_split.items()}
                     for name, counts_by_split in counts.items()
                 },
                 "dropped": dropped,
                 "drawn": drawn,
-                "read": {reason: asdict(count) for reason, count in read.report.items()},
+                "read": _without_places(read.report) if format in OWN_FORMATS else _documented(read.report),
                 **({} if preferences is None else {"preferences": asdict(preferences)}),
                 **({} if instructions is None else {"instructions": asdict(instructions)}),
-                **({} if own_report is None else {"own": asdict(own_report)}),
+                **({} if own_report is None else {"own": _own_document(own_report)}),
                 "fingerprint": fingerprint,
             },
         )
@@ -217,6 +223,19 @@ def import_data(
         instructions,
         own_report,
     )
+
+
+def _documented(counts: Mapping[str, SkipCount]) -> dict[str, Any]:
+    return {reason: asdict(count) for reason, count in counts.items()}
+
+
+def _own_document(report: OwnReport) -> dict[str, Any]:
+    return asdict(report) | {"skipped": _without_places(report.skipped)}
+
+
+def _without_places(counts: Mapping[str, SkipCount]) -> dict[str, Any]:
+    """Return counts without the first places, whose paths and chats have people's names."""
+    return {reason: {"count": count.count} for reason, count in counts.items()}
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:

@@ -6,11 +6,14 @@ Readers of histories take the text; the draft is in a field of its own, which no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from personakit.data.lamp_formats import task_format
 from personakit.data.missing import is_missing
@@ -18,6 +21,7 @@ from personakit.data.own.profile import text_id
 from personakit.errors import UserError
 from personakit.files import atomic_file, json_text
 
+_LONGEST_WAIT = 30  # seconds
 _LINES = (".jsonl", ".ndjson")
 _FORM = 'a line is {"id": "1", "date": "2024-05-01", "text": "..."}'
 
@@ -48,6 +52,8 @@ def check_learnable(path: Path, task: str, columns: Mapping[str, str] | None = N
             hint="--task LaMP_7 (rewrites) or --task writing (answers to messages)",
         )
     _Lines(path, columns or {})
+    with _locked(path):
+        pass  # a file that cannot be written is found before anything is answered
 
 
 def learn(
@@ -59,14 +65,33 @@ def learn(
 ) -> list[Learned]:
     """Add edits to a profile file, atomically; a text that has a draft there already is not added again.
 
+    Processes that learn at the same time take turns.
     `columns` maps `text` and `request` to columns. `now` is the date of the new items: none is written where
     the items have no dates. Raises `UserError` for an empty text, and a file that is no JSONL of one user.
     """
-    lines = _Lines(path, columns or {})
-    found = [lines.learn(edit, now or datetime.now(UTC)) for edit in edits]
-    if any(each.outcome != "known" for each in found):
-        lines.write()
+    with _locked(path):
+        lines = _Lines(path, columns or {})
+        found = [lines.learn(edit, now or datetime.now(UTC)) for edit in edits]
+        if any(each.outcome != "known" for each in found):
+            lines.write()
     return found
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time read and write the file: another waits for the moment that it takes."""
+    file = path.resolve()
+    try:
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=_LONGEST_WAIT):
+            yield
+    except Timeout as error:
+        raise UserError(
+            f"{path}: another process has been writing to it for {_LONGEST_WAIT} s", hint="wait for it"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror})", hint="check the folder's permissions"
+        ) from error
 
 
 class _Lines:
@@ -129,15 +154,8 @@ class _Lines:
         return Learned("added", len(self._rows))
 
     def write(self) -> None:
-        try:
-            mode = self._path.stat().st_mode
-            with atomic_file(self._path) as temporary:
-                temporary.write_bytes(b"".join(self._lines))
-            self._path.chmod(mode)
-        except OSError as error:
-            raise UserError(
-                f"{self._path}: cannot be written ({error.strerror})", hint="check the folder's permissions"
-            ) from error
+        with atomic_file(self._path) as temporary:
+            temporary.write_bytes(b"".join(self._lines))
 
     @property
     def _dated(self) -> bool:

@@ -41,7 +41,7 @@ def _chat(read: Callable[[Path, SkipCounts], Iterator[Message]]) -> Open:
 
 #: In the order in which they are tried: a repository may hold notes, an export folder text files.
 SOURCES: Mapping[str, Source] = {
-    "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source)),
+    "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source, counts)),
     "mail": Source(mail.recognises, lambda source, counts, columns: mail.MailArchive(source, counts), True),
     "chatgpt": Source(chatgpt.recognises, _simple(chatgpt.read)),
     "telegram": Source(
