@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened, table
-from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,17 +110,13 @@ def _print_instructions(out: Console, rows: tuple[Instruction, ...]) -> None:
 
 def show_profile(path: Path, user: str | None) -> Result:
     """Return the number of texts in a profile file, and how much of the answers was changed, by month."""
-    from personakit.data.own.pairs import open_profile
+    from personakit.data.own.pairs import profile_texts
     from personakit.data.skips import SkipCounts
     from personakit.tasks.edit_rate import EditedAnswer, edit_rates
 
     counts = SkipCounts()
-    archive = open_profile(path, counts, {})
-    texts = list(archive.records(lambda person: user in (None, person.id)))
+    texts = profile_texts(path, user, counts)
     note_read(path, counts.report)
-    if not texts:
-        users = sorted({person.id for person in archive.writers()})
-        raise UserError(f'{path} has no user "{user}"', hint=f"it has {', '.join(users[:5])}")
     edited = [EditedAnswer(each.writer.id, each.date, each.draft, each.text) for each in texts if each.draft]
     rates = edit_rates(edited)
     document = {

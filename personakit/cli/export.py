@@ -58,7 +58,7 @@ def prompt(
     How the writer writes, counted in the profile, then the best few examples: edited answers, then texts of
     usual length, the newest first.
     """
-    from personakit.data.own.pairs import open_profile
+    from personakit.data.own.pairs import profile_texts
     from personakit.data.own.profile import as_items
     from personakit.data.own.selection import select
     from personakit.data.own.system_prompt import system_prompt
@@ -66,15 +66,13 @@ def prompt(
     from personakit.files import write_text
 
     counts = SkipCounts()
-    archive = open_profile(profile, counts, {})
-    users = list(dict.fromkeys(person.id for person in archive.writers()))
-    if user is None and len(users) > 1:
+    texts = profile_texts(profile, user, counts)
+    users = list(dict.fromkeys(text.writer.id for text in texts))
+    if len(users) > 1:
         raise UserError(
             f"{profile} has {len(users)} users, expected one", hint=f"--user names one, such as {users[0]}"
         )
-    if user is not None and user not in users:
-        raise UserError(f'{profile} has no user "{user}"', hint=f"it has {', '.join(users[:5])}")
-    records = select(archive.records(lambda person: user in (None, person.id)), counts)
+    records = select(texts, counts)
     note_read(profile, counts.report)
     if not records:
         raise UserError(f"{profile} has no usable text", hint="add longer texts")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from personakit.data import open_examples
+from personakit.data.own.learning import Edit, check_learnable, learn
 from personakit.data.preferences.signal_file import read_signal_file
+from personakit.errors import UserError
 from personakit.records import Answer, Profile, Query
 from personakit.rpo.rewriter import Rewriter
 
@@ -110,6 +114,31 @@ def test_lines_of_a_batch_are_learned_into_their_own_profiles(
     assert call(*common).err.count("nothing to learn") == 2
 
 
+def test_processes_that_learn_at_the_same_time_take_turns(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edits = [
+        Edit(f"{noun} are out today", DRAFT) for noun in ("boats", "ropes", "oars", "hens", "lamps", "ants")
+    ]
+    with ThreadPoolExecutor(len(edits)) as pool:
+        list(pool.map(lambda edit: learn(mine, [edit]), edits))
+    assert {row["text"] for row in rows(mine)} >= {edit.text for edit in edits}
+    before = mine.read_text()
+    monkeypatch.setattr("personakit.data.own.learning._LONGEST_WAIT", 0.1)
+    with (
+        FileLock(mine.with_name(".mine.jsonl.lock")),
+        pytest.raises(UserError, match="another process has been writing to it"),
+    ):
+        learn(mine, [Edit(FINAL, DRAFT)])
+    assert mine.read_text() == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_answering(mine: Path, tmp_path: Path) -> None:
+    (tmp_path / ".mine.jsonl.lock").mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        check_learnable(mine, "LaMP_7")
+
+
 def test_edits_are_trajectories_signals_and_an_edit_rate(
     call: Call, tiny_run: Path, mine: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +151,9 @@ def test_edits_are_trajectories_signals_and_an_edit_rate(
     assert (shown["texts"], shown["edits"][0]["answers"], shown["edits"][0]["unchanged"]) == (6, 4, 0)
     assert shown["edits"][0]["rate"] == pytest.approx(28 / 44, abs=1e-3)
     assert "64%" in call("data", "show", mine).out
+    for option, message in (("--user", 'has no user "x"'), ("--task", "which has no task x")):
+        refused = call("data", "show", mine, option, "x")
+        assert (refused.status, message in refused.err) == (2, True), refused.err
     imported = call("data", "import", mine, tmp_path / "folder", "--keep-names", "--json")
     assert imported.status == 0, imported.err
     assert imported.document["format"] == "profile"

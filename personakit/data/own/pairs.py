@@ -31,6 +31,15 @@ def open_profile(source: Path, counts: SkipCounts, columns: Mapping[str, str]) -
     return _open(source, counts, columns, ("text",), ("draft", "request", *_OTHERS))
 
 
+def profile_texts(source: Path, user: str | None, counts: SkipCounts) -> list[Record]:
+    """Return the texts of a profile, only those of `user` if given. Raises `UserError` if there are none."""
+    archive = open_profile(source, counts, {})
+    users = dict.fromkeys(person.id for person in archive.writers())
+    if user is not None and user not in users:
+        raise UserError(f'{source} has no user "{user}"', hint=f"it has {', '.join([*users][:5])}")
+    return list(archive.records(lambda person: user in (None, person.id)))
+
+
 def _open(
     source: Path,
     counts: SkipCounts,

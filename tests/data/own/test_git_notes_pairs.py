@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from personakit.data import open_examples
+from personakit.data.history import read_history
+from personakit.data.skips import SkipCounts
 from personakit.errors import UserError
 from tests.data.own.conftest import Read, fields, skipped
 
@@ -124,6 +126,20 @@ def test_notes_are_read_with_their_titles_and_dates(tmp_path: Path, read: Read) 
     ]
     assert imported.texts[0] == "Pumps hum when the seal is old.\n\nReplace it."
     assert imported.report.read["files left out because they are not UTF-8"].count == 1
+
+
+def test_items_that_answer_nothing_are_in_the_history_of_writing(tmp_path: Path) -> None:
+    path = tmp_path / "profile.jsonl"
+    path.write_text('{"text": "we are out", "request": ""}\n{"text": "so long", "request": "bye"}\n')
+    counts = SkipCounts()
+    [profile] = read_history(path, "writing", counts=counts)
+    assert [item.fields for item in profile.items] == [
+        {"request": "", "text": "we are out"},
+        {"request": "bye", "text": "so long"},
+    ]
+    path.write_text('{"text": "we are out"}\n')
+    assert read_history(path, "writing")[0].items[0].fields["request"] == ""
+    assert not [reason for reason in counts.report if "left out" in reason]
 
 
 def test_long_notes_are_several_texts_and_undated_ones_have_their_files_time(
