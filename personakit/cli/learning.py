@@ -66,4 +66,6 @@ def _learn(
 
 def _request(query: Query) -> str | None:
     """Return the message that a text answers; a text that is rewritten is no request."""
-    return query.search_text if query.task == "writing" else None
+    from personakit.data.queries import PREFERENCE
+
+    return query.search_text if query.task in ("writing", PREFERENCE) else None

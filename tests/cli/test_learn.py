@@ -133,6 +133,17 @@ def test_processes_that_learn_at_the_same_time_take_turns(
     assert mine.read_text() == before
 
 
+def test_an_edit_is_a_signal_beside_the_comparisons_of_a_file(mine: Path) -> None:
+    mine.write_text('{"prompt": "p", "chosen": "c", "rejected": "r"}\n')
+    check_learnable(mine, "preference")
+    learn(mine, [Edit(FINAL, DRAFT, "where do we meet?")])
+    pairs = read_signal_file(mine)[0].signals.pairs
+    assert [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs] == [
+        ("p", "c", "r"),
+        ("where do we meet?", FINAL, DRAFT),
+    ]
+
+
 def test_a_folder_that_cannot_be_written_to_is_found_before_answering(mine: Path, tmp_path: Path) -> None:
     (tmp_path / ".mine.jsonl.lock").mkdir()
     with pytest.raises(UserError, match="cannot be written"):

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from personakit.data.lamp_formats import task_format
 from personakit.data.missing import is_missing
 from personakit.data.own.profile import text_id
+from personakit.data.queries import PREFERENCE
 from personakit.errors import UserError
 from personakit.files import atomic_file, json_text
 
@@ -44,11 +45,11 @@ class Learned:
 
 
 def check_learnable(path: Path, task: str, columns: Mapping[str, str] | None = None) -> None:
-    """Raise `UserError` unless edits can be added to the profile file as items of the task."""
-    if "text" not in task_format(task).item_keys or set(task_format(task).item_keys) - {"text", "request"}:
-        keys = ", ".join(task_format(task).item_keys)
+    """Raise `UserError` unless edits can be added to the file, as items of the task or as signals."""
+    keys = ("text",) if task == PREFERENCE else task_format(task).item_keys
+    if "text" not in keys or set(keys) - {"text", "request"}:
         raise UserError(
-            f"items of {task} have {keys}, expected own texts to learn an edit from",
+            f"items of {task} have {', '.join(keys)}, expected own texts to learn an edit from",
             hint="--task LaMP_7 (rewrites) or --task writing (answers to messages)",
         )
     _Lines(path, columns or {})

@@ -137,7 +137,7 @@ def _signs(lines: list[str], number: int) -> bool:
 
 
 def _sent_from(lines: list[str], number: int) -> bool:
-    """Return whether a program added a line: it stands alone, above the end, a quote or a signature."""
+    """Return whether a program added a line: it stands apart, above the end, a quote or a signature."""
     line = lines[number].strip()
     if not _SENT_FROM.fullmatch(line) or len(line.split()) > _SENT_FROM_WORDS:
         return False
@@ -146,7 +146,8 @@ def _sent_from(lines: list[str], number: int) -> bool:
         _QUOTED.match(lines[below]) or _signs(lines, below) or _introduction(lines, below)
     ):
         return False
-    return not number or not lines[number - 1].strip()
+    is_sentence = line[0].islower() or line.endswith((".", "!", "?"))
+    return not is_sentence or not number or not lines[number - 1].strip()
 
 
 def _after_headers(lines: list[str], start: int) -> int:

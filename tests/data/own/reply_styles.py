@@ -121,6 +121,7 @@ REPLIES = (
         "Yes, Friday.",
         ASKED,
     ),
+    Reply("phone, in HTML", "Yes, Friday.\nSent from my iPhone", "Yes, Friday.", None),
     Reply(
         "Outlook's app",
         "Yes, Friday.\n\nGet Outlook for Android<https://aka.example/x>\n",
