@@ -12,7 +12,6 @@ from personakit.data import available, open_examples
 from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
-from personakit.data.own.sources import holds_own_texts
 from personakit.errors import UserError
 from personakit.evaluation.leaks import Leak, find_leaks
 from personakit.evaluation.runner import Answering, answered_and_scored
@@ -235,6 +234,8 @@ class LampSuite(Suite):
 
         The writer of own texts is in training by design: their newest texts are held out.
         """
+        from personakit.data.own.sources import holds_own_texts
+
         there = set() if holds_own_texts(world.data) else set(available(world.data))
         tasks = [task for task in world.examples if (task, "train") in there]
         training = {task: open_examples(world.data, task, "train") for task in tasks}
