@@ -19,7 +19,7 @@ _COMMIT, _FIELD = "\x1e", "\x1f"
 _FORMAT = _COMMIT + _FIELD.join(("%H", "%aN", "%aE", "%aI", "%B")) + _FIELD
 #: Lines for machines at the end: `Signed-off-by:`, `Change-Id:`, and how they go on; not `Note: ...`.
 _TRAILERS = re.compile(
-    r"\n\n(?:(?:(?:[A-Z][A-Za-z]*(?:-[A-Za-z]+)+|Bug|Cc|Closes|Fixes|Issue|Link|Refs|git-svn-id): ?\S[^\n]*"
+    r"\n+(?:(?:(?:[A-Z][A-Za-z]*(?:-[A-Za-z]+)+|Bug|Cc|Closes|Fixes|Issue|Link|Refs|git-svn-id): ?\S[^\n]*"
     r"|\(cherry picked from [^\n]*)(?:\n[ \t]+[^\n]*)*(?:\n|\Z))+\Z"
 )
 BY_BOTS = "commits left out because a bot wrote them"
