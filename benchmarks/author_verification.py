@@ -97,8 +97,8 @@ def trials(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[Trial]]:
     return rows
 
 
-def rewritten(run: str, rows: Sequence[Trial], count: int) -> list[Trial]:
-    """Return the first trials with their texts rewritten by a run for the writer."""
+def rewritten(run: str, rows: Sequence[Trial], count: int) -> tuple[list[Trial], list[Trial]]:
+    """Return the first trials with their texts on one line, as the run gets them, and rewritten by it."""
     from personakit.data.lamp_formats import profile_item
     from personakit.data.queries import make_query
     from personakit.methods import open_run
@@ -109,10 +109,14 @@ def rewritten(run: str, rows: Sequence[Trial], count: int) -> list[Trial]:
         tuple(profile_item("LaMP_7", str(place), {"text": text}) for place, text in enumerate(trial.own))
         for trial in some
     ]
-    queries = [make_query(" ".join(trial.text.split()), task="LaMP_7") for trial in some]
+    given = [Trial(trial.writer, " ".join(trial.text.split()), trial.own) for trial in some]
+    queries = [make_query(trial.text, task="LaMP_7") for trial in given]
     profiles = [Profile(trial.writer, own) for trial, own in zip(some, items, strict=True)]
     answers = open_run(run).respond(queries, profiles)
-    return [Trial(trial.writer, answer.text, trial.own) for trial, answer in zip(some, answers, strict=True)]
+    kept = [(trial, answer.text) for trial, answer in zip(given, answers, strict=True) if not answer.error]
+    if len(kept) < len(given):
+        print(f"left out: {len(given) - len(kept)} of {len(given)} rewrites failed")
+    return [trial for trial, _ in kept], [Trial(trial.writer, text, trial.own) for trial, text in kept]
 
 
 def table(scorer: StyleScorer, rows: Mapping[str, Sequence[Trial]]) -> list[str]:
@@ -122,6 +126,9 @@ def table(scorer: StyleScorer, rows: Mapping[str, Sequence[Trial]]) -> list[str]
     scores: dict[str, dict[str, list[float]]] = {}
     for name, some in rows.items():
         kept = [trial for trial in some if len(own_of(trial)) >= LEAST_TEXTS]
+        if not kept:
+            print(f"left out: no text for the row {name!r}")
+            continue
         texts, owns = [trial.text for trial in kept], [own_of(trial) for trial in kept]
         found = scorer.scores(texts, owns, [trial.writer for trial in kept])
         by_writer: dict[str, list[float]] = defaultdict(list)
@@ -129,6 +136,8 @@ def table(scorer: StyleScorer, rows: Mapping[str, Sequence[Trial]]) -> list[str]
             by_writer[trial.writer].append(score)
         scores[name] = by_writer
     means = {name: mean_of_units(by_writer) for name, by_writer in scores.items()}
+    if not {"floor: entries of others", "ceiling: own entries"} <= means.keys():
+        return []
     floor, ceiling = means["floor: entries of others"], means["ceiling: own entries"]
     low = [score for some in scores["floor: entries of others"].values() for score in some]
     lines = []
@@ -176,10 +185,9 @@ def main() -> None:
         parser.exit(2, f"{len(entries)} writers with {LEAST_ENTRIES} entries match {options.pattern}\n")
     rows = trials(entries)
     if options.run:
-        given = rows["floor: entries of others"]
-        rewrites = rewritten(options.run, given, options.rewrites)
+        given, rewrites = rewritten(options.run, rows["floor: entries of others"], options.rewrites)
         rows[f"entries of others, rewritten by {options.run}"] = rewrites
-        rows["the same entries, as they are"] = given[::HELD_OUT][: options.rewrites]
+        rows["the same entries, as they were given to it"] = given
     scorer = StyleScorer(
         {writer: [entry.text for entry in own[HELD_OUT:]] for writer, own in entries.items()}
     )

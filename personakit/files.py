@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,10 @@ from personakit.errors import UserError
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds."""
+    """Yield a temporary path next to `path`, and rename it to `path` if the block succeeds.
+
+    A file that is replaced keeps its permissions; a new one is readable by all.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -26,7 +30,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from personakit.cli.command import command, group
 from personakit.cli.data_import import ImportOptions, import_data
 from personakit.cli.options import Limit, Split, Task
 from personakit.cli.output import Result, escaped, table
+from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +53,6 @@ def make(
     depend on the seed.
     """
     from personakit.data import available, lamp_mini
-    from personakit.errors import UserError
 
     chosen = lamp_mini.STANDARD_SEED if seed is None else seed
     knobs = lamp_mini.parse_knobs(knob or [])
@@ -102,20 +102,29 @@ def check(path: Folder = "lamp-mini") -> Result:
 
 @command(app, "show")
 def show(
-    path: Folder = "lamp-mini",
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="lamp-mini, a data folder, or a profile file.")
+    ] = "lamp-mini",
     task: Task = None,
     split: Split = "dev",
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="By default the first.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="By default the first, of a profile all.")
+    ] = None,
     limit: Limit = None,
 ) -> Result:
     """Show one user's history and queries.
 
     With `--task preferences` their signals and held-out pairs, with `--task instructions` instructions and
-    the pool of prompts.
+    the pool of prompts. Of a profile file, its size and the edit rate: how many words of the answers were
+    changed, by month, where edits were learned (`infer --learn`).
     """
-    from personakit.cli.data_show import show_instructions, show_preferences, show_questions
+    from personakit.cli.data_show import show_instructions, show_preferences, show_profile, show_questions
     from personakit.data.lookup import ProfileLookup, data_kind
 
+    if Path(path).is_file():
+        if task is not None:
+            raise UserError(f"{path} is a profile, which has no task {task}", hint="leave --task out")
+        return show_profile(Path(path), user)
     kind = data_kind(path, task)
     if kind == "instructions":
         return show_instructions(path, split, limit)

@@ -34,7 +34,7 @@ class ImportOptions:
             "--format",
             help="lamp, reviews, rewriting, history, preferences, alignx, fspo, synthesizeme, trl, alpaca, "
             "dolly, self-instruct, conversations or prompt-completion; of own texts git, mail, chatgpt, "
-            "telegram, slack, whatsapp, notes or pairs; by default detected from the content.",
+            "telegram, slack, whatsapp, notes, pairs or profile; by default detected from the content.",
         ),
     ] = None
     me: Annotated[
@@ -42,8 +42,8 @@ class ImportOptions:
         typer.Option(
             "--me",
             metavar="WHO",
-            help="Whose texts these are: a name or an address, or a part of one; repeatable, for several "
-            "addresses of one person; of own texts.",
+            help="Of own texts: whose they are, a name or an address, or a part of one that only one writer "
+            "has. Repeat it for several addresses of one person. Without it, several writers are listed.",
         ),
     ] = None
     keep_names: Annotated[
@@ -181,4 +181,10 @@ def _print_own(out: Console, own: OwnReport) -> None:
     out.print(f"{own.requests} texts answer a request, {own.drafts} have a draft")
     for kind, distinct in own.distinct.items():
         if distinct:
-            out.print(f"replaced {distinct} {kind} in {own.replaced[kind]} places")
+            out.print(f"replaced {_counted(distinct, kind)} in {_counted(own.replaced[kind], 'places')}")
+
+
+def _counted(count: int, plural: str) -> str:
+    """Return a count with its noun, which is given in the plural."""
+    singular = plural.removesuffix("es") if plural == "addresses" else plural.removesuffix("s")
+    return f"{count} {singular if count == 1 else plural}"

@@ -1,17 +1,19 @@
-"""`personakit data show`: a user's history and queries, a user's preferences, or instructions."""
+"""`personakit data show`: a user's history and queries, preferences, instructions, or a profile file."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personakit.cli.output import Result, escaped, note, note_skipped, shortened
+from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from personakit.data.lookup import ProfileLookup
     from personakit.records import Example, Instruction, PreferenceUser
+    from personakit.tasks.edit_rate import EditRate
 
 _INSTRUCTIONS, _WIDTH = 10, 160
 
@@ -104,3 +106,33 @@ def _print_instructions(out: Console, rows: tuple[Instruction, ...]) -> None:
         for name, text in (("instruction", one.instruction), ("input", one.input), ("output", one.output)):
             if text:
                 _line(out, f"  {name:<12}", text)
+
+
+def show_profile(path: Path, user: str | None) -> Result:
+    """Return the number of texts in a profile file, and how much of the answers was changed, by month."""
+    from personakit.data.own.pairs import profile_texts
+    from personakit.data.skips import SkipCounts
+    from personakit.tasks.edit_rate import EditedAnswer, edit_rates
+
+    counts = SkipCounts()
+    texts = profile_texts(path, user, counts)
+    note_read(path, counts.report)
+    edited = [EditedAnswer(each.writer.id, each.date, each.draft, each.text) for each in texts if each.draft]
+    rates = edit_rates(edited)
+    document = {
+        "profile": str(path),
+        "texts": len(texts),
+        "edits": [asdict(each) | {"rate": round(each.rate, 4)} for each in rates],
+    }
+    return Result(document, lambda out: _print_profile(out, len(texts), rates))
+
+
+def _print_profile(out: Console, texts: int, rates: list[EditRate]) -> None:
+    edits = sum(each.answers for each in rates)
+    out.print(f"{texts} texts, {edits} of them made from an answer")
+    rows = [
+        (each.user_id, each.month or "no date", each.answers, each.unchanged, f"{100 * each.rate:.0f}%")
+        for each in rates
+    ]
+    if rows:
+        table(out, ("user", "month", "answers", "taken unchanged", "words changed"), rows)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,12 +15,15 @@ from personakit.cli.errors import resumable
 from personakit.cli.infer_options import InferOptions
 from personakit.cli.options import parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened
+from personakit.cli.streams import given_text
 from personakit.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from personakit.cli.learning import Learn
     from personakit.contracts import Personalizer
+    from personakit.data.batch import BatchRow
     from personakit.data.lookup import ProfileLookup
     from personakit.methods import FinishedRun
     from personakit.records import Answer, Profile, Query
@@ -35,6 +40,7 @@ def infer(options: InferOptions) -> Result:
     The user's history comes from the data (--user) or a file (--profile); without one, the answer is not
     personalized. Without a trained run, the built-in rewriter (voice) writes the text in the user's style.
     """
+    from personakit.data.batch import BatchRow
     from personakit.data.lookup import ProfileLookup, data_kind
     from personakit.data.queries import INSTRUCTION
     from personakit.methods import METHODS, read_run, with_max_new_tokens
@@ -74,14 +80,16 @@ def infer(options: InferOptions) -> Result:
         return summary(run, lookup, options)
     if options.batch is not None:
         return _answer_batch(run, lookup, task, options)
+    final = None if options.learn is None else given_text(options.learn, "--learn")
     if options.query is None:
         query, profile = lookup.sample(task)
     else:
         query, profile = lookup.find(_stdin() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:
         note("no history: the answer is not personalized (give one with --user or --profile)")
+    learn = _learner([BatchRow(query, profile, final=final)], options, "--learn")
     options = _without_unused_base(run, options, query)
-    return _answer(_open(run, options), query, profile, trace=options.trace)
+    return _answer(_open(run, options), query, profile, learn, trace=options.trace)
 
 
 def _default_run(*, summaries: bool) -> Path:
@@ -109,6 +117,7 @@ def _check(options: InferOptions) -> None:
         "--batch": options.batch,
         "--base": options.base,
         "--output": options.output,
+        "--learn": options.learn,
         "--export": options.export,
         "--import": options.import_,
         "--update": options.update,
@@ -118,7 +127,11 @@ def _check(options: InferOptions) -> None:
             f"--user {options.user} and --profile {options.profile} both name a history, expected one",
             hint="leave one out",
         )
-    refused = ("a query", "--batch", "--base", "--output") if options.summary else ("--export", "--update")
+    refused = (
+        ("a query", "--batch", "--base", "--output", "--learn")
+        if options.summary
+        else ("--export", "--update")
+    )
     for name in (name for name in refused if given[name] is not None):
         if options.summary:
             raise UserError(
@@ -133,6 +146,13 @@ def _check(options: InferOptions) -> None:
             f"{options.query[:40]!r} and --batch {options.batch} are both queries, expected one of them",
             hint="leave one out",
         )
+    if options.learn is not None and (options.batch is not None or options.query is None):
+        raise UserError(
+            "--learn goes with a query, expected the text that was answered",
+            hint='the lines of a batch have a field "final" instead',
+        )
+    if options.learn == options.query == "-":
+        raise UserError("the query and --learn are both -, expected one", hint="give the other as a file")
     if options.batch is not None and options.import_ is not None:
         raise UserError(
             f"--import {options.import_} holds one user's summary, --batch {options.batch} has many queries",
@@ -175,22 +195,38 @@ def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, opt
 
     assert options.batch is not None
     batch, output = read_batch(options.batch, lookup, task), options.output
+    learn = _learner(batch, options, '"final"')
     for row in batch:
         if row.problem is not None:
             note(f"no answer: {row.problem}")
     if output is None:
         answers = list(answer_batch(_open(run, options), batch))
+        learn([_answered(each) for each in answers])
         return Result(answers, lambda out: out.print("".join(map(answer_line, answers)), end=""))
     done = begin_output(output, batch, resume=options.resume)
     with resumable(f"personakit infer --batch {options.batch} --output {output} --resume"):
         failed = write_answers(_open(run, options), batch, output, done=done)
+    with output.open("rb") as lines:
+        learn([_answered(json.loads(line)) for line in lines])
     if failed:
         note(f'{failed} of {len(batch)} queries have no answer: "error" in their lines gives the reason')
     document = {"written": str(output), "queries": len(batch), "resumed_after": done, "errors": failed}
     return Result(document, lambda out: out.print(str(output)))
 
 
-def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace: bool) -> Result:
+def _learner(rows: Sequence[BatchRow], options: InferOptions, option: str) -> Learn:
+    from personakit.cli.learning import learner
+
+    return learner(rows, options.profile, parse_columns(options.column), option=option)
+
+
+def _answered(document: Mapping[str, Any]) -> str | None:
+    return None if document["error"] is not None else str(document["answer"])
+
+
+def _answer(
+    personalizer: Personalizer, query: Query, profile: Profile, learn: Learn, *, trace: bool
+) -> Result:
     from personakit.methods.batch import answer_document
     from personakit.rpo.light_edits import LEFT_OUT, REWRITE
 
@@ -208,6 +244,7 @@ def _answer(personalizer: Personalizer, query: Query, profile: Profile, *, trace
         note(f"{answer.prompt_cut} prompt tokens were cut: the prompt exceeds the model's context window")
     if answer.cut:
         note("the answer is cut by the token limit")
+    learn([answer.text])
     document = answer_document(query, profile, answer)
     return Result(document, lambda out: _show(out, query, profile, answer, trace=trace))
 

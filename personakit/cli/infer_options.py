@@ -29,7 +29,9 @@ ProfileFile = Annotated[
 Batch = Annotated[
     Path | None,
     typer.Option(
-        "--batch", metavar="FILE", help='JSONL with {"id", "query"} and, if any, "user" or "profile".'
+        "--batch",
+        metavar="FILE",
+        help='JSONL with {"id", "query"} and, if any, "user" or "profile", and "final" (as --learn).',
     ),
 ]
 Trace = Annotated[
@@ -99,6 +101,18 @@ CheckContent = Annotated[
 ]
 
 
+Learn = Annotated[
+    str | None,
+    typer.Option(
+        "--learn",
+        metavar="FINAL",
+        help="What you made of the answer (a text, a file, or - for stdin): it is added to the profile file, "
+        "with the answer as its draft.",
+        show_default=False,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferOptions:
     """The options of one call."""
@@ -116,6 +130,7 @@ class InferOptions:
     max_new_tokens: MaxNewTokens = None
     max_edit: MaxEdit = None
     check_content: CheckContent = None
+    learn: Learn = None
     trace: Trace = False
     summary: Summary = False
     export: Export = None

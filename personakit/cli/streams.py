@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from personakit.errors import UserError
@@ -65,3 +66,27 @@ def checked_text(name: str, value: Any) -> Any:
         ) from error
     except UnicodeEncodeError:  # the locale's encoding is not UTF-8, and decoded it
         return value
+
+
+def given_text(given: str, name: str) -> str:
+    """Return a text: of stdin, of a file, or the argument itself."""
+    from personakit.data.standard_input import decode_text, read_stdin
+
+    if given == "-":
+        text = decode_text(read_stdin(name), "stdin")
+    elif _is_file(given):
+        text = decode_text(Path(given).read_bytes(), given)
+    elif len(given.split()) == 1 and Path(given).suffix in (".txt", ".md", ".eml"):
+        raise UserError(f"{name} {given}: no such file", hint="check the path")
+    else:
+        text = given
+    if not text.strip():
+        raise UserError(f"{name} is empty, expected a text", hint="give a text, a file, or - for stdin")
+    return text
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a null character
+        return False

@@ -10,6 +10,7 @@ import typer
 from personakit.cli.command import command
 from personakit.cli.options import Columns, Split, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read
+from personakit.cli.streams import given_text
 from personakit.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def verify(
 
     if draft == candidate == "-":
         raise UserError("DRAFT and CANDIDATE are both -, expected one", hint="give the other as a file")
-    texts = _text(draft, "DRAFT"), _text(candidate, "CANDIDATE")
+    texts = given_text(draft, "DRAFT"), given_text(candidate, "CANDIDATE")
     own, strangers = _writers(profile, user, task, parse_columns(column))
     if others is not None:
         strangers += _other_writers(others, task, split, parse_columns(column))
@@ -109,30 +110,6 @@ def verify(
     )
     status = NOT_VERIFIED if found.failed else 0
     return Result(_document(found), lambda out: _show(out, found), status)
-
-
-def _text(given: str, name: str) -> str:
-    """Return a text: of stdin, of a file, or the argument itself."""
-    from personakit.data.standard_input import decode_text, read_stdin
-
-    if given == "-":
-        text = decode_text(read_stdin(name), "stdin")
-    elif _is_file(given):
-        text = decode_text(Path(given).read_bytes(), given)
-    elif len(given.split()) == 1 and Path(given).suffix in (".txt", ".md", ".eml"):
-        raise UserError(f"{name} {given}: no such file", hint="check the path")
-    else:
-        text = given
-    if not text.strip():
-        raise UserError(f"{name} is empty, expected a text", hint="give a text, a file, or - for stdin")
-    return text
-
-
-def _is_file(given: str) -> bool:
-    try:
-        return Path(given).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a null character
-        return False
 
 
 def _writers(
@@ -200,27 +177,20 @@ def _document(found: Verification) -> dict[str, Any]:
 
 
 def _style_document(style: StylePlace) -> dict[str, Any]:
+    from personakit.evaluation.results import interval
     from personakit.tasks.style import METHOD
 
     return {
         "draft": round(style.draft, 6),
         "candidate": round(style.candidate, 6),
-        "floor": _interval(style.floor),
-        "ceiling": _interval(style.ceiling),
+        "floor": interval("value", style.floor),
+        "ceiling": interval("value", style.ceiling),
         "apart": style.apart,
         "p": round(style.p, 6),
         "share": round(style.share, 6) if style.apart else None,
         "other_writers": style.writers,
         "own_texts": style.texts,
         "method": METHOD,
-    }
-
-
-def _interval(estimate: Estimate) -> dict[str, float]:
-    return {
-        "value": round(estimate.value, 6),
-        "low": round(estimate.low, 6),
-        "high": round(estimate.high, 6),
     }
 
 

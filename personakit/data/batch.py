@@ -20,15 +20,21 @@ from personakit.errors import UserError
 from personakit.records import Profile, Query
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FORM = 'a line is {"id": "1", "query": "..."}, optionally with "user", "profile" or "task"'
+_FORM = 'a line is {"id": "1", "query": "..."}, optionally with "user", "profile", "task" or "final"'
 
 
 class BatchRow(NamedTuple):
-    """A query with its profile, or the `problem` for which it has no answer."""
+    """A query with its profile, or the `problem` for which it has no answer.
+
+    `final` is what the user made of an answer, which is learned into the line's own profile file `source`,
+    if it has one.
+    """
 
     query: Query
     profile: Profile
     problem: str | None = None
+    final: str | None = None
+    source: Path | None = None
 
 
 def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[BatchRow]:
@@ -54,7 +60,8 @@ def read_batch(path: Path, lookup: ProfileLookup, task: str | None) -> list[Batc
             found = lookup.find(
                 raw["query"], raw.get("task", task), id=id, user=raw.get("user"), profile=profile
             )
-            batch[id] = BatchRow(*found, problem)
+            source = profile if isinstance(profile, Path) else None
+            batch[id] = BatchRow(*found, problem, _final(raw, where), source)
         except UserError as error:
             raise type(error)(f"{where}: {error.message}", hint=error.hint) from error
     if not batch:
@@ -108,14 +115,29 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where}, column {error.colno}: not valid JSON ({error.msg})", hint=_FORM) from error
     if not isinstance(raw, dict):
         raise UserError(f"{where}: {line[:40]!r} is not a JSON object", hint=_FORM)
-    unknown = raw.keys() - {"id", "query", "user", "profile", "task"}
+    unknown = raw.keys() - {"id", "query", "user", "profile", "task", "final"}
     if unknown:
         raise UserError(f'{where}: unknown field "{min(unknown)}"', hint=_FORM)
-    for key in ("query", "user", "task"):
+    for key in ("query", "user", "task", "final"):
         if not isinstance(raw.get(key, "" if key != "query" else None), str):
             found = json.dumps(raw[key]) if key in raw else "missing"
             raise UserError(f'{where}: "{key}" is {found}, expected a text', hint=_FORM)
     return raw
+
+
+def _final(raw: dict[str, Any], where: str) -> str | None:
+    final: str | None = raw.get("final")
+    if final is None:
+        return None
+    if not final.strip():
+        raise UserError(f'{where}: "final" is empty, expected the text that was sent', hint="leave it out")
+    if isinstance(raw.get("profile"), list) or "user" in raw:
+        raise UserError(
+            f'{where}: "final" is added to a profile file, and the line names '
+            f"{'a user of the data' if 'user' in raw else 'a list'}",
+            hint='give the file as "profile", or with --profile',
+        )
+    return final
 
 
 def _own_profile(given: Any, where: str) -> Path | Sequence[dict[str, Any]] | None:

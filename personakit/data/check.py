@@ -19,6 +19,7 @@ from personakit.data.instructions.store import instruction_files
 from personakit.data.lamp import MissingEmailsError
 from personakit.data.lamp_formats import task_format
 from personakit.data.near_duplicates import normalized
+from personakit.data.own.sources import holds_own_texts
 from personakit.data.preferences.check import PreferenceCheck, check_preferences
 from personakit.data.preferences.store import preference_files
 from personakit.records import Example
@@ -79,6 +80,7 @@ def check_data(path: str | Path) -> CheckReport:
     inputs: dict[str, dict[str, set[int]]] = {}
     users: dict[str, dict[str, set[str]]] = {}
     folder = data_folder(path)
+    by_time = holds_own_texts(path)  # the newest are held out, dated or not
     for name, error in unreadable_tasks(folder).items() if holds_questions(folder) else ():
         if not isinstance(error, MissingEmailsError):
             raise error
@@ -97,7 +99,9 @@ def check_data(path: str | Path) -> CheckReport:
                 warnings.append(f"{task}: {common} inputs of {split} are also in {earlier_split}")
         for earlier_split, earlier_users in users.get(task, {}).items():
             common = (
-                0 if check.made_user_ids or check.dated else len(earlier_users.intersection(store.user_ids))
+                0
+                if check.made_user_ids or check.dated or by_time
+                else len(earlier_users.intersection(store.user_ids))
             )
             if common:
                 warnings.append(

@@ -36,9 +36,9 @@ def read_history(
     """Return the profile of each user in `path`, in the order of their first row, dated items oldest first.
 
     `columns` maps item fields to column names. `user_column` and `date_column` default to `user_id` and
-    `date` if the file has them. An item's id is its `id` column, else its row number. Rows without one
-    of the fields are left out. They are counted in `counts`, as are missing and invalid dates; an item
-    without a date comes before those with one.
+    `date` if the file has them. An item's id is its `id` column, else its row number. Rows without a
+    field that the task needs are left out. They are counted in `counts`, as are missing and invalid dates; an
+    item without a date comes before those with one.
 
     Raises `UserError` with the line for a missing column, or a score outside 1 to 5.
     """
@@ -56,11 +56,14 @@ def read_history(
         raise UserError(f"{path} has no rows, expected one per item", hint="add the user's items")
     names = column_names(rows)
     fields = {
-        key: find_column(key, (columns or {}).get(key), names, rows[0].place) for key in format.item_keys
+        key: find_column(key, (columns or {}).get(key), names, rows[0].place)
+        for key in format.item_keys
+        if key not in format.may_be_empty or key in (columns or {}) or key in map(str.casefold, names)
     }
     user = _optional_column("user_id", user_column, names, rows[0].place)
     date = _optional_column("date", date_column, names, rows[0].place)
-    needed = [*fields.values(), *([] if user is None else [user])]
+    needed = [column for key, column in fields.items() if key not in format.may_be_empty]
+    needed += [] if user is None else [user]
     kept = [
         (number, row) for number, row in enumerate(rows, start=1) if not leave_out(row, needed, found_counts)
     ]
@@ -71,7 +74,12 @@ def read_history(
         dates = read_dates([(row.place, row.values.get(date)) for _, row in kept], date, found_counts)
     users: dict[str, list[ProfileItem]] = {}
     for (number, row), item_date in zip(kept, dates, strict=True):
-        texts = {key: row.text(column) for key, column in fields.items()}
+        texts = dict.fromkeys(format.item_keys, "")
+        texts |= {
+            key: row.text(column)
+            for key, column in fields.items()
+            if key not in format.may_be_empty or not is_missing(row.values.get(column))
+        }
         if "score" in texts:
             texts["score"] = _score(texts["score"], fields["score"], row)
         id = str(number) if is_missing(row.values.get("id")) else row.text("id")

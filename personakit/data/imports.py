@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from personakit.data.folders import (
     available,
@@ -30,6 +31,7 @@ from personakit.data.lamp import QUESTIONS, MissingEmailsError, write_split
 from personakit.data.lamp_formats import item_output, task_format
 from personakit.data.own.importing import OwnChoice, OwnReport, import_own
 from personakit.data.own.pairs import COLUMNS as PAIR_COLUMNS
+from personakit.data.own.pairs import PROFILE_COLUMNS
 from personakit.data.own.sources import SOURCES, recognise
 from personakit.data.preferences.detect import PREFERENCE_FORMATS, detect
 from personakit.data.preferences.importing import PreferenceReport, SplitBy, import_preferences
@@ -50,6 +52,7 @@ FORMATS = ("lamp", *BUILT_FORMATS, *PREFERENCE_FORMATS, *INSTRUCTION_FORMATS, *O
 _WITH_COLUMNS = (
     *(each for each in FORMATS if each not in ("lamp", "reviews", *OWN_FORMATS)),
     "pairs",
+    "profile",
 )
 FORMAT_VERSION = 1
 DATASET = "dataset.json"
@@ -189,17 +192,22 @@ def import_data(
             {
                 "format_version": FORMAT_VERSION,
                 "made_by": "personakit data import",
-                "made_from": {"source": source.name, "format": format, **asdict(plan)},
+                "made_from": {
+                    # the name of a chat's file is that of the other person
+                    **({} if format in OWN_FORMATS else {"source": source.name}),
+                    "format": format,
+                    **asdict(plan),
+                },
                 "tasks": {
                     name: {split: asdict(split_counts) for split, split_counts in counts_by_split.items()}
                     for name, counts_by_split in counts.items()
                 },
                 "dropped": dropped,
                 "drawn": drawn,
-                "read": {reason: asdict(count) for reason, count in read.report.items()},
+                "read": _without_places(read.report) if format in OWN_FORMATS else _documented(read.report),
                 **({} if preferences is None else {"preferences": asdict(preferences)}),
                 **({} if instructions is None else {"instructions": asdict(instructions)}),
-                **({} if own_report is None else {"own": asdict(own_report)}),
+                **({} if own_report is None else {"own": _own_document(own_report)}),
                 "fingerprint": fingerprint,
             },
         )
@@ -215,6 +223,19 @@ def import_data(
         instructions,
         own_report,
     )
+
+
+def _documented(counts: Mapping[str, SkipCount]) -> dict[str, Any]:
+    return {reason: asdict(count) for reason, count in counts.items()}
+
+
+def _own_document(report: OwnReport) -> dict[str, Any]:
+    return asdict(report) | {"skipped": _without_places(report.skipped)}
+
+
+def _without_places(counts: Mapping[str, SkipCount]) -> dict[str, Any]:
+    """Return counts without the first places, whose paths and chats have people's names."""
+    return {reason: {"count": count.count} for reason, count in counts.items()}
 
 
 def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str:
@@ -253,6 +274,10 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
     names = {name.casefold() for name in given}
     if names.issuperset(PAIR_COLUMNS):
         return "pairs"
+    if PROFILE_COLUMNS[-1] in names and any(
+        names.union(map(str.casefold, row.values)).issuperset(PROFILE_COLUMNS) for row in read_rows(source)
+    ):
+        return "profile"  # the texts that were learned from edits, which have drafts, are its last ones
     return "rewriting" if names.issuperset(COLUMNS[1:]) else "history"
 
 

@@ -66,7 +66,8 @@ class TaskFormat:
     `template` is the input with `{part}` placeholders. `item_keys` are the fields of a profile item besides
     `id` and `date`. Retrieval reads `document_keys` of an item and `search_parts` of an input. `output_key`
     is the item field that the user produced (title, tag, score, text), `input_key` the field it was produced
-    from (None if there is none). `labels` is empty for generation tasks.
+    from (None if there is none). `labels` is empty for generation tasks. An item need not have the fields
+    `may_be_empty`.
     """
 
     task: str
@@ -80,6 +81,7 @@ class TaskFormat:
     labels: tuple[str, ...] = ()
     fixed_parts: tuple[tuple[str, str], ...] = ()
     date_in_document: bool = False
+    may_be_empty: tuple[str, ...] = ()
 
     @cached_property
     def pieces(self) -> tuple[tuple[str, str | None], ...]:
@@ -205,6 +207,7 @@ _ALL = (
         search_parts=("request",),
         output_key="text",
         input_key="request",
+        may_be_empty=("request",),
     ),
 )
 FORMATS: Mapping[str, TaskFormat] = MappingProxyType({format.task: format for format in _ALL})

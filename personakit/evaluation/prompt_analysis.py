@@ -15,9 +15,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from personakit.evaluation.bootstrap import Estimate
 from personakit.evaluation.measurements import Measurements, TaskMetrics
-from personakit.evaluation.results import DIGITS, round_or_none
+from personakit.evaluation.results import DIGITS, interval
 from personakit.evaluation.samples import Sample, read_samples
 from personakit.evaluation.statistics import Statistics
 
@@ -56,7 +55,7 @@ def analyse_prompts(
     return {
         "curve": [
             {"method": method, "m": number, "row": label}
-            | {metric: _interval(statistics.estimate(label, TASK, metric)) for metric in METRICS}
+            | {metric: interval("value", statistics.estimate(label, TASK, metric)) for metric in METRICS}
             | {"context_tokens": _tokens(statistics, label)}
             for method, labels in by_number.items()
             for number, label in sorted(labels.items())
@@ -65,7 +64,7 @@ def analyse_prompts(
         "order": [
             {"order": name, "row": label, "against": chosen}
             | {
-                metric: _interval(statistics.difference(label, chosen, TASK, metric))
+                metric: interval("value", statistics.difference(label, chosen, TASK, metric))
                 for metric in (PRIMARY, LIKELIHOOD)
             }
             for name, (label, chosen) in orders.items()
@@ -182,7 +181,3 @@ def _picks(sample: Sample) -> list[int]:
 
 def _tokens(statistics: Statistics, label: str) -> float:
     return round(statistics.measurements.costs(label, [TASK]).per_answer("context_tokens"), DIGITS)
-
-
-def _interval(estimate: Estimate) -> dict[str, float | None]:
-    return {name: round_or_none(getattr(estimate, name)) for name in ("value", "low", "high")}

@@ -146,7 +146,7 @@ def _rows(statistics: Statistics, method: str) -> list[dict[str, Any]]:
     tasks = [task for task in measurements.tasks if measurements.has(method, task)]
     rows = [
         {"method": method, "task": task, "metric": metric}
-        | _interval("value", statistics.estimate(method, task, metric))
+        | interval("value", statistics.estimate(method, task, metric))
         | {"users": len(measurements.users[task]), "examples": measurements.examples(task)}
         | _facts(statistics, method, [task])
         for task in tasks
@@ -157,7 +157,7 @@ def _rows(statistics: Statistics, method: str) -> list[dict[str, Any]]:
     users = [user for task in tasks for user in measurements.users[task]]
     rows.append(
         {"method": method, "task": ALL, "metric": PRIMARY}
-        | _interval("value", statistics.primary(method))
+        | interval("value", statistics.primary(method))
         | {
             "users": len(set(users)) if statistics.bootstrap.shared else len(users),
             "examples": sum(map(measurements.examples, tasks)),
@@ -193,14 +193,14 @@ def _comparisons(statistics: Statistics, method: str, against: str) -> list[dict
     items = [
         head
         | {"task": task, "metric": metric}
-        | _interval("difference", statistics.difference(method, against, task, metric))
+        | interval("difference", statistics.difference(method, against, task, metric))
         for task, facts in measurements.tasks.items()
         if measurements.has(method, task) and measurements.has(against, task)
         for metric in facts.metrics
     ]
     if not (measurements.has_all(method) and measurements.has_all(against)):
         return items
-    overall = _interval("difference", statistics.primary_difference(method, against))
+    overall = interval("difference", statistics.primary_difference(method, against))
     return [*items, head | {"task": ALL, "metric": PRIMARY} | overall]
 
 
@@ -213,7 +213,7 @@ def _beats(verdict: Beats) -> dict[str, Any]:
         "tasks_better": list(verdict.better),
         "tasks_worse": list(verdict.worse),
         "p_values_holm": {task: round_or_none(p) for task, p in verdict.p_values.items()},
-    } | _interval("difference", verdict.difference)
+    } | interval("difference", verdict.difference)
 
 
 def _corrected(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -237,17 +237,17 @@ def _wrong_user(verdict: WrongUser) -> dict[str, Any]:
         "empty": verdict.empty,
         "holds": verdict.holds,
         "failed": list(verdict.failed),
-        "right_minus_wrong": _interval("value", verdict.gain),
-        "wrong_minus_empty": _interval("value", verdict.leak),
-        "share": _interval("value", verdict.share),
+        "right_minus_wrong": interval("value", verdict.gain),
+        "wrong_minus_empty": interval("value", verdict.leak),
+        "share": interval("value", verdict.share),
     }
 
 
 def _gap(found: Gap) -> dict[str, Any]:
     return {
-        "lead": _interval("value", found.lead),
-        "ahead": _interval("value", found.ahead),
-    } | _interval("value", found.share)
+        "lead": interval("value", found.lead),
+        "ahead": interval("value", found.ahead),
+    } | interval("value", found.share)
 
 
 def _styles(statistics: Statistics) -> dict[str, Any]:
@@ -258,17 +258,17 @@ def _styles(statistics: Statistics) -> dict[str, Any]:
         if table is None or facts.style is None:
             continue
         found[task] = {
-            "floor": _interval("value", table.floor),
-            "ceiling": _interval("value", table.ceiling),
-            "apart": _interval("value", table.apart),
+            "floor": interval("value", table.floor),
+            "ceiling": interval("value", table.ceiling),
+            "apart": interval("value", table.apart),
             "writers": facts.style.scorer.writers,
             "words": facts.style.words,
             "rows": [
                 {
                     "method": row.method,
-                    **_interval("value", row.score),
-                    "above_floor": _interval("value", row.above_floor),
-                    "place": _interval("value", row.place),
+                    **interval("value", row.score),
+                    "above_floor": interval("value", row.above_floor),
+                    "place": interval("value", row.place),
                 }
                 for row in table.rows
             ],
@@ -284,12 +284,13 @@ def _transfer(base: str, labels: tuple[str, str, str, str], found: Transfer) -> 
         "generic": generic,
         "own": own,
         "own_generic": own_generic,
-        "gain": _interval("value", found.gain),
-        "own_gain": _interval("value", found.own_gain),
-    } | _interval("share", found.share)
+        "gain": interval("value", found.gain),
+        "own_gain": interval("value", found.own_gain),
+    } | interval("share", found.share)
 
 
-def _interval(name: str, estimate: Estimate) -> dict[str, float | None]:
+def interval(name: str, estimate: Estimate) -> dict[str, float | None]:
+    """Return an estimate as it stands in `results.json`, its value under `name`."""
     return {
         name: round_or_none(estimate.value),
         "low": round_or_none(estimate.low),

@@ -75,7 +75,7 @@ class Verification:
         if not self.content.passed:
             found.append(self.content.reason)
         if self.style is not None and not self.style.passed:
-            found.append("reads less like the writer than the draft, and than texts of other writers")
+            found.append("reads less like the writer than the draft, and less than texts of others")
         return found
 
 

@@ -64,7 +64,7 @@ class LightEdits:
         check = checker.check if checker is not None else lambda text: ContentCheck()
         reasons = [check(rewrite).reason]
         if self.max_edit is None:
-            text = undo_edits(draft, rewrite, lambda text: len(check(text).lost + check(text).invented))
+            text = undo_edits(draft, rewrite, lambda text: check(text).problems)
         else:
             text = limit_edits(draft, rewrite, self.max_edit, lambda text: check(text).passed)
             if (share := edit_share(draft, rewrite)) > self.max_edit:

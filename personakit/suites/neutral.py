@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from personakit.data.lamp_formats import build_input
 from personakit.evaluation.sections import Section, Table, Text, percent, percent_interval
 from personakit.records import Example, Query
 from personakit.tasks import Task
-
-if TYPE_CHECKING:
-    from personakit.evaluation.bootstrap import Estimate
 
 NEUTRAL_FILE = "neutral/samples.jsonl"
 TEXTS = (
@@ -70,6 +67,7 @@ def neutral_examples(task: Task, examples: Sequence[Example], limit: int | None 
 def neutral_document(log: Path, task: Task, examples: Sequence[Example]) -> list[dict[str, Any]]:
     """Return how often each row changed a text, how many of its words, and how often its content."""
     from personakit.evaluation.bootstrap import mean_of_units
+    from personakit.evaluation.results import interval
     from personakit.evaluation.samples import read_samples
     from personakit.tasks.content_check import ContentChecker
     from personakit.tasks.edits import edit_share
@@ -99,9 +97,9 @@ def neutral_document(log: Path, task: Task, examples: Sequence[Example]) -> list
             {
                 "method": method,
                 "texts": sum(map(len, by_user.values())),
-                "changed": _interval(mean_of_units(changed)),
-                "words": _interval(mean_of_units(by_user)),
-                "broken": _interval(mean_of_units(broken[method])),
+                "changed": interval("value", mean_of_units(changed)),
+                "words": interval("value", mean_of_units(by_user)),
+                "broken": interval("value", mean_of_units(broken[method])),
                 "degraded": degraded[method],
             }
         )
@@ -126,12 +124,6 @@ def neutral_section(results: Mapping[str, Any]) -> Section:
     )
     columns = ["method", "changed", "words\nchanged", "content\nbroken", "fall-\nback", "answers"]
     return Section("Neutral texts", [Table(columns, rows), Text(note if rows else "")])
-
-
-def _interval(estimate: Estimate) -> dict[str, float | None]:
-    from personakit.evaluation.results import round_or_none
-
-    return {name: round_or_none(getattr(estimate, name)) for name in ("value", "low", "high")}
 
 
 def _share(found: Mapping[str, float | None]) -> str:

@@ -47,7 +47,12 @@ def entities_and_numbers(text: str) -> frozenset[str]:
 
 def words_of(text: str) -> frozenset[str]:
     """Return the distinct words of a text, lower-case, without possessive 's and commas in numbers."""
-    return frozenset(map(_plain, _WORD.findall(text)))
+    return frozenset(plain for _, plain in words_in(text))
+
+
+def words_in(text: str) -> list[tuple[str, str]]:
+    """Return the words of a text as written, each with its form in `words_of`."""
+    return [(word, _plain(word)) for word in _WORD.findall(text)]
 
 
 def count_kept(generic: str, text: str, find: FactFinder) -> tuple[int, int]:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from personakit.tasks.content import entities_and_numbers, words_of
+from personakit.data.words import WORD
+from personakit.tasks.content import entities_and_numbers, words_in, words_of
 
 Kind = Literal["number", "date", "link", "e-mail address", "mention", "name"]
 
@@ -23,8 +24,13 @@ _ADDRESSES: Mapping[Kind, re.Pattern[str]] = {
 }
 #: Text that is no content: hashtags are style, `[Your Name]` is to be filled in.
 _NO_CONTENT = re.compile(r"#\w+|\[[^\]\n]{1,40}\]")
-_NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+#: A date in digits, a fraction, else a number; of a range (`9-10`) each end.
+_NUMBER = re.compile(
+    r"(?P<date>(?<![\d./-])\d{1,4}(?P<mark>[./-])\d{1,2}(?P=mark)\d{1,4}(?![./-]?\d))"
+    r"|\d+/\d+(?![/.,:]?\d)|\d+(?:[.,:]\d+)*"
+)
+#: A number in groups with as many digits is a telephone's, and its groups may be written apart.
+_TELEPHONE_DIGITS = 7
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _ONES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 #: Without `one`, which is mostly a pronoun.
@@ -78,16 +84,20 @@ class Fact:
 
     @property
     def parts(self) -> list[str]:
-        """What must occur for the fact to be stated: of a number, its groups of digits, such as a phone's."""
-        return self.key.split(".") if self.kind == "number" else [self.key]
+        """What must occur for the fact to be stated: of a telephone number, its groups of digits."""
+        return _groups(self.key) or [self.key] if self.kind == "number" else [self.key]
 
 
 @dataclass(frozen=True, slots=True)
 class ContentCheck:
-    """The draft's facts that a rewrite lost, and those that it states without a source."""
+    """The draft's facts that a rewrite lost, and those that it states without a source, each once.
+
+    `problems` counts the lost ones, and the invented ones as often as they stand in the rewrite.
+    """
 
     lost: tuple[Fact, ...] = ()
     invented: tuple[Fact, ...] = ()
+    problems: int = 0
 
     @property
     def passed(self) -> bool:
@@ -115,22 +125,21 @@ class ContentChecker:
     def __init__(self, draft: str, *, request: str = "", history: Sequence[str] = ()) -> None:
         self._facts = list(facts_of(draft))
         self._known = {*_mentioned(draft), *_mentioned(request), *_signed(history)}
-        self._ordinary = {word for text in history for word in _WORD.findall(text) if word.islower()}
+        self._ordinary = {word for text in history for word in WORD.findall(text) if word.islower()}
 
     def check(self, candidate: str) -> ContentCheck:
         """Return what `candidate` lost and invented."""
         present = set(_mentioned(candidate))
-        return ContentCheck(
-            _distinct(fact for fact in self._facts if not present.issuperset(fact.parts)),
-            _distinct(fact for fact in facts_of(candidate) if not self._has_source(fact)),
-        )
+        lost = _distinct(fact for fact in self._facts if not present.issuperset(fact.parts))
+        invented = [fact for fact in facts_of(candidate) if not self._has_source(fact)]
+        return ContentCheck(lost, _distinct(invented), len(lost) + len(invented))
 
     def _has_source(self, fact: Fact) -> bool:
         return self._known.issuperset(fact.parts) or (fact.kind == "name" and fact.key in self._ordinary)
 
 
 def facts_of(text: str) -> Iterator[Fact]:
-    """Yield the facts of a text, in order within each kind."""
+    """Yield the facts of a text, each as often as it stands there."""
     for kind, pattern in _ADDRESSES.items():
         for match in pattern.finditer(text):
             written = match.group().rstrip(".,;:!?)]}'’”")
@@ -138,9 +147,9 @@ def facts_of(text: str) -> Iterator[Fact]:
         text = pattern.sub(" ", text)
     text = _NO_CONTENT.sub(" ", text)
     for match in _NUMBER.finditer(text):
-        yield Fact("number", match.group(), _number(match.group()))
+        yield Fact("number", match.group(), _number(match))
     numbers = [match.span() for match in _NUMBER.finditer(text)]
-    for match in _WORD.finditer(text):
+    for match in WORD.finditer(text):
         word, plain = match.group(), match.group().casefold()
         if plain in _NUMBER_WORDS:
             yield Fact("number", word, _NUMBER_WORDS[plain])
@@ -152,10 +161,9 @@ def facts_of(text: str) -> Iterator[Fact]:
             yield Fact("date", word, _date(plain))
     calm = _SHOUTED.sub(lambda shouted: shouted.group().lower(), text)
     names = entities_and_numbers(calm) - _FORMULA - _NOT_NAMES
-    spelled = {word.casefold(): word for word in _WORD.findall(text)}
-    for name in sorted(names):
+    for name, word in sorted((name, word) for word, name in words_in(text) if name in names):
         if not any(character.isdigit() for character in name):
-            yield Fact("name", spelled.get(name, name), name)
+            yield Fact("name", word, name)
 
 
 def _mentioned(text: str) -> Iterator[str]:
@@ -165,10 +173,9 @@ def _mentioned(text: str) -> Iterator[str]:
         yield word
         yield _NUMBER_WORDS.get(word, "1" if word == "one" else word)
         yield _FULL_DATES.get(word) or _SHORT_DATES.get(word) or word
-    for number in _NUMBER.findall(text):
-        yield _number(number)
-        for group in re.split(r"\D", number):
-            yield from (group, _number(group))
+    for match in _NUMBER.finditer(text):
+        number = _number(match)
+        yield from (number, *_groups(number))
 
 
 def _signed(history: Sequence[str]) -> set[str]:
@@ -189,12 +196,24 @@ def _signed(history: Sequence[str]) -> set[str]:
     return {key for key, count in counts.items() if count >= (2 if len(history) > 2 else 1)}
 
 
-def _number(written: str) -> str:
-    """Return a number without the variation of style: `1,200`, `09:00`, `5.00`."""
+def _number(found: re.Match[str]) -> str:
+    """Return a number without the variation of style: `1,200`, `09:00`, `5.00`, `05/03/2024`."""
+    written = found.group()
+    if found["date"]:
+        return "-".join(_without_zeros(part) for part in re.split(r"\D", written))
     plain = re.sub(r",(?=\d{3}(?!\d))", "", written)
-    plain = re.sub(r"[,:/-]", ".", plain)
-    plain = re.sub(r"(?<=\d)(?:\.0+)+$", "", plain)
-    return re.sub(r"^0+(?=\d)", "", plain)
+    plain = re.sub(r"[,:]", ".", plain)
+    return _without_zeros(re.sub(r"(?<=\d)(?:\.00?)+$", "", plain))
+
+
+def _groups(key: str) -> list[str]:
+    """Return the groups of digits of a telephone number, none of another number."""
+    is_telephone = "." in key and sum(map(str.isdigit, key)) >= _TELEPHONE_DIGITS
+    return [_without_zeros(group) for group in key.split(".")] if is_telephone else []
+
+
+def _without_zeros(digits: str) -> str:
+    return re.sub(r"^0+(?=\d)", "", digits)
 
 
 def _date(plain: str) -> str:

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from personakit.data.words import WORD
+
 Floats = NDArray[np.float64]
 
 STYLE = "style"
@@ -40,7 +42,6 @@ LEAST_WRITERS, LEAST_TEXTS = 5, 3
 MAX_TEXTS = 20
 #: Texts of each other writer to which similarities are standardised.
 _COHORT_TEXTS = 5
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _DIGIT = re.compile(r"\d")
 
 
@@ -95,7 +96,7 @@ class StyleScorer:
             word.casefold()
             for texts in self._texts.values()
             for text in texts
-            for word in set(_WORD.findall(text))
+            for word in set(WORD.findall(text))
         )
         most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:FREQUENT_WORDS]
         return frozenset(word for word, _ in most)
@@ -111,7 +112,7 @@ class StyleScorer:
                 return "*"
             return "AA" if len(word) > 1 and word.isupper() else "A*"
 
-        return _WORD.sub(masked, _DIGIT.sub("#", text))
+        return WORD.sub(masked, _DIGIT.sub("#", text))
 
     @cached_property
     def _vectorizer(self) -> Any:

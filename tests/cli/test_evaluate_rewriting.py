@@ -216,3 +216,18 @@ def test_data_without_rewrites_is_an_error(call: Call) -> None:
     assert done.status == 2
     assert "lamp-mini has no people's rewrites" in done.err
     assert "--data" in done.err
+
+
+def test_the_writer_of_own_texts_is_no_leak(call: Call, tmp_path: Path) -> None:
+    """Their newest texts are held out, also where nothing has a date; other leaks are still found."""
+    pairs, folder = tmp_path / "pairs.csv", tmp_path / "mine"
+    nouns = ("boats", "ropes", "oars", "lamps", "nails", "seeds", "hens")
+    pairs.write_text("draft,final\n" + "".join(f"The {one} are here.,hey {one} are in!\n" for one in nouns))
+    assert call("data", "import", pairs, folder).status == 0
+    named = ("--no-run", "--data", folder, "--baseline", "copy", "--split", "test")
+    done = call("eval", "rewriting", *named, "--strict", "--json", "--output", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert set(done.document["leaks"]["counts"].values()) == {0}
+    assert not [
+        each for each in call("data", "check", folder, "--json").document["warnings"] if "users" in each
+    ]

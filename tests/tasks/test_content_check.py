@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personakit.tasks.content_check import ContentChecker, facts_of
+from personakit.tasks.edits import undo_edits
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,9 @@ def test_facts(text: str, facts: set[tuple[str, str]]):
         ("Please send it.", "Hi There,\nplease send it.\nKind Regards"),
         ("please send it", "PLEASE SEND IT RIGHT NOW"),
         ("Send one.", "Send 1."),
+        ("Open 9:00-12:30, since 05/03/2024.", "from 9 to 12:30 since 5.3.2024"),
+        ("Call +49 170 1234567 or 06.12.34.56.78.", "call 49-170-1234567 or 06 12 34 56 78"),
+        ("Add 3/4 of it, 24/7.", "24/7, add 3/4 of it"),
     ],
 )
 def test_other_spellings_keep_content(draft: str, candidate: str):
@@ -70,6 +74,18 @@ def test_other_spellings_keep_content(draft: str, candidate: str):
         ("Thanks @ada!", "Thanks!", "loses mention @ada"),
         ("It takes 3 days, John and Ada.", "", "loses number 3, name Ada, name John"),
         ("It is done.", "It is done in five days.", "invents number five"),
+        (
+            "Open 9:30 to 10:45, for 9 to 45 people.",
+            "Open 9:45 to 10:30, for 9 to 45 people.",
+            "loses number 9:30, number 10:45 and invents number 9:45, number 10:30",
+        ),
+        ("It costs 3.000, not 3.", "It costs 3.", "loses number 3.000"),
+        (
+            "By 5/3/2024 or 3/4/2024.",
+            "By 3/5/2024 or 3/4/2024.",
+            "loses number 5/3/2024 and invents number 3/5/2024",
+        ),
+        ("Bob, I told you.", "Bob, I told Ada and Ada.", "invents name Ada"),
     ],
 )
 def test_what_is_lost_or_invented_is_named(draft: str, candidate: str, reason: str):
@@ -109,3 +125,12 @@ def test_an_unchanged_draft_passes(draft: str):
 def test_numbers_that_begin_with_0_are_kept(number: str):
     assert ContentChecker(f"Add {number} to it.").check(f"add {number} to it!").passed
     assert not ContentChecker(f"Add {number} to it.").check("add 8 to it").passed
+
+
+def test_an_invention_that_stands_twice_is_undone_in_both_places():
+    draft = "We open the gate today and then close the gate at night."
+    candidate = "We open the gate with Bob and then close the gate with Bob. Cheers!"
+    check = ContentChecker(draft).check
+    assert len(check(candidate).invented) == 1
+    text = undo_edits(draft, candidate, lambda text: check(text).problems)
+    assert text == "We open the gate today and then close the gate at night. Cheers!"

@@ -52,10 +52,12 @@ class ChatArchive:
             before: Message | None = None  # the last turn of another
             by_id: dict[str, Message] = {}
             for turn in _turns(messages, by_id):
-                asked = before if turn.answers is None else by_id.get(turn.answers, before)
                 if not is_me(turn.person):
                     before = turn
                     continue
+                asked = before if turn.answers is None else by_id.get(turn.answers, before)
+                if asked is not None and is_me(asked.person):  # a reply to oneself goes on
+                    asked = before
                 answers = asked is not None and timedelta() <= turn.time - asked.time <= ANSWERED
                 yield Record(
                     turn.person,

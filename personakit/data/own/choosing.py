@@ -28,8 +28,9 @@ class Writers:
     def choose(self, me: Sequence[str], owner: Person | None) -> list[Person]:
         """Return the writers that `me` names; without it, the source's owner or only writer.
 
-        A value of `me` is an id or a name, in any case, or a part of one that fits one writer only. Raises
-        `UserError` with the writers where it fits none or several, or where there are several and no `me`.
+        A value of `me` is an id or a name, in any case, or a part of one, and fits one writer only: two
+        people may have one name. Raises `UserError` with the writers where it fits none or several, or where
+        there are several and no `me`.
         """
         if not self.counts:
             raise UserError(
@@ -50,17 +51,18 @@ class Writers:
 
     def _named(self, value: str) -> list[Person]:
         wanted = value.strip().casefold()
-        exact = [each for each in self.counts if wanted in (each.id.casefold(), each.name.casefold())]
-        found = exact or [each for each in self.counts if wanted and wanted in each.label.casefold()]
+        found = [each for each in self.counts if wanted == each.id.casefold()]
+        found = found or [each for each in self.counts if wanted == each.name.casefold()]
+        found = found or [each for each in self.counts if wanted and wanted in each.label.casefold()]
         if not found:
             raise UserError(
                 f'{self._source} has no text by "{value}", it has {self._listed(self.counts)}',
                 hint="give one of these to --me",
             )
-        if len(found) > 1 and not exact:
+        if len(found) > 1:
             raise UserError(
                 f'{self._source}: "{value}" fits {len(found)} writers, {self._listed(found)}',
-                hint="give the whole name or address to --me; repeat it for several addresses of one person",
+                hint=f'give an id, such as --me "{found[0].id}"; repeat it for several ids of one person',
             )
         return found
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.own.records import IsMe, Person, Record, date_or_none
+from personakit.data.skips import SkipCounts
 from personakit.errors import UserError
 
 ASKED = "Write the message of a commit that changes {summary}:\n{files}"
 MAX_FILES = 12
 _COMMIT, _FIELD = "\x1e", "\x1f"
 _FORMAT = _COMMIT + _FIELD.join(("%H", "%aN", "%aE", "%aI", "%B")) + _FIELD
+#: Lines for machines at the end: `Signed-off-by:`, `Change-Id:`, and how they go on; not `Note: ...`.
 _TRAILERS = re.compile(
-    r"\n\n(?:[A-Z][A-Za-z-]*: ?\S[^\n]*\n?|\(cherry picked from [^\n]*\n?|[ \t]+[^\n]*\n?)+\Z"
+    r"\n+(?:(?:(?:[A-Z][A-Za-z]*(?:-[A-Za-z]+)+|Bug|Cc|Closes|Fixes|Issue|Link|Refs|git-svn-id): ?\S[^\n]*"
+    r"|\(cherry picked from [^\n]*)(?:\n[ \t]+[^\n]*)*(?:\n|\Z))+\Z"
 )
+BY_BOTS = "commits left out because a bot wrote them"
 _REVERT = re.compile(r'Revert "|.*This reverts commit ', re.DOTALL)
 _MARKED = re.compile(r"(?:fixup|squash|amend)! ")
 
@@ -32,17 +37,25 @@ class GitArchive:
     """The commits before HEAD, without merges; names and addresses as the repository's mailmap has them."""
 
     source: Path
+    counts: SkipCounts
 
     def writers(self) -> Iterable[Person]:
-        """Yield the author of each commit."""
+        """Yield the author of each commit, but for bots."""
+        return (author for author in self._authors() if not _is_bot(author))
+
+    def _authors(self) -> Iterator[Person]:
         for line in _git(self.source, "log", "--no-merges", "--format=%aE\x1f%aN"):
             address, _, name = line.rstrip("\n").partition(_FIELD)
             yield Person(address.casefold(), name)
 
     def records(self, is_me: IsMe) -> Iterator[Record]:
-        """Yield the chosen authors' commits."""
-        authors = sorted({writer.id for writer in self.writers() if is_me(writer)})
-        options = [f"--author=<{address}>" for address in authors]
+        """Yield the chosen authors' commits; count those of bots."""
+        authors = Counter(self._authors())
+        for author, commits in authors.items():
+            if _is_bot(author):
+                self.counts.add(BY_BOTS, f"{self.source}, by {author.name}", commits)
+        chosen = sorted({author.id for author in authors if is_me(author)})
+        options = [f"--author=<{address}>" for address in chosen]
         lines = _git(
             self.source,
             "log",
@@ -63,6 +76,10 @@ class GitArchive:
     def owner(self) -> Person | None:
         """Return None: the history is of all its authors."""
         return None
+
+
+def _is_bot(author: Person) -> bool:
+    return author.name.endswith("[bot]")
 
 
 def _record(writer: Person, place: str, date: str, message: str, changes: str) -> Record:

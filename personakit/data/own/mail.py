@@ -19,7 +19,15 @@ from email.utils import getaddresses, parsedate_to_datetime
 from pathlib import Path
 
 from personakit.data.own.mail_body import body
-from personakit.data.own.mbox import Places, is_mbox, is_message, message_at, message_files, messages
+from personakit.data.own.mbox import (
+    Places,
+    is_maildir,
+    is_mbox,
+    is_message,
+    message_at,
+    message_files,
+    messages,
+)
 from personakit.data.own.records import IsMe, Person, Record, date_or_none
 from personakit.data.skips import SkipCounts
 
@@ -44,9 +52,7 @@ _IDS = re.compile(r"<[^<>\s]+>")
 def recognises(source: Path) -> bool:
     """Return whether a file is an mbox or a message, or a folder has any."""
     if source.is_dir():
-        if any((source / name).is_dir() for name in ("cur", "new")):
-            return True
-        return bool(message_files(source))
+        return is_maildir(source) or bool(message_files(source))
     return is_mbox(source) or is_message(source)
 
 

@@ -7,9 +7,10 @@ at every line with "From ", also in the middle of a text, and keeps a table of a
 
 from __future__ import annotations
 
+import os
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,15 +25,39 @@ _SEPARATOR = re.compile(
 )
 _ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _LONGEST_LINE = 1 << 16
+_MAILDIR = ("cur", "new")
 
 
 def message_files(source: Path) -> list[Path]:
-    """Return the files with messages in a file or folder: an mbox, a Maildir's messages, `.eml` files."""
+    """Return the files with messages in a file or folder: an mbox, a Maildir's messages, `.eml` files.
+
+    Thunderbird's mboxes have no suffix (`Sent`), and folders called `new` may be of another kind than a
+    Maildir's: those are looked into.
+    """
     if not source.is_dir():
         return [source]
-    found = [path for folder in ("cur", "new") for path in source.glob(f"**/{folder}/*")]
-    found += [path for name in ("*.mbox", "mbox", "*.eml") for path in source.rglob(name)]
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    found: list[Path] = []
+    for folder, _, names in os.walk(source):
+        paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        files = [path for path in paths if path.is_file()]
+        all_of_them = _holds_messages(Path(folder), files)
+        found += [path for path in files if all_of_them or _is_mail(path)]
+    return sorted(found)
+
+
+def is_maildir(source: Path) -> bool:
+    """Return whether a folder is a Maildir, also an empty one."""
+    return all((source / name).is_dir() for name in _MAILDIR)
+
+
+def _holds_messages(folder: Path, files: Sequence[Path]) -> bool:
+    return folder.name in _MAILDIR and (is_maildir(folder.parent) or any(map(is_message, files[:1])))
+
+
+def _is_mail(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix in (".mbox", ".eml")
+    return path.name == "mbox" or is_mbox(path)
 
 
 def is_mbox(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 The title (of the front matter, the first heading, else the file's name) is what the text is asked for. Code
 blocks and quotes are left out. Dates are those of the front matter or of names such as `2024-03-05-title.md`;
-if a file has neither, all have the time of their last change.
+a file that has neither has the time of its last change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from personakit.data.skips import SkipCounts
 SUFFIXES = (".md", ".markdown", ".txt", ".text")
 TITLED = "Write a text with the title: {title}"
 NOT_TEXT = "files left out because they are not UTF-8"
-BY_CHANGE = "files dated by their last change, because a file has no date in it"
+BY_CHANGE = "files dated by their last change, because they have no date in them"
 #: A longer text is cut between paragraphs: a model reads a few hundred words at a time.
 PIECE = 3_000
 _FRONT = re.compile(r"---[ \t]*\n(?P<front>.*?)\n(?:---|\.\.\.)[ \t]*\n", re.DOTALL)
@@ -38,11 +38,12 @@ def recognises(source: Path) -> bool:
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Record]:
     """Yield the texts of a folder, sorted by path."""
-    notes = [note for path in _files(source) if (note := _note(path, counts)) is not None]
-    by_change = any(note.date is None for note in notes)
-    for note in notes:
+    for path in _files(source):
+        note = _note(path, counts)
+        if note is None:
+            continue
         date = note.date
-        if by_change:
+        if date is None:
             counts.add(BY_CHANGE, str(note.path))
             date = date_or_none(datetime.fromtimestamp(note.path.stat().st_mtime, UTC))
         for number, piece in enumerate(_pieces(note.text), start=1):

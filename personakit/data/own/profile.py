@@ -24,11 +24,16 @@ class Item:
     draft: str | None = None
 
 
+def text_id(date: str | None, text: str) -> str:
+    """Return the id of an item: the same date and text have the same, wherever they come from."""
+    return hashlib.sha256(f"{date}\0{text}".encode()).hexdigest()[:12]
+
+
 def as_items(records: Sequence[Record], originals: Sequence[Record]) -> list[Item]:
     """Return records as items. An id is that of the original date and text: another import gives the same."""
     items: dict[str, Item] = {}
     for record, original in zip(records, originals, strict=True):
-        id = hashlib.sha256(f"{original.date}\0{original.text}".encode()).hexdigest()[:12]
+        id = text_id(original.date, original.text)
         items[id] = Item(id, record.text, record.date, record.request, record.draft)
     return list(items.values())
 

@@ -2,8 +2,9 @@
 
 Works on the forms that mail programs write, in any language where the form allows it: lines that begin with
 `>` and the line that introduces them, a rule of dashes with words in it, a block of header lines. Only an
-introduction without marked lines after it is known by its verb. Text between and below quotes is kept, and
-so is a sign-off ("Cheers, Kai"): it is the writer's. A signature after `--` and "Sent from my phone" go.
+introduction without marked lines after it is known by its verb and an address or a time of day. Text between
+and below quotes is kept, and so is a sign-off ("Cheers, Kai"): it is the writer's. A signature goes, after
+`--` or, where the rest is short, after `—` or `__`; so does a last line "Sent from my phone".
 
 Why not a library: of the 27 made-up replies in `tests/data/own/reply_styles.py`, mail-parser-reply 1.36
 and email-reply-parser 0.5.12 read 18 each (`benchmarks/reply_parsers.py`). They lose text below a quote,
@@ -12,6 +13,7 @@ languages or sign-offs.
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import NamedTuple
 
@@ -39,13 +41,20 @@ _FROM = re.compile(
     r"\W{0,3}(?:From|Von|De|Da|Van|Od|Od kogo|Från|Fra|Lähettäjä|Feladó|Kimden|От|发件人|差出人|보낸 사람)"
     r"\s?[:：]\W{0,3}\S.*"
 )
+_SUBJECT = re.compile(
+    r"\W{0,3}(?:Subject|Betreff|Objet|Asunto|Assunto|Oggetto|Onderwerp|Ämne|Emne|Temat|Aihe|Tárgy|Konu|Předmět|"
+    r"Тема|主题|主題|件名|제목)\s?[:：]"
+)
 _HEADER = re.compile(r"\W{0,3}[^\W\d_][\w' -]{0,20}\s?[:：]\W{0,3}\S.*")
-_SIGNATURE = re.compile(r"(?:--|—|__) ?")
+_SIGNATURE, _RULE_OR_SIGNATURE = re.compile(r"-- ?"), re.compile(r"(?:—|__) ?")
+#: Lines of a signature below a mark that may also divide a text, and characters of each.
+_SIGNATURE_LINES, _SIGNATURE_WIDTH = 8, 60
 _SENT_FROM = re.compile(
     r"(?:sent from|get outlook for|gesendet von|von meinem .{3,30} gesendet|envoyé (?:de|depuis)|"
     r"enviado (?:desde|do)|inviato da|verzonden (?:vanaf|met)|skickat från|sendt fra|wysłano z)\b.{2,80}",
     re.IGNORECASE,
 )
+_SENT_FROM_WORDS = 8
 _LONGEST_INTRODUCTION = 3  # lines: programs wrap it
 
 
@@ -72,38 +81,73 @@ def _split(body: str) -> tuple[str, list[str], bool]:
     own: list[str] = []
     quoted: list[str] = lines[after:]
     signed = False
-    for number, line in enumerate(lines[:cut]):
+    lines = "\n".join(lines[:cut]).rstrip().split("\n")
+    for number, line in enumerate(lines):
         if _QUOTED.match(line):
             if not (number and _QUOTED.match(lines[number - 1])):  # a quote begins
                 _drop_introduction(own)
                 own.append("")
             signed = False  # what follows a quote is text again
             quoted.append(line.lstrip()[1:].removeprefix(" "))
-        elif _SIGNATURE.fullmatch(line):
+        elif _signs(lines, number):
             signed = True
-        elif not (signed or _SENT_FROM.fullmatch(line.strip())):
+        elif not (signed or _sent_from(lines, number)):
             own.append(line)
     return _tidy(own), quoted, forwards
 
 
 def _end(lines: list[str]) -> tuple[int, int, bool]:
     """Return the line from which all is another's, the first of their text, and whether it is forwarded."""
+    headers = 0  # lines up to here have been looked at
     for number, line in enumerate(lines):
         if _RULE.fullmatch(line) or _BEGIN.fullmatch(line):
             forwards = bool(_FORWARD.search(line))
             return number, _after_headers(lines, number + 1), forwards
-        if _FROM.fullmatch(line):
-            end = _after_headers(lines, number)
-            if sum(bool(_HEADER.fullmatch(each)) for each in lines[number:end]) >= 3:
+        if number >= headers and _FROM.fullmatch(line):
+            headers = _after_headers(lines, number)
+            if _are_headers(lines[number:headers]):
                 start = number
                 while start and not lines[start - 1].strip(" _-*"):  # a rule above it
                     start -= 1
-                return start, end, False
+                return start, headers, False
         count = _introduction(lines, number)
         found = " ".join(lines[number : number + count])
-        if count and _is_dated(found) and not _quoted_next(lines, number + count):
+        if count and _is_timed(found) and not _quoted_next(lines, number + count):
             return number, number + count, False
     return len(lines), len(lines), False
+
+
+def _are_headers(lines: list[str]) -> bool:
+    """Tell the headers of a message from a list such as `From: the depot`."""
+    mailed = any("@" in line or _SUBJECT.match(line) for line in lines)
+    return mailed and sum(bool(_HEADER.fullmatch(line)) for line in lines) >= 3
+
+
+def _signs(lines: list[str], number: int) -> bool:
+    """Return whether a line is the mark above a signature."""
+    if _SIGNATURE.fullmatch(lines[number]):
+        return True
+    if not _RULE_OR_SIGNATURE.fullmatch(lines[number]):
+        return False
+    start = number + 1
+    below = list(
+        itertools.takewhile(lambda line: not _QUOTED.match(line), lines[start : start + 1 + _SIGNATURE_LINES])
+    )
+    return len(below) <= _SIGNATURE_LINES and all(len(line) <= _SIGNATURE_WIDTH for line in below)
+
+
+def _sent_from(lines: list[str], number: int) -> bool:
+    """Return whether a program added a line: it stands apart, above the end, a quote or a signature."""
+    line = lines[number].strip()
+    if not _SENT_FROM.fullmatch(line) or len(line.split()) > _SENT_FROM_WORDS:
+        return False
+    below = next((place for place in range(number + 1, len(lines)) if lines[place].strip()), len(lines))
+    if below < len(lines) and not (
+        _QUOTED.match(lines[below]) or _signs(lines, below) or _introduction(lines, below)
+    ):
+        return False
+    is_sentence = line[0].islower() or line.endswith((".", "!", "?"))
+    return not is_sentence or not number or not lines[number - 1].strip()
 
 
 def _after_headers(lines: list[str], start: int) -> int:
@@ -147,6 +191,11 @@ def _introduction(lines: list[str], start: int) -> int:
 
 def _is_dated(text: str) -> bool:
     return "@" in text or sum(map(str.isdigit, text)) >= 4
+
+
+def _is_timed(text: str) -> bool:
+    """Return whether a line has an address or a time of day: a story that somebody wrote has neither."""
+    return "@" in text or re.search(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.])", text) is not None
 
 
 def _unintroduced(quoted: list[str]) -> list[str]:

@@ -45,6 +45,8 @@ class Record:
     skipped: str | None = None
 
 
+BY_OTHERS = "texts left out because another wrote them"
+
 IsMe = Callable[[Person], bool]
 
 
@@ -73,8 +75,12 @@ class SimpleArchive:
         return (record.writer for record in self.read(SkipCounts()))
 
     def records(self, is_me: IsMe) -> Iterator[Record]:
-        """Yield the texts of the chosen writers."""
-        return (record for record in self.read(self.counts) if is_me(record.writer))
+        """Yield the texts of the chosen writers; count those of others."""
+        for record in self.read(self.counts):
+            if is_me(record.writer):
+                yield record
+            else:
+                self.counts.add(BY_OTHERS, record.place)
 
     def owner(self) -> Person | None:
         """Return None: nothing says whom these texts belong to."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from personakit.data.folders import imported_format
 from personakit.data.json_stream import unreadable
 from personakit.data.own import chatgpt, git, mail, notes, slack, telegram, whatsapp
 from personakit.data.own.chats import ChatArchive, Message
-from personakit.data.own.pairs import open_pairs
+from personakit.data.own.pairs import open_pairs, open_profile
 from personakit.data.own.records import Archive, Record, SimpleArchive
 from personakit.data.skips import SkipCounts
 
@@ -40,7 +41,7 @@ def _chat(read: Callable[[Path, SkipCounts], Iterator[Message]]) -> Open:
 
 #: In the order in which they are tried: a repository may hold notes, an export folder text files.
 SOURCES: Mapping[str, Source] = {
-    "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source)),
+    "git": Source(git.recognises, lambda source, counts, columns: git.GitArchive(source, counts)),
     "mail": Source(mail.recognises, lambda source, counts, columns: mail.MailArchive(source, counts), True),
     "chatgpt": Source(chatgpt.recognises, _simple(chatgpt.read)),
     "telegram": Source(
@@ -50,6 +51,7 @@ SOURCES: Mapping[str, Source] = {
     "whatsapp": Source(whatsapp.recognises, _chat(whatsapp.read)),
     "notes": Source(notes.recognises, _simple(notes.read)),
     "pairs": Source(lambda source: False, open_pairs),
+    "profile": Source(lambda source: False, open_profile),
 }
 
 
@@ -61,3 +63,8 @@ def recognise(source: Path) -> str | None:
         return next((name for name, each in SOURCES.items() if each.recognises(source)), None)
     except OSError as error:
         raise unreadable(source, error) from error
+
+
+def holds_own_texts(path: str | Path) -> bool:
+    """Return whether a data folder was imported from one writer's texts, whose newest are held out."""
+    return imported_format(path) in SOURCES

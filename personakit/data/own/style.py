@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from personakit.data.words import WORD
+
 _TOKEN = re.compile(r"\n|\w+(?:['’.,:]\w+)*|[^\w\s]+")
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|\n+")
 _LONGEST_RUN = 7
 #: A run counts where this many texts have it, and this share of them.
@@ -106,24 +107,21 @@ def count_style(texts: Sequence[str], others: Sequence[str] = (), names: Collect
     """
     tokens = [_TOKEN.findall(text) for text in texts]
     masked = [[NAME if each.casefold() in names else each for each in own] for own in tokens]
-    words = sum(len(_WORD.findall(text)) for text in texts)
+    words = sum(len(WORD.findall(text)) for text in texts)
     openings, begins = _runs(texts, masked)
     closings, ends = _runs(texts, masked, at_end=True)
     middles = [
         " ".join(own[begin : len(own) - end]) for own, begin, end in zip(masked, begins, ends, strict=True)
     ]
     sentences = [
-        len(_WORD.findall(each))
-        for text in middles
-        for each in _SENTENCE_END.split(text)
-        if _WORD.search(each)
+        len(WORD.findall(each)) for text in middles for each in _SENTENCE_END.split(text) if WORD.search(each)
     ]
     return Style(
         texts=len(texts),
         words=words,
         openings=openings,
         closings=closings,
-        words_of_text=_spread([len(_WORD.findall(text)) for text in texts]),
+        words_of_text=_spread([len(WORD.findall(text)) for text in texts]),
         words_of_sentence=_spread(sentences or [0]),
         several_paragraphs=sum("\n\n" in text for text in texts),
         no_final_mark=sum(text.rstrip()[-1:].isalnum() for text in texts),
@@ -260,7 +258,7 @@ def _is_phrase(gram: tuple[str, ...]) -> bool:
 def _grams(text: str, n: int) -> Iterator[tuple[str, ...]]:
     """Yield the runs of n words that no mark and no name divides."""
     for part in re.split(rf"[.!?…,;:()\n\d_]+|\b{NAME}\b", text):
-        words = [word.casefold() for word in _WORD.findall(part)]
+        words = [word.casefold() for word in WORD.findall(part)]
         for start in range(len(words) - n + 1):
             yield tuple(words[start : start + n])
 

@@ -19,7 +19,7 @@ def style_card(items: Sequence[Item], *, name: str, names: Collection[str] = ())
     """Return the style card of a writer's newest items, given oldest first. `names` are words of names."""
     items = items[-MAX_TEXTS:]
     texts = [item.text for item in items]
-    others = [item.request for item in items if item.request] if _asked_by_people(items) else []
+    others = messages_answered(items)
     style = count_style(texts, others, names)
     dates = [date for date in (items[0].date, items[-1].date) if date is not None]
     lines = [
@@ -44,11 +44,11 @@ def style_card(items: Sequence[Item], *, name: str, names: Collection[str] = ())
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _asked_by_people(items: Sequence[Item]) -> bool:
-    """Return whether most requests are other people's messages, and not made by an importer."""
+def messages_answered(items: Sequence[Item]) -> list[str]:
+    """Return the requests of items, if most are other people's messages, and not made by an importer."""
     asked = [item.request for item in items if item.request]
     made = sum(request.startswith(_MADE) for request in asked)
-    return len(asked) - made >= 5 and made < len(asked) / 2
+    return asked if len(asked) - made >= 5 and made < len(asked) / 2 else []
 
 
 def _shares(title: str, shares: Sequence[Share], texts: int, heading: str) -> list[str]:

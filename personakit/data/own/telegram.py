@@ -33,11 +33,12 @@ def open_export(source: Path, counts: SkipCounts) -> Archive:
     path = json_file(source, FILE)
     assert path is not None
     document = load(path)
-    chats = document.get("chats", {}).get("list", [document]) if isinstance(document, dict) else []
+    document = document if isinstance(document, dict) else {}
+    chats = (document.get("chats") or {}).get("list") or [document]
     messages = [chat for chat in chats if isinstance(chat, dict) and isinstance(chat.get("messages"), list)]
     if not messages:
         raise UserError(f"{path} has no chat with messages", hint="export it again, as machine-readable JSON")
-    owner = document.get("personal_information", {}).get("user_id")
+    owner = (document.get("personal_information") or {}).get("user_id")
     return ChatArchive(
         lambda found: _messages(path, messages, found),
         counts,
@@ -48,9 +49,10 @@ def open_export(source: Path, counts: SkipCounts) -> Archive:
 def _messages(path: Path, chats: list[dict[str, Any]], counts: SkipCounts) -> Iterator[Message]:
     for chat in chats:
         name = str(chat.get("id", chat.get("name")))
-        for raw in chat["messages"]:
-            place = f"{path}, chat {name}, message {raw.get('id')}"
-            text = _text(raw.get("text", ""))
+        for number, each in enumerate(chat["messages"], start=1):
+            raw = each if isinstance(each, dict) else {}
+            place = f"{path}, chat {name}, message {raw.get('id', number)}"
+            text = _text(raw.get("text") or "")
             writer, time = raw.get("from_id"), _time(raw)
             if raw.get("forwarded_from"):
                 counts.add(FORWARDED, place)

@@ -1,8 +1,8 @@
 """WhatsApp's "Export chat": a text file, or the folder with it and its media.
 
-A message begins with a date, a time and a name; lines without them go on with the message above. Android and
-iOS write them differently, and each in the format of the phone's region. Whether the day or the month comes
-first is decided by all dates of the file: a chat goes forward.
+A message begins with a date, a time and a name, with brackets or a dash as in the first one; other lines go
+on with the message above. Android and iOS write them differently, and each in the format of the phone's
+region. Whether the day or the month comes first is decided by all dates of the file: a chat goes forward.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from personakit.errors import UserError
 
 _MARKS = dict.fromkeys(map(ord, "\u200e\u200f\u202a\u202b\u202c\u2068\u2069\ufeff"))
 _START = re.compile(
-    r"\[?(?P<date>\d{1,4}[./-]\s?\d{1,2}[./-]\s?\d{1,4})\.?,?\s+(?:[^\W\d_]{1,4}\.?\s)?"
+    r"(?P<bracket>\[)?(?P<date>\d{1,4}[./-]\s?\d{1,2}[./-]\s?\d{1,4})\.?,?\s+(?:[^\W\d_]{1,4}\.?\s)?"
     r"(?P<half_before>上午|下午|오전|오후|午前|午後)?\s?"
-    r"(?P<time>\d{1,2}[:.]\d\d(?:[:.]\d\d)?)\s?(?P<half>[apAP]\.?\s?[mM]\.?)?\]?\s*(?:[-–]\s+)?(?P<rest>.*)"
+    r"(?P<time>\d{1,2}[:.]\d\d(?:[:.]\d\d)?)\s?(?P<half>[apAP]\.?\s?[mM]\.?)?\]?\s*(?P<dash>[-–]\s+)?(?P<rest>.*)"
 )
 _NAMED = re.compile(r"(?P<name>[^:]{1,80}): ?(?P<text>.*)")
 _AFTERNOON = frozenset({"下午", "오후", "午後"})
@@ -63,7 +63,10 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
             continue
         is_note = named["text"].startswith("\u200e")
         text = _EDITED.sub("", text).translate(_MARKS).strip()
-        if is_note or not text or _PLACEHOLDER.fullmatch(text) or _DELETED.fullmatch(text):
+        first, _, caption = text.partition("\n")
+        if _PLACEHOLDER.fullmatch(first.strip()):
+            text = caption.strip()
+        if is_note or not text or _DELETED.fullmatch(text):
             counts.add(NO_TEXT, place)
             continue
         name = named["name"].translate(_MARKS).strip().removeprefix("~").strip()
@@ -90,11 +93,14 @@ def _started(path: Path) -> Iterator[tuple[int, re.Match[str], str]]:
     """Yield the number and the match of each line that begins a message, with the text of the message."""
     begun: tuple[int, re.Match[str]] | None = None
     lines: list[str] = []
+    form: tuple[bool, bool] | None = None
     with path.open(encoding="utf-8-sig", errors="replace") as handle:
         for number, line in enumerate(handle, start=1):
             line = _without_first_mark(line)
             found = _START.fullmatch(line)
-            if found is None:
+            found_form = None if found is None else (bool(found["bracket"]), bool(found["dash"]))
+            form = form or found_form
+            if found is None or found_form != form:  # such as an appointment inside a message
                 lines.append(line)
                 continue
             if begun is not None:

@@ -16,6 +16,7 @@ class Reply(NamedTuple):
 
 
 OWN = "Hi Lena,\n\nFriday works, I'll bring the keys.\n\nCheers,\nKai"
+LONG = "It is a long story, and it is told in full in what comes below this line."
 ASKED = "can you open the hall on Friday?"
 
 REPLIES = (
@@ -120,6 +121,7 @@ REPLIES = (
         "Yes, Friday.",
         ASKED,
     ),
+    Reply("phone, in HTML", "Yes, Friday.\nSent from my iPhone", "Yes, Friday.", None),
     Reply(
         "Outlook's app",
         "Yes, Friday.\n\nGet Outlook for Android<https://aka.example/x>\n",
@@ -144,6 +146,23 @@ REPLIES = (
         "Two things for the sheet:\n\nFrom: the depot\nand back on Sunday. On Monday I wrote: nothing.\n\nKai",
         None,
     ),
+    *(
+        Reply(style, body, body, None)
+        for style, body in (
+            ("a dash between two parts", f"The first part ends here.\n\n—\n\n{LONG}\n\nKai"),
+            (
+                "a line that begins like a phone's",
+                "Sent from the depot today: nothing.\n\nSo we wait.\n\nKai",
+            ),
+            ("a last line that begins like a phone's", "It was\nsent from the depot today, and not before."),
+            ("a story with a quote", "In 2019 my teacher wrote:\n\nread more books.\n\nSo I did.\n\nKai"),
+            (
+                "a list of places",
+                "The trip:\n\nFrom: the depot\nTo: the hall\nDate: Sunday\n\nBring boots.\n\nKai",
+            ),
+        )
+    ),
+    Reply("signature after a long dash", f"{OWN}\n\n—\nKai Berg\nSonnenweg 4\n", OWN, None),
     Reply(
         "a list of dashes",
         "Please bring:\n\n- gloves\n- a rake\n\n- kai",

@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "an empty file": (lambda path: text(path, "a.mbox", ""), "has an unknown file type"),
     "an empty folder": (folder, r"hold no \*_questions.json file"),
     "an empty Maildir": (
-        lambda path: text(path, "m/cur/.keep", "").parent.parent,
+        lambda path: text(path, "m/new/.keep", text(path, "m/cur/.keep", "").read_bytes()).parent.parent,
         "has no text with a writer, expected at least one",
     ),
     "an mbox without a message of the writer": (

@@ -75,6 +75,25 @@ def test_whatsapp_joins_messages_in_a_row_and_leaves_out_what_it_writes_itself(
         read(tmp_path / "chat")
 
 
+def test_whatsapp_messages_may_hold_dates_and_captions(tmp_path: Path, read: Read) -> None:
+    source = tmp_path / "WhatsApp Chat with Lena Weiss.txt"
+    lines = [
+        "05/02/24, 10:01 - Lena Weiss: When do we meet?",
+        "05/02/24, 10:02 - Kai: these two work for me:",
+        "06/02/24 10:30 at the mill",
+        "07/02/24 11:30 at the lake",
+        "05/02/24, 12:30 - Kai: <Media omitted>",
+        "this is how the mill looks",
+    ]
+    source.write_text("\n".join(lines), encoding="utf-8")
+    imported = read(source, "kai", keep_names=False)
+    assert imported.texts == [
+        "these two work for me:\n06/02/24 10:30 at the mill\n07/02/24 11:30 at the lake",
+        "this is how the mill looks",
+    ]
+    assert "Lena" not in (imported.folder / "dataset.json").read_text(encoding="utf-8")
+
+
 def test_whatsapp_with_dates_in_two_orders_is_refused(tmp_path: Path, read: Read) -> None:
     (tmp_path / "c.txt").write_text(
         "31/12/23, 10:00 - Kai: one two three\n12/31/23, 10:01 - Kai: four five six\n"
@@ -120,6 +139,26 @@ def test_telegram_one_chat_and_all_chats_of_an_account(tmp_path: Path, read: Rea
         assert imported.texts == ["Which of the two halls?", "see http://x.example for the plan", ANSWERED]
         assert fields(imported, "request") == [ASKED, "The big one, of course", ASKED]
         assert sorted(each.count for each in imported.report.read.values()) == [1, 1, 2]
+
+
+def test_telegram_with_nulls_namesakes_and_a_reply_to_oneself(tmp_path: Path, read: Read) -> None:
+    messages = [
+        telegram(1, "user2", ASKED),
+        telegram(2, "user1", "Which of the two halls?"),
+        telegram(3, "user2", "The big one, of course"),
+        telegram(4, "user1", "i mean the one by the lake", reply_to_message_id=2),
+        None,
+        telegram(6, "user1", None),
+        telegram(7, "user3", "Another Kai says hello") | {"from": "Kai Berg"},
+    ]
+    chat = {"name": "L", "type": "private_group", "id": 7, "personal_information": None, "messages": messages}
+    (tmp_path / "result.json").write_text(json.dumps(chat | {"chats": None}))
+    imported = read(tmp_path / "result.json", "user1")
+    assert fields(imported, "request") == [ASKED, "The big one, of course"]
+    assert [each.count for each in imported.report.read.values()] == [2]
+    with pytest.raises(UserError, match="fits 2 writers, Kai Berg <user1> 2, Kai Berg <user3> 1") as caught:
+        read(tmp_path / "result.json", "Kai Berg")
+    assert '--me "user1"' in caught.value.hint
 
 
 def test_slack_channels_threads_and_mentions(tmp_path: Path, read: Read) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from personakit.data import open_examples
+from personakit.data.history import read_history
+from personakit.data.skips import SkipCounts
 from personakit.errors import UserError
 from tests.data.own.conftest import Read, fields, skipped
 
@@ -81,6 +83,26 @@ def test_a_git_history_gives_the_messages_and_what_they_changed(repository: Path
         read(repository)
 
 
+def test_only_trailers_are_cut_from_a_commit_and_bots_are_left_out(tmp_path: Path, read: Read) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    bodies = (
+        "Cuts the hedge before noon\n\nRun it so:\n\n    make hedge\n    make clean",
+        "Paints the gate in green\n\nNote: it is wet until Friday.\nReviewed-by: Lena <l@x.example>",
+        "Mends the roof of the hut\n\nReviewed-by: Lena <l@x.example>\nLink: https://x.example/1\n  goes on",
+    )
+    bot = "dependabot[bot] <1+dependabot[bot]@x.example>"
+    for day, body in enumerate((*bodies, "Bumps the seeds from 1 to 2"), start=1):
+        author = bot if day == 4 else "Kai Berg <kai@berg.example>"
+        git(tmp_path, "commit", "-q", "--allow-empty", "-m", body, author=author, day=day)
+    imported = read(tmp_path)  # the bot is no second writer
+    assert imported.texts == [
+        bodies[0],
+        "Paints the gate in green\n\nNote: it is wet until Friday.",
+        "Mends the roof of the hut",
+    ]
+    assert imported.report.read["commits left out because a bot wrote them"].count == 1
+
+
 def test_a_repository_that_git_cannot_read(tmp_path: Path, read: Read) -> None:
     (tmp_path / "empty").mkdir()
     git(tmp_path / "empty", "init", "-q")
@@ -110,6 +132,20 @@ def test_notes_are_read_with_their_titles_and_dates(tmp_path: Path, read: Read) 
     assert imported.report.read["files left out because they are not UTF-8"].count == 1
 
 
+def test_items_that_answer_nothing_are_in_the_history_of_writing(tmp_path: Path) -> None:
+    path = tmp_path / "profile.jsonl"
+    path.write_text('{"text": "we are out", "request": ""}\n{"text": "so long", "request": "bye"}\n')
+    counts = SkipCounts()
+    [profile] = read_history(path, "writing", counts=counts)
+    assert [item.fields for item in profile.items] == [
+        {"request": "", "text": "we are out"},
+        {"request": "bye", "text": "so long"},
+    ]
+    path.write_text('{"text": "we are out"}\n')
+    assert read_history(path, "writing")[0].items[0].fields["request"] == ""
+    assert not [reason for reason in counts.report if "left out" in reason]
+
+
 def test_long_notes_are_several_texts_and_undated_ones_have_their_files_time(
     tmp_path: Path, read: Read
 ) -> None:
@@ -121,7 +157,20 @@ def test_long_notes_are_several_texts_and_undated_ones_have_their_files_time(
     assert [text[0] for text in imported.texts] == ["0", "2", "4"]
     assert fields(imported, "request") == ["Write a text with the title: long", None, None]
     assert set(fields(imported, "date")) == {"2023-11-14T22:13:20"}
-    assert "files dated by their last change, because a file has no date in it" in imported.report.read
+    assert "files dated by their last change, because they have no date in them" in imported.report.read
+
+
+def test_a_note_without_a_date_leaves_those_of_others(tmp_path: Path, read: Read) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "2020-01-02-pumps.md").write_text("Pumps hum when the seal is old.")
+    (notes / "bees.md").write_text("Bees swarm in May, mostly at noon.")
+    (notes / "other.md").write_text("---\nauthor: Lena\n---\nThe hedge is cut before the birds nest.")
+    for path in notes.iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    imported = read(notes, "me")
+    assert fields(imported, "date") == ["2020-01-02", "2023-11-14T22:13:20"]
+    assert imported.report.read["texts left out because another wrote them"].count == 1
 
 
 def test_pairs_of_draft_and_final_are_rewrites_to_train_on(tmp_path: Path, read: Read) -> None:

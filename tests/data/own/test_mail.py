@@ -155,6 +155,20 @@ def test_a_maildir_and_a_folder_of_messages(tmp_path: Path, read: Read) -> None:
     assert read(tmp_path / "eml" / "1.eml").texts == [LONG.format(day=1)]
 
 
+def test_thunderbirds_files_have_no_suffix_and_notes_may_have_a_folder_new(
+    tmp_path: Path, read: Read
+) -> None:
+    box, notes = tmp_path / "Local Folders", tmp_path / "notes"
+    (box / "Sent.sbd").mkdir(parents=True)
+    write_mbox(box / "Sent", mail(LONG.format(day=1), day=1))
+    write_mbox(box / "Sent.sbd" / "2023", mail(LONG.format(day=2), day=2))
+    (box / "Sent.msf").write_text("// <!-- <mdb:mork:z v='1.4'/> -->")
+    assert read(box).texts == [LONG.format(day=day) for day in (1, 2)]
+    (notes / "new").mkdir(parents=True)
+    (notes / "new" / "2024-03-01-pumps.md").write_text("Pumps hum when the seal is old.")
+    assert read(notes).report.format == "notes"
+
+
 def test_several_addresses_of_one_person(tmp_path: Path, read: Read) -> None:
     source = write_mbox(
         tmp_path / "box",

@@ -1,0 +1,71 @@
+"""`personakit infer --learn`: adds what the user made of answers to their profile file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from personakit.cli.output import note
+from personakit.errors import UserError
+
+if TYPE_CHECKING:
+    from personakit.data.batch import BatchRow
+    from personakit.records import Query
+
+#: Adds the answers to profiles, given in the order of the queries; None: there is no answer.
+Learn = Callable[[Sequence[str | None]], None]
+
+
+def learner(
+    rows: Sequence[BatchRow], default: Path | None, columns: Mapping[str, str], *, option: str
+) -> Learn:
+    """Check that the final texts of the rows can be learned; return what learns them.
+
+    `option` is how they were given. Raises `UserError` before anything is answered.
+    """
+    if all(row.final is None for row in rows):
+        return lambda answers: None
+    from personakit.data.own.learning import check_learnable
+
+    finals = [(row, row.source or default) for row in rows if row.final is not None]
+    for path, task in dict.fromkeys((path, row.query.task) for row, path in finals):
+        if path is None:
+            raise UserError(
+                f"{option} adds the final text to a profile file, and none was given",
+                hint="--profile FILE.jsonl; personakit data import makes one",
+            )
+        check_learnable(path, task, columns)
+    return lambda answers: _learn(rows, answers, default, columns)
+
+
+def _learn(
+    rows: Sequence[BatchRow], answers: Sequence[str | None], default: Path | None, columns: Mapping[str, str]
+) -> None:
+    from personakit.data.own.learning import Edit, learn
+    from personakit.tasks.edits import edit_share
+
+    edits: dict[Path, list[Edit]] = {}
+    for row, answer in zip(rows, answers, strict=True):
+        path = row.source or default
+        if row.final is None or path is None:
+            continue
+        if answer is None:
+            note(f"not learned: query {row.query.id} has no answer")
+            continue
+        edits.setdefault(path, []).append(Edit(row.final.strip(), answer.strip(), _request(row.query)))
+    for path, of_path in edits.items():
+        for edit, learned in zip(of_path, learn(path, of_path, columns), strict=True):
+            if learned.outcome == "known":
+                note(f"nothing to learn: {path} has this text and its draft already")
+                continue
+            share = f"{100 * edit_share(edit.draft, edit.text):.0f}% of the answer's words changed"
+            what = "the text" if learned.outcome == "added" else "the draft of a text that was there"
+            note(f"learned: {what} is in {path}, now {learned.items} texts; {share}")
+
+
+def _request(query: Query) -> str | None:
+    """Return the message that a text answers; a text that is rewritten is no request."""
+    from personakit.data.queries import PREFERENCE
+
+    return query.search_text if query.task in ("writing", PREFERENCE) else None
