@@ -1,0 +1,19 @@
+"""The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
+
+from personakit.serving.store.database import FOLDER
+from personakit.serving.store.records import Limits, Retention, UnknownError, checked_name
+from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
+from personakit.serving.store.tenant import TenantStore
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "FOLDER",
+    "Access",
+    "Limits",
+    "ProfileStore",
+    "Retention",
+    "TenantStore",
+    "UnknownError",
+    "checked_name",
+    "open_store",
+]
