@@ -12,7 +12,7 @@ import pytest
 
 from personakit.errors import UserError
 from personakit.serving.store import (
-    Limits,
+    KeyLimits,
     ProfileStore,
     Retention,
     TenantStore,
@@ -201,13 +201,13 @@ def test_a_tenant_reaches_no_other_tenants_user(store: ProfileStore, name: str) 
 
 def test_a_tenant_revokes_only_its_own_keys(store: ProfileStore) -> None:
     ours, theirs = store.tenant("ours", create=True), store.tenant("theirs", create=True)
-    number, secret = store.keys(ours).create("phone", limits=Limits(60, 2))
+    number, secret = store.keys(ours).create("phone", limits=KeyLimits(60, 2))
     with pytest.raises(UnknownError, match=f"key {number}"):
         store.keys(theirs).revoke(number)
     assert store.keys(theirs).list() == []
     access = store.authenticate(secret)
     assert access is not None
-    assert (access.store.id, access.user, access.limits) == (ours.id, None, Limits(60, 2))
+    assert (access.store.id, access.user, access.limits) == (ours.id, None, KeyLimits(60, 2))
     store.keys(ours).revoke(number)
     assert store.authenticate(secret) is None
     assert [key.revoked is not None for key in store.keys(ours).list()] == [True]

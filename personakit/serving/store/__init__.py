@@ -1,7 +1,7 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
 from personakit.serving.store.database import FOLDER
-from personakit.serving.store.records import Limits, Retention, UnknownError, checked_name
+from personakit.serving.store.records import KeyLimits, Retention, UnknownError, checked_name
 from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
 from personakit.serving.store.tenant import TenantStore
 
@@ -9,7 +9,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "FOLDER",
     "Access",
-    "Limits",
+    "KeyLimits",
     "ProfileStore",
     "Retention",
     "TenantStore",

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 
 from personakit.serving.store.database import Database
 from personakit.serving.store.encryption import secret_hash
-from personakit.serving.store.records import ApiKey, Limits, UnknownError, moment
+from personakit.serving.store.records import ApiKey, KeyLimits, UnknownError, moment
 from personakit.serving.store.tables import api_keys
 from personakit.serving.store.tenant import TenantStore
 
@@ -24,7 +24,7 @@ class TenantKeys:
         self._store = store
 
     def create(
-        self, label: str = "", *, user: str | None = None, limits: Limits | None = None
+        self, label: str = "", *, user: str | None = None, limits: KeyLimits | None = None
     ) -> tuple[int, str]:
         """Make a key of the tenant, or of `user`, who is made if there is none. Return its number and secret.
 
@@ -38,7 +38,7 @@ class TenantKeys:
             "hash": secret_hash(secret),
             "label": label,
             "created": time.time(),
-            **asdict(limits or Limits()),
+            **asdict(limits or KeyLimits()),
         }
         with self._profiles.writing() as connection:
             made = connection.execute(insert(api_keys).values(row).returning(api_keys.c.id))
@@ -56,7 +56,7 @@ class TenantKeys:
                 None if row.user_id is None else self._store.name_of(row.user_id),
                 moment(row.created),
                 None if row.revoked is None else moment(row.revoked),
-                Limits(row.requests_per_minute, row.concurrent_requests),
+                KeyLimits(row.requests_per_minute, row.concurrent_requests),
             )
             for row in rows
         ]

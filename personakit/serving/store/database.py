@@ -17,6 +17,7 @@ from personakit.serving.store.tables import keys_metadata
 
 FOLDER = "profiles"
 """The store's default folder; with a database elsewhere, the folder of its master key."""
+_PROFILES = "profiles.sqlite"
 _BUSY_SECONDS = 30
 
 
@@ -56,7 +57,7 @@ class Database:
             yield connection
 
 
-def open_databases(place: str) -> tuple[Database, Database, Path]:
+def open_databases(place: str, *, create: bool = True) -> tuple[Database, Database, Path]:
     """Return the databases of profiles and of keys, and the master key's folder.
 
     `place` is a folder with SQLite files, or a database's URL, which then holds the keys, too. Raises
@@ -71,10 +72,15 @@ def open_databases(place: str) -> tuple[Database, Database, Path]:
         pair, folder = (database, database), Path(FOLDER)
     else:
         folder = Path(place).expanduser().absolute()
+        if not create and not (folder / _PROFILES).is_file():
+            raise UserError(
+                f"{place}: no profile store (it has no {_PROFILES})",
+                hint="name one with --store; `users add` makes it",
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # No log beside the keys: a key that is deleted must not stay in one.
         pair = (
-            Database(f"sqlite:///{folder / 'profiles.sqlite'}"),
+            Database(f"sqlite:///{folder / _PROFILES}"),
             Database(f"sqlite:///{folder / 'keys.sqlite'}", log=False),
         )
     try:

@@ -16,7 +16,7 @@ class UnknownError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredEntry:
     """One item of a user's history, or one edit. `number` counts the user's items (edits) from 1."""
 
     number: int
@@ -55,7 +55,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class KeyLimits:
     """What a key may do in one process of the service. None: no limit."""
 
     requests_per_minute: int | None = None
@@ -71,7 +71,7 @@ class ApiKey:
     user: str | None
     created: str
     revoked: str | None
-    limits: Limits
+    limits: KeyLimits
 
 
 def checked_name(name: str, what: str = "user") -> str:

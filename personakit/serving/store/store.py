@@ -22,7 +22,7 @@ from personakit.serving.store.encryption import (
     secret_hash,
     unseal,
 )
-from personakit.serving.store.records import Limits, UnknownError, checked_name
+from personakit.serving.store.records import KeyLimits, UnknownError, checked_name
 from personakit.serving.store.tables import api_keys, secrets, tenants
 from personakit.serving.store.tenant import TenantStore
 from personakit.serving.store.vault import Vault
@@ -37,7 +37,7 @@ class Access:
     store: TenantStore
     key: int | None = None
     user: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: KeyLimits = field(default_factory=KeyLimits)
 
 
 class ProfileStore:
@@ -96,7 +96,7 @@ class ProfileStore:
         user = None if row.user_id is None else store.name_of(row.user_id)
         if row.user_id is not None and user is None:  # forgotten between the two reads
             return None
-        return Access(store, row.id, user, Limits(row.requests_per_minute, row.concurrent_requests))
+        return Access(store, row.id, user, KeyLimits(row.requests_per_minute, row.concurrent_requests))
 
     def apply_retention(self) -> int:
         """Delete what tenants no longer keep; return the number of items and edits."""
@@ -106,13 +106,13 @@ class ProfileStore:
         return TenantStore(self._profiles, self._vault, tenant_id)
 
 
-def open_store(place: str) -> ProfileStore:
-    """Open or create a store: a folder, or a database's URL.
+def open_store(place: str, *, create: bool = True) -> ProfileStore:
+    """Open a store: a folder, or a database's URL. With `create`, a folder without one gets one.
 
     The master key is in the environment (PERSONAKIT_MASTER_KEY) or in the folder (`profiles` for a URL); a
     new store makes one. Raises `UserError` if the store cannot be opened or has another master key.
     """
-    profiles, keys, folder = open_databases(place)
+    profiles, keys, folder = open_databases(place, create=create)
     sealed = _sealed_lookup(keys)
     master = master_key(folder, create=sealed is None)
     if sealed is None:

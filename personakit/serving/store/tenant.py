@@ -18,8 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from personakit.serving.store.database import Database
 from personakit.serving.store.encryption import seal, unseal
 from personakit.serving.store.records import (
-    Entry,
     Retention,
+    StoredEntry,
     StoredSummary,
     StoredUser,
     UnknownError,
@@ -155,12 +155,12 @@ class TenantStore:
         """Append edits of answers: `original` and `revised`."""
         return self._append(name, edits, users.c.last_edit, [(fields, None) for fields in new])
 
-    def items(self, name: str, *, after: int = 0, limit: int | None = None) -> list[Entry]:
+    def items(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredEntry]:
         """Return a user's items, oldest first; raises `UnknownError` if there is no such user."""
         with self._profiles.reading() as connection:
             return self._entries(connection, items, self._find(connection, name), after, limit)
 
-    def edits(self, name: str, *, after: int = 0, limit: int | None = None) -> list[Entry]:
+    def edits(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredEntry]:
         """Return a user's edits, oldest first."""
         with self._profiles.reading() as connection:
             return self._entries(connection, edits, self._find(connection, name), after, limit)
@@ -318,13 +318,13 @@ class TenantStore:
 
     def _entries(
         self, connection: Connection, table: Table, user: _FoundUser, after: int = 0, limit: int | None = None
-    ) -> list[Entry]:
+    ) -> list[StoredEntry]:
         wanted = select(table).where(table.c.user_id == user.id, table.c.number > after)
         if user.retention.days is not None:
             wanted = wanted.where(table.c.created >= time.time() - user.retention.days * _DAY)
         rows = connection.execute(wanted.order_by(table.c.number).limit(limit))
         return [
-            Entry(row.number, moment(row.created), **_opened(user, table, row.number, row.sealed))
+            StoredEntry(row.number, moment(row.created), **_opened(user, table, row.number, row.sealed))
             for row in rows
         ]
 
