@@ -16,7 +16,7 @@ from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from personakit.config import TrainRPO
-    from personakit.contracts import ContextProvider, Personalizer
+    from personakit.contracts import ContextProvider, LanguageModel, Personalizer
     from personakit.models.cost import CostEstimate
     from personakit.training.progress import Progress
     from personakit.training.run import Run
@@ -61,7 +61,7 @@ class FinishedRun:
 class OpenOptions:
     """How to open a run; a method ignores options that do not apply to it."""
 
-    base: str | None = None
+    base: str | LanguageModel | None = None
     """Replaces the base model of the training."""
     rewrite_without_history: bool = False
     """RPO: rewrite also if the user's history is empty (a control)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.config import TrainPILLOW, load_saved
-from personakit.contracts import Personalizer
+from personakit.contracts import LanguageModel, Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
 from personakit.methods.table import METHODS
@@ -91,7 +91,7 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
 def open_run(
     run: str | Path | FinishedRun,
     *,
-    base: str | None = None,
+    base: str | LanguageModel | None = None,
     rewrite_without_history: bool = False,
     rewriter: str | None = None,
     max_edit: float | None = None,
