@@ -10,7 +10,7 @@ import typer
 from personakit.cli.command import help_without_command
 
 # Modules of this package, each with `register(app)`, in the order of `personakit --help`.
-_COMMANDS = ("train", "eval", "infer", "verify", "data", "config", "report", "runs", "users", "env")
+_COMMANDS = ("train", "eval", "infer", "verify", "serve", "data", "config", "report", "runs", "users", "env")
 
 
 def command_tree(only: str | None = None) -> typer.Typer:

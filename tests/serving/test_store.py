@@ -167,6 +167,7 @@ MAKES_ITS_OWN: dict[str, Callable[[TenantStore], object]] = {
     "put_setting": lambda tenant: tenant.put_setting("ada", "personalise", False),
 }
 ALLOWED: dict[str, Callable[[TenantStore], object]] = {
+    "profile": lambda tenant: None if tenant.profile("ada") == ([], {}) else "read",
     "exists": lambda tenant: tenant.exists("ada"),
     "name_of": lambda tenant: tenant.name_of(1),
     "retention": lambda tenant: tenant.retention(),

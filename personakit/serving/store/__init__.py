@@ -1,7 +1,7 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
 from personakit.serving.store.database import FOLDER
-from personakit.serving.store.records import KeyLimits, Retention, UnknownError, checked_name
+from personakit.serving.store.records import KeyLimits, Retention, StoredEntry, UnknownError, checked_name
 from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
 from personakit.serving.store.tenant import TenantStore
 
@@ -12,6 +12,7 @@ __all__ = [
     "KeyLimits",
     "ProfileStore",
     "Retention",
+    "StoredEntry",
     "TenantStore",
     "UnknownError",
     "checked_name",

@@ -160,6 +160,14 @@ class TenantStore:
         with self._profiles.reading() as connection:
             return self._entries(connection, items, self._find(connection, name), after, limit)
 
+    def profile(self, name: str) -> tuple[list[StoredEntry], dict[str, Any]]:
+        """Return a user's items and settings, empty if there is no such user: what an answer needs."""
+        with self._profiles.reading() as connection:
+            user = self._found(connection, checked_name(name))
+            if user is None:
+                return [], {}
+            return self._entries(connection, items, user), self._settings(connection, user)
+
     def edits(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredEntry]:
         """Return a user's edits, oldest first."""
         with self._profiles.reading() as connection:

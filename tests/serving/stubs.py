@@ -1,0 +1,106 @@
+"""A service with stub models: the real rewriter's prompts, scripted answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any
+
+from rpo.fakes import Scripted
+
+from personakit.retrieval import open_retriever
+from personakit.rpo.rewriter import Rewriter
+from personakit.serving.answering import Answering
+from personakit.serving.base import Chat, Draft
+from personakit.serving.batching import Batcher
+from personakit.serving.errors import ApiError
+from personakit.serving.metrics import Metrics
+from personakit.serving.rewriters import Drafts, ServedRun
+from personakit.serving.service import Service
+from personakit.serving.store import ProfileStore
+
+BASE, RUN = "stub-base", "voice"
+
+
+@dataclass
+class StubBase:
+    """Answers `Draft: <the last message>` after `seconds`, and remembers what it was asked."""
+
+    name: str = BASE
+    seconds: float = 0.0
+    chats: list[Chat] = field(default_factory=list)
+    answer: Callable[[Chat], Draft] | None = None
+    error: ApiError | None = None
+
+    async def draft(self, chat: Chat) -> Draft:
+        self.chats.append(chat)
+        await asyncio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        if self.answer is not None:
+            return self.answer(chat)
+        text = f"Draft: {chat.messages[-1]['content']}"
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        return Draft({"role": "assistant", "content": text}, text, usage=usage)
+
+    async def close(self) -> None:
+        pass
+
+
+def shown_prompt(prompt: str, max_new_tokens: int) -> str:
+    """A rewriter that answers with its prompt, so that an answer shows all that it was given."""
+    return f"[{' '.join(prompt.split())}]"
+
+
+@dataclass
+class Stubs:
+    """The parts of a stub service that tests look at or change."""
+
+    base: StubBase
+    rewriter: Scripted
+    service: Service
+
+
+def stub_service(store: ProfileStore, *, rewrite_seconds: float = 20.0, **settings: Any) -> Stubs:
+    """Return a service over `store` with the run `voice` and the base `stub-base`, open to all."""
+    base, rewriter, metrics = StubBase(), Scripted(shown_prompt), Metrics()
+    store.tenant(create=True)
+    runs = {RUN: served_run(rewriter, given_text=True)}
+    batcher = Batcher(on_batch=metrics.batch_sizes.observe)
+    answering = Answering(base, runs, batcher, rewrite_seconds)
+    return Stubs(base, rewriter, Service(store, answering, metrics, **{"open_to_all": True, **settings}))
+
+
+def served_run(rewriter: Scripted, *, given_text: bool) -> ServedRun:
+    """Return a run like voice, or like one that was trained on drafts of a base model."""
+    personalizer = Rewriter(
+        None if given_text else Drafts(),
+        rewriter,
+        open_retriever("recency", 6),
+        max_length=400,
+        traced=False,
+        draft="input" if given_text else "base",
+    )
+    return ServedRun(RUN, personalizer, "LaMP_7", given_text)
+
+
+@contextmanager
+def listening(service: Service) -> Iterator[str]:
+    """Run the service on a free port of loopback; yield its address."""
+    import uvicorn
+
+    from personakit.serving.app import create_app
+    from personakit.serving.start import listen
+
+    socket = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None, access_log=False))
+    thread = Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
