@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personakit.records import Answer
-from personakit.serving.base import BaseModelClient, Chat, Draft, text_of
+from personakit.serving.base import BaseAnswer, BaseModelClient, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError
 from personakit.serving.errors import ApiError
 from personakit.serving.rewriters import RewriteRequest, ServedRun
@@ -51,7 +51,7 @@ class ChatAnswer:
     """The answer's text (None: the draft's message is the answer as it is), the draft, and the trace."""
 
     text: str | None
-    draft: Draft
+    draft: BaseAnswer
     trace: Trace
 
 
@@ -107,7 +107,7 @@ class Answering:
         return ChatAnswer(text, draft, trace)
 
     async def _rewritten(
-        self, run: ServedRun, chat: Chat, draft: Draft, users: TenantStore, user: str, trace: Trace
+        self, run: ServedRun, chat: Chat, draft: BaseAnswer, users: TenantStore, user: str, trace: Trace
     ) -> str | None:
         items, settings = await asyncio.to_thread(users.profile, user)
         usable = run.usable(items)
@@ -135,7 +135,7 @@ class Answering:
 
 
 def _why_not(
-    run: ServedRun | None, chat: Chat, draft: Draft, user: str | None, *, personalise: bool
+    run: ServedRun | None, chat: Chat, draft: BaseAnswer, user: str | None, *, personalise: bool
 ) -> str | None:
     """Return why a draft is not rewritten; None if it is."""
     form = chat.options.get("response_format") or {}

@@ -16,7 +16,7 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class BaseAnswer:
     """The base model's answer: a message of the assistant as OpenAI shapes it.
 
     `text` is its text without reasoning; None if there is nothing to rewrite: a call of a tool, or a refusal
@@ -36,7 +36,7 @@ class BaseModelClient(Protocol):
 
     name: str
 
-    async def draft(self, chat: Chat) -> Draft:
+    async def draft(self, chat: Chat) -> BaseAnswer:
         """Answer a request; raises `ApiError`."""
         ...
 

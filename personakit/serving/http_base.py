@@ -9,7 +9,7 @@ from personakit.config.endpoint import EndpointSettings
 from personakit.errors import UserError
 from personakit.models.address import completions_url, redacted_url
 from personakit.models.endpoint import environment_address
-from personakit.models.proxies import check_client, is_loopback, proxy_for
+from personakit.models.proxies import open_async_client, proxy_for
 from personakit.models.refusal import Cut, Refusal
 from personakit.models.replies import Reply, read_answer
 from personakit.models.retries import (
@@ -21,7 +21,7 @@ from personakit.models.retries import (
     TryAgainError,
     retry_after,
 )
-from personakit.serving.base import Chat, Draft
+from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.errors import ApiError
 
 #: Statuses that say something about the client's request, and are passed on to the client.
@@ -44,17 +44,14 @@ class HttpBase:
             seconds, settings.attempts, busy_attempts=settings.attempts, first_delay=_FIRST_DELAY
         )
         self._seconds = seconds
-        check_client(self._url)
-        own = is_loopback(self._url)
-        self._client = httpx2.AsyncClient(
+        self._client = open_async_client(
+            self._url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=seconds,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256),
-            trust_env=not own,
-            verify=httpx2.create_ssl_context(trust_env=not own or self._url.startswith("https:")),
         )
 
-    async def draft(self, chat: Chat) -> Draft:
+    async def draft(self, chat: Chat) -> BaseAnswer:
         """Answer a request; raises `ApiError` if the base model gives no answer in time."""
         body = {**chat.options, "model": self.name, "messages": list(chat.messages)}
         attempts = Attempts(self._policy, proxy=proxy_for(self._url))
@@ -72,7 +69,7 @@ class HttpBase:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _with_retries(self, body: dict[str, Any], attempts: Attempts) -> Draft:
+    async def _with_retries(self, body: dict[str, Any], attempts: Attempts) -> BaseAnswer:
         import httpx2
 
         while True:
@@ -81,7 +78,7 @@ class HttpBase:
             except (httpx2.RequestError, TryAgainError) as error:
                 await asyncio.sleep(attempts.delay_after(error))
 
-    def _read(self, reply: Reply, body: dict[str, Any]) -> Draft:
+    def _read(self, reply: Reply, body: dict[str, Any]) -> BaseAnswer:
         if reply.status in RETRYABLE_STATUSES and not reply.quota_exhausted:
             busy, delay = reply.status == 429, retry_after(reply.headers.get("Retry-After"))
             raise TryAgainError(f"status {reply.status}", busy=busy, delay=delay)
@@ -100,18 +97,20 @@ class HttpBase:
         return message.replace(self._key, "[key]") if self._key else message
 
 
-def _draft(document: Any, max_tokens: int) -> Draft:
+def _draft(document: Any, max_tokens: int) -> BaseAnswer:
     choice = (document["choices"] or [{"message": {}}])[0]
     usage = document.get("usage") or {}
     if choice["message"].get("tool_calls"):
         finish = str(choice.get("finish_reason") or "tool_calls")
-        return Draft(choice["message"], None, finish, usage)
+        return BaseAnswer(choice["message"], None, finish, usage)
     answer = read_answer(document, max_tokens)
     message = {**choice["message"], "role": "assistant"}
     if isinstance(answer, Refusal):
-        return Draft(message, None, str(choice.get("finish_reason") or "stop"), usage, refused=answer.reason)
+        return BaseAnswer(
+            message, None, str(choice.get("finish_reason") or "stop"), usage, refused=answer.reason
+        )
     finish = "length" if isinstance(answer, Cut) else str(choice.get("finish_reason") or "stop")
-    return Draft(message, str(answer), finish, usage)
+    return BaseAnswer(message, str(answer), finish, usage)
 
 
 def endpoint_name(model: str) -> str:

@@ -11,7 +11,7 @@ from personakit.contracts import LanguageModel
 from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, no_answer_reason
 from personakit.models.turns import without_special_tokens
-from personakit.serving.base import Chat, Draft, text_of
+from personakit.serving.base import BaseAnswer, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError
 from personakit.serving.errors import ApiError
 
@@ -34,7 +34,7 @@ class LocalBase:
         self._model = model
         self._batcher = batcher
 
-    async def draft(self, chat: Chat) -> Draft:
+    async def draft(self, chat: Chat) -> BaseAnswer:
         """Answer a request; raises `ApiError` for messages and options that the model cannot have."""
         options = {name: value for name, value in chat.options.items() if value is not None}
         for name in _NEEDED:
@@ -59,7 +59,7 @@ class LocalBase:
         text, stopped = _until(str(answer), options.get("stop"))
         count = self._model.count_tokens
         usage = {"prompt_tokens": count(conversation), "completion_tokens": count(text)}
-        return Draft(
+        return BaseAnswer(
             {"role": "assistant", "content": text},
             text,
             "length" if isinstance(answer, Cut) and not stopped else "stop",

@@ -14,7 +14,7 @@ from rpo.fakes import Scripted
 from personakit.retrieval import open_retriever
 from personakit.rpo.rewriter import Rewriter
 from personakit.serving.answering import Answering
-from personakit.serving.base import Chat, Draft
+from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.batching import Batcher
 from personakit.serving.errors import ApiError
 from personakit.serving.metrics import Metrics
@@ -32,10 +32,10 @@ class StubBase:
     name: str = BASE
     seconds: float = 0.0
     chats: list[Chat] = field(default_factory=list)
-    answer: Callable[[Chat], Draft] | None = None
+    answer: Callable[[Chat], BaseAnswer] | None = None
     error: ApiError | None = None
 
-    async def draft(self, chat: Chat) -> Draft:
+    async def draft(self, chat: Chat) -> BaseAnswer:
         self.chats.append(chat)
         await asyncio.sleep(self.seconds)
         if self.error is not None:
@@ -44,7 +44,7 @@ class StubBase:
             return self.answer(chat)
         text = f"Draft: {chat.messages[-1]['content']}"
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-        return Draft({"role": "assistant", "content": text}, text, usage=usage)
+        return BaseAnswer({"role": "assistant", "content": text}, text, usage=usage)
 
     async def close(self) -> None:
         pass

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from personakit.errors import RunError
-from personakit.serving.base import Chat, Draft
+from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.errors import ApiError
 from personakit.serving.store import ProfileStore
 
@@ -171,7 +171,7 @@ def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(store: ProfileStore)
 def test_tool_calls_and_refusals_are_passed_on(client: TestClient, stubs: Stubs) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    stubs.base.answer = lambda chat: Draft(message, None, "tool_calls")
+    stubs.base.answer = lambda chat: BaseAnswer(message, None, "tool_calls")
     document = ask(client, user="ada")
     assert document["choices"][0] == {
         "index": 0,
@@ -180,7 +180,7 @@ def test_tool_calls_and_refusals_are_passed_on(client: TestClient, stubs: Stubs)
         "finish_reason": "tool_calls",
     }
     refusal = {"role": "assistant", "content": None, "refusal": "No."}
-    stubs.base.answer = lambda chat: Draft(refusal, None, refused="No.")
+    stubs.base.answer = lambda chat: BaseAnswer(refusal, None, refused="No.")
     assert ask(client, user="ada")["choices"][0]["message"] == refusal
 
 
@@ -210,7 +210,7 @@ def test_a_stream_has_the_same_text_as_one_answer(client: TestClient, user: str)
 
 def test_a_stream_passes_tool_calls_on(client: TestClient, stubs: Stubs) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    stubs.base.answer = lambda chat: Draft(
+    stubs.base.answer = lambda chat: BaseAnswer(
         {"role": "assistant", "content": None, "tool_calls": [call]}, None, "tool_calls"
     )
     first, *_, last = events(client, user="ada")
@@ -260,7 +260,7 @@ def test_errors_of_the_base_are_passed_on(client: TestClient, stubs: Stubs) -> N
 def test_an_unexpected_error_is_one_sentence(stubs: Stubs) -> None:
     from personakit.serving.app import create_app
 
-    def broken(chat: Chat) -> Draft:
+    def broken(chat: Chat) -> BaseAnswer:
         raise RuntimeError("internal words")
 
     stubs.base.answer = broken
@@ -272,7 +272,7 @@ def test_an_unexpected_error_is_one_sentence(stubs: Stubs) -> None:
 
 
 def test_a_run_error_is_503(client: TestClient, stubs: Stubs) -> None:
-    def full(chat: Chat) -> Draft:
+    def full(chat: Chat) -> BaseAnswer:
         raise RunError("the disk is full", hint="free some space")
 
     stubs.base.answer = full
