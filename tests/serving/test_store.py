@@ -119,6 +119,17 @@ def test_what_was_forgotten_is_unreadable_in_a_backup(tmp_path: Path) -> None:
     assert gone  # the key was overwritten in its file
 
 
+def test_keys_can_be_in_a_database_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONAKIT_KEYS", f"sqlite:///{tmp_path / 'elsewhere.sqlite'}")
+    tenant = open_store(str(tmp_path / "live")).tenant(create=True)
+    tenant.append("ada", items(*TEXTS))
+    assert texts_of(open_store(str(tmp_path / "live")).tenant(), "ada") == list(TEXTS)
+    assert not (tmp_path / "live" / "keys.sqlite").exists()
+    (tmp_path / "elsewhere.sqlite").unlink()
+    with pytest.raises(UnknownError):  # without the keys, nobody is known
+        open_store(str(tmp_path / "live")).tenant().items("ada")
+
+
 def blocks(content: bytes, size: int = 16) -> set[bytes]:
     found = {content[start : start + size] for start in range(len(content) - size)}
     return {block for block in found if len(set(block)) > 10}

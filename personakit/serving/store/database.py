@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from personakit.serving.store.tables import keys_metadata
 
 FOLDER = "profiles"
 """The store's default folder; with a database elsewhere, the folder of its master key."""
+KEYS_VARIABLE = "PERSONAKIT_KEYS"
+"""Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
 _PROFILES = "profiles.sqlite"
 _BUSY_SECONDS = 30
 
@@ -60,16 +63,16 @@ class Database:
 def open_databases(place: str, *, create: bool = True) -> tuple[Database, Database, Path]:
     """Return the databases of profiles and of keys, and the master key's folder.
 
-    `place` is a folder with SQLite files, or a database's URL, which then holds the keys, too. Raises
-    `UserError` if it cannot be used.
+    `place` is a folder with SQLite files, or a database's URL. Keys are in a file of their own in the folder,
+    in the same database, or in that of `PERSONAKIT_KEYS`. Raises `UserError` if one cannot be used.
     """
-    if place.startswith("sqlite"):
-        raise UserError(
-            f'profile store "{place}", expected a folder for SQLite', hint="give the folder alone"
-        )
     if "://" in place:
-        database = Database(place)
-        pair, folder = (database, database), Path(FOLDER)
+        if place.startswith("sqlite"):
+            raise UserError(
+                f'profile store "{place}", expected a folder for SQLite', hint="give the folder alone"
+            )
+        folder = Path(FOLDER)
+        profiles = keys = Database(place)
     else:
         folder = Path(place).expanduser().absolute()
         if not create and not (folder / _PROFILES).is_file():
@@ -78,19 +81,19 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
                 hint="name one with --store; `users add` makes it",
             )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        profiles = Database(f"sqlite:///{folder / _PROFILES}")
         # No log beside the keys: a key that is deleted must not stay in one.
-        pair = (
-            Database(f"sqlite:///{folder / _PROFILES}"),
-            Database(f"sqlite:///{folder / 'keys.sqlite'}", log=False),
-        )
+        keys = Database(f"sqlite:///{folder / 'keys.sqlite'}", log=False)
+    if os.environ.get(KEYS_VARIABLE):
+        keys = Database(os.environ[KEYS_VARIABLE], log=False)
     try:
-        _upgrade(*pair, folder)
+        _upgrade(profiles, keys, folder)
     except DBAPIError as error:
         raise RunError(
             f'profile store "{shown(place)}" cannot be opened: {error.orig}',
             hint="check the address and that the database runs",
         ) from error
-    return *pair, folder
+    return profiles, keys, folder
 
 
 def migration_config(connection: Connection) -> Any:
