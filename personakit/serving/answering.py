@@ -41,6 +41,8 @@ class Trace:
     """Options of the request that the base model does not have."""
     unusable_items: int = 0
     """Items that lack the fields which the run reads."""
+    prompt_cut: int = 0
+    """Tokens that were not read because they exceed the context windows of base model and rewriter."""
     rewriter_tokens: int = 0
     base_seconds: float = 0.0
     rewrite_seconds: float = 0.0
@@ -98,6 +100,7 @@ class Answering:
         started = time.monotonic()
         draft = await self.base.draft(chat)
         trace.base_seconds, trace.ignored = round(time.monotonic() - started, 4), list(draft.ignored)
+        trace.prompt_cut = draft.prompt_cut
         trace.reason = _why_not(run, chat, draft, user, personalise=personalise)
         if trace.reason is not None or run is None or user is None:
             return ChatAnswer(None, draft, trace)
@@ -156,6 +159,7 @@ def _why_not(
 def _read(answer: Answer, items: tuple[StoredEntry, ...], trace: Trace) -> str | None:
     """Return the text of an answer, None if the draft is better; note in the trace what was used."""
     trace.rewriter_tokens = answer.tokens
+    trace.prompt_cut += answer.prompt_cut
     if answer.error is not None or answer.degraded is not None or answer.refused is not None:
         trace.degraded = answer.error or answer.degraded or "the rewriter refused"
     elif answer.cut:

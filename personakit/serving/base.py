@@ -20,7 +20,8 @@ class BaseAnswer:
     """The base model's answer: a message of the assistant as OpenAI shapes it.
 
     `text` is its text without reasoning; None if there is nothing to rewrite: a call of a tool, or a refusal
-    (`refused` is then the reason). `ignored` are options that this base model does not have.
+    (`refused` is then the reason). `ignored` are options that this base model does not have, `prompt_cut` the
+    tokens of the conversation that exceed its context window.
     """
 
     message: Mapping[str, Any]
@@ -29,6 +30,7 @@ class BaseAnswer:
     usage: Mapping[str, Any] = field(default_factory=dict)
     refused: str | None = None
     ignored: tuple[str, ...] = ()
+    prompt_cut: int = 0
 
 
 class BaseModelClient(Protocol):

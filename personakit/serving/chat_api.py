@@ -120,7 +120,7 @@ async def chat_completions(
     request: Request,
     service: ServiceOf,
     access: AccessOf,
-    user: UserHeader = None,
+    user: UserHeader,
     personalise: PersonaliseHeader = None,
 ) -> Response:
     """Answer a conversation, in the way of its user.
@@ -156,6 +156,10 @@ def _chat(body: ChatRequest) -> Chat:
     document = body.model_dump(exclude_unset=True)
     if not isinstance(document.get("response_format", {}), dict | None):
         raise ApiError(400, "response_format: expected an object", param="response_format")
+    try:
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # also of the encoding
+        raise ApiError(400, "the request has numbers or characters that JSON has not") from error
     return Chat(document["messages"], {key: value for key, value in document.items() if key not in _OURS})
 
 

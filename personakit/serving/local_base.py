@@ -11,6 +11,7 @@ from personakit.contracts import LanguageModel
 from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, no_answer_reason
 from personakit.models.turns import without_special_tokens
+from personakit.models.windows import prompt_limit, unread_tokens
 from personakit.serving.base import BaseAnswer, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError
 from personakit.serving.errors import ApiError
@@ -59,12 +60,14 @@ class LocalBase:
         text, stopped = _until(str(answer), options.get("stop"))
         count = self._model.count_tokens
         usage = {"prompt_tokens": count(conversation), "completion_tokens": count(text)}
+        limit = prompt_limit(self._model, tokens)
         return BaseAnswer(
             {"role": "assistant", "content": text},
             text,
             "length" if isinstance(answer, Cut) and not stopped else "stop",
             {**usage, "total_tokens": sum(usage.values())},
             ignored=tuple(sorted(name for name in options if name not in _USED)),
+            prompt_cut=unread_tokens(usage["prompt_tokens"], limit),
         )
 
     async def close(self) -> None:

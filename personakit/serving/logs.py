@@ -28,7 +28,7 @@ class JsonLines(logging.Formatter):
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": record.getMessage().partition("\n")[0],  # uvicorn logs tracebacks as messages
             **getattr(record, "facts", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:

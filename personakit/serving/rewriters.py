@@ -11,7 +11,7 @@ from personakit.data.lamp_formats import build_input, profile_item, task_format
 from personakit.data.queries import DEFAULT_TASK
 from personakit.errors import UserError
 from personakit.method import FinishedRun
-from personakit.methods import open_run, read_run
+from personakit.methods import METHODS, open_run, read_run
 from personakit.models import voice
 from personakit.records import Answer, Profile, Query
 from personakit.rpo.choices import uses_given_text
@@ -80,6 +80,12 @@ class ServedRun:
     def open(cls, run: FinishedRun) -> ServedRun:
         """Open a run; raises `UserError` if it does not rewrite texts."""
         RPO.require(run)
+        retriever = run.settings.retrieval.name
+        if retriever.partition(":")[0] in METHODS:
+            raise UserError(
+                f"{run.folder}: its items are chosen by {retriever}, which keeps answers on the disk",
+                hint="serve a run whose retrieval.name is bm25, dense or recency",
+            )
         tasks = run.settings.data.tasks or [DEFAULT_TASK]
         fitting = [task for task in tasks if get_task(task).kind == "generation"]
         if not fitting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -38,10 +39,10 @@ class Service:
     limits: KeyLimits = field(default_factory=KeyLimits)
     max_body_bytes: int = 1_000_000
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limiter", Limiter(self.limits))
-
-    limiter: Limiter = field(init=False)
+    @cached_property
+    def limiter(self) -> Limiter:
+        """The counts of this process."""
+        return Limiter(self.limits)
 
 
 def service_of(request: Request) -> Service:
@@ -75,9 +76,23 @@ async def access_of(
 
 AccessOf = Annotated[Access, Depends(access_of)]
 ServiceOf = Annotated[Service, Depends(service_of)]
-UserHeader = Annotated[
-    str | None, Header(alias=USER_HEADER, description="The user; the same as `user` of the body.")
-]
+
+
+def _header_user(
+    user: Annotated[
+        str | None,
+        Header(alias=USER_HEADER, description="The user, in UTF-8; the same as `user` of the body."),
+    ] = None,
+) -> str | None:
+    if user is None or user.isascii():
+        return user
+    try:
+        return user.encode("latin-1").decode("utf-8")  # headers are read as Latin-1
+    except UnicodeError:
+        return user
+
+
+UserHeader = Annotated[str | None, Depends(_header_user)]
 
 
 def user_of(access: Access, *asked: str | None) -> str | None:

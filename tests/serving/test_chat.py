@@ -109,6 +109,24 @@ def test_headers_name_the_user_and_switch_off(client: TestClient) -> None:
     assert (two.status_code, two.json()["error"]["param"]) == (400, "user")
 
 
+def test_the_header_is_utf8(client: TestClient) -> None:
+    client.post("/v1/users/zoë/items", json={"items": [{"text": "Salut !"}]})
+    body = {"model": RUN, "messages": [{"role": "user", "content": "Hi."}]}
+    for name in ("zoë".encode(), "zoë".encode("latin-1")):
+        own = client.post("/v1/chat/completions", json=body, headers={b"x-personakit-user": name})
+        assert "Salut !" in content(own.json())
+
+
+@pytest.mark.parametrize("content", [b'{"x": NaN}', b'{"x": "\\ud800"}', b'{"x": ', b"[]", b"\xff"])
+def test_what_is_no_json_is_refused(client: TestClient, content: bytes) -> None:
+    fields = f'"model": "{RUN}", "messages": [{{"role": "user", "content": "Hi."}}], '.encode()
+    for body in (content, content.replace(b"{", b"{" + fields, 1)):
+        reply = client.post(
+            "/v1/chat/completions", content=body, headers={"content-type": "application/json"}
+        )
+        assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 def test_a_user_can_switch_personalisation_off(client: TestClient) -> None:
     client.put("/v1/users/ada/settings", json={"personalise": False})
     assert ask(client, user="ada")["personakit"]["reason"] == "switched off"
