@@ -25,6 +25,7 @@ from personakit.serving.service import (
     UserHeader,
     user_of,
 )
+from personakit.serving.store import NAME_PATTERN
 
 router = APIRouter(prefix="/v1", responses=RESPONSES)
 #: Fields of a request that are for the service and not for the base model.
@@ -74,7 +75,9 @@ class ChatRequest(BaseModel):
     messages: list[ChatMessage] = Field(min_length=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    user: str | None = Field(None, description="The user in whose way the answer is written.")
+    user: str | None = Field(
+        None, pattern=NAME_PATTERN, description="The user in whose way the answer is written."
+    )
     n: Literal[1] | None = None
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
     max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)

@@ -10,15 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from personakit.serving.errors import RESPONSES, ApiError
 from personakit.serving.service import AccessOf, ServiceOf, user_of
-from personakit.serving.store import TenantStore
+from personakit.serving.store import NAME_PATTERN, TenantStore
 
 router = APIRouter(prefix="/v1/users", responses=RESPONSES, tags=["users"])
 _LONGEST = 100_000  # characters of one text
 _MOST = 2**53  # numbers beyond are not exact in JSON
 
 Text = Annotated[str, Field(max_length=_LONGEST)]
+Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 Number = Annotated[int, Path(ge=1, le=_MOST)]
 After = Annotated[int, Query(ge=0, le=_MOST, description="Begin behind this number.")]
+AfterUser = Annotated[str | None, Query(pattern=NAME_PATTERN, description="Begin behind this user.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -72,7 +74,7 @@ class UserSettings(BaseModel):
     personalise: bool = Field(default=True, description="False: all answers are the base model's own.")
 
 
-def named(user: str, access: AccessOf) -> tuple[TenantStore, str]:
+def named(user: Name, access: AccessOf) -> tuple[TenantStore, str]:
     """Return the store and the user of the path; raises `ApiError` if the key is bound to another one."""
     return access.store, str(user_of(access, user))
 
@@ -81,7 +83,7 @@ Named = Annotated[tuple[TenantStore, str], Depends(named)]
 
 
 @router.get("")
-def list_users(access: AccessOf, after: str | None = None, limit: Limit = 100) -> dict[str, Any]:
+def list_users(access: AccessOf, after: AfterUser = None, limit: Limit = 100) -> dict[str, Any]:
     """List the tenant's users, in the order in which they came."""
     if access.user is not None:
         raise ApiError(403, "this key is bound to a user and cannot list users", code="user_mismatch")
@@ -163,7 +165,7 @@ def list_summaries(user: Named) -> dict[str, Any]:
 
 
 @router.put("/{user}/summaries/{model}")
-def put_summary(user: Named, model: str, summary: NewSummary) -> dict[str, Any]:
+def put_summary(user: Named, model: Name, summary: NewSummary) -> dict[str, Any]:
     """Set a summary by hand."""
     store, name = user
     store.put_summary(name, model, summary.text, edited=True)
@@ -171,7 +173,7 @@ def put_summary(user: Named, model: str, summary: NewSummary) -> dict[str, Any]:
 
 
 @router.delete("/{user}/summaries/{model}")
-def delete_summary(user: Named, model: str) -> dict[str, Any]:
+def delete_summary(user: Named, model: Name) -> dict[str, Any]:
     """Delete a summary."""
     store, name = user
     store.delete_summary(name, model)

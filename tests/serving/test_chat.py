@@ -247,7 +247,8 @@ def test_a_stream_passes_tool_calls_on(client: TestClient, stubs: Stubs) -> None
             {"model": RUN, "messages": [{"role": "user", "content": "x"}], "temperature": "secret text"},
             "temperature",
         ),
-        ({"model": RUN, "messages": [{"role": "user", "content": "x"}], "user": "a/b"}, None),
+        ({"model": RUN, "messages": [{"role": "user", "content": "x"}], "user": "a/b"}, "user"),
+        ({"model": RUN, "messages": [{"role": "user", "content": "x"}], "user": ".."}, None),
     ],
 )
 def test_bad_requests_are_told_the_place_and_never_the_text(

@@ -1,13 +1,21 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
 from personakit.serving.store.database import FOLDER
-from personakit.serving.store.records import KeyLimits, Retention, StoredEntry, UnknownError, checked_name
+from personakit.serving.store.records import (
+    NAME_PATTERN,
+    KeyLimits,
+    Retention,
+    StoredEntry,
+    UnknownError,
+    checked_name,
+)
 from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
 from personakit.serving.store.tenant import TenantStore
 
 __all__ = [
     "DEFAULT_TENANT",
     "FOLDER",
+    "NAME_PATTERN",
     "Access",
     "KeyLimits",
     "ProfileStore",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from personakit.errors import UserError
 
-_LONGEST_NAME = 256
+#: Names of users, tenants and models of summaries: no slash and no control characters.
+NAME_PATTERN = r"^[^/\x00-\x1f\x7f-\x9f]{1,256}$"
 
 
 class UnknownError(UserError):
@@ -76,10 +78,11 @@ class ApiKey:
 
 def checked_name(name: str, what: str = "user") -> str:
     """Return a user's or tenant's name; raises `UserError` for one that cannot be part of an address."""
-    if 0 < len(name) <= _LONGEST_NAME and name.isprintable() and "/" not in name and name not in (".", ".."):
+    unpaired = any("\ud800" <= character <= "\udfff" for character in name)
+    if re.fullmatch(NAME_PATTERN, name) and name not in (".", "..") and not unpaired:
         return name
     raise UserError(
-        f"{what} {name[:40]!r}, expected 1 to {_LONGEST_NAME} printable characters without a slash",
+        f"{what} {name[:40]!r}, expected 1 to 256 characters without slashes and control characters",
         hint=f"use another name for this {what}",
     )
 
