@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from personakit.records import Answer
 from personakit.serving.base import BaseAnswer, BaseModelClient, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError
@@ -105,36 +107,39 @@ class Answering:
         if trace.reason is not None or run is None or user is None:
             return ChatAnswer(None, draft, trace)
         started = time.monotonic()
-        text = await self._rewritten(run, chat, draft, users, user, trace)
+        text = None
+        try:
+            text = await self._rewritten(run, chat, draft, users, user, trace)
+        except TimeoutError:
+            trace.degraded = f"the rewrite took longer than {self.rewrite_seconds:g} seconds"
+        except BusyError:
+            trace.degraded = "too many requests wait for the rewriter"
+        except SQLAlchemyError as error:
+            self.on_failure(error)
+            trace.degraded = "the profile store cannot be reached"
+        except Exception as error:  # noqa: BLE001 - the draft is an answer
+            self.on_failure(error)
+            trace.degraded = f"the rewriter failed ({type(error).__name__})"
         trace.rewrite_seconds = round(time.monotonic() - started, 4)
         return ChatAnswer(text, draft, trace)
 
     async def _rewritten(
         self, run: ServedRun, chat: Chat, draft: BaseAnswer, users: TenantStore, user: str, trace: Trace
     ) -> str | None:
-        items, settings = await asyncio.to_thread(users.profile, user)
-        usable = run.usable(items)
-        trace.unusable_items = len(items) - len(usable)
-        if settings.get("personalise") is False:
-            trace.reason = OFF
-        elif not usable:
-            trace.reason = "no history"
-        if trace.reason is not None:
-            return None
-        request = RewriteRequest(user, _last_of_user(chat), draft.text or "", usable)
-        try:
-            async with asyncio.timeout(self.rewrite_seconds):
-                answer = await self.batcher.run(("rewrite", run.name), run.respond, request)
-        except TimeoutError:
-            trace.degraded = f"the rewrite took longer than {self.rewrite_seconds:g} seconds"
-        except BusyError:
-            trace.degraded = "too many requests wait for the rewriter"
-        except Exception as error:  # noqa: BLE001 - the draft is an answer
-            self.on_failure(error)
-            trace.degraded = f"the rewriter failed ({type(error).__name__})"
-        else:
-            return _read(answer, usable, trace)
-        return None
+        """Return the rewrite, None if there is none; note in the trace why, and what was used."""
+        async with asyncio.timeout(self.rewrite_seconds):
+            items, settings = await asyncio.to_thread(users.profile, user)
+            usable = run.usable(items)
+            trace.unusable_items = len(items) - len(usable)
+            if settings.get("personalise") is False:
+                trace.reason = OFF
+            elif not usable:
+                trace.reason = "no history"
+            if trace.reason is not None:
+                return None
+            request = RewriteRequest(user, _last_of_user(chat), draft.text or "", usable)
+            answer = await self.batcher.run(("rewrite", run.name), run.respond, request)
+        return _read(answer, usable, trace)
 
 
 def _why_not(

@@ -54,10 +54,7 @@ def create_app(service: Service) -> FastAPI:
     @app.get("/ready")
     async def ready(service: ServiceOf) -> dict[str, str]:
         """Tell whether requests can be answered: the store is there, and the thread of local models runs."""
-        try:
-            await run_in_threadpool(service.store.tenants)
-        except SQLAlchemyError as error:
-            raise ApiError(503, "the profile store cannot be reached") from error
+        await run_in_threadpool(service.store.tenants)
         if not service.answering.batcher.alive:
             raise ApiError(503, "the thread of the local models has ended")
         return {"status": "ready"}

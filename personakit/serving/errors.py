@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from personakit.errors import RunError, UserError
@@ -101,7 +102,11 @@ def handle_errors(app: FastAPI) -> None:
         status = 404 if isinstance(error, UnknownError) else 503 if isinstance(error, RunError) else 400
         return error_reply(status, f"{error.message}; {error.hint}")
 
+    async def of_store(request: Request, error: Exception) -> JSONResponse:
+        return error_reply(503, "the profile store cannot be reached", headers={"Retry-After": "5"})
+
     app.add_exception_handler(ApiError, of_api)
+    app.add_exception_handler(SQLAlchemyError, of_store)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(UserError, of_input)

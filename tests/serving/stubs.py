@@ -74,12 +74,12 @@ def stub_service(store: ProfileStore, *, rewrite_seconds: float = 20.0, **settin
     return Stubs(base, rewriter, Service(store, answering, metrics, **{"open_to_all": True, **settings}))
 
 
-def served_run(rewriter: Scripted, *, given_text: bool) -> ServedRun:
+def served_run(rewriter: Scripted, *, given_text: bool, retriever: str = "recency") -> ServedRun:
     """Return a run like voice, or like one that was trained on drafts of a base model."""
     personalizer = Rewriter(
         None if given_text else Drafts(),
         rewriter,
-        open_retriever("recency", 6),
+        open_retriever(retriever, 6),
         max_length=400,
         traced=False,
         draft="input" if given_text else "base",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from fastapi.testclient import TestClient
 from personakit.errors import RunError
 from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.errors import ApiError
+from personakit.serving.logs import JsonLines
 from personakit.serving.store import ProfileStore
 
 from .stubs import BASE, RUN, Stubs, served_run
@@ -141,6 +144,32 @@ def test_new_items_count_at_once_and_forgotten_ones_no_more(client: TestClient) 
     assert document["personakit"]["items"] == [2, 1]
     client.delete("/v1/users/ada")
     assert ask(client, user="ada")["personakit"]["reason"] == "no history"
+
+
+def test_after_forgetting_neither_files_nor_indexes_have_a_word(
+    client: TestClient, stubs: Stubs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
+    written = logging.FileHandler(tmp_path / "service.log")
+    written.setFormatter(JsonLines())
+    logging.getLogger("personakit").addHandler(written)
+    monkeypatch.setattr(logging.getLogger("personakit"), "level", logging.DEBUG)
+    for given_text in (True, False):
+        run = served_run(stubs.rewriter, given_text=given_text, retriever="bm25")
+        stubs.service.answering.runs[RUN] = run  # type: ignore[index]
+        assert ADA in content(ask(client, "A question about porcupines", user="ada"))
+    client.get("/v1/users/ada/items")
+    index = run.personalizer.provider._index  # type: ignore[attr-defined]
+    assert index.cache_info().currsize == 1
+    client.delete("/v1/users/ada")
+    assert index.cache_info().currsize == 0
+    logging.getLogger("personakit").removeHandler(written)
+    written.close()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"service.log", "profiles.sqlite", "profiles.sqlite-wal"} <= {path.name for path in files}
+    for path in files:
+        for word in (b"Heyho", b"marsh", b"porcupines"):
+            assert word not in path.read_bytes(), path
 
 
 def test_the_generic_answer_comes_along_if_wanted(client: TestClient) -> None:
@@ -299,6 +328,30 @@ def test_a_run_error_is_503(client: TestClient, stubs: Stubs) -> None:
         "/v1/chat/completions", json={"model": RUN, "messages": [{"role": "user", "content": "x"}]}
     )
     assert (reply.status_code, reply.json()["error"]["message"]) == (503, "the disk is full; free some space")
+
+
+def test_a_store_that_fails_leaves_the_draft(
+    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from personakit.serving.store import TenantStore
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        raise OperationalError("SELECT", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr(TenantStore, "profile", fails)
+    monkeypatch.setattr(TenantStore, "user", fails)
+    document = ask(client, user="ada")
+    assert content(document) == "Draft: The train is late."
+    assert document["personakit"]["degraded"] == "the profile store cannot be reached"
+    reply = client.get("/v1/users/ada")
+    assert (reply.status_code, reply.json()["error"]["message"]) == (
+        503,
+        "the profile store cannot be reached",
+    )
+    monkeypatch.setattr(type(stubs.service.store), "tenants", fails)
+    assert client.get("/ready").status_code == 503
 
 
 def test_health_ready_and_metrics(client: TestClient, stubs: Stubs) -> None:
