@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,15 @@ class BaseModelClient(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+@runtime_checkable
+class StreamingBase(BaseModelClient, Protocol):
+    """A base model whose own answers can be streamed as they are written."""
+
+    def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
+        """Yield the chunks of an answer as OpenAI shapes them; raises `ApiError`."""
         ...
 
 

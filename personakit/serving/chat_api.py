@@ -6,7 +6,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from personakit.serving.answering import ChatAnswer
-from personakit.serving.base import Chat
-from personakit.serving.errors import RESPONSES, ApiError
+from personakit.serving.base import Chat, StreamingBase
+from personakit.serving.errors import RESPONSES, ApiError, error_document
 from personakit.serving.service import (
     PERSONALISE_HEADER,
     TRACE_HEADER,
@@ -128,12 +128,19 @@ async def chat_completions(
 ) -> Response:
     """Answer a conversation, in the way of its user.
 
-    With `stream`, the stream begins when the answer is complete, so that its status is right.
+    With `stream`, a rewrite is streamed when it is complete, the base model's own answer as it is written.
     """
     name = user_of(access, body.user, user)
     own = body.personakit or OwnOptions()
     wanted = own.personalise if personalise is None else personalise == "on"
-    answer = await service.answering.answer(body.model, _chat(body), access.store, name, personalise=wanted)
+    chat, base = _chat(body), service.answering.base
+    generic = name is None or not wanted or body.model == base.name
+    if body.stream and generic and isinstance(base, StreamingBase):
+        service.answering.check(body.model)
+        request.state.facts.update(model=body.model, personalised=False)
+        service.metrics.answers.labels(body.model, "generic").inc()
+        return await _passed_on(base, chat, body)
+    answer = await service.answering.answer(body.model, chat, access.store, name, personalise=wanted)
     _count(service, answer)
     facts = asdict(answer.trace)
     request.state.facts.update(
@@ -148,11 +155,35 @@ async def chat_completions(
         facts["generic"] = answer.draft.text
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
-        headers["Cache-Control"] = "no-cache"
-        return StreamingResponse(
-            _events(answer, facts, usage=usage), media_type="text/event-stream", headers=headers
-        )
+        return _event_stream(_events(answer, facts, usage=usage), headers)
     return JSONResponse(_completion(answer, facts), headers=headers)
+
+
+async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Response:
+    """Return the base model's own stream. Its first chunk is awaited, so that the status is right."""
+    if body.stream_options is not None:
+        options = {**chat.options, "stream_options": body.stream_options.model_dump()}
+        chat = Chat(chat.messages, options)
+    chunks = base.stream(chat)
+    first = await anext(chunks, None)
+    trace = {"model": body.model, "base": base.name, "personalised": False}
+
+    async def events() -> AsyncIterator[str]:
+        chunk = first
+        try:
+            while chunk is not None:
+                yield f"data: {json.dumps({**chunk, 'model': body.model})}\n\n"
+                chunk = await anext(chunks, None)
+        except ApiError as error:
+            yield f"data: {json.dumps(error_document(error.status, error.message).model_dump())}\n\n"
+        yield "data: [DONE]\n\n"
+
+    return _event_stream(events(), {TRACE_HEADER: json.dumps(trace)})
+
+
+def _event_stream(events: Iterator[str] | AsyncIterator[str], headers: dict[str, str]) -> Response:
+    headers = {**headers, "Cache-Control": "no-cache"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 def _chat(body: ChatRequest) -> Chat:
@@ -209,7 +240,7 @@ def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> Iterat
     text = message.pop("content", None) if answer.text is None else answer.text
     message.pop("content", None)
     calls = [{"index": number, **call} for number, call in enumerate(message.pop("tool_calls", None) or [])]
-    yield event({"role": "assistant", "content": "", **({"tool_calls": calls} if calls else {})})
+    yield event({**message, "role": "assistant", "content": "", **({"tool_calls": calls} if calls else {})})
     for piece in _PIECE.findall(text or ""):
         yield event({"content": piece})
     yield event({}, answer.draft.finish_reason, personakit=facts)

@@ -61,6 +61,14 @@ class ApiError(Exception):
         self.headers = headers
 
 
+def error_document(
+    status: int, message: str, *, code: str | None = None, param: str | None = None
+) -> ErrorDocument:
+    """Return the body of a reply with that status."""
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return ErrorDocument(error=ErrorFields(message=message, type=kind, param=param, code=code))
+
+
 def error_reply(
     status: int,
     message: str,
@@ -70,11 +78,8 @@ def error_reply(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """Return the reply with that error."""
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    fields = ErrorFields(message=message, type=kind, param=param, code=code)
-    return JSONResponse(
-        ErrorDocument(error=fields).model_dump(), status, headers=None if headers is None else dict(headers)
-    )
+    document = error_document(status, message, code=code, param=param)
+    return JSONResponse(document.model_dump(), status, headers=None if headers is None else dict(headers))
 
 
 def handle_errors(app: FastAPI) -> None:

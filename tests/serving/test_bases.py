@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from models.server import CUT, Reply, Server, refused, replied
 from rpo.fakes import Scripted
 
 from personakit.config.endpoint import EndpointSettings
 from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, NoAnswer
+from personakit.serving.app import create_app
 from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.batching import Batcher, BusyError
 from personakit.serving.errors import ApiError
 from personakit.serving.http_base import HttpBase
 from personakit.serving.local_base import LocalBase, plain_text
+from personakit.serving.store import ProfileStore
+
+from .stubs import stub_service
 
 MESSAGES = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"})
 
@@ -130,6 +137,45 @@ def test_what_is_no_text_is_kept_as_it_came(endpoint: Callable[..., Server]) -> 
     assert (refusal.text, refusal.refused) == (None, "I cannot.")
     assert (cut.text, cut.finish_reason) == ("Half a", "length")
     assert reasoned.text == "So."
+
+
+def sse(*events: Any) -> Reply:
+    lines = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    return 200, {"Content-Type": "text/event-stream"}, f": hello\n\n{lines}data: [DONE]\n\n".encode()
+
+
+def chunk(text: str) -> dict[str, Any]:
+    return {"object": "chat.completion.chunk", "model": "m", "choices": [{"delta": {"content": text}}]}
+
+
+def test_the_bases_own_stream_is_passed_on(endpoint: Callable[..., Server], store: ProfileStore) -> None:
+    replies = [
+        refused(503, "starting"),
+        sse(chunk("So"), chunk(".")),
+        refused(400, "bad"),
+        (200, {}, b"data: {"),
+    ]
+    server = endpoint(lambda number, body: replies[number - 1])
+    stubs = stub_service(store)
+    answering = replace(stubs.service.answering, base=HttpBase("m"))
+    body = {"messages": list(MESSAGES), "stream": True, "stream_options": {"include_usage": True}}
+    app = create_app(replace(stubs.service, answering=answering))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        reply = client.post("/v1/chat/completions", json={"model": "voice", **body})  # without a user
+        events = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
+        assert [json.loads(event) for event in events[:-1]] == [
+            {**chunk("So"), "model": "voice"},
+            {**chunk("."), "model": "voice"},
+        ]
+        assert events[-1] == "[DONE]"
+        assert server.bodies[-1] == {**body, "model": "m"}
+        bad = client.post("/v1/chat/completions", json={"model": "m", "user": "ada", **body})
+        assert (bad.status_code, bad.json()["error"]["message"]) == (400, "bad")
+        broken = client.post("/v1/chat/completions", json={"model": "m", **body})
+        assert (broken.status_code, broken.json()["error"]["message"]) == (
+            502,
+            "the base model's stream broke off",
+        )
 
 
 def local(answer: Callable[[str, int], str], *chats: Chat) -> tuple[list[Any], Scripted]:
