@@ -251,7 +251,7 @@ def test_retention_keeps_the_newest_items_and_none_that_are_too_old(
     assert texts_of(tenant, "ada") == ["3", "4"]
     tenant.set_retention(Retention(days=30))
     now = __import__("time").time()
-    monkeypatch.setattr("personakit.serving.store.tenant.time.time", lambda: now + 31 * 86_400)
+    monkeypatch.setattr("personakit.serving.store.rows.time.time", lambda: now + 31 * 86_400)
     tenant.append("ada", items("5"))
     assert texts_of(tenant, "ada") == ["5"]  # old ones are not shown even before they are deleted
     assert store.apply_retention() == 3
