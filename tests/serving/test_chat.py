@@ -147,7 +147,7 @@ def test_new_items_count_at_once_and_forgotten_ones_no_more(client: TestClient) 
 
 
 def test_after_forgetting_neither_files_nor_indexes_have_a_word(
-    client: TestClient, stubs: Stubs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, stubs: Stubs, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
     written = logging.FileHandler(tmp_path / "service.log")
@@ -166,7 +166,8 @@ def test_after_forgetting_neither_files_nor_indexes_have_a_word(
     logging.getLogger("personakit").removeHandler(written)
     written.close()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"service.log", "profiles.sqlite", "profiles.sqlite-wal"} <= {path.name for path in files}
+    databases = set() if "://" in place else {"profiles.sqlite", "profiles.sqlite-wal", "keys.sqlite"}
+    assert {"service.log", *databases} <= {path.name for path in files}
     for path in files:
         for word in (b"Heyho", b"marsh", b"porcupines"):
             assert word not in path.read_bytes(), path

@@ -41,7 +41,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise UserError(
                 f'profile store "{shown(url)}" needs the package {error.name}',
-                hint=f"pip install {error.name}",
+                hint=f'pip install {error.name}; of PostgreSQL, "personakit[postgres]"',
             ) from error
         if self.engine.dialect.name == "sqlite":
             _use_sqlite(self.engine, log=log)
