@@ -72,7 +72,8 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
                 f'profile store "{place}", expected a folder for SQLite', hint="give the folder alone"
             )
         folder = Path(FOLDER)
-        profiles = keys = Database(place)
+        # Pools of their own: who holds a connection to the profiles may wait for one to the keys.
+        profiles, keys = Database(place), Database(place)
     else:
         folder = Path(place).expanduser().absolute()
         if not create and not (folder / _PROFILES).is_file():
