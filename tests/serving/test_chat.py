@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -189,31 +190,37 @@ def test_a_run_that_was_trained_on_drafts_gets_the_draft_and_the_question(
     assert ADA in text
 
 
-def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(store: ProfileStore) -> None:
+def _too_slow(prompt: str, limit: int) -> str:
+    time.sleep(0.3)
+    return "late"
+
+
+def _broken(prompt: str, limit: int) -> str:
+    raise RuntimeError(ADA)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "answer", "reason"),
+    [
+        (0.05, _too_slow, "the rewrite took longer than 0.05 seconds"),
+        (20, _broken, "the rewriter failed (RuntimeError)"),
+        (20, lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands"),
+    ],
+)
+def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(
+    store: ProfileStore, seconds: float, answer: Callable[[str, int], str], reason: str
+) -> None:
     from personakit.serving.app import create_app
 
     from .stubs import stub_service
 
-    def slow(prompt: str, limit: int) -> str:
-        time.sleep(0.3)
-        return "late"
-
-    def broken(prompt: str, limit: int) -> str:
-        raise RuntimeError(ADA)
-
-    stubs = stub_service(store, rewrite_seconds=0.05)
+    stubs = stub_service(store, rewrite_seconds=seconds)
+    stubs.rewriter.answer = answer
     with TestClient(create_app(stubs.service), base_url="http://127.0.0.1") as client:
-        for answer, reason in (
-            (slow, "the rewrite took longer than 0.05 seconds"),
-            (broken, "the rewriter failed (RuntimeError)"),
-            (lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands"),
-        ):
-            stubs.rewriter.answer = answer
-            document = ask(client, user="ada")
-            assert content(document) == "Draft: The train is late."
-            assert document["personakit"]["degraded"] == reason
-            time.sleep(0.3 if answer is slow else 0)
-        assert 'outcome="degraded"} 3.0' in client.get("/metrics").text
+        document = ask(client, user="ada")
+        assert content(document) == "Draft: The train is late."
+        assert document["personakit"]["degraded"] == reason
+        assert 'outcome="degraded"} 1.0' in client.get("/metrics").text
 
 
 def test_tool_calls_and_refusals_are_passed_on(client: TestClient, stubs: Stubs) -> None:
