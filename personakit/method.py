@@ -63,6 +63,8 @@ class OpenOptions:
 
     base: str | LanguageModel | None = None
     """Replaces the base model of the training."""
+    model: LanguageModel | None = None
+    """RPO: the run's rewriter, if it is open already."""
     rewrite_without_history: bool = False
     """RPO: rewrite also if the user's history is empty (a control)."""
     rewriter: str | None = None

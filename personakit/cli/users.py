@@ -50,7 +50,7 @@ def list_(
 ) -> Result:
     """List users, in the order in which they came."""
     found = [asdict(user) for user in _tenant(store, tenant).users(after=after, limit=limit)]
-    columns = ("user", "created", "items", "edits", "summaries")
+    columns = ("user", "created", "items", "summaries")
     rows = [[user[column] for column in columns] for user in found]
     if len(found) == limit:
         note(f"there may be more: --after {found[-1]['user']}")
@@ -62,9 +62,8 @@ def show(user: User, store: Store = "profiles", tenant: Tenant = "default") -> R
     """Show all that is stored about a user."""
     document = _tenant(store, tenant).export(user)
     rows = [
-        (kind, entry["number"], entry["date"] or entry["created"], " · ".join(entry["fields"].values()))
-        for kind in ("items", "edits")
-        for entry in document[kind]
+        ("items", item["number"], item["date"] or item["created"], " · ".join(item["fields"].values()))
+        for item in document["items"]
     ]
     rows += [("summaries", each["model"], each["created"], each["text"]) for each in document["summaries"]]
     rows += [("settings", name, "", value) for name, value in document["settings"].items()]

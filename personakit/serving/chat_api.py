@@ -140,7 +140,9 @@ async def chat_completions(
         request.state.facts.update(model=body.model, personalised=False)
         service.metrics.answers.labels(body.model, "generic").inc()
         return await _passed_on(base, chat, body)
-    answer = await service.answering.answer(body.model, chat, access.store, name, personalise=wanted)
+    answer = await service.answering.answer(
+        body.model, chat, access.store, name, personalise=wanted, generic=own.generic
+    )
     _count(service, answer)
     facts = asdict(answer.trace)
     request.state.facts.update(
@@ -152,7 +154,7 @@ async def chat_completions(
     )
     headers = {TRACE_HEADER: json.dumps({key: value for key, value in facts.items() if value is not None})}
     if own.generic:
-        facts["generic"] = answer.draft.text
+        facts["generic"] = answer.generic
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         return _event_stream(_events(answer, facts, usage=usage), headers)
@@ -216,14 +218,12 @@ def _head(answer: ChatAnswer, kind: str) -> dict[str, Any]:
 
 
 def _completion(answer: ChatAnswer, facts: dict[str, Any]) -> dict[str, Any]:
-    message = dict(answer.draft.message)
-    if answer.text is not None:
-        message["content"] = answer.text
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.draft.finish_reason}
+    sent = answer.answer
+    choice = {"index": 0, "message": sent.message, "logprobs": None, "finish_reason": sent.finish_reason}
     return {
         **_head(answer, "chat.completion"),
         "choices": [choice],
-        "usage": answer.draft.usage or None,
+        "usage": sent.usage or None,
         "personakit": facts,
     }
 
@@ -236,14 +236,13 @@ def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> Iterat
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return f"data: {json.dumps({**head, 'choices': [choice], **fields})}\n\n"
 
-    message = dict(answer.draft.message)
-    text = message.pop("content", None) if answer.text is None else answer.text
-    message.pop("content", None)
+    message = dict(answer.answer.message)
+    text = message.pop("content", None)
     calls = [{"index": number, **call} for number, call in enumerate(message.pop("tool_calls", None) or [])]
     yield event({**message, "role": "assistant", "content": "", **({"tool_calls": calls} if calls else {})})
     for piece in _PIECE.findall(text or ""):
         yield event({"content": piece})
-    yield event({}, answer.draft.finish_reason, personakit=facts)
+    yield event({}, answer.answer.finish_reason, personakit=facts)
     if usage:
-        yield f"data: {json.dumps({**head, 'choices': [], 'usage': answer.draft.usage})}\n\n"
+        yield f"data: {json.dumps({**head, 'choices': [], 'usage': answer.answer.usage})}\n\n"
     yield "data: [DONE]\n\n"

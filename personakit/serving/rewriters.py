@@ -1,23 +1,22 @@
-"""Runs as the service uses them: a draft and a user's items in, the user's own answer out."""
+"""RPO runs as the service uses them: a draft and a user's items in, the user's own answer out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
-from personakit.contracts import Personalizer
+from personakit.contracts import LanguageModel, Personalizer
 from personakit.data.lamp_formats import build_input, profile_item, task_format
 from personakit.data.queries import DEFAULT_TASK
 from personakit.errors import UserError
 from personakit.method import FinishedRun
-from personakit.methods import METHODS, open_run, read_run
+from personakit.methods import METHODS, open_run
 from personakit.models import voice
 from personakit.records import Answer, Profile, Query
 from personakit.rpo.choices import uses_given_text
-from personakit.rpo.method import METHOD as RPO
 from personakit.serving.local_base import plain_text
-from personakit.serving.store import StoredEntry
+from personakit.serving.store import StoredItem
 from personakit.tasks import get_task
 
 
@@ -60,11 +59,11 @@ class RewriteRequest:
     user: str
     request: str
     draft: str
-    items: tuple[StoredEntry, ...]
+    items: tuple[StoredItem, ...]
 
 
 @dataclass(frozen=True)
-class ServedRun:
+class RewritingRun:
     """A finished RPO run, which rewrites drafts of any base model, by the name that clients use.
 
     With `given_text`, a query of its `task` is the draft itself; else it is the user's message, and the
@@ -75,11 +74,11 @@ class ServedRun:
     personalizer: Personalizer
     task: str
     given_text: bool
+    step: ClassVar[str] = "rewrite"
 
     @classmethod
-    def open(cls, run: FinishedRun) -> ServedRun:
-        """Open a run; raises `UserError` if it does not rewrite texts."""
-        RPO.require(run)
+    def open(cls, run: FinishedRun, model: LanguageModel) -> RewritingRun:
+        """Open a run with its rewriter, `model`; raises `UserError` if it does not write texts."""
         retriever = run.settings.retrieval.name
         if retriever.partition(":")[0] in METHODS:
             raise UserError(
@@ -95,15 +94,14 @@ class ServedRun:
             )
         task = DEFAULT_TASK if DEFAULT_TASK in fitting else fitting[0]
         given_text = uses_given_text(run.settings.draft, get_task(task))
-        personalizer = open_run(run, base=None if given_text else Drafts())
-        name = voice.NAME if run.folder == voice.FOLDER else run.folder.name
-        return cls(name, personalizer, task, given_text)
+        personalizer = open_run(run, base=None if given_text else Drafts(), model=model)
+        return cls(name_of(run), personalizer, task, given_text)
 
     @property
     def _keys(self) -> tuple[str, ...]:
         return task_format(self.task).item_keys
 
-    def usable(self, items: Sequence[StoredEntry]) -> tuple[StoredEntry, ...]:
+    def usable(self, items: Sequence[StoredItem]) -> tuple[StoredItem, ...]:
         """Return the items that have the fields that this run reads."""
         return tuple(item for item in items if all(key in item.fields for key in self._keys))
 
@@ -145,14 +143,6 @@ class ServedRun:
         return plain_text(getattr(self.personalizer, "model", None), text)
 
 
-def open_runs(folders: Sequence[Path]) -> dict[str, ServedRun]:
-    """Open runs by the names that clients use; raises `UserError` for two of the same name."""
-    opened: dict[str, ServedRun] = {}
-    for folder in folders:
-        run = ServedRun.open(read_run(folder))
-        if run.name in opened:
-            raise UserError(
-                f'--run {folder}: another run is called "{run.name}", too', hint="rename one of the folders"
-            )
-        opened[run.name] = run
-    return opened
+def name_of(run: FinishedRun) -> str:
+    """Return the name by which clients ask for a run."""
+    return voice.NAME if run.folder == voice.FOLDER else run.folder.name

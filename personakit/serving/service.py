@@ -40,12 +40,17 @@ class Service:
     max_body_bytes: int = 1_000_000
 
     @cached_property
+    def open_access(self) -> Access:
+        """What a request without a key gets where none is needed."""
+        return Access(self.store.tenant())
+
+    @cached_property
     def limiter(self) -> Limiter:
         """The counts of this process."""
         return Limiter(self.limits)
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:  # async: FastAPI calls others on a thread
     """Return the service that a request came to."""
     service: Service = request.app.state.service
     return service
@@ -61,7 +66,7 @@ async def access_of(
     if given is not None:
         found = await run_in_threadpool(service.store.authenticate, given.credentials)
     if found is None and service.open_to_all:
-        found = Access(await run_in_threadpool(service.store.tenant))
+        found = service.open_access
     if found is None:
         raise ApiError(
             401,
@@ -78,7 +83,7 @@ AccessOf = Annotated[Access, Depends(access_of)]
 ServiceOf = Annotated[Service, Depends(service_of)]
 
 
-def _header_user(
+async def _header_user(
     user: Annotated[
         str | None,
         Header(alias=USER_HEADER, description="The user, in UTF-8; the same as `user` of the body."),

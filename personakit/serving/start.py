@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from personakit.errors import UserError
-from personakit.models.open import is_endpoint, open_language_model
 from personakit.serving.answering import Answering
 from personakit.serving.base import BaseModelClient
 from personakit.serving.batching import Batcher
@@ -17,7 +17,7 @@ from personakit.serving.http_base import HttpBase, endpoint_name
 from personakit.serving.local_base import LocalBase
 from personakit.serving.logs import described, log
 from personakit.serving.metrics import Metrics
-from personakit.serving.rewriters import open_runs
+from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
 from personakit.serving.store import DEFAULT_TENANT, FOLDER, KeyLimits, open_store
 
@@ -63,8 +63,12 @@ def open_service(settings: ServeSettings) -> Service:
         )
     metrics = Metrics()
     batcher = Batcher(on_batch=metrics.batch_sizes.observe)
-    runs = open_runs(settings.runs)
-    base = _open_base(settings, batcher)
+    runs, model = open_runs(settings.runs, settings.base, batcher)
+    base: BaseModelClient = (
+        HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
+        if model is None
+        else LocalBase(settings.base, model, batcher)
+    )
     if base.name in runs:
         raise UserError(
             f'the base model and a run are both called "{base.name}", expected two names',
@@ -103,13 +107,9 @@ def serve(service: Service, listening: socket.socket) -> None:
     config = uvicorn.Config(
         create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
     )
+    gc.collect()
+    gc.freeze()  # else all requests wait, time and again, while the objects of libraries are looked through
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def _open_base(settings: ServeSettings, batcher: Batcher) -> BaseModelClient:
-    if is_endpoint(settings.base):
-        return HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
-    return LocalBase(settings.base, open_language_model(settings.base, truncate=True), batcher)
 
 
 def _log_failure(error: BaseException) -> None:

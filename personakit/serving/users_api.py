@@ -53,7 +53,12 @@ class NewEdit(BaseModel):
     """An answer, and what the user made of it."""
 
     original: Text
-    revised: Text
+    revised: Annotated[Text, Field(pattern=r"\S")]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The item that it becomes: runs read the user's text, `text`, and never the answer."""
+        return {"text": self.revised, "original": self.original}
 
 
 class NewEdits(BaseModel):
@@ -74,7 +79,7 @@ class UserSettings(BaseModel):
     personalise: bool = Field(default=True, description="False: all answers are the base model's own.")
 
 
-def named(user: Name, access: AccessOf) -> tuple[TenantStore, str]:
+async def named(user: Name, access: AccessOf) -> tuple[TenantStore, str]:
     """Return the store and the user of the path; raises `ApiError` if the key is bound to another one."""
     return access.store, str(user_of(access, user))
 
@@ -143,18 +148,11 @@ def delete_item(user: Named, number: Number) -> dict[str, Any]:
     return {"number": number}
 
 
-@router.get("/{user}/edits")
-def list_edits(user: Named, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
-    """List a user's edits of answers."""
-    store, name = user
-    return {"edits": [asdict(edit) for edit in store.edits(name, after=after, limit=limit)]}
-
-
 @router.post("/{user}/edits")
 def append_edits(user: Named, new: NewEdits) -> dict[str, Any]:
-    """Append edits of answers; a new user is made."""
+    """Append answers as the user changed them, as items; a new user is made."""
     store, name = user
-    return {"numbers": store.append_edits(name, [edit.model_dump() for edit in new.edits])}
+    return {"numbers": store.append(name, [(edit.fields, None) for edit in new.edits])}
 
 
 @router.get("/{user}/summaries")
@@ -165,10 +163,11 @@ def list_summaries(user: Named) -> dict[str, Any]:
 
 
 @router.put("/{user}/summaries/{model}")
-def put_summary(user: Named, model: Name, summary: NewSummary) -> dict[str, Any]:
-    """Set a summary by hand."""
+def put_summary(user: Named, model: Name, summary: NewSummary, service: ServiceOf) -> dict[str, Any]:
+    """Set a summary by hand: answers of this run of POPI are then written from it, until it is deleted."""
     store, name = user
-    store.put_summary(name, model, summary.text, edited=True)
+    service.answering.check_summarised(model)
+    store.put_summary(name, model, summary.text)
     return {"model": model}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rpo.fakes import Scripted
 
+from personakit.popi.inferring import Summariser
 from personakit.retrieval import open_retriever
 from personakit.rpo.rewriter import Rewriter
 from personakit.serving.answering import Answering
@@ -18,11 +19,13 @@ from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.batching import Batcher
 from personakit.serving.errors import ApiError
 from personakit.serving.metrics import Metrics
-from personakit.serving.rewriters import Drafts, ServedRun
+from personakit.serving.rewriters import Drafts, RewritingRun
 from personakit.serving.service import Service
 from personakit.serving.store import ProfileStore
+from personakit.serving.summaries import SummaryRun
+from personakit.tasks.signals import PLAIN
 
-BASE, RUN = "stub-base", "voice"
+BASE, RUN, SUMMARISED = "stub-base", "voice", "popi"
 
 
 @dataclass
@@ -61,20 +64,26 @@ class Stubs:
 
     base: StubBase
     rewriter: Scripted
+    summariser: Scripted
     service: Service
 
 
 def stub_service(store: ProfileStore, *, rewrite_seconds: float = 20.0, **settings: Any) -> Stubs:
-    """Return a service over `store` with the run `voice` and the base `stub-base`, open to all."""
+    """Return a service over `store` with stubs of RPO (`voice`), POPI (`popi`) and a base, open to all."""
     base, rewriter, metrics = StubBase(), Scripted(shown_prompt), Metrics()
+    summariser = Scripted(lambda prompt, limit: f"({' '.join(prompt.split())})")
     store.tenant(create=True)
-    runs = {RUN: served_run(rewriter, given_text=True)}
     batcher = Batcher(on_batch=metrics.batch_sizes.observe)
+    runs = {
+        RUN: served_run(rewriter, given_text=True),
+        SUMMARISED: SummaryRun(SUMMARISED, Summariser(summariser, PLAIN, 400, 50), None, batcher),
+    }
     answering = Answering(base, runs, batcher, rewrite_seconds)
-    return Stubs(base, rewriter, Service(store, answering, metrics, **{"open_to_all": True, **settings}))
+    service = Service(store, answering, metrics, **{"open_to_all": True, **settings})
+    return Stubs(base, rewriter, summariser, service)
 
 
-def served_run(rewriter: Scripted, *, given_text: bool, retriever: str = "recency") -> ServedRun:
+def served_run(rewriter: Scripted, *, given_text: bool, retriever: str = "recency") -> RewritingRun:
     """Return a run like voice, or like one that was trained on drafts of a base model."""
     personalizer = Rewriter(
         None if given_text else Drafts(),
@@ -84,7 +93,7 @@ def served_run(rewriter: Scripted, *, given_text: bool, retriever: str = "recenc
         traced=False,
         draft="input" if given_text else "base",
     )
-    return ServedRun(RUN, personalizer, "LaMP_7", given_text)
+    return RewritingRun(RUN, personalizer, "LaMP_7", given_text)
 
 
 @contextmanager

@@ -60,11 +60,10 @@ ROUTES = [
     ("POST", "/v1/users/ada/items"),
     ("PUT", "/v1/users/ada/items/1"),
     ("DELETE", "/v1/users/ada/items/1"),
-    ("GET", "/v1/users/ada/edits"),
     ("POST", "/v1/users/ada/edits"),
     ("GET", "/v1/users/ada/summaries"),
-    ("PUT", "/v1/users/ada/summaries/voice"),
-    ("DELETE", "/v1/users/ada/summaries/voice"),
+    ("PUT", "/v1/users/ada/summaries/popi"),
+    ("DELETE", "/v1/users/ada/summaries/popi"),
     ("GET", "/v1/users/ada/settings"),
     ("PUT", "/v1/users/ada/settings"),
 ]
@@ -73,7 +72,7 @@ BODIES = {
     "/v1/users/ada/items": {"items": [{"text": "new"}]},
     "/v1/users/ada/items/1": {"text": "changed"},
     "/v1/users/ada/edits": {"edits": [{"original": "a", "revised": "b"}]},
-    "/v1/users/ada/summaries/voice": {"text": "Short."},
+    "/v1/users/ada/summaries/popi": {"text": "Short."},
     "/v1/users/ada/settings": {"personalise": False},
 }
 
@@ -91,7 +90,7 @@ def test_all_routes_are_listed(client: TestClient) -> None:
             method.upper(),
             path.replace("{user}", "ada")
             .replace("{number}", "1")
-            .replace("summaries/{model}", "summaries/voice"),
+            .replace("summaries/{model}", "summaries/popi"),
         )
         for path, methods in document["paths"].items()
         for method in methods

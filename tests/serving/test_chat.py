@@ -18,7 +18,7 @@ from personakit.serving.errors import ApiError
 from personakit.serving.logs import JsonLines
 from personakit.serving.store import ProfileStore
 
-from .stubs import BASE, RUN, Stubs, served_run
+from .stubs import BASE, RUN, SUMMARISED, Stubs, served_run
 
 ADA, BOB = "Heyho, off to the marsh! xx", "Good day to you. Yours, Robert"
 
@@ -203,7 +203,7 @@ def _broken(prompt: str, limit: int) -> str:
     ("seconds", "answer", "reason"),
     [
         (0.05, _too_slow, "the rewrite took longer than 0.05 seconds"),
-        (20, _broken, "the rewriter failed (RuntimeError)"),
+        (20, _broken, "the rewrite failed (RuntimeError)"),
         (20, lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands"),
     ],
 )
@@ -301,7 +301,7 @@ def test_an_unknown_model_is_404(client: TestClient) -> None:
     body = {"model": "gpt-x", "messages": [{"role": "user", "content": "x"}]}
     reply = client.post("/v1/chat/completions", json=body)
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
-    assert [entry["id"] for entry in client.get("/v1/models").json()["data"]] == [RUN, BASE]
+    assert [entry["id"] for entry in client.get("/v1/models").json()["data"]] == [RUN, SUMMARISED, BASE]
     assert client.get(f"/v1/models/{RUN}").json()["id"] == RUN
     assert client.get("/v1/models/gpt-x").status_code == 404
 

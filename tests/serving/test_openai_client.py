@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .stubs import BASE, RUN, Stubs, listening
+from .stubs import BASE, RUN, SUMMARISED, Stubs, listening
 
 openai = pytest.importorskip("openai")
 
@@ -46,7 +46,7 @@ def test_two_users_get_an_answer_each_in_their_own_way(client: Any) -> None:
 
 
 def test_models_errors_and_own_options(client: Any) -> None:
-    assert [model.id for model in client.models.list()] == [RUN, BASE]
+    assert [model.id for model in client.models.list()] == [RUN, SUMMARISED, BASE]
     assert client.models.retrieve(BASE).id == BASE
     with pytest.raises(openai.NotFoundError) as missing:
         chat(client, model="gpt-x")

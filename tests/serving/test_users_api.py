@@ -20,14 +20,16 @@ def test_the_life_of_a_history(client: TestClient) -> None:
     client.put("/v1/users/ada/items/1", json={"text": "first"})
     client.delete("/v1/users/ada/items/2")
     client.post("/v1/users/ada/edits", json={"edits": [{"original": "a", "revised": "b"}]})
-    client.put("/v1/users/ada/summaries/voice", json={"text": "Likes numbers."})
-    assert client.get("/v1/users/ada").json().items() >= {"items": 1, "edits": 1, "summaries": 1}.items()
+    client.put("/v1/users/ada/summaries/popi", json={"text": "Likes numbers."})
+    assert client.get("/v1/users/ada").json().items() >= {"items": 2, "summaries": 1}.items()
     assert [user["user"] for user in client.get("/v1/users").json()["users"]] == ["ada"]
     document = client.get("/v1/users/ada/export").json()
-    assert [item["fields"] for item in document["items"]] == [{"text": "first"}]
-    assert document["edits"][0]["fields"] == {"original": "a", "revised": "b"}
+    assert [item["fields"] for item in document["items"]] == [
+        {"text": "first"},
+        {"text": "b", "original": "a"},
+    ]
     assert document["summaries"][0].items() >= {"text": "Likes numbers.", "edited": True}.items()
-    assert client.delete("/v1/users/ada/summaries/voice").status_code == 200
+    assert client.delete("/v1/users/ada/summaries/popi").status_code == 200
     assert client.get("/v1/users/ada/summaries").json() == {"summaries": []}
     assert client.delete("/v1/users/ada").json() == {"forgotten": True}
     assert client.get("/v1/users").json() == {"users": []}
@@ -42,7 +44,7 @@ def test_the_life_of_a_history(client: TestClient) -> None:
         ("DELETE", "/v1/users/eve"),
         ("DELETE", "/v1/users/eve/items/1"),
         ("DELETE", "/v1/users/ada/items/9"),
-        ("DELETE", "/v1/users/ada/summaries/voice"),
+        ("DELETE", "/v1/users/ada/summaries/popi"),
         ("GET", "/v1/users?after=eve"),
     ],
 )

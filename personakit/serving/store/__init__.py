@@ -5,8 +5,11 @@ from personakit.serving.store.records import (
     NAME_PATTERN,
     KeyLimits,
     Retention,
-    StoredEntry,
+    StoredItem,
+    StoredProfile,
+    StoredSummary,
     UnknownError,
+    basis_of,
     checked_name,
 )
 from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
@@ -20,9 +23,12 @@ __all__ = [
     "KeyLimits",
     "ProfileStore",
     "Retention",
-    "StoredEntry",
+    "StoredItem",
+    "StoredProfile",
+    "StoredSummary",
     "TenantStore",
     "UnknownError",
+    "basis_of",
     "checked_name",
     "open_store",
 ]

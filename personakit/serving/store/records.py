@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from personakit.errors import UserError
 
@@ -18,8 +21,8 @@ class UnknownError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """One item of a user's history, or one edit. `number` counts the user's items (edits) from 1."""
+class StoredItem:
+    """One item of a user's history. `number` counts the user's items from 1."""
 
     number: int
     created: str
@@ -29,12 +32,25 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredSummary:
-    """A summary of a user that a model inferred, or that was `edited` by hand."""
+    """A summary of a user that a model inferred, or that was `edited` by hand.
+
+    `basis` is the hash of what it was inferred from (`basis_of`), "" if it was written by hand.
+    """
 
     model: str
     created: str
     text: str
     edited: bool
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProfile:
+    """What an answer needs of a user; empty for an unknown one."""
+
+    items: Sequence[StoredItem] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    summary: StoredSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +60,12 @@ class StoredUser:
     user: str
     created: str
     items: int
-    edits: int
     summaries: int
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long a tenant keeps items and edits: days, and the newest of each user. None: no limit."""
+    """How long a tenant keeps items: days, and the newest of each user. None: no limit."""
 
     days: float | None = None
     items: int | None = None
@@ -74,6 +89,12 @@ class ApiKey:
     created: str
     revoked: str | None
     limits: KeyLimits
+
+
+def basis_of(items: Sequence[StoredItem], version: str) -> str:
+    """Return a hash of a user's items and of the version of the model that infers a summary from them."""
+    content = json.dumps([version, [[item.number, dict(item.fields), item.date] for item in items]])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def checked_name(name: str, what: str = "user") -> str:

@@ -99,7 +99,7 @@ class ProfileStore:
         return Access(store, row.id, user, KeyLimits(row.requests_per_minute, row.concurrent_requests))
 
     def apply_retention(self) -> int:
-        """Delete what tenants no longer keep; return the number of items and edits."""
+        """Delete what tenants no longer keep; return the number of items."""
         return sum(self.tenant(name).apply_retention() for name in self.tenants())
 
     def _of(self, tenant_id: int) -> TenantStore:

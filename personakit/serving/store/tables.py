@@ -45,25 +45,22 @@ users = Table(
     Column("key_id", LargeBinary, nullable=False),  # the row of `user_keys`
     Column("name", LargeBinary, nullable=False),
     Column("created", Float, nullable=False),
-    Column("last_item", BigInteger, nullable=False),
-    Column("last_edit", BigInteger, nullable=False),
+    Column("last_item", BigInteger, nullable=False),  # numbers are not used again
     UniqueConstraint("tenant_id", "lookup", name="users_of_tenant"),
     sqlite_autoincrement=True,  # the number of a forgotten user is not used again
 )
 
 
-def _numbered(name: str) -> Table:
-    """A list per user; numbers count from 1 and are not used again."""
-    return Table(
-        name,
-        metadata,
-        Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
-        Column("number", BigInteger, primary_key=True),
-        Column("created", Float, nullable=False),
-        Column("sealed", LargeBinary, nullable=False),
-        Index(f"{name}_created", "created"),
-        sqlite_with_rowid=False,  # a user's rows lie together
-    )
+items = Table(
+    "items",
+    metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),  # counts a user's items from 1
+    Column("created", Float, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("items_created", "created"),
+    sqlite_with_rowid=False,  # a user's rows lie together
+)
 
 
 def _named(name: str, *columns: Column[bool]) -> Table:
@@ -80,8 +77,6 @@ def _named(name: str, *columns: Column[bool]) -> Table:
     )
 
 
-items = _numbered("items")
-edits = _numbered("edits")
 summaries = _named("summaries", Column("edited", Boolean, nullable=False))
 settings = _named("settings")
 

@@ -1,32 +1,52 @@
 """`TenantStore`: everything about the users of one tenant.
 
-Every query about a user begins with `_is`, which looks among this tenant's users only, or names the tenant
-itself. Nothing else in the package reaches users' rows, so no caller can leave the tenant.
+Every query about a user looks among this tenant's users only (`_is`, `_USER`), or names the tenant itself.
+Nothing else in the package reaches users' rows, so no caller can leave the tenant.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from personakit.serving.store.database import Database
 from personakit.serving.store.encryption import seal, unseal
 from personakit.serving.store.records import (
     Retention,
-    StoredEntry,
+    StoredItem,
+    StoredProfile,
     StoredSummary,
     StoredUser,
     UnknownError,
+    basis_of,
     checked_name,
 )
-from personakit.serving.store.rows import DAY, NewEntry, UserRows, described, keep_newest
-from personakit.serving.store.tables import edits, items, settings, summaries, tenants, users
+from personakit.serving.store.rows import (
+    DAY,
+    NewItem,
+    UserRows,
+    described,
+    forget_inferred,
+    item_rows,
+    keep_newest,
+)
+from personakit.serving.store.tables import items, settings, summaries, tenants, users
 from personakit.serving.store.vault import Vault
+
+_LOADED_TOGETHER = 500  # users in a transaction
+
+#: For answers; a statement that is built once takes half the time.
+_USER = (
+    select(users, tenants.c.keep_days, tenants.c.keep_items)
+    .join(tenants)
+    .where(users.c.tenant_id == bindparam("tenant"), users.c.lookup == bindparam("lookup"))
+)
 
 
 class TenantStore:
@@ -82,22 +102,13 @@ class TenantStore:
         checked_name(name)
         if self.exists(name):
             return
-        key_id, key = self._vault.create()
-        row = {
-            "tenant_id": self.id,
-            "lookup": self._vault.lookup(self.id, name),
-            "key_id": key_id,
-            "name": seal(key, name.encode(), key_id.hex()),
-            "created": time.time(),
-            "last_item": 0,
-            "last_edit": 0,
-        }
+        [(key_id, key)] = self._vault.create()
         try:
             with self._profiles.writing() as connection:
                 # A row without a key is of a user whose forgetting was interrupted.
                 if self._found(connection, name) is None:
                     connection.execute(delete(users).where(*self._is(name)))
-                    connection.execute(insert(users).values(row))
+                    connection.execute(insert(users).values(self._row(name, key_id, key)))
                     return
         except IntegrityError:  # another process was first
             pass
@@ -122,36 +133,62 @@ class TenantStore:
         with self._reading(name) as rows:
             return rows.export()
 
-    # Items and edits
+    # Items
 
-    def append(self, name: str, new: Sequence[NewEntry]) -> list[int]:
+    def append(self, name: str, new: Sequence[NewItem]) -> list[int]:
         """Append items (fields and a date), make the user if there is none, and return the items' numbers.
 
         Only the newest items are kept that the tenant's retention allows.
         """
         with self._writing(name, create=True) as rows:
-            return rows.append(items, users.c.last_item, new) if new else []
+            return rows.append(new) if new else []
 
-    def append_edits(self, name: str, new: Sequence[Mapping[str, str]]) -> list[int]:
-        """Append edits of answers: `original` and `revised`."""
-        with self._writing(name, create=True) as rows:
-            return rows.append(edits, users.c.last_edit, [(fields, None) for fields in new]) if new else []
+    def load(self, histories: Iterable[tuple[str, Sequence[NewItem]]]) -> int:
+        """Make many users with their items, several in a transaction; return how many were made.
 
-    def items(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredEntry]:
+        Users that are there stay as they are, so that a load that was interrupted can be repeated.
+        Retention is applied later (`apply_retention`).
+        """
+        made, remaining = 0, iter(histories)
+        while some := dict(islice(remaining, _LOADED_TOGETHER)):
+            hashes = {self._vault.lookup(self.id, checked_name(name)): name for name in some}
+            with self._profiles.reading() as connection:
+                there = select(users.c.lookup).where(users.c.tenant_id == self.id, users.c.lookup.in_(hashes))
+                for hash in connection.scalars(there):
+                    del some[hashes[hash]]
+            if not some:
+                continue
+            keys = self._vault.create(len(some))
+            rows = [
+                {**self._row(name, *key), "last_item": len(new)}
+                for (name, new), key in zip(some.items(), keys, strict=True)
+            ]
+            with self._profiles.writing() as connection:
+                inserted = insert(users).returning(users.c.id, sort_by_parameter_order=True)
+                ids = connection.scalars(inserted, rows).all()
+                new_rows = [
+                    row
+                    for id, (_, key), new in zip(ids, keys, some.values(), strict=True)
+                    for row in item_rows(id, key, new)
+                ]
+                if new_rows:
+                    connection.execute(insert(items), new_rows)
+            made += len(some)
+        return made
+
+    def items(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredItem]:
         """Return a user's items, oldest first; raises `UnknownError` if there is no such user."""
         with self._reading(name) as rows:
-            return rows.entries(items, after, limit)
+            return rows.items(after, limit)
 
-    def edits(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredEntry]:
-        """Return a user's edits, oldest first."""
-        with self._reading(name) as rows:
-            return rows.entries(edits, after, limit)
-
-    def profile(self, name: str) -> tuple[list[StoredEntry], dict[str, Any]]:
-        """Return a user's items and settings, empty if there is no such user: what an answer needs."""
+    def profile(self, name: str, *, summary_of: str | None = None) -> StoredProfile:
+        """Return a user's items, settings, and the summary of a model, empty if there is no such user."""
         with self._profiles.reading() as connection:
             rows = self._found(connection, checked_name(name))
-            return ([], {}) if rows is None else (rows.entries(items), rows.settings())
+            if rows is None:
+                return StoredProfile()
+            summary = None if summary_of is None else rows.summary(summary_of)
+            return StoredProfile(rows.items(), rows.settings(), summary)
 
     def replace_item(self, name: str, number: int, fields: Mapping[str, str], date: str | None) -> None:
         """Change an item; raises `UnknownError` if the user has none of that number."""
@@ -170,11 +207,24 @@ class TenantStore:
         with self._reading(name) as rows:
             return rows.summaries()
 
-    def put_summary(self, name: str, model: str, text: str, *, edited: bool) -> None:
-        """Set the summary of a user by a model; makes the user if there is none."""
+    def put_summary(self, name: str, model: str, text: str) -> None:
+        """Set the summary for a model by hand; makes the user if there is none."""
         checked_name(model, "model")
         with self._writing(name, create=True) as rows:
-            rows.put(summaries, model, text, edited=edited)
+            rows.put_summary(model, text)
+
+    def keep_summary(self, name: str, model: str, text: str, *, basis: str, version: str) -> bool:
+        """Keep a summary that a model of that version inferred; return whether it was kept.
+
+        It is not if the user's items are others by now (`basis_of`), or the user has written a summary.
+        Raises `UnknownError` if the user was forgotten.
+        """
+        with self._writing(name) as rows:
+            written = rows.summary(model)
+            if basis_of(rows.items(), version) != basis or (written is not None and written.edited):
+                return False
+            rows.put_summary(model, text, basis)
+            return True
 
     def delete_summary(self, name: str, model: str) -> None:
         """Delete a summary; raises `UnknownError` if there is none."""
@@ -194,13 +244,13 @@ class TenantStore:
     # Retention
 
     def retention(self) -> Retention:
-        """Return how long this tenant keeps items and edits."""
+        """Return how long this tenant keeps items."""
         with self._profiles.reading() as connection:
             row = connection.execute(select(tenants).where(tenants.c.id == self.id)).one()
         return Retention(row.keep_days, row.keep_items)
 
     def set_retention(self, retention: Retention) -> int:
-        """Set how long items and edits are kept, delete the others, and return their number."""
+        """Set how long items are kept, delete the others, and return their number."""
         with self._profiles.writing() as connection:
             connection.execute(
                 update(tenants)
@@ -210,18 +260,18 @@ class TenantStore:
         return self.apply_retention()
 
     def apply_retention(self) -> int:
-        """Delete the items and edits that are too old or too many, and return their number."""
+        """Delete the items that are too old or too many, and return their number."""
         kept, deleted = self.retention(), 0
         own = select(users.c.id).where(users.c.tenant_id == self.id)
-        for table in (items, edits):
-            with self._profiles.writing() as connection:
-                if kept.days is not None:
-                    old = table.c.created < time.time() - kept.days * DAY
-                    deleted += connection.execute(delete(table).where(table.c.user_id.in_(own), old)).rowcount
-                if kept.items is not None:
-                    many = select(table.c.user_id).where(table.c.user_id.in_(own)).group_by(table.c.user_id)
-                    for user_id in connection.scalars(many.having(func.count() > kept.items)).all():
-                        deleted += keep_newest(connection, table, user_id, kept.items)
+        with self._profiles.writing() as connection:
+            if kept.days is not None:
+                old = items.c.user_id.in_(own), items.c.created < time.time() - kept.days * DAY
+                forget_inferred(connection, summaries.c.user_id.in_(select(items.c.user_id).where(*old)))
+                deleted += connection.execute(delete(items).where(*old)).rowcount
+            if kept.items is not None:
+                many = select(items.c.user_id).where(items.c.user_id.in_(own)).group_by(items.c.user_id)
+                for user_id in connection.scalars(many.having(func.count() > kept.items)).all():
+                    deleted += keep_newest(connection, user_id, kept.items)
         return deleted
 
     # What every query about a user begins with
@@ -230,9 +280,20 @@ class TenantStore:
         """Return the condition that a row of `users` is this tenant's user of that name."""
         return users.c.tenant_id == self.id, users.c.lookup == self._vault.lookup(self.id, name)
 
+    def _row(self, name: str, key_id: bytes, key: bytes) -> dict[str, Any]:
+        """Return the row of a new user."""
+        return {
+            "tenant_id": self.id,
+            "lookup": self._vault.lookup(self.id, name),
+            "key_id": key_id,
+            "name": seal(key, name.encode(), key_id.hex()),
+            "created": time.time(),
+            "last_item": 0,
+        }
+
     def _found(self, connection: Connection, name: str) -> UserRows | None:
-        wanted = select(users, tenants.c.keep_days, tenants.c.keep_items).join(tenants).where(*self._is(name))
-        row = connection.execute(wanted).one_or_none()
+        who = {"tenant": self.id, "lookup": self._vault.lookup(self.id, name)}
+        row = connection.execute(_USER, who).one_or_none()
         keys = {} if row is None else self._vault.read([row.key_id])
         if row is None or row.key_id not in keys:
             return None

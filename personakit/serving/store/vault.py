@@ -6,11 +6,13 @@ import hashlib
 import hmac
 import os
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from personakit.serving.store.database import Database
 from personakit.serving.store.encryption import new_key, seal, unseal
 from personakit.serving.store.tables import user_keys
+
+_KEYS = select(user_keys).where(user_keys.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class Vault:
@@ -28,17 +30,18 @@ class Vault:
             self._lookup, f"{tenant_id}\0{user}".encode("utf-8", "surrogatepass"), hashlib.sha256
         )
 
-    def create(self) -> tuple[bytes, bytes]:
-        """Make a key; return its id and the key."""
-        id, key = os.urandom(16), new_key()
+    def create(self, count: int = 1) -> list[tuple[bytes, bytes]]:
+        """Make keys; return their ids and the keys."""
+        made = [(os.urandom(16), new_key()) for _ in range(count)]
+        rows = [{"id": id, "sealed": seal(self._master, key, id.hex())} for id, key in made]
         with self._database.writing() as connection:
-            connection.execute(insert(user_keys).values(id=id, sealed=seal(self._master, key, id.hex())))
-        return id, key
+            connection.execute(insert(user_keys), rows)
+        return made
 
     def read(self, ids: list[bytes]) -> dict[bytes, bytes]:
         """Return keys by their ids; those that were destroyed are not in the result."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(user_keys).where(user_keys.c.id.in_(ids))).all()
+            rows = connection.execute(_KEYS, {"ids": ids}).all()
         return {row.id: unseal(self._master, row.sealed, row.id.hex()) for row in rows}
 
     def destroy(self, id: bytes) -> None:

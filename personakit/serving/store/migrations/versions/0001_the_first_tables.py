@@ -32,7 +32,6 @@ def upgrade() -> None:
         sa.Column("name", sa.LargeBinary(), nullable=False),
         sa.Column("created", sa.Float(), nullable=False),
         sa.Column("last_item", sa.BigInteger(), nullable=False),
-        sa.Column("last_edit", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("tenant_id", "lookup", name="users_of_tenant"),
@@ -56,17 +55,6 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_api_keys_user_id"), "api_keys", ["user_id"], unique=False)
-    op.create_table(
-        "edits",
-        sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("number", sa.BigInteger(), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("user_id", "number"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("edits_created", "edits", ["created"], unique=False)
     op.create_table(
         "items",
         sa.Column("user_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -107,8 +95,6 @@ def downgrade() -> None:
     op.drop_table("settings")
     op.drop_index("items_created", table_name="items")
     op.drop_table("items")
-    op.drop_index("edits_created", table_name="edits")
-    op.drop_table("edits")
     op.drop_index(op.f("ix_api_keys_user_id"), table_name="api_keys")
     op.drop_table("api_keys")
     op.drop_table("users")
