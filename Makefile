@@ -47,6 +47,9 @@ test-all: $(VENV)/.dev ## run all tests: also every shipped configuration, furth
 test-postgres: $(VENV)/.dev ## run the service's tests on the PostgreSQL server that TEST_POSTGRES names
 	$(SUITE) tests/serving
 
+test-schema: $(VENV)/.dev ## send 2,000 generated requests to the service
+	SCHEMA_CASES=2000 $(SUITE) tests/serving/test_schema.py
+
 matrix: $(VENV)/.dev ## run the core tests on the newest torch and transformers too, in a folder of their own
 	VENV=$(VENV) .ci/matrix --torch
 

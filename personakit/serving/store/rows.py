@@ -69,7 +69,8 @@ class UserRows:
 
     def describe(self) -> StoredUser:
         """Return how much is stored."""
-        return described(self.connection, self.id, self.name, self.created)
+        [user] = described(self.connection, [(self.id, self.name, self.created)])
+        return user
 
     def items(self, after: int = 0, limit: int | None = None) -> list[StoredItem]:
         """Return the items in order, without those that are too old."""
@@ -183,13 +184,17 @@ def _sealed_item(user_id: int, key: bytes, number: int, item: NewItem) -> bytes:
     return seal(key, content, user_id, items.name, number)
 
 
-def described(connection: Connection, user_id: int, name: str, created: float) -> StoredUser:
-    """Return how much is stored about a user."""
-    counts = (
-        connection.scalar(select(func.count()).select_from(table).where(table.c.user_id == user_id)) or 0
-        for table in (items, summaries)
-    )
-    return StoredUser(name, moment(created), *counts)
+def described(connection: Connection, named: Sequence[tuple[int, str, float]]) -> list[StoredUser]:
+    """Return how much is stored about users, given as (number, name, time of creation)."""
+    ids = [user_id for user_id, _, _ in named]
+    counts: list[dict[int, int]] = []
+    for table in (items, summaries):
+        own = select(table.c.user_id, func.count()).where(table.c.user_id.in_(ids)).group_by(table.c.user_id)
+        counts.append(dict(connection.execute(own).tuples().all()))
+    return [
+        StoredUser(name, moment(created), *(count.get(user_id, 0) for count in counts))
+        for user_id, name, created in named
+    ]
 
 
 def keep_newest(connection: Connection, user_id: int, count: int) -> int:

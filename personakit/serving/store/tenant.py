@@ -67,11 +67,10 @@ class TenantStore:
             wanted = select(users).where(users.c.tenant_id == self.id, users.c.id > begin)
             rows = connection.execute(wanted.order_by(users.c.id).limit(limit)).all()
             keys = self._vault.read([row.key_id for row in rows])
-            return [
-                described(connection, row.id, _name(row, keys[row.key_id]), row.created)
-                for row in rows
-                if row.key_id in keys
+            named = [
+                (row.id, _name(row, keys[row.key_id]), row.created) for row in rows if row.key_id in keys
             ]
+            return described(connection, named)
 
     def user(self, name: str) -> StoredUser:
         """Return a user; raises `UnknownError` if there is none."""
