@@ -50,15 +50,16 @@ class NewItems(BaseModel):
 
 
 class NewEdit(BaseModel):
-    """An answer, and what the user made of it."""
+    """What the user made of an answer, its draft, and the message that it answers, if any."""
 
-    original: Text
-    revised: Annotated[Text, Field(pattern=r"\S")]
+    text: Annotated[Text, Field(pattern=r"\S")]
+    draft: Text
+    request: Text | None = None
 
     @property
     def fields(self) -> dict[str, str]:
-        """The item that it becomes: runs read the user's text, `text`, and never the answer."""
-        return {"text": self.revised, "original": self.original}
+        """The item that it becomes; no run reads a field `draft`."""
+        return self.model_dump(exclude_none=True)
 
 
 class NewEdits(BaseModel):

@@ -71,7 +71,7 @@ BODIES = {
     CHAT: body(user="ada"),
     "/v1/users/ada/items": {"items": [{"text": "new"}]},
     "/v1/users/ada/items/1": {"text": "changed"},
-    "/v1/users/ada/edits": {"edits": [{"original": "a", "revised": "b"}]},
+    "/v1/users/ada/edits": {"edits": [{"draft": "a", "text": "b"}]},
     "/v1/users/ada/summaries/popi": {"text": "Short."},
     "/v1/users/ada/settings": {"personalise": False},
 }

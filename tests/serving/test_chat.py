@@ -190,6 +190,14 @@ def test_a_run_that_was_trained_on_drafts_gets_the_draft_and_the_question(
     assert ADA in text
 
 
+def test_of_an_edit_only_the_users_text_is_read(client: TestClient, stubs: Stubs) -> None:
+    edits = [{"draft": "Kind regards to the herons.", "text": "Toodle-pip, herons!"}]
+    client.post("/v1/users/ada/edits", json={"edits": edits})
+    text = content(ask(client, "The herons are late.", user="ada"))
+    assert "Toodle-pip, herons!" in text
+    assert "Kind regards" not in " ".join(stubs.rewriter.prompts)
+
+
 def _too_slow(prompt: str, limit: int) -> str:
     time.sleep(0.3)
     return "late"

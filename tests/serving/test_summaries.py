@@ -56,7 +56,7 @@ def test_a_summary_is_inferred_again_only_when_the_items_have_changed(
     tenant = store.tenant()
     assert origin(ask(client, user="ada", model=SUMMARISED)) == ("inferred", None)
     assert origin(ask(client, user="ada", model=SUMMARISED)) == ("stored", None)
-    client.post("/v1/users/ada/edits", json={"edits": [{"original": "Goodbye.", "revised": "Toodle-pip!"}]})
+    client.post("/v1/users/ada/edits", json={"edits": [{"draft": "Goodbye.", "text": "Toodle-pip!"}]})
     document = ask(client, user="ada", model=SUMMARISED)
     assert origin(document) == ("inferred", None)
     assert "Toodle-pip!" in content(document)

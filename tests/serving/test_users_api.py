@@ -19,14 +19,14 @@ def test_the_life_of_a_history(client: TestClient) -> None:
     assert client.get("/v1/users/ada/items?after=1").json()["items"] == listed[1:]
     client.put("/v1/users/ada/items/1", json={"text": "first"})
     client.delete("/v1/users/ada/items/2")
-    client.post("/v1/users/ada/edits", json={"edits": [{"original": "a", "revised": "b"}]})
+    client.post("/v1/users/ada/edits", json={"edits": [{"draft": "a", "text": "b"}]})
     client.put("/v1/users/ada/summaries/popi", json={"text": "Likes numbers."})
     assert client.get("/v1/users/ada").json().items() >= {"items": 2, "summaries": 1}.items()
     assert [user["user"] for user in client.get("/v1/users").json()["users"]] == ["ada"]
     document = client.get("/v1/users/ada/export").json()
     assert [item["fields"] for item in document["items"]] == [
         {"text": "first"},
-        {"text": "b", "original": "a"},
+        {"text": "b", "draft": "a"},
     ]
     assert document["summaries"][0].items() >= {"text": "Likes numbers.", "edited": True}.items()
     assert client.delete("/v1/users/ada/summaries/popi").status_code == 200
