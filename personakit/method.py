@@ -16,7 +16,7 @@ from personakit.errors import UserError
 
 if TYPE_CHECKING:
     from personakit.config import TrainRPO
-    from personakit.contracts import ContextProvider, Personalizer
+    from personakit.contracts import ContextProvider, LanguageModel, Personalizer
     from personakit.models.cost import CostEstimate
     from personakit.training.progress import Progress
     from personakit.training.run import Run
@@ -61,8 +61,10 @@ class FinishedRun:
 class OpenOptions:
     """How to open a run; a method ignores options that do not apply to it."""
 
-    base: str | None = None
+    base: str | LanguageModel | None = None
     """Replaces the base model of the training."""
+    model: LanguageModel | None = None
+    """RPO: the run's rewriter, if it is open already."""
     rewrite_without_history: bool = False
     """RPO: rewrite also if the user's history is empty (a control)."""
     rewriter: str | None = None

@@ -10,7 +10,10 @@ import typer
 from personakit.cli.command import help_without_command
 
 # Modules of this package, each with `register(app)`, in the order of `personakit --help`.
-_COMMANDS = ("train", "eval", "infer", "verify", "data", "export", "config", "report", "runs", "env")
+_COMMANDS = (
+    *("train", "eval", "infer", "verify", "export", "serve", "users"),
+    *("data", "config", "report", "runs", "env"),
+)
 
 
 def command_tree(only: str | None = None) -> typer.Typer:

@@ -40,12 +40,18 @@ def help_without_command(context: typer.Context) -> None:
 
 
 def command(
-    app: typer.Typer, name: str, options: type | None = None, *, leave_out: Collection[str] = ()
+    app: typer.Typer,
+    name: str,
+    options: type | None = None,
+    *,
+    leave_out: Collection[str] = (),
+    life_signs_of_work: bool = True,
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Register the decorated function as command `name`; its docstring is the help text.
 
     The options are the function's parameters, or the fields of the dataclass `options` (except `leave_out`),
-    an instance of which is then the function's argument.
+    an instance of which is then the function's argument. With `life_signs_of_work`, a call that takes long
+    says what it is doing.
     """
 
     def register(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -53,9 +59,8 @@ def command(
         def run(*, json: bool, debug: bool, **arguments: Any) -> None:
             del debug  # read by `main`, which prints the traceback
             arguments = {name: checked_text(_shown(run, name), value) for name, value in arguments.items()}
-            signs = (
-                contextlib.nullcontext() if arguments.get("quiet") else life_signs(f"{name}, still working")
-            )
+            quiet = arguments.get("quiet") or not life_signs_of_work
+            signs = contextlib.nullcontext() if quiet else life_signs(f"{name}, still working")
             with signs, contextlib.redirect_stdout(sys.stderr):
                 result = function(**arguments) if options is None else function(options(**arguments))
             print_result(result, as_json=json)

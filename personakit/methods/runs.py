@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.config import TrainPILLOW, load_saved
-from personakit.contracts import Personalizer
+from personakit.contracts import LanguageModel, Personalizer
 from personakit.errors import UserError
 from personakit.method import FinishedRun, OpenOptions
 from personakit.methods.table import METHODS
@@ -91,7 +91,8 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
 def open_run(
     run: str | Path | FinishedRun,
     *,
-    base: str | None = None,
+    base: str | LanguageModel | None = None,
+    model: LanguageModel | None = None,
     rewrite_without_history: bool = False,
     rewriter: str | None = None,
     max_edit: float | None = None,
@@ -103,7 +104,7 @@ def open_run(
     answers are no rewrites and `max_edit` or `check_content` is given.
     """
     run = run if isinstance(run, FinishedRun) else read_run(Path(run))
-    options = OpenOptions(base, rewrite_without_history, rewriter, max_edit, check_content)
+    options = OpenOptions(base, model, rewrite_without_history, rewriter, max_edit, check_content)
     check_light(run, max_edit, check_content)
     register_run_providers()
     return METHODS[run.method].open(run, options)

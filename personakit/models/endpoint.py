@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 from personakit.config.endpoint import EndpointSettings
 from personakit.errors import RunError, ServerUnavailableError, UserError
 from personakit.models.address import completions_url, redacted_url, validate_api_key, validate_url
+from personakit.models.conversation import messages_of
 from personakit.models.proxies import open_client, proxy_for
 from personakit.models.refusal import REFUSED_CODES, NoAnswer, Refusal
 from personakit.models.replies import Reply, read_answer
@@ -47,6 +48,23 @@ _MAX_NO_ANSWERS = 16
 _SHORT_TIMEOUT = 10.0  # timeout in seconds for a server that has failed before
 
 _log = logging.getLogger(__name__)
+
+
+def environment_address(model: str) -> tuple[str, str | None]:
+    """Return the address of `model` (`OPENAI_BASE_URL`, else OpenAI's own) and the key (`OPENAI_API_KEY`).
+
+    Raises `UserError` if a part is missing or cannot be used.
+    """
+    base_url = os.environ.get("OPENAI_BASE_URL") or _DEFAULT_BASE
+    key = os.environ.get("OPENAI_API_KEY") or None
+    if not model:
+        raise UserError('model "openai:" has no model name', hint='use for example "openai:gpt-4.1-mini"')
+    if key is None and base_url == _DEFAULT_BASE:
+        raise UserError(
+            f'model "openai:{model}" needs an API key, and OPENAI_API_KEY is not set',
+            hint="set OPENAI_API_KEY, or OPENAI_BASE_URL for your own server",
+        )
+    return validate_url(base_url), validate_api_key(key)
 
 
 class EndpointModel:
@@ -95,15 +113,7 @@ class EndpointModel:
     def from_environment(cls, model: str, settings: EndpointSettings | None = None) -> EndpointModel:
         """Open `model` at `OPENAI_BASE_URL` (else OpenAI's own) with `OPENAI_API_KEY`."""
         settings = settings or EndpointSettings()
-        base_url = os.environ.get("OPENAI_BASE_URL") or _DEFAULT_BASE
-        key = os.environ.get("OPENAI_API_KEY") or None
-        if not model:
-            raise UserError('model "openai:" has no model name', hint='use for example "openai:gpt-4.1-mini"')
-        if key is None and base_url == _DEFAULT_BASE:
-            raise UserError(
-                f'model "openai:{model}" needs an API key, and OPENAI_API_KEY is not set',
-                hint="set OPENAI_API_KEY, or OPENAI_BASE_URL for your own server",
-            )
+        base_url, key = environment_address(model)
         return cls(
             model,
             base_url=base_url,
@@ -274,7 +284,7 @@ class EndpointModel:
 
     def _attempt(self, client: Any, prompt: str, options: dict[str, Any]) -> str:
         """Send one request, again without each option that the server rejects; return the answer."""
-        required = {"model": self.name, "messages": [{"role": "user", "content": prompt}]}
+        required = {"model": self.name, "messages": messages_of(prompt)}
         while True:
             body = self._options.body(required, **options)
             reply = Reply(client.post(self._url, json=body))

@@ -63,6 +63,40 @@ class RequestCancelledError(Exception):
     """The request was cancelled because another request failed permanently."""
 
 
+class Attempts:
+    """The failed attempts of one request, and how long to wait before the next one."""
+
+    def __init__(self, policy: RetryPolicy, *, proxy: str | None = None) -> None:
+        """`proxy` names the proxy in use, for messages."""
+        self._policy = policy
+        self._proxy = proxy
+        self._delay = policy.first_delay
+        self._failures = self._busy_responses = 0
+
+    def delay_after(self, error: Exception) -> float:
+        """Count a failed attempt (httpx2's error, or a `TryAgainError`); return the seconds to wait.
+
+        Raises `EmptyReplyError` or `RetriesExhaustedError` if it was the last one.
+        """
+        if isinstance(error, TryAgainError):
+            trouble = error
+        else:
+            trouble = TryAgainError(_describe(error, self._policy, self._proxy))
+        self._busy_responses += trouble.busy
+        self._failures += not trouble.busy
+        most = min(self._policy.attempts, trouble.attempts or self._policy.attempts)
+        if self._failures >= most or self._busy_responses >= self._policy.busy_attempts:
+            if isinstance(trouble, EmptyReplyError):
+                raise trouble
+            attempts = self._failures + self._busy_responses
+            raise RetriesExhaustedError(f"in {attempts} attempt{'' if attempts == 1 else 's'} ({trouble})")
+        # Jitter, so that concurrent requests are not retried simultaneously. A Retry-After of 0 is ignored,
+        # because all attempts would be used up at once.
+        delay = min(_MAX_DELAY, (trouble.delay or self._delay) * random.uniform(1, 1.5))
+        self._delay = min(_MAX_DELAY, self._delay * 2)
+        return delay
+
+
 def request_with_retries(
     send: Callable[[], T], policy: RetryPolicy, stop: threading.Event, *, proxy: str | None = None
 ) -> T:
@@ -74,28 +108,14 @@ def request_with_retries(
     """
     import httpx2
 
-    delay, failures, busy_responses = policy.first_delay, 0, 0
+    attempts = Attempts(policy, proxy=proxy)
     while True:
         try:
             return send()
-        except httpx2.RequestError as error:
-            trouble = TryAgainError(_describe(error, policy, proxy))
-        except TryAgainError as error:
-            trouble = error
-        busy_responses += trouble.busy
-        failures += not trouble.busy
-        most = min(policy.attempts, trouble.attempts or policy.attempts)
-        if failures >= most or busy_responses >= policy.busy_attempts:
-            if isinstance(trouble, EmptyReplyError):
-                raise trouble
-            attempts = failures + busy_responses
-            raise RetriesExhaustedError(f"in {attempts} attempt{'' if attempts == 1 else 's'} ({trouble})")
-        # Jitter, so that concurrent requests are not retried simultaneously. A Retry-After of 0 is ignored,
-        # because all attempts would be used up at once.
-        pause(min(_MAX_DELAY, (trouble.delay or delay) * random.uniform(1, 1.5)), stop)
+        except (httpx2.RequestError, TryAgainError) as error:
+            pause(attempts.delay_after(error), stop)
         if stop.is_set():
             raise RequestCancelledError
-        delay = min(_MAX_DELAY, delay * 2)
 
 
 def pause(seconds: float, stop: threading.Event) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personakit.errors import UserError
+from personakit.models.conversation import messages_of
 from personakit.models.reasoning import NO_THINKING, closing_tag
 
 #: Variables of chat templates: no reasoning, and a fixed date (otherwise Llama 3.2 writes today's, and
@@ -49,11 +50,24 @@ def has_template(tokenizer: Any) -> bool:
 
 
 def render_prompt(tokenizer: Any, prompt: str) -> str:
-    """Return `prompt` as a user message and the generation prompt.
+    """Return `prompt` as a user message, or a `Conversation` as its messages, and the generation prompt.
 
     Raises `UserError` if the chat template is broken or rejects such a conversation.
     """
-    return _render(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)
+    return _render(tokenizer, messages_of(prompt), add_generation_prompt=True)
+
+
+def without_special_tokens(tokenizer: Any, text: str) -> str:
+    """Return `text` with the tokenizer's special tokens broken up by a space behind their first character.
+
+    A text that somebody else wrote could otherwise end its message and begin another one.
+    """
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    for token in sorted(special, key=len, reverse=True):
+        if len(token) > 1:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
 
 
 def answer_turn(tokenizer: Any) -> AnswerTurn:

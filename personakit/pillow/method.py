@@ -62,7 +62,8 @@ def open_pillow_run(run: FinishedRun, options: OpenOptions) -> Personalizer:
         raise UserError(f"{run.folder}: its tuned model is missing", hint="train it again")
     own = open_weights(Path(folder))
     assert isinstance(own, LocalModel)
-    answering = own if options.base in (None, settings.model) else open_base(str(options.base))
+    base = options.base
+    answering = own if base is None or base == settings.model else open_base(base)
     pool = pool_of(run)
     if pool is None:
         provider = HistoryMatcher(*load_network(run, own), settings.matcher.m)

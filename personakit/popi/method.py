@@ -57,7 +57,8 @@ def load_popi(run: FinishedRun) -> LoadedPOPI:
 
 def open_popi_run(run: FinishedRun, options: OpenOptions) -> Personalizer:
     """Open a run. If `options.base` is another model than the run's, it replaces the generator."""
-    another = None if options.base in (None, run.settings.model) else open_base(str(options.base))
+    base = options.base
+    another = None if base is None or base == run.settings.model else open_base(base)
     return load_popi(run).personalizer(another)
 
 

@@ -18,7 +18,7 @@ from personakit.data.folders import data_folder
 from personakit.data.lamp_mini.facts import is_lamp_mini
 from personakit.errors import UserError
 from personakit.method import FinishedRun
-from personakit.models.cache import CachedModel, FingerprintedModel
+from personakit.models.cache import CachedModel
 from personakit.models.cost import added_tokens
 from personakit.popi.adapters import BASE
 from personakit.popi.answering import ANSWER_TOKENS, PromptPersonalizer
@@ -68,6 +68,18 @@ def adapters_of(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if (path / "adapter_config.json").is_file()}
 
 
+def answering_adapters(folder: Path) -> dict[str, Path]:
+    """Return the folders of `INFERENCE` and `GENERATOR`; raises `UserError` if one is missing."""
+    adapters = adapters_of(folder)
+    for name in (INFERENCE, GENERATOR):
+        if name not in adapters:
+            raise UserError(
+                f"{folder / ADAPTER_FOLDERS[name]}: the adapter is missing",
+                hint="train again, or continue the run with --resume",
+            )
+    return {name: adapters[name] for name in (INFERENCE, GENERATOR)}
+
+
 @dataclass(frozen=True)
 class LoadedPOPI:
     """A run of POPI with its base model and adapters in memory."""
@@ -78,14 +90,8 @@ class LoadedPOPI:
     @classmethod
     def load(cls, run: FinishedRun) -> LoadedPOPI:
         """Load the run's base model with all its adapters; raises `UserError` if one is missing."""
-        adapters = adapters_of(run.folder)
-        for name in (INFERENCE, GENERATOR):
-            if name not in adapters:
-                raise UserError(
-                    f"{run.folder / ADAPTER_FOLDERS[name]}: the adapter is missing",
-                    hint="train again, or continue the run with --resume",
-                )
-        return cls(run, open_adapters(run.settings.model, adapters))
+        answering_adapters(run.folder)
+        return cls(run, open_adapters(run.settings.model, adapters_of(run.folder)))
 
     @property
     def settings(self) -> TrainPOPI:
@@ -101,9 +107,11 @@ class LoadedPOPI:
             return signal_wording(facts["preference_task"])
         return signal_wording("LaMP_7" if is_lamp_mini(data_folder(self.settings.data.path)) else None)
 
-    def summariser(self, model: str = INFERENCE) -> Summariser:
-        """Return the summariser behind the answer cache; with `BASE` the untrained base model."""
-        return self._summariser(self.models[model])
+    def summariser(self, model: str = INFERENCE, *, cached: bool = True) -> Summariser:
+        """Return the summariser, behind the answer cache if `cached`; `BASE`: the untrained base model."""
+        base, own = self.models[BASE], self.models[model]
+        limits = limits_of(self.settings, added=added_tokens(base.tokenizer), window=base.context_window)
+        return Summariser(CachedModel(own) if cached else own, self.wording, limits.signals, limits.summary)
 
     def personalizer(
         self, generator: LanguageModel | None = None, summaries: SummarySource | None = None
@@ -221,11 +229,6 @@ class LoadedPOPI:
 
     def _frozen_row(self, policy: PromptPersonalizer, model: LanguageModel) -> ScoredRow:
         return ScoredRow(policy, self._without_summary(model), policy, self._beta)
-
-    def _summariser(self, model: FingerprintedModel) -> Summariser:
-        base = self.models[BASE]
-        limits = limits_of(self.settings, added=added_tokens(base.tokenizer), window=base.context_window)
-        return Summariser(CachedModel(model), self.wording, limits.signals, limits.summary)
 
 
 def per_user_rate(settings: TrainPOPI) -> float:

@@ -86,7 +86,7 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
     base = options.base or (settings.base if needs_base(settings) else None)
     rewriter = Rewriter(
         base=None if base is None else open_base(base, settings.endpoint),
-        model=open_weights(model),
+        model=options.model or open_weights(model),
         provider=open_retriever(settings.retrieval.name, settings.retrieval.k),
         max_length=settings.prompt_tokens,
         max_draft_tokens=settings.decoding.max_new_tokens,

@@ -14,6 +14,7 @@ import pytest
 
 from personakit.errors import RunError, UserError
 from personakit.models.cache import AnswerCache, CachedModel
+from personakit.models.conversation import Conversation
 from personakit.models.endpoint import EndpointModel
 from personakit.models.open import open_language_model
 from personakit.models.refusal import no_answer_reason, refusal_reason
@@ -42,6 +43,13 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.stop()
+
+
+def test_a_conversation_is_sent_as_its_messages(serve: Callable[..., Server]) -> None:
+    server = serve(echo)
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    EndpointModel("m", base_url=server.url).generate([Conversation(messages)], max_new_tokens=7)
+    assert server.bodies[0]["messages"] == messages
 
 
 def test_answers_come_in_input_order_with_bounded_concurrency(serve: Callable[..., Server]) -> None:

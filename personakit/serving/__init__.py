@@ -1,0 +1,21 @@
+"""The service: an OpenAI-compatible API in front of a base model, and the profile store behind it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from personakit.errors import UserError
+
+_PACKAGES = ("alembic", "cryptography", "fastapi", "prometheus_client", "sqlalchemy", "uvicorn")
+
+
+def require_packages() -> None:
+    """Raise `UserError` if the packages of the service are not installed."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"the service needs {', '.join(missing)}, which is not installed"
+            if len(missing) == 1
+            else f"the service needs {', '.join(missing)}, which are not installed",
+            hint='install them with pip install "personakit[serve]"',
+        )

@@ -1,0 +1,66 @@
+"""What the service asks of a base model, behind HTTP (`http_base.py`) or local (`local_base.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A request: messages and sampling options as OpenAI names them."""
+
+    messages: Sequence[Mapping[str, Any]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAnswer:
+    """The base model's answer: a message of the assistant as OpenAI shapes it.
+
+    `text` is its text without reasoning; None if there is nothing to rewrite: a call of a tool, or a refusal
+    (`refused` is then the reason). `ignored` are options that this base model does not have, `prompt_cut` the
+    tokens of the conversation that exceed its context window.
+    """
+
+    message: Mapping[str, Any]
+    text: str | None
+    finish_reason: str = "stop"
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    refused: str | None = None
+    ignored: tuple[str, ...] = ()
+    prompt_cut: int = 0
+
+
+class BaseModelClient(Protocol):
+    """A base model. `name` is the name by which clients ask for the bare model."""
+
+    name: str
+
+    async def draft(self, chat: Chat) -> BaseAnswer:
+        """Answer a request; raises `ApiError`."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+@runtime_checkable
+class StreamingBase(BaseModelClient, Protocol):
+    """A base model whose own answers can be streamed as they are written."""
+
+    def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
+        """Yield the chunks of an answer as OpenAI shapes them; raises `ApiError`."""
+        ...
+
+
+def text_of(content: Any) -> str | None:
+    """Return the text of a message's content: a string, or a list of parts; None if a part is no text."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    texts = [part.get("text") for part in content]
+    return None if any(not isinstance(text, str) for text in texts) else "\n".join(texts)

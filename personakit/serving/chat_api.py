@@ -1,0 +1,248 @@
+"""`/v1/chat/completions` and `/v1/models`, as OpenAI's clients expect them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from personakit.serving.answering import ChatAnswer
+from personakit.serving.base import Chat, StreamingBase
+from personakit.serving.errors import RESPONSES, ApiError, error_document
+from personakit.serving.service import (
+    PERSONALISE_HEADER,
+    TRACE_HEADER,
+    AccessOf,
+    ServiceOf,
+    UserHeader,
+    user_of,
+)
+from personakit.serving.store import NAME_PATTERN
+
+router = APIRouter(prefix="/v1", responses=RESPONSES)
+#: Fields of a request that are for the service and not for the base model.
+_OURS = {"model", "messages", "stream", "stream_options", "user", "personakit", "n"}
+_PIECE = re.compile(r"\s*\S+|\s+$")
+
+PersonaliseHeader = Annotated[
+    Literal["on", "off"] | None,
+    Header(alias=PERSONALISE_HEADER, description="`off` gives the base model's own answer."),
+]
+
+
+class ContentPart(BaseModel):
+    """A part of a message; parts that are no text go to the base model as they are."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    text: str | None = None
+
+
+class ChatMessage(BaseModel):
+    """A message of the conversation."""
+
+    model_config = ConfigDict(extra="allow")
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+
+
+class StreamOptions(BaseModel):
+    """What a stream includes."""
+
+    include_usage: bool = False
+
+
+class OwnOptions(BaseModel):
+    """Options of personakit."""
+
+    personalise: bool = Field(default=True, description="False gives the base model's own answer.")
+    generic: bool = Field(default=False, description="Also return the base model's own answer.")
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's request. Options that are not listed here go to the base model as they are."""
+
+    model_config = ConfigDict(extra="allow")
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    user: str | None = Field(
+        None, pattern=NAME_PATTERN, description="The user in whose way the answer is written."
+    )
+    n: Literal[1] | None = None
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: str | list[str] | None = None
+    personakit: OwnOptions | None = None
+
+
+class ModelEntry(BaseModel):
+    """A model that requests may name."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "personakit"
+
+
+class ModelList(BaseModel):
+    """All models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelEntry]
+
+
+@router.get("/models")
+async def models(service: ServiceOf, access: AccessOf) -> ModelList:
+    """List the runs and the bare base model."""
+    return ModelList(data=[ModelEntry(id=name) for name in service.answering.names()])
+
+
+@router.get("/models/{model:path}")
+async def model(model: str, service: ServiceOf, access: AccessOf) -> ModelEntry:
+    """Return one model."""
+    service.answering.check(model)
+    return ModelEntry(id=model)
+
+
+@router.post("/chat/completions", response_model=None)
+async def chat_completions(
+    body: ChatRequest,
+    request: Request,
+    service: ServiceOf,
+    access: AccessOf,
+    user: UserHeader,
+    personalise: PersonaliseHeader = None,
+) -> Response:
+    """Answer a conversation, in the way of its user.
+
+    With `stream`, a rewrite is streamed when it is complete, the base model's own answer as it is written.
+    """
+    name = user_of(access, body.user, user)
+    own = body.personakit or OwnOptions()
+    wanted = own.personalise if personalise is None else personalise == "on"
+    chat, base = _chat(body), service.answering.base
+    generic = name is None or not wanted or body.model == base.name
+    if body.stream and generic and isinstance(base, StreamingBase):
+        service.answering.check(body.model)
+        request.state.facts.update(model=body.model, personalised=False)
+        service.metrics.answers.labels(body.model, "generic").inc()
+        return await _passed_on(base, chat, body)
+    answer = await service.answering.answer(
+        body.model, chat, access.store, name, personalise=wanted, generic=own.generic
+    )
+    _count(service, answer)
+    facts = asdict(answer.trace)
+    request.state.facts.update(
+        model=answer.trace.model,
+        personalised=answer.trace.personalised,
+        degraded=answer.trace.degraded,
+        base_seconds=answer.trace.base_seconds,
+        rewrite_seconds=answer.trace.rewrite_seconds,
+    )
+    headers = {TRACE_HEADER: json.dumps({key: value for key, value in facts.items() if value is not None})}
+    if own.generic:
+        facts["generic"] = answer.generic
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        return _event_stream(_events(answer, facts, usage=usage), headers)
+    return JSONResponse(_completion(answer, facts), headers=headers)
+
+
+async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Response:
+    """Return the base model's own stream. Its first chunk is awaited, so that the status is right."""
+    if body.stream_options is not None:
+        options = {**chat.options, "stream_options": body.stream_options.model_dump()}
+        chat = Chat(chat.messages, options)
+    chunks = base.stream(chat)
+    first = await anext(chunks, None)
+    trace = {"model": body.model, "base": base.name, "personalised": False}
+
+    async def events() -> AsyncIterator[str]:
+        chunk = first
+        try:
+            while chunk is not None:
+                yield f"data: {json.dumps({**chunk, 'model': body.model})}\n\n"
+                chunk = await anext(chunks, None)
+        except ApiError as error:
+            yield f"data: {json.dumps(error_document(error.status, error.message).model_dump())}\n\n"
+        yield "data: [DONE]\n\n"
+
+    return _event_stream(events(), {TRACE_HEADER: json.dumps(trace)})
+
+
+def _event_stream(events: Iterator[str] | AsyncIterator[str], headers: dict[str, str]) -> Response:
+    headers = {**headers, "Cache-Control": "no-cache"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+def _chat(body: ChatRequest) -> Chat:
+    document = body.model_dump(exclude_unset=True)
+    if not isinstance(document.get("response_format", {}), dict | None):
+        raise ApiError(400, "response_format: expected an object", param="response_format")
+    try:
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # also of the encoding
+        raise ApiError(400, "the request has numbers or characters that JSON has not") from error
+    return Chat(document["messages"], {key: value for key, value in document.items() if key not in _OURS})
+
+
+def _count(service: ServiceOf, answer: ChatAnswer) -> None:
+    trace, metrics = answer.trace, service.metrics
+    outcome = "personalised" if trace.personalised else "degraded" if trace.degraded else "generic"
+    metrics.answers.labels(trace.model, outcome).inc()
+    metrics.base_seconds.observe(trace.base_seconds)
+    if trace.rewrite_seconds:
+        metrics.rewrite_seconds.observe(trace.rewrite_seconds)
+
+
+def _head(answer: ChatAnswer, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": answer.trace.model,
+    }
+
+
+def _completion(answer: ChatAnswer, facts: dict[str, Any]) -> dict[str, Any]:
+    sent = answer.answer
+    choice = {"index": 0, "message": sent.message, "logprobs": None, "finish_reason": sent.finish_reason}
+    return {
+        **_head(answer, "chat.completion"),
+        "choices": [choice],
+        "usage": sent.usage or None,
+        "personakit": facts,
+    }
+
+
+def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> Iterator[str]:
+    """Yield the answer word by word, as server-sent events."""
+    head = _head(answer, "chat.completion.chunk")
+
+    def event(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return f"data: {json.dumps({**head, 'choices': [choice], **fields})}\n\n"
+
+    message = dict(answer.answer.message)
+    text = message.pop("content", None)
+    calls = [{"index": number, **call} for number, call in enumerate(message.pop("tool_calls", None) or [])]
+    yield event({**message, "role": "assistant", "content": "", **({"tool_calls": calls} if calls else {})})
+    for piece in _PIECE.findall(text or ""):
+        yield event({"content": piece})
+    yield event({}, answer.answer.finish_reason, personakit=facts)
+    if usage:
+        yield f"data: {json.dumps({**head, 'choices': [], 'usage': answer.answer.usage})}\n\n"
+    yield "data: [DONE]\n\n"

@@ -1,0 +1,148 @@
+"""RPO runs as the service uses them: a draft and a user's items in, the user's own answer out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from personakit.contracts import LanguageModel, Personalizer
+from personakit.data.lamp_formats import build_input, profile_item, task_format
+from personakit.data.queries import DEFAULT_TASK
+from personakit.errors import UserError
+from personakit.method import FinishedRun
+from personakit.methods import METHODS, open_run
+from personakit.models import voice
+from personakit.records import Answer, Profile, Query
+from personakit.rpo.choices import uses_given_text
+from personakit.serving.local_base import plain_text
+from personakit.serving.store import StoredItem
+from personakit.tasks import get_task
+
+
+class _DraftedText(str):
+    """The text of a query that carries the base model's draft."""
+
+    draft: str
+
+
+class Drafts:
+    """The base model of a run that asks for drafts: it returns those that the service has already had."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int = 1,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """Return the drafts that the prompts carry."""
+        return [[prompt.draft] * samples for prompt in prompts if isinstance(prompt, _DraftedText)]
+
+    def score(
+        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
+    ) -> list[float]:
+        """Drafts are not scored."""
+        raise NotImplementedError("drafts are not scored")
+
+    def count_tokens(self, text: str) -> int:
+        """Return 0: the base model reports the tokens of drafts."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteRequest:
+    """A draft to rewrite: the user's last message, the draft, and the user's items."""
+
+    user: str
+    request: str
+    draft: str
+    items: tuple[StoredItem, ...]
+
+
+@dataclass(frozen=True)
+class RewritingRun:
+    """A finished RPO run, which rewrites drafts of any base model, by the name that clients use.
+
+    With `given_text`, a query of its `task` is the draft itself; else it is the user's message, and the
+    personalizer asks its base model, `Drafts`, for the draft.
+    """
+
+    name: str
+    personalizer: Personalizer
+    task: str
+    given_text: bool
+    step: ClassVar[str] = "rewrite"
+
+    @classmethod
+    def open(cls, run: FinishedRun, model: LanguageModel) -> RewritingRun:
+        """Open a run with its rewriter, `model`; raises `UserError` if it does not write texts."""
+        retriever = run.settings.retrieval.name
+        if retriever.partition(":")[0] in METHODS:
+            raise UserError(
+                f"{run.folder}: its items are chosen by {retriever}, which keeps answers on the disk",
+                hint="serve a run whose retrieval.name is bm25, dense or recency",
+            )
+        tasks = run.settings.data.tasks or [DEFAULT_TASK]
+        fitting = [task for task in tasks if get_task(task).kind == "generation"]
+        if not fitting:
+            raise UserError(
+                f"{run.folder}: it was trained on {', '.join(tasks)}, expected a run that writes texts",
+                hint="serve voice, or train on LaMP_7 or rewriting",
+            )
+        task = DEFAULT_TASK if DEFAULT_TASK in fitting else fitting[0]
+        given_text = uses_given_text(run.settings.draft, get_task(task))
+        personalizer = open_run(run, base=None if given_text else Drafts(), model=model)
+        return cls(name_of(run), personalizer, task, given_text)
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return task_format(self.task).item_keys
+
+    def usable(self, items: Sequence[StoredItem]) -> tuple[StoredItem, ...]:
+        """Return the items that have the fields that this run reads."""
+        return tuple(item for item in items if all(key in item.fields for key in self._keys))
+
+    def respond(self, requests: list[RewriteRequest]) -> list[Answer]:
+        """Answer a batch; each prompt has the items of one user."""
+        return self.personalizer.respond(
+            [self._query(request) for request in requests], [self._profile(request) for request in requests]
+        )
+
+    def clear_caches(self) -> None:
+        """Remove what indexes keep in memory of users' texts."""
+        clear = getattr(getattr(self.personalizer, "provider", None), "clear_cache", None)
+        if clear is not None:
+            clear()
+
+    def _query(self, request: RewriteRequest) -> Query:
+        draft = self._plain(request.draft).strip()
+        about = draft if self.given_text else self._plain(request.request).strip()
+        [part] = task_format(self.task).search_parts
+        text = _DraftedText(build_input(self.task, **{part: about}))
+        text.draft = draft
+        return Query("chat", self.task, text, about, request.user)
+
+    def _profile(self, request: RewriteRequest) -> Profile:
+        return Profile(
+            request.user,
+            tuple(
+                profile_item(
+                    self.task,
+                    str(item.number),
+                    {key: self._plain(item.fields[key]) for key in self._keys},
+                    item.date,
+                )
+                for item in request.items
+            ),
+        )
+
+    def _plain(self, text: str) -> str:
+        return plain_text(getattr(self.personalizer, "model", None), text)
+
+
+def name_of(run: FinishedRun) -> str:
+    """Return the name by which clients ask for a run."""
+    return voice.NAME if run.folder == voice.FOLDER else run.folder.name

@@ -1,0 +1,116 @@
+"""Opens all parts of the service and runs it: what `personakit serve` does."""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from personakit.errors import UserError
+from personakit.serving.answering import Answering
+from personakit.serving.base import BaseModelClient
+from personakit.serving.batching import Batcher
+from personakit.serving.http_base import HttpBase, endpoint_name
+from personakit.serving.local_base import LocalBase
+from personakit.serving.logs import described, log
+from personakit.serving.metrics import Metrics
+from personakit.serving.runs import open_runs
+from personakit.serving.service import Service
+from personakit.serving.store import DEFAULT_TENANT, FOLDER, KeyLimits, open_store
+
+_GRACE_SECONDS = 30  # for the requests that run when the process is told to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """How to serve."""
+
+    runs: Sequence[Path] = (Path("voice"),)
+    base: str = "smollm2"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    store: str = FOLDER
+    base_seconds: float = 60.0
+    rewrite_seconds: float = 30.0
+    limits: KeyLimits = field(default_factory=KeyLimits)
+    max_body_bytes: int = 1_000_000
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def open_service(settings: ServeSettings) -> Service:
+    """Open the store, the base model and the runs.
+
+    Raises `UserError` if one cannot be opened, or if the service could be reached from other machines and
+    there is no key.
+    """
+    store = open_store(settings.store)
+    store.tenant(DEFAULT_TENANT, create=True)
+    has_keys, loopback = store.has_keys(), is_loopback_host(settings.host)
+    if not has_keys and not loopback:
+        raise UserError(
+            f"--host {settings.host} can be reached from other machines, and {settings.store} has no key",
+            hint="personakit users create-key makes one; or use --host 127.0.0.1",
+        )
+    metrics = Metrics()
+    batcher = Batcher(on_batch=metrics.batch_sizes.observe)
+    runs, model = open_runs(settings.runs, settings.base, batcher)
+    base: BaseModelClient = (
+        HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
+        if model is None
+        else LocalBase(settings.base, model, batcher)
+    )
+    if base.name in runs:
+        raise UserError(
+            f'the base model and a run are both called "{base.name}", expected two names',
+            hint="rename the run's folder",
+        )
+    return Service(
+        store,
+        Answering(base, runs, batcher, settings.rewrite_seconds, _log_failure),
+        metrics,
+        open_to_all=loopback and not has_keys,
+        limits=settings.limits,
+        max_body_bytes=settings.max_body_bytes,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises `UserError` if the address cannot be used."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=512)
+    except OSError as error:
+        raise UserError(
+            f"--host {host} --port {port} cannot be listened on: {error.strerror or error}",
+            hint="another program may use the port: choose another one with --port",
+        ) from error
+
+
+def serve(service: Service, listening: socket.socket) -> None:
+    """Answer requests until the process is told to end; those that run are then completed."""
+    import uvicorn
+
+    from personakit.serving.app import create_app
+    from personakit.serving.logs import log_to_stderr
+
+    log_to_stderr()
+    config = uvicorn.Config(
+        create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+    )
+    gc.collect()
+    gc.freeze()  # else all requests wait, time and again, while the objects of libraries are looked through
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _log_failure(error: BaseException) -> None:
+    log.error("rewrite failed", extra={"facts": {"error": described(error)}})

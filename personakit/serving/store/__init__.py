@@ -1,0 +1,34 @@
+"""The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
+
+from personakit.serving.store.database import FOLDER
+from personakit.serving.store.records import (
+    NAME_PATTERN,
+    KeyLimits,
+    Retention,
+    StoredItem,
+    StoredProfile,
+    StoredSummary,
+    UnknownError,
+    basis_of,
+    checked_name,
+)
+from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
+from personakit.serving.store.tenant import TenantStore
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "FOLDER",
+    "NAME_PATTERN",
+    "Access",
+    "KeyLimits",
+    "ProfileStore",
+    "Retention",
+    "StoredItem",
+    "StoredProfile",
+    "StoredSummary",
+    "TenantStore",
+    "UnknownError",
+    "basis_of",
+    "checked_name",
+    "open_store",
+]

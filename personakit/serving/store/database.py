@@ -1,0 +1,153 @@
+"""Opens the store's databases, and brings their tables up to date (Alembic)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from personakit.errors import RunError, UserError
+from personakit.serving.store.tables import keys_metadata
+
+FOLDER = "profiles"
+"""The store's default folder; with a database elsewhere, the folder of its master key."""
+KEYS_VARIABLE = "PERSONAKIT_KEYS"
+"""Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
+_PROFILES = "profiles.sqlite"
+_BUSY_SECONDS = 30
+
+
+class Database:
+    """A database with transactions that read or write.
+
+    SQLite is used with a write-ahead log unless `log` is false, and zeroes deleted content.
+    """
+
+    def __init__(self, url: str, *, log: bool = True) -> None:
+        try:
+            self.engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise UserError(
+                f'profile store "{shown(url)}": {error}',
+                hint="give a folder, or an address such as postgresql+psycopg://USER@HOST/NAME",
+            ) from error
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f'profile store "{shown(url)}" needs the package {error.name}',
+                hint=f'pip install {error.name}; of PostgreSQL, "personakit[postgres]"',
+            ) from error
+        if self.engine.dialect.name == "sqlite":
+            _use_sqlite(self.engine, log=log)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection that sees one state of the database."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection whose changes are kept together when the block ends without an error."""
+        # SQLite must ask for the lock at the beginning: a reader cannot wait to become a writer.
+        with self.engine.connect().execution_options(personakit_write=True) as connection, connection.begin():
+            yield connection
+
+
+def open_databases(place: str, *, create: bool = True) -> tuple[Database, Database, Path]:
+    """Return the databases of profiles and of keys, and the master key's folder.
+
+    `place` is a folder with SQLite files, or a database's URL. Keys are in a file of their own in the folder,
+    in the same database, or in that of `PERSONAKIT_KEYS`. Raises `UserError` if one cannot be used.
+    """
+    if "://" in place:
+        if place.startswith("sqlite"):
+            raise UserError(
+                f'profile store "{place}", expected a folder for SQLite', hint="give the folder alone"
+            )
+        folder = Path(FOLDER)
+        # Pools of their own: who holds a connection to the profiles may wait for one to the keys.
+        profiles, keys = Database(place), Database(place)
+    else:
+        folder = Path(place).expanduser().absolute()
+        if not create and not (folder / _PROFILES).is_file():
+            raise UserError(
+                f"{place}: no profile store (it has no {_PROFILES})",
+                hint="name one with --store; `users add` makes it",
+            )
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        profiles = Database(f"sqlite:///{folder / _PROFILES}")
+        # No log beside the keys: a key that is deleted must not stay in one.
+        keys = Database(f"sqlite:///{folder / 'keys.sqlite'}", log=False)
+    if os.environ.get(KEYS_VARIABLE):
+        keys = Database(os.environ[KEYS_VARIABLE], log=False)
+    try:
+        _upgrade(profiles, keys, folder)
+    except DBAPIError as error:
+        raise RunError(
+            f'profile store "{shown(place)}" cannot be opened: {error.orig}',
+            hint="check the address and that the database runs",
+        ) from error
+    return profiles, keys, folder
+
+
+def migration_config(connection: Connection) -> Any:
+    """Return Alembic's configuration for the store's migrations over `connection`."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "personakit.serving.store:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(profiles: Database, keys: Database, folder: Path) -> None:
+    from alembic import command
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".upgrade.lock"):
+        with profiles.writing() as connection:
+            if connection.dialect.name == "postgresql":  # other machines may start at the same time
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
+            command.upgrade(migration_config(connection), "head")
+        with keys.writing() as connection:
+            keys_metadata.create_all(connection)
+
+
+def _use_sqlite(engine: Engine, *, log: bool) -> None:
+    def connect(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # `begin` below begins transactions
+        for pragma in (
+            f"busy_timeout={1000 * _BUSY_SECONDS}",
+            f"journal_mode={'WAL' if log else 'TRUNCATE'}",
+            "synchronous=FULL",  # what was acknowledged survives a power failure
+            "foreign_keys=ON",
+            "secure_delete=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("personakit_write", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:  # it cannot fail, and this way takes less time
+            raw: Any = connection.connection.dbapi_connection
+            raw.execute("BEGIN")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
+
+
+def shown(place: str) -> str:
+    """Return a folder or a URL without its password."""
+    if "://" not in place:
+        return place
+    try:
+        return str(make_url(place).render_as_string(hide_password=True))
+    except ArgumentError:
+        return place.rpartition("@")[2]

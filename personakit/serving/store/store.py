@@ -1,0 +1,138 @@
+"""`ProfileStore`: tenants, API keys, and the way to one tenant's users.
+
+Only `TenantStore`, which is bound to a tenant, reads or writes anything of a user.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from personakit.errors import UserError
+from personakit.serving.store.api_keys import TenantKeys
+from personakit.serving.store.database import Database, open_databases, shown
+from personakit.serving.store.encryption import (
+    UnreadableError,
+    master_key,
+    new_key,
+    seal,
+    secret_hash,
+    unseal,
+)
+from personakit.serving.store.records import KeyLimits, UnknownError, checked_name
+from personakit.serving.store.tables import api_keys, secrets, tenants
+from personakit.serving.store.tenant import TenantStore
+from personakit.serving.store.vault import Vault
+
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who a request is from: the tenant's store, the key (None: none is needed), and its user, if any."""
+
+    store: TenantStore
+    key: int | None = None
+    user: str | None = None
+    limits: KeyLimits = field(default_factory=KeyLimits)
+
+
+class ProfileStore:
+    """The profiles of all tenants in one database."""
+
+    def __init__(self, profiles: Database, vault: Vault) -> None:
+        """Use `open_store` instead."""
+        self._profiles = profiles
+        self._vault = vault
+
+    def tenant(self, name: str = DEFAULT_TENANT, *, create: bool = False) -> TenantStore:
+        """Return a tenant's store; raises `UnknownError` if there is none and `create` is false."""
+        wanted = select(tenants.c.id).where(tenants.c.name == checked_name(name, "tenant"))
+        with self._profiles.reading() as connection:
+            found = connection.scalar(wanted)
+        if found is None and create:
+            try:
+                with self._profiles.writing() as connection:
+                    connection.execute(insert(tenants).values(name=name, created=time.time()))
+            except IntegrityError:  # another process was first
+                pass
+            with self._profiles.reading() as connection:
+                found = connection.scalar(wanted)
+        if found is None:
+            raise UnknownError(
+                f'there is no tenant "{name}"',
+                hint=f'personakit users add or create-key with --tenant "{name}" makes it',
+            )
+        return self._of(found)
+
+    def tenants(self) -> list[str]:
+        """Return the names of all tenants."""
+        with self._profiles.reading() as connection:
+            return list(connection.scalars(select(tenants.c.name).order_by(tenants.c.id)))
+
+    def keys(self, store: TenantStore) -> TenantKeys:
+        """Return the keys of a tenant."""
+        return TenantKeys(self._profiles, store)
+
+    def has_keys(self) -> bool:
+        """Return whether any key is valid."""
+        with self._profiles.reading() as connection:
+            return (
+                connection.scalar(select(api_keys.c.id).where(api_keys.c.revoked.is_(None)).limit(1))
+                is not None
+            )
+
+    def authenticate(self, secret: str) -> Access | None:
+        """Return the access of a key; None if it is unknown or revoked."""
+        wanted = select(api_keys).where(api_keys.c.hash == secret_hash(secret), api_keys.c.revoked.is_(None))
+        with self._profiles.reading() as connection:
+            row = connection.execute(wanted).one_or_none()
+        if row is None:
+            return None
+        store = self._of(row.tenant_id)
+        user = None if row.user_id is None else store.name_of(row.user_id)
+        if row.user_id is not None and user is None:  # forgotten between the two reads
+            return None
+        return Access(store, row.id, user, KeyLimits(row.requests_per_minute, row.concurrent_requests))
+
+    def apply_retention(self) -> int:
+        """Delete what tenants no longer keep; return the number of items."""
+        return sum(self.tenant(name).apply_retention() for name in self.tenants())
+
+    def _of(self, tenant_id: int) -> TenantStore:
+        return TenantStore(self._profiles, self._vault, tenant_id)
+
+
+def open_store(place: str, *, create: bool = True) -> ProfileStore:
+    """Open a store: a folder, or a database's URL. With `create`, a folder without one gets one.
+
+    The master key is in the environment (PERSONAKIT_MASTER_KEY) or in the folder (`profiles` for a URL); a
+    new store makes one. Raises `UserError` if the store cannot be opened or has another master key.
+    """
+    profiles, keys, folder = open_databases(place, create=create)
+    sealed = _sealed_lookup(keys)
+    master = master_key(folder, create=sealed is None)
+    if sealed is None:
+        try:
+            with keys.writing() as connection:
+                sealed = seal(master, new_key(), "lookup")
+                connection.execute(insert(secrets).values(name="lookup", sealed=sealed))
+        except IntegrityError:  # another process was first
+            sealed = _sealed_lookup(keys)
+    try:
+        lookup = unseal(master, sealed or b"", "lookup")
+    except UnreadableError as error:
+        raise UserError(
+            f"{shown(place)}: the profile store was made with another master key",
+            hint="restore that key (master.key, or PERSONAKIT_MASTER_KEY)",
+        ) from error
+    return ProfileStore(profiles, Vault(keys, master, lookup))
+
+
+def _sealed_lookup(keys: Database) -> bytes | None:
+    with keys.reading() as connection:
+        found: bytes | None = connection.scalar(select(secrets.c.sealed).where(secrets.c.name == "lookup"))
+    return found

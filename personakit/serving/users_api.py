@@ -1,0 +1,196 @@
+"""`/v1/users`: what is stored about users. A key that is bound to a user reaches that user only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from personakit.serving.errors import RESPONSES, ApiError
+from personakit.serving.service import AccessOf, ServiceOf, user_of
+from personakit.serving.store import NAME_PATTERN, TenantStore
+
+router = APIRouter(prefix="/v1/users", responses=RESPONSES, tags=["users"])
+_LONGEST = 100_000  # characters of one text
+_MOST = 2**53  # numbers beyond are not exact in JSON
+
+Text = Annotated[str, Field(max_length=_LONGEST)]
+Name = Annotated[str, Path(pattern=NAME_PATTERN)]
+Number = Annotated[int, Path(ge=1, le=_MOST)]
+After = Annotated[int, Query(ge=0, le=_MOST, description="Begin behind this number.")]
+AfterUser = Annotated[str | None, Query(pattern=NAME_PATTERN, description="Begin behind this user.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class NewItem(BaseModel):
+    """An item of a user's history: texts by name (`text`, `title`, ...), and a date."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Text] = Field(init=False)
+    date: str | None = Field(None, max_length=40)
+
+    @model_validator(mode="after")
+    def _has_a_text(self) -> NewItem:
+        if not any(text.strip() for text in self.fields.values()):
+            raise ValueError("expected at least one text, such as text")
+        return self
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The texts by name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class NewItems(BaseModel):
+    """Items to append, oldest first."""
+
+    items: list[NewItem] = Field(min_length=1, max_length=1000)
+
+
+class NewEdit(BaseModel):
+    """What the user made of an answer, its draft, and the message that it answers, if any."""
+
+    text: Annotated[Text, Field(pattern=r"\S")]
+    draft: Text
+    request: Text | None = None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The item that it becomes; no run reads a field `draft`."""
+        return self.model_dump(exclude_none=True)
+
+
+class NewEdits(BaseModel):
+    """Edits to append."""
+
+    edits: list[NewEdit] = Field(min_length=1, max_length=1000)
+
+
+class NewSummary(BaseModel):
+    """A summary, written or corrected by hand."""
+
+    text: Text
+
+
+class UserSettings(BaseModel):
+    """Settings of a user."""
+
+    personalise: bool = Field(default=True, description="False: all answers are the base model's own.")
+
+
+async def named(user: Name, access: AccessOf) -> tuple[TenantStore, str]:
+    """Return the store and the user of the path; raises `ApiError` if the key is bound to another one."""
+    return access.store, str(user_of(access, user))
+
+
+Named = Annotated[tuple[TenantStore, str], Depends(named)]
+
+
+@router.get("")
+def list_users(access: AccessOf, after: AfterUser = None, limit: Limit = 100) -> dict[str, Any]:
+    """List the tenant's users, in the order in which they came."""
+    if access.user is not None:
+        raise ApiError(403, "this key is bound to a user and cannot list users", code="user_mismatch")
+    return {"users": [asdict(user) for user in access.store.users(after=after, limit=limit)]}
+
+
+@router.get("/{user}")
+def get_user(user: Named) -> dict[str, Any]:
+    """Return how much is stored about a user."""
+    store, name = user
+    return asdict(store.user(name))
+
+
+@router.get("/{user}/export")
+def export_user(user: Named) -> dict[str, Any]:
+    """Return all that is stored about a user."""
+    store, name = user
+    return store.export(name)
+
+
+@router.delete("/{user}")
+def forget_user(user: Named, service: ServiceOf) -> dict[str, Any]:
+    """Destroy the user's key and delete all that is stored about the user. It cannot be undone."""
+    store, name = user
+    store.forget(name)
+    service.answering.clear_caches()
+    return {"forgotten": True}
+
+
+@router.get("/{user}/items")
+def list_items(user: Named, after: After = 0, limit: Limit = 100) -> dict[str, Any]:
+    """List a user's items, oldest first."""
+    store, name = user
+    return {"items": [asdict(item) for item in store.items(name, after=after, limit=limit)]}
+
+
+@router.post("/{user}/items")
+def append_items(user: Named, new: NewItems) -> dict[str, Any]:
+    """Append items; a new user is made."""
+    store, name = user
+    return {"numbers": store.append(name, [(item.fields, item.date) for item in new.items])}
+
+
+@router.put("/{user}/items/{number}")
+def replace_item(user: Named, number: Number, item: NewItem) -> dict[str, Any]:
+    """Change an item."""
+    store, name = user
+    store.replace_item(name, number, item.fields, item.date)
+    return {"number": number}
+
+
+@router.delete("/{user}/items/{number}")
+def delete_item(user: Named, number: Number) -> dict[str, Any]:
+    """Delete an item."""
+    store, name = user
+    store.delete_item(name, number)
+    return {"number": number}
+
+
+@router.post("/{user}/edits")
+def append_edits(user: Named, new: NewEdits) -> dict[str, Any]:
+    """Append answers as the user changed them, as items; a new user is made."""
+    store, name = user
+    return {"numbers": store.append(name, [(edit.fields, None) for edit in new.edits])}
+
+
+@router.get("/{user}/summaries")
+def list_summaries(user: Named) -> dict[str, Any]:
+    """List a user's summaries."""
+    store, name = user
+    return {"summaries": [asdict(summary) for summary in store.summaries(name)]}
+
+
+@router.put("/{user}/summaries/{model}")
+def put_summary(user: Named, model: Name, summary: NewSummary, service: ServiceOf) -> dict[str, Any]:
+    """Set a summary by hand: answers of this run of POPI are then written from it, until it is deleted."""
+    store, name = user
+    service.answering.check_summarised(model)
+    store.put_summary(name, model, summary.text)
+    return {"model": model}
+
+
+@router.delete("/{user}/summaries/{model}")
+def delete_summary(user: Named, model: Name) -> dict[str, Any]:
+    """Delete a summary."""
+    store, name = user
+    store.delete_summary(name, model)
+    return {"model": model}
+
+
+@router.get("/{user}/settings")
+def get_settings(user: Named) -> UserSettings:
+    """Return a user's settings."""
+    store, name = user
+    return UserSettings(**store.settings(name))
+
+
+@router.put("/{user}/settings")
+def put_settings(user: Named, settings: UserSettings) -> UserSettings:
+    """Set a user's settings; a new user is made."""
+    store, name = user
+    for setting, value in settings.model_dump().items():
+        store.put_setting(name, setting, value)
+    return settings

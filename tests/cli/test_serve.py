@@ -1,0 +1,57 @@
+"""`personakit serve`: what cannot be served is said in one sentence."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Call
+
+pytest.importorskip("sqlalchemy", reason="needs the extra serve")
+pytest.importorskip("cryptography", reason="needs the extra serve")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--host", "0.0.0.0"), "can be reached from other machines"),
+        (("--run", "nowhere"), "nowhere: no such run"),
+        (("--run", "RUN"), 'another run is called "run"'),
+        (("--base", "openai:run"), 'both called "run"'),
+        (("--base", "openai:"), "has no model name"),
+        (("--host", "no.such.host.invalid"), "can be reached from other machines"),
+    ],
+)
+def test_what_cannot_be_served_is_one_sentence(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tiny_run: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    given = [str(tiny_run) if each == "RUN" else each for each in arguments]
+    done = call("serve", "--run", tiny_run, "--base", "openai:stub", *given)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 2  # the sentence and its hint
+
+
+def test_a_port_that_is_taken_is_named(call: Call, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = call("serve", "--run", tiny_run, "--base", "openai:stub", "--port", port)
+    assert done.status == 2
+    assert f"--port {port} cannot be listened on" in done.err
+
+
+def test_a_run_of_labels_is_refused(call: Call, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    config = yaml.safe_load((tiny_run / "config.yaml").read_text())
+    copy = Path("labels")
+    shutil.copytree(tiny_run, copy)
+    config["data"]["tasks"] = ["LaMP_3"]
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    done = call("serve", "--base", "openai:stub", "--run", copy)
+    assert (done.status, "trained on LaMP_3, expected a run that writes texts" in done.err) == (2, True)

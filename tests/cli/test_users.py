@@ -1,0 +1,88 @@
+"""`personakit users`: items from a file to the export, and keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Call
+
+pytest.importorskip("sqlalchemy", reason="needs the extra serve")
+pytest.importorskip("cryptography", reason="needs the extra serve")
+
+
+@pytest.fixture
+def posts(tmp_path: Path) -> Path:
+    path = tmp_path / "posts.jsonl"
+    path.write_text('{"text": "hey [/] \\u001b[31mthere", "date": "2026-01-02"}\n{"text": "off we go"}\n')
+    return path
+
+
+def test_items_go_from_a_file_to_the_export(call: Call, posts: Path, tmp_path: Path) -> None:
+    done = call("users", "add", "ada", posts, "--json")
+    assert done.status == 0, done.err
+    assert done.document == {"user": "ada", "added": 2, "first": 1, "last": 2}
+    assert call("users", "list", "--json").document[0]["items"] == 2
+    shown = call("users", "show", "ada")
+    assert "hey [/] \\x1b[31mthere" in shown.out
+    exported = call("users", "export", "ada", "--output", "ada.json")
+    assert (exported.status, exported.out) == (0, "ada.json\n")
+    assert (
+        call("users", "export", "ada", "--json").document == call("users", "show", "ada", "--json").document
+    )
+    texts = [each["fields"]["text"] for each in call("users", "export", "ada", "--json").document["items"]]
+    assert texts == ["off we go", "hey [/] \x1b[31mthere"]  # an item without a date is the oldest
+    assert call("users", "forget", "ada").out == "ada is forgotten\n"
+    gone = call("users", "show", "ada")
+    assert (gone.status, "there is no user 'ada'" in gone.err) == (2, True)
+    assert call("users", "list", "--json").document == []
+
+
+def test_tenants_have_users_of_their_own(call: Call, posts: Path) -> None:
+    call("users", "add", "ada", posts, "--tenant", "one")
+    call("users", "create-key", "--tenant", "two")
+    assert call("users", "list", "--tenant", "two", "--json").document == []
+    assert call("users", "forget", "ada", "--tenant", "two").status == 2
+    assert call("users", "show", "ada", "--tenant", "one").status == 0
+    missing = call("users", "list", "--tenant", "three")
+    assert (missing.status, 'no tenant "three"' in missing.err) == (2, True)
+
+
+def test_a_key_is_shown_once_and_can_be_revoked(call: Call) -> None:
+    made = call("users", "create-key", "--user", "ada", "--label", "phone", "--rate", "60", "--json").document
+    assert made["secret"].startswith("pk-")
+    [key] = call("users", "keys", "--json").document
+    assert (key["id"], key["user"], key["label"], key["revoked"]) == (made["key"], "ada", "phone", None)
+    assert key["limits"] == {"requests_per_minute": 60, "concurrent_requests": None}
+    assert made["secret"] not in call("users", "keys").out
+    assert call("users", "revoke-key", str(made["key"])).status == 0
+    again = call("users", "revoke-key", str(made["key"]))
+    assert (again.status, f"no valid key {made['key']}" in again.err) == (2, True)
+
+
+def test_retention_is_set_and_shown(call: Call, posts: Path) -> None:
+    call("users", "add", "ada", posts)
+    assert call("users", "retention", "--items", "1", "--json").document == {
+        "days": None,
+        "items": 1,
+        "deleted": 1,
+    }
+    assert call("users", "retention").out == "days: no limit, items of a user: 1; 0 deleted now\n"
+    assert call("users", "retention", "--forever", "--json").document["items"] is None
+    assert call("users", "retention", "--forever", "--days", "3").status == 2
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "ada"), ("forget", "ada"), ("keys",)])
+def test_reading_makes_no_store(call: Call, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = call("users", *arguments, "--store", tmp_path / "none")
+    assert (done.status, "no profile store" in done.err) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_that_cannot_be_read_adds_nothing(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"text": \n')
+    done = call("users", "add", "ada", tmp_path / "bad.jsonl", "--store", tmp_path / "new")
+    assert done.status == 2
+    assert "bad.jsonl" in done.err
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,143 @@
+"""Runs of POPI: answers are written from the user's summary, which is kept and follows the items."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from personakit.serving.base import Chat
+from personakit.serving.store import ProfileStore, Retention, StoredSummary, UnknownError, basis_of
+
+from .stubs import BASE, RUN, SUMMARISED, Stubs, stub_service
+from .test_chat import ADA, BOB, ask, content
+
+
+@pytest.fixture(autouse=True)
+def _two_users(store: ProfileStore) -> None:
+    tenant = store.tenant(create=True)
+    tenant.append("ada", [({"text": ADA}, None)])
+    tenant.append("bob", [({"text": BOB}, None)])
+
+
+def stored(store: ProfileStore, user: str = "ada") -> StoredSummary | None:
+    return store.tenant().profile(user, summary_of=SUMMARISED).summary
+
+
+def origin(document: dict[str, Any]) -> tuple[str | None, str | None]:
+    return document["personakit"]["summary"], document["personakit"]["reason"]
+
+
+def test_the_base_model_answers_from_the_summary(client: TestClient, stubs: Stubs) -> None:
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "The train is late."},
+        {"role": "assistant", "content": "Is it?"},
+        {"role": "user", "content": "Yes."},
+    ]
+    document = ask(client, user="ada", model=SUMMARISED, messages=turns, temperature=0.5)
+    assert ADA in content(document)
+    assert BOB not in content(document)
+    assert origin(document) == ("inferred", None)
+    [asked] = stubs.base.chats
+    assert asked.options == {"temperature": 0.5}
+    assert [dict(message) for message in asked.messages[:3]] == turns[:3]
+    assert asked.messages[3]["content"].endswith(")\n\nYes.")
+    [prompt] = stubs.summariser.prompts
+    assert "Yes." not in prompt
+
+
+def test_a_summary_is_inferred_again_only_when_the_items_have_changed(
+    client: TestClient, stubs: Stubs, store: ProfileStore
+) -> None:
+    tenant = store.tenant()
+    assert origin(ask(client, user="ada", model=SUMMARISED)) == ("inferred", None)
+    assert origin(ask(client, user="ada", model=SUMMARISED)) == ("stored", None)
+    client.post("/v1/users/ada/edits", json={"edits": [{"draft": "Goodbye.", "text": "Toodle-pip!"}]})
+    document = ask(client, user="ada", model=SUMMARISED)
+    assert origin(document) == ("inferred", None)
+    assert "Toodle-pip!" in content(document)
+    assert "Goodbye." not in content(document)
+    tenant.delete_item("ada", 2)
+    assert stored(store) is None  # it was inferred from the deleted item, too
+    assert "Toodle-pip!" not in content(ask(client, user="ada", model=SUMMARISED))
+    tenant.set_retention(Retention(days=0))
+    assert stored(store) is None
+    assert origin(ask(client, user="ada", model=SUMMARISED)) == (None, "no history")
+    assert len(stubs.summariser.prompts) == 3
+
+
+def test_a_summary_that_the_user_wrote_is_used(client: TestClient, stubs: Stubs, store: ProfileStore) -> None:
+    client.put(f"/v1/users/ada/summaries/{SUMMARISED}", json={"text": "Likes limericks."})
+    document = ask(client, user="ada", model=SUMMARISED)
+    assert origin(document) == ("edited", None)
+    assert "Likes limericks." in content(document)
+    store.tenant().append("ada", [({"text": "new"}, None)])
+    assert origin(ask(client, user="ada", model=SUMMARISED)) == ("edited", None)
+    client.put(f"/v1/users/eve/summaries/{SUMMARISED}", json={"text": "Likes sonnets."})
+    assert "Likes sonnets." in content(ask(client, user="eve", model=SUMMARISED))
+    assert stubs.summariser.prompts == []
+    client.delete(f"/v1/users/ada/summaries/{SUMMARISED}")
+    assert origin(ask(client, user="ada", model=SUMMARISED)) == ("inferred", None)
+
+
+@pytest.mark.parametrize("model", [RUN, BASE, "nothing"])
+def test_a_summary_that_nothing_reads_is_refused(client: TestClient, model: str) -> None:
+    reply = client.put(f"/v1/users/ada/summaries/{model}", json={"text": "Likes limericks."})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_generic_answers_beside_the_personal_one_and_instead_of_it(client: TestClient) -> None:
+    beside = ask(client, user="ada", model=SUMMARISED, personakit={"generic": True})
+    assert beside["personakit"]["generic"] == "Draft: The train is late."
+    assert ADA in content(beside)
+    for fields in ({"user": "eve"}, {}, {"user": "ada", "personakit": {"personalise": False}}):
+        assert content(ask(client, model=SUMMARISED, **fields)) == "Draft: The train is late."
+
+
+def test_a_summary_that_takes_too_long_is_there_for_the_next_request(store: ProfileStore) -> None:
+    stubs, end = stub_service(store, rewrite_seconds=0.2), threading.Event()
+
+    def slow(prompt: str, limit: int) -> str:
+        end.wait(20)
+        return "Likes marshes."
+
+    stubs.summariser.answer = slow
+    answering, users = stubs.service.answering, store.tenant()
+    chat = Chat([{"role": "user", "content": "The train is late."}])
+
+    async def ask_thrice() -> list[Any]:
+        late = await asyncio.gather(*(answering.answer(SUMMARISED, chat, users, "ada") for _ in range(2)))
+        end.set()
+        [task] = answering.runs[SUMMARISED]._inferring.values()  # type: ignore[union-attr]
+        await task
+        return [*late, await answering.answer(SUMMARISED, chat, users, "ada")]
+
+    *late, last = asyncio.run(ask_thrice())
+    for each in late:
+        assert each.answer.text == "Draft: The train is late."
+        assert each.trace.degraded == "the summary took longer than 0.2 seconds"
+    assert last.trace.summary == "stored"
+    assert "Likes marshes." in last.answer.text
+    assert len(stubs.summariser.prompts) == 1
+    answering.batcher.close()
+
+
+def test_a_summary_of_items_that_are_gone_is_not_kept(store: ProfileStore) -> None:
+    tenant = store.tenant()
+    basis = basis_of(tenant.items("ada"), "v1")
+    assert not tenant.keep_summary("ada", SUMMARISED, "other model", basis=basis, version="v2")
+    assert tenant.keep_summary("ada", SUMMARISED, "kept", basis=basis, version="v1")
+    tenant.replace_item("ada", 1, {"text": "new"}, None)
+    assert not tenant.keep_summary("ada", SUMMARISED, "old", basis=basis, version="v1")
+    assert stored(store) is None
+    tenant.put_summary("ada", SUMMARISED, "by hand")
+    basis = basis_of(tenant.items("ada"), "v1")
+    assert not tenant.keep_summary("ada", SUMMARISED, "inferred", basis=basis, version="v1")
+    tenant.forget("ada")
+    with pytest.raises(UnknownError):
+        tenant.keep_summary("ada", SUMMARISED, "inferred", basis=basis_of([], "v1"), version="v1")
+    assert not tenant.exists("ada")

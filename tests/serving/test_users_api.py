@@ -1,0 +1,83 @@
+"""`/v1/users`: append, list, edit, export, forget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+
+def test_the_life_of_a_history(client: TestClient) -> None:
+    items = [{"text": "one"}, {"title": "T", "text": "two", "date": "2026-01-02"}]
+    assert client.post("/v1/users/ada/items", json={"items": items}).json() == {"numbers": [1, 2]}
+    listed = client.get("/v1/users/ada/items").json()["items"]
+    assert [(item["number"], item["fields"], item["date"]) for item in listed] == [
+        (1, {"text": "one"}, None),
+        (2, {"title": "T", "text": "two"}, "2026-01-02"),
+    ]
+    assert client.get("/v1/users/ada/items?after=1").json()["items"] == listed[1:]
+    client.put("/v1/users/ada/items/1", json={"text": "first"})
+    client.delete("/v1/users/ada/items/2")
+    client.post("/v1/users/ada/edits", json={"edits": [{"draft": "a", "text": "b"}]})
+    client.put("/v1/users/ada/summaries/popi", json={"text": "Likes numbers."})
+    assert client.get("/v1/users/ada").json().items() >= {"items": 2, "summaries": 1}.items()
+    assert [user["user"] for user in client.get("/v1/users").json()["users"]] == ["ada"]
+    document = client.get("/v1/users/ada/export").json()
+    assert [item["fields"] for item in document["items"]] == [
+        {"text": "first"},
+        {"text": "b", "draft": "a"},
+    ]
+    assert document["summaries"][0].items() >= {"text": "Likes numbers.", "edited": True}.items()
+    assert client.delete("/v1/users/ada/summaries/popi").status_code == 200
+    assert client.get("/v1/users/ada/summaries").json() == {"summaries": []}
+    assert client.delete("/v1/users/ada").json() == {"forgotten": True}
+    assert client.get("/v1/users").json() == {"users": []}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/users/eve"),
+        ("GET", "/v1/users/eve/items"),
+        ("GET", "/v1/users/eve/export"),
+        ("DELETE", "/v1/users/eve"),
+        ("DELETE", "/v1/users/eve/items/1"),
+        ("DELETE", "/v1/users/ada/items/9"),
+        ("DELETE", "/v1/users/ada/summaries/popi"),
+        ("GET", "/v1/users?after=eve"),
+    ],
+)
+def test_what_is_not_there_is_404(client: TestClient, method: str, path: str) -> None:
+    client.post("/v1/users/ada/items", json={"items": [{"text": "one"}]})
+    reply = client.request(method, path)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (404, "not_found_error")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [{}],
+        [{"date": "2026"}],
+        [{"text": ""}],
+        [{"text": 5}],
+        [{"text": "x" * 100_001}],
+        [{"text": "fine"}, {"text": None}],
+        "text",
+    ],
+)
+def test_bad_items_are_refused_and_none_is_kept(client: TestClient, items: Any) -> None:
+    reply = client.post("/v1/users/ada/items", json={"items": items})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert client.get("/v1/users").json() == {"users": []}
+
+
+def test_names_may_have_any_letters_but_no_slash(client: TestClient) -> None:
+    for name in ("zoë müller@example.org", "用户", "a%b?c#d"):
+        from urllib.parse import quote
+
+        path = f"/v1/users/{quote(name, safe='')}/items"
+        assert client.post(path, json={"items": [{"text": "x"}]}).status_code == 200
+        assert client.get("/v1/users").json()["users"][-1]["user"] == name
+    assert client.get("/v1/users/%00/items").status_code == 400
