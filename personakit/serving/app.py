@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from personakit import __version__
-from personakit.serving import chat_api, users_api
+from personakit.serving import chat_api, page, users_api
 from personakit.serving.errors import ApiError, handle_errors
 from personakit.serving.limits import BodyLimit
 from personakit.serving.logs import RequestLog, log
@@ -45,6 +45,7 @@ def create_app(service: Service) -> FastAPI:
     handle_errors(app)
     app.include_router(chat_api.router)
     app.include_router(users_api.router)
+    app.include_router(page.router)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -52,6 +52,7 @@ def body(**fields: Any) -> dict[str, Any]:
 ROUTES = [
     ("POST", CHAT),
     ("GET", "/v1/models"),
+    ("GET", "/v1/access"),
     ("GET", "/v1/users"),
     ("GET", "/v1/users/ada"),
     ("DELETE", "/v1/users/ada"),
