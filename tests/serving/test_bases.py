@@ -20,7 +20,7 @@ from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, NoAnswer
 from personakit.serving.app import create_app
 from personakit.serving.base import BaseAnswer, Chat
-from personakit.serving.batching import Batcher, BusyError
+from personakit.serving.batching import Batcher, BusyError, EndedError
 from personakit.serving.errors import ApiError
 from personakit.serving.http_base import HttpBase
 from personakit.serving.local_base import LocalBase, plain_text
@@ -289,6 +289,68 @@ def test_too_many_waiting_requests_are_refused() -> None:
     found = asyncio.run(ask_all())
     assert found[:2] == [0, 1]
     assert any(isinstance(each, BusyError) for each in found)
+
+
+def test_requests_that_gave_up_take_no_place_in_the_queue() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def wait(numbers: list[int]) -> list[int]:
+        begun.set()
+        end.wait(20)
+        return numbers
+
+    async def ask_all() -> int:
+        batcher = Batcher(most_waiting=1)
+        running = asyncio.create_task(batcher.run("wait", wait, 0))
+        await asyncio.to_thread(begun.wait, 20)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(batcher.run("wait", wait, 1), 0.01)
+        last = asyncio.create_task(batcher.run("wait", wait, 2))
+        await asyncio.sleep(0)
+        end.set()
+        await running
+        found = await last
+        batcher.close()
+        return found
+
+    assert asyncio.run(ask_all()) == 2
+
+
+def test_a_function_that_loses_a_result_fails_its_requests_and_not_the_thread() -> None:
+    async def ask_all() -> list[Any]:
+        batcher = Batcher()
+        found = [
+            await asyncio.gather(batcher.run("lost", lambda numbers: [], 1), return_exceptions=True),
+            await batcher.run("kept", lambda numbers: numbers, 2),
+        ]
+        batcher.close()
+        return found
+
+    [lost], kept = asyncio.run(ask_all())
+    assert isinstance(lost, ValueError)
+    assert kept == 2
+
+
+def test_closing_waits_for_no_long_batch_and_nothing_waits_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("personakit.serving.batching._END_SECONDS", 0.01)
+    begun, end = threading.Event(), threading.Event()
+
+    async def ask_all() -> None:
+        batcher = Batcher()
+        running = asyncio.create_task(
+            batcher.run("long", lambda numbers: (begun.set(), end.wait(20), numbers)[2], 1)
+        )
+        await asyncio.to_thread(begun.wait, 20)
+        batcher.close()
+        assert batcher.alive  # the batch still runs
+        with pytest.raises(EndedError):
+            await batcher.run("late", lambda numbers: numbers, 2)
+        end.set()
+        assert await running == 1
+
+    asyncio.run(ask_all())
 
 
 def test_special_tokens_in_a_message_stay_text() -> None:
