@@ -22,7 +22,7 @@ from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
 from personakit.serving.store import DEFAULT_TENANT, FOLDER, KeyLimits, open_store
 
-_GRACE_SECONDS = 30  # for the requests that run when the process is told to end
+_GRACE_SECONDS = 25  # for the requests that run when the process is told to end; then 5 for the local models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
