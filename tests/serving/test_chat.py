@@ -275,6 +275,12 @@ def test_a_stream_has_the_same_text_as_one_answer(client: TestClient, user: str)
     assert (chunks[-1]["choices"], chunks[-1]["usage"]["total_tokens"]) == ([], 5)
 
 
+def test_a_long_stream_has_few_events(client: TestClient) -> None:
+    chunks = events(client, messages=[{"role": "user", "content": "word " * 79 + "end"}])
+    assert len(chunks) == 13  # 81 words, eight at a time; role; end
+    assert chunks[5]["choices"][0]["delta"]["content"] == " word" * 8
+
+
 def test_a_stream_passes_tool_calls_on(client: TestClient, stubs: Stubs) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     stubs.base.answer = lambda chat: BaseAnswer(
