@@ -10,8 +10,9 @@ import typer
 
 from personakit.cli.command import command
 from personakit.cli.output import Result, note
-from personakit.cli.users import Store
+from personakit.cli.users import MaxItems, Store
 from personakit.models.smollm2 import NAME as SMOLLM2
+from personakit.serving import CONCURRENCY, MAX_ITEMS, MAX_TOKENS
 
 
 def register(app: typer.Typer) -> None:
@@ -58,12 +59,17 @@ class ServeOptions:
         typer.Option("--rate", metavar="N", min=1, help="Requests a minute of keys without an own limit."),
     ] = None
     concurrency: Annotated[
-        int | None,
+        int,
         typer.Option("--concurrency", metavar="N", min=1, help="Requests at once of such keys."),
-    ] = None
+    ] = CONCURRENCY
     max_body_bytes: Annotated[
         int, typer.Option("--max-body-bytes", metavar="N", min=1, help="The largest request.")
     ] = 1_000_000
+    max_tokens: Annotated[
+        int,
+        typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer of a local base model."),
+    ] = MAX_TOKENS
+    max_items: MaxItems = MAX_ITEMS
 
 
 def serve(options: ServeOptions) -> Result:
@@ -77,7 +83,7 @@ def serve(options: ServeOptions) -> Result:
     require_packages()
     from personakit.serving.start import ServeSettings, listen, open_service
     from personakit.serving.start import serve as run_service
-    from personakit.serving.store import KeyLimits
+    from personakit.serving.store import KeyLimits, keys_are_apart
 
     settings = ServeSettings(
         runs=options.run or [Path("voice")],
@@ -89,6 +95,8 @@ def serve(options: ServeOptions) -> Result:
         rewrite_seconds=options.rewrite_seconds,
         limits=KeyLimits(options.rate, options.concurrency),
         max_body_bytes=options.max_body_bytes,
+        max_tokens=options.max_tokens,
+        max_items=options.max_items,
     )
     service = open_service(settings)
     listening = listen(settings.host, settings.port)
@@ -97,5 +105,10 @@ def serve(options: ServeOptions) -> Result:
     note(f"serving {', '.join(service.answering.names())} at {address}")
     if service.open_to_all:
         note("no key is needed: the store has none, and only this machine can reach the service")
+    if not keys_are_apart(settings.store):
+        note(
+            "the keys of users are in the database of their texts: its backups and archived logs keep both "
+            "after forgetting. PERSONAKIT_KEYS names another database for the keys"
+        )
     run_service(service, listening)
     return Result({"served": address}, lambda out: None)

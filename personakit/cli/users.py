@@ -11,6 +11,7 @@ import typer
 from personakit.cli.command import command, group
 from personakit.cli.options import Columns, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
+from personakit.serving import MAX_ITEMS
 
 if TYPE_CHECKING:
     from personakit.serving.store import ProfileStore, TenantStore
@@ -31,6 +32,9 @@ Store = Annotated[
         envvar="PERSONAKIT_STORE",
         help="The profile store: a folder, or a database's URL.",
     ),
+]
+MaxItems = Annotated[
+    int, typer.Option("--max-items", metavar="N", min=1, help="The most items of a user; answers read all.")
 ]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Whose users they are.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
@@ -80,6 +84,7 @@ def add(
         str, typer.Option("--task", metavar="TASK", help="The task whose items these are.")
     ] = "LaMP_7",
     column: Columns = None,
+    max_items: MaxItems = MAX_ITEMS,
     store: Store = "profiles",
     tenant: Tenant = "default",
 ) -> Result:
@@ -96,7 +101,7 @@ def add(
             f"{file} holds {len(profiles)} users, expected one", hint="give each user's file alone"
         )
     new = [(item.fields, item.date) for item in profiles[0].items]
-    numbers = _tenant(store, tenant, create=True).append(user, new)
+    numbers = _open(store, create=True, max_items=max_items).tenant(tenant, create=True).append(user, new)
     document = {"user": user, "added": len(numbers), "first": numbers[0], "last": numbers[-1]}
     return Result(document, lambda out: out.print(f"{len(numbers)} items added"))
 
@@ -208,13 +213,13 @@ def revoke_key(
     return Result({"revoked": key}, lambda out: out.print(f"key {key} is revoked"))
 
 
-def _open(place: str, *, create: bool = False) -> ProfileStore:
+def _open(place: str, *, create: bool = False, max_items: int = MAX_ITEMS) -> ProfileStore:
     from personakit.serving import require_packages
 
     require_packages()
     from personakit.serving.store import open_store
 
-    return open_store(place, create=create)
+    return open_store(place, create=create, max_items=max_items)
 
 
 def _tenant(place: str, name: str, *, create: bool = False) -> TenantStore:

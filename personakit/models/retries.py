@@ -27,13 +27,15 @@ class RetryPolicy:
     """Timeout of a request in seconds, and the number of attempts.
 
     `attempts` counts lost connections, timeouts, 5xx responses and replies without an answer;
-    `busy_attempts` counts 429 responses.
+    `busy_attempts` counts 429 responses. The pause doubles from `first_delay` up to `longest_delay`; a
+    Retry-After may be longer.
     """
 
     timeout: float = 120.0
     attempts: int = 6
     busy_attempts: int = 30
     first_delay: float = 1.0
+    longest_delay: float = _MAX_DELAY
 
 
 class TryAgainError(Exception):
@@ -78,23 +80,30 @@ class Attempts:
 
         Raises `EmptyReplyError` or `RetriesExhaustedError` if it was the last one.
         """
-        if isinstance(error, TryAgainError):
-            trouble = error
-        else:
-            trouble = TryAgainError(_describe(error, self._policy, self._proxy))
+        trouble = self._trouble(error)
         self._busy_responses += trouble.busy
         self._failures += not trouble.busy
         most = min(self._policy.attempts, trouble.attempts or self._policy.attempts)
         if self._failures >= most or self._busy_responses >= self._policy.busy_attempts:
             if isinstance(trouble, EmptyReplyError):
                 raise trouble
-            attempts = self._failures + self._busy_responses
-            raise RetriesExhaustedError(f"in {attempts} attempt{'' if attempts == 1 else 's'} ({trouble})")
+            raise self.exhausted(error)
         # Jitter, so that concurrent requests are not retried simultaneously. A Retry-After of 0 is ignored,
         # because all attempts would be used up at once.
         delay = min(_MAX_DELAY, (trouble.delay or self._delay) * random.uniform(1, 1.5))
-        self._delay = min(_MAX_DELAY, self._delay * 2)
+        self._delay = min(self._policy.longest_delay, self._delay * 2)
         return delay
+
+    def exhausted(self, error: Exception) -> RetriesExhaustedError:
+        """Return what is raised if no attempt follows the one that failed with `error`."""
+        attempts = self._failures + self._busy_responses
+        plural = "" if attempts == 1 else "s"
+        return RetriesExhaustedError(f"in {attempts} attempt{plural} ({self._trouble(error)})")
+
+    def _trouble(self, error: Exception) -> TryAgainError:
+        if isinstance(error, TryAgainError):
+            return error
+        return TryAgainError(_describe(error, self._policy, self._proxy))
 
 
 def request_with_retries(

@@ -11,15 +11,16 @@ reads only the postings of its own words. benchmarks/retrieval.py compares both.
 
 from __future__ import annotations
 
-import functools
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personakit.records import Context, Profile, Query
-from personakit.retrieval.words import Counts, hash_query_words, hash_words
+from personakit.retrieval.words import Counts, digest, hash_query_words, hash_words
 
 K1 = 1.5
 B = 0.75
@@ -74,26 +75,40 @@ class BM25:
     """Returns the `k` best items by BM25. Ties keep the profile's order.
 
     The indices of the `cached_profiles` most recently used profiles stay in memory (a few hundred kilobytes
-    each for 185 items of 100 words). The cache key is the documents themselves, so a changed profile gets a
-    new index and users cannot be mixed up.
+    each for 185 items of 100 words). The cache key is a digest of the documents, so a changed profile gets a
+    new index, users cannot be mixed up, and nothing in the cache can be read.
     """
 
     def __init__(self, k: int, *, cached_profiles: int = 256) -> None:
         self.k = k
-        self._index = functools.lru_cache(maxsize=cached_profiles)(BM25Index)
+        self._limit = cached_profiles
+        self._cache: OrderedDict[bytes, BM25Index] = OrderedDict()
+        self._lock = threading.Lock()
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
         """Return the best items of each query's profile, best first."""
         return [self._choose(query, profile) for query, profile in zip(queries, profiles, strict=True)]
 
     def clear_cache(self) -> None:
-        """Clear the cache, and with it all user text."""
-        self._index.cache_clear()
+        """Clear the cache."""
+        with self._lock:
+            self._cache.clear()
 
     def _choose(self, query: Query, profile: Profile) -> Context:
-        index = self._index(tuple([item.document for item in profile.items]))
+        index = self._index([item.document for item in profile.items])
         order = (-index.scores(query.search_text)).argsort(kind="stable")[: self.k]
         return Context(items=tuple([profile.items[place] for place in order.tolist()]))
+
+    def _index(self, documents: list[str]) -> BM25Index:
+        key = digest(*documents)
+        with self._lock:
+            index = self._cache.pop(key, None)
+        index = index or BM25Index(documents)
+        with self._lock:
+            self._cache[key] = index
+            if len(self._cache) > self._limit:
+                self._cache.popitem(last=False)
+        return index
 
 
 def _starts_of_runs(ordered: NDArray[np.uint64]) -> Counts:

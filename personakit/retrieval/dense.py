@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 from personakit.records import Context, Profile, Query
 from personakit.retrieval.encoders import Encoder, Vectors
+from personakit.retrieval.words import digest
 
 
 class Dense:
     """Returns the `k` items nearest to the query. Ties keep the profile's order.
 
-    The embeddings of the `cached_items` most recently used texts stay in memory (150 MB at 768 dimensions).
+    The embeddings of the `cached_items` most recently used texts stay in memory (150 MB at 768 dimensions),
+    by a digest of the text.
     """
 
     def __init__(self, k: int, encoder: Encoder, *, cached_items: int = 50_000) -> None:
         self.k = k
         self._encoder = encoder
         self._limit = cached_items
-        self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._cache: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
 
     def context(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Context]:
@@ -35,7 +37,7 @@ class Dense:
         ]
 
     def clear_cache(self) -> None:
-        """Clear the cache, and with it all user text."""
+        """Clear the cache."""
         with self._lock:
             self._cache.clear()
 
@@ -48,14 +50,16 @@ class Dense:
 
     def _vectors(self, documents: list[str]) -> Vectors:
         """Return the documents' embeddings, shape [documents, dimensions]. Only uncached ones are encoded."""
+        keys = [digest(text) for text in documents]
+        distinct = dict(zip(keys, documents, strict=True))
         with self._lock:
-            distinct = dict.fromkeys(documents)
-            uncached = [text for text in distinct if text not in self._cache]
+            uncached = {key: text for key, text in distinct.items() if key not in self._cache}
             if uncached:
-                self._cache.update(zip(uncached, self._encoder.encode(uncached), strict=True))
-            for text in distinct:
-                self._cache.move_to_end(text)
-            vectors = np.stack([self._cache[text] for text in documents])
+                vectors = self._encoder.encode(list(uncached.values()))
+                self._cache.update(zip(uncached, vectors, strict=True))
+            for key in distinct:
+                self._cache.move_to_end(key)
+            found = np.stack([self._cache[key] for key in keys])
             while len(self._cache) > self._limit:
                 self._cache.popitem(last=False)
-        return vectors
+        return found

@@ -10,6 +10,7 @@ Two different words collide with probability of about 2^-64. Hashes are equal ac
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -44,6 +45,13 @@ def hash_words(documents: Sequence[str]) -> tuple[Words, Counts]:
 def hash_query_words(words: Iterable[str]) -> Words:
     """Return the hashes of single words, shape [words]."""
     return _hash(_encode(" ".join(words)))[0]
+
+
+def digest(*documents: str) -> bytes:
+    """Return a hash that stands for documents in a cache, which then keeps no readable text."""
+    lengths = ",".join(str(len(document)) for document in documents)
+    content = "\0".join((lengths, *documents)).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _encode(document: str) -> bytes:

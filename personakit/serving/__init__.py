@@ -6,6 +6,12 @@ import importlib.util
 
 from personakit.errors import UserError
 
+MAX_ITEMS = 2000
+"""The most items of a user, by default: an answer reads all of them."""
+CONCURRENCY = 128
+"""The most requests at once of a key, by default: half of what may wait for the local models."""
+MAX_TOKENS = 1024
+"""The longest answer of a local base model, by default: others wait until it is complete."""
 _PACKAGES = ("alembic", "cryptography", "fastapi", "prometheus_client", "sqlalchemy", "uvicorn")
 
 

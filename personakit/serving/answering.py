@@ -195,7 +195,7 @@ class Answering:
             request = RewriteRequest(asked.user, _last_of_user(asked.chat), draft.text or "", usable)
             answer = await self.batcher.run(("rewrite", run.name), run.respond, request)
         text = _read(answer, usable, trace)
-        return None if text is None else replace(draft, message={**draft.message, "content": text})
+        return None if text is None else replace(draft, message={**draft.message, "content": text}, choice={})
 
     async def _from_summary(self, run: SummaryRun, asked: Request, trace: Trace) -> BaseAnswer | None:
         async with asyncio.timeout(self.rewrite_seconds):

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from personakit import __version__
@@ -55,7 +54,7 @@ def create_app(service: Service) -> FastAPI:
     @app.get("/ready")
     async def ready(service: ServiceOf) -> dict[str, str]:
         """Tell whether requests can be answered: the store is there, and the thread of local models runs."""
-        await run_in_threadpool(service.store.tenants)
+        await run_in_threadpool(service.store.check)
         if not service.answering.batcher.alive:
             raise ApiError(503, "the thread of the local models has ended")
         return {"status": "ready"}
@@ -79,6 +78,6 @@ async def _apply_retention(service: Service) -> None:
         try:
             deleted = await run_in_threadpool(service.store.apply_retention)
             log.info("retention", extra={"facts": {"deleted": deleted}})
-        except SQLAlchemyError:  # the next hour tries again
+        except Exception:  # noqa: BLE001 - the next hour tries again
             log.exception("retention failed")
         await asyncio.sleep(_HOUR)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +23,8 @@ class BaseAnswer:
 
     `text` is its text without reasoning; None if there is nothing to rewrite: a call of a tool, or a refusal
     (`refused` is then the reason). `ignored` are options that this base model does not have, `prompt_cut` the
-    tokens of the conversation that exceed its context window.
+    tokens of the conversation that exceed its context window. `choice` and `document` are what else OpenAI's
+    choice (`logprobs`) and completion (`system_fingerprint`, `service_tier`) have.
     """
 
     message: Mapping[str, Any]
@@ -31,6 +34,8 @@ class BaseAnswer:
     refused: str | None = None
     ignored: tuple[str, ...] = ()
     prompt_cut: int = 0
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BaseModelClient(Protocol):
@@ -54,6 +59,17 @@ class StreamingBase(BaseModelClient, Protocol):
     def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
         """Yield the chunks of an answer as OpenAI shapes them; raises `ApiError`."""
         ...
+
+
+def as_chunk(answer: BaseAnswer) -> dict[str, Any]:
+    """Return an answer as the only chunk of a stream, without `model`."""
+    delta = dict(answer.message)
+    if calls := delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
+    choice = {**answer.choice, "index": 0, "delta": delta, "finish_reason": answer.finish_reason}
+    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk"}
+    rest = {"created": int(time.time()), "choices": [choice], "usage": answer.usage or None}
+    return {**head, **answer.document, **rest}
 
 
 def text_of(content: Any) -> str | None:

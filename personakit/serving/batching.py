@@ -7,20 +7,25 @@ once, and a busy one in large batches.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_TOGETHER, MOST_WAITING = 16, 256
+_END_SECONDS = 5.0  # a batch of a long generation is left behind when the process ends
 
 
 class BusyError(Exception):
     """Too many requests wait for the local model."""
+
+
+class EndedError(Exception):
+    """The thread of the local models has ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,8 +33,7 @@ class _Job:
     key: Hashable
     function: Callable[[Any], Sequence[Any]]
     argument: Any
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+    future: Future[Any] = field(default_factory=Future)
 
 
 class Batcher:
@@ -53,16 +57,21 @@ class Batcher:
     async def run(self, key: Hashable, function: Callable[[list[T]], Sequence[R]], argument: T) -> R:
         """Return the result for `argument` of `function`, called with it and others of the same `key`.
 
-        Cancelled before its batch begins, the call is not made. Raises `BusyError` if too many wait.
+        Cancelled before its batch begins, the call is not made. Raises `BusyError` if too many wait, and
+        `EndedError` after `close`.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
+        job = _Job(key, function, argument)
         with self._changed:
+            if self._closed or not self.alive:
+                raise EndedError
+            if len(self._jobs) >= self._most_waiting:
+                self._drop_cancelled()
             if len(self._jobs) >= self._most_waiting:
                 raise BusyError
-            self._jobs.append(_Job(key, function, argument, future, loop))
+            self._jobs.append(job)
             self._changed.notify()
-        return await future
+        result: R = await asyncio.wrap_future(job.future)
+        return result
 
     @property
     def alive(self) -> bool:
@@ -70,54 +79,48 @@ class Batcher:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """End the thread after the current batch; requests that wait are cancelled."""
+        """End the thread after the current batch, for which at most a few seconds are waited.
+
+        Requests that wait are cancelled.
+        """
         with self._changed:
             self._closed = True
             jobs, self._jobs = self._jobs, []
             self._changed.notify()
         for job in jobs:
-            job.loop.call_soon_threadsafe(job.future.cancel)
-        self._thread.join()
+            job.future.cancel()
+        self._thread.join(_END_SECONDS)
 
     def _work(self) -> None:
-        while batch := self._next():
-            self._on_batch(len(batch))
-            self._answer(batch)
+        while (batch := self._next()) is not None:
+            if batch:
+                self._answer(batch)
 
-    def _next(self) -> list[_Job]:
-        """Wait for jobs; return the first and those that go with it. Nothing if the batcher is closed."""
+    def _next(self) -> list[_Job] | None:
+        """Wait for jobs; return the first and those that go with it. None if the batcher is closed."""
         with self._changed:
-            while True:
-                self._jobs = [job for job in self._jobs if not job.future.cancelled()]
-                if self._jobs or self._closed:
-                    break
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            if self._closed:
+                return None
+            self._drop_cancelled()
             together = [job for job in self._jobs if job.key == self._jobs[0].key][: self._most_together]
             self._jobs = [job for job in self._jobs if job not in together]
-            return together
+            return [job for job in together if job.future.set_running_or_notify_cancel()]
+
+    def _drop_cancelled(self) -> None:
+        self._jobs = [job for job in self._jobs if not job.future.cancelled()]
 
     def _answer(self, batch: list[_Job]) -> None:
         try:
-            results: Sequence[Any] = batch[0].function([job.argument for job in batch])
+            self._on_batch(len(batch))
+            results = batch[0].function([job.argument for job in batch])
+            answered = list(zip(batch, results, strict=True))
         except Exception as error:  # noqa: BLE001 - passed on to whom it concerns
             if len(batch) > 1:  # one bad request must not fail the others
                 for job in batch:
                     self._answer([job])
             else:
-                _deliver(batch[0], error, failed=True)
+                batch[0].future.set_exception(error)
             return
-        for job, result in zip(batch, results, strict=True):
-            _deliver(job, result)
-
-
-def _deliver(job: _Job, result: Any, *, failed: bool = False) -> None:
-    def deliver() -> None:
-        if job.future.done():  # cancelled while the batch ran
-            return
-        if failed:
-            job.future.set_exception(result)
-        else:
+        for job, result in answered:
             job.future.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        job.loop.call_soon_threadsafe(deliver)

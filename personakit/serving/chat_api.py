@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Header, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from personakit.serving.answering import ChatAnswer
@@ -27,10 +28,12 @@ from personakit.serving.service import (
 )
 from personakit.serving.store import NAME_PATTERN
 
+T = TypeVar("T")
+
 router = APIRouter(prefix="/v1", responses=RESPONSES)
 #: Fields of a request that are for the service and not for the base model.
 _OURS = {"model", "messages", "stream", "stream_options", "user", "personakit", "n"}
-_PIECE = re.compile(r"\s*\S+|\s+$")
+_PIECE = re.compile(r"(?:\s*\S+){1,8}|\s+$")  # of a stream
 
 PersonaliseHeader = Annotated[
     Literal["on", "off"] | None,
@@ -57,12 +60,14 @@ class ChatMessage(BaseModel):
 class StreamOptions(BaseModel):
     """What a stream includes."""
 
+    model_config = ConfigDict(extra="allow")
     include_usage: bool = False
 
 
 class OwnOptions(BaseModel):
     """Options of personakit."""
 
+    model_config = ConfigDict(extra="forbid")
     personalise: bool = Field(default=True, description="False gives the base model's own answer.")
     generic: bool = Field(default=False, description="Also return the base model's own answer.")
 
@@ -139,9 +144,12 @@ async def chat_completions(
         service.answering.check(body.model)
         request.state.facts.update(model=body.model, personalised=False)
         service.metrics.answers.labels(body.model, "generic").inc()
-        return await _passed_on(base, chat, body)
-    answer = await service.answering.answer(
-        body.model, chat, access.store, name, personalise=wanted, generic=own.generic
+        return await _while_connected(request, _passed_on(base, chat, body))
+    answer = await _while_connected(
+        request,
+        service.answering.answer(
+            body.model, chat, access.store, name, personalise=wanted, generic=own.generic
+        ),
     )
     _count(service, answer)
     facts = asdict(answer.trace)
@@ -158,13 +166,32 @@ async def chat_completions(
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         return _event_stream(_events(answer, facts, usage=usage), headers)
-    return JSONResponse(_completion(answer, facts), headers=headers)
+    # In ASCII: what the base model wrote may have unpaired surrogates, which UTF-8 cannot hold.
+    return Response(json.dumps(_completion(answer, facts)), headers=headers, media_type="application/json")
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what `work` does, which is cancelled when the client leaves; raises `ApiError` then."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ApiError(499, "the client has left")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Response:
     """Return the base model's own stream. Its first chunk is awaited, so that the status is right."""
     if body.stream_options is not None:
-        options = {**chat.options, "stream_options": body.stream_options.model_dump()}
+        options = {**chat.options, "stream_options": body.stream_options.model_dump(exclude_unset=True)}
         chat = Chat(chat.messages, options)
     chunks = base.stream(chat)
     first = await anext(chunks, None)
@@ -183,7 +210,7 @@ async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Resp
     return _event_stream(events(), {TRACE_HEADER: json.dumps(trace)})
 
 
-def _event_stream(events: Iterator[str] | AsyncIterator[str], headers: dict[str, str]) -> Response:
+def _event_stream(events: AsyncIterator[str], headers: dict[str, str]) -> Response:
     headers = {**headers, "Cache-Control": "no-cache"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
@@ -214,35 +241,36 @@ def _head(answer: ChatAnswer, kind: str) -> dict[str, Any]:
         "object": kind,
         "created": int(time.time()),
         "model": answer.trace.model,
+        **answer.answer.document,
     }
 
 
 def _completion(answer: ChatAnswer, facts: dict[str, Any]) -> dict[str, Any]:
     sent = answer.answer
-    choice = {"index": 0, "message": sent.message, "logprobs": None, "finish_reason": sent.finish_reason}
+    own = {"index": 0, "message": sent.message, "finish_reason": sent.finish_reason}
     return {
         **_head(answer, "chat.completion"),
-        "choices": [choice],
+        "choices": [{"logprobs": None, **sent.choice, **own}],
         "usage": sent.usage or None,
         "personakit": facts,
     }
 
 
-def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> Iterator[str]:
-    """Yield the answer word by word, as server-sent events."""
-    head = _head(answer, "chat.completion.chunk")
+async def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> AsyncIterator[str]:
+    """Yield the answer a few words at a time, as server-sent events."""
+    head, sent = _head(answer, "chat.completion.chunk"), answer.answer
 
     def event(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return f"data: {json.dumps({**head, 'choices': [choice], **fields})}\n\n"
 
-    message = dict(answer.answer.message)
+    message = dict(sent.message)
     text = message.pop("content", None)
     calls = [{"index": number, **call} for number, call in enumerate(message.pop("tool_calls", None) or [])]
     yield event({**message, "role": "assistant", "content": "", **({"tool_calls": calls} if calls else {})})
     for piece in _PIECE.findall(text or ""):
         yield event({"content": piece})
-    yield event({}, answer.answer.finish_reason, personakit=facts)
+    yield event({}, sent.finish_reason, personakit=facts)
     if usage:
-        yield f"data: {json.dumps({**head, 'choices': [], 'usage': answer.answer.usage})}\n\n"
+        yield f"data: {json.dumps({**head, 'choices': [], 'usage': sent.usage})}\n\n"
     yield "data: [DONE]\n\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from personakit.config.endpoint import EndpointSettings
 from personakit.errors import UserError
 from personakit.models.address import completions_url
 from personakit.models.endpoint import environment_address
@@ -18,40 +18,43 @@ from personakit.models.retries import (
     RETRYABLE_STATUSES,
     Attempts,
     EmptyReplyError,
-    RetriesExhaustedError,
     RetryPolicy,
     TryAgainError,
     retry_after,
 )
-from personakit.serving.base import BaseAnswer, Chat
+from personakit.serving.base import BaseAnswer, Chat, as_chunk
 from personakit.serving.errors import ApiError
 
 T = TypeVar("T")
 
 #: Statuses that say something about the client's request, and are passed on to the client.
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
-_FIRST_DELAY = 0.25  # seconds; a client waits
+#: Seconds; a client waits. A connection is made at once or not at all.
+_FIRST_DELAY, _LONGEST_DELAY, _CONNECT = 0.25, 4.0, 5.0
+_BROKEN = "the base model's stream broke off"
+#: Fields of a completion that the service sets itself.
+_OURS = frozenset({"id", "object", "created", "model", "choices", "usage", "personakit"})
+_WITHOUT_END = 1_000_000  # attempts: the deadline ends them
 
 
 class HttpBase:
     """The model `openai:MODEL` at `OPENAI_BASE_URL`. Options and messages are passed on unchanged."""
 
-    def __init__(self, name: str, *, settings: EndpointSettings | None = None, seconds: float = 60.0) -> None:
+    def __init__(self, name: str, *, seconds: float = 60.0) -> None:
         """A request fails after `seconds`, all attempts and pauses included. Raises `UserError`."""
         import httpx2
 
-        settings = settings or EndpointSettings()
         self.name = name
         address, key = environment_address(name)
         self._url, self._key = completions_url(address), key
         self._policy = RetryPolicy(
-            seconds, settings.attempts, busy_attempts=settings.attempts, first_delay=_FIRST_DELAY
+            seconds, _WITHOUT_END, _WITHOUT_END, first_delay=_FIRST_DELAY, longest_delay=_LONGEST_DELAY
         )
         self._seconds = seconds
         self._client = open_async_client(
             self._url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=seconds,
+            timeout=httpx2.Timeout(seconds, connect=_CONNECT),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256),
         )
 
@@ -71,25 +74,43 @@ class HttpBase:
         """
         import httpx2
 
-        request = self._client.build_request("POST", self._url, json={**self._body(chat), "stream": True})
+        body = {**self._body(chat), "stream": True}
+        request = self._client.build_request("POST", self._url, json=body)
 
-        async def begin() -> httpx2.Response:
+        async def begin() -> httpx2.Response | BaseAnswer:
             response = await self._client.send(request, stream=True)
-            if response.status_code != 200:
-                await response.aread()
-                self._check(Reply(response))
-            return response
+            kind = response.headers.get("Content-Type", "")
+            if response.status_code == 200 and kind.startswith("text/event-stream"):
+                return response
+            await response.aread()
+            return self._read(Reply(response), body)
 
-        response = await self._in_time(begin)
+        begun = await self._in_time(begin)
+        if isinstance(begun, BaseAnswer):  # the server does not stream
+            yield as_chunk(begun)
+            return
+        ended = False
         try:
-            async for line in response.aiter_lines():
+            async for line in begun.aiter_lines():
                 name, _, value = line.partition(":")
-                if name == "data" and value.strip().startswith("{"):
-                    yield json.loads(value)
-        except (httpx2.RequestError, ValueError) as error:
-            raise ApiError(502, "the base model's stream broke off") from error
+                if name != "data":
+                    continue
+                if value.strip().startswith("{"):
+                    chunk = json.loads(value)
+                    if '"error"' in value:
+                        reply = Reply(httpx2.Response(200, text=value))
+                        if reply.status != 200:
+                            raise ApiError(502, f"{_BROKEN}: {self._shown(reply.message)}")
+                    choices = chunk.get("choices") or [{}]
+                    ended = ended or choices[0].get("finish_reason") is not None
+                    yield chunk
+                ended = ended or value.strip() == "[DONE]"
+        except (httpx2.RequestError, ValueError, AttributeError, LookupError, TypeError) as error:
+            raise ApiError(502, _BROKEN) from error
         finally:
-            await response.aclose()
+            await begun.aclose()
+        if not ended:
+            raise ApiError(502, _BROKEN)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -103,19 +124,31 @@ class HttpBase:
         import httpx2
 
         attempts = Attempts(self._policy, proxy=proxy_for(self._url))
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout_at(end):
                 while True:
                     try:
                         return await send()
                     except (httpx2.RequestError, TryAgainError) as error:
-                        await asyncio.sleep(attempts.delay_after(error))
+                        delay = attempts.delay_after(error)
+                        if clock() + delay >= end:
+                            raise self._given_up(attempts.exhausted(error), error) from error
+                        await asyncio.sleep(delay)
         except TimeoutError as error:
             raise ApiError(504, f"the base model gave no answer within {self._seconds:g} seconds") from error
-        except (RetriesExhaustedError, EmptyReplyError) as error:
-            raise ApiError(
-                503, f"the base model gave no answer: {self._shown(str(error))}", headers={"Retry-After": "5"}
-            ) from error
+        except EmptyReplyError as error:
+            raise self._given_up(error, error) from error
+
+    def _given_up(self, reason: Exception, last: Exception) -> ApiError:
+        busy = isinstance(last, TryAgainError) and last.busy
+        after = (last.delay if isinstance(last, TryAgainError) else None) or 5
+        return ApiError(
+            429 if busy else 503,
+            f"the base model gave no answer: {self._shown(str(reason))}",
+            headers={"Retry-After": str(math.ceil(after))},
+        )
 
     def _check(self, reply: Reply) -> None:
         """Raise `TryAgainError` or `ApiError` for a reply that is no success."""
@@ -142,18 +175,32 @@ class HttpBase:
 
 def _draft(document: Any, max_tokens: int) -> BaseAnswer:
     choice = (document["choices"] or [{"message": {}}])[0]
-    usage = document.get("usage") or {}
-    if choice["message"].get("tool_calls"):
-        finish = str(choice.get("finish_reason") or "tool_calls")
-        return BaseAnswer(choice["message"], None, finish, usage)
-    answer = read_answer(document, max_tokens)
+    finish, text, refused = choice.get("finish_reason"), None, None
     message = {**choice["message"], "role": "assistant"}
-    if isinstance(answer, Refusal):
-        return BaseAnswer(
-            message, None, str(choice.get("finish_reason") or "stop"), usage, refused=answer.reason
-        )
-    finish = "length" if isinstance(answer, Cut) else str(choice.get("finish_reason") or "stop")
-    return BaseAnswer(message, str(answer), finish, usage)
+    if not message.get("tool_calls"):
+        try:
+            answer = read_answer(document, max_tokens)
+        except EmptyReplyError:
+            if str(finish).lower() in (
+                "none",
+                "error",
+                "load",
+            ):  # else the model has ended without a text, as it may
+                raise
+        else:
+            if isinstance(answer, Refusal):
+                refused = answer.reason
+            else:
+                text, finish = str(answer), "length" if isinstance(answer, Cut) else finish
+    return BaseAnswer(
+        message,
+        text,
+        str(finish or "stop"),
+        document.get("usage") or {},
+        refused=refused,
+        choice={name: value for name, value in choice.items() if name not in ("index", "message")},
+        document={name: value for name, value in document.items() if name not in _OURS},
+    )
 
 
 def endpoint_name(model: str) -> str:

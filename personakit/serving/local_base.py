@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from personakit.contracts import LanguageModel
 from personakit.models.conversation import Conversation
-from personakit.models.refusal import Cut, no_answer_reason
+from personakit.models.refusal import Cut, NoAnswer, no_answer_reason
 from personakit.models.turns import without_special_tokens
 from personakit.models.windows import prompt_limit, unread_tokens
+from personakit.serving import MAX_TOKENS
 from personakit.serving.base import BaseAnswer, Chat, text_of
-from personakit.serving.batching import Batcher, BusyError
+from personakit.serving.batching import Batcher, BusyError, EndedError
 from personakit.serving.errors import ApiError
 
 _DEFAULT_TOKENS = 512
+#: A conversation: no context window of a local model holds more, and all requests wait while it is read.
+_MOST_CHARACTERS = 200_000
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _USED = frozenset({"max_tokens", "max_completion_tokens", "temperature", "seed", "stop", "n"})
 #: Options whose absence would change the kind of the answer, not only its wording.
 _NEEDED = ("tools", "functions", "logprobs", "response_format", "audio")
+#: Ignored options are named in a header: at most so many, and so much of a name.
+_NAMED, _LONGEST_NAME = 20, 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What requests of one batch have in common."""
+
+    tokens: int
+    temperature: float
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request of a batch: its messages and the strings at which its answer ends."""
+
+    messages: Sequence[Mapping[str, str]]
+    stop: str | Sequence[str] | None
 
 
 class LocalBase:
@@ -29,11 +53,22 @@ class LocalBase:
     It has `max_tokens`, `temperature`, `seed` and `stop`; other options are ignored and named in the trace.
     """
 
-    def __init__(self, name: str, model: LanguageModel, batcher: Batcher) -> None:
-        """`name` is shown to clients."""
+    def __init__(
+        self,
+        name: str,
+        model: LanguageModel,
+        batcher: Batcher,
+        *,
+        seconds: float = 60.0,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        """`name` is shown to clients. A request fails after `seconds`; an answer has at most `max_tokens`."""
         self.name = name
         self._model = model
         self._batcher = batcher
+        self._seconds = seconds
+        window = getattr(model, "context_window", None)
+        self._max_tokens = min(max_tokens, window // 2) if window else max_tokens
 
     async def draft(self, chat: Chat) -> BaseAnswer:
         """Answer a request; raises `ApiError` for messages and options that the model cannot have."""
@@ -41,45 +76,64 @@ class LocalBase:
         for name in _NEEDED:
             if options.get(name) not in (None, False, [], {}, {"type": "text"}):
                 raise ApiError(400, f"the base model {self.name} has no {name}", param=name)
-        conversation = self._conversation(chat.messages)
+        asked = _Asked(self._messages(chat.messages), options.get("stop"))
         tokens = int(options.get("max_completion_tokens") or options.get("max_tokens") or _DEFAULT_TOKENS)
-        window = getattr(self._model, "context_window", None)
-        tokens = min(tokens, window // 2) if window else tokens
         temperature = float(options.get("temperature", 0.0))
-        seed = options.get("seed")
-        key = (id(self), tokens, temperature, seed)
+        limits = _Limits(min(tokens, self._max_tokens), temperature, options.get("seed"))
         try:
-            generate = partial(self._generate, tokens, temperature, seed)
-            [answer] = await self._batcher.run(key, generate, conversation)
+            async with asyncio.timeout(self._seconds):
+                generate = partial(self._generate, limits)
+                answer = await self._batcher.run((id(self), limits), generate, asked)
+        except TimeoutError as error:
+            raise ApiError(504, f"the base model gave no answer within {self._seconds:g} seconds") from error
         except BusyError as error:
             raise ApiError(
                 503, "too many requests wait for the base model", headers={"Retry-After": "5"}
             ) from error
+        except EndedError as error:
+            raise ApiError(503, "the service is about to end", headers={"Retry-After": "5"}) from error
+        if isinstance(answer, NoAnswer):
+            raise ApiError(502, f"the base model gave no answer: {answer.reason}")
+        ignored = sorted(name[:_LONGEST_NAME] for name in options if name not in _USED)
+        return replace(answer, ignored=tuple(ignored[:_NAMED]))
+
+    async def close(self) -> None:
+        """Nothing is to be released."""
+
+    def _generate(self, limits: _Limits, batch: list[_Asked]) -> list[BaseAnswer | NoAnswer]:
+        """Answer a batch, on the thread of the local models: reading a long text takes time, too."""
+        prompts = [
+            Conversation(
+                [{**each, "content": plain_text(self._model, each["content"])} for each in asked.messages]
+            )
+            for asked in batch
+        ]
+        seed = random.getrandbits(31) if limits.seed is None else limits.seed
+        written = self._model.generate(
+            prompts, max_new_tokens=limits.tokens, temperature=limits.temperature, seed=seed
+        )
+        return [
+            self._read(asked, prompt, answer, limits)
+            for asked, prompt, [answer] in zip(batch, prompts, written, strict=True)
+        ]
+
+    def _read(
+        self, asked: _Asked, prompt: Conversation, answer: str, limits: _Limits
+    ) -> BaseAnswer | NoAnswer:
         if (reason := no_answer_reason(answer)) is not None:
-            raise ApiError(502, f"the base model gave no answer: {reason}")
-        text, stopped = _until(str(answer), options.get("stop"))
+            return NoAnswer(reason)
+        text, stopped = _until(str(answer), asked.stop)
         count = self._model.count_tokens
-        usage = {"prompt_tokens": count(conversation), "completion_tokens": count(text)}
-        limit = prompt_limit(self._model, tokens)
+        usage = {"prompt_tokens": count(prompt), "completion_tokens": count(text)}
         return BaseAnswer(
             {"role": "assistant", "content": text},
             text,
             "length" if isinstance(answer, Cut) and not stopped else "stop",
             {**usage, "total_tokens": sum(usage.values())},
-            ignored=tuple(sorted(name for name in options if name not in _USED)),
-            prompt_cut=unread_tokens(usage["prompt_tokens"], limit),
+            prompt_cut=unread_tokens(usage["prompt_tokens"], prompt_limit(self._model, limits.tokens)),
         )
 
-    async def close(self) -> None:
-        """Nothing is to be released."""
-
-    def _generate(
-        self, tokens: int, temperature: float, seed: int | None, prompts: list[Conversation]
-    ) -> Sequence[list[str]]:
-        seed = random.getrandbits(31) if seed is None else seed
-        return self._model.generate(prompts, max_new_tokens=tokens, temperature=temperature, seed=seed)
-
-    def _conversation(self, messages: Sequence[Mapping[str, Any]]) -> Conversation:
+    def _messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         read = []
         for number, message in enumerate(messages):
             role, text = _ROLES.get(message["role"]), text_of(message.get("content"))
@@ -90,8 +144,16 @@ class LocalBase:
                     "assistant only",
                     param="messages",
                 )
-            read.append({"role": role, "content": plain_text(self._model, text)})
-        return Conversation(read)
+            read.append({"role": role, "content": text})
+        characters = sum(len(each["content"]) for each in read)
+        if characters > _MOST_CHARACTERS:
+            raise ApiError(
+                400,
+                f"the conversation has {characters} characters, expected at most {_MOST_CHARACTERS}",
+                code="context_length_exceeded",
+                param="messages",
+            )
+        return read
 
 
 def plain_text(model: LanguageModel | None, text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from personakit.errors import UserError
+from personakit.serving import CONCURRENCY, MAX_ITEMS, MAX_TOKENS
 from personakit.serving.answering import Answering
 from personakit.serving.base import BaseModelClient
 from personakit.serving.batching import Batcher
@@ -21,7 +22,7 @@ from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
 from personakit.serving.store import DEFAULT_TENANT, FOLDER, KeyLimits, open_store
 
-_GRACE_SECONDS = 30  # for the requests that run when the process is told to end
+_GRACE_SECONDS = 25  # for the requests that run when the process is told to end; then 5 for the local models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,10 @@ class ServeSettings:
     store: str = FOLDER
     base_seconds: float = 60.0
     rewrite_seconds: float = 30.0
-    limits: KeyLimits = field(default_factory=KeyLimits)
+    limits: KeyLimits = field(default_factory=lambda: KeyLimits(concurrent_requests=CONCURRENCY))
     max_body_bytes: int = 1_000_000
+    max_tokens: int = MAX_TOKENS
+    max_items: int = MAX_ITEMS
 
 
 def is_loopback_host(host: str) -> bool:
@@ -53,7 +56,7 @@ def open_service(settings: ServeSettings) -> Service:
     Raises `UserError` if one cannot be opened, or if the service could be reached from other machines and
     there is no key.
     """
-    store = open_store(settings.store)
+    store = open_store(settings.store, max_items=settings.max_items)
     store.tenant(DEFAULT_TENANT, create=True)
     has_keys, loopback = store.has_keys(), is_loopback_host(settings.host)
     if not has_keys and not loopback:
@@ -67,7 +70,9 @@ def open_service(settings: ServeSettings) -> Service:
     base: BaseModelClient = (
         HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
         if model is None
-        else LocalBase(settings.base, model, batcher)
+        else LocalBase(
+            settings.base, model, batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens
+        )
     )
     if base.name in runs:
         raise UserError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from functools import partial, wraps
+from typing import Annotated, Any, ParamSpec, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +18,11 @@ from personakit.serving.store import NAME_PATTERN, TenantStore
 router = APIRouter(prefix="/v1/users", responses=RESPONSES, tags=["users"])
 _LONGEST = 100_000  # characters of one text
 _MOST = 2**53  # numbers beyond are not exact in JSON
+#: Changes may wait for the database, so they have threads of their own: no other request waits for them.
+_CHANGES = CapacityLimiter(20)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Text = Annotated[str, Field(max_length=_LONGEST)]
 Name = Annotated[str, Path(pattern=NAME_PATTERN)]
@@ -88,9 +96,19 @@ async def named(user: Name, access: AccessOf) -> tuple[TenantStore, str]:
 Named = Annotated[tuple[TenantStore, str], Depends(named)]
 
 
+def _change(route: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Run a route on the threads for changes."""
+
+    @wraps(route)
+    async def changed(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await to_thread.run_sync(partial(route, *args, **kwargs), limiter=_CHANGES)
+
+    return changed
+
+
 @router.get("")
 def list_users(access: AccessOf, after: AfterUser = None, limit: Limit = 100) -> dict[str, Any]:
-    """List the tenant's users, in the order in which they came."""
+    """List the tenant's users, always in the same order."""
     if access.user is not None:
         raise ApiError(403, "this key is bound to a user and cannot list users", code="user_mismatch")
     return {"users": [asdict(user) for user in access.store.users(after=after, limit=limit)]}
@@ -111,6 +129,7 @@ def export_user(user: Named) -> dict[str, Any]:
 
 
 @router.delete("/{user}")
+@_change
 def forget_user(user: Named, service: ServiceOf) -> dict[str, Any]:
     """Destroy the user's key and delete all that is stored about the user. It cannot be undone."""
     store, name = user
@@ -127,6 +146,7 @@ def list_items(user: Named, after: After = 0, limit: Limit = 100) -> dict[str, A
 
 
 @router.post("/{user}/items")
+@_change
 def append_items(user: Named, new: NewItems) -> dict[str, Any]:
     """Append items; a new user is made."""
     store, name = user
@@ -134,6 +154,7 @@ def append_items(user: Named, new: NewItems) -> dict[str, Any]:
 
 
 @router.put("/{user}/items/{number}")
+@_change
 def replace_item(user: Named, number: Number, item: NewItem) -> dict[str, Any]:
     """Change an item."""
     store, name = user
@@ -142,6 +163,7 @@ def replace_item(user: Named, number: Number, item: NewItem) -> dict[str, Any]:
 
 
 @router.delete("/{user}/items/{number}")
+@_change
 def delete_item(user: Named, number: Number) -> dict[str, Any]:
     """Delete an item."""
     store, name = user
@@ -150,6 +172,7 @@ def delete_item(user: Named, number: Number) -> dict[str, Any]:
 
 
 @router.post("/{user}/edits")
+@_change
 def append_edits(user: Named, new: NewEdits) -> dict[str, Any]:
     """Append answers as the user changed them, as items; a new user is made."""
     store, name = user
@@ -164,6 +187,7 @@ def list_summaries(user: Named) -> dict[str, Any]:
 
 
 @router.put("/{user}/summaries/{model}")
+@_change
 def put_summary(user: Named, model: Name, summary: NewSummary, service: ServiceOf) -> dict[str, Any]:
     """Set a summary by hand: answers of this run of POPI are then written from it, until it is deleted."""
     store, name = user
@@ -173,6 +197,7 @@ def put_summary(user: Named, model: Name, summary: NewSummary, service: ServiceO
 
 
 @router.delete("/{user}/summaries/{model}")
+@_change
 def delete_summary(user: Named, model: Name) -> dict[str, Any]:
     """Delete a summary."""
     store, name = user
@@ -188,6 +213,7 @@ def get_settings(user: Named) -> UserSettings:
 
 
 @router.put("/{user}/settings")
+@_change
 def put_settings(user: Named, settings: UserSettings) -> UserSettings:
     """Set a user's settings; a new user is made."""
     store, name = user

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -99,13 +100,15 @@ def test_the_embedding_cache_is_a_bounded_lru():
     assert [texts for texts in encoder.seen if texts != ["q"]] == [["a", "bb", "ccc"], ["dddd"], ["bb"]]
 
 
-def test_clear_cache_drops_user_text():
+def test_the_cache_has_no_readable_text_and_can_be_cleared():
     encoder = CountingEncoder()
     retriever = Dense(1, encoder)
     for _ in range(2):
-        retriever.context([query_of("q")], [profile_of("a")])
+        retriever.context([query_of("q")], [profile_of("marmalade")])
+        assert len(retriever._cache) == 1
+        assert b"marmalade" not in pickle.dumps(retriever._cache)
         retriever.clear_cache()
-    assert encoder.seen == [["q"], ["a"], ["q"], ["a"]]
+    assert encoder.seen == [["q"], ["marmalade"], ["q"], ["marmalade"]]
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"model_type": "no-such-model"}'])

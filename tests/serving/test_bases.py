@@ -15,12 +15,11 @@ from fastapi.testclient import TestClient
 from models.server import CUT, Reply, Server, refused, replied
 from rpo.fakes import Scripted
 
-from personakit.config.endpoint import EndpointSettings
 from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, NoAnswer
 from personakit.serving.app import create_app
 from personakit.serving.base import BaseAnswer, Chat
-from personakit.serving.batching import Batcher, BusyError
+from personakit.serving.batching import Batcher, BusyError, EndedError
 from personakit.serving.errors import ApiError
 from personakit.serving.http_base import HttpBase
 from personakit.serving.local_base import LocalBase, plain_text
@@ -47,9 +46,9 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]
         server.stop()
 
 
-def ask(chat: Chat, *, seconds: float = 20.0, attempts: int = 3) -> BaseAnswer:
+def ask(chat: Chat, *, seconds: float = 20.0) -> BaseAnswer:
     async def answer() -> BaseAnswer:
-        base = HttpBase("m", settings=EndpointSettings(attempts=attempts), seconds=seconds)
+        base = HttpBase("m", seconds=seconds)
         try:
             return await base.draft(chat)
         finally:
@@ -73,29 +72,97 @@ def test_a_base_that_was_down_is_asked_again(endpoint: Callable[..., Server]) ->
     assert len(server.bodies) == 3
 
 
+def test_a_base_is_asked_again_until_the_deadline(
+    endpoint: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personakit.serving.http_base._FIRST_DELAY", 0.001)
+    monkeypatch.setattr("personakit.serving.http_base._LONGEST_DELAY", 0.002)
+    server = endpoint(lambda number, body: refused(503, "starting") if number < 20 else replied("So."))
+    assert ask(Chat(MESSAGES)).text == "So."
+    assert len(server.bodies) == 20
+
+
 @pytest.mark.parametrize(
     ("reply", "status", "message"),
     [
-        (CUT, 503, "the base model gave no answer: in 3 attempts (the connection was lost)"),
-        (refused(503, "down"), 503, "the base model gave no answer: in 3 attempts (status 503)"),
+        (CUT, 503, "the base model gave no answer: in 1 attempt (the connection was lost)"),
+        (refused(503, "down"), 503, "the base model gave no answer: in 1 attempt (status 503)"),
+        (
+            (429, {"Retry-After": "70"}, b"{}"),
+            429,
+            "the base model gave no answer: in 1 attempt (status 429)",
+        ),
         (refused(400, "bad sk-secret", code="c", param="p"), 400, "bad [key]"),
         (
             refused(401, "wrong key sk-secret"),
             502,
             "the base model's server rejected the request with status 401",
         ),
-        (replied(None), 503, "the base model gave no answer: it gave no text"),
+        (
+            (200, {}, b'{"choices": []}'),
+            503,
+            "the base model gave no answer: in 1 attempt (the reply has no choices)",
+        ),
         ((200, {}, b"hello"), 502, "the base model's server replied with no chat completion"),
         ((200, {}, b'{"choices": 5}'), 502, "the base model's server replied with no chat completion"),
     ],
 )
 def test_failures_are_one_sentence(
-    endpoint: Callable[..., Server], reply: Reply, status: int, message: str
+    endpoint: Callable[..., Server], reply: Reply, status: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint(lambda number, body: reply)
+    monkeypatch.setattr("personakit.models.retries.random.uniform", lambda low, high: 1000.0)
     with pytest.raises(ApiError) as caught:
         ask(Chat(MESSAGES))
     assert (caught.value.status, caught.value.message) == (status, message)
+    if status == 429:
+        assert caught.value.headers == {"Retry-After": "70"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        replied(None),
+        replied(""),
+        replied(None, "function_call", function_call={"name": "f", "arguments": "{}"}),
+        replied(None, audio={"id": "a", "data": "x"}),
+        replied(None, "length", reasoning_content="Hm."),
+    ],
+)
+def test_an_answer_without_text_is_one_and_is_not_asked_for_again(
+    endpoint: Callable[..., Server], reply: Reply
+) -> None:
+    server = endpoint(lambda number, body: reply)
+    answer = ask(Chat(MESSAGES))
+    choice = json.loads(reply[2])["choices"][0]
+    assert (answer.text, answer.message, answer.finish_reason) == (
+        None,
+        choice["message"],
+        choice["finish_reason"],
+    )
+    assert len(server.bodies) == 1
+
+
+def test_what_else_an_answer_has_is_kept(endpoint: Callable[..., Server], store: ProfileStore) -> None:
+    choice = {
+        "message": {"role": "assistant", "content": "So \ud800."},
+        "finish_reason": "stop",
+        "logprobs": {"content": []},
+    }
+    document = {"id": "x", "choices": [choice], "system_fingerprint": "fp", "service_tier": "flex"}
+    endpoint(lambda number, body: (200, {}, json.dumps(document).encode()))
+    store.tenant(create=True).append("ada", [({"text": "Heyho!"}, None)])
+    stubs = stub_service(store)
+    answering = replace(stubs.service.answering, base=HttpBase("m"))
+    app = create_app(replace(stubs.service, answering=answering))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for user, logprobs in (("eve", {"content": []}), ("ada", None)):
+            body = {"model": "voice", "user": user, "messages": list(MESSAGES)}
+            found = client.post("/v1/chat/completions", json=body).json()
+            assert found["personakit"]["personalised"] == (user == "ada")
+            assert (found["system_fingerprint"], found["service_tier"]) == ("fp", "flex")
+            assert found["choices"][0]["logprobs"] == logprobs
+            assert found["id"] != "x"
 
 
 def test_a_base_that_hangs_is_given_up(endpoint: Callable[..., Server]) -> None:
@@ -139,43 +206,68 @@ def test_what_is_no_text_is_kept_as_it_came(endpoint: Callable[..., Server]) -> 
     assert reasoned.text == "So."
 
 
+EVENTS = "text/event-stream"
+
+
 def sse(*events: Any) -> Reply:
     lines = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
-    return 200, {"Content-Type": "text/event-stream"}, f": hello\n\n{lines}data: [DONE]\n\n".encode()
+    return 200, {"Content-Type": EVENTS}, f": hello\n\n{lines}data: [DONE]\n\n".encode()
 
 
 def chunk(text: str) -> dict[str, Any]:
     return {"object": "chat.completion.chunk", "model": "m", "choices": [{"delta": {"content": text}}]}
 
 
+def streamed(client: TestClient, model: str, **fields: Any) -> list[Any]:
+    """The events of a stream."""
+    body = {"model": model, "messages": list(MESSAGES), "stream": True, **fields}
+    reply = client.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    *events, last = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
+    assert last == "[DONE]"
+    return [json.loads(event) for event in events]
+
+
 def test_the_bases_own_stream_is_passed_on(endpoint: Callable[..., Server], store: ProfileStore) -> None:
+    error = {"error": {"message": "no key sk-secret"}}
+    length, kind = {"choices": [{"delta": {}, "finish_reason": "length"}]}, {"Content-Type": EVENTS}
     replies = [
         refused(503, "starting"),
         sse(chunk("So"), chunk(".")),
+        (200, kind, f"data: {json.dumps(length)}\n\n".encode()),
+        (200, kind, f"data: {json.dumps(chunk('Half an ans'))}\n\n".encode()),
+        sse(chunk("Half"), error),
+        replied("Whole.", tool_calls=[{"id": "1"}]),
+        refused(200, "down", code="invalid"),
         refused(400, "bad"),
-        (200, {}, b"data: {"),
+        (200, kind, b"data: {"),
     ]
     server = endpoint(lambda number, body: replies[number - 1])
     stubs = stub_service(store)
     answering = replace(stubs.service.answering, base=HttpBase("m"))
-    body = {"messages": list(MESSAGES), "stream": True, "stream_options": {"include_usage": True}}
     app = create_app(replace(stubs.service, answering=answering))
+    broke_off = "the base model's stream broke off"
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        reply = client.post("/v1/chat/completions", json={"model": "voice", **body})  # without a user
-        events = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
-        assert [json.loads(event) for event in events[:-1]] == [
+        options = {"include_usage": True, "include_obfuscation": False}
+        assert streamed(client, "voice", stream_options=options) == [  # without a user
             {**chunk("So"), "model": "voice"},
             {**chunk("."), "model": "voice"},
         ]
-        assert events[-1] == "[DONE]"
-        assert server.bodies[-1] == {**body, "model": "m"}
-        bad = client.post("/v1/chat/completions", json={"model": "m", "user": "ada", **body})
-        assert (bad.status_code, bad.json()["error"]["message"]) == (400, "bad")
-        broken = client.post("/v1/chat/completions", json={"model": "m", **body})
-        assert (broken.status_code, broken.json()["error"]["message"]) == (
-            502,
-            "the base model's stream broke off",
-        )
+        assert server.bodies[-1]["stream_options"] == options
+        assert streamed(client, "m") == [{**length, "model": "m"}]  # [DONE] may be missing
+        half, event = streamed(client, "m")
+        assert (half["choices"], event["error"]["message"]) == (chunk("Half an ans")["choices"], broke_off)
+        _, event = streamed(client, "m", user="ada")
+        assert event["error"]["message"] == f"{broke_off}: no key [key]"
+        [whole] = streamed(client, "m")  # of a server that does not stream
+        assert whole["object"] == "chat.completion.chunk"
+        assert whole["choices"][0]["delta"]["content"] == "Whole."
+        assert whole["choices"][0]["delta"]["tool_calls"] == [{"index": 0, "id": "1"}]
+        assert whole["choices"][0]["finish_reason"] == "stop"
+        body = {"model": "m", "messages": list(MESSAGES), "stream": True}
+        for status, message in ((400, "down"), (400, "bad"), (502, broke_off)):
+            bad = client.post("/v1/chat/completions", json=body)
+            assert (bad.status_code, bad.json()["error"]["message"]) == (status, message)
 
 
 def local(answer: Callable[[str, int], str], *chats: Chat) -> tuple[list[Any], Scripted]:
@@ -211,10 +303,62 @@ def test_what_a_local_model_cannot_do_is_refused() -> None:
         Chat(({"role": "tool", "content": "x"},)),
         Chat(MESSAGES),
         Chat(({"role": "user", "content": "cut"},), {"response_format": {"type": "text"}, "tools": []}),
+        Chat(({"role": "user", "content": "x" * 200_001},)),
     )
     assert [result.status for result in results[:5]] == [400, 400, 400, 400, 502]
     assert (results[5].text, results[5].finish_reason) == ("half", "length")
+    assert results[6].code == "context_length_exceeded"
     assert len(model.prompts) == 2
+
+
+def test_a_local_model_writes_so_much_in_so_much_time() -> None:
+    end = threading.Event()
+
+    def slow(prompt: str, limit: int) -> str:
+        return f"{limit}" if prompt == "quick" else str(end.wait(20))
+
+    async def answers() -> tuple[BaseAnswer, BaseAnswer]:
+        batcher = Batcher()
+        quick = Chat(({"role": "user", "content": "quick"},), {"max_tokens": 50_000})
+        base = LocalBase("m", Scripted(slow), batcher, max_tokens=900)
+        first = await base.draft(quick)
+        impatient = LocalBase("m", Scripted(slow), batcher, seconds=0.05)
+        with pytest.raises(ApiError) as caught:
+            await impatient.draft(Chat(MESSAGES))
+        assert (caught.value.status, caught.value.message) == (
+            504,
+            "the base model gave no answer within 0.05 seconds",
+        )
+        end.set()
+        last = await base.draft(quick)
+        batcher.close()
+        with pytest.raises(ApiError, match="the service is about to end"):
+            await base.draft(quick)
+        return first, last
+
+    first, last = asyncio.run(answers())
+    assert (first.text, last.text) == ("900", "900")
+
+
+def test_a_local_model_reads_texts_on_its_own_thread() -> None:
+    class Watched(Scripted):
+        def count_tokens(self, text: str) -> int:
+            threads.append(threading.current_thread().name)
+            return super().count_tokens(text)
+
+    threads: list[str] = []
+
+    async def answer() -> None:
+        batcher = Batcher()
+        options = {f"{'x' * 60}{number}": 1 for number in range(30)}
+        found = await LocalBase("m", Watched(lambda prompt, limit: "So."), batcher).draft(
+            Chat(MESSAGES, options)
+        )
+        batcher.close()
+        assert found.ignored == ("x" * 40,) * 20  # they go into a header
+
+    asyncio.run(answer())
+    assert threads == ["local models"] * 2
 
 
 def test_requests_that_wait_make_one_batch() -> None:
@@ -289,6 +433,68 @@ def test_too_many_waiting_requests_are_refused() -> None:
     found = asyncio.run(ask_all())
     assert found[:2] == [0, 1]
     assert any(isinstance(each, BusyError) for each in found)
+
+
+def test_requests_that_gave_up_take_no_place_in_the_queue() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def wait(numbers: list[int]) -> list[int]:
+        begun.set()
+        end.wait(20)
+        return numbers
+
+    async def ask_all() -> int:
+        batcher = Batcher(most_waiting=1)
+        running = asyncio.create_task(batcher.run("wait", wait, 0))
+        await asyncio.to_thread(begun.wait, 20)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(batcher.run("wait", wait, 1), 0.01)
+        last = asyncio.create_task(batcher.run("wait", wait, 2))
+        await asyncio.sleep(0)
+        end.set()
+        await running
+        found = await last
+        batcher.close()
+        return found
+
+    assert asyncio.run(ask_all()) == 2
+
+
+def test_a_function_that_loses_a_result_fails_its_requests_and_not_the_thread() -> None:
+    async def ask_all() -> list[Any]:
+        batcher = Batcher()
+        found = [
+            await asyncio.gather(batcher.run("lost", lambda numbers: [], 1), return_exceptions=True),
+            await batcher.run("kept", lambda numbers: numbers, 2),
+        ]
+        batcher.close()
+        return found
+
+    [lost], kept = asyncio.run(ask_all())
+    assert isinstance(lost, ValueError)
+    assert kept == 2
+
+
+def test_closing_waits_for_no_long_batch_and_nothing_waits_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("personakit.serving.batching._END_SECONDS", 0.01)
+    begun, end = threading.Event(), threading.Event()
+
+    async def ask_all() -> None:
+        batcher = Batcher()
+        running = asyncio.create_task(
+            batcher.run("long", lambda numbers: (begun.set(), end.wait(20), numbers)[2], 1)
+        )
+        await asyncio.to_thread(begun.wait, 20)
+        batcher.close()
+        assert batcher.alive  # the batch still runs
+        with pytest.raises(EndedError):
+            await batcher.run("late", lambda numbers: numbers, 2)
+        end.set()
+        assert await running == 1
+
+    asyncio.run(ask_all())
 
 
 def test_special_tokens_in_a_message_stay_text() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import event, text, tuple_
+from sqlalchemy.exc import SQLAlchemyError
 
 from personakit.errors import UserError
 from personakit.serving.store import (
@@ -18,6 +21,7 @@ from personakit.serving.store import (
     StoredProfile,
     TenantStore,
     UnknownError,
+    keys_are_apart,
     open_store,
 )
 from personakit.serving.store.database import open_databases
@@ -131,10 +135,15 @@ def test_what_was_forgotten_is_unreadable_in_a_backup(tmp_path: Path) -> None:
 
 def test_keys_can_be_in_a_database_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERSONAKIT_KEYS", f"sqlite:///{tmp_path / 'elsewhere.sqlite'}")
+    assert keys_are_apart("postgresql://x/y")
     tenant = open_store(str(tmp_path / "live")).tenant(create=True)
     tenant.append("ada", items(*TEXTS))
     assert texts_of(open_store(str(tmp_path / "live")).tenant(), "ada") == list(TEXTS)
     assert not (tmp_path / "live" / "keys.sqlite").exists()
+    monkeypatch.delenv("PERSONAKIT_KEYS")
+    assert keys_are_apart(str(tmp_path / "live"))
+    assert not keys_are_apart("postgresql://x/y")
+    monkeypatch.setenv("PERSONAKIT_KEYS", f"sqlite:///{tmp_path / 'elsewhere.sqlite'}")
     (tmp_path / "elsewhere.sqlite").unlink()
     with pytest.raises(UnknownError):  # without the keys, nobody is known
         open_store(str(tmp_path / "live")).tenant().items("ada")
@@ -183,7 +192,6 @@ OTHERS_USER: dict[str, Callable[[TenantStore], object]] = {
     "delete_summary": lambda tenant: tenant.delete_summary("ada", "popi"),
     "keep_summary": lambda tenant: tenant.keep_summary("ada", "popi", "x", basis="b", version="v"),
     "settings": lambda tenant: tenant.settings("ada"),
-    "users": lambda tenant: tenant.users(after="ada"),
 }
 MAKES_ITS_OWN: dict[str, Callable[[TenantStore], object]] = {
     "append": lambda tenant: tenant.append("ada", items("theirs")),
@@ -195,6 +203,7 @@ MAKES_ITS_OWN: dict[str, Callable[[TenantStore], object]] = {
 }
 ALLOWED: dict[str, Callable[[TenantStore], object]] = {
     "profile": lambda tenant: None if tenant.profile("ada", summary_of="popi") == StoredProfile() else "read",
+    "users": lambda tenant: tenant.users() or None,
     "exists": lambda tenant: tenant.exists("ada"),
     "name_of": lambda tenant: tenant.name_of(1),
     "retention": lambda tenant: tenant.retention(),
@@ -243,8 +252,6 @@ def test_a_tenant_revokes_only_its_own_keys(store: ProfileStore) -> None:
 
 
 def test_a_sealed_text_cannot_be_moved_to_another_place(store: ProfileStore) -> None:
-    from sqlalchemy import text
-
     from personakit.serving.store.encryption import UnreadableError
 
     tenant = store.tenant(create=True)
@@ -266,12 +273,122 @@ def test_retention_keeps_the_newest_items_and_none_that_are_too_old(
     tenant.append("ada", items("4"))
     assert texts_of(tenant, "ada") == ["3", "4"]
     tenant.set_retention(Retention(days=30))
-    now = __import__("time").time()
+    now = time.time()
     monkeypatch.setattr("personakit.serving.store.rows.time.time", lambda: now + 31 * 86_400)
     tenant.append("ada", items("5"))
     assert texts_of(tenant, "ada") == ["5"]  # old ones are not shown even before they are deleted
     assert store.apply_retention() == 3
     assert (tenant.user("ada").items, tenant.user("bob").items) == (1, 0)
+
+
+def test_old_items_are_deleted_a_few_at_a_time(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = store.tenant("ours", create=True), store.tenant("theirs", create=True)
+    for tenant in (ours, theirs):
+        for user in ("ada", "bob"):
+            tenant.append(user, items("1", "2", "3"))
+    ours.set_retention(Retention(days=30))
+    monkeypatch.setattr("personakit.serving.store.tenant._DELETED_TOGETHER", 4)
+    now, sizes = time.time(), []
+    monkeypatch.setattr("personakit.serving.store.tenant.time.time", lambda: now + 31 * 86_400)
+    monkeypatch.setattr(
+        "personakit.serving.store.tenant.tuple_",
+        lambda *columns: (sizes.append(1), tuple_(*columns))[1],
+    )
+    assert store.apply_retention() == 6
+    assert len(sizes) == 2
+    assert [ours.user(name).items for name in ("ada", "bob")] == [0, 0]
+    assert [theirs.user(name).items for name in ("ada", "bob")] == [3, 3]
+
+
+def test_retention_that_deletes_nothing_waits_for_no_writer(store: ProfileStore) -> None:
+    tenant = store.tenant(create=True)
+    tenant.append("ada", items(*TEXTS))
+    tenant.set_retention(Retention(days=30, items=5))
+    with tenant._profiles.writing() as connection:
+        connection.execute(text("UPDATE tenants SET keep_days = 31"))
+        assert tenant.apply_retention() == 0
+
+
+def test_readers_wait_for_no_writer_and_writers_not_for_long(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "://" in place:
+        pytest.skip("PostgreSQL has many writers")
+    monkeypatch.setattr("personakit.serving.store.database._WAIT_SECONDS", 0.3)
+    tenant = open_store(place).tenant(create=True)
+    tenant.append("ada", items(*TEXTS))
+    failed: list[str] = []
+
+    def append() -> None:
+        try:
+            tenant.append("ada", items("late"))
+        except SQLAlchemyError as error:
+            failed.append(type(error).__name__)
+
+    threads = [Thread(target=append) for _ in range(16)]
+    with tenant._profiles.writing():
+        for thread in threads:
+            thread.start()
+        assert texts_of(tenant, "ada") == list(TEXTS)
+        for thread in threads:
+            thread.join()
+    assert failed == ["TimeoutError"] * 16
+
+
+def test_a_user_has_so_many_items_and_answers_read_the_newest(place: str) -> None:
+    tenant = open_store(place, max_items=3).tenant(create=True)
+    tenant.append("ada", items("1", "2"))
+    with pytest.raises(UserError, match="'ada' would have more than 3 items"):
+        tenant.append("ada", items("3", "4"))
+    assert tenant.append("ada", items("3")) == [3]
+    assert texts_of(tenant, "ada") == ["1", "2", "3"]
+    fewer = open_store(place, max_items=2).tenant()
+    assert [item.fields["text"] for item in fewer.profile("ada").items] == ["2", "3"]
+    tenant.set_retention(Retention(items=2))  # then the oldest give way
+    tenant.append("ada", items("4", "5", "6", "7"))
+    assert texts_of(tenant, "ada") == ["6", "7"]
+
+
+def test_users_are_listed_with_few_statements_and_behind_a_forgotten_one(store: ProfileStore) -> None:
+    tenant = store.tenant(create=True)
+    names = [f"user-{number}" for number in range(7)]
+    tenant.load([(name, items("a", "b")) for name in names])
+    tenant.put_summary("user-3", "popi", "Brief.")
+    statements: list[str] = []
+    event.listen(tenant._profiles._readers, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    listed = tenant.users()
+    assert len(statements) == 3
+    assert sorted(user.user for user in listed) == names
+    assert {user.user: (user.items, user.summaries) for user in listed}["user-3"] == (2, 1)
+    first, *others = tenant.users(limit=3)
+    assert [first, *others, *tenant.users(after=others[-1].user)] == listed
+    tenant.forget(others[-1].user)
+    assert tenant.users(after=others[-1].user) == listed[3:]
+
+
+def test_a_user_who_is_forgotten_during_an_append_begins_anew(
+    store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, create = store.tenant(create=True), TenantStore.create
+    made: list[str] = []
+
+    def and_forgotten_once(self: TenantStore, name: str) -> None:
+        create(self, name)
+        if not made:
+            self.forget(name)
+        made.append(name)
+
+    monkeypatch.setattr(TenantStore, "create", and_forgotten_once)
+    assert tenant.append("ada", items("one")) == [1]
+    assert texts_of(tenant, "ada") == ["one"]
+
+
+def test_a_store_of_a_newer_version_is_refused(place: str) -> None:
+    tenant = open_store(place).tenant(create=True)
+    with tenant._profiles.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UserError, match="9999"):
+        open_store(place)
 
 
 def test_appends_at_once_lose_nothing(place: str, store: ProfileStore) -> None:

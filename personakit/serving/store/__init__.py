@@ -1,6 +1,6 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
-from personakit.serving.store.database import FOLDER
+from personakit.serving.store.database import FOLDER, keys_are_apart
 from personakit.serving.store.records import (
     NAME_PATTERN,
     KeyLimits,
@@ -30,5 +30,6 @@ __all__ = [
     "UnknownError",
     "basis_of",
     "checked_name",
+    "keys_are_apart",
     "open_store",
 ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alembic.util.exc import CommandError
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -21,18 +22,24 @@ FOLDER = "profiles"
 KEYS_VARIABLE = "PERSONAKIT_KEYS"
 """Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
 _PROFILES = "profiles.sqlite"
-_BUSY_SECONDS = 30
+_WAIT_SECONDS = 10.0  # for the lock of another process, and for a connection to write over
 
 
 class Database:
-    """A database with transactions that read or write.
+    """A database with transactions that read or write, over connections of their own: reading never waits.
 
     SQLite is used with a write-ahead log unless `log` is false, and zeroes deleted content.
     """
 
     def __init__(self, url: str, *, log: bool = True) -> None:
+        sqlite = url.startswith("sqlite")
+        # SQLite writes one transaction at a time; in PostgreSQL, more than one of a user wait for each other.
+        writers = {"pool_size": 1, "max_overflow": 0} if sqlite else {}
         try:
-            self.engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+            self._readers = create_engine(url, pool_pre_ping=not sqlite)
+            self._writers = create_engine(
+                url, pool_pre_ping=not sqlite, pool_timeout=_WAIT_SECONDS, **writers
+            )
         except (ArgumentError, NoSuchModuleError) as error:
             raise UserError(
                 f'profile store "{shown(url)}": {error}',
@@ -43,20 +50,21 @@ class Database:
                 f'profile store "{shown(url)}" needs the package {error.name}',
                 hint=f'pip install {error.name}; of PostgreSQL, "personakit[postgres]"',
             ) from error
-        if self.engine.dialect.name == "sqlite":
-            _use_sqlite(self.engine, log=log)
+        if sqlite:
+            # A writer asks for the lock at the beginning: a reader cannot wait to become a writer.
+            _use_sqlite(self._readers, log=log, begin="BEGIN")
+            _use_sqlite(self._writers, log=log, begin="BEGIN IMMEDIATE")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one state of the database."""
-        with self.engine.connect() as connection:
+        with self._readers.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yield a connection whose changes are kept together when the block ends without an error."""
-        # SQLite must ask for the lock at the beginning: a reader cannot wait to become a writer.
-        with self.engine.connect().execution_options(personakit_write=True) as connection, connection.begin():
+        with self._writers.begin() as connection:
             yield connection
 
 
@@ -88,13 +96,27 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
     if os.environ.get(KEYS_VARIABLE):
         keys = Database(os.environ[KEYS_VARIABLE], log=False)
     try:
-        _upgrade(profiles, keys, folder)
+        if "://" in place:
+            _upgrade(profiles, keys)
+        else:
+            with FileLock(folder / ".upgrade.lock"):
+                _upgrade(profiles, keys)
+    except CommandError as error:
+        raise UserError(
+            f'profile store "{shown(place)}": {error}',
+            hint="a newer personakit has used it: update this one",
+        ) from error
     except DBAPIError as error:
         raise RunError(
             f'profile store "{shown(place)}" cannot be opened: {error.orig}',
             hint="check the address and that the database runs",
         ) from error
     return profiles, keys, folder
+
+
+def keys_are_apart(place: str) -> bool:
+    """Return whether the keys of users are outside the database with the users' texts."""
+    return "://" not in place or bool(os.environ.get(KEYS_VARIABLE))
 
 
 def migration_config(connection: Connection) -> Any:
@@ -107,24 +129,22 @@ def migration_config(connection: Connection) -> Any:
     return config
 
 
-def _upgrade(profiles: Database, keys: Database, folder: Path) -> None:
+def _upgrade(profiles: Database, keys: Database) -> None:
     from alembic import command
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".upgrade.lock"):
-        with profiles.writing() as connection:
-            if connection.dialect.name == "postgresql":  # other machines may start at the same time
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
-            command.upgrade(migration_config(connection), "head")
-        with keys.writing() as connection:
-            keys_metadata.create_all(connection)
+    with profiles.writing() as connection:
+        if connection.dialect.name == "postgresql":  # other machines may start at the same time
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
+        command.upgrade(migration_config(connection), "head")
+        with keys.writing() as other:
+            keys_metadata.create_all(other)
 
 
-def _use_sqlite(engine: Engine, *, log: bool) -> None:
+def _use_sqlite(engine: Engine, *, log: bool, begin: str) -> None:
     def connect(connection: Any, record: object) -> None:
-        connection.isolation_level = None  # `begin` below begins transactions
+        connection.isolation_level = None  # `begins` below begins transactions
         for pragma in (
-            f"busy_timeout={1000 * _BUSY_SECONDS}",
+            f"busy_timeout={int(1000 * _WAIT_SECONDS)}",
             f"journal_mode={'WAL' if log else 'TRUNCATE'}",
             "synchronous=FULL",  # what was acknowledged survives a power failure
             "foreign_keys=ON",
@@ -132,15 +152,15 @@ def _use_sqlite(engine: Engine, *, log: bool) -> None:
         ):
             connection.execute(f"PRAGMA {pragma}")
 
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("personakit_write", False):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:  # it cannot fail, and this way takes less time
-            raw: Any = connection.connection.dbapi_connection
-            raw.execute("BEGIN")
+    def begins(connection: Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        if begin == "BEGIN":  # it cannot fail, and this way takes less time
+            raw.execute(begin)
+        else:
+            connection.exec_driver_sql(begin)
 
     event.listen(engine, "connect", connect)
-    event.listen(engine, "begin", begin)
+    event.listen(engine, "begin", begins)
 
 
 def shown(place: str) -> str:

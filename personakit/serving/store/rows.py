@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from personakit.errors import UserError
 from personakit.serving.store.encryption import seal, unseal
 from personakit.serving.store.records import (
     Retention,
@@ -50,6 +51,7 @@ _ITEMS = (
     .order_by(items.c.number)
     .limit(bindparam("most", type_=BigInteger))
 )
+_NEWEST = _ITEMS.order_by(None).order_by(items.c.number.desc())
 _SETTINGS = select(settings).where(settings.c.user_id == bindparam("user")).order_by(settings.c.name)
 _SUMMARY = select(summaries).where(
     summaries.c.user_id == bindparam("user"), summaries.c.name == bindparam("model")
@@ -74,17 +76,17 @@ class UserRows:
 
     def items(self, after: int = 0, limit: int | None = None) -> list[StoredItem]:
         """Return the items in order, without those that are too old."""
-        days = self.retention.days
-        since = 0.0 if days is None else time.time() - days * DAY
-        wanted = {"user": self.id, "after": after, "since": since, "most": limit or _ALL}
-        rows = self.connection.execute(_ITEMS, wanted)
-        return [
-            StoredItem(row.number, moment(row.created), **self._opened(items, row.number, row.sealed))
-            for row in rows
-        ]
+        return self._read(_ITEMS, after, limit or _ALL)
 
-    def append(self, new: Sequence[NewItem]) -> list[int]:
-        """Append items, keep the newest that retention allows, and return the numbers."""
+    def newest(self, count: int) -> list[StoredItem]:
+        """Return the `count` newest items in order, without those that are too old."""
+        return self._read(_NEWEST, 0, count)[::-1]
+
+    def append(self, new: Sequence[NewItem], most: int) -> list[int]:
+        """Append items, keep the newest that retention allows, and return the numbers.
+
+        Raises `UserError` if the user then has more than `most` items.
+        """
         counter = users.c.last_item
         count = update(users).where(users.c.id == self.id).values({counter: counter + len(new)})
         last = self.connection.scalar(count.returning(counter)) or 0
@@ -92,6 +94,12 @@ class UserRows:
         self.connection.execute(insert(items), rows)
         if self.retention.items is not None:
             keep_newest(self.connection, self.id, self.retention.items)
+        own = select(items.c.number).where(items.c.user_id == self.id).order_by(items.c.number.desc())
+        if self.connection.scalar(own.offset(most).limit(1)) is not None:
+            raise UserError(
+                f"{self.name!r} would have more than {most} items, the limit",
+                hint="delete items, or let the newest be kept: personakit users retention --items N",
+            )
         return [row["number"] for row in rows]
 
     def replace_item(self, number: int, fields: Mapping[str, str], date: str | None) -> None:
@@ -149,6 +157,15 @@ class UserRows:
             "summaries": [asdict(summary) for summary in self.summaries()],
             "settings": self.settings(),
         }
+
+    def _read(self, statement: Any, after: int, most: int) -> list[StoredItem]:
+        days = self.retention.days
+        since = 0.0 if days is None else time.time() - days * DAY
+        wanted = {"user": self.id, "after": after, "since": since, "most": most}
+        return [
+            StoredItem(row.number, moment(row.created), **self._opened(items, row.number, row.sealed))
+            for row in self.connection.execute(statement, wanted)
+        ]
 
     def _summary(self, row: Row[Any]) -> StoredSummary:
         opened = self._opened(summaries, row.name, row.sealed)

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from personakit.errors import UserError
+from personakit.serving import MAX_ITEMS
 from personakit.serving.store.api_keys import TenantKeys
 from personakit.serving.store.database import Database, open_databases, shown
 from personakit.serving.store.encryption import (
@@ -43,10 +44,16 @@ class Access:
 class ProfileStore:
     """The profiles of all tenants in one database."""
 
-    def __init__(self, profiles: Database, vault: Vault) -> None:
+    def __init__(self, profiles: Database, vault: Vault, max_items: int) -> None:
         """Use `open_store` instead."""
         self._profiles = profiles
         self._vault = vault
+        self._max_items = max_items
+
+    def check(self) -> None:
+        """Raise `SQLAlchemyError` if the database cannot be reached."""
+        with self._profiles.reading() as connection:
+            connection.execute(select(1))
 
     def tenant(self, name: str = DEFAULT_TENANT, *, create: bool = False) -> TenantStore:
         """Return a tenant's store; raises `UnknownError` if there is none and `create` is false."""
@@ -99,15 +106,17 @@ class ProfileStore:
         return Access(store, row.id, user, KeyLimits(row.requests_per_minute, row.concurrent_requests))
 
     def apply_retention(self) -> int:
-        """Delete what tenants no longer keep; return the number of items."""
+        """Delete what is older than tenants keep it; return the number of items."""
         return sum(self.tenant(name).apply_retention() for name in self.tenants())
 
     def _of(self, tenant_id: int) -> TenantStore:
-        return TenantStore(self._profiles, self._vault, tenant_id)
+        return TenantStore(self._profiles, self._vault, tenant_id, self._max_items)
 
 
-def open_store(place: str, *, create: bool = True) -> ProfileStore:
+def open_store(place: str, *, create: bool = True, max_items: int = MAX_ITEMS) -> ProfileStore:
     """Open a store: a folder, or a database's URL. With `create`, a folder without one gets one.
+
+    A user has at most `max_items` items, and an answer reads the newest of them.
 
     The master key is in the environment (PERSONAKIT_MASTER_KEY) or in the folder (`profiles` for a URL); a
     new store makes one. Raises `UserError` if the store cannot be opened or has another master key.
@@ -129,7 +138,7 @@ def open_store(place: str, *, create: bool = True) -> ProfileStore:
             f"{shown(place)}: the profile store was made with another master key",
             hint="restore that key (master.key, or PERSONAKIT_MASTER_KEY)",
         ) from error
-    return ProfileStore(profiles, Vault(keys, master, lookup))
+    return ProfileStore(profiles, Vault(keys, master, lookup), max_items)
 
 
 def _sealed_lookup(keys: Database) -> bytes | None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from personakit.serving.store.database import Database
@@ -40,6 +40,8 @@ from personakit.serving.store.tables import items, settings, summaries, tenants,
 from personakit.serving.store.vault import Vault
 
 _LOADED_TOGETHER = 500  # users in a transaction
+_DELETED_TOGETHER = 500  # items in a transaction
+_ATTEMPTS = 5
 
 #: For answers; a statement that is built once takes half the time.
 _USER = (
@@ -47,25 +49,28 @@ _USER = (
     .join(tenants)
     .where(users.c.tenant_id == bindparam("tenant"), users.c.lookup == bindparam("lookup"))
 )
+#: For changes: in PostgreSQL, those of one user wait for each other. SQLite makes all wait.
+_USER_LOCKED = _USER.with_for_update(of=users)
 
 
 class TenantStore:
     """The users of one tenant. Names of users are the tenant's own; two tenants may use the same."""
 
-    def __init__(self, profiles: Database, vault: Vault, tenant_id: int) -> None:
+    def __init__(self, profiles: Database, vault: Vault, tenant_id: int, max_items: int) -> None:
         """Use `ProfileStore.tenant` instead."""
         self._profiles = profiles
         self._vault = vault
+        self._max_items = max_items
         self.id = tenant_id
 
     # Users
 
     def users(self, *, after: str | None = None, limit: int = 100) -> list[StoredUser]:
-        """Return users in the order of their first appearance, from the one behind `after` on."""
+        """Return users, always in the same order, from the place behind `after` on, who may be forgotten."""
+        begin = b"" if after is None else self._vault.lookup(self.id, after)
+        wanted = select(users).where(users.c.tenant_id == self.id, users.c.lookup > begin)
         with self._profiles.reading() as connection:
-            begin = 0 if after is None else self._find(connection, after).id
-            wanted = select(users).where(users.c.tenant_id == self.id, users.c.id > begin)
-            rows = connection.execute(wanted.order_by(users.c.id).limit(limit)).all()
+            rows = connection.execute(wanted.order_by(users.c.lookup).limit(limit)).all()
             keys = self._vault.read([row.key_id for row in rows])
             named = [
                 (row.id, _name(row, keys[row.key_id]), row.created) for row in rows if row.key_id in keys
@@ -137,16 +142,17 @@ class TenantStore:
     def append(self, name: str, new: Sequence[NewItem]) -> list[int]:
         """Append items (fields and a date), make the user if there is none, and return the items' numbers.
 
-        Only the newest items are kept that the tenant's retention allows.
+        Only the newest items are kept that the tenant's retention allows. Raises `UserError` above the limit
+        of items per user.
         """
         with self._writing(name, create=True) as rows:
-            return rows.append(new) if new else []
+            return rows.append(new, self._max_items) if new else []
 
     def load(self, histories: Iterable[tuple[str, Sequence[NewItem]]]) -> int:
         """Make many users with their items, several in a transaction; return how many were made.
 
         Users that are there stay as they are, so that a load that was interrupted can be repeated.
-        Retention is applied later (`apply_retention`).
+        Retention by age is applied later (`apply_retention`).
         """
         made, remaining = 0, iter(histories)
         while some := dict(islice(remaining, _LOADED_TOGETHER)):
@@ -173,6 +179,7 @@ class TenantStore:
                 if new_rows:
                     connection.execute(insert(items), new_rows)
             made += len(some)
+        self._keep_newest()
         return made
 
     def items(self, name: str, *, after: int = 0, limit: int | None = None) -> list[StoredItem]:
@@ -181,13 +188,13 @@ class TenantStore:
             return rows.items(after, limit)
 
     def profile(self, name: str, *, summary_of: str | None = None) -> StoredProfile:
-        """Return a user's items, settings, and the summary of a model, empty if there is no such user."""
+        """Return a user's newest items, settings, and a model's summary, empty if there is no such user."""
         with self._profiles.reading() as connection:
             rows = self._found(connection, checked_name(name))
             if rows is None:
                 return StoredProfile()
             summary = None if summary_of is None else rows.summary(summary_of)
-            return StoredProfile(rows.items(), rows.settings(), summary)
+            return StoredProfile(rows.newest(self._max_items), rows.settings(), summary)
 
     def replace_item(self, name: str, number: int, fields: Mapping[str, str], date: str | None) -> None:
         """Change an item; raises `UnknownError` if the user has none of that number."""
@@ -220,7 +227,8 @@ class TenantStore:
         """
         with self._writing(name) as rows:
             written = rows.summary(model)
-            if basis_of(rows.items(), version) != basis or (written is not None and written.edited):
+            items_now = rows.newest(self._max_items)
+            if basis_of(items_now, version) != basis or (written is not None and written.edited):
                 return False
             rows.put_summary(model, text, basis)
             return True
@@ -256,21 +264,42 @@ class TenantStore:
                 .where(tenants.c.id == self.id)
                 .values(keep_days=retention.days, keep_items=retention.items)
             )
-        return self.apply_retention()
+        return self._keep_newest() + self.apply_retention()
 
     def apply_retention(self) -> int:
-        """Delete the items that are too old or too many, and return their number."""
-        kept, deleted = self.retention(), 0
-        own = select(users.c.id).where(users.c.tenant_id == self.id)
-        with self._profiles.writing() as connection:
-            if kept.days is not None:
-                old = items.c.user_id.in_(own), items.c.created < time.time() - kept.days * DAY
-                forget_inferred(connection, summaries.c.user_id.in_(select(items.c.user_id).where(*old)))
-                deleted += connection.execute(delete(items).where(*old)).rowcount
-            if kept.items is not None:
-                many = select(items.c.user_id).where(items.c.user_id.in_(own)).group_by(items.c.user_id)
-                for user_id in connection.scalars(many.having(func.count() > kept.items)).all():
-                    deleted += keep_newest(connection, user_id, kept.items)
+        """Delete the items that are too old, and return their number. `append` deletes those beyond a count.
+
+        The index of items by time is read, and few items are deleted at once, so that others can write.
+        """
+        kept, deleted, begin = self.retention(), 0, 0.0
+        if kept.days is None:
+            return 0
+        end = time.time() - kept.days * DAY
+        while True:
+            # + 0: SQLite begins with the index by time, and not with all users of the tenant.
+            old = items.c.created >= begin, items.c.created < end, users.c.tenant_id + 0 == self.id
+            wanted = select(items.c.user_id, items.c.number, items.c.created).join(users).where(*old)
+            with self._profiles.reading() as connection:
+                found = connection.execute(wanted.order_by(items.c.created).limit(_DELETED_TOGETHER)).all()
+            if not found:
+                return deleted
+            begin = found[-1].created
+            these = tuple_(items.c.user_id, items.c.number).in_([(row.user_id, row.number) for row in found])
+            with self._profiles.writing() as connection:
+                deleted += connection.execute(delete(items).where(these)).rowcount
+                forget_inferred(connection, summaries.c.user_id.in_({row.user_id for row in found}))
+
+    def _keep_newest(self) -> int:
+        """Delete the items beyond the count that is kept of each user, and return their number."""
+        count, deleted = self.retention().items, 0
+        if count is None:
+            return 0
+        many = select(items.c.user_id).join(users).where(users.c.tenant_id == self.id)
+        with self._profiles.reading() as connection:
+            ids = connection.scalars(many.group_by(items.c.user_id).having(func.count() > count)).all()
+        for user_id in ids:
+            with self._profiles.writing() as connection:
+                deleted += keep_newest(connection, user_id, count)
         return deleted
 
     # What every query about a user begins with
@@ -290,9 +319,9 @@ class TenantStore:
             "last_item": 0,
         }
 
-    def _found(self, connection: Connection, name: str) -> UserRows | None:
+    def _found(self, connection: Connection, name: str, *, lock: bool = False) -> UserRows | None:
         who = {"tenant": self.id, "lookup": self._vault.lookup(self.id, name)}
-        row = connection.execute(_USER, who).one_or_none()
+        row = connection.execute(_USER_LOCKED if lock else _USER, who).one_or_none()
         keys = {} if row is None else self._vault.read([row.key_id])
         if row is None or row.key_id not in keys:
             return None
@@ -314,10 +343,16 @@ class TenantStore:
     @contextmanager
     def _writing(self, name: str, *, create: bool = False) -> Iterator[UserRows]:
         """Yield a user's rows, whose changes are kept together; with `create`, a new user is made."""
-        if create:
-            self.create(name)
-        with self._profiles.writing() as connection:
-            yield self._find(connection, name)
+        checked_name(name)
+        for _ in range(_ATTEMPTS if create else 1):  # the user may be forgotten between the two steps
+            if create:
+                self.create(name)
+            with self._profiles.writing() as connection:
+                rows = self._found(connection, name, lock=True)
+                if rows is not None:
+                    yield rows
+                    return
+        raise _unknown_user(name)
 
 
 def _name(row: Row[Any], key: bytes) -> str:
