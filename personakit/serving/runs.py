@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from personakit.serving.rewriters import RewritingRun, name_of
 from personakit.serving.summaries import SummaryRun
 
 ServedRun = RewritingRun | SummaryRun
+OpenLocal = Callable[[str, LanguageModel], LocalBase]
 
 
 def open_runs(
-    folders: Sequence[Path], base: str, batcher: Batcher
+    folders: Sequence[Path], base: str, batcher: Batcher, local: OpenLocal
 ) -> tuple[dict[str, ServedRun], LanguageModel | None]:
     """Return the runs by the names that clients use, and the model `base`, None if it is behind HTTP.
 
-    Raises `UserError` for a run that cannot be served, and for two of the same name.
+    `local` opens a POPI run's generator, by name and model, as the service's own base model is opened. Raises `UserError` for a run that cannot be served, and for two of the same name.
     """
     runs: dict[str, FinishedRun] = {}
     for folder in folders:
@@ -53,19 +54,19 @@ def open_runs(
     opened: dict[str, ServedRun] = {
         name: RewritingRun.open(run, models[str(run.path())])
         if run.method == RPO.name
-        else _summary_run(name, run, models, base, batcher)
+        else _summary_run(name, run, models, base, batcher, local)
         for name, run in runs.items()
     }
     return opened, models[own] if own else None
 
 
 def _summary_run(
-    name: str, run: FinishedRun, models: dict[str, Any], base: str, batcher: Batcher
+    name: str, run: FinishedRun, models: dict[str, Any], base: str, batcher: Batcher, local: OpenLocal
 ) -> SummaryRun:
     adapters = {name: models[str(folder)] for name, folder in answering_adapters(run.folder).items()}
     loaded = LoadedPOPI(run, {**adapters, BASE: models[run.settings.model]})
     same = not is_endpoint(base) and resolve_model(base) == resolve_model(run.settings.model)
-    generator = LocalBase(name, adapters[GENERATOR], batcher) if same else None
+    generator = local(name, adapters[GENERATOR]) if same else None
     return SummaryRun(name, loaded.summariser(cached=False), generator, batcher)
 
 

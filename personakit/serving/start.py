@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from personakit.errors import UserError
@@ -66,13 +67,12 @@ def open_service(settings: ServeSettings) -> Service:
         )
     metrics = Metrics()
     batcher = Batcher(on_batch=metrics.batch_sizes.observe)
-    runs, model = open_runs(settings.runs, settings.base, batcher)
+    local = partial(LocalBase, batcher=batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens)
+    runs, model = open_runs(settings.runs, settings.base, batcher, local)
     base: BaseModelClient = (
         HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
         if model is None
-        else LocalBase(
-            settings.base, model, batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens
-        )
+        else local(settings.base, model)
     )
     if base.name in runs:
         raise UserError(

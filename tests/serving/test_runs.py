@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from personakit.errors import UserError
 from personakit.models.local import LocalModel
 from personakit.serving.base import Chat
 from personakit.serving.batching import Batcher
+from personakit.serving.local_base import LocalBase
 from personakit.serving.runs import open_runs
 from personakit.serving.summaries import SummaryRun
 
@@ -23,7 +25,8 @@ def test_runs_on_one_base_share_its_weights_and_answer_each_with_their_own(tmp_p
     tiny, data = make_tiny(tmp_path), make_preferences(tmp_path / "data")
     folders = [make_run(tmp_path / f"popi-{seed}", tiny, data, seed=seed) for seed in (0, 1)]
     batcher = Batcher()
-    runs, base = open_runs(folders, str(tiny), batcher)
+    local = partial(LocalBase, batcher=batcher)
+    runs, base = open_runs(folders, str(tiny), batcher, local)
     assert base is not None
     chat = Chat([{"role": "user", "content": "the cat"}], {"max_tokens": 8})
     answers = set()
@@ -35,7 +38,7 @@ def test_runs_on_one_base_share_its_weights_and_answer_each_with_their_own(tmp_p
     assert len(answers) == 2
     alone = LocalModel.load(str(tiny)).generate(["the cat"], max_new_tokens=8)
     assert base.generate(["the cat"], max_new_tokens=8) == alone  # no adapter is left on
-    other, model = open_runs(folders[:1], "openai:stub", batcher)
+    other, model = open_runs(folders[:1], "openai:stub", batcher, local)
     assert (other["popi-0"].generator, model) == (None, None)  # type: ignore[union-attr]
     batcher.close()
 
@@ -44,5 +47,7 @@ def test_runs_of_pillow_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "matcher").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text(to_yaml(load(TrainPILLOW)))
     (tmp_path / "run" / "run.json").write_text(json.dumps({"method": "pillow", "seed": 0}))
+    batcher = Batcher()
     with pytest.raises(UserError, match="runs of pillow are not served: what they derive"):
-        open_runs([tmp_path / "run"], "openai:stub", Batcher())
+        open_runs([tmp_path / "run"], "openai:stub", batcher, partial(LocalBase, batcher=batcher))
+    batcher.close()
