@@ -31,7 +31,8 @@ def open_runs(
 ) -> tuple[dict[str, ServedRun], LanguageModel | None]:
     """Return the runs by the names that clients use, and the model `base`, None if it is behind HTTP.
 
-    `local` opens a POPI run's generator, by name and model, as the service's own base model is opened. Raises `UserError` for a run that cannot be served, and for two of the same name.
+    `local` opens a POPI run's generator, by name and model, as the service's own base model is opened.
+    Raises `UserError` for a run that cannot be served, and for two of the same name.
     """
     runs: dict[str, FinishedRun] = {}
     for folder in folders:
