@@ -88,7 +88,7 @@ def _note(path: Path, counts: SkipCounts) -> _Note | None:
             text=text[front.end() :],
             title=fields.get("title", note.title),
             date=date_or_none(fields["date"]) if "date" in fields else note.date,
-            writer=Person(fields["author"]) if "author" in fields else note.writer,
+            writer=Person.named(fields["author"]) if "author" in fields else note.writer,
         )
     heading = _HEADING.match(note.text + "\n")
     if heading is not None:

@@ -6,6 +6,7 @@ columns of `profile.Item`: `text`, and in some rows `draft` (edits that were lea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from personakit.errors import UserError
 COLUMNS = ("draft", "final")
 PROFILE_COLUMNS = ("draft", "text")
 _OTHERS = ("user_id", "date")
+_NAME = re.compile(r"[^\W\d_a-z][^\d_@]*")
 
 
 def open_pairs(source: Path, counts: SkipCounts, columns: Mapping[str, str]) -> Archive:
@@ -85,9 +87,14 @@ def _records(
         values = [(row.place, row.values.get(fields["date"])) for row in kept]
         dates = read_dates(values, fields["date"], counts)
     for row, date in zip(kept, dates, strict=True):
-        writer = ONLY_PERSON if user is None else Person(row.text(user))
+        writer = ONLY_PERSON if user is None else _user(row.text(user))
         draft, request = (_optional(row, fields.get(name)) for name in ("draft", "request"))
         yield Record(writer, row.text(final), row.place, date=date, request=request, draft=draft)
+
+
+def _user(value: str) -> Person:
+    """Return the person of a user column, which has names or ids: a name begins with a capital letter."""
+    return Person.named(value) if _NAME.fullmatch(value) else Person(value)
 
 
 def _optional(row: TableRow, column: str | None) -> str | None:

@@ -17,6 +17,11 @@ class Person:
     id: str
     name: str = ""
 
+    @classmethod
+    def named(cls, name: str) -> Person:
+        """Return somebody of whom a source has the name only, which is then also the id."""
+        return cls(name, name)
+
     @property
     def label(self) -> str:
         """The person in a message: `Lena Weiss <lena@weiss.example>`."""

@@ -18,7 +18,7 @@ from personakit.errors import UserError
 NO_TEXT = "messages left out because they have no text (files, members, topics)"
 BY_BOTS = "messages left out because a bot wrote them"
 _TEXTS = frozenset({None, "thread_broadcast", "me_message"})
-_MENTION = re.compile(r"<@(\w+)")
+_MENTION = re.compile(r"<@(\w+)(?:\|([^>]+))?>")
 _LINK = re.compile(r"<(?P<kind>[@#!]?)(?P<target>[^|>]+)(?:\|(?P<label>[^>]*))?>")
 
 
@@ -63,7 +63,8 @@ def _message(
         thread = str(raw.get("thread_ts") or "")
         user = str(raw["user"])
         time = datetime.fromtimestamp(float(raw["ts"]), UTC).replace(tzinfo=None)
-        people = tuple(users[id] for id in _MENTION.findall(str(raw["text"])) if id in users)
+        mentioned = _MENTION.findall(str(raw["text"]))
+        people = tuple(users.get(id, Person(id, label)) for id, label in mentioned)
         return Message(users.get(user, Person(user)), text, time, f"{channel} {thread}", place, people=people)
     return None
 

@@ -70,7 +70,7 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
             counts.add(NO_TEXT, place)
             continue
         name = named["name"].translate(_MARKS).strip().removeprefix("~").strip()
-        yield Message(Person(name), text, _time(found, place, month_first), path.name, place)
+        yield Message(Person.named(name), text, _time(found, place, month_first), path.name, place)
 
 
 def _chat_file(source: Path) -> Path | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -113,6 +114,47 @@ def test_an_import_replaces_in_texts_requests_and_the_style_card(tmp_path: Path,
         assert "Dear NAME," in imported.style
         assert imported.own.replaced == ({} if keep else {"names": 6, "numbers": 1})
         assert imported.own.distinct == ({} if keep else {"names": 2, "addresses": 0, "numbers": 1})
+
+
+def test_names_of_chats_notes_and_pairs_are_replaced(tmp_path: Path, read: Read) -> None:
+    chat = [
+        "05/02/24, 10:01 - Lena Weiss: The pump is broken again",
+        "05/02/24, 10:02 - Kai Berg: lena said that weiss knows, ask kai",
+    ]
+    (tmp_path / "chat.txt").write_text("\n".join(chat))
+    (tmp_path / "notes").mkdir()
+    notes = {"Kai Berg": "Kai saw that Lena brought the seeds.", "Lena Weiss": "The seeds are in the box."}
+    for author, text in notes.items():
+        (tmp_path / "notes" / f"{author}.md").write_text(f"---\nauthor: {author}\n---\n{text}\n")
+    rows = [
+        {"user_id": "Kai Berg", "draft": "Lena is early.", "final": "Lena is too early, says Kai."},
+        {"user_id": "Lena Weiss", "draft": "I am late.", "final": "I am late again, sorry."},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for source in ("chat.txt", "notes", "pairs.jsonl"):
+        [text] = read(tmp_path / source, "kai berg", keep_names=False).texts
+        assert not re.search("lena|weiss", text, re.IGNORECASE)
+        assert re.search("kai", text, re.IGNORECASE)
+
+
+def test_ids_of_a_user_column_are_no_names(tmp_path: Path, read: Read) -> None:
+    rows = [
+        {"user_id": "writer-a", "draft": "x", "final": "Every gardener here is a writer."},
+        {"user_id": "gardener-b", "draft": "x", "final": "I am late again, sorry."},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read(tmp_path / "pairs.jsonl", "writer-a", keep_names=False).texts == [rows[0]["final"]]
+
+
+def test_slack_mentions_of_people_outside_the_workspace_are_replaced(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "general").mkdir()
+    (tmp_path / "users.json").write_text(json.dumps([{"id": "U1", "name": "kai"}]))
+    (tmp_path / "channels.json").write_text("[]")
+    text = "ask <@U9|Petronella>, petronella knows the gate"
+    message = {"type": "message", "user": "U1", "text": text, "ts": "1709287200.1"}
+    (tmp_path / "general" / "2024-03-01.json").write_text(json.dumps([message]))
+    [written] = read(tmp_path, keep_names=False).texts
+    assert "petronella" not in written.casefold()
 
 
 def test_names_with_particles_or_many_words_are_replaced_and_ones_own_is_not() -> None:
