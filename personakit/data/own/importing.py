@@ -86,7 +86,12 @@ def import_own(
         )
     people = [person for record in records for person in record.people]
     people += () if SOURCES[format].strangers else writers.counts
-    pseudonyms = Pseudonyms(people, mine, [text for record in records for text in _texts(record)])
+    pseudonyms = Pseudonyms(
+        people,
+        mine,
+        [text for record in records for text in (record.text, record.draft) if text],
+        [record.request for record in records if record.request],
+    )
     shown = records if choice.keep_names else [_replaced(record, pseudonyms) for record in records]
     items = as_items(shown, records)
     write_profile(output / PROFILE, items)
@@ -109,11 +114,9 @@ def import_own(
     return report, [(task, splits) for task, splits in tasks.items() if splits is not None]
 
 
-def _texts(record: Record) -> Iterator[str]:
-    yield from filter(None, (record.text, record.request, record.draft))
-
-
 def _replaced(record: Record, pseudonyms: Pseudonyms) -> Record:
+    if record.replaced:
+        return record
     return replace(
         record,
         text=pseudonyms.replace(record.text),

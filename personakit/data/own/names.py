@@ -3,7 +3,9 @@
 Recognised are
 
 - words of the names of people in headers, chats and commits, of those whom a text greets ("Hi Lena,") and of
-  those with a title before their name ("Mr Brown"): each word of three letters or more, in any case;
+  those with a title before their name ("Mr Brown"): each word of three letters or more, in any case. Of an
+  address without a name, `lena.weiss@...`, the words before the @. A name that is also a word (Will, May) is
+  one only where it stands as one;
 - e-mail addresses;
 - numbers of seven digits or more, as of telephones, accounts and orders (no dates), and IBANs.
 
@@ -16,10 +18,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from personakit.data.own.records import Person
+from personakit.data.own.word_names import CAPITALISED, PLAIN
 
 _FIRST_NAMES = (
     "Alba Anouk Bela Bruno Carla Clea Dario Edda Elio Enno Fabia Falk Gesa Greta Hauke Ilja Ines Jarle "
@@ -38,7 +42,8 @@ _NO_NAMES = frozenset(
         "admin again all alle allen alles babe baby beide both bro club colleagues committee "
         "good great just no question quick sorry thank thanks yes yeah "
         "company customer dad daemon darling dear dude everybody everyone folks frau friends gang "
-        "gmbh grandma grandpa group guys herr hiring honey inc info kollegen kundenservice ladies "
+        "billing bot contact gmbh grandma grandpa group guys herr hiring honey inc info kollegen kontakt "
+        "kundenservice ladies mail orders post postmaster sales webmaster "
         "leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
         "newsletter noreply office oma opa papa prof reply schatz service services sir sirs "
         "support system team there todos together tous verein via world you your zusammen"
@@ -46,52 +51,71 @@ _NO_NAMES = frozenset(
 )
 #: Of names, not names themselves.
 _PARTICLES = frozenset("and das den der die the und van von".split())
+_TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
+_GREET = (
+    r"(?:hi|hiya|hello|heya?|howdy|yo|dear|hallo|hoi|liebe[rs]?|moin|servus|grüß dich|sehr geehrte[r]?|salut|"
+    r"bonjour|ch[eè]re?|hola|querid[oa]|ciao|car[oa]|hej|good (?:morning|afternoon|evening)|"
+    r"guten (?:morgen|tag|abend))"
+)
 _GREETING = re.compile(
-    r"\s*(?:hi|hello|hey|dear|hallo|hoi|liebe[rs]?|moin|servus|salut|bonjour|ch[eè]re?|hola|querid[oa]|ciao|car[oa]|"
-    r"hej|good (?:morning|afternoon|evening)|guten (?:morgen|tag|abend))[ \t]+"
-    r"(?P<names>[^\W\d_]{3,}(?:(?:[ \t-]| and | und )[^\W\d_]{3,})?)[ \t]*(?=[,!.:\n–-]|$)",
+    rf"\s*{_GREET}[ \t]+(?:{_TITLE}[ \t]*)*"
+    r"(?P<names>[^\W\d_]{3,}(?:(?:[ \t-]| and | und )[^\W\d_]{3,}){0,2})[ \t]*(?=[,!.:\n–-]|$)",
     re.IGNORECASE,
 )
-_TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|Herrn?|Frau|Mme|Sr|Sra)\b\.? (?P<names>[A-ZÀ-Þ][^\W\d_]{2,})")
+_TITLED = re.compile(rf"(?:{_TITLE} ?)+(?<= )(?P<names>[A-ZÀ-Þ][^\W\d_]{{2,}})")
+_TITLES = re.compile(rf"(?:{_TITLE}[ ,]*)+", re.IGNORECASE)
+_GREETED = re.compile(rf"\W*{_GREET}[ \t]+(?:\w+ (?:and|und) )?")
+_BEFORE, _AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEAST_DIGITS = 7
 _MOST_WORDS = 6  # of a person's name; longer ones are of lists and companies
 _PART = re.compile(
     r"(?P<address>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
     r"|(?P<iban>\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b)"
-    r"|(?P<number>(?<![\w.])\+?\(?\d(?:[ ()/.-]{0,2}\d){6,18}(?!\w))"
+    r"|(?P<number>(?<![\w.])\+?\(?\d(?:[ \u00a0\u202f()/.\u2010-\u2013-]{0,2}\d){6,18}(?!\w))"
     r"|(?P<word>[^\W\d_]{3,})"
 )
 _DATE = re.compile(
-    r"(?<!\d)(?<!\d[./-])(?:\d{4}-\d\d?-\d\d?|\d\d?([./-])\d\d?\1\d{2,4}|(?:19|20)\d\d ?- ?(?:19|20)\d\d)"
-    r"(?![./-]?\d)"
+    r"(?<!\d)(?<!\d[./-])(?:\d{4}-\d\d?-\d\d?|\d\d?([./-])\d\d?\1\d{2,4}|"
+    r"(?:19|20)\d\d ?[\u2010-\u2013-] ?(?:19|20)\d\d)(?![./-]?\d)"
 )
+_RANGE = re.compile(r" ?[\u2010-\u2013-] ?")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
 
 
 class Pseudonyms:
     """Replaces what it recognises. `counts` has the number of replacements by kind.
 
-    `people` are those around the texts, `me` the writer under all addresses, `texts` all that will be
-    replaced: they tell the name Mark from the word.
+    `people` are those around the texts, `me` the writer under all addresses, `texts` what the writer wrote,
+    `requests` what it answers: together they tell the name Mark from the word. Whom the requests greet more
+    often than the texts do is the writer, who keeps their name. Texts are returned in Unicode's form NFC.
     """
 
-    def __init__(self, people: Iterable[Person], me: Sequence[Person], texts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        people: Iterable[Person],
+        me: Sequence[Person],
+        texts: Iterable[str],
+        requests: Iterable[str] = (),
+    ) -> None:
+        texts, requests = [_nfc(text) for text in texts], [_nfc(text) for text in requests]
         self._me = {each.id.casefold() for each in me}
+        self._signed = {word for text in (*texts, *requests) for word in _last_word(text)}
+        strangers = [each for each in dict.fromkeys(people) if each.id.casefold() not in self._me]
+        names = [name for each in strangers for name in self._names_of(each)]
+        around = {word for name in names for word in _words(name)}
         mine = (f"{each.name} {each.id.partition('@')[0]}" for each in me)
-        self._mine = {word for names in mine for word in _words(names)}
+        self._mine = {word for each in mine for word in _words(_nfc(each))}
+        self._mine |= _greeted_more(requests, texts) - around
         self.counts: Counter[str] = Counter()
         self._addresses: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
         self._used: set[str] = set()
-        texts = list(texts)
-        names = [each.name for each in dict.fromkeys(people) if each.id.casefold() not in self._me]
-        for text in texts:
-            greeted = _GREETING.match(text)
-            names += [found["names"] for found in (*_TITLED.finditer(text), *([greeted] if greeted else []))]
+        names += [name for text in (*texts, *requests) for name in _named_in(text)]
         pools = {word: pool for name in names for word, pool in self._name_words(name)}
+        self._full = {pair for name in names for pair in itertools.pairwise(_words(name))}
         self._names = _pseudonyms(pools, self._mine)
-        self._ordinary = self._ordinary_words(texts)
+        self._ordinary = self._ordinary_words([*texts, *requests])
 
     @property
     def distinct(self) -> dict[str, int]:
@@ -105,13 +129,14 @@ class Pseudonyms:
 
     def replace(self, text: str) -> str:
         """Return the text with everything replaced that is recognised."""
+        text = _nfc(text)
         return _PART.sub(lambda found: self._replacement(found, text), text)
 
     def _replacement(self, found: re.Match[str], text: str) -> str:
         whole, kind = found[0], str(found.lastgroup)
         if kind == "word":
             name = self._names.get(whole.casefold())
-            if name is None or (whole.casefold() in self._ordinary and not _stands_as_name(found, text)):
+            if name is None or not self._is_name(found, text):
                 return whole
             self.counts["names"] += 1
             self._used.add(name)
@@ -129,6 +154,27 @@ class Pseudonyms:
         key = re.sub(r"\W", "", whole)
         serial = self._numbers.setdefault(key, str(len(self._numbers) + 1))
         return _with_serial(whole, serial)
+
+    def _is_name(self, found: re.Match[str], text: str) -> bool:
+        """Tell a name from the same word: by the words beside it, its place, and its capital letter."""
+        word = found[0].casefold()
+        if word not in self._ordinary and word not in CAPITALISED and word not in PLAIN:
+            return True
+        before, after = (beside and beside[1].casefold() for beside in _beside(found, text))
+        if _is_addressed(found, text) or (before, word) in self._full or (word, after) in self._full:
+            return True
+        capital = not found[0].islower() and not _begins_sentence(found, text)
+        return capital and word not in CAPITALISED
+
+    def _names_of(self, person: Person) -> Iterator[str]:
+        """Yield a person's name; without one, the words of the address that may be it."""
+        local, at, _ = person.id.partition("@")
+        if person.name.strip() and "@" not in person.name:
+            yield _TITLES.sub("", _nfc(person.name))
+        elif at:
+            words = _WORD.findall(_nfc(local))
+            if len(words) > 1 or self._signed.issuperset(map(str.casefold, words)):
+                yield " ".join(words)
 
     def _name_words(self, name: str) -> Iterator[tuple[str, Sequence[str]]]:
         """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
@@ -184,12 +230,53 @@ def _begins_sentence(found: re.Match[str], text: str) -> bool:
     return not before or before[-1] in ".!?:\n"
 
 
-def _stands_as_name(found: re.Match[str], text: str) -> bool:
-    """Return whether a word that is also a name stands as one: capital in a sentence, or alone on a line."""
+def _is_addressed(found: re.Match[str], text: str) -> bool:
+    """Return whether a word is greeted, has a title, stands alone on a line, or signs the text."""
+    before, after = text[: found.start()], text[found.end() :]
+    line, rest = before[before.rfind("\n") + 1 :], after.partition("\n")[0]
+    if _GREETED.fullmatch(line.casefold()) and not rest[:2].strip(" \t").isalnum():
+        return True
+    if re.search(rf"{_TITLE} ?$", line):
+        return True
     if found[0].islower():
-        return False
-    line = text[text.rfind("\n", 0, found.start()) + 1 :].split("\n", 1)[0]
-    return not _begins_sentence(found, text) or line.strip(" ,!:.-") == found[0]
+        return not after.strip(" \t\n,!:.-") and (not line.strip() or line.rstrip().endswith(","))
+    if not line.strip(" \t\"'(*_-"):
+        return not rest.strip(" ,!:.-") or rest.startswith(",")
+    return not after.strip(" \t\n,!:.-") and line.rstrip().endswith(",")
+
+
+def _beside(found: re.Match[str], text: str) -> tuple[re.Match[str] | None, re.Match[str] | None]:
+    """Return the words directly before and after a word."""
+    return _BEFORE.search(text[max(0, found.start() - 40) : found.start()]), _AFTER.match(text, found.end())
+
+
+def _named_in(text: str) -> Iterator[str]:
+    """Yield the names that a text greets, and those with a title."""
+    yield from (found["names"] for found in _TITLED.finditer(text))
+    yield from _greeted(text)
+
+
+def _greeted(text: str) -> Iterator[str]:
+    found = _GREETING.match(text)
+    if found is not None:
+        yield found["names"]
+
+
+def _greeted_more(requests: Iterable[str], texts: Iterable[str]) -> set[str]:
+    """Return the words of the names that the requests greet more often than the texts do."""
+    balance: Counter[str] = Counter()
+    for sign, each in ((1, requests), (-1, texts)):
+        for name in (name for text in each for name in _greeted(text)):
+            balance.update(dict.fromkeys(_words(name), sign))
+    return {word for word, count in balance.items() if count > 0}
+
+
+def _last_word(text: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(text[-60:])[-1:]]
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _is_number(text: str) -> bool:
@@ -198,7 +285,7 @@ def _is_number(text: str) -> bool:
     dialled = text.lstrip("(")[0] in "+0"
     return (
         sum(map(len, groups)) >= _LEAST_DIGITS
-        and not _THOUSANDS.fullmatch(text)
+        and not all(map(_THOUSANDS.fullmatch, _RANGE.split(text)))
         and (dialled or max(map(len, groups)) >= 3)
     )
 

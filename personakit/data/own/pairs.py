@@ -12,6 +12,7 @@ from pathlib import Path
 
 from personakit.data.dates import read_dates
 from personakit.data.missing import is_missing
+from personakit.data.own.profile import ITEM_ID
 from personakit.data.own.records import ONLY_PERSON, Archive, Person, Record, SimpleArchive
 from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow, column_names, find_column, leave_out, no_usable_row, read_rows
@@ -19,6 +20,7 @@ from personakit.errors import UserError
 
 COLUMNS = ("draft", "final")
 PROFILE_COLUMNS = ("draft", "text")
+NAMES_STAY = "texts of a profile that was imported: their names, addresses and numbers stay as they are"
 _OTHERS = ("user_id", "date")
 _NAME = re.compile(r"[^\W\d_a-z][^\d_@]*")
 
@@ -77,7 +79,7 @@ def _records(
         for name in optional
         if name in columns or name in map(str.casefold, names)
     }
-    user, final = fields.get("user_id"), fields[needed[-1]]
+    user, final, is_profile = fields.get("user_id"), fields[needed[-1]], "request" in optional
     required = [*(fields[name] for name in needed), *([] if user is None else [user])]
     kept = [row for row in rows if not leave_out(row, required, counts)]
     if not kept:
@@ -89,7 +91,12 @@ def _records(
     for row, date in zip(kept, dates, strict=True):
         writer = ONLY_PERSON if user is None else _user(row.text(user))
         draft, request = (_optional(row, fields.get(name)) for name in ("draft", "request"))
-        yield Record(writer, row.text(final), row.place, date=date, request=request, draft=draft)
+        replaced = is_profile and re.fullmatch(ITEM_ID, str(row.values.get("id"))) is not None
+        if replaced:
+            counts.add(NAMES_STAY, row.place)
+        yield Record(
+            writer, row.text(final), row.place, date=date, request=request, draft=draft, replaced=replaced
+        )
 
 
 def _user(value: str) -> Person:

@@ -11,6 +11,8 @@ from pathlib import Path
 from personakit.data.own.records import Record
 
 PROFILE = "profile.jsonl"
+#: The form of `text_id`.
+ITEM_ID = r"[0-9a-f]{12}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,14 @@ def read(tmp_path: Path) -> Read:
     """Import a source as `me`, with names kept unless told otherwise."""
 
     def read(
-        source: Path, *me: str, keep_names: bool = True, columns: dict[str, str] | None = None
+        source: Path,
+        *me: str,
+        keep_names: bool = True,
+        columns: dict[str, str] | None = None,
+        format: str | None = None,
     ) -> Imported:
         output = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
-        report = import_data(source, output, columns=columns, own=OwnChoice(me, keep_names))
+        report = import_data(source, output, format=format, columns=columns, own=OwnChoice(me, keep_names))
         return Imported(report)
 
     return read
