@@ -246,7 +246,15 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
     if recognised is not None:
         return recognised
     if source.is_dir():
-        return "lamp"
+        if (source / DATASET).exists():  # preferences or instructions, or a task named badly
+            return "lamp"
+        raise UserError(
+            f"{source} holds nothing to import, expected mail, chats, a git history, notes (.md, .txt) or "
+            f"LaMP questions (*{QUESTIONS})",
+            hint="give a table or another file itself; docs/data.md describes the formats",
+        )
+    if source.is_file() and not source.stat().st_size:
+        raise UserError(f"{source} is empty, expected something to import", hint="export or copy it again")
     if source.suffix.casefold() not in SUFFIXES:
         if source.is_file():
             with source.open("rb") as handle:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from personakit.data.json_stream import stream_list
-from personakit.data.own.exports import begins_with, json_file
+from personakit.data.own.exports import begins_with, json_file, needed_file
 from personakit.data.own.records import ONLY_PERSON, Record, date_or_none
 from personakit.data.skips import SkipCounts
+from personakit.errors import UserError
 
 FILE = "conversations.json"
 NO_TEXT = "messages left out because they have no text (pictures, files, settings)"
@@ -28,8 +29,9 @@ def recognises(source: Path) -> bool:
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Record]:
     """Yield the user's messages, conversation by conversation, at the memory of one."""
-    path = json_file(source, FILE)
-    assert path is not None
+    path = needed_file(source, FILE)
+    if not begins_with(path, rb"^\s*\["):
+        raise UserError(f"{path} is no list of conversations", hint="export it again, or remove --format")
     for number, conversation in enumerate(stream_list(path), start=1):
         place = f"{path}, item {number}"
         branch = list(_branch(conversation)) if isinstance(conversation, dict) else []

@@ -34,7 +34,8 @@ class Writers:
         """
         if not self.counts:
             raise UserError(
-                f"{self._source} has no text with a writer, expected at least one", hint="export it again"
+                f"{self._source} has no text with a writer, expected at least one",
+                hint="it may be empty, or of another format: look into it, or export it again",
             )
         if me:
             return list(dict.fromkeys(writer for value in me for writer in self._named(value)))

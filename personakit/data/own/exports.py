@@ -20,6 +20,16 @@ def json_file(source: Path, name: str) -> Path | None:
     return path if path.suffix.casefold() == ".json" and path.is_file() else None
 
 
+def needed_file(source: Path, name: str) -> Path:
+    """Return what `json_file` does. Raises `UserError` if there is no such file."""
+    path = json_file(source, name)
+    if path is None:
+        raise UserError(
+            f"{source} is no export in JSON, expected {name} or a folder with it", hint="remove --format"
+        )
+    return path
+
+
 def begins_with(path: Path, pattern: bytes) -> bool:
     """Return whether a pattern is in the first 64 KB of a file."""
     with path.open("rb") as handle:

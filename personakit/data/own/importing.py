@@ -13,7 +13,7 @@ from personakit.data.own.names import Pseudonyms
 from personakit.data.own.profile import PROFILE, as_items, write_profile
 from personakit.data.own.records import Record
 from personakit.data.own.selection import select
-from personakit.data.own.sources import SOURCES
+from personakit.data.own.sources import SOURCES, count_others
 from personakit.data.own.style_card import style_card
 from personakit.data.skips import SkipCount, SkipCounts
 from personakit.data.splitting import SplitExamples
@@ -67,6 +67,7 @@ def import_own(
     Raises `UserError` if the writer is not clear, or no text is left.
     """
     archive = SOURCES[format].open(source, counts, columns)
+    count_others(source, format, counts)
     writers = Writers(source, archive.writers())
     mine = writers.choose(choice.me, archive.owner())
     skipped, read = SkipCounts(), 0

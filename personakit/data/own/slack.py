@@ -30,6 +30,10 @@ def recognises(source: Path) -> bool:
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
     """Yield the messages, channel by channel; a thread is a chat of its own."""
+    if not (source / "users.json").is_file():
+        raise UserError(
+            f"{source} is no folder with users.json, expected Slack's export", hint="remove --format"
+        )
     users = {user.id: user for user in _users(source / "users.json")}
     for channel in sorted(path for path in source.iterdir() if path.is_dir()):
         threads: dict[str, list[Message]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from personakit.data.own.chats import ChatArchive, Message
 from personakit.data.own.pairs import open_pairs, open_profile
 from personakit.data.own.records import Archive, Record, SimpleArchive
 from personakit.data.skips import SkipCounts
+from personakit.errors import UserError
 
 Open = Callable[[Path, SkipCounts, Mapping[str, str]], Archive]
 
@@ -63,6 +65,20 @@ def recognise(source: Path) -> str | None:
         return next((name for name, each in SOURCES.items() if each.recognises(source)), None)
     except OSError as error:
         raise unreadable(source, error) from error
+
+
+def count_others(source: Path, format: str, counts: SkipCounts) -> None:
+    """Count the files and folders in a folder that are sources of another format, so are not read.
+
+    A repository is its history, whatever files it has.
+    """
+    if format == "git" or not source.is_dir():
+        return
+    for path in sorted(source.iterdir()):
+        with suppress(UserError):  # a file that cannot be read
+            found = recognise(path) if path.is_file() or path.is_dir() else None
+            if found not in (None, format, "notes"):
+                counts.add(f"{found} files or folders left out: import them on their own", str(path))
 
 
 def holds_own_texts(path: str | Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from personakit.data.own.chats import ChatArchive, Message
-from personakit.data.own.exports import begins_with, json_file, load
+from personakit.data.own.exports import begins_with, json_file, load, needed_file
 from personakit.data.own.records import Archive, Person
 from personakit.data.skips import SkipCounts
 from personakit.errors import UserError
@@ -30,8 +30,7 @@ def recognises(source: Path) -> bool:
 
 def open_export(source: Path, counts: SkipCounts) -> Archive:
     """Open an export. Raises `UserError` if it is cut off or has another form."""
-    path = json_file(source, FILE)
-    assert path is not None
+    path = needed_file(source, FILE)
     document = load(path)
     document = document if isinstance(document, dict) else {}
     chats = (document.get("chats") or {}).get("list") or [document]

@@ -1,4 +1,4 @@
-"""WhatsApp's "Export chat": a text file, or the folder with it and its media.
+"""WhatsApp's "Export chat": a text file, or a folder with one or several and their media.
 
 A message begins with a date, a time and a name, with brackets or a dash as in the first one; other lines go
 on with the message above. Android and iOS write them differently, and each in the format of the phone's
@@ -37,23 +37,29 @@ _DELETED = re.compile(
 _EDITED = re.compile(r"\s*<[^<>\n]{3,60}>$")
 NO_TEXT = "messages left out because they have no text (media, deleted, calls)"
 SYSTEM = "lines of WhatsApp's own left out (members, encryption)"
+NO_CHAT = "text files left out because they are no chat"
 _READ_FIRST = 20  # lines, to recognise the file
 
 
 def recognises(source: Path) -> bool:
-    """Return whether a file, or the one text file of a folder, is an exported chat."""
-    path = _chat_file(source)
-    if path is None or path.suffix.casefold() != ".txt":
-        return False
-    with path.open(encoding="utf-8-sig", errors="replace") as handle:
-        lines = [_without_first_mark(line) for line in itertools.islice(handle, _READ_FIRST)]
-    return bool(lines) and bool(_START.fullmatch(lines[0])) and any(map(_is_message, lines))
+    """Return whether a file, or a text file of a folder, is an exported chat."""
+    return any(map(_is_chat, _text_files(source)))
 
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
-    """Yield the messages of the chat. Raises `UserError` if no order of day and month fits all dates."""
-    path = _chat_file(source)
-    assert path is not None
+    """Yield the messages, chat by chat. Raises `UserError` if no order of day and month fits all dates."""
+    files = _text_files(source)
+    if len(files) == 1:
+        yield from _messages(files[0], counts)
+        return
+    for path in files:
+        if _is_chat(path):
+            yield from _messages(path, counts)
+        else:
+            counts.add(NO_CHAT, str(path))
+
+
+def _messages(path: Path, counts: SkipCounts) -> Iterator[Message]:
     month_first = _month_first(path)
     for number, found, text in _started(path):
         place = f"{path}, line {number}"
@@ -70,14 +76,19 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
             counts.add(NO_TEXT, place)
             continue
         name = named["name"].translate(_MARKS).strip().removeprefix("~").strip()
-        yield Message(Person.named(name), text, _time(found, place, month_first), path.name, place)
+        yield Message(Person.named(name), text, _time(found, place, month_first), str(path), place)
 
 
-def _chat_file(source: Path) -> Path | None:
-    if not source.is_dir():
-        return source
-    files = sorted(source.glob("*.txt"))
-    return files[0] if len(files) == 1 else None
+def _text_files(source: Path) -> list[Path]:
+    return sorted(source.rglob("*.txt")) if source.is_dir() else [source]
+
+
+def _is_chat(path: Path) -> bool:
+    if path.suffix.casefold() != ".txt" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as handle:
+        lines = [_without_first_mark(line) for line in itertools.islice(handle, _READ_FIRST)]
+    return bool(lines) and bool(_START.fullmatch(lines[0])) and any(map(_is_message, lines))
 
 
 def _without_first_mark(line: str) -> str:

@@ -45,8 +45,8 @@ Make = Callable[[Path], Path]
 
 REFUSED: dict[str, tuple[Make, str]] = {
     "nothing there": (lambda path: path / "none.mbox", "none.mbox does not exist"),
-    "an empty file": (lambda path: text(path, "a.mbox", ""), "has an unknown file type"),
-    "an empty folder": (folder, r"hold no \*_questions.json file"),
+    "an empty file": (lambda path: text(path, "a.mbox", ""), "a.mbox is empty"),
+    "an empty folder": (folder, "holds nothing to import"),
     "an empty Maildir": (
         lambda path: text(path, "m/new/.keep", text(path, "m/cur/.keep", "").read_bytes()).parent.parent,
         "has no text with a writer, expected at least one",

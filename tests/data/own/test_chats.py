@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from personakit.errors import UserError
 from tests.data.own.conftest import Read, fields
+from tests.data.own.messages import mail, write_mbox
 
 ASKED, ANSWERED = "Can you open the hall on Friday?", "sure, i'll be there with the keys"
 
@@ -233,3 +235,58 @@ def test_chatgpt_reads_the_branch_that_was_open_last(tmp_path: Path, read: Read)
         ("and with the lid on, how long then?", "About forty minutes at 180 degrees."),
     ]
     assert sorted(each.count for each in imported.report.read.values()) == [1, 1]
+
+
+def test_a_folder_with_several_whatsapp_chats_is_read_chat_by_chat(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "chats" / "tom").mkdir(parents=True)
+    # the month first in one, the day first in the other
+    (tmp_path / "chats" / "a.txt").write_text(
+        f"02/25/24, 10:00 - Lena: {ASKED}\n02/25/24, 10:01 - Kai: {ANSWERED}\n"
+    )
+    (tmp_path / "chats" / "tom" / "_chat.txt").write_text(
+        "[25/02/24, 11:00:00] Tom: Who has the rake?\n[25/02/24, 11:01:00] Kai: it is in the hut\n"
+    )
+    (tmp_path / "chats" / "list.txt").write_text("seeds, string, a new rake")
+    imported = read(tmp_path / "chats", "kai")
+    assert imported.report.format == "whatsapp"
+    assert imported.texts == [ANSWERED, "it is in the hut"]
+    assert fields(imported, "request") == [ASKED, "Who has the rake?"]
+    [(reason, left_out)] = imported.report.read.items()
+    assert (left_out.count, Path(left_out.first).name) == (1, "list.txt")
+    assert "no chat" in reason
+
+
+def test_a_chat_beside_an_mbox_is_counted(tmp_path: Path, read: Read) -> None:
+    folder = tmp_path / "all"
+    folder.mkdir()
+    write_mbox(folder / "Sent", mail("The seeds are in the blue box by the door."))
+    (folder / "chat.txt").write_text(f"02/25/24, 10:00 - Lena: {ASKED}\n02/25/24, 10:01 - Kai: {ANSWERED}\n")
+    imported = read(folder, "kai")
+    assert imported.report.format == "mail"
+    [(reason, left_out)] = imported.report.read.items()
+    assert (left_out.count, Path(left_out.first).name) == (1, "chat.txt")
+    assert "whatsapp" in reason
+
+
+@pytest.mark.parametrize("format", ["telegram", "chatgpt", "whatsapp", "slack", "notes", "mail"])
+def test_a_file_of_another_format_is_refused(format: str, tmp_path: Path, read: Read) -> None:
+    for name, content in (("table.csv", "text\nhello there\n"), ("one.json", '{"a": 1}')):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=name):
+            read(tmp_path / name, format=format)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "holds nothing to import, expected mail, chats"),
+        (lambda path: path.touch(), "is empty"),
+    ],
+    ids=["a folder", "a file"],
+)
+def test_an_empty_source_is_named(
+    make: Callable[[Path], None], message: str, tmp_path: Path, read: Read
+) -> None:
+    make(tmp_path / "Sent")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "Sent")
