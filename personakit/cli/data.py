@@ -11,7 +11,7 @@ import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.data_import import ImportOptions, import_data
-from personakit.cli.options import Limit, Split, Task
+from personakit.cli.options import Columns, Limit, Split, Task, parse_columns
 from personakit.cli.output import Result, escaped, table
 from personakit.errors import UserError
 
@@ -111,6 +111,7 @@ def show(
         str | None, typer.Option("--user", metavar="ID", help="By default the first, of a profile all.")
     ] = None,
     limit: Limit = None,
+    column: Columns = None,
 ) -> Result:
     """Show one user's history and queries.
 
@@ -124,7 +125,9 @@ def show(
     if Path(path).is_file():
         if task is not None:
             raise UserError(f"{path} is a profile, which has no task {task}", hint="leave --task out")
-        return show_profile(Path(path), user)
+        return show_profile(Path(path), user, parse_columns(column))
+    if column:
+        raise UserError(f"{path} is no profile file: --column is for one", hint="remove the option")
     kind = data_kind(path, task)
     if kind == "instructions":
         return show_instructions(path, split, limit)

@@ -132,11 +132,13 @@ def _splits(report: ImportReport) -> list[SplitCounts]:
 
 
 def _print_import(out: Console, report: ImportReport) -> None:
+    from personakit.data.skips import counted
+
     preferences, instructions = report.preferences, report.instructions
     if report.own is not None:
         _print_own(out, report.own)
     for reason, found in report.read.items():
-        out.print(escaped(f"{found.count} {reason} (first: {found.first})"))
+        out.print(escaped(f"{counted(found.count, reason)} (first: {found.first})"))
     if preferences is not None:
         counts = [
             (split, each.users, each.pairs, each.signal_pairs, each.other_signals)
@@ -169,22 +171,20 @@ def _print_import(out: Console, report: ImportReport) -> None:
 
 
 def _print_skipped(out: Console, skipped: Mapping[str, SkipCount]) -> None:
+    from personakit.data.skips import counted
+
     for reason, skip in skipped.items():
-        out.print(escaped(f"skipped {skip.count} {reason} (first: {skip.first})"))
+        out.print(escaped(f"skipped {counted(skip.count, reason)} (first: {skip.first})"))
 
 
 def _print_own(out: Console, own: OwnReport) -> None:
+    from personakit.data.skips import counted
+
     dates = "" if own.first is None or own.last is None else f", {own.first[:10]} to {own.last[:10]}"
     out.print(escaped(f"{own.writer}: {own.texts} of {own.read} texts kept{dates}"))
     for reason, skip in own.skipped.items():
-        out.print(escaped(f"{skip.count} {reason} (first: {skip.first})"))
-    out.print(f"{own.requests} texts answer a request, {own.drafts} have a draft")
+        out.print(escaped(f"{counted(skip.count, reason)} (first: {skip.first})"))
+    out.print(f"{own.requests} of them with a request, {own.drafts} with a draft")
     for kind, distinct in own.distinct.items():
         if distinct:
-            out.print(f"replaced {_counted(distinct, kind)} in {_counted(own.replaced[kind], 'places')}")
-
-
-def _counted(count: int, plural: str) -> str:
-    """Return a count with its noun, which is given in the plural."""
-    singular = plural.removesuffix("es") if plural == "addresses" else plural.removesuffix("s")
-    return f"{count} {singular if count == 1 else plural}"
+            out.print(f"replaced {counted(distinct, kind)} in {counted(own.replaced[kind], 'places')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,14 +109,14 @@ def _print_instructions(out: Console, rows: tuple[Instruction, ...]) -> None:
                 _line(out, f"  {name:<12}", text)
 
 
-def show_profile(path: Path, user: str | None) -> Result:
+def show_profile(path: Path, user: str | None, columns: Mapping[str, str]) -> Result:
     """Return the number of texts in a profile file, and how much of the answers was changed, by month."""
     from personakit.data.own.pairs import profile_texts
     from personakit.data.skips import SkipCounts
     from personakit.tasks.edit_rate import EditedAnswer, edit_rates
 
     counts = SkipCounts()
-    texts = profile_texts(path, user, counts)
+    texts = profile_texts(path, user, counts, columns)
     note_read(path, counts.report)
     edited = [EditedAnswer(each.writer.id, each.date, each.draft, each.text) for each in texts if each.draft]
     rates = edit_rates(edited)
@@ -128,8 +129,10 @@ def show_profile(path: Path, user: str | None) -> Result:
 
 
 def _print_profile(out: Console, texts: int, rates: list[EditRate]) -> None:
+    from personakit.data.skips import counted
+
     edits = sum(each.answers for each in rates)
-    out.print(f"{texts} texts, {edits} of them made from an answer")
+    out.print(f"{counted(texts, 'texts')}, {edits} of them made from an answer")
     rows = [
         (each.user_id, each.month or "no date", each.answers, each.unchanged, f"{100 * each.rate:.0f}%")
         for each in rates

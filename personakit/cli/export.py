@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from personakit.cli.command import command, group
+from personakit.cli.options import Columns, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read
 from personakit.errors import UserError
 
@@ -48,9 +49,10 @@ def prompt(
     user: Annotated[
         str | None, typer.Option("--user", metavar="ID", help="The writer, where the file has several.")
     ] = None,
+    column: Columns = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", help="A file for the prompt; by default stdout."),
+        typer.Option("--output", metavar="FILE", help="A new file for the prompt; by default stdout."),
     ] = None,
 ) -> Result:
     """Write a system prompt for tools that take text only.
@@ -62,11 +64,13 @@ def prompt(
     from personakit.data.own.profile import as_items
     from personakit.data.own.selection import select
     from personakit.data.own.system_prompt import system_prompt
-    from personakit.data.skips import SkipCounts
+    from personakit.data.skips import SkipCounts, counted
     from personakit.files import write_text
 
+    if output is not None and output.exists():
+        raise UserError(f"{output}: exists already, expected a new file", hint="choose another name")
     counts = SkipCounts()
-    texts = profile_texts(profile, user, counts)
+    texts = profile_texts(profile, user, counts, parse_columns(column))
     users = list(dict.fromkeys(text.writer.id for text in texts))
     if len(users) > 1:
         raise UserError(
@@ -84,7 +88,8 @@ def prompt(
     made = system_prompt(
         as_items(records, records), tokens=tokens, count_tokens=_counter(model), summary=written
     )
-    note(f"{made.tokens} of {tokens} tokens: {made.points} points, {made.examples} of {len(records)} texts")
+    shown = f"{counted(made.points, 'points')}, {made.examples} of {counted(len(records), 'texts')}"
+    note(f"{made.tokens} of {tokens} tokens: {shown}")
     if output is not None:
         write_text(output, made.text + "\n")
     shown = made.text if output is None else str(output)

@@ -21,7 +21,7 @@ from personakit.errors import RunError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personakit.cli.learning import Learn
+    from personakit.cli.learning import Answered, Learn
     from personakit.contracts import Personalizer
     from personakit.data.batch import BatchRow
     from personakit.data.lookup import ProfileLookup
@@ -220,8 +220,11 @@ def _learner(rows: Sequence[BatchRow], options: InferOptions, option: str) -> Le
     return learner(rows, options.profile, parse_columns(options.column), option=option)
 
 
-def _answered(document: Mapping[str, Any]) -> str | None:
-    return None if document["error"] is not None else str(document["answer"])
+def _answered(document: Mapping[str, Any]) -> Answered:
+    from personakit.cli.learning import Answered
+
+    text = None if document["error"] is not None else str(document["answer"])
+    return Answered(text, document["degraded"] is not None)
 
 
 def _answer(
@@ -244,8 +247,8 @@ def _answer(
         note(f"{answer.prompt_cut} prompt tokens were cut: the prompt exceeds the model's context window")
     if answer.cut:
         note("the answer is cut by the token limit")
-    learn([answer.text])
     document = answer_document(query, profile, answer)
+    learn([_answered(document)])
     return Result(document, lambda out: _show(out, query, profile, answer, trace=trace))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,17 @@ if TYPE_CHECKING:
     from personakit.data.batch import BatchRow
     from personakit.records import Query
 
-#: Adds the answers to profiles, given in the order of the queries; None: there is no answer.
-Learn = Callable[[Sequence[str | None]], None]
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a query was answered with; None: nothing. A `degraded` answer may be the user's own draft."""
+
+    text: str | None
+    degraded: bool = False
+
+
+#: Adds the answers to profiles, given in the order of the queries.
+Learn = Callable[[Sequence[Answered]], None]
 
 
 def learner(
@@ -40,9 +50,10 @@ def learner(
 
 
 def _learn(
-    rows: Sequence[BatchRow], answers: Sequence[str | None], default: Path | None, columns: Mapping[str, str]
+    rows: Sequence[BatchRow], answers: Sequence[Answered], default: Path | None, columns: Mapping[str, str]
 ) -> None:
     from personakit.data.own.learning import Edit, learn
+    from personakit.data.skips import counted
     from personakit.tasks.edits import edit_share
 
     edits: dict[Path, list[Edit]] = {}
@@ -50,18 +61,22 @@ def _learn(
         path = row.source or default
         if row.final is None or path is None:
             continue
-        if answer is None:
+        if answer.text is None:
             note(f"not learned: query {row.query.id} has no answer")
             continue
-        edits.setdefault(path, []).append(Edit(row.final.strip(), answer.strip(), _request(row.query)))
+        own_draft = answer.degraded and answer.text.strip() == row.query.search_text.strip()
+        draft = None if own_draft else answer.text.strip()
+        edits.setdefault(path, []).append(Edit(row.final.strip(), draft, _request(row.query)))
     for path, of_path in edits.items():
         for edit, learned in zip(of_path, learn(path, of_path, columns), strict=True):
             if learned.outcome == "known":
-                note(f"nothing to learn: {path} has this text and its draft already")
+                note(f"nothing to learn: {path} has this text already")
                 continue
-            share = f"{100 * edit_share(edit.draft, edit.text):.0f}% of the answer's words changed"
             what = "the text" if learned.outcome == "added" else "the draft of a text that was there"
-            note(f"learned: {what} is in {path}, now {learned.items} texts; {share}")
+            share = "the answer was the text that was given, so it is no draft"
+            if edit.draft is not None:
+                share = f"{100 * edit_share(edit.draft, edit.text):.0f}% of the answer's words changed"
+            note(f"learned: {what} is in {path}, now {counted(learned.items, 'texts')}; {share}")
 
 
 def _request(query: Query) -> str | None:

@@ -96,13 +96,19 @@ def note(text: str) -> None:
 def note_skipped(source: object, skipped: Mapping[str, SkipCount]) -> None:
     """Print what was skipped in a file or a split, and why."""
     for reason, skip in skipped.items():
-        note(f"skipped in {source}: {skip.count} {reason} (first: {skip.first})")
+        note(f"skipped in {source}: {_counted_with_place(skip, reason, source)}")
 
 
 def note_read(source: object, found: Mapping[str, SkipCount]) -> None:
     """Print what was missing in a file, or left out because of it."""
     for reason, count in found.items():
-        note(f"{source}: {count.count} {reason} (first: {count.first})")
+        note(f"{source}: {_counted_with_place(count, reason, source)}")
+
+
+def _counted_with_place(skip: SkipCount, reason: str, source: object) -> str:
+    from personakit.data.skips import counted
+
+    return f"{counted(skip.count, reason)} (first: {skip.first.removeprefix(f'{source}, ')})"
 
 
 def print_error(sentence: str, hint: str) -> None:

@@ -130,6 +130,10 @@ def _writers(
 
 
 def _other_writers(path: Path, task: str, split: str, columns: dict[str, str]) -> list[Profile]:
+    if not path.exists():
+        raise UserError(
+            f"--others {path} does not exist, expected a data folder or a file", hint="check the path"
+        )
     if not path.is_dir():
         return _read(path, task, columns)
     from personakit.data import open_examples

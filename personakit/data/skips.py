@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,3 +39,25 @@ class SkipCounts:
     def total(self, *without: str) -> int:
         """Return the total count, except of the reasons in `without`."""
         return sum(skip.count for reason, skip in self._counts.items() if reason not in without)
+
+
+#: What a phrase in the plural becomes for one, after its noun.
+_SINGULAR = {
+    "they have": "it has",
+    "they are": "it is",
+    "they repeat": "it repeats",
+    "their": "its",
+    "them": "it",
+}
+
+
+def counted(count: int, phrase: str) -> str:
+    """Return a count with a phrase, which begins with a noun in the plural: `1 text left out`."""
+    if count == 1:
+        words = phrase.split(" ")
+        for place, word in enumerate(words[:2]):
+            if re.search("[^s]s$", word):
+                words[place] = word.removesuffix("es" if word.endswith("sses") else "s")
+                break
+        phrase = re.sub(rf"\b({'|'.join(_SINGULAR)})\b", lambda found: _SINGULAR[found[0]], " ".join(words))
+    return f"{count} {phrase}"

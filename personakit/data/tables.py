@@ -17,7 +17,7 @@ from personakit.data.csv_rows import BLANK, csv_rows
 from personakit.data.json_rows import json_rows
 from personakit.data.json_stream import unreadable
 from personakit.data.missing import is_missing, without_missing
-from personakit.data.skips import SkipCounts
+from personakit.data.skips import SkipCounts, counted
 from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 
@@ -102,7 +102,9 @@ def leave_out(row: TableRow, needed: Sequence[str], counts: SkipCounts) -> bool:
 
 def no_usable_row(path: Path, counts: SkipCounts) -> UserError:
     """Return the error for a file of which every row was left out, with the reasons."""
-    reasons = (f"{count.count} {reason} (first: {count.first})" for reason, count in counts.report.items())
+    reasons = (
+        f"{counted(count.count, reason)} (first: {count.first})" for reason, count in counts.report.items()
+    )
     return UserError(f"{path} has no usable row: {'; '.join(reasons)}", hint="fill in the missing values")
 
 

@@ -77,10 +77,15 @@ def answer_batch(
 def begin_output(output: Path, batch: Sequence[BatchRow], *, resume: bool) -> int:
     """Return the number of answers of an interrupted call, which `resume` continues.
 
-    Raises `UserError` if the output exists, or an unfinished one without `resume` or of another batch.
+    Raises `UserError` if the output exists or its folder does not, or for an unfinished one without `resume`
+    or of another batch.
     """
     if output.exists():
         raise UserError(f"{output}: exists already", hint="remove it or choose another name")
+    if not output.parent.is_dir():
+        raise UserError(
+            f"{output}: the folder {output.parent} does not exist", hint="make it, or check the path"
+        )
     if not resume and _part(output).exists():
         raise UserError(
             f"{_part(output)}: an unfinished batch exists",
@@ -92,7 +97,6 @@ def begin_output(output: Path, batch: Sequence[BatchRow], *, resume: bool) -> in
 def write_answers(personalizer: Personalizer, batch: Sequence[BatchRow], output: Path, *, done: int) -> int:
     """Write the answers after the first `done`; return how many of all failed."""
     part = _part(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as file:
         for number, document in enumerate(answer_batch(personalizer, batch, done=done), start=done + 1):
             file.write(answer_line(document).encode(errors="backslashreplace"))

@@ -27,10 +27,10 @@ def test_an_import_prints_what_was_left_out_and_passes_the_check(
     done = call("data", "import", "mine.csv", "out", "--task", "LaMP_4")
     assert done.status == 0, done.err
     for said in (
-        "1 blank rows (first: mine.csv, line 20)",
-        '1 missing values of "date" (first: mine.csv, line 6)',
-        '1 rows left out because "title" is empty or missing (first: mine.csv, line 9)',
-        '1 items whose date cannot be read (first: mine.csv, line 3: "2021-99-99")',
+        "1 blank row (first: mine.csv, line 20)",
+        '1 missing value of "date" (first: mine.csv, line 6)',
+        '1 row left out because "title" is empty or missing (first: mine.csv, line 9)',
+        '1 item whose date cannot be read (first: mine.csv, line 3: "2021-99-99")',
         "2 items left out because they have no date and others of their user have",
     ):
         assert said in done.out
@@ -77,5 +77,5 @@ def test_a_profile_in_excel_s_csv_is_read_and_its_gaps_are_told(
     done = call("infer", "hello", "--run", tiny_run, "--task", "LaMP_7", "--profile", path, "--json")
     assert done.status == 0, done.err
     assert done.document["profile_items"] == 1
-    assert f'{path}: 1 rows left out because "text" is empty or missing (first: {path}, line 3)' in done.err
-    assert f"{path}: 1 blank rows (first: {path}, line 4)" in done.err
+    assert f'{path}: 1 row left out because "text" is empty or missing (first: line 3)' in done.err
+    assert f"{path}: 1 blank row (first: line 4)" in done.err

@@ -65,6 +65,22 @@ def test_a_prompt_is_written_to_a_file_with_a_summary(call: Call, mine: Path, tm
     assert "Short, in lower case.\n\nExamples:" in output.read_text()
 
 
+def test_a_prompt_replaces_no_file_and_has_columns(call: Call, mine: Path, tmp_path: Path) -> None:
+    before = mine.read_bytes()
+    for output in (mine, tmp_path / "prompt.txt"):
+        output.touch()
+        done = call("export", "prompt", mine, "--output", output)
+        assert (done.status, "exists already" in done.err) == (2, True), done.err
+    assert mine.read_bytes() == before
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(before.replace(b'"text"', b'"body"'))
+    for command in (("export", "prompt"), ("data", "show")):
+        missing = call(*command, other)
+        assert (missing.status, "--column text=" in missing.err) == (2, True), missing.err
+        assert call(*command, other, "--column", "text=body").out == call(*command, mine).out
+    assert call("data", "show", "lamp-mini", "--column", "text=body").status == 2
+
+
 def test_prompts_that_cannot_be_made(call: Call, mine: Path, tmp_path: Path) -> None:
     two = tmp_path / "two.jsonl"
     two.write_text('{"user_id": "a", "text": "one text of a"}\n{"user_id": "b", "text": "two texts of b"}\n')

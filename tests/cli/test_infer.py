@@ -102,6 +102,14 @@ def test_a_stopped_batch_resumes_to_the_same_lines(call: Call, tiny_run: Path, t
     ]
 
 
+def test_a_batch_makes_no_folder_for_its_output(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "batch.jsonl").write_text('{"id": "a", "query": "off to the lake"}\n')
+    output = tmp_path / "missing" / "out.jsonl"
+    done = call("infer", "--batch", tmp_path / "batch.jsonl", "--run", tiny_run, "--output", output)
+    assert (done.status, f"folder {output.parent} does not exist" in done.err) == (2, True), done.err
+    assert not output.parent.exists()
+
+
 def test_limit_of_the_draft_can_be_set(call: Call, tiny_run: Path) -> None:
     done = call(
         "infer", "i am away", "--task", "LaMP_7", "--run", tiny_run, "--max-new-tokens", "3", "--json"

@@ -150,6 +150,47 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_answering(mine: Path
         check_learnable(mine, "LaMP_7")
 
 
+def test_a_file_that_cannot_be_written_to_is_found_before_answering(
+    call: Call, tiny_run: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def read_only(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if self == mine and mode not in ("r", "rb"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, mode, *args, **kwargs)
+
+    answered: list[Query] = []
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Rewriter, "respond", lambda self, queries, profiles: answered.extend(queries))
+    done = call("infer", DRAFT, "--run", tiny_run, "--profile", mine, "--learn", FINAL)
+    assert (done.status, "cannot be written (Permission denied)" in done.err) == (2, True), done.err
+    assert not answered
+    assert [path.name for path in mine.parent.glob(".*.lock")] == []
+
+
+def test_a_degraded_answer_is_no_draft_of_the_final_text(
+    call: Call, tiny_run: Path, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Rewriter,
+        "respond",
+        lambda self, queries, profiles: [
+            Answer(query.search_text, query.search_text, degraded="invents name Ada: the draft stands")
+            for query in queries
+        ],
+    )
+    common = ("--run", tiny_run, "--profile", mine)
+    done = call("infer", DRAFT, *common, "--learn", FINAL)
+    assert "the answer was the text that was given, so it is no draft" in done.err
+    batch = tmp_path / "batch.jsonl"
+    batch.write_text(json.dumps({"query": DRAFT, "final": "another text by me"}) + "\n")
+    assert call("infer", "--batch", batch, *common).status == 0
+    assert [row["text"] for row in rows(mine)[2:]] == [FINAL, "another text by me"]
+    shown = call("data", "show", mine, "--json").document
+    assert (shown["texts"], shown["edits"]) == (4, [])
+
+
 def test_edits_are_trajectories_signals_and_an_edit_rate(
     call: Call, tiny_run: Path, mine: Path, tmp_path: Path
 ) -> None:

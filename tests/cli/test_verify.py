@@ -143,3 +143,9 @@ def test_a_file_of_several_users_needs_one(call: Call, everyone: Path):
     called = call("verify", DRAFT, DRAFT, "--profile", everyone)
     assert called.status == 2
     assert "24 users, expected one" in called.err
+
+
+def test_others_that_do_not_exist_are_named(call: Call, own: Path, tmp_path: Path):
+    called = call("verify", DRAFT, DRAFT, "--profile", own, "--others", tmp_path / "nosuch")
+    assert called.status == 2
+    assert f"--others {tmp_path / 'nosuch'} does not exist" in called.err

@@ -15,10 +15,11 @@ from personakit.data.own.records import Record
 from personakit.data.own.selection import select
 from personakit.data.own.sources import SOURCES, count_others
 from personakit.data.own.style_card import style_card
-from personakit.data.skips import SkipCount, SkipCounts
+from personakit.data.skips import SkipCount, SkipCounts, counted
 from personakit.data.splitting import SplitExamples
 from personakit.errors import UserError
 
+NAMES_STAY = "texts of an imported profile: their names, addresses and numbers stay as they are"
 STYLE_CARD = "style.md"
 
 
@@ -72,15 +73,15 @@ def import_own(
     mine = writers.choose(choice.me, archive.owner())
     skipped, read = SkipCounts(), 0
 
-    def counted() -> Iterator[Record]:
+    def read_records() -> Iterator[Record]:
         nonlocal read
         for record in archive.records(one_of(mine)):
             read += 1
             yield record
 
-    records = select(counted(), skipped)
+    records = select(read_records(), skipped)
     if not records:
-        reasons = "; ".join(f"{count.count} {reason}" for reason, count in skipped.report.items())
+        reasons = "; ".join(counted(count.count, reason) for reason, count in skipped.report.items())
         raise UserError(
             f"{source} has no usable text by {mine[0].label}: {reasons or 'none was found'}",
             hint="give another source, or another writer with --me",
@@ -94,6 +95,9 @@ def import_own(
         [record.request for record in records if record.request],
     )
     shown = records if choice.keep_names else [_replaced(record, pseudonyms) for record in records]
+    for record in records:
+        if record.replaced and not choice.keep_names:
+            counts.add(NAMES_STAY, record.place)
     items = as_items(shown, records)
     write_profile(output / PROFILE, items)
     (output / STYLE_CARD).write_text(

@@ -29,10 +29,10 @@ _FORM = 'a line is {"id": "1", "date": "2024-05-01", "text": "..."}'
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A final text, the answer that it was made from, and, where it answers a message, that message."""
+    """A final text, the answer that it was made from, if any, and the message that it answers, if any."""
 
     text: str
-    draft: str
+    draft: str | None
     request: str | None = None
 
 
@@ -53,8 +53,12 @@ def check_learnable(path: Path, task: str, columns: Mapping[str, str] | None = N
             hint="--task LaMP_7 (rewrites) or --task writing (answers to messages)",
         )
     _Lines(path, columns or {})
+    # a file that cannot be written is found before anything is answered
+    with _system_errors(path):
+        if path.exists():
+            path.open("ab").close()
     with _locked(path):
-        pass  # a file that cannot be written is found before anything is answered
+        pass
 
 
 def learn(
@@ -64,7 +68,7 @@ def learn(
     *,
     now: datetime | None = None,
 ) -> list[Learned]:
-    """Add edits to a profile file, atomically; a text that has a draft there already is not added again.
+    """Add edits to a profile file, atomically; a text that is there with its draft is not added again.
 
     Processes that learn at the same time take turns.
     `columns` maps `text` and `request` to columns. `now` is the date of the new items: none is written where
@@ -83,15 +87,23 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time read and write the file: another waits for the moment that it takes."""
     file = path.resolve()
     try:
-        with FileLock(file.with_name(f".{file.name}.lock"), timeout=_LONGEST_WAIT):
+        with _system_errors(path), FileLock(file.with_name(f".{file.name}.lock"), timeout=_LONGEST_WAIT):
             yield
     except Timeout as error:
         raise UserError(
             f"{path}: another process has been writing to it for {_LONGEST_WAIT} s", hint="wait for it"
         ) from error
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Timeout:  # an OSError
+        raise
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror})", hint="check the folder's permissions"
+            f"{path}: cannot be written ({error.strerror})", hint="check the permissions of file and folder"
         ) from error
 
 
@@ -135,7 +147,7 @@ class _Lines:
         for number, row in self._rows.items():
             if not isinstance(row.get(text_name), str) or row[text_name].strip() != text:
                 continue
-            if not is_missing(row.get(draft_name)):
+            if edit.draft is None or not is_missing(row.get(draft_name)):
                 return Learned("known", len(self._rows))
             row[draft_name] = edit.draft
             self._put(number, row)
@@ -151,7 +163,9 @@ class _Lines:
         if self._lines and not self._lines[-1].endswith(b"\n"):
             self._lines[-1] += b"\n"
         self._lines.append(b"")
-        self._put(len(self._lines) - 1, {**new, draft_name: edit.draft, text_name: text})
+        if edit.draft is not None or draft_name in self._names:
+            new[draft_name] = edit.draft or ""
+        self._put(len(self._lines) - 1, {**new, text_name: text})
         return Learned("added", len(self._rows))
 
     def write(self) -> None:

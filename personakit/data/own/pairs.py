@@ -20,7 +20,6 @@ from personakit.errors import UserError
 
 COLUMNS = ("draft", "final")
 PROFILE_COLUMNS = ("draft", "text")
-NAMES_STAY = "texts of a profile that was imported: their names, addresses and numbers stay as they are"
 _OTHERS = ("user_id", "date")
 _NAME = re.compile(r"[^\W\d_a-z][^\d_@]*")
 
@@ -35,9 +34,11 @@ def open_profile(source: Path, counts: SkipCounts, columns: Mapping[str, str]) -
     return _open(source, counts, columns, ("text",), ("draft", "request", *_OTHERS))
 
 
-def profile_texts(source: Path, user: str | None, counts: SkipCounts) -> list[Record]:
+def profile_texts(
+    source: Path, user: str | None, counts: SkipCounts, columns: Mapping[str, str] | None = None
+) -> list[Record]:
     """Return the texts of a profile, only those of `user` if given. Raises `UserError` if there are none."""
-    archive = open_profile(source, counts, {})
+    archive = open_profile(source, counts, columns or {})
     users = dict.fromkeys(person.id for person in archive.writers())
     if user is not None and user not in users:
         raise UserError(f'{source} has no user "{user}"', hint=f"it has {', '.join([*users][:5])}")
@@ -92,8 +93,6 @@ def _records(
         writer = ONLY_PERSON if user is None else _user(row.text(user))
         draft, request = (_optional(row, fields.get(name)) for name in ("draft", "request"))
         replaced = is_profile and re.fullmatch(ITEM_ID, str(row.values.get("id"))) is not None
-        if replaced:
-            counts.add(NAMES_STAY, row.place)
         yield Record(
             writer, row.text(final), row.place, date=date, request=request, draft=draft, replaced=replaced
         )

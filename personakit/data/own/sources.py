@@ -78,7 +78,7 @@ def count_others(source: Path, format: str, counts: SkipCounts) -> None:
         with suppress(UserError):  # a file that cannot be read
             found = recognise(path) if path.is_file() or path.is_dir() else None
             if found not in (None, format, "notes"):
-                counts.add(f"{found} files or folders left out: import them on their own", str(path))
+                counts.add(f"{found} sources left out: import them on their own", str(path))
 
 
 def holds_own_texts(path: str | Path) -> bool:

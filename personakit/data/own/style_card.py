@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from personakit.data.own.profile import Item
 from personakit.data.own.style import Share, Style, count_style
+from personakit.data.skips import counted
 
 _ROWS = 8
 #: The newest texts that are counted: style changes, and the memory is bounded.
@@ -25,7 +26,7 @@ def style_card(items: Sequence[Item], *, name: str, names: Collection[str] = ())
     lines = [
         f"# How {_cell(name)} writes",
         "",
-        f"Counted in {style.texts} texts of {style.words} words"
+        f"Counted in {counted(style.texts, 'texts')} of {counted(style.words, 'words')}"
         + (f", {dates[0][:10]} to {dates[-1][:10]}" if dates else "")
         + ". Each share is of the texts, if nothing else is said.",
         "",

@@ -57,7 +57,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "an mbox of nothing but replies by machines": (
         lambda path: write_mbox(path / "b", mail("I am away until Monday.", Auto_Submitted="auto-replied")),
-        "has no usable text by Kai Berg .*: 1 texts left out: automatic replies",
+        "has no usable text by Kai Berg .*: 1 text left out: automatic replies",
     ),
     "an mbox of separators": (lambda path: text(path, "b", FROM * 3), "has no text with a writer"),
     "an mbox cut off in its first header": (
@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "a WhatsApp chat of system lines": (
         lambda path: text(path, "c.txt", "05/02/24, 10:01 - Kai: x\n05/02/24, 10:02 - Kai joined\n"),
-        "has no usable text by Kai: 1 texts left out because they have fewer than",
+        "has no usable text by Kai: 1 text left out because it has fewer than",
     ),
     "a WhatsApp chat with an impossible time": (
         lambda path: text(path, "c.txt", "05/02/24, 31:61 - Kai: the pump hums again\n"),
@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "a text file that is no chat": (lambda path: text(path, "c.txt", "hello\n"), "has an unknown file type"),
     "a folder of empty notes": (
         lambda path: text(path, "n/a.md", "# Title\n").parent,
-        "nothing of their writer's own",
+        "nothing of its writer's own",
     ),
     "pairs without a final text": (
         lambda path: text(path, "p.csv", "draft,final\nabc,\n"),

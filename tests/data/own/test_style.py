@@ -62,5 +62,5 @@ def test_a_card_escapes_what_markdown_would_read() -> None:
 
 def test_a_card_of_one_short_text() -> None:
     card = style_card([Item("1", "ok")], name="jo")
-    assert "Counted in 1 texts of 1 words" in card
+    assert "Counted in 1 text of 1 word" in card
     assert "None that recurs." in card
