@@ -14,6 +14,7 @@ from typing import Literal
 
 from personakit.data.words import WORD
 from personakit.tasks.content import entities_and_numbers, words_in, words_of
+from personakit.tasks.edits import GREETINGS
 
 Kind = Literal["number", "date", "link", "e-mail address", "mention", "name"]
 
@@ -71,6 +72,11 @@ _FORMULA = frozenset(_FORMULA_WORDS.split())
 _SHOUTED = re.compile(r"\b[A-Z]{2,}(?:\W+[A-Z]{2,}){2,}\b")
 #: A sign-off has at most this many words on a line.
 _SIGN_OFF_WORDS = 4
+#: At most five words up to a mark or the end of the line.
+_OPENING = re.compile(
+    r"\s*(?P<words>[^\W\d_][^\s,.!?:;–—]*(?:[ \t]+[^\s,.!?:;–—-][^\s,.!?:;–—]*){0,4}?)"
+    r"[ \t]*(?:[\n,.!?:;–—]|-[ \t]|$)"
+)
 _SEGMENT = re.compile(r"[\n.!?,;]+")
 
 
@@ -119,23 +125,49 @@ class ContentChecker:
 
     They must have the facts of `draft`, and no other than those of draft and `request`. `history` are texts
     of the writer: facts of their sign-offs may be added, such as a name; other facts of the history belong to
-    other texts and are inventions here.
+    other texts and are inventions here. A word that the history has in lower case is no name, unless it is
+    whom an opening addresses.
     """
 
     def __init__(self, draft: str, *, request: str = "", history: Sequence[str] = ()) -> None:
         self._facts = list(facts_of(draft))
-        self._known = {*_mentioned(draft), *_mentioned(request), *_signed(history)}
+        self._given = {*_mentioned(draft), *_mentioned(request)}
+        self._known = self._given | _signed(history)
+        self._greeted = {name.casefold() for text in history for name in _greeted(text)}
         self._ordinary = {word for text in history for word in WORD.findall(text) if word.islower()}
 
     def check(self, candidate: str) -> ContentCheck:
         """Return what `candidate` lost and invented."""
         present = set(_mentioned(candidate))
         lost = _distinct(fact for fact in self._facts if not present.issuperset(fact.parts))
-        invented = [fact for fact in facts_of(candidate) if not self._has_source(fact)]
+        addressed = [fact for fact in self._addressed(candidate) if fact.key not in self._given]
+        invented = [
+            fact for fact in facts_of(candidate) if fact not in addressed and not self._has_source(fact)
+        ]
+        invented += addressed
         return ContentCheck(lost, _distinct(invented), len(lost) + len(invented))
+
+    def _addressed(self, text: str) -> Iterator[Fact]:
+        """Yield the names in an opening: after a greeting, or alone where the history greets them."""
+        names = list(_greeted(text))
+        if not names and (opening := _OPENING.match(text)):
+            words = WORD.findall(opening["words"])
+            names = words if self._greeted.issuperset(map(str.casefold, words)) else []
+        for name in names:
+            if name[0].isupper():
+                yield Fact("name", name, name.casefold())
 
     def _has_source(self, fact: Fact) -> bool:
         return self._known.issuperset(fact.parts) or (fact.kind == "name" and fact.key in self._ordinary)
+
+
+def _greeted(text: str) -> Iterator[str]:
+    """Yield the words after the greeting that opens a text, without those of formulas (`hi all`)."""
+    opening = _OPENING.match(text)
+    words = [] if opening is None else WORD.findall(opening["words"])
+    if words and words[0].casefold() in GREETINGS:
+        formulas = _FORMULA | GREETINGS | _NOT_NAMES
+        yield from (word for word in words[1:] if word.casefold() not in formulas)
 
 
 def facts_of(text: str) -> Iterator[Fact]:

@@ -28,7 +28,7 @@ thanks thank thx ty cheers best kind kindest warm warmest many regards sincerely
 take ttyl xo xoxo later bye danke gruß grüße viele liebe beste mit merci cordialement bien gracias saludos
 grazie saluti obrigado abraço groet groeten
 """
-_GREETINGS, _CLOSINGS = frozenset(_GREETING_WORDS.split()), frozenset(_CLOSING_WORDS.split())
+GREETINGS, _CLOSINGS = frozenset(_GREETING_WORDS.split()), frozenset(_CLOSING_WORDS.split())
 
 
 def edit_share(draft: str, candidate: str) -> float:
@@ -175,7 +175,7 @@ def _opening(tokens: _Tokens, stop: int) -> int:
         word = tokens.words[place]
         if word.endswith(",") or _ends_sentence(tokens, place):
             named = place < 2 and word.endswith((",", ":")) and "\n" in tokens.spaces[place]  # `Ada,`
-            return place + 1 if named or _letters(tokens.words[:1]) in _GREETINGS else 0
+            return place + 1 if named or _letters(tokens.words[:1]) in GREETINGS else 0
     return 0
 
 

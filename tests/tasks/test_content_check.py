@@ -134,3 +134,39 @@ def test_an_invention_that_stands_twice_is_undone_in_both_places():
     assert len(check(candidate).invented) == 1
     text = undo_edits(draft, candidate, lambda text: check(text).problems)
     assert text == "We open the gate today and then close the gate at night. Cheers!"
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "Hiya Lenz, the shed is locked.",
+        "Hi Lenz! The shed is locked.",
+        "Good morning Lenz - the shed is locked.",
+        "Dear Lenz\nThe shed is locked.",
+        "Lenz, the shed is locked.",
+    ],
+)
+def test_a_name_in_an_opening_is_invented_although_the_history_has_it_in_lower_case(candidate: str):
+    history = ("hey lenz - list is in the hut", "hey lenz, all done", "hi sanna, no news. bye, kai")
+    found = ContentChecker("The shed is locked.", history=history).check(candidate)
+    assert found.reason == "invents name Lenz"
+    assert found.problems == 1
+    for draft, request in (("Lenz, the shed is locked.", ""), ("The shed is locked.", "Is it locked? Lenz")):
+        checker = ContentChecker(draft, request=request, history=history)
+        assert "invents" not in checker.check(candidate).reason
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "Hi all, the shed is locked.",
+        "Good Morning Everyone! The shed is locked.",
+        "Hello, the shed is locked.",
+        "Sure, the shed is locked.",
+        "Hi The shed is locked.",
+        "",
+    ],
+)
+def test_an_opening_without_a_name_is_no_invention(candidate: str):
+    history = ("sure, all done", "hey lenz, the news is good")
+    assert not ContentChecker("The shed is locked.", history=history).check(candidate).invented
