@@ -52,7 +52,7 @@ def list_(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 100,
 ) -> Result:
-    """List users, in the order in which they came."""
+    """List users, always in the same order."""
     found = [asdict(user) for user in _tenant(store, tenant).users(after=after, limit=limit)]
     columns = ("user", "created", "items", "summaries")
     rows = [[user[column] for column in columns] for user in found]
