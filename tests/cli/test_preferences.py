@@ -28,7 +28,7 @@ def folder(call: Call, tmp_path: Path) -> Path:
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     called = call("data", "import", source, tmp_path / "out")
     assert called.status == 0, called.err
-    assert f"skipped 1 pairs with an empty prompt or answer (first: {source}, line 8)" in called.out
+    assert f"skipped 1 pair with an empty prompt or answer (first: {source}, line 8)" in called.out
     assert "kept 49 of 50 pairs in 50 rows, split by user" in called.out
     return tmp_path / "out"
 

@@ -67,7 +67,7 @@ def test_new_signals_update_a_summary_without_the_old_signals(call: Call, world:
     assert done.status == 0, done.err
     assert list(done.document["summaries"]) == ["as given", "as updated"]
     assert done.document["summary"] == done.document["summaries"]["as updated"]
-    assert "skipped in news.jsonl: 1 pairs with an empty prompt or answer" in done.err
+    assert "skipped in news.jsonl: 1 pair with an empty prompt or answer" in done.err
 
 
 def test_query_is_answered_with_given_signals_or_summary(call: Call, world: Path) -> None:

@@ -379,6 +379,9 @@ def test_requests_that_wait_make_one_batch() -> None:
         other_key = asyncio.create_task(batcher.run("other", double, 9))
         await asyncio.sleep(0)
         others[1].cancel()
+        await asyncio.wait(
+            [others[1]]
+        )  # else the batch may begin before the request is known to be cancelled
         end.set()
         kept = [await task for task in (first, others[0], *others[2:], other_key)]
         batcher.close()
