@@ -100,18 +100,17 @@ def test_an_edit_is_saved_and_asking_again_uses_it(page: Any, address: str, stor
     choose(page, "ada")
     ask(page)
     page.get_by_text("Edit the answer").click()
+    answer = page.locator("#own").inner_text()
     page.get_by_label("The answer as it should be").fill("hi all! train's late :)")
-    page.get_by_label("Also store it as a text").check()
     button(page, "Save the edit").click()
     page.get_by_text("Saved.").wait_for()
-    [edit] = store.tenant().edits("ada")
-    assert edit.fields["revised"] == "hi all! train's late :)"
+    assert store.tenant().items("ada")[-1].fields == {"text": "hi all! train's late :)", "draft": answer}
     button(page, "Ask again").click()
     page.locator("#used").get_by_text("hi all! train's late :)").wait_for()
 
 
 def test_a_summary_can_be_corrected(page: Any, address: str, store: ProfileStore) -> None:
-    store.tenant().put_summary("ada", "popi", "Formal.", edited=False)
+    store.tenant().put_summary("ada", "popi", "Formal.")
     page.goto(address)
     choose(page, "ada")
     page.get_by_label("Summary by popi").fill("Short and warm.")
@@ -125,7 +124,7 @@ def test_html_in_a_history_a_name_and_an_answer_stays_text(
 ) -> None:
     name = EVIL.replace("/", "")
     store.tenant().append(name, [({"text": EVIL, EVIL: EVIL}, EVIL[:40])])
-    store.tenant().put_summary(name, name, EVIL, edited=False)
+    store.tenant().put_summary(name, name, EVIL)
     stubs.base.answer = lambda chat: BaseAnswer({"role": "assistant", "content": EVIL}, EVIL)
     stubs.rewriter.answer = lambda prompt, limit: f"{EVIL} again"
     page.goto(address)
@@ -154,7 +153,7 @@ def test_everything_works_with_the_keyboard_alone(page: Any, address: str, store
     tab_to(page.get_by_label("Name"))
     page.keyboard.type("ada")
     page.keyboard.press("Enter")
-    page.get_by_text("1 text, 0 edits.").wait_for()
+    page.get_by_text("1 text.").wait_for()
     tab_to(page.get_by_label("Message to the model"))
     page.keyboard.type("Hi")
     page.keyboard.press("Control+Enter")
@@ -208,7 +207,7 @@ def test_a_key_is_asked_for_and_its_user_is_fixed(page: Any, store: ProfileStore
         page.get_by_text("this service needs a valid key").wait_for()
         page.get_by_label("API key").fill(secret)
         button(page, "Use this key").click()
-        page.get_by_text("1 text, 0 edits.").wait_for()
+        page.get_by_text("1 text.").wait_for()
         assert page.get_by_label("Name").input_value() == "ada"
         assert not page.get_by_label("Name").is_editable()
         assert page.evaluate("localStorage.length") == 0

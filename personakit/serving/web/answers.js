@@ -111,13 +111,10 @@ $("text").addEventListener("keydown", (event) => {
 
 onSubmit($("edit-form"), async () => {
   const { user, answer } = shown;
-  const revised = $("revised").value;
-  if (revised === answer) throw new Error("The answer is not changed yet.");
-  const edits = [{ original: answer, revised }];
+  const text = $("revised").value;
+  if (text === answer) throw new Error("The answer is not changed yet.");
+  const edits = [{ text, draft: answer }];
   await call("POST", "v1/users/{user}/edits", { path: { user }, body: { edits } });
-  if ($("as-text").checked) {
-    await call("POST", "v1/users/{user}/items", { path: { user }, body: { items: [{ text: revised }] } });
-  }
   if (user === userName()) await run($("user-form"), openUser);
   return "Saved.";
 });

@@ -39,7 +39,7 @@ async function openNamed(name) {
   $("summaries").replaceChildren(...summaries.map((each, place) => summaryForm(name, each, place)));
   $("forget").hidden = !user;
   if (!name) return "Without a user, both answers are the base model's.";
-  return user ? `${count(user.items, "text")}, ${count(user.edits, "edit")}.` : `Nothing is stored about ${name} yet.`;
+  return user ? `${count(user.items, "text")}.` : `Nothing is stored about ${name} yet.`;
 }
 
 function ifUnknown(error) {
@@ -131,7 +131,7 @@ onSubmit($("paste-form"), async () => {
 
 $("forget").addEventListener("click", () => {
   $("forget-text").textContent =
-    `All that is stored about ${opened} is deleted: texts, edits and summaries. This cannot be undone.`;
+    `All that is stored about ${opened} is deleted: texts and summaries. This cannot be undone.`;
   $("forget-dialog").returnValue = "";
   $("forget-dialog").showModal();
 });
