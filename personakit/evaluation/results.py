@@ -263,6 +263,7 @@ def _styles(statistics: Statistics) -> dict[str, Any]:
             "apart": interval("value", table.apart),
             "writers": facts.style.scorer.writers,
             "words": facts.style.words,
+            "judged": [facts.style.judged, len(facts.style.examples)],
             "rows": [
                 {
                     "method": row.method,

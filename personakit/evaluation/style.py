@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from personakit.contracts import ContextProvider
+from personakit.config.train_rpo import RetrievalSettings
 from personakit.evaluation.candidates import other_user_examples
 from personakit.evaluation.runner import Answering
 from personakit.evaluation.samples import Sample
 from personakit.records import Example, Profile
+from personakit.retrieval.open import RETRIEVERS, open_retriever
 from personakit.tasks.base import Task
 from personakit.tasks.style import LEAST_TEXTS, LEAST_WRITERS, STYLE, StyleScorer
 
@@ -39,19 +40,26 @@ class TaskStyle:
     """Style scores of one task.
 
     `examples` are those that are evaluated, `pool` all of the split, from which the other writers come.
-    `retriever` shows items to the rows (None: those of an answer are known only from its context). Nothing is
-    fitted before a score is asked for.
+    `retrieval` is what shows items to the rows (None: nothing does). Nothing is fitted or opened before a
+    score is asked for.
     """
 
     task: Task
     examples: ExampleStore
     pool: ExampleStore
-    retriever: ContextProvider | None = None
+    retrieval: RetrievalSettings | None = None
 
     @property
     def measurable(self) -> bool:
-        """Whether texts are long enough and there are enough writers."""
-        if self.task.kind != "generation" or len(set(self.examples.user_ids)) < 2:
+        """Whether texts are long enough and there are enough writers with enough texts that are not shown.
+
+        Not where a run of another method shows them: it would have to be opened twice.
+        """
+        if self.retrieval is not None and self.retrieval.name.partition(":")[0] not in RETRIEVERS:
+            return False
+        least = LEAST_TEXTS + (0 if self.retrieval is None else self.retrieval.k)
+        sizes = zip(self.examples.user_ids, self.examples.profile_sizes, strict=True)
+        if self.task.kind != "generation" or len({user for user, size in sizes if size >= least}) < 2:
             return False
         golds = [len(gold.split()) for gold in self.examples.golds if gold is not None]
         long_enough = bool(golds) and statistics.median(golds) >= LEAST_WORDS
@@ -67,6 +75,23 @@ class TaskStyle:
         """The first example of each user with `LEAST_TEXTS` texts."""
         sizes = enumerate(zip(self.pool.user_ids, self.pool.profile_sizes, strict=True))
         return {user: index for index, (user, size) in reversed(list(sizes)) if size >= LEAST_TEXTS}
+
+    @cached_property
+    def _retrieved(self) -> Mapping[str, frozenset[str]]:
+        """The ids of the items that the retriever shows for each query, by the query's id."""
+        if self.retrieval is None:
+            return {}
+        retriever = open_retriever(self.retrieval.name, self.retrieval.k)
+        found = {}
+        for example in self.examples:
+            [context] = retriever.context([example.query], [example.profile])
+            found[example.query.id] = frozenset(item.id for item in context.items)
+        return found
+
+    @property
+    def judged(self) -> int:
+        """The number of examples whose user has enough texts to judge an answer by."""
+        return len(self.ceiling)
 
     @cached_property
     def scorer(self) -> StyleScorer:
@@ -91,11 +116,10 @@ class TaskStyle:
         It is compared with those of the user's own texts that it does not repeat, that the retriever does not
         show for the query, and whose ids are not among those of `shown`.
         """
-        left_out = [set(ids) for ids in shown or [()] * len(texts)]
-        if self.retriever is not None:
-            queries, profiles = zip(*((each.query, each.profile) for each in examples), strict=True)
-            for ids, context in zip(left_out, self.retriever.context(queries, profiles), strict=True):
-                ids |= {item.id for item in context.items}
+        left_out = [
+            self._retrieved.get(example.query.id, frozenset()).union(ids)
+            for example, ids in zip(examples, shown or [()] * len(texts), strict=True)
+        ]
         owns = [
             [own for own in self._texts(example.profile, ids) if own.strip() != text.strip()]
             for text, example, ids in zip(texts, examples, left_out, strict=True)

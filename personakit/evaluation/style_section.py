@@ -16,7 +16,7 @@ from personakit.evaluation.sections import (
     number,
     percent,
 )
-from personakit.tasks.style import METHOD
+from personakit.tasks.style import LEAST_TEXTS, METHOD
 
 
 def style_section(results: Mapping[str, Any]) -> Section:
@@ -58,6 +58,12 @@ def style_section(results: Mapping[str, Any]) -> Section:
 
 
 def _style_sentences(task: str, found: Mapping[str, Any]) -> Iterator[str]:
+    judged, examples = found["judged"]
+    if judged < examples:
+        yield (
+            f"{task}: style is judged for {judged} of {examples} queries; the users of the others have fewer "
+            f"than {LEAST_TEXTS} texts that are not shown."
+        )
     apart = found["apart"]
     if apart["low"] is None or apart["low"] <= 0:
         yield (

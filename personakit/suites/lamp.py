@@ -42,8 +42,6 @@ from personakit.tasks.predictions import IGNORED_BY_ROUGE
 from personakit.tasks.scoring import mostly_ignored_by_rouge
 
 if TYPE_CHECKING:
-    from personakit.config import TrainRPO
-    from personakit.contracts import ContextProvider
     from personakit.data.store import ExampleStore
     from personakit.evaluation.measurements import Costs
     from personakit.evaluation.results import Claims
@@ -125,9 +123,9 @@ class LampSuite(Suite):
         if given_texts and main:
             around = replace(around, base=around.settings.model)
         find_facts = known_facts if is_lamp_mini(data_folder(data)) else entities_and_numbers
-        retriever = _fast_retriever(around.settings)
+        retrieval = around.settings.retrieval
         measured = {
-            task: TaskStyle(each, examples[task], open_examples(data, task, options.split), retriever)
+            task: TaskStyle(each, examples[task], open_examples(data, task, options.split), retrieval)
             for task, each in tasks.items()
             if each.kind == "generation"
         }
@@ -554,16 +552,6 @@ def _with_ids(stores: Sequence[ExampleStore], ids: Sequence[str]) -> dict[str, E
         if places := [place for place, id in enumerate(store.query_ids) if id in set(ids)]:
             found[store.task] = store.subset(places)
     return found
-
-
-def _fast_retriever(settings: TrainRPO) -> ContextProvider | None:
-    """Return the retriever of the rows, or None where it needs a model."""
-    from personakit.retrieval import open_retriever
-
-    name = settings.retrieval.name
-    if name.startswith("dense") or ":" in name:
-        return None
-    return open_retriever(name, settings.retrieval.k)
 
 
 def _surroundings(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from personakit import evaluate
+from personakit.config.train_rpo import RetrievalSettings
 from personakit.data import open_examples
 from personakit.data.lamp import write_split
 from personakit.data.lamp_formats import build_input, profile_item
@@ -104,7 +105,9 @@ def test_items_that_are_shown_are_no_reference(tmp_path: Path):
     data = folder(tmp_path, {user: texts[:2] for user, texts in WRITERS.items()})
     examples = list(open_examples(data, "rewriting", "dev"))
     store, retriever = open_examples(data, "rewriting", "dev"), open_retriever("bm25", 2)
-    with_all, without = (TaskStyle(get_task("rewriting"), store, store, each) for each in (None, retriever))
+    with_all, without = (
+        TaskStyle(get_task("rewriting"), store, store, each) for each in (None, RetrievalSettings(k=2))
+    )
     shown = [
         context.items
         for context in retriever.context([one.query for one in examples], [one.profile for one in examples])
@@ -118,6 +121,29 @@ def test_items_that_are_shown_are_no_reference(tmp_path: Path):
     ids = [{item.id for item in items} for items in shown]
     assert with_all.scores(quoted, examples, ids) == same
     assert without.scores(quoted, examples, [{item.id for item in items} for items in others]) == same
+
+
+def test_users_whose_other_texts_are_too_few_are_counted(tmp_path: Path):
+    """Eight texts, of which k are shown: three must be left."""
+    data = folder(tmp_path, {user: texts[:2] for user, texts in WRITERS.items()})
+    store = open_examples(data, "rewriting", "dev")
+    for k, measurable in ((5, True), (6, False)):
+        style = TaskStyle(get_task("rewriting"), store, store, RetrievalSettings(k=k))
+        assert style.measurable is measurable
+        assert style.judged == (len(store) if measurable else 0)
+    assert not TaskStyle(
+        get_task("rewriting"), store, store, RetrievalSettings(name="popi:runs/popi")
+    ).measurable
+
+
+def test_an_evaluation_says_for_how_many_queries_style_is_judged(
+    by_strangers: tuple[Path, dict[str, Any]],
+):
+    _, results = by_strangers
+    assert results["style"]["rewriting"]["judged"] == [32, 32]
+    fewer = {"style": {"rewriting": results["style"]["rewriting"] | {"judged": [30, 32]}}}
+    [block] = [each for each in style_section(fewer).blocks if each.kind == "sentences"]
+    assert block.sentences[0].startswith("rewriting: style is judged for 30 of 32 queries")
 
 
 def test_drafts_in_the_users_own_style_are_above_the_floor(tmp_path: Path):
