@@ -6,8 +6,8 @@ Every entry of a change log is signed. Entries are read in place; writers are kn
 only, and nothing but the table is written. The floor scores entries of other writers as if a writer had
 written them, the ceiling the writer's own held-out entries. Between them stand two controls for the topic:
 entries of others about packages that the writer's own texts are about, and own entries about packages that
-they are not about. With --run, the run rewrites entries of others for the writer. The table is printed and
-written to benchmarks/results/author_verification.md.
+they are not about. With --run, which may be repeated, a run rewrites entries of others for the
+writer. The table is printed and written to benchmarks/results/author_verification.md.
 """
 
 from __future__ import annotations
@@ -177,21 +177,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pattern", default="/usr/share/doc/*/changelog.Debian.gz")
-    parser.add_argument("--run", help="a run of RPO, or voice, that rewrites entries of others")
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        help="voice, or NAME=FOLDER of a run of RPO, that rewrites entries of others; may be repeated",
+    )
     parser.add_argument("--rewrites", type=int, default=60)
     options = parser.parse_args()
     entries = read_entries(options.pattern)
     if len(entries) < 10:
         parser.exit(2, f"{len(entries)} writers with {LEAST_ENTRIES} entries match {options.pattern}\n")
     rows = trials(entries)
-    if options.run:
-        given, rewrites = rewritten(options.run, rows["floor: entries of others"], options.rewrites)
-        rows[f"entries of others, rewritten by {options.run}"] = rewrites
+    for run in options.run:
+        name, _, folder = run.rpartition("=")
+        given, rewrites = rewritten(folder, rows["floor: entries of others"], options.rewrites)
+        rows[f"entries of others, rewritten by {name or folder}"] = rewrites
         rows["the same entries, as they were given to it"] = given
     scorer = StyleScorer(
         {writer: [entry.text for entry in own[HELD_OUT:]] for writer, own in entries.items()}
     )
-    command = "python benchmarks/author_verification.py" + (f" --run {options.run}" if options.run else "")
+    command = " ".join(["python benchmarks/author_verification.py", *(f"--run {run}" for run in options.run)])
     head = f"# Author verification on change logs (`{command}`)"
     columns = [
         "| text | writers | texts | style | place | AUC against the floor |",
