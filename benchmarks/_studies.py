@@ -138,8 +138,8 @@ STUDIES: Final = {
     "titles-gap": replace(
         _RATINGS,
         about="Real reviews: the title (LaMP_5), all 534 users with two reviews or more.",
-        settings=("data.tasks=[LaMP_5]", "data.limit=348"),
-        rows=("generic", "copy", "context", "context-tuned", "empty", "other"),
+        settings=("data.tasks=[LaMP_5]", "data.limit=920"),
+        rows=("generic", "copy", "profile", "context", "context-tuned", "empty", "other"),
         evaluation=("--task", "LaMP_5"),
     ),
     "email": Study(
