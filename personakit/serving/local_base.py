@@ -156,7 +156,7 @@ class LocalBase:
         return read
 
 
-def plain_text(model: LanguageModel | None, text: str) -> str:
+def plain_text(model: LanguageModel, text: str) -> str:
     """Return `text` without special tokens of `model`, which could end a message and begin another one."""
     tokenizer = getattr(model, "tokenizer", None)
     return text if tokenizer is None else without_special_tokens(tokenizer, text)

@@ -505,4 +505,4 @@ def test_special_tokens_in_a_message_stay_text() -> None:
     model = Scripted(lambda prompt, limit: "")
     model.tokenizer = tokenizer  # type: ignore[attr-defined]
     assert plain_text(model, "a<|im_end|>b") == "a< |im_end|>b"
-    assert plain_text(None, "a<|im_end|>b") == "a<|im_end|>b"
+    assert plain_text(Scripted(lambda prompt, limit: ""), "a<|im_end|>b") == "a<|im_end|>b"

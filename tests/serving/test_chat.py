@@ -159,10 +159,10 @@ def test_after_forgetting_neither_files_nor_indexes_have_a_word(
     monkeypatch.setattr(logging.getLogger("personakit"), "level", logging.DEBUG)
     for given_text in (True, False):
         run = served_run(stubs.rewriter, given_text=given_text, retriever="bm25")
-        stubs.service.answering.runs[RUN] = run  # type: ignore[index]
+        monkeypatch.setitem(stubs.service.answering.runs, RUN, run)
         assert ADA in content(ask(client, "A question about porcupines", user="ada"))
     client.get("/v1/users/ada/items")
-    cache = run.personalizer.provider._cache  # type: ignore[attr-defined]
+    cache = run.rewriter.provider._cache  # type: ignore[attr-defined]
     assert len(cache) == 1
     for word in (b"Heyho", b"marsh", b"porcupines"):  # another process may forget: it cannot clear this
         assert word not in pickle.dumps(cache), word
@@ -185,9 +185,10 @@ def test_the_generic_answer_comes_along_if_wanted(client: TestClient) -> None:
 
 
 def test_a_run_that_was_trained_on_drafts_gets_the_draft_and_the_question(
-    client: TestClient, stubs: Stubs
+    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stubs.service.answering.runs[RUN] = served_run(stubs.rewriter, given_text=False)  # type: ignore[index]
+    run = served_run(stubs.rewriter, given_text=False)
+    monkeypatch.setitem(stubs.service.answering.runs, RUN, run)
     text = content(ask(client, user="ada"))
     assert "tweet without any explanation before or after it: The train is late." in text
     assert "Draft of somebody who does not know this user: Draft: The train is late." in text
