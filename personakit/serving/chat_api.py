@@ -15,7 +15,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from personakit.serving.answering import ChatAnswer
+from personakit.serving.answering import ChatAnswer, Trace
 from personakit.serving.base import Chat, StreamingBase
 from personakit.serving.errors import RESPONSES, ApiError, error_document
 from personakit.serving.service import (
@@ -139,12 +139,13 @@ async def chat_completions(
     own = body.personakit or OwnOptions()
     wanted = own.personalise if personalise is None else personalise == "on"
     chat, base = _chat(body), service.answering.base
-    generic = name is None or not wanted or body.model == base.name
-    if body.stream and generic and isinstance(base, StreamingBase):
-        service.answering.check(body.model)
-        request.state.facts.update(model=body.model, personalised=False)
-        service.metrics.answers.labels(body.model, "generic").inc()
-        return await _while_connected(request, _passed_on(base, chat, body))
+    reason = service.answering.why_not(body.model, name, personalise=wanted)
+    request.state.facts.update(model=body.model)
+    if body.stream and reason is not None and isinstance(base, StreamingBase):
+        trace = Trace(body.model, base.name, reason=reason)
+        chunks = await _while_connected(request, _begun(base, chat, body, trace))
+        service.metrics.answers.labels(trace.model, "generic").inc()
+        return _event_stream(chunks, _noted(request, trace))
     answer = await _while_connected(
         request,
         service.answering.answer(
@@ -152,15 +153,7 @@ async def chat_completions(
         ),
     )
     _count(service, answer)
-    facts = asdict(answer.trace)
-    request.state.facts.update(
-        model=answer.trace.model,
-        personalised=answer.trace.personalised,
-        degraded=answer.trace.degraded,
-        base_seconds=answer.trace.base_seconds,
-        rewrite_seconds=answer.trace.rewrite_seconds,
-    )
-    headers = {TRACE_HEADER: json.dumps({key: value for key, value in facts.items() if value is not None})}
+    facts, headers = asdict(answer.trace), _noted(request, answer.trace)
     if own.generic:
         facts["generic"] = answer.generic
     if body.stream:
@@ -188,14 +181,14 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         leaving.cancel()
 
 
-async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Response:
+async def _begun(base: StreamingBase, chat: Chat, body: ChatRequest, trace: Trace) -> AsyncIterator[str]:
     """Return the base model's own stream. Its first chunk is awaited, so that the status is right."""
     if body.stream_options is not None:
         options = {**chat.options, "stream_options": body.stream_options.model_dump(exclude_unset=True)}
         chat = Chat(chat.messages, options)
-    chunks = base.stream(chat)
+    started, chunks = time.monotonic(), base.stream(chat)
     first = await anext(chunks, None)
-    trace = {"model": body.model, "base": base.name, "personalised": False}
+    trace.base_seconds = round(time.monotonic() - started, 4)
 
     async def events() -> AsyncIterator[str]:
         chunk = first
@@ -207,7 +200,20 @@ async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Resp
             yield f"data: {json.dumps(error_document(error.status, error.message).model_dump())}\n\n"
         yield "data: [DONE]\n\n"
 
-    return _event_stream(events(), {TRACE_HEADER: json.dumps(trace)})
+    return events()
+
+
+def _noted(request: Request, trace: Trace) -> dict[str, str]:
+    """Note a trace for the log; return it as a header."""
+    request.state.facts.update(
+        personalised=trace.personalised,
+        degraded=trace.degraded,
+        base_seconds=trace.base_seconds,
+        rewrite_seconds=trace.rewrite_seconds,
+    )
+    return {
+        TRACE_HEADER: json.dumps({key: value for key, value in asdict(trace).items() if value is not None})
+    }
 
 
 def _event_stream(events: AsyncIterator[str], headers: dict[str, str]) -> Response:

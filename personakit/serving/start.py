@@ -17,7 +17,6 @@ from personakit.serving.base import BaseModelClient
 from personakit.serving.batching import Batcher
 from personakit.serving.http_base import HttpBase, endpoint_name
 from personakit.serving.local_base import LocalBase
-from personakit.serving.logs import described, log
 from personakit.serving.metrics import Metrics
 from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
@@ -81,7 +80,7 @@ def open_service(settings: ServeSettings) -> Service:
         )
     return Service(
         store,
-        Answering(base, runs, batcher, settings.rewrite_seconds, _log_failure),
+        Answering(base, runs, batcher, settings.rewrite_seconds),
         metrics,
         open_to_all=loopback and not has_keys,
         limits=settings.limits,
@@ -115,7 +114,3 @@ def serve(service: Service, listening: socket.socket) -> None:
     gc.collect()
     gc.freeze()  # else all requests wait, time and again, while the objects of libraries are looked through
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def _log_failure(error: BaseException) -> None:
-    log.error("rewrite failed", extra={"facts": {"error": described(error)}})

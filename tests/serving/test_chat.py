@@ -213,15 +213,20 @@ def _broken(prompt: str, limit: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "answer", "reason"),
+    ("seconds", "answer", "reason", "errors"),
     [
-        (0.05, _too_slow, "the rewrite took longer than 0.05 seconds"),
-        (20, _broken, "the rewrite failed (RuntimeError)"),
-        (20, lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands"),
+        (0.05, _too_slow, "the rewrite took longer than 0.05 seconds", []),
+        (20, _broken, "the rewrite failed (RuntimeError)", [("rewrite", "RuntimeError")]),
+        (20, lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands", []),
     ],
 )
 def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(
-    store: ProfileStore, seconds: float, answer: Callable[[str, int], str], reason: str
+    store: ProfileStore,
+    seconds: float,
+    answer: Callable[[str, int], str],
+    reason: str,
+    errors: list[tuple[str, str]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from personakit.serving.app import create_app
 
@@ -234,6 +239,13 @@ def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(
         assert content(document) == "Draft: The train is late."
         assert document["personakit"]["degraded"] == reason
         assert 'outcome="degraded"} 1.0' in client.get("/metrics").text
+    assert failures(caplog) == errors
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """The steps that failed, and the types of their errors, as they were logged."""
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    return [(line["step"], line["error"]["type"]) for line in lines if line["event"] == "answer degraded"]
 
 
 def test_tool_calls_and_refusals_are_passed_on(client: TestClient, stubs: Stubs) -> None:
@@ -393,7 +405,7 @@ def test_a_run_error_is_503(client: TestClient, stubs: Stubs) -> None:
 
 
 def test_a_store_that_fails_leaves_the_draft(
-    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
@@ -407,6 +419,7 @@ def test_a_store_that_fails_leaves_the_draft(
     document = ask(client, user="ada")
     assert content(document) == "Draft: The train is late."
     assert document["personakit"]["degraded"] == "the profile store cannot be reached"
+    assert failures(caplog) == [("rewrite", "OperationalError")]
     reply = client.get("/v1/users/ada")
     assert (reply.status_code, reply.json()["error"]["message"]) == (
         503,

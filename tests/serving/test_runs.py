@@ -55,6 +55,7 @@ def test_a_run_that_was_trained_on_drafts_opens_no_base(tmp_path: Path) -> None:
     run = runs["run"]
     assert isinstance(run, RewritingRun)
     assert not run.given_text
+    assert run.rewriter.base is None
     [answer] = run.respond(
         [RewriteRequest("ada", "Why?", "Sure! So.", (StoredItem(1, "", {"text": "Hi."}),))]
     )

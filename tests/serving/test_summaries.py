@@ -13,7 +13,7 @@ from personakit.serving.base import Chat
 from personakit.serving.store import ProfileStore, Retention, StoredSummary, UnknownError, basis_of
 
 from .stubs import BASE, RUN, SUMMARISED, Stubs, stub_service
-from .test_chat import ADA, BOB, ask, content
+from .test_chat import ADA, BOB, ask, content, failures
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +124,26 @@ def test_a_summary_that_takes_too_long_is_there_for_the_next_request(store: Prof
     assert "Likes marshes." in last.answer.text
     assert len(stubs.summariser.prompts) == 1
     answering.batcher.close()
+
+
+def test_a_user_who_is_forgotten_while_the_summary_is_inferred_has_no_history(
+    client: TestClient, stubs: Stubs, store: ProfileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forgotten(prompt: str, limit: int) -> str:
+        store.tenant().forget("ada")
+        return "Likes marshes."
+
+    stubs.summariser.answer = forgotten
+    document = ask(client, user="ada", model=SUMMARISED)
+    assert origin(document) == (None, "no history")
+    assert document["personakit"]["degraded"] is None
+    assert content(document) == "Draft: The train is late."
+    assert failures(caplog) == []
+    stubs.summariser.answer = lambda prompt, limit: str(1 / 0)
+    assert ask(client, user="bob", model=SUMMARISED)["personakit"]["degraded"] == (
+        "the summary failed (ZeroDivisionError)"
+    )
+    assert failures(caplog) == [("summary", "ZeroDivisionError")]
 
 
 def test_a_summary_of_items_that_are_gone_is_not_kept(store: ProfileStore) -> None:
