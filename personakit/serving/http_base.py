@@ -1,4 +1,4 @@
-"""A base model behind an OpenAI-compatible API, asked asynchronously, with retries and back-off."""
+"""A base model behind an OpenAI-compatible API, called asynchronously, with retries and back-off."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from personakit.errors import UserError
 from personakit.models.address import completions_url
 from personakit.models.endpoint import environment_address
 from personakit.models.proxies import open_async_client, proxy_for
 from personakit.models.refusal import Cut, Refusal
-from personakit.models.replies import Reply, read_answer
+from personakit.models.replies import Reply, error_in, error_message, message_without_key, read_answer
 from personakit.models.retries import (
     RETRYABLE_STATUSES,
     Attempts,
@@ -97,10 +96,8 @@ class HttpBase:
                     continue
                 if value.strip().startswith("{"):
                     chunk = json.loads(value)
-                    if '"error"' in value:
-                        reply = Reply(httpx2.Response(200, text=value))
-                        if reply.status != 200:
-                            raise ApiError(502, f"{_BROKEN}: {self._shown(reply.message)}")
+                    if error := error_in(chunk):
+                        raise ApiError(502, f"{_BROKEN}: {self._shown(error_message(error, value))}")
                     choices = chunk.get("choices") or [{}]
                     ended = ended or choices[0].get("finish_reason") is not None
                     yield chunk
@@ -170,7 +167,7 @@ class HttpBase:
             raise ApiError(502, "the base model's server replied with no chat completion") from error
 
     def _shown(self, message: str) -> str:
-        return message.replace(self._key, "[key]") if self._key else message
+        return message_without_key(message, self._key)
 
 
 def _draft(document: Any, max_tokens: int) -> BaseAnswer:
@@ -201,11 +198,3 @@ def _draft(document: Any, max_tokens: int) -> BaseAnswer:
         choice={name: value for name, value in choice.items() if name not in ("index", "message")},
         document={name: value for name, value in document.items() if name not in _OURS},
     )
-
-
-def endpoint_name(model: str) -> str:
-    """Return the name behind `openai:`; raises `UserError` if there is none."""
-    name = model.removeprefix("openai:")
-    if not name:
-        raise UserError('model "openai:" has no model name', hint='use for example "openai:gpt-4.1-mini"')
-    return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from personakit.errors import UserError
+from personakit.models.proxies import is_loopback_host
 from personakit.serving import CONCURRENCY, MAX_ITEMS, MAX_TOKENS
 from personakit.serving.answering import Answering
 from personakit.serving.base import BaseModelClient
 from personakit.serving.batching import Batcher
-from personakit.serving.http_base import HttpBase, endpoint_name
+from personakit.serving.http_base import HttpBase
 from personakit.serving.local_base import LocalBase
 from personakit.serving.metrics import Metrics
 from personakit.serving.runs import open_runs
@@ -42,14 +42,6 @@ class ServeSettings:
     max_items: int = MAX_ITEMS
 
 
-def is_loopback_host(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on `host`."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def open_service(settings: ServeSettings) -> Service:
     """Open the store, the base model and the runs.
 
@@ -69,7 +61,7 @@ def open_service(settings: ServeSettings) -> Service:
     local = partial(LocalBase, batcher=batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens)
     runs, model = open_runs(settings.runs, settings.base, batcher, local)
     base: BaseModelClient = (
-        HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
+        HttpBase(settings.base.removeprefix("openai:"), seconds=settings.base_seconds)
         if model is None
         else local(settings.base, model)
     )
@@ -112,5 +104,5 @@ def serve(service: Service, listening: socket.socket) -> None:
         create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
     )
     gc.collect()
-    gc.freeze()  # else all requests wait, time and again, while the objects of libraries are looked through
+    gc.freeze()  # garbage collection would pause all requests to look through the libraries' objects
     uvicorn.Server(config).run(sockets=[listening])

@@ -12,8 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from personakit.errors import UserError
+from personakit.models.proxies import is_loopback_host
 from personakit.serving.app import create_app
-from personakit.serving.start import ServeSettings, is_loopback_host, open_service
+from personakit.serving.start import ServeSettings, open_service
 from personakit.serving.store import KeyLimits, ProfileStore
 
 from .stubs import RUN, Stubs, stub_service
@@ -237,7 +238,8 @@ def test_no_key_is_needed_on_loopback_only(store: ProfileStore, tmp_path: Any) -
     assert [is_loopback_host(host) for host in ("127.0.0.1", "::1", "[::1]", "localhost", "127.8.8.8")] == [
         True
     ] * 5
-    assert not any(is_loopback_host(host) for host in ("0.0.0.0", "::", "example.org", "192.168.1.2", ""))
+    others = ("0.0.0.0", "::", "example.org", "192.168.1.2", "", "x.localhost")
+    assert not any(is_loopback_host(host) for host in others)
     with pytest.raises(UserError, match="can be reached from other machines"):
         open_service(ServeSettings(runs=(), base="nano", host="0.0.0.0", store=str(tmp_path / "profiles")))
 

@@ -94,6 +94,7 @@ def test_a_base_is_asked_again_until_the_deadline(
             "the base model gave no answer: in 1 attempt (status 429)",
         ),
         (refused(400, "bad sk-secret", code="c", param="p"), 400, "bad [key]"),
+        (refused(400, f"{'x' * 195}sk-secret, and more"), 400, f"{'x' * 195}[key]"),  # at most 200 characters
         (
             refused(401, "wrong key sk-secret"),
             502,
