@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from personakit.cli.command import command, group
-from personakit.cli.options import Columns, parse_columns
+from personakit.cli.options import Columns, MaxItems, Store, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
 from personakit.serving import MAX_ITEMS
 
@@ -24,18 +24,6 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app)
 
 
-Store = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        metavar="PLACE",
-        envvar="PERSONAKIT_STORE",
-        help="The profile store: a folder, or a database's URL.",
-    ),
-]
-MaxItems = Annotated[
-    int, typer.Option("--max-items", metavar="N", min=1, help="The most items of a user; answers read all.")
-]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Whose users they are.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 OptionalUser = Annotated[

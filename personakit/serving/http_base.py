@@ -21,6 +21,7 @@ from personakit.models.retries import (
     TryAgainError,
     retry_after,
 )
+from personakit.serving import BASE_SECONDS
 from personakit.serving.base import BaseAnswer, Chat, as_chunk
 from personakit.serving.errors import ApiError
 
@@ -39,7 +40,7 @@ _WITHOUT_END = 1_000_000  # attempts: the deadline ends them
 class HttpBase:
     """The model `openai:MODEL` at `OPENAI_BASE_URL`. Options and messages are passed on unchanged."""
 
-    def __init__(self, name: str, *, seconds: float = 60.0) -> None:
+    def __init__(self, name: str, *, seconds: float = BASE_SECONDS) -> None:
         """A request fails after `seconds`, all attempts and pauses included. Raises `UserError`."""
         import httpx2
 

@@ -14,7 +14,7 @@ from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, NoAnswer, no_answer_reason
 from personakit.models.turns import without_special_tokens
 from personakit.models.windows import prompt_limit, unread_tokens
-from personakit.serving import MAX_TOKENS
+from personakit.serving import BASE_SECONDS, MAX_TOKENS
 from personakit.serving.base import BaseAnswer, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError, EndedError
 from personakit.serving.errors import ApiError
@@ -23,7 +23,7 @@ _DEFAULT_TOKENS = 512
 #: A conversation: no context window of a local model holds more, and all requests wait while it is read.
 _MOST_CHARACTERS = 200_000
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_USED = frozenset({"max_tokens", "max_completion_tokens", "temperature", "seed", "stop", "n"})
+_USED = frozenset({"max_tokens", "max_completion_tokens", "temperature", "seed", "stop"})
 #: Options whose absence would change the kind of the answer, not only its wording.
 _NEEDED = ("tools", "functions", "logprobs", "response_format", "audio")
 #: Ignored options are named in a header: at most so many, and so much of a name.
@@ -59,7 +59,7 @@ class LocalBase:
         model: LanguageModel,
         batcher: Batcher,
         *,
-        seconds: float = 60.0,
+        seconds: float = BASE_SECONDS,
         max_tokens: int = MAX_TOKENS,
     ) -> None:
         """`name` is shown to clients. A request fails after `seconds`; an answer has at most `max_tokens`."""

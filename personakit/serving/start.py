@@ -10,8 +10,20 @@ from functools import partial
 from pathlib import Path
 
 from personakit.errors import UserError
+from personakit.models import voice
 from personakit.models.proxies import is_loopback_host
-from personakit.serving import CONCURRENCY, MAX_ITEMS, MAX_TOKENS
+from personakit.models.smollm2 import NAME as SMOLLM2
+from personakit.serving import (
+    BASE_SECONDS,
+    CONCURRENCY,
+    FOLDER,
+    HOST,
+    MAX_BODY_BYTES,
+    MAX_ITEMS,
+    MAX_TOKENS,
+    PORT,
+    REWRITE_SECONDS,
+)
 from personakit.serving.answering import Answering
 from personakit.serving.base import BaseModelClient
 from personakit.serving.batching import Batcher
@@ -20,7 +32,7 @@ from personakit.serving.local_base import LocalBase
 from personakit.serving.metrics import Metrics
 from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
-from personakit.serving.store import DEFAULT_TENANT, FOLDER, KeyLimits, open_store
+from personakit.serving.store import KeyLimits, open_store
 
 _GRACE_SECONDS = 25  # for the requests that run when the process is told to end; then 5 for the local models
 
@@ -29,15 +41,15 @@ _GRACE_SECONDS = 25  # for the requests that run when the process is told to end
 class ServeSettings:
     """How to serve."""
 
-    runs: Sequence[Path] = (Path("voice"),)
-    base: str = "smollm2"
-    host: str = "127.0.0.1"
-    port: int = 8000
+    runs: Sequence[Path] = (Path(voice.NAME),)
+    base: str = SMOLLM2
+    host: str = HOST
+    port: int = PORT
     store: str = FOLDER
-    base_seconds: float = 60.0
-    rewrite_seconds: float = 30.0
+    base_seconds: float = BASE_SECONDS
+    rewrite_seconds: float = REWRITE_SECONDS
     limits: KeyLimits = field(default_factory=lambda: KeyLimits(concurrent_requests=CONCURRENCY))
-    max_body_bytes: int = 1_000_000
+    max_body_bytes: int = MAX_BODY_BYTES
     max_tokens: int = MAX_TOKENS
     max_items: int = MAX_ITEMS
 
@@ -49,7 +61,7 @@ def open_service(settings: ServeSettings) -> Service:
     there is no key.
     """
     store = open_store(settings.store, max_items=settings.max_items)
-    store.tenant(DEFAULT_TENANT, create=True)
+    store.tenant(create=True)
     has_keys, loopback = store.has_keys(), is_loopback_host(settings.host)
     if not has_keys and not loopback:
         raise UserError(
