@@ -14,6 +14,8 @@ from personakit.method import FinishedRun
 from personakit.methods import METHODS, open_run
 from personakit.models import voice
 from personakit.records import Answer, Profile, Query
+from personakit.retrieval.bm25 import BM25
+from personakit.retrieval.dense import Dense
 from personakit.rpo.choices import uses_given_text
 from personakit.rpo.rewriter import Rewriter
 from personakit.serving.local_base import plain_text
@@ -83,9 +85,9 @@ class RewritingRun:
 
     def clear_caches(self) -> None:
         """Remove what indexes keep in memory of users' texts."""
-        clear = getattr(self.rewriter.provider, "clear_cache", None)
-        if clear is not None:
-            clear()
+        provider = self.rewriter.provider
+        if isinstance(provider, BM25 | Dense):  # the others keep nothing
+            provider.clear_cache()
 
     def _query(self, request: RewriteRequest) -> Query:
         draft = self._plain(request.draft).strip()

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from personakit.errors import UserError
 from personakit.models.proxies import is_loopback_host
 from personakit.serving.app import create_app
+from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.start import ServeSettings, open_service
 from personakit.serving.store import KeyLimits, ProfileStore
 
@@ -210,14 +211,14 @@ def test_logs_have_no_text_and_no_name(
 ) -> None:
     from personakit.serving.logs import JsonLines
 
-    def broken(prompt: str, limit: int) -> str:
+    def broken(chat: Chat) -> BaseAnswer:
         raise RuntimeError(ADA)
 
     headers = bearer(store)
     with caplog.at_level(logging.INFO, logger="personakit.serving"):
         client.post(CHAT, json=body(user="ada"), headers=headers)
         client.get("/v1/users/ada/export", headers=headers)
-        stubs.base.answer = lambda chat: broken(ADA, 1)  # type: ignore[return-value]
+        stubs.base.answer = broken
         TestClient(create_app(stubs.service), raise_server_exceptions=False).post(
             CHAT, json=body(user="ada"), headers=headers
         )

@@ -514,9 +514,9 @@ def test_closing_waits_for_no_long_batch_and_nothing_waits_afterwards(
     asyncio.run(ask_all())
 
 
-def test_special_tokens_in_a_message_stay_text() -> None:
+def test_special_tokens_in_a_message_stay_text(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = SimpleNamespace(all_special_tokens=["<|im_end|>"], added_tokens_decoder={})
     model = Scripted(lambda prompt, limit: "")
-    model.tokenizer = tokenizer  # type: ignore[attr-defined]
+    monkeypatch.setattr(model, "tokenizer", tokenizer, raising=False)
     assert plain_text(model, "a<|im_end|>b") == "a< |im_end|>b"
     assert plain_text(Scripted(lambda prompt, limit: ""), "a<|im_end|>b") == "a<|im_end|>b"

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from personakit.errors import RunError
+from personakit.retrieval.bm25 import BM25
 from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.errors import ApiError
 from personakit.serving.logs import JsonLines
@@ -162,7 +163,8 @@ def test_after_forgetting_neither_files_nor_indexes_have_a_word(
         monkeypatch.setitem(stubs.service.answering.runs, RUN, run)
         assert ADA in content(ask(client, "A question about porcupines", user="ada"))
     client.get("/v1/users/ada/items")
-    cache = run.rewriter.provider._cache  # type: ignore[attr-defined]
+    assert isinstance(run.rewriter.provider, BM25)
+    cache = run.rewriter.provider._cache
     assert len(cache) == 1
     for word in (b"Heyho", b"marsh", b"porcupines"):  # another process may forget: it cannot clear this
         assert word not in pickle.dumps(cache), word
@@ -337,7 +339,7 @@ def test_an_unknown_model_is_404(client: TestClient) -> None:
     assert client.get("/v1/models/gpt-x").status_code == 404
 
 
-def test_a_client_that_leaves_ends_its_request(stubs: Stubs) -> None:
+def test_a_client_that_leaves_ends_its_request(stubs: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
     from personakit.serving.app import create_app
 
     ended: list[str] = []
@@ -363,7 +365,7 @@ def test_a_client_that_leaves_ends_its_request(stubs: Stubs) -> None:
         async def send(message: Any) -> None:
             ended.append(message.get("status"))
 
-        stubs.base.draft = draft  # type: ignore[method-assign]
+        monkeypatch.setattr(stubs.base, "draft", draft)
         headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b""}
         await create_app(stubs.service)({**scope, "headers": headers}, receive, send)

@@ -31,19 +31,22 @@ def test_runs_on_one_base_share_its_weights_and_answer_each_with_their_own(tmp_p
     batcher = Batcher()
     local = partial(LocalBase, batcher=batcher)
     runs, base = open_runs(folders, str(tiny), batcher, local)
-    assert base is not None
+    assert isinstance(base, LocalModel)
     chat = Chat([{"role": "user", "content": "the cat"}], {"max_tokens": 8})
     answers = set()
     for run in runs.values():
         assert isinstance(run, SummaryRun)
-        assert run.summariser.model.model is base.model  # type: ignore[attr-defined]
+        assert isinstance(run.summariser.model, LocalModel)
+        assert run.summariser.model.model is base.model
         assert run.generator is not None
         answers.add(asyncio.run(run.generator.draft(chat)).text)
     assert len(answers) == 2
     alone = LocalModel.load(str(tiny)).generate(["the cat"], max_new_tokens=8)
     assert base.generate(["the cat"], max_new_tokens=8) == alone  # no adapter is left on
-    other, model = open_runs(folders[:1], "openai:stub", batcher, local)
-    assert (other["popi-0"].generator, model) == (None, None)  # type: ignore[union-attr]
+    others, model = open_runs(folders[:1], "openai:stub", batcher, local)
+    [other] = others.values()
+    assert isinstance(other, SummaryRun)
+    assert (other.generator, model) == (None, None)
     batcher.close()
 
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from personakit.serving.base import Chat
 from personakit.serving.store import ProfileStore, Retention, StoredSummary, UnknownError, basis_of
+from personakit.serving.summaries import SummaryRun
 
 from .stubs import BASE, RUN, SUMMARISED, Stubs, stub_service
 from .test_chat import ADA, BOB, ask, content, failures
@@ -107,12 +108,14 @@ def test_a_summary_that_takes_too_long_is_there_for_the_next_request(store: Prof
 
     stubs.summariser.answer = slow
     answering, users = stubs.service.answering, store.tenant()
+    run = answering.runs[SUMMARISED]
+    assert isinstance(run, SummaryRun)
     chat = Chat([{"role": "user", "content": "The train is late."}])
 
     async def ask_thrice() -> list[Any]:
         late = await asyncio.gather(*(answering.answer(SUMMARISED, chat, users, "ada") for _ in range(2)))
         end.set()
-        [task] = answering.runs[SUMMARISED]._inferring.values()  # type: ignore[union-attr]
+        [task] = run._inferring.values()
         await task
         return [*late, await answering.answer(SUMMARISED, chat, users, "ada")]
 
