@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from personakit.records import Answer
@@ -231,7 +232,7 @@ class Answering:
 
 def _read_ahead(read: Callable[[], StoredProfile]) -> asyncio.Future[StoredProfile]:
     """Read a profile while the base model answers."""
-    reading = asyncio.ensure_future(asyncio.to_thread(read))
+    reading = asyncio.ensure_future(run_in_threadpool(read))
     # Where the base model fails nobody asks for the result, and asyncio would log its error.
     reading.add_done_callback(lambda done: done.cancelled() or done.exception())
     return reading

@@ -236,9 +236,13 @@ def _count(service: ServiceOf, answer: ChatAnswer) -> None:
     trace, metrics = answer.trace, service.metrics
     outcome = "personalised" if trace.personalised else "degraded" if trace.degraded else "generic"
     metrics.answers.labels(trace.model, outcome).inc()
-    metrics.base_seconds.observe(trace.base_seconds)
-    if trace.rewrite_seconds:
-        metrics.rewrite_seconds.observe(trace.rewrite_seconds)
+    # A step that was not needed took no time, and is not counted.
+    for histogram, seconds in (
+        (metrics.base_seconds, trace.base_seconds),
+        (metrics.rewrite_seconds, trace.rewrite_seconds),
+    ):
+        if seconds:
+            histogram.observe(seconds)
 
 
 def _head(answer: ChatAnswer, kind: str) -> dict[str, Any]:

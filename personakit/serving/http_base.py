@@ -34,6 +34,8 @@ _FIRST_DELAY, _LONGEST_DELAY, _CONNECT = 0.25, 4.0, 5.0
 _BROKEN = "the base model's stream broke off"
 #: Fields of a completion that the service sets itself.
 _OURS = frozenset({"id", "object", "created", "model", "choices", "usage", "personakit"})
+#: Finish reasons of answers that a server did not complete.
+_FAILED = ("none", "error", "load")
 _WITHOUT_END = 1_000_000  # attempts: the deadline ends them
 
 
@@ -179,11 +181,7 @@ def _draft(document: Any, max_tokens: int) -> BaseAnswer:
         try:
             answer = read_answer(document, max_tokens)
         except EmptyReplyError:
-            if str(finish).lower() in (
-                "none",
-                "error",
-                "load",
-            ):  # else the model has ended without a text, as it may
+            if str(finish).lower() in _FAILED:  # else the model has ended without a text, as it may
                 raise
         else:
             if isinstance(answer, Refusal):

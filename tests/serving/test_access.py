@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -18,7 +21,7 @@ from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.start import ServeSettings, open_service
 from personakit.serving.store import KeyLimits, ProfileStore
 
-from .stubs import RUN, Stubs, stub_service
+from .stubs import BASE, RUN, StubBase, Stubs, listening, stub_service
 
 CHAT = "/v1/chat/completions"
 ADA = "Heyho, off to the marsh! xx"
@@ -188,6 +191,30 @@ def test_a_key_has_so_many_requests_at_once(client: TestClient, store: ProfileSt
     thread.join()
     assert first == [200]
     assert client.get("/v1/models", headers=limited).status_code == 200
+
+
+def test_a_stream_counts_until_its_client_leaves_and_ends_then(store: ProfileStore, stubs: Stubs) -> None:
+    ended = threading.Event()
+
+    class EndlessBase(StubBase):
+        async def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
+            try:
+                while True:
+                    yield {"choices": [{"delta": {"content": "more"}}]}
+                    await asyncio.sleep(0.01)
+            finally:
+                ended.set()
+
+    limited = bearer(store, concurrent_requests=1)
+    service = replace(stubs.service, answering=replace(stubs.service.answering, base=EndlessBase()))
+    with listening(service) as address, httpx2.Client(base_url=address, headers=limited) as client:
+        with client.stream("POST", CHAT, json=body(model=BASE, stream=True)) as reply:
+            lines = reply.iter_lines()  # without a name it would end, and the connection with it
+            assert "more" in next(lines)
+            assert client.get("/v1/models").status_code == 429
+        assert ended.wait(20)
+        statuses = (client.get("/v1/models").status_code for _ in range(1000))
+        assert 200 in statuses
 
 
 def test_large_bodies_are_refused_declared_or_not(client: TestClient, store: ProfileStore) -> None:

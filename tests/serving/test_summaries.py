@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from personakit.serving.base import Chat
-from personakit.serving.store import ProfileStore, Retention, StoredSummary, UnknownError, basis_of
+from personakit.serving.store import (
+    ProfileStore,
+    Retention,
+    StoredSummary,
+    TenantStore,
+    UnknownError,
+    basis_of,
+)
 from personakit.serving.summaries import SummaryRun
 
 from .stubs import BASE, RUN, SUMMARISED, Stubs, stub_service
@@ -147,6 +155,42 @@ def test_a_user_who_is_forgotten_while_the_summary_is_inferred_has_no_history(
         "the summary failed (ZeroDivisionError)"
     )
     assert failures(caplog) == [("summary", "ZeroDivisionError")]
+
+
+def test_only_steps_that_were_taken_are_timed(client: TestClient, stubs: Stubs) -> None:
+    stubs.base.seconds = 0.01
+    ask(client, user="ada", model=SUMMARISED)  # its answer is no draft of the base model
+    ask(client, user="ada", model=BASE)
+    text = client.get("/metrics").text
+    assert "personakit_base_seconds_count 1.0" in text
+    assert "personakit_rewrite_seconds_count 1.0" in text
+
+
+def test_summaries_that_wait_for_the_database_keep_no_reader_waiting(
+    client: TestClient, stubs: Stubs, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    tenant = store.tenant()
+    monkeypatch.setattr(TenantStore, "keep_summary", lambda *given, **options: go_on.wait(60))
+    users = [f"user-{number}" for number in range(40)]  # more than asyncio's own pool has threads
+    tenant.load([(user, [({"text": f"I am {user}."}, None)]) for user in users])
+    threads = [
+        threading.Thread(target=ask, args=(client,), kwargs={"user": user, "model": SUMMARISED})
+        for user in users
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 30
+    try:
+        while len(stubs.summariser.prompts) < len(users):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert ask(client, user="ada", model=RUN)["personakit"]["personalised"]
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_summary_of_items_that_are_gone_is_not_kept(store: ProfileStore) -> None:
