@@ -1,7 +1,7 @@
 """Answers a request for a user.
 
-With a run that rewrites (RPO), the base model answers the whole conversation with the request's options, and
-no text of the user's history is in what it is asked; the run then rewrites this draft with the user's items.
+With a run that rewrites (RPO), the base model answers the whole conversation with the request's options and
+sees nothing of the user's history; the run then rewrites this draft with the user's items.
 With a run that summarises (POPI), the answer is written from the user's summary.
 
 Both have `rewrite_seconds`. If they fail or take longer, the base model's answer is sent, marked as degraded.
@@ -62,7 +62,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """An answer, the text of the base model's own answer if that was asked, and the trace."""
+    """An answer, the text of the base model's own answer if it was called for one, and the trace."""
 
     answer: BaseAnswer
     generic: str | None
@@ -71,7 +71,7 @@ class ChatAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of a tenant's user; `reading` ends with the user's profile, `draft` is None for POPI."""
+    """A request of a tenant's user; `reading` resolves to the user's profile, `draft` is None for POPI."""
 
     users: TenantStore
     user: str
@@ -121,7 +121,7 @@ class Answering:
         await asyncio.to_thread(self.batcher.close)
 
     def why_not(self, model: str, user: str | None, *, personalise: bool) -> str | None:
-        """Return why the base model's own answer is wanted; None if it is not.
+        """Return why an answer is not personalised whatever the user's profile holds; None if it may be.
 
         Raises `ApiError` if there is no such model.
         """
@@ -142,7 +142,7 @@ class Answering:
         personalise: bool = True,
         generic: bool = False,
     ) -> ChatAnswer:
-        """Answer a request of a tenant's user (None: nobody in particular).
+        """Answer a request of a tenant's user (None: no user).
 
         With `generic`, the base model's own answer is returned, too. Raises `ApiError`.
         """
@@ -233,7 +233,7 @@ class Answering:
 def _read_ahead(read: Callable[[], StoredProfile]) -> asyncio.Future[StoredProfile]:
     """Read a profile while the base model answers."""
     reading = asyncio.ensure_future(run_in_threadpool(read))
-    # Where the base model fails nobody asks for the result, and asyncio would log its error.
+    # If the base model fails, nothing awaits the result, and asyncio would log its error.
     reading.add_done_callback(lambda done: done.cancelled() or done.exception())
     return reading
 

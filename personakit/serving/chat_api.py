@@ -42,7 +42,7 @@ PersonaliseHeader = Annotated[
 
 
 class ContentPart(BaseModel):
-    """A part of a message; parts that are no text go to the base model as they are."""
+    """A part of a message; parts other than text are passed to the base model unchanged."""
 
     model_config = ConfigDict(extra="allow")
     type: str
@@ -73,7 +73,7 @@ class OwnOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """OpenAI's request. Options that are not listed here go to the base model as they are."""
+    """OpenAI's request. Options that are not listed here are passed to the base model unchanged."""
 
     model_config = ConfigDict(extra="allow")
     model: str
@@ -81,7 +81,7 @@ class ChatRequest(BaseModel):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(
-        None, pattern=NAME_PATTERN, description="The user in whose way the answer is written."
+        None, pattern=NAME_PATTERN, description="The user for whom the answer is personalised."
     )
     n: Literal[1] | None = None
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
@@ -164,7 +164,7 @@ async def chat_completions(
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` does, which is cancelled when the client leaves; raises `ApiError` then."""
+    """Return the result of `work`. If the client disconnects, cancel it and raise `ApiError`."""
 
     async def left() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -182,7 +182,7 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _begun(base: StreamingBase, chat: Chat, body: ChatRequest, trace: Trace) -> AsyncIterator[str]:
-    """Return the base model's own stream. Its first chunk is awaited, so that the status is right."""
+    """Return the base model's own stream after its first chunk: an error before that sets the status."""
     if body.stream_options is not None:
         options = {**chat.options, "stream_options": body.stream_options.model_dump(exclude_unset=True)}
         chat = Chat(chat.messages, options)
@@ -228,7 +228,7 @@ def _chat(body: ChatRequest) -> Chat:
     try:
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:  # also of the encoding
-        raise ApiError(400, "the request has numbers or characters that JSON has not") from error
+        raise ApiError(400, "the request has numbers or characters that JSON does not allow") from error
     return Chat(document["messages"], {key: value for key, value in document.items() if key not in _OURS})
 
 

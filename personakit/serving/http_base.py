@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: Statuses that say something about the client's request, and are passed on to the client.
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
-#: Seconds; a client waits. A connection is made at once or not at all.
+#: Seconds. Short, because a client waits; a server that does not accept a connection in 5 seconds is down.
 _FIRST_DELAY, _LONGEST_DELAY, _CONNECT = 0.25, 4.0, 5.0
 _BROKEN = "the base model's stream broke off"
 #: Fields of a completion that the service sets itself.
@@ -70,7 +70,7 @@ class HttpBase:
         return await self._in_time(ask)
 
     async def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
-        """Yield the chunks of a streamed answer as they come.
+        """Yield the chunks of a streamed answer as they arrive.
 
         Raises `ApiError` before the first chunk as `draft` does, and later if the connection is lost.
         """
@@ -120,7 +120,7 @@ class HttpBase:
         return {**chat.options, "model": self.name, "messages": list(chat.messages)}
 
     async def _in_time(self, send: Callable[[], Awaitable[T]]) -> T:
-        """Return the first result of `send`, which is called again after a failure that may pass."""
+        """Return the result of `send`, which is retried after failures that may be temporary."""
         import httpx2
 
         attempts = Attempts(self._policy, proxy=proxy_for(self._url))

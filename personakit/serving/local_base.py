@@ -1,4 +1,4 @@
-"""A local base model, asked in batches (`Batcher`)."""
+"""A local base model, called in batches (`Batcher`)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Asked:
 class LocalBase:
     """A `LanguageModel` in this process. Greedy unless the request has a temperature.
 
-    It has `max_tokens`, `temperature`, `seed` and `stop`; other options are ignored and named in the trace.
+    It supports `max_tokens`, `temperature`, `seed` and `stop`; the trace names the options that are ignored.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class LocalBase:
         self._max_tokens = min(max_tokens, window // 2) if window else max_tokens
 
     async def draft(self, chat: Chat) -> BaseAnswer:
-        """Answer a request; raises `ApiError` for messages and options that the model cannot have."""
+        """Answer a request; raises `ApiError` for messages and options that the model does not support."""
         options = {name: value for name, value in chat.options.items() if value is not None}
         for name in _NEEDED:
             if options.get(name) not in (None, False, [], {}, {"type": "text"}):
-                raise ApiError(400, f"the base model {self.name} has no {name}", param=name)
+                raise ApiError(400, f"the base model {self.name} does not support {name}", param=name)
         asked = _Asked(self._messages(chat.messages), options.get("stop"))
         tokens = int(options.get("max_completion_tokens") or options.get("max_tokens") or _DEFAULT_TOKENS)
         temperature = float(options.get("temperature", 0.0))
