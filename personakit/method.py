@@ -61,7 +61,7 @@ class FinishedRun:
 class OpenOptions:
     """How to open a run; a method ignores options that do not apply to it."""
 
-    base: str | LanguageModel | None = None
+    base: str | None = None
     """Replaces the base model of the training."""
     model: LanguageModel | None = None
     """RPO: the run's rewriter, if it is open already."""
@@ -74,6 +74,8 @@ class OpenOptions:
     check_content: bool | None = False
     """RPO: whether edits that lose or invent facts are undone; None: where the draft is the
     given text, or `max_edit` is given."""
+    given_drafts: bool = False
+    """RPO: whether all queries have a `Query.draft`, so that no base model is opened."""
 
     @property
     def light(self) -> bool:

@@ -39,7 +39,8 @@ class Query:
     """One request of one user.
 
     `text` is the full input, template included; `search_text` is the part without the template, used by
-    retrieval. `gold` is None if the data has no answer (LaMP's test split).
+    retrieval. `gold` is None if the data has no answer (LaMP's test split). `draft` is a generic
+    answer that is there already: a rewriter then calls no base model.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Query:
     search_text: str
     user_id: str
     gold: str | None = None
+    draft: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

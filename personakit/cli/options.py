@@ -52,6 +52,18 @@ Columns = Annotated[
         help="The column that holds a field; repeatable.",
     ),
 ]
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        metavar="PLACE",
+        envvar="PERSONAKIT_STORE",
+        help="The profile store: a folder, or a database's URL.",
+    ),
+]
+MaxItems = Annotated[
+    int, typer.Option("--max-items", metavar="N", min=1, help="The most items of a user; answers read all.")
+]
 
 
 def parse_columns(columns: list[str] | None) -> dict[str, str]:

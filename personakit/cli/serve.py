@@ -9,10 +9,21 @@ from typing import Annotated
 import typer
 
 from personakit.cli.command import command
+from personakit.cli.options import MaxItems, Store
 from personakit.cli.output import Result, note
-from personakit.cli.users import MaxItems, Store
+from personakit.models import voice
 from personakit.models.smollm2 import NAME as SMOLLM2
-from personakit.serving import CONCURRENCY, MAX_ITEMS, MAX_TOKENS
+from personakit.serving import (
+    BASE_SECONDS,
+    CONCURRENCY,
+    FOLDER,
+    HOST,
+    MAX_BODY_BYTES,
+    MAX_ITEMS,
+    MAX_TOKENS,
+    PORT,
+    REWRITE_SECONDS,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -34,17 +45,15 @@ class ServeOptions:
         str,
         typer.Option("--base", metavar="MODEL", help="The base model: openai:MODEL, smollm2, a folder, ..."),
     ] = SMOLLM2
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = HOST
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")
-    ] = 8000
-    store: Store = "profiles"
+    ] = PORT
+    store: Store = FOLDER
     base_seconds: Annotated[
         float,
         typer.Option("--base-seconds", metavar="N", min=0.1, help="The longest wait for the base model."),
-    ] = 60.0
+    ] = BASE_SECONDS
     rewrite_seconds: Annotated[
         float,
         typer.Option(
@@ -53,7 +62,7 @@ class ServeOptions:
             min=0.0,
             help="The longest wait for a rewrite; then the base model's answer is sent.",
         ),
-    ] = 30.0
+    ] = REWRITE_SECONDS
     rate: Annotated[
         int | None,
         typer.Option("--rate", metavar="N", min=1, help="Requests a minute of keys without an own limit."),
@@ -64,7 +73,7 @@ class ServeOptions:
     ] = CONCURRENCY
     max_body_bytes: Annotated[
         int, typer.Option("--max-body-bytes", metavar="N", min=1, help="The largest request.")
-    ] = 1_000_000
+    ] = MAX_BODY_BYTES
     max_tokens: Annotated[
         int,
         typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer of a local base model."),
@@ -86,7 +95,7 @@ def serve(options: ServeOptions) -> Result:
     from personakit.serving.store import KeyLimits, keys_are_apart
 
     settings = ServeSettings(
-        runs=options.run or [Path("voice")],
+        runs=options.run or [Path(voice.NAME)],
         base=options.base,
         host=options.host,
         port=options.port,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from personakit.cli.command import command, group
-from personakit.cli.options import Columns, parse_columns
+from personakit.cli.options import Columns, MaxItems, Store, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
-from personakit.serving import MAX_ITEMS
+from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
 
 if TYPE_CHECKING:
     from personakit.serving.store import ProfileStore, TenantStore
@@ -24,18 +24,6 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app)
 
 
-Store = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        metavar="PLACE",
-        envvar="PERSONAKIT_STORE",
-        help="The profile store: a folder, or a database's URL.",
-    ),
-]
-MaxItems = Annotated[
-    int, typer.Option("--max-items", metavar="N", min=1, help="The most items of a user; answers read all.")
-]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Whose users they are.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 OptionalUser = Annotated[
@@ -45,8 +33,8 @@ OptionalUser = Annotated[
 
 @command(app, "list")
 def list_(
-    store: Store = "profiles",
-    tenant: Tenant = "default",
+    store: Store = FOLDER,
+    tenant: Tenant = DEFAULT_TENANT,
     after: Annotated[
         str | None, typer.Option("--after", metavar="USER", help="Begin behind this user.")
     ] = None,
@@ -62,7 +50,7 @@ def list_(
 
 
 @command(app, "show")
-def show(user: User, store: Store = "profiles", tenant: Tenant = "default") -> Result:
+def show(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """Show all that is stored about a user."""
     document = _tenant(store, tenant).export(user)
     rows = [
@@ -85,8 +73,8 @@ def add(
     ] = "LaMP_7",
     column: Columns = None,
     max_items: MaxItems = MAX_ITEMS,
-    store: Store = "profiles",
-    tenant: Tenant = "default",
+    store: Store = FOLDER,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Append a file's items to a user's history; a new user is made."""
     from personakit.data.history import read_history
@@ -109,8 +97,8 @@ def add(
 @command(app, "export")
 def export(
     user: User,
-    store: Store = "profiles",
-    tenant: Tenant = "default",
+    store: Store = FOLDER,
+    tenant: Tenant = DEFAULT_TENANT,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="The file; by default stdout.")
     ] = None,
@@ -126,7 +114,7 @@ def export(
 
 
 @command(app, "forget")
-def forget(user: User, store: Store = "profiles", tenant: Tenant = "default") -> Result:
+def forget(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """Destroy a user's key and delete all that is stored about the user. It cannot be undone."""
     _tenant(store, tenant).forget(user)
     return Result({"forgotten": user}, lambda out: out.print(f"{escaped(user)} is forgotten"))
@@ -141,8 +129,8 @@ def retention(
         int | None, typer.Option("--items", metavar="N", min=0, help="Keep each user's newest items only.")
     ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Delete nothing by itself.")] = False,
-    store: Store = "profiles",
-    tenant: Tenant = "default",
+    store: Store = FOLDER,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Set how long items are kept, or show it. Both limits are set together."""
     from personakit.errors import UserError
@@ -159,7 +147,7 @@ def retention(
 
 
 @command(app, "keys")
-def keys(store: Store = "profiles", tenant: Tenant = "default") -> Result:
+def keys(store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """List the keys of the API, without their secrets."""
     opened = _open(store)
     found = [asdict(key) for key in opened.keys(opened.tenant(tenant)).list()]
@@ -189,8 +177,8 @@ def create_key(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", metavar="N", min=1, help="At most this many at once.")
     ] = None,
-    store: Store = "profiles",
-    tenant: Tenant = "default",
+    store: Store = FOLDER,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Make a key of the API and print it, once: only a hash is stored."""
     from personakit.serving.store import KeyLimits
@@ -204,8 +192,8 @@ def create_key(
 @command(app, "revoke-key")
 def revoke_key(
     key: Annotated[int, typer.Argument(metavar="KEY", help="The key's number (personakit users keys).")],
-    store: Store = "profiles",
-    tenant: Tenant = "default",
+    store: Store = FOLDER,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Revoke a key of the API."""
     opened = _open(store)

@@ -91,12 +91,13 @@ def read_run(folder: Path, method: str | None = None) -> FinishedRun:
 def open_run(
     run: str | Path | FinishedRun,
     *,
-    base: str | LanguageModel | None = None,
+    base: str | None = None,
     model: LanguageModel | None = None,
     rewrite_without_history: bool = False,
     rewriter: str | None = None,
     max_edit: float | None = None,
     check_content: bool | None = False,
+    given_drafts: bool = False,
 ) -> Personalizer:
     """Open a finished run as a Personalizer; the options are those of `OpenOptions`.
 
@@ -104,7 +105,9 @@ def open_run(
     answers are no rewrites and `max_edit` or `check_content` is given.
     """
     run = run if isinstance(run, FinishedRun) else read_run(Path(run))
-    options = OpenOptions(base, model, rewrite_without_history, rewriter, max_edit, check_content)
+    options = OpenOptions(
+        base, model, rewrite_without_history, rewriter, max_edit, check_content, given_drafts
+    )
     check_light(run, max_edit, check_content)
     register_run_providers()
     return METHODS[run.method].open(run, options)

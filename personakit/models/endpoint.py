@@ -20,7 +20,7 @@ from personakit.models.address import completions_url, redacted_url, validate_ap
 from personakit.models.conversation import messages_of
 from personakit.models.proxies import open_client, proxy_for
 from personakit.models.refusal import REFUSED_CODES, NoAnswer, Refusal
-from personakit.models.replies import Reply, read_answer
+from personakit.models.replies import Reply, message_without_key, read_answer
 from personakit.models.request_options import RequestOptions
 from personakit.models.retries import (
     RETRYABLE_STATUSES,
@@ -42,7 +42,6 @@ _PERMANENT_STATUSES = frozenset({401, 404, 429})
 #: Statuses with which servers reject options, be it by failing on them.
 _MAYBE_AN_OPTION = frozenset({*_BAD_REQUEST, 500})
 _MAX_REASONS = 3  # number of reasons in a warning
-_MAX_MESSAGE = 200  # characters of a server's message
 #: Requests without an answer, in a row, after which all others count as lost.
 _MAX_NO_ANSWERS = 16
 _SHORT_TIMEOUT = 10.0  # timeout in seconds for a server that has failed before
@@ -358,7 +357,4 @@ class EndpointModel:
 
     def _shown(self, reply: Reply) -> str:
         """Return the server's message without the API key; "" for an empty JSON object."""
-        message = "" if reply.document == {} else reply.message
-        if self._key:
-            message = message.replace(self._key, "[key]")
-        return message[:_MAX_MESSAGE]
+        return message_without_key("" if reply.document == {} else reply.message, self._key)

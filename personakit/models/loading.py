@@ -36,10 +36,8 @@ def one_at_a_time(load: Callable[_Named, _Opened]) -> Callable[_Named, _Opened]:
 
 
 @one_at_a_time
-def open_base(name: str | LanguageModel, endpoint: EndpointSettings | None = None) -> LanguageModel:
-    """Open a base model with the answer cache; one that is open already is returned."""
-    if not isinstance(name, str):
-        return name
+def open_base(name: str, endpoint: EndpointSettings | None = None) -> LanguageModel:
+    """Open a base model with the answer cache."""
     from personakit.models.cache import CachedModel
     from personakit.models.open import open_language_model
 

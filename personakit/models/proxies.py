@@ -56,10 +56,15 @@ def check_client(url: str) -> None:
 def is_loopback(url: str) -> bool:
     """Return whether `url` is on this machine."""
     host = urlsplit(url).hostname or ""
+    return is_loopback_host(host) or host.endswith(".localhost")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether `host`, an address (IPv6 also in brackets) or `localhost`, is this machine."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return host == "localhost"
 
 
 def proxy_for(url: str) -> str | None:

@@ -30,6 +30,7 @@ _NAMED = {
 #: Attempts of a request that gets no answer, and of one whose reasoning fills the token limit: it is paid
 #: for, and rarely ends otherwise.
 _ATTEMPTS_EMPTY, _ATTEMPTS_OUT_OF_TOKENS = 3, 2
+_MAX_MESSAGE = 200  # characters of a server's message
 # A quota that is used up, or that is only refilled tomorrow (OpenAI, OpenRouter).
 _QUOTA = re.compile(r"insufficient_quota|per[- ]day|daily", re.IGNORECASE)
 
@@ -49,11 +50,11 @@ class Reply:
             self.document = _parse(self.text)
         except ValueError:
             self.document = None
-        error = _error_in(self.document)
+        error = error_in(self.document)
         if self.status == 200 and error:  # whatever text came before it is a part of an answer
             self.status = _status_of(error)
         fields = error if isinstance(error, dict) else {}
-        self.message = _flat(fields.get("message") or (error if isinstance(error, str) else self.text))
+        self.message = error_message(error, self.text)
         self.code = fields.get("code") if isinstance(fields.get("code"), str) else None
         self.param = fields.get("param") if isinstance(fields.get("param"), str) else None
         details = self.document.get("detail") if isinstance(self.document, dict) else None
@@ -115,7 +116,7 @@ def _parse(text: str) -> Any:
     message: dict[str, Any] = {"content": ""}
     finish = None
     for event in _events(text):
-        if _error_in(event):
+        if error_in(event):
             return event
         if not event.get("choices"):
             continue
@@ -140,7 +141,7 @@ def _events(text: str) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def _error_in(document: Any) -> Any:
+def error_in(document: Any) -> Any:
     """Return the error of a document: at its top, flat (vLLM), in a list (Gemini), in its choice."""
     if isinstance(document, list) and document:
         document = document[0]
@@ -153,6 +154,18 @@ def _error_in(document: Any) -> Any:
     return document.get("error") or (first.get("error") if isinstance(first, dict) else None)
 
 
+def error_message(error: Any, text: str) -> str:
+    """Return the message of an error (`error_in`) on one line; that of a reply's `text` if it has none."""
+    fields = error if isinstance(error, dict) else {}
+    message = fields.get("message") or (error if isinstance(error, str) else text)
+    return " ".join(str(message).split())
+
+
+def message_without_key(message: str, key: str | None) -> str:
+    """Return the beginning of a server's message for display, without the API key."""
+    return (message.replace(key, "[key]") if key else message)[:_MAX_MESSAGE]
+
+
 def _status_of(error: Any) -> int:
     fields = error if isinstance(error, dict) else {}
     for code in (fields.get("code"), fields.get("status"), fields.get("type")):
@@ -162,7 +175,3 @@ def _status_of(error: Any) -> int:
             if name in str(code).lower():
                 return status
     return 500
-
-
-def _flat(message: Any) -> str:
-    return " ".join(str(message).split())

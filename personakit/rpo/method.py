@@ -83,7 +83,8 @@ def open_rewriter(run: FinishedRun, options: OpenOptions) -> Personalizer:
         raise UserError(
             f'{run.folder} has no rewriter "{name}"', hint=f"train with {_TRAINED_WITH[str(name)]}"
         )
-    base = options.base or (settings.base if needs_base(settings) else None)
+    needed = needs_base(settings) and not options.given_drafts
+    base = options.base or (settings.base if needed else None)
     rewriter = Rewriter(
         base=None if base is None else open_base(base, settings.endpoint),
         model=options.model or open_weights(model),

@@ -28,8 +28,9 @@ class Rewriter:
     `provider` selects the rewriter's context. Users without history get the draft unchanged, unless
     `rewrite_without_history` is set: where training did not teach to keep it, and as a control, since a
     trained rewriter may fix formats and base rates for any user. A rewriter that is not `traced` writes the
-    response alone. `draft` says where drafts come from (`choices.uses_given_text`); given texts need no
-    `base`. Users are independent: each prompt contains one user's data, and no state is kept between calls.
+    response alone. `draft` says where drafts come from (`choices.uses_given_text`); given texts, and queries
+    with a `Query.draft`, need no `base`. Users are independent: each prompt contains one user's data, and no
+    state is kept between calls.
     """
 
     base: LanguageModel | None
@@ -129,17 +130,21 @@ class Rewriter:
                 for index in indices:
                     drafts[index] = raw[index] = queries[index].search_text
                 continue
-            base = self._base(queries[indices[0]])
-            prompts = [task.prompt(queries[index]) for index in indices]
-            cap = self.max_draft_tokens or task.max_new_tokens
-            for index, prompt, texts in zip(
-                indices, prompts, base.generate(prompts, max_new_tokens=cap), strict=True
-            ):
+            for index in indices:
+                raw[index] = queries[index].draft or ""
+            if missing := [index for index in indices if queries[index].draft is None]:
+                base = self._base(queries[missing[0]])
+                prompts = [task.prompt(queries[index]) for index in missing]
+                cap = self.max_draft_tokens or task.max_new_tokens
+                written = base.generate(prompts, max_new_tokens=cap)
+                for index, prompt, [text] in zip(missing, prompts, written, strict=True):
+                    raw[index] = text
+                    prompt_tokens = base.count_tokens(prompt)
+                    cuts[index] = unread_tokens(prompt_tokens, prompt_limit(base, cap))
+                    tokens[index] = prompt_tokens - cuts[index] + base.count_tokens(text)
+            for index in indices:
                 own = own_texts(task, queries[index], profiles[index].items)
-                drafts[index], raw[index] = extract_answer(texts[0], task, own), texts[0]
-                prompt_tokens = base.count_tokens(prompt)
-                cuts[index] = unread_tokens(prompt_tokens, prompt_limit(base, cap))
-                tokens[index] = prompt_tokens - cuts[index] + base.count_tokens(texts[0])
+                drafts[index] = extract_answer(raw[index], task, own)
         return drafts, raw, tokens, cuts
 
     def _base(self, query: Query) -> LanguageModel:

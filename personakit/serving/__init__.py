@@ -6,6 +6,15 @@ import importlib.util
 
 from personakit.errors import UserError
 
+# What the command line shows as defaults, without an import of the packages of the service.
+FOLDER = "profiles"
+"""The store's default folder; with a database elsewhere, the folder of its master key."""
+DEFAULT_TENANT = "default"
+"""The tenant of users and keys that name none."""
+HOST, PORT = "127.0.0.1", 8000
+BASE_SECONDS, REWRITE_SECONDS = 60.0, 30.0
+"""The longest waits for the base model, and for a rewrite or a summary."""
+MAX_BODY_BYTES = 1_000_000
 MAX_ITEMS = 2000
 """The most items of a user, by default: an answer reads all of them."""
 CONCURRENCY = 128

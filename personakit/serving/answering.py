@@ -1,7 +1,7 @@
 """Answers a request for a user.
 
-With a run that rewrites (RPO), the base model answers the whole conversation with the request's options, and
-no text of the user's history is in what it is asked; the run then rewrites this draft with the user's items.
+With a run that rewrites (RPO), the base model answers the whole conversation with the request's options and
+sees nothing of the user's history; the run then rewrites this draft with the user's items.
 With a run that summarises (POPI), the answer is written from the user's summary.
 
 Both have `rewrite_seconds`. If they fail or take longer, the base model's answer is sent, marked as degraded.
@@ -16,18 +16,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from personakit.records import Answer
 from personakit.serving.base import BaseAnswer, BaseModelClient, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError
 from personakit.serving.errors import ApiError
+from personakit.serving.logs import described, log
 from personakit.serving.rewriters import RewriteRequest, RewritingRun
 from personakit.serving.runs import ServedRun
-from personakit.serving.store import StoredItem, StoredProfile, TenantStore
+from personakit.serving.store import StoredItem, StoredProfile, TenantStore, UnknownError
 from personakit.serving.summaries import SummaryRun
 
-OFF = "switched off"
+OFF, NO_HISTORY = "switched off", "no history"
 
 
 @dataclass(slots=True)
@@ -53,13 +55,14 @@ class Trace:
     """Tokens that were not read because they exceed the context windows of base model and rewriter."""
     rewriter_tokens: int = 0
     base_seconds: float = 0.0
+    """Of the base model's own answer, or until the first chunk of its stream."""
     rewrite_seconds: float = 0.0
     """Of the rewrite, or of summary and answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """An answer, the text of the base model's own answer if that was asked, and the trace."""
+    """An answer, the text of the base model's own answer if it was called for one, and the trace."""
 
     answer: BaseAnswer
     generic: str | None
@@ -68,7 +71,7 @@ class ChatAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request of a tenant's user; `reading` ends with the user's profile, `draft` is None for POPI."""
+    """A request of a tenant's user; `reading` resolves to the user's profile, `draft` is None for POPI."""
 
     users: TenantStore
     user: str
@@ -79,13 +82,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answering:
-    """The models of one service. `on_failure` is called with an error that degraded an answer."""
+    """The models of one service."""
 
     base: BaseModelClient
     runs: Mapping[str, ServedRun]
     batcher: Batcher
     rewrite_seconds: float
-    on_failure: Callable[[BaseException], None] = lambda error: None
 
     def names(self) -> list[str]:
         """Return the names of all models, the bare base last."""
@@ -118,6 +120,18 @@ class Answering:
         await self.base.close()
         await asyncio.to_thread(self.batcher.close)
 
+    def why_not(self, model: str, user: str | None, *, personalise: bool) -> str | None:
+        """Return why an answer is not personalised whatever the user's profile holds; None if it may be.
+
+        Raises `ApiError` if there is no such model.
+        """
+        self.check(model)
+        if model not in self.runs:
+            return "the bare base model"
+        if not personalise:
+            return OFF
+        return "no user" if user is None else None
+
     async def answer(
         self,
         model: str,
@@ -128,13 +142,12 @@ class Answering:
         personalise: bool = True,
         generic: bool = False,
     ) -> ChatAnswer:
-        """Answer a request of a tenant's user (None: nobody in particular).
+        """Answer a request of a tenant's user (None: no user).
 
         With `generic`, the base model's own answer is returned, too. Raises `ApiError`.
         """
-        self.check(model)
         run, trace = self.runs.get(model), Trace(model, self.base.name)
-        trace.reason = _why_not(run, user, personalise=personalise)
+        trace.reason = self.why_not(model, user, personalise=personalise)
         draft = answer = reading = None
         if run is not None and user is not None and trace.reason is None:
             summary_of = run.name if isinstance(run, SummaryRun) else None
@@ -144,7 +157,7 @@ class Answering:
         if draft is not None and isinstance(run, RewritingRun):
             trace.reason = trace.reason or _why_not_rewritten(chat, draft)
         if run is not None and user is not None and reading is not None and trace.reason is None:
-            answer = await self._in_own_way(run, Request(users, user, chat, draft, reading), trace)
+            answer = await self._personalised(run, Request(users, user, chat, draft, reading), trace)
         if answer is None and draft is None:
             draft = await self._draft(chat, trace)
         sent = answer or draft
@@ -158,7 +171,7 @@ class Answering:
         trace.ignored, trace.prompt_cut = list(draft.ignored), draft.prompt_cut
         return draft
 
-    async def _in_own_way(self, run: ServedRun, asked: Request, trace: Trace) -> BaseAnswer | None:
+    async def _personalised(self, run: ServedRun, asked: Request, trace: Trace) -> BaseAnswer | None:
         """Return the user's own answer, None if there is none; note in the trace why, and what was used."""
         started = time.monotonic()
         answer = None
@@ -173,12 +186,15 @@ class Answering:
             trace.degraded = f"too many requests wait for the {run.step}"
         except ApiError:  # the base model's own
             raise
-        except SQLAlchemyError as error:
-            self.on_failure(error)
-            trace.degraded = "the profile store cannot be reached"
+        except UnknownError:  # the user was forgotten while the summary was inferred
+            trace.reason = NO_HISTORY
         except Exception as error:  # noqa: BLE001 - the draft is an answer
-            self.on_failure(error)
-            trace.degraded = f"the {run.step} failed ({type(error).__name__})"
+            log.error("answer degraded", extra={"facts": {"step": run.step, "error": described(error)}})
+            trace.degraded = (
+                "the profile store cannot be reached"
+                if isinstance(error, SQLAlchemyError)
+                else f"the {run.step} failed ({type(error).__name__})"
+            )
         trace.rewrite_seconds = round(time.monotonic() - started, 4)
         return answer
 
@@ -216,19 +232,10 @@ class Answering:
 
 def _read_ahead(read: Callable[[], StoredProfile]) -> asyncio.Future[StoredProfile]:
     """Read a profile while the base model answers."""
-    reading = asyncio.ensure_future(asyncio.to_thread(read))
-    # Where the base model fails nobody asks for the result, and asyncio would log its error.
+    reading = asyncio.ensure_future(run_in_threadpool(read))
+    # If the base model fails, nothing awaits the result, and asyncio would log its error.
     reading.add_done_callback(lambda done: done.cancelled() or done.exception())
     return reading
-
-
-def _why_not(run: ServedRun | None, user: str | None, *, personalise: bool) -> str | None:
-    """Return why the base model's own answer is wanted; None if it is not."""
-    if run is None:
-        return "the bare base model"
-    if not personalise:
-        return OFF
-    return "no user" if user is None else None
 
 
 def _why_not_rewritten(chat: Chat, draft: BaseAnswer) -> str | None:
@@ -249,7 +256,7 @@ def _why_generic(profile: StoredProfile, *, known: bool) -> str | None:
     """Return why a user gets the base model's own answer; None if not. `known`: there is something to use."""
     if profile.settings.get("personalise") is False:
         return OFF
-    return None if known else "no history"
+    return None if known else NO_HISTORY
 
 
 def _read(answer: Answer, items: tuple[StoredItem, ...], trace: Trace) -> str | None:

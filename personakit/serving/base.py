@@ -1,4 +1,4 @@
-"""What the service asks of a base model, behind HTTP (`http_base.py`) or local (`local_base.py`)."""
+"""The interface of base models, behind HTTP (`http_base.py`) or local (`local_base.py`)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Chat:
 class BaseAnswer:
     """The base model's answer: a message of the assistant as OpenAI shapes it.
 
-    `text` is its text without reasoning; None if there is nothing to rewrite: a call of a tool, or a refusal
-    (`refused` is then the reason). `ignored` are options that this base model does not have, `prompt_cut` the
-    tokens of the conversation that exceed its context window. `choice` and `document` are what else OpenAI's
-    choice (`logprobs`) and completion (`system_fingerprint`, `service_tier`) have.
+    `text` is its text without reasoning; None if there is nothing to rewrite: a tool call, or a refusal
+    (`refused` is then the reason). `ignored` are options that this base model does not support, and
+    `prompt_cut` the tokens of the conversation that exceed its context window. `choice` and `document` are
+    the other fields of OpenAI's choice (`logprobs`) and completion (`system_fingerprint`, `service_tier`).
     """
 
     message: Mapping[str, Any]
@@ -54,7 +54,7 @@ class BaseModelClient(Protocol):
 
 @runtime_checkable
 class StreamingBase(BaseModelClient, Protocol):
-    """A base model whose own answers can be streamed as they are written."""
+    """A base model that streams its answers as it generates them."""
 
     def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
         """Yield the chunks of an answer as OpenAI shapes them; raises `ApiError`."""

@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from personakit.serving.logs import described, log
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -115,8 +117,10 @@ class Batcher:
             self._on_batch(len(batch))
             results = batch[0].function([job.argument for job in batch])
             answered = list(zip(batch, results, strict=True))
-        except Exception as error:  # noqa: BLE001 - passed on to whom it concerns
+        except Exception as error:  # noqa: BLE001 - set on the request's future
             if len(batch) > 1:  # one bad request must not fail the others
+                facts = {"requests": len(batch), "error": described(error)}
+                log.warning("batch failed, its requests run one by one", extra={"facts": facts})
                 for job in batch:
                     self._answer([job])
             else:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from personakit.serving.answering import ChatAnswer
+from personakit.serving.answering import ChatAnswer, Trace
 from personakit.serving.base import Chat, StreamingBase
 from personakit.serving.errors import RESPONSES, ApiError, error_document
 from personakit.serving.service import (
@@ -42,7 +42,7 @@ PersonaliseHeader = Annotated[
 
 
 class ContentPart(BaseModel):
-    """A part of a message; parts that are no text go to the base model as they are."""
+    """A part of a message; parts other than text are passed to the base model unchanged."""
 
     model_config = ConfigDict(extra="allow")
     type: str
@@ -73,7 +73,7 @@ class OwnOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """OpenAI's request. Options that are not listed here go to the base model as they are."""
+    """OpenAI's request. Options that are not listed here are passed to the base model unchanged."""
 
     model_config = ConfigDict(extra="allow")
     model: str
@@ -81,7 +81,7 @@ class ChatRequest(BaseModel):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(
-        None, pattern=NAME_PATTERN, description="The user in whose way the answer is written."
+        None, pattern=NAME_PATTERN, description="The user for whom the answer is personalised."
     )
     n: Literal[1] | None = None
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
@@ -139,12 +139,13 @@ async def chat_completions(
     own = body.personakit or OwnOptions()
     wanted = own.personalise if personalise is None else personalise == "on"
     chat, base = _chat(body), service.answering.base
-    generic = name is None or not wanted or body.model == base.name
-    if body.stream and generic and isinstance(base, StreamingBase):
-        service.answering.check(body.model)
-        request.state.facts.update(model=body.model, personalised=False)
-        service.metrics.answers.labels(body.model, "generic").inc()
-        return await _while_connected(request, _passed_on(base, chat, body))
+    reason = service.answering.why_not(body.model, name, personalise=wanted)
+    request.state.facts.update(model=body.model)
+    if body.stream and reason is not None and isinstance(base, StreamingBase):
+        trace = Trace(body.model, base.name, reason=reason)
+        chunks = await _while_connected(request, _begun(base, chat, body, trace))
+        service.metrics.answers.labels(trace.model, "generic").inc()
+        return _event_stream(chunks, _noted(request, trace))
     answer = await _while_connected(
         request,
         service.answering.answer(
@@ -152,15 +153,7 @@ async def chat_completions(
         ),
     )
     _count(service, answer)
-    facts = asdict(answer.trace)
-    request.state.facts.update(
-        model=answer.trace.model,
-        personalised=answer.trace.personalised,
-        degraded=answer.trace.degraded,
-        base_seconds=answer.trace.base_seconds,
-        rewrite_seconds=answer.trace.rewrite_seconds,
-    )
-    headers = {TRACE_HEADER: json.dumps({key: value for key, value in facts.items() if value is not None})}
+    facts, headers = asdict(answer.trace), _noted(request, answer.trace)
     if own.generic:
         facts["generic"] = answer.generic
     if body.stream:
@@ -171,7 +164,7 @@ async def chat_completions(
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` does, which is cancelled when the client leaves; raises `ApiError` then."""
+    """Return the result of `work`. If the client disconnects, cancel it and raise `ApiError`."""
 
     async def left() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -188,14 +181,14 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         leaving.cancel()
 
 
-async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Response:
-    """Return the base model's own stream. Its first chunk is awaited, so that the status is right."""
+async def _begun(base: StreamingBase, chat: Chat, body: ChatRequest, trace: Trace) -> AsyncIterator[str]:
+    """Return the base model's own stream after its first chunk: an error before that sets the status."""
     if body.stream_options is not None:
         options = {**chat.options, "stream_options": body.stream_options.model_dump(exclude_unset=True)}
         chat = Chat(chat.messages, options)
-    chunks = base.stream(chat)
+    started, chunks = time.monotonic(), base.stream(chat)
     first = await anext(chunks, None)
-    trace = {"model": body.model, "base": base.name, "personalised": False}
+    trace.base_seconds = round(time.monotonic() - started, 4)
 
     async def events() -> AsyncIterator[str]:
         chunk = first
@@ -207,7 +200,20 @@ async def _passed_on(base: StreamingBase, chat: Chat, body: ChatRequest) -> Resp
             yield f"data: {json.dumps(error_document(error.status, error.message).model_dump())}\n\n"
         yield "data: [DONE]\n\n"
 
-    return _event_stream(events(), {TRACE_HEADER: json.dumps(trace)})
+    return events()
+
+
+def _noted(request: Request, trace: Trace) -> dict[str, str]:
+    """Note a trace for the log; return it as a header."""
+    request.state.facts.update(
+        personalised=trace.personalised,
+        degraded=trace.degraded,
+        base_seconds=trace.base_seconds,
+        rewrite_seconds=trace.rewrite_seconds,
+    )
+    return {
+        TRACE_HEADER: json.dumps({key: value for key, value in asdict(trace).items() if value is not None})
+    }
 
 
 def _event_stream(events: AsyncIterator[str], headers: dict[str, str]) -> Response:
@@ -222,7 +228,7 @@ def _chat(body: ChatRequest) -> Chat:
     try:
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:  # also of the encoding
-        raise ApiError(400, "the request has numbers or characters that JSON has not") from error
+        raise ApiError(400, "the request has numbers or characters that JSON does not allow") from error
     return Chat(document["messages"], {key: value for key, value in document.items() if key not in _OURS})
 
 
@@ -230,9 +236,13 @@ def _count(service: ServiceOf, answer: ChatAnswer) -> None:
     trace, metrics = answer.trace, service.metrics
     outcome = "personalised" if trace.personalised else "degraded" if trace.degraded else "generic"
     metrics.answers.labels(trace.model, outcome).inc()
-    metrics.base_seconds.observe(trace.base_seconds)
-    if trace.rewrite_seconds:
-        metrics.rewrite_seconds.observe(trace.rewrite_seconds)
+    # A step that was not needed took no time, and is not counted.
+    for histogram, seconds in (
+        (metrics.base_seconds, trace.base_seconds),
+        (metrics.rewrite_seconds, trace.rewrite_seconds),
+    ):
+        if seconds:
+            histogram.observe(seconds)
 
 
 def _head(answer: ChatAnswer, kind: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A base model behind an OpenAI-compatible API, asked asynchronously, with retries and back-off."""
+"""A base model behind an OpenAI-compatible API, called asynchronously, with retries and back-off."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-from personakit.errors import UserError
 from personakit.models.address import completions_url
 from personakit.models.endpoint import environment_address
 from personakit.models.proxies import open_async_client, proxy_for
 from personakit.models.refusal import Cut, Refusal
-from personakit.models.replies import Reply, read_answer
+from personakit.models.replies import Reply, error_in, error_message, message_without_key, read_answer
 from personakit.models.retries import (
     RETRYABLE_STATUSES,
     Attempts,
@@ -22,6 +21,7 @@ from personakit.models.retries import (
     TryAgainError,
     retry_after,
 )
+from personakit.serving import BASE_SECONDS
 from personakit.serving.base import BaseAnswer, Chat, as_chunk
 from personakit.serving.errors import ApiError
 
@@ -29,18 +29,20 @@ T = TypeVar("T")
 
 #: Statuses that say something about the client's request, and are passed on to the client.
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
-#: Seconds; a client waits. A connection is made at once or not at all.
+#: Seconds. Short, because a client waits; a server that does not accept a connection in 5 seconds is down.
 _FIRST_DELAY, _LONGEST_DELAY, _CONNECT = 0.25, 4.0, 5.0
 _BROKEN = "the base model's stream broke off"
 #: Fields of a completion that the service sets itself.
 _OURS = frozenset({"id", "object", "created", "model", "choices", "usage", "personakit"})
+#: Finish reasons of answers that a server did not complete.
+_FAILED = ("none", "error", "load")
 _WITHOUT_END = 1_000_000  # attempts: the deadline ends them
 
 
 class HttpBase:
     """The model `openai:MODEL` at `OPENAI_BASE_URL`. Options and messages are passed on unchanged."""
 
-    def __init__(self, name: str, *, seconds: float = 60.0) -> None:
+    def __init__(self, name: str, *, seconds: float = BASE_SECONDS) -> None:
         """A request fails after `seconds`, all attempts and pauses included. Raises `UserError`."""
         import httpx2
 
@@ -68,7 +70,7 @@ class HttpBase:
         return await self._in_time(ask)
 
     async def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
-        """Yield the chunks of a streamed answer as they come.
+        """Yield the chunks of a streamed answer as they arrive.
 
         Raises `ApiError` before the first chunk as `draft` does, and later if the connection is lost.
         """
@@ -97,10 +99,8 @@ class HttpBase:
                     continue
                 if value.strip().startswith("{"):
                     chunk = json.loads(value)
-                    if '"error"' in value:
-                        reply = Reply(httpx2.Response(200, text=value))
-                        if reply.status != 200:
-                            raise ApiError(502, f"{_BROKEN}: {self._shown(reply.message)}")
+                    if error := error_in(chunk):
+                        raise ApiError(502, f"{_BROKEN}: {self._shown(error_message(error, value))}")
                     choices = chunk.get("choices") or [{}]
                     ended = ended or choices[0].get("finish_reason") is not None
                     yield chunk
@@ -120,7 +120,7 @@ class HttpBase:
         return {**chat.options, "model": self.name, "messages": list(chat.messages)}
 
     async def _in_time(self, send: Callable[[], Awaitable[T]]) -> T:
-        """Return the first result of `send`, which is called again after a failure that may pass."""
+        """Return the result of `send`, which is retried after failures that may be temporary."""
         import httpx2
 
         attempts = Attempts(self._policy, proxy=proxy_for(self._url))
@@ -170,7 +170,7 @@ class HttpBase:
             raise ApiError(502, "the base model's server replied with no chat completion") from error
 
     def _shown(self, message: str) -> str:
-        return message.replace(self._key, "[key]") if self._key else message
+        return message_without_key(message, self._key)
 
 
 def _draft(document: Any, max_tokens: int) -> BaseAnswer:
@@ -181,11 +181,7 @@ def _draft(document: Any, max_tokens: int) -> BaseAnswer:
         try:
             answer = read_answer(document, max_tokens)
         except EmptyReplyError:
-            if str(finish).lower() in (
-                "none",
-                "error",
-                "load",
-            ):  # else the model has ended without a text, as it may
+            if str(finish).lower() in _FAILED:  # else the model has ended without a text, as it may
                 raise
         else:
             if isinstance(answer, Refusal):
@@ -201,11 +197,3 @@ def _draft(document: Any, max_tokens: int) -> BaseAnswer:
         choice={name: value for name, value in choice.items() if name not in ("index", "message")},
         document={name: value for name, value in document.items() if name not in _OURS},
     )
-
-
-def endpoint_name(model: str) -> str:
-    """Return the name behind `openai:`; raises `UserError` if there is none."""
-    name = model.removeprefix("openai:")
-    if not name:
-        raise UserError('model "openai:" has no model name', hint='use for example "openai:gpt-4.1-mini"')
-    return name

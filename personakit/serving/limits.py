@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from personakit.serving.errors import ApiError, error_reply
 from personakit.serving.store import KeyLimits
 
 _MINUTE = 60.0
-
-#: An ASGI application.
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Limiter:
@@ -58,10 +55,10 @@ class Limiter:
 class BodyLimit:
     """ASGI middleware that refuses bodies of more than `most` bytes, whether they say so or not."""
 
-    def __init__(self, app: Asgi, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int) -> None:
         self.app, self.most = app, most
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on while its body is small enough."""
         declared = dict(scope.get("headers", ())).get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self.most:
@@ -69,7 +66,7 @@ class BodyLimit:
             return
         size = 0
 
-        async def counted() -> Any:
+        async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))

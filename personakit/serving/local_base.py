@@ -1,4 +1,4 @@
-"""A local base model, asked in batches (`Batcher`)."""
+"""A local base model, called in batches (`Batcher`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, NoAnswer, no_answer_reason
 from personakit.models.turns import without_special_tokens
 from personakit.models.windows import prompt_limit, unread_tokens
-from personakit.serving import MAX_TOKENS
+from personakit.serving import BASE_SECONDS, MAX_TOKENS
 from personakit.serving.base import BaseAnswer, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError, EndedError
 from personakit.serving.errors import ApiError
@@ -23,7 +23,7 @@ _DEFAULT_TOKENS = 512
 #: A conversation: no context window of a local model holds more, and all requests wait while it is read.
 _MOST_CHARACTERS = 200_000
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_USED = frozenset({"max_tokens", "max_completion_tokens", "temperature", "seed", "stop", "n"})
+_USED = frozenset({"max_tokens", "max_completion_tokens", "temperature", "seed", "stop"})
 #: Options whose absence would change the kind of the answer, not only its wording.
 _NEEDED = ("tools", "functions", "logprobs", "response_format", "audio")
 #: Ignored options are named in a header: at most so many, and so much of a name.
@@ -50,7 +50,7 @@ class _Asked:
 class LocalBase:
     """A `LanguageModel` in this process. Greedy unless the request has a temperature.
 
-    It has `max_tokens`, `temperature`, `seed` and `stop`; other options are ignored and named in the trace.
+    It supports `max_tokens`, `temperature`, `seed` and `stop`; the trace names the options that are ignored.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LocalBase:
         model: LanguageModel,
         batcher: Batcher,
         *,
-        seconds: float = 60.0,
+        seconds: float = BASE_SECONDS,
         max_tokens: int = MAX_TOKENS,
     ) -> None:
         """`name` is shown to clients. A request fails after `seconds`; an answer has at most `max_tokens`."""
@@ -71,11 +71,11 @@ class LocalBase:
         self._max_tokens = min(max_tokens, window // 2) if window else max_tokens
 
     async def draft(self, chat: Chat) -> BaseAnswer:
-        """Answer a request; raises `ApiError` for messages and options that the model cannot have."""
+        """Answer a request; raises `ApiError` for messages and options that the model does not support."""
         options = {name: value for name, value in chat.options.items() if value is not None}
         for name in _NEEDED:
             if options.get(name) not in (None, False, [], {}, {"type": "text"}):
-                raise ApiError(400, f"the base model {self.name} has no {name}", param=name)
+                raise ApiError(400, f"the base model {self.name} does not support {name}", param=name)
         asked = _Asked(self._messages(chat.messages), options.get("stop"))
         tokens = int(options.get("max_completion_tokens") or options.get("max_tokens") or _DEFAULT_TOKENS)
         temperature = float(options.get("temperature", 0.0))
@@ -156,7 +156,7 @@ class LocalBase:
         return read
 
 
-def plain_text(model: LanguageModel | None, text: str) -> str:
+def plain_text(model: LanguageModel, text: str) -> str:
     """Return `text` without special tokens of `model`, which could end a message and begin another one."""
     tokenizer = getattr(model, "tokenizer", None)
     return text if tokenizer is None else without_special_tokens(tokenizer, text)

@@ -13,8 +13,9 @@ import time
 import traceback
 from typing import Any
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from personakit.serving.errors import error_reply
-from personakit.serving.limits import Asgi
 from personakit.serving.metrics import Metrics
 
 log = logging.getLogger("personakit.serving")
@@ -56,10 +57,10 @@ def described(error: BaseException) -> dict[str, Any]:
 class RequestLog:
     """ASGI middleware that logs and counts each request, and replies to unexpected exceptions."""
 
-    def __init__(self, app: Asgi, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -68,7 +69,7 @@ class RequestLog:
         scope.setdefault("state", {})["facts"] = facts
         status, started = 0, time.perf_counter()
 
-        async def watched(message: Any) -> None:
+        async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]

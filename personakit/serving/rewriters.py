@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from personakit.contracts import LanguageModel, Personalizer
+from personakit.contracts import LanguageModel
 from personakit.data.lamp_formats import build_input, profile_item, task_format
 from personakit.data.queries import DEFAULT_TASK
 from personakit.errors import UserError
@@ -14,42 +14,13 @@ from personakit.method import FinishedRun
 from personakit.methods import METHODS, open_run
 from personakit.models import voice
 from personakit.records import Answer, Profile, Query
+from personakit.retrieval.bm25 import BM25
+from personakit.retrieval.dense import Dense
 from personakit.rpo.choices import uses_given_text
+from personakit.rpo.rewriter import Rewriter
 from personakit.serving.local_base import plain_text
 from personakit.serving.store import StoredItem
 from personakit.tasks import get_task
-
-
-class _DraftedText(str):
-    """The text of a query that carries the base model's draft."""
-
-    draft: str
-
-
-class Drafts:
-    """The base model of a run that asks for drafts: it returns those that the service has already had."""
-
-    def generate(
-        self,
-        prompts: Sequence[str],
-        *,
-        samples: int = 1,
-        max_new_tokens: int,
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> list[list[str]]:
-        """Return the drafts that the prompts carry."""
-        return [[prompt.draft] * samples for prompt in prompts if isinstance(prompt, _DraftedText)]
-
-    def score(
-        self, prompts: Sequence[str], completions: Sequence[str], *, begun: Sequence[str] | None = None
-    ) -> list[float]:
-        """Drafts are not scored."""
-        raise NotImplementedError("drafts are not scored")
-
-    def count_tokens(self, text: str) -> int:
-        """Return 0: the base model reports the tokens of drafts."""
-        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +37,12 @@ class RewriteRequest:
 class RewritingRun:
     """A finished RPO run, which rewrites drafts of any base model, by the name that clients use.
 
-    With `given_text`, a query of its `task` is the draft itself; else it is the user's message, and the
-    personalizer asks its base model, `Drafts`, for the draft.
+    With `given_text`, a query of its `task` is the draft itself; else it is the user's message with the draft
+    (`Query.draft`).
     """
 
     name: str
-    personalizer: Personalizer
+    rewriter: Rewriter
     task: str
     given_text: bool
     step: ClassVar[str] = "rewrite"
@@ -94,8 +65,9 @@ class RewritingRun:
             )
         task = DEFAULT_TASK if DEFAULT_TASK in fitting else fitting[0]
         given_text = uses_given_text(run.settings.draft, get_task(task))
-        personalizer = open_run(run, base=None if given_text else Drafts(), model=model)
-        return cls(name_of(run), personalizer, task, given_text)
+        rewriter = open_run(run, model=model, given_drafts=True)
+        assert isinstance(rewriter, Rewriter)
+        return cls(name_of(run), rewriter, task, given_text)
 
     @property
     def _keys(self) -> tuple[str, ...]:
@@ -107,23 +79,22 @@ class RewritingRun:
 
     def respond(self, requests: list[RewriteRequest]) -> list[Answer]:
         """Answer a batch; each prompt has the items of one user."""
-        return self.personalizer.respond(
+        return self.rewriter.respond(
             [self._query(request) for request in requests], [self._profile(request) for request in requests]
         )
 
     def clear_caches(self) -> None:
         """Remove what indexes keep in memory of users' texts."""
-        clear = getattr(getattr(self.personalizer, "provider", None), "clear_cache", None)
-        if clear is not None:
-            clear()
+        provider = self.rewriter.provider
+        if isinstance(provider, BM25 | Dense):  # the others keep nothing
+            provider.clear_cache()
 
     def _query(self, request: RewriteRequest) -> Query:
         draft = self._plain(request.draft).strip()
         about = draft if self.given_text else self._plain(request.request).strip()
         [part] = task_format(self.task).search_parts
-        text = _DraftedText(build_input(self.task, **{part: about}))
-        text.draft = draft
-        return Query("chat", self.task, text, about, request.user)
+        text = build_input(self.task, **{part: about})
+        return Query("chat", self.task, text, about, request.user, draft=draft)
 
     def _profile(self, request: RewriteRequest) -> Profile:
         return Profile(
@@ -140,7 +111,7 @@ class RewritingRun:
         )
 
     def _plain(self, text: str) -> str:
-        return plain_text(getattr(self.personalizer, "model", None), text)
+        return plain_text(self.rewriter.model, text)
 
 
 def name_of(run: FinishedRun) -> str:

@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from personakit.serving import MAX_BODY_BYTES
 from personakit.serving.answering import Answering
 from personakit.serving.errors import ApiError
 from personakit.serving.limits import Limiter
@@ -37,7 +38,7 @@ class Service:
     metrics: Metrics
     open_to_all: bool = False
     limits: KeyLimits = field(default_factory=KeyLimits)
-    max_body_bytes: int = 1_000_000
+    max_body_bytes: int = MAX_BODY_BYTES
 
     @cached_property
     def open_access(self) -> Access:

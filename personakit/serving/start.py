@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,17 +10,29 @@ from functools import partial
 from pathlib import Path
 
 from personakit.errors import UserError
-from personakit.serving import CONCURRENCY, MAX_ITEMS, MAX_TOKENS
+from personakit.models import voice
+from personakit.models.proxies import is_loopback_host
+from personakit.models.smollm2 import NAME as SMOLLM2
+from personakit.serving import (
+    BASE_SECONDS,
+    CONCURRENCY,
+    FOLDER,
+    HOST,
+    MAX_BODY_BYTES,
+    MAX_ITEMS,
+    MAX_TOKENS,
+    PORT,
+    REWRITE_SECONDS,
+)
 from personakit.serving.answering import Answering
 from personakit.serving.base import BaseModelClient
 from personakit.serving.batching import Batcher
-from personakit.serving.http_base import HttpBase, endpoint_name
+from personakit.serving.http_base import HttpBase
 from personakit.serving.local_base import LocalBase
-from personakit.serving.logs import described, log
 from personakit.serving.metrics import Metrics
 from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
-from personakit.serving.store import DEFAULT_TENANT, FOLDER, KeyLimits, open_store
+from personakit.serving.store import KeyLimits, open_store
 
 _GRACE_SECONDS = 25  # for the requests that run when the process is told to end; then 5 for the local models
 
@@ -30,25 +41,17 @@ _GRACE_SECONDS = 25  # for the requests that run when the process is told to end
 class ServeSettings:
     """How to serve."""
 
-    runs: Sequence[Path] = (Path("voice"),)
-    base: str = "smollm2"
-    host: str = "127.0.0.1"
-    port: int = 8000
+    runs: Sequence[Path] = (Path(voice.NAME),)
+    base: str = SMOLLM2
+    host: str = HOST
+    port: int = PORT
     store: str = FOLDER
-    base_seconds: float = 60.0
-    rewrite_seconds: float = 30.0
+    base_seconds: float = BASE_SECONDS
+    rewrite_seconds: float = REWRITE_SECONDS
     limits: KeyLimits = field(default_factory=lambda: KeyLimits(concurrent_requests=CONCURRENCY))
-    max_body_bytes: int = 1_000_000
+    max_body_bytes: int = MAX_BODY_BYTES
     max_tokens: int = MAX_TOKENS
     max_items: int = MAX_ITEMS
-
-
-def is_loopback_host(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on `host`."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def open_service(settings: ServeSettings) -> Service:
@@ -58,7 +61,7 @@ def open_service(settings: ServeSettings) -> Service:
     there is no key.
     """
     store = open_store(settings.store, max_items=settings.max_items)
-    store.tenant(DEFAULT_TENANT, create=True)
+    store.tenant(create=True)
     has_keys, loopback = store.has_keys(), is_loopback_host(settings.host)
     if not has_keys and not loopback:
         raise UserError(
@@ -70,7 +73,7 @@ def open_service(settings: ServeSettings) -> Service:
     local = partial(LocalBase, batcher=batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens)
     runs, model = open_runs(settings.runs, settings.base, batcher, local)
     base: BaseModelClient = (
-        HttpBase(endpoint_name(settings.base), seconds=settings.base_seconds)
+        HttpBase(settings.base.removeprefix("openai:"), seconds=settings.base_seconds)
         if model is None
         else local(settings.base, model)
     )
@@ -81,7 +84,7 @@ def open_service(settings: ServeSettings) -> Service:
         )
     return Service(
         store,
-        Answering(base, runs, batcher, settings.rewrite_seconds, _log_failure),
+        Answering(base, runs, batcher, settings.rewrite_seconds),
         metrics,
         open_to_all=loopback and not has_keys,
         limits=settings.limits,
@@ -113,9 +116,5 @@ def serve(service: Service, listening: socket.socket) -> None:
         create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
     )
     gc.collect()
-    gc.freeze()  # else all requests wait, time and again, while the objects of libraries are looked through
+    gc.freeze()  # garbage collection would pause all requests to look through the libraries' objects
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def _log_failure(error: BaseException) -> None:
-    log.error("rewrite failed", extra={"facts": {"error": described(error)}})

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
+from fastapi.concurrency import run_in_threadpool
+
 from personakit.contracts import LanguageModel
 from personakit.data.preferences.profiles import as_signals
 from personakit.popi.inferring import InferredSummary, Summariser
@@ -41,9 +43,12 @@ class SummaryRun:
         Requests that need the same summary wait for it together. Inferring goes on if they no longer wait:
         the next request finds the summary in the store.
         """
-        stored, basis = profile.summary, basis_of(profile.items, self.summariser.fingerprint)
-        if stored is not None and (stored.edited or stored.basis == basis):
-            return stored.text, "edited" if stored.edited else "stored"
+        stored = profile.summary
+        if stored is not None and stored.edited:
+            return stored.text, "edited"
+        basis = await run_in_threadpool(basis_of, profile.items, self.summariser.fingerprint)
+        if stored is not None and stored.basis == basis:
+            return stored.text, "stored"
         key = (users.id, user, basis)
         if key not in self._inferring:
             self._inferring[key] = asyncio.create_task(self._infer(users, user, profile.items, basis))
@@ -74,6 +79,7 @@ class SummaryRun:
         if inferred.text:
             version = self.summariser.fingerprint
             keep = partial(users.keep_summary, basis=basis, version=version)
+            # Not on the threads that read: a change may wait for the database.
             await asyncio.to_thread(keep, user, self.name, inferred.text)
         return inferred.text
 

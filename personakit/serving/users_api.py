@@ -27,8 +27,8 @@ R = TypeVar("R")
 Text = Annotated[str, Field(max_length=_LONGEST)]
 Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 Number = Annotated[int, Path(ge=1, le=_MOST)]
-After = Annotated[int, Query(ge=0, le=_MOST, description="Begin behind this number.")]
-AfterUser = Annotated[str | None, Query(pattern=NAME_PATTERN, description="Begin behind this user.")]
+After = Annotated[int, Query(ge=0, le=_MOST, description="Only items after this number.")]
+AfterUser = Annotated[str | None, Query(pattern=NAME_PATTERN, description="Only users after this one.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+
+import pytest
 
 from personakit.contracts import Personalizer
+from personakit.errors import UserError
 from personakit.records import Answer, Example
 from personakit.retrieval import open_retriever
 from personakit.rpo.prompts import parse_trajectory
@@ -140,6 +144,22 @@ def test_each_task_in_a_batch_has_its_own_maximum_length() -> None:
 def test_the_draft_length_can_be_limited() -> None:
     [answer] = respond(rewriter(max_draft_tokens=5), example("LaMP_4"))
     assert answer.generic == "draft 5 ada"
+
+
+def test_a_query_with_a_draft_takes_no_base_model() -> None:
+    one, other = example("LaMP_4"), example("LaMP_4", "bob")
+    given = replace(one, query=replace(one.query, draft='Sure! Here is a headline:\n\n"Storm Batters Coast"'))
+    method = rewriter()
+    answer, drafted = respond(method, given, other)
+    assert (answer.generic, answer.text) == ("Storm Batters Coast", "STORM BATTERS COAST")
+    assert drafted.generic == "draft 128 bob"
+    assert method.base.prompts == [other.query.text]  # type: ignore[union-attr]
+    [alone] = respond(rewriter(base=None), given)
+    assert lasting(alone) == lasting(answer)
+    [prompt] = method.model.prompts[:1]  # type: ignore[attr-defined]
+    assert alone.tokens == count_words(prompt) + count_words(shouts(prompt, 512))
+    with pytest.raises(UserError, match="has no base model"):
+        respond(rewriter(base=None), given, other)
 
 
 def test_a_summary_alone_is_a_valid_context() -> None:

@@ -19,7 +19,7 @@ from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.batching import Batcher
 from personakit.serving.errors import ApiError
 from personakit.serving.metrics import Metrics
-from personakit.serving.rewriters import Drafts, RewritingRun
+from personakit.serving.rewriters import RewritingRun
 from personakit.serving.service import Service
 from personakit.serving.store import ProfileStore
 from personakit.serving.summaries import SummaryRun
@@ -86,7 +86,7 @@ def stub_service(store: ProfileStore, *, rewrite_seconds: float = 20.0, **settin
 def served_run(rewriter: Scripted, *, given_text: bool, retriever: str = "recency") -> RewritingRun:
     """Return a run like voice, or like one that was trained on drafts of a base model."""
     personalizer = Rewriter(
-        None if given_text else Drafts(),
+        None,
         rewriter,
         open_retriever(retriever, 6),
         max_length=400,

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
 from personakit.errors import UserError
+from personakit.models.proxies import is_loopback_host
 from personakit.serving.app import create_app
-from personakit.serving.start import ServeSettings, is_loopback_host, open_service
+from personakit.serving.base import BaseAnswer, Chat
+from personakit.serving.start import ServeSettings, open_service
 from personakit.serving.store import KeyLimits, ProfileStore
 
-from .stubs import RUN, Stubs, stub_service
+from .stubs import BASE, RUN, StubBase, Stubs, listening, stub_service
 
 CHAT = "/v1/chat/completions"
 ADA = "Heyho, off to the marsh! xx"
@@ -188,6 +193,30 @@ def test_a_key_has_so_many_requests_at_once(client: TestClient, store: ProfileSt
     assert client.get("/v1/models", headers=limited).status_code == 200
 
 
+def test_a_stream_counts_until_its_client_leaves_and_ends_then(store: ProfileStore, stubs: Stubs) -> None:
+    ended = threading.Event()
+
+    class EndlessBase(StubBase):
+        async def stream(self, chat: Chat) -> AsyncIterator[dict[str, Any]]:
+            try:
+                while True:
+                    yield {"choices": [{"delta": {"content": "more"}}]}
+                    await asyncio.sleep(0.01)
+            finally:
+                ended.set()
+
+    limited = bearer(store, concurrent_requests=1)
+    service = replace(stubs.service, answering=replace(stubs.service.answering, base=EndlessBase()))
+    with listening(service) as address, httpx2.Client(base_url=address, headers=limited) as client:
+        with client.stream("POST", CHAT, json=body(model=BASE, stream=True)) as reply:
+            lines = reply.iter_lines()  # without a name it would end, and the connection with it
+            assert "more" in next(lines)
+            assert client.get("/v1/models").status_code == 429
+        assert ended.wait(20)
+        statuses = (client.get("/v1/models").status_code for _ in range(1000))
+        assert 200 in statuses
+
+
 def test_large_bodies_are_refused_declared_or_not(client: TestClient, store: ProfileStore) -> None:
     headers = bearer(store)
     large = json.dumps(body(user="x" * 3000)).encode()
@@ -209,14 +238,14 @@ def test_logs_have_no_text_and_no_name(
 ) -> None:
     from personakit.serving.logs import JsonLines
 
-    def broken(prompt: str, limit: int) -> str:
+    def broken(chat: Chat) -> BaseAnswer:
         raise RuntimeError(ADA)
 
     headers = bearer(store)
     with caplog.at_level(logging.INFO, logger="personakit.serving"):
         client.post(CHAT, json=body(user="ada"), headers=headers)
         client.get("/v1/users/ada/export", headers=headers)
-        stubs.base.answer = lambda chat: broken(ADA, 1)  # type: ignore[return-value]
+        stubs.base.answer = broken
         TestClient(create_app(stubs.service), raise_server_exceptions=False).post(
             CHAT, json=body(user="ada"), headers=headers
         )
@@ -237,7 +266,8 @@ def test_no_key_is_needed_on_loopback_only(store: ProfileStore, tmp_path: Any) -
     assert [is_loopback_host(host) for host in ("127.0.0.1", "::1", "[::1]", "localhost", "127.8.8.8")] == [
         True
     ] * 5
-    assert not any(is_loopback_host(host) for host in ("0.0.0.0", "::", "example.org", "192.168.1.2", ""))
+    others = ("0.0.0.0", "::", "example.org", "192.168.1.2", "", "x.localhost")
+    assert not any(is_loopback_host(host) for host in others)
     with pytest.raises(UserError, match="can be reached from other machines"):
         open_service(ServeSettings(runs=(), base="nano", host="0.0.0.0", store=str(tmp_path / "profiles")))
 

@@ -23,6 +23,7 @@ from personakit.serving.batching import Batcher, BusyError, EndedError
 from personakit.serving.errors import ApiError
 from personakit.serving.http_base import HttpBase
 from personakit.serving.local_base import LocalBase, plain_text
+from personakit.serving.logs import JsonLines
 from personakit.serving.store import ProfileStore
 
 from .stubs import stub_service
@@ -93,6 +94,7 @@ def test_a_base_is_asked_again_until_the_deadline(
             "the base model gave no answer: in 1 attempt (status 429)",
         ),
         (refused(400, "bad sk-secret", code="c", param="p"), 400, "bad [key]"),
+        (refused(400, f"{'x' * 195}sk-secret, and more"), 400, f"{'x' * 195}[key]"),  # at most 200 characters
         (
             refused(401, "wrong key sk-secret"),
             502,
@@ -218,11 +220,15 @@ def chunk(text: str) -> dict[str, Any]:
     return {"object": "chat.completion.chunk", "model": "m", "choices": [{"delta": {"content": text}}]}
 
 
-def streamed(client: TestClient, model: str, **fields: Any) -> list[Any]:
-    """The events of a stream."""
+def streamed(client: TestClient, model: str, reason: str, **fields: Any) -> list[Any]:
+    """The events of a stream, which is passed on for that reason."""
     body = {"model": model, "messages": list(MESSAGES), "stream": True, **fields}
     reply = client.post("/v1/chat/completions", json=body)
     assert reply.status_code == 200, reply.text
+    trace = json.loads(reply.headers["x-personakit-trace"])
+    assert (trace["model"], trace["base"], trace["reason"]) == (model, "m", reason)
+    assert not trace["personalised"]
+    assert trace["base_seconds"] > 0
     *events, last = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
     assert last == "[DONE]"
     return [json.loads(event) for event in events]
@@ -246,20 +252,20 @@ def test_the_bases_own_stream_is_passed_on(endpoint: Callable[..., Server], stor
     stubs = stub_service(store)
     answering = replace(stubs.service.answering, base=HttpBase("m"))
     app = create_app(replace(stubs.service, answering=answering))
-    broke_off = "the base model's stream broke off"
+    broke_off, bare = "the base model's stream broke off", "the bare base model"
     with TestClient(app, base_url="http://127.0.0.1") as client:
         options = {"include_usage": True, "include_obfuscation": False}
-        assert streamed(client, "voice", stream_options=options) == [  # without a user
+        assert streamed(client, "voice", "no user", stream_options=options) == [
             {**chunk("So"), "model": "voice"},
             {**chunk("."), "model": "voice"},
         ]
         assert server.bodies[-1]["stream_options"] == options
-        assert streamed(client, "m") == [{**length, "model": "m"}]  # [DONE] may be missing
-        half, event = streamed(client, "m")
+        assert streamed(client, "m", bare) == [{**length, "model": "m"}]  # [DONE] may be missing
+        half, event = streamed(client, "m", bare)
         assert (half["choices"], event["error"]["message"]) == (chunk("Half an ans")["choices"], broke_off)
-        _, event = streamed(client, "m", user="ada")
+        _, event = streamed(client, "m", bare, user="ada")
         assert event["error"]["message"] == f"{broke_off}: no key [key]"
-        [whole] = streamed(client, "m")  # of a server that does not stream
+        [whole] = streamed(client, "m", bare)  # of a server that does not stream
         assert whole["object"] == "chat.completion.chunk"
         assert whole["choices"][0]["delta"]["content"] == "Whole."
         assert whole["choices"][0]["delta"]["tool_calls"] == [{"index": 0, "id": "1"}]
@@ -268,6 +274,11 @@ def test_the_bases_own_stream_is_passed_on(endpoint: Callable[..., Server], stor
         for status, message in ((400, "down"), (400, "bad"), (502, broke_off)):
             bad = client.post("/v1/chat/completions", json=body)
             assert (bad.status_code, bad.json()["error"]["message"]) == (status, message)
+        counted = [line for line in client.get("/metrics").text.splitlines() if "answers_total{" in line]
+    assert counted == [  # only streams that have begun
+        'personakit_answers_total{model="voice",outcome="generic"} 1.0',
+        'personakit_answers_total{model="m",outcome="generic"} 4.0',
+    ]
 
 
 def local(answer: Callable[[str, int], str], *chats: Chat) -> tuple[list[Any], Scripted]:
@@ -391,7 +402,7 @@ def test_requests_that_wait_make_one_batch() -> None:
     assert sizes == [1, 3, 1, 1]  # a cancelled request takes no place, another key makes another batch
 
 
-def test_a_request_that_fails_does_not_fail_its_batch() -> None:
+def test_a_request_that_fails_does_not_fail_its_batch(caplog: pytest.LogCaptureFixture) -> None:
     begun, end = threading.Event(), threading.Event()
 
     def invert(numbers: list[int]) -> list[float]:
@@ -416,6 +427,9 @@ def test_a_request_that_fails_does_not_fail_its_batch() -> None:
     first, half, error, quarter = asyncio.run(ask_all())
     assert (first, half, quarter) == (1.0, 0.5, 0.25)
     assert isinstance(error, ZeroDivisionError)
+    [line] = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    assert (line["level"], line["requests"], line["error"]["type"]) == ("warning", 3, "ZeroDivisionError")
+    assert "division" not in json.dumps(line)
 
 
 def test_too_many_waiting_requests_are_refused() -> None:
@@ -500,9 +514,9 @@ def test_closing_waits_for_no_long_batch_and_nothing_waits_afterwards(
     asyncio.run(ask_all())
 
 
-def test_special_tokens_in_a_message_stay_text() -> None:
+def test_special_tokens_in_a_message_stay_text(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = SimpleNamespace(all_special_tokens=["<|im_end|>"], added_tokens_decoder={})
     model = Scripted(lambda prompt, limit: "")
-    model.tokenizer = tokenizer  # type: ignore[attr-defined]
+    monkeypatch.setattr(model, "tokenizer", tokenizer, raising=False)
     assert plain_text(model, "a<|im_end|>b") == "a< |im_end|>b"
-    assert plain_text(None, "a<|im_end|>b") == "a<|im_end|>b"
+    assert plain_text(Scripted(lambda prompt, limit: ""), "a<|im_end|>b") == "a<|im_end|>b"

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from personakit.errors import RunError
+from personakit.retrieval.bm25 import BM25
 from personakit.serving.base import BaseAnswer, Chat
 from personakit.serving.errors import ApiError
 from personakit.serving.logs import JsonLines
@@ -159,10 +160,11 @@ def test_after_forgetting_neither_files_nor_indexes_have_a_word(
     monkeypatch.setattr(logging.getLogger("personakit"), "level", logging.DEBUG)
     for given_text in (True, False):
         run = served_run(stubs.rewriter, given_text=given_text, retriever="bm25")
-        stubs.service.answering.runs[RUN] = run  # type: ignore[index]
+        monkeypatch.setitem(stubs.service.answering.runs, RUN, run)
         assert ADA in content(ask(client, "A question about porcupines", user="ada"))
     client.get("/v1/users/ada/items")
-    cache = run.personalizer.provider._cache  # type: ignore[attr-defined]
+    assert isinstance(run.rewriter.provider, BM25)
+    cache = run.rewriter.provider._cache
     assert len(cache) == 1
     for word in (b"Heyho", b"marsh", b"porcupines"):  # another process may forget: it cannot clear this
         assert word not in pickle.dumps(cache), word
@@ -185,9 +187,10 @@ def test_the_generic_answer_comes_along_if_wanted(client: TestClient) -> None:
 
 
 def test_a_run_that_was_trained_on_drafts_gets_the_draft_and_the_question(
-    client: TestClient, stubs: Stubs
+    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stubs.service.answering.runs[RUN] = served_run(stubs.rewriter, given_text=False)  # type: ignore[index]
+    run = served_run(stubs.rewriter, given_text=False)
+    monkeypatch.setitem(stubs.service.answering.runs, RUN, run)
     text = content(ask(client, user="ada"))
     assert "tweet without any explanation before or after it: The train is late." in text
     assert "Draft of somebody who does not know this user: Draft: The train is late." in text
@@ -212,15 +215,20 @@ def _broken(prompt: str, limit: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "answer", "reason"),
+    ("seconds", "answer", "reason", "errors"),
     [
-        (0.05, _too_slow, "the rewrite took longer than 0.05 seconds"),
-        (20, _broken, "the rewrite failed (RuntimeError)"),
-        (20, lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands"),
+        (0.05, _too_slow, "the rewrite took longer than 0.05 seconds", []),
+        (20, _broken, "the rewrite failed (RuntimeError)", [("rewrite", "RuntimeError")]),
+        (20, lambda prompt, limit: " ", "the rewriter gave no readable answer: the draft stands", []),
     ],
 )
 def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(
-    store: ProfileStore, seconds: float, answer: Callable[[str, int], str], reason: str
+    store: ProfileStore,
+    seconds: float,
+    answer: Callable[[str, int], str],
+    reason: str,
+    errors: list[tuple[str, str]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from personakit.serving.app import create_app
 
@@ -233,6 +241,13 @@ def test_a_slow_or_failing_rewrite_is_degraded_to_the_draft(
         assert content(document) == "Draft: The train is late."
         assert document["personakit"]["degraded"] == reason
         assert 'outcome="degraded"} 1.0' in client.get("/metrics").text
+    assert failures(caplog) == errors
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """The steps that failed, and the types of their errors, as they were logged."""
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    return [(line["step"], line["error"]["type"]) for line in lines if line["event"] == "answer degraded"]
 
 
 def test_tool_calls_and_refusals_are_passed_on(client: TestClient, stubs: Stubs) -> None:
@@ -324,7 +339,7 @@ def test_an_unknown_model_is_404(client: TestClient) -> None:
     assert client.get("/v1/models/gpt-x").status_code == 404
 
 
-def test_a_client_that_leaves_ends_its_request(stubs: Stubs) -> None:
+def test_a_client_that_leaves_ends_its_request(stubs: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
     from personakit.serving.app import create_app
 
     ended: list[str] = []
@@ -350,7 +365,7 @@ def test_a_client_that_leaves_ends_its_request(stubs: Stubs) -> None:
         async def send(message: Any) -> None:
             ended.append(message.get("status"))
 
-        stubs.base.draft = draft  # type: ignore[method-assign]
+        monkeypatch.setattr(stubs.base, "draft", draft)
         headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b""}
         await create_app(stubs.service)({**scope, "headers": headers}, receive, send)
@@ -392,7 +407,7 @@ def test_a_run_error_is_503(client: TestClient, stubs: Stubs) -> None:
 
 
 def test_a_store_that_fails_leaves_the_draft(
-    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, stubs: Stubs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from sqlalchemy.exc import OperationalError
 
@@ -406,6 +421,7 @@ def test_a_store_that_fails_leaves_the_draft(
     document = ask(client, user="ada")
     assert content(document) == "Draft: The train is late."
     assert document["personakit"]["degraded"] == "the profile store cannot be reached"
+    assert failures(caplog) == [("rewrite", "OperationalError")]
     reply = client.get("/v1/users/ada")
     assert (reply.status_code, reply.json()["error"]["message"]) == (
         503,

@@ -24,12 +24,11 @@ ATTACKS = (
 
 
 @pytest.fixture(autouse=True)
-def _a_user_with_a_secret(stubs: Stubs) -> None:
+def _a_user_with_a_secret(stubs: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
     stubs.service.store.tenant().append("ada", [({"text": SECRET}, None)])
     special = ["<|im_start|>", "<|im_end|>"]
-    stubs.rewriter.tokenizer = SimpleNamespace(  # type: ignore[attr-defined]
-        all_special_tokens=special, added_tokens_decoder={}
-    )
+    tokenizer = SimpleNamespace(all_special_tokens=special, added_tokens_decoder={})
+    monkeypatch.setattr(stubs.rewriter, "tokenizer", tokenizer, raising=False)
 
 
 def ask(client: TestClient, text: str = "The train is late.", **fields: Any) -> dict[str, Any]:

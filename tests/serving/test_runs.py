@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cli.tiny import make_data, make_model
+from cli.tiny import make_run as make_rpo_run
 from models.tiny import make_tiny
 from popi.runs_of import make_preferences, make_run
 
@@ -17,7 +19,9 @@ from personakit.models.local import LocalModel
 from personakit.serving.base import Chat
 from personakit.serving.batching import Batcher
 from personakit.serving.local_base import LocalBase
+from personakit.serving.rewriters import RewriteRequest, RewritingRun
 from personakit.serving.runs import open_runs
+from personakit.serving.store import StoredItem
 from personakit.serving.summaries import SummaryRun
 
 
@@ -27,19 +31,38 @@ def test_runs_on_one_base_share_its_weights_and_answer_each_with_their_own(tmp_p
     batcher = Batcher()
     local = partial(LocalBase, batcher=batcher)
     runs, base = open_runs(folders, str(tiny), batcher, local)
-    assert base is not None
+    assert isinstance(base, LocalModel)
     chat = Chat([{"role": "user", "content": "the cat"}], {"max_tokens": 8})
     answers = set()
     for run in runs.values():
         assert isinstance(run, SummaryRun)
-        assert run.summariser.model.model is base.model  # type: ignore[attr-defined]
+        assert isinstance(run.summariser.model, LocalModel)
+        assert run.summariser.model.model is base.model
         assert run.generator is not None
         answers.add(asyncio.run(run.generator.draft(chat)).text)
     assert len(answers) == 2
     alone = LocalModel.load(str(tiny)).generate(["the cat"], max_new_tokens=8)
     assert base.generate(["the cat"], max_new_tokens=8) == alone  # no adapter is left on
-    other, model = open_runs(folders[:1], "openai:stub", batcher, local)
-    assert (other["popi-0"].generator, model) == (None, None)  # type: ignore[union-attr]
+    others, model = open_runs(folders[:1], "openai:stub", batcher, local)
+    [other] = others.values()
+    assert isinstance(other, SummaryRun)
+    assert (other.generator, model) == (None, None)
+    batcher.close()
+
+
+def test_a_run_that_was_trained_on_drafts_opens_no_base(tmp_path: Path) -> None:
+    model, data = make_model(tmp_path / "model"), make_data(tmp_path / "data")
+    folder = make_rpo_run(tmp_path / "run", model, data, "base=openai:elsewhere")  # there is no key
+    batcher = Batcher()
+    runs, _ = open_runs([folder], "openai:stub", batcher, partial(LocalBase, batcher=batcher))
+    run = runs["run"]
+    assert isinstance(run, RewritingRun)
+    assert not run.given_text
+    assert run.rewriter.base is None
+    [answer] = run.respond(
+        [RewriteRequest("ada", "Why?", "Sure! So.", (StoredItem(1, "", {"text": "Hi."}),))]
+    )
+    assert answer.generic == "So."
     batcher.close()
 
 

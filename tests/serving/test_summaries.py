@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from personakit.serving.base import Chat
-from personakit.serving.store import ProfileStore, Retention, StoredSummary, UnknownError, basis_of
+from personakit.serving.store import (
+    ProfileStore,
+    Retention,
+    StoredSummary,
+    TenantStore,
+    UnknownError,
+    basis_of,
+)
+from personakit.serving.summaries import SummaryRun
 
 from .stubs import BASE, RUN, SUMMARISED, Stubs, stub_service
-from .test_chat import ADA, BOB, ask, content
+from .test_chat import ADA, BOB, ask, content, failures
 
 
 @pytest.fixture(autouse=True)
@@ -107,12 +116,14 @@ def test_a_summary_that_takes_too_long_is_there_for_the_next_request(store: Prof
 
     stubs.summariser.answer = slow
     answering, users = stubs.service.answering, store.tenant()
+    run = answering.runs[SUMMARISED]
+    assert isinstance(run, SummaryRun)
     chat = Chat([{"role": "user", "content": "The train is late."}])
 
     async def ask_thrice() -> list[Any]:
         late = await asyncio.gather(*(answering.answer(SUMMARISED, chat, users, "ada") for _ in range(2)))
         end.set()
-        [task] = answering.runs[SUMMARISED]._inferring.values()  # type: ignore[union-attr]
+        [task] = run._inferring.values()
         await task
         return [*late, await answering.answer(SUMMARISED, chat, users, "ada")]
 
@@ -124,6 +135,62 @@ def test_a_summary_that_takes_too_long_is_there_for_the_next_request(store: Prof
     assert "Likes marshes." in last.answer.text
     assert len(stubs.summariser.prompts) == 1
     answering.batcher.close()
+
+
+def test_a_user_who_is_forgotten_while_the_summary_is_inferred_has_no_history(
+    client: TestClient, stubs: Stubs, store: ProfileStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forgotten(prompt: str, limit: int) -> str:
+        store.tenant().forget("ada")
+        return "Likes marshes."
+
+    stubs.summariser.answer = forgotten
+    document = ask(client, user="ada", model=SUMMARISED)
+    assert origin(document) == (None, "no history")
+    assert document["personakit"]["degraded"] is None
+    assert content(document) == "Draft: The train is late."
+    assert failures(caplog) == []
+    stubs.summariser.answer = lambda prompt, limit: str(1 / 0)
+    assert ask(client, user="bob", model=SUMMARISED)["personakit"]["degraded"] == (
+        "the summary failed (ZeroDivisionError)"
+    )
+    assert failures(caplog) == [("summary", "ZeroDivisionError")]
+
+
+def test_only_steps_that_were_taken_are_timed(client: TestClient, stubs: Stubs) -> None:
+    stubs.base.seconds = 0.01
+    ask(client, user="ada", model=SUMMARISED)  # its answer is no draft of the base model
+    ask(client, user="ada", model=BASE)
+    text = client.get("/metrics").text
+    assert "personakit_base_seconds_count 1.0" in text
+    assert "personakit_rewrite_seconds_count 1.0" in text
+
+
+def test_summaries_that_wait_for_the_database_keep_no_reader_waiting(
+    client: TestClient, stubs: Stubs, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    tenant = store.tenant()
+    monkeypatch.setattr(TenantStore, "keep_summary", lambda *given, **options: go_on.wait(60))
+    users = [f"user-{number}" for number in range(40)]  # more than asyncio's own pool has threads
+    tenant.load([(user, [({"text": f"I am {user}."}, None)]) for user in users])
+    threads = [
+        threading.Thread(target=ask, args=(client,), kwargs={"user": user, "model": SUMMARISED})
+        for user in users
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 30
+    try:
+        while len(stubs.summariser.prompts) < len(users):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert ask(client, user="ada", model=RUN)["personakit"]["personalised"]
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_summary_of_items_that_are_gone_is_not_kept(store: ProfileStore) -> None:

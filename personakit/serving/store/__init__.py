@@ -1,6 +1,6 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
-from personakit.serving.store.database import FOLDER, keys_are_apart
+from personakit.serving.store.database import keys_are_apart
 from personakit.serving.store.records import (
     NAME_PATTERN,
     KeyLimits,
@@ -12,12 +12,10 @@ from personakit.serving.store.records import (
     basis_of,
     checked_name,
 )
-from personakit.serving.store.store import DEFAULT_TENANT, Access, ProfileStore, open_store
+from personakit.serving.store.store import Access, ProfileStore, open_store
 from personakit.serving.store.tenant import TenantStore
 
 __all__ = [
-    "DEFAULT_TENANT",
-    "FOLDER",
     "NAME_PATTERN",
     "Access",
     "KeyLimits",

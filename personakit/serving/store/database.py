@@ -15,10 +15,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from personakit.errors import RunError, UserError
+from personakit.serving import FOLDER
 from personakit.serving.store.tables import keys_metadata
 
-FOLDER = "profiles"
-"""The store's default folder; with a database elsewhere, the folder of its master key."""
 KEYS_VARIABLE = "PERSONAKIT_KEYS"
 """Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
 _PROFILES = "profiles.sqlite"
@@ -79,9 +78,7 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
             raise UserError(
                 f'profile store "{place}", expected a folder for SQLite', hint="give the folder alone"
             )
-        folder = Path(FOLDER)
-        # Pools of their own: who holds a connection to the profiles may wait for one to the keys.
-        profiles, keys = Database(place), Database(place)
+        folder, profiles_url, keys_url = Path(FOLDER), place, place
     else:
         folder = Path(place).expanduser().absolute()
         if not create and not (folder / _PROFILES).is_file():
@@ -90,11 +87,10 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
                 hint="name one with --store; `users add` makes it",
             )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        profiles = Database(f"sqlite:///{folder / _PROFILES}")
-        # No log beside the keys: a key that is deleted must not stay in one.
-        keys = Database(f"sqlite:///{folder / 'keys.sqlite'}", log=False)
-    if os.environ.get(KEYS_VARIABLE):
-        keys = Database(os.environ[KEYS_VARIABLE], log=False)
+        profiles_url, keys_url = (f"sqlite:///{folder / name}" for name in (_PROFILES, "keys.sqlite"))
+    # Two pools even for one database: who holds a connection to the profiles may wait for one to the keys.
+    # No log beside the keys: a key that is deleted must not stay in one.
+    profiles, keys = Database(profiles_url), Database(os.environ.get(KEYS_VARIABLE) or keys_url, log=False)
     try:
         if "://" in place:
             _upgrade(profiles, keys)
@@ -119,23 +115,17 @@ def keys_are_apart(place: str) -> bool:
     return "://" not in place or bool(os.environ.get(KEYS_VARIABLE))
 
 
-def migration_config(connection: Connection) -> Any:
-    """Return Alembic's configuration for the store's migrations over `connection`."""
+def _upgrade(profiles: Database, keys: Database) -> None:
+    from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "personakit.serving.store:migrations")
-    config.attributes["connection"] = connection
-    return config
-
-
-def _upgrade(profiles: Database, keys: Database) -> None:
-    from alembic import command
-
     with profiles.writing() as connection:
         if connection.dialect.name == "postgresql":  # other machines may start at the same time
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
-        command.upgrade(migration_config(connection), "head")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
         with keys.writing() as other:
             keys_metadata.create_all(other)
 

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from personakit.errors import UserError
-from personakit.serving import MAX_ITEMS
+from personakit.serving import DEFAULT_TENANT, MAX_ITEMS
 from personakit.serving.store.api_keys import TenantKeys
 from personakit.serving.store.database import Database, open_databases, shown
 from personakit.serving.store.encryption import (
@@ -27,8 +27,6 @@ from personakit.serving.store.records import KeyLimits, UnknownError, checked_na
 from personakit.serving.store.tables import api_keys, secrets, tenants
 from personakit.serving.store.tenant import TenantStore
 from personakit.serving.store.vault import Vault
-
-DEFAULT_TENANT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +73,6 @@ class ProfileStore:
             )
         return self._of(found)
 
-    def tenants(self) -> list[str]:
-        """Return the names of all tenants."""
-        with self._profiles.reading() as connection:
-            return list(connection.scalars(select(tenants.c.name).order_by(tenants.c.id)))
-
     def keys(self, store: TenantStore) -> TenantKeys:
         """Return the keys of a tenant."""
         return TenantKeys(self._profiles, store)
@@ -107,7 +100,9 @@ class ProfileStore:
 
     def apply_retention(self) -> int:
         """Delete what is older than tenants keep it; return the number of items."""
-        return sum(self.tenant(name).apply_retention() for name in self.tenants())
+        with self._profiles.reading() as connection:
+            ids = connection.scalars(select(tenants.c.id)).all()
+        return sum(self._of(tenant_id).apply_retention() for tenant_id in ids)
 
     def _of(self, tenant_id: int) -> TenantStore:
         return TenantStore(self._profiles, self._vault, tenant_id, self._max_items)

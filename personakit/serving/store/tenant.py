@@ -66,7 +66,7 @@ class TenantStore:
     # Users
 
     def users(self, *, after: str | None = None, limit: int = 100) -> list[StoredUser]:
-        """Return users, always in the same order, from the place behind `after` on, who may be forgotten."""
+        """Return users in a fixed order, from the one after `after` on, who may have been forgotten."""
         begin = b"" if after is None else self._vault.lookup(self.id, after)
         wanted = select(users).where(users.c.tenant_id == self.id, users.c.lookup > begin)
         with self._profiles.reading() as connection:

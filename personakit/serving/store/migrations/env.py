@@ -1,4 +1,4 @@
-"""Runs migrations over the connection that `database.migration_config` was given."""
+"""Runs migrations over the connection that `database.py` gives."""
 
 from alembic import context
 

@@ -87,15 +87,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "name"),
         sqlite_with_rowid=False,
     )
-
-
-def downgrade() -> None:
-    """Undo the change."""
-    op.drop_table("summaries")
-    op.drop_table("settings")
-    op.drop_index("items_created", table_name="items")
-    op.drop_table("items")
-    op.drop_index(op.f("ix_api_keys_user_id"), table_name="api_keys")
-    op.drop_table("api_keys")
-    op.drop_table("users")
-    op.drop_table("tenants")
