@@ -6,19 +6,20 @@ import base64
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from personakit.errors import UserError
+from personakit.serving.store import UnknownError, open_store, rotate_master_key, rotation, vault
+
 if TYPE_CHECKING:
     from personakit.serving.store import ProfileStore
 
     from .stubs import Stubs
-
-from personakit.errors import UserError
-from personakit.serving.store import UnknownError, open_store, rotate_master_key, rotation, vault
 
 TEXTS = [({"text": "The heron is back."}, None)]
 USERS = ("ada", "bob", "cy")
@@ -105,6 +106,17 @@ def test_forgotten_users_stay_forgotten(place: str) -> None:
     assert {user.user for user in tenant.users()} == {"bob", "cy"}
     with pytest.raises(UnknownError):
         tenant.export("ada")
+
+
+def test_users_that_are_made_meanwhile_have_keys_that_can_be_read(place: str) -> None:
+    store, names = filled(place), [f"user-{number}" for number in range(8)]
+    with ThreadPoolExecutor() as pool:
+        made = [pool.submit(store.tenant().append, name, TEXTS) for name in names]
+        made[2].result()
+        assert rotate_master_key(place) >= len(USERS)
+        for each in made:
+            assert each.result() == [1]
+    assert all(open_store(place).tenant().items(name) for name in names)
 
 
 def test_a_running_service_reads_the_new_key(place: str, stubs: Stubs, client: TestClient) -> None:
