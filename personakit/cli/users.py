@@ -201,6 +201,18 @@ def revoke_key(
     return Result({"revoked": key}, lambda out: out.print(f"key {key} is revoked"))
 
 
+@command(app, "rotate-master-key")
+def rotate_master_key(store: Store = "profiles") -> Result:
+    """Encrypt all users' keys with a new master key. If it was interrupted, repeat it."""
+    from personakit.serving import require_packages
+
+    require_packages()
+    from personakit.serving.store import rotate_master_key
+
+    count = rotate_master_key(store)
+    return Result({"users": count}, lambda out: out.print(f"{count} users' keys have the new master key"))
+
+
 def _open(place: str, *, create: bool = False, max_items: int = MAX_ITEMS) -> ProfileStore:
     from personakit.serving import require_packages
 

@@ -1,6 +1,7 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
 from personakit.serving.store.database import keys_are_apart
+from personakit.serving.store.encryption import OtherMasterKeyError
 from personakit.serving.store.records import (
     NAME_PATTERN,
     KeyLimits,
@@ -12,6 +13,7 @@ from personakit.serving.store.records import (
     basis_of,
     checked_name,
 )
+from personakit.serving.store.rotation import rotate_master_key
 from personakit.serving.store.store import Access, ProfileStore, open_store
 from personakit.serving.store.tenant import TenantStore
 
@@ -19,6 +21,7 @@ __all__ = [
     "NAME_PATTERN",
     "Access",
     "KeyLimits",
+    "OtherMasterKeyError",
     "ProfileStore",
     "Retention",
     "StoredItem",
@@ -30,4 +33,5 @@ __all__ = [
     "checked_name",
     "keys_are_apart",
     "open_store",
+    "rotate_master_key",
 ]

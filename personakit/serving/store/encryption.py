@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import stat
@@ -16,15 +17,19 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from personakit.errors import UserError
+from personakit.errors import RunError, UserError
 
-VARIABLE = "PERSONAKIT_MASTER_KEY"
-FILE = "master.key"
+VARIABLE, NEXT_VARIABLE = "PERSONAKIT_MASTER_KEY", "PERSONAKIT_NEXT_MASTER_KEY"
+FILE, NEXT_FILE = "master.key", "master.key.next"
 _BYTES, _NONCE = 32, 12
 
 
 class UnreadableError(Exception):
     """Sealed bytes that this key does not open: another key, another place, or changed bytes."""
+
+
+class OtherMasterKeyError(RunError):
+    """None of the master keys at hand opens the profile store."""
 
 
 def new_key() -> bytes:
@@ -57,27 +62,68 @@ def _bound_to(place: tuple[object, ...]) -> bytes:
     return "\0".join(map(str, place)).encode()
 
 
-def master_key(folder: Path, *, create: bool) -> bytes:
-    """Return the master key: of the environment, else of the file `master.key` in `folder`.
+def master_keys(folder: Path, *, create: bool = False) -> list[bytes]:
+    """Return the next master key if there is one (`rotation.py`), then the master key.
 
-    With `create`, a missing file is written, readable by its owner only. Raises `UserError` if there is no
-    key, if it is not one, or if others may read the file.
+    Each is in the environment, else in a file in `folder`. With `create`, a missing master key is made.
+    Raises `UserError` if there is no master key, if one is not a key, or if others may read its file.
     """
-    path = folder / FILE
-    given = os.environ.get(VARIABLE)
-    if given:
-        return _decoded(given, VARIABLE)
-    if not path.exists():
-        if not create:
-            raise UserError(
-                f"{path}: no such file, expected the master key that opens this profile store",
-                hint=f"restore the file, or set {VARIABLE}",
-            )
-        _write_once(path, base64.urlsafe_b64encode(new_key()) + b"\n")
-    mode = stat.S_IMODE(path.stat().st_mode)
+    next_key, key = key_in_environment(NEXT_VARIABLE), key_in_environment(VARIABLE)
+    if key is None:
+        next_key = next_key or key_in_file(folder / NEXT_FILE)  # read first: it may become the master key now
+        if create:
+            keep_key(folder / FILE)
+        key = key_in_file(folder / FILE)
+    if key is None:
+        raise UserError(
+            f"{folder / FILE}: no such file, expected the master key that opens this profile store",
+            hint=f"restore the file, or set {VARIABLE}",
+        )
+    return [key] if next_key is None else [next_key, key]
+
+
+def key_in_environment(variable: str) -> bytes | None:
+    """Return the key in a variable of the environment, if it is set."""
+    given = os.environ.get(variable)
+    return _decoded(given, variable) if given else None
+
+
+def key_in_file(path: Path) -> bytes | None:
+    """Return the key in a file, if there is the file."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
     if mode & 0o077:
         raise UserError(f"{path}: its mode is {mode:04o}, expected 0600", hint=f"chmod 600 {path}")
-    return _decoded(path.read_text(encoding="ascii", errors="replace"), str(path))
+    return _decoded(text, str(path))
+
+
+def keep_key(path: Path) -> None:
+    """Write a new key to a file with mode 0600, unless there is one; then it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(base64.urlsafe_b64encode(new_key()) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(temporary, path)
+        finally:
+            os.unlink(temporary)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _decoded(text: str, place: str) -> bytes:
@@ -91,19 +137,3 @@ def _decoded(text: str, place: str) -> bytes:
             hint="restore the one that the store was made with; a new store makes its own",
         )
     return key
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600 unless another process has written it in the meantime."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(temporary)

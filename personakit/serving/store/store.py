@@ -15,16 +15,9 @@ from personakit.errors import UserError
 from personakit.serving import DEFAULT_TENANT, MAX_ITEMS
 from personakit.serving.store.api_keys import TenantKeys
 from personakit.serving.store.database import Database, open_databases, shown
-from personakit.serving.store.encryption import (
-    UnreadableError,
-    master_key,
-    new_key,
-    seal,
-    secret_hash,
-    unseal,
-)
+from personakit.serving.store.encryption import OtherMasterKeyError, secret_hash
 from personakit.serving.store.records import KeyLimits, UnknownError, checked_name
-from personakit.serving.store.tables import api_keys, secrets, tenants
+from personakit.serving.store.tables import api_keys, tenants
 from personakit.serving.store.tenant import TenantStore
 from personakit.serving.store.vault import Vault
 
@@ -117,26 +110,8 @@ def open_store(place: str, *, create: bool = True, max_items: int = MAX_ITEMS) -
     new store makes one. Raises `UserError` if the store cannot be opened or has another master key.
     """
     profiles, keys, folder = open_databases(place, create=create)
-    sealed = _sealed_lookup(keys)
-    master = master_key(folder, create=sealed is None)
-    if sealed is None:
-        try:
-            with keys.writing() as connection:
-                sealed = seal(master, new_key(), "lookup")
-                connection.execute(insert(secrets).values(name="lookup", sealed=sealed))
-        except IntegrityError:  # another process was first
-            sealed = _sealed_lookup(keys)
     try:
-        lookup = unseal(master, sealed or b"", "lookup")
-    except UnreadableError as error:
-        raise UserError(
-            f"{shown(place)}: the profile store was made with another master key",
-            hint="restore that key (master.key, or PERSONAKIT_MASTER_KEY)",
-        ) from error
-    return ProfileStore(profiles, Vault(keys, master, lookup), max_items)
-
-
-def _sealed_lookup(keys: Database) -> bytes | None:
-    with keys.reading() as connection:
-        found: bytes | None = connection.scalar(select(secrets.c.sealed).where(secrets.c.name == "lookup"))
-    return found
+        vault = Vault(keys, folder)
+    except OtherMasterKeyError as error:
+        raise UserError(f"{shown(place)}: {error.message}", hint=error.hint) from error
+    return ProfileStore(profiles, vault, max_items)

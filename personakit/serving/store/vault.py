@@ -1,31 +1,56 @@
-"""The keys of users: made, read and destroyed here only."""
+"""The keys of users: made, read, sealed by another master key, and destroyed here only."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
+from pathlib import Path
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from personakit.serving.store.database import Database
-from personakit.serving.store.encryption import new_key, seal, unseal
-from personakit.serving.store.tables import user_keys
+from personakit.serving.store.encryption import (
+    OtherMasterKeyError,
+    UnreadableError,
+    master_keys,
+    new_key,
+    seal,
+    unseal,
+)
+from personakit.serving.store.tables import secrets, user_keys
 
 _KEYS = select(user_keys).where(user_keys.c.id.in_(bindparam("ids", expanding=True)))
+_LOOKUP = select(secrets.c.sealed).where(secrets.c.name == "lookup")
+_NEXT_KEYS = select(user_keys).where(user_keys.c.id > bindparam("last")).order_by(user_keys.c.id).limit(5000)
 
 
 class Vault:
     """The table of users' keys, each sealed by the master key. Nothing is cached: a destroyed key is gone."""
 
-    def __init__(self, database: Database, master: bytes, lookup: bytes) -> None:
-        """`lookup` is the key of the hashes by which users are found."""
+    def __init__(self, database: Database, folder: Path) -> None:
+        """Open the table with the master key of the environment or of `folder`; a new store makes one.
+
+        Raises `UserError` if there is no master key, and `OtherMasterKeyError`.
+        """
         self._database = database
-        self._master = master
-        self._lookup = lookup
+        self._folder = folder
+        self._sealed_lookup = b""
+        with database.reading() as connection:
+            new = connection.scalar(_LOOKUP) is None
+        if new:
+            master = master_keys(folder, create=True)[-1]
+            sealed = seal(master, new_key(), "lookup")
+            # Another process may have been first.
+            with contextlib.suppress(IntegrityError), database.writing() as connection:
+                connection.execute(insert(secrets).values(name="lookup", sealed=sealed))
+        with database.reading() as connection:
+            self._read_master(connection.scalar(_LOOKUP) or b"")
 
     def lookup(self, tenant_id: int, user: str) -> bytes:
-        """Return the keyed hash of a tenant's user."""
+        """Return the keyed hash of a tenant's user, by which the user is found."""
         return hmac.digest(
             self._lookup, f"{tenant_id}\0{user}".encode("utf-8", "surrogatepass"), hashlib.sha256
         )
@@ -33,18 +58,69 @@ class Vault:
     def create(self, count: int = 1) -> list[tuple[bytes, bytes]]:
         """Make keys; return their ids and the keys."""
         made = [(os.urandom(16), new_key()) for _ in range(count)]
-        rows = [{"id": id, "sealed": seal(self._master, key, id.hex())} for id, key in made]
         with self._database.writing() as connection:
+            # The master key stays the same until these keys are kept.
+            self._read_master(connection.scalar(_LOOKUP.with_for_update(read=True)) or b"")
+            rows = [{"id": id, "sealed": seal(self._master, key, id.hex())} for id, key in made]
             connection.execute(insert(user_keys), rows)
         return made
 
     def read(self, ids: list[bytes]) -> dict[bytes, bytes]:
         """Return keys by their ids; those that were destroyed are not in the result."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_KEYS, {"ids": ids}).all()
-        return {row.id: unseal(self._master, row.sealed, row.id.hex()) for row in rows}
+        try:
+            return self._read(ids)
+        except UnreadableError:  # the master key was changed
+            with self._database.reading() as connection:
+                self._read_master(connection.scalar(_LOOKUP) or b"")
+            return self._read(ids)
 
     def destroy(self, id: bytes) -> None:
         """Delete a key: what it sealed is unreadable from then on, in backups and logs, too."""
         with self._database.writing() as connection:
             connection.execute(delete(user_keys).where(user_keys.c.id == id))
+
+    def rotate(self, new: bytes) -> int:
+        """Seal all keys with the master key `new`, in one transaction; return their number.
+
+        It is 0 if they are sealed with it already.
+        """
+        count, last = 0, b""
+        changed = update(user_keys).where(user_keys.c.id == bindparam("key"))
+        with self._database.writing() as connection:
+            _keep_readable(connection)
+            self._read_master(connection.scalar(_LOOKUP.with_for_update()) or b"")
+            if self._master == new:
+                return 0
+            while rows := connection.execute(_NEXT_KEYS, {"last": last}).all():
+                keys = [(row.id, unseal(self._master, row.sealed, row.id.hex())) for row in rows]
+                sealed = [{"key": id, "sealed": seal(new, key, id.hex())} for id, key in keys]
+                connection.execute(changed, sealed)
+                count, last = count + len(rows), rows[-1].id
+            lookup = seal(new, self._lookup, "lookup")
+            connection.execute(update(secrets).where(secrets.c.name == "lookup").values(sealed=lookup))
+        return count
+
+    def _read(self, ids: list[bytes]) -> dict[bytes, bytes]:
+        with self._database.reading() as connection:
+            rows = connection.execute(_KEYS, {"ids": ids}).all()
+        return {row.id: unseal(self._master, row.sealed, row.id.hex()) for row in rows}
+
+    def _read_master(self, sealed_lookup: bytes) -> None:
+        """Find the master key that opens the store now; raises `OtherMasterKeyError`."""
+        if sealed_lookup == self._sealed_lookup:
+            return
+        for master in master_keys(self._folder):
+            with contextlib.suppress(UnreadableError):
+                self._lookup = unseal(master, sealed_lookup, "lookup")
+                self._master, self._sealed_lookup = master, sealed_lookup
+                return
+        raise OtherMasterKeyError(
+            "the profile store was made with another master key, or has a new one",
+            hint="restore that key (master.key, or PERSONAKIT_MASTER_KEY)",
+        )
+
+
+def _keep_readable(connection: Connection) -> None:
+    """Let others read until the transaction ends, however many pages it changes."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA cache_spill=OFF")
