@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,7 +37,7 @@ from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
 from personakit.serving.store import KeyLimits, open_store
 
-_GRACE_SECONDS = 25  # for the requests that run when the process is told to end; then 5 for the local models
+_GRACE_SECONDS = 25  # for the requests that run when the process is told to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +107,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(service: Service, listening: socket.socket) -> None:
-    """Answer requests until the process is told to end; those that run are then completed."""
+def serve(service: Service, listening: socket.socket, *, grace_seconds: int = _GRACE_SECONDS) -> None:
+    """Answer requests until the process is told to end (SIGTERM, Ctrl-C).
+
+    Those that run then have `grace_seconds` to be completed; the others are 503.
+    """
     import uvicorn
 
     from personakit.serving.app import create_app
@@ -113,8 +119,12 @@ def serve(service: Service, listening: socket.socket) -> None:
 
     log_to_stderr()
     config = uvicorn.Config(
-        create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+        create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=grace_seconds
     )
     gc.collect()
     gc.freeze()  # garbage collection would pause all requests to look through the libraries' objects
-    uvicorn.Server(config).run(sockets=[listening])
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a service ends
+        uvicorn.Server(config).run(sockets=[listening])
+    if service.answering.batcher.alive:
+        # A model still writes on another thread, whose C++ would abort the process while Python ends.
+        atexit.register(os._exit, 0)
