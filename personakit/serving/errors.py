@@ -24,7 +24,7 @@ _TYPES = {
 #: In place of what FastAPI and Starlette say.
 _SENTENCES = {
     "There was an error parsing the body": "the body cannot be read, expected JSON in UTF-8",
-    "Not Found": "there is no such address: GET /openapi.json lists all; names have no slash",
+    "Not Found": "there is no such address: GET /openapi.json lists all",
     "Method Not Allowed": "this address has no such method: GET /openapi.json lists all",
 }
 
@@ -119,6 +119,8 @@ def handle_errors(app: FastAPI) -> None:
     async def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message = _SENTENCES.get(str(error.detail), str(error.detail))
+        if error.status_code == 404 and request.url.path.startswith("/v1/users/"):
+            message += "; users' names have no slash"
         return error_reply(error.status_code, message, headers=error.headers)
 
     async def of_input(request: Request, error: Exception) -> JSONResponse:

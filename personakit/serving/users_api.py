@@ -72,13 +72,19 @@ class NewItem(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-class NewItems(BaseModel):
+class _Body(BaseModel):
+    """A body in which a misspelt field is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewItems(_Body):
     """Items to append, oldest first."""
 
     items: list[NewItem] = Field(min_length=1, max_length=1000)
 
 
-class NewEdit(BaseModel):
+class NewEdit(_Body):
     """What the user made of an answer, its draft, and the message that it answers, if any."""
 
     text: Annotated[Text, Field(pattern=r"\S")]
@@ -91,19 +97,19 @@ class NewEdit(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class NewEdits(BaseModel):
+class NewEdits(_Body):
     """Edits to append."""
 
     edits: list[NewEdit] = Field(min_length=1, max_length=1000)
 
 
-class NewSummary(BaseModel):
+class NewSummary(_Body):
     """A summary, written or corrected by hand."""
 
     text: Text
 
 
-class UserSettings(BaseModel):
+class UserSettings(_Body):
     """Settings of a user."""
 
     personalise: bool = Field(default=True, description="False: all answers are the base model's own.")

@@ -312,6 +312,7 @@ def test_what_a_local_model_cannot_do_is_refused() -> None:
         Chat(MESSAGES, {"response_format": {"type": "json_object"}}),
         Chat(image),
         Chat(({"role": "tool", "content": "x"},)),
+        Chat(({"role": "user"},)),
         Chat(MESSAGES),
         Chat(({"role": "user", "content": "cut"},), {"response_format": {"type": "text"}, "tools": []}),
         Chat(({"role": "user", "content": "x" * 200_001},)),

@@ -122,6 +122,21 @@ def test_a_body_that_is_not_read_says_why(
     assert "secret" not in reply.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "settings", {"personalize": False}),
+        ("PUT", "summaries/popi", {"text": "Short.", "model": "x"}),
+        ("POST", "items", {"items": [{"text": "one"}], "date": "2026-01-02"}),
+        ("POST", "edits", {"edits": [{"text": "b", "draft": "a", "date": "2026-01-02"}]}),
+    ],
+)
+def test_misspelt_fields_are_refused(client: TestClient, method: str, path: str, body: Any) -> None:
+    reply = client.request(method, f"/v1/users/ada/{path}", json=body)
+    assert (reply.status_code, "Extra inputs are not permitted" in reply.text) == (400, True)
+    assert client.get("/v1/users").json() == {"users": []}
+
+
 def test_names_may_have_any_letters_but_no_slash(client: TestClient) -> None:
     for name in ("zoë müller@example.org", "用户", "a%b?c#d"):
         from urllib.parse import quote
@@ -132,7 +147,7 @@ def test_names_may_have_any_letters_but_no_slash(client: TestClient) -> None:
     message = client.get("/v1/users/%00/items").json()["error"]["message"]
     assert message == "user: expected 1 to 256 characters without slashes and control characters"
     reply = client.get("/v1/users/a%2Fb/items")
-    assert (reply.status_code, "names have no slash" in reply.text) == (404, True)
+    assert (reply.status_code, "names have no slash" in reply.json()["error"]["message"]) == (404, True)
 
 
 def test_changes_that_wait_for_the_database_keep_nobody_waiting(
