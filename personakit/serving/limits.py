@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
@@ -88,10 +88,10 @@ class OwnNames:
     A page of another site can reach a service on loopback under a name of that site.
     """
 
-    def __init__(self, app: Asgi, needed: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, app: ASGIApp, needed: Callable[[], Awaitable[bool]]) -> None:
         self.app, self.needed = app, needed
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its header `Host` names this machine."""
         host = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
         if scope["type"] != "http" or _is_own(host) or not await self.needed():
