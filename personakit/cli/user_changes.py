@@ -11,7 +11,7 @@ from personakit.cli.command import command
 from personakit.cli.options import MaxItems, Store
 from personakit.cli.output import Result
 from personakit.cli.streams import given_text
-from personakit.cli.users import Tenant, User, app, open_tenant
+from personakit.cli.user_store import Tenant, User, app, open_tenant
 from personakit.errors import UserError
 from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from personakit.cli.command import command, group
+from personakit.cli.command import command
 from personakit.cli.options import Columns, MaxItems, Store, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
+from personakit.cli.user_store import Tenant, User, app, open_profiles, open_tenant
 from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
-
-if TYPE_CHECKING:
-    from personakit.serving.store import ProfileStore, TenantStore
-
-app = group("users", "Show and change the profiles that the service keeps.")
 
 
 def register(root: typer.Typer) -> None:
@@ -26,8 +22,6 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app)
 
 
-Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Whose users they are.")]
-User = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 OptionalUser = Annotated[
     str | None, typer.Option("--user", metavar="USER", help="The only user that the key gives access to.")
 ]
@@ -159,7 +153,7 @@ def retention(
 @command(app, "keys")
 def keys(store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """List the keys of the API, without their secrets."""
-    opened = _open(store)
+    opened = open_profiles(store)
     found = [asdict(key) for key in opened.keys(opened.tenant(tenant)).list()]
     rows = [
         (
@@ -198,7 +192,7 @@ def create_key(
     """
     from personakit.serving.store import KeyLimits
 
-    opened = _open(store, create=user is None)
+    opened = open_profiles(store, create=user is None)
     users = opened.tenant(tenant, create=user is None)
     number, secret = opened.keys(users).create(label, user=user, limits=KeyLimits(rate, concurrency))
     note(f"key {number} is shown once; personakit users revoke-key {number} ends it")
@@ -212,23 +206,9 @@ def revoke_key(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Revoke a key of the API."""
-    opened = _open(store)
+    opened = open_profiles(store)
     opened.keys(opened.tenant(tenant)).revoke(key)
     return Result({"revoked": key}, lambda out: out.print(f"key {key} is revoked"))
-
-
-def _open(place: str, *, create: bool = False, max_items: int = MAX_ITEMS) -> ProfileStore:
-    from personakit.serving import require_packages
-
-    require_packages()
-    from personakit.serving.store import open_store
-
-    return open_store(place, create=create, max_items=max_items)
-
-
-def open_tenant(place: str, name: str, *, create: bool = False, max_items: int = MAX_ITEMS) -> TenantStore:
-    """Return a tenant's users; raises `UserError` if there is none and `create` is false."""
-    return _open(place, create=create, max_items=max_items).tenant(name, create=create)
 
 
 def _limit(value: Any) -> str:

@@ -72,19 +72,19 @@ class NewItem(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-class _Body(BaseModel):
+class _StrictBody(BaseModel):
     """A body in which a misspelt field is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class NewItems(_Body):
+class NewItems(_StrictBody):
     """Items to append, oldest first."""
 
     items: list[NewItem] = Field(min_length=1, max_length=1000)
 
 
-class NewEdit(_Body):
+class NewEdit(_StrictBody):
     """What the user made of an answer, its draft, and the message that it answers, if any."""
 
     text: Annotated[Text, Field(pattern=r"\S")]
@@ -97,19 +97,19 @@ class NewEdit(_Body):
         return self.model_dump(exclude_none=True)
 
 
-class NewEdits(_Body):
+class NewEdits(_StrictBody):
     """Edits to append."""
 
     edits: list[NewEdit] = Field(min_length=1, max_length=1000)
 
 
-class NewSummary(_Body):
+class NewSummary(_StrictBody):
     """A summary, written or corrected by hand."""
 
     text: Text
 
 
-class UserSettings(_Body):
+class UserSettings(_StrictBody):
     """Settings of a user."""
 
     personalise: bool = Field(default=True, description="False: all answers are the base model's own.")
