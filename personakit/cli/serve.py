@@ -113,7 +113,10 @@ def serve(options: ServeOptions) -> Result:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     note(f"serving {', '.join(service.answering.names())} at {address}")
     if service.open_to_all:
-        note("no key is needed: the store has none, and only this machine can reach the service")
+        note(
+            "no key is needed: only this machine can reach the service, and the store has no key. "
+            "Once it has one (personakit users create-key), every request needs a key"
+        )
     if not keys_are_apart(settings.store):
         note(
             "the keys of users are in the database of their texts: its backups and archived logs keep both "

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from personakit.cli.command import command, group
+from personakit.cli.command import command
 from personakit.cli.options import Columns, MaxItems, Store, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
+from personakit.cli.user_store import Tenant, User, app, open_profiles, open_tenant
 from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
-
-if TYPE_CHECKING:
-    from personakit.serving.store import ProfileStore, TenantStore
-
-app = group("users", "Show and change the profiles that the service keeps.")
 
 
 def register(root: typer.Typer) -> None:
     """Add the group to `root`."""
+    import personakit.cli.user_changes  # noqa: F401 - it adds its commands to the group
+
     root.add_typer(app)
 
 
-Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Whose users they are.")]
-User = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 OptionalUser = Annotated[
     str | None, typer.Option("--user", metavar="USER", help="The only user that the key gives access to.")
 ]
@@ -41,18 +37,20 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 100,
 ) -> Result:
     """List users, always in the same order."""
-    found = [asdict(user) for user in _tenant(store, tenant).users(after=after, limit=limit)]
+    found = [asdict(user) for user in open_tenant(store, tenant).users(after=after, limit=limit)]
     columns = ("user", "created", "items", "summaries")
     rows = [[user[column] for column in columns] for user in found]
     if len(found) == limit:
         note(f"there may be more: --after {found[-1]['user']}")
+    if not found:
+        note("there are no more users" if after else "there are no users: personakit users add makes one")
     return Result(found, lambda out: table(out, columns, rows) if rows else None)
 
 
 @command(app, "show")
 def show(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """Show all that is stored about a user."""
-    document = _tenant(store, tenant).export(user)
+    document = open_tenant(store, tenant).export(user)
     rows = [
         ("items", item["number"], item["date"] or item["created"], " · ".join(item["fields"].values()))
         for item in document["items"]
@@ -66,7 +64,8 @@ def show(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> 
 def add(
     user: User,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The user's texts: CSV, JSON, JSONL or Parquet.")
+        Path,
+        typer.Argument(metavar="FILE", help="The user's texts: CSV, JSON, JSONL or Parquet; - is stdin."),
     ],
     task: Annotated[
         str, typer.Option("--task", metavar="TASK", help="The task whose items these are.")
@@ -83,13 +82,14 @@ def add(
 
     counts = SkipCounts()
     profiles = read_history(file, task, columns=parse_columns(column), counts=counts)
-    note_read(file, counts.report)
+    place = "stdin" if str(file) == "-" else file
+    note_read(place, counts.report)
     if len(profiles) > 1:
         raise UserError(
-            f"{file} holds {len(profiles)} users, expected one", hint="give each user's file alone"
+            f"{place} holds {len(profiles)} users, expected one", hint="give each user's file alone"
         )
     new = [(item.fields, item.date) for item in profiles[0].items]
-    numbers = _open(store, create=True, max_items=max_items).tenant(tenant, create=True).append(user, new)
+    numbers = open_tenant(store, tenant, create=True, max_items=max_items).append(user, new)
     document = {"user": user, "added": len(numbers), "first": numbers[0], "last": numbers[-1]}
     return Result(document, lambda out: out.print(f"{len(numbers)} items added"))
 
@@ -106,7 +106,7 @@ def export(
     """Write all that is stored about a user as JSON."""
     from personakit.files import json_text, write_json
 
-    document = _tenant(store, tenant).export(user)
+    document = open_tenant(store, tenant).export(user)
     if output is None:
         return Result(document, lambda out: out.print(json_text(document, indent=2)))
     write_json(output, document)
@@ -116,17 +116,15 @@ def export(
 @command(app, "forget")
 def forget(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """Destroy a user's key and delete all that is stored about the user. It cannot be undone."""
-    _tenant(store, tenant).forget(user)
+    open_tenant(store, tenant).forget(user)
     return Result({"forgotten": user}, lambda out: out.print(f"{escaped(user)} is forgotten"))
 
 
 @command(app, "retention")
 def retention(
-    days: Annotated[
-        float | None, typer.Option("--days", metavar="N", min=0, help="Delete what is older.")
-    ] = None,
+    days: Annotated[float | None, typer.Option("--days", metavar="N", help="Delete what is older.")] = None,
     items: Annotated[
-        int | None, typer.Option("--items", metavar="N", min=0, help="Keep each user's newest items only.")
+        int | None, typer.Option("--items", metavar="N", help="Keep each user's newest items only.")
     ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Delete nothing by itself.")] = False,
     store: Store = FOLDER,
@@ -138,7 +136,13 @@ def retention(
 
     if forever and not (days is None and items is None):
         raise UserError("--forever and a limit were both given, expected one", hint="leave one out")
-    users, deleted = _tenant(store, tenant, create=True), 0
+    for option, value in (("--days", days), ("--items", items)):
+        if value is not None and not value > 0:
+            raise UserError(
+                f"{option} {value:g} keeps no item of any user, expected more than 0",
+                hint="personakit users forget deletes a user",
+            )
+    users, deleted = open_tenant(store, tenant, create=True), 0
     if forever or days is not None or items is not None:
         deleted = users.set_retention(Retention(days, items))
     kept = users.retention()
@@ -149,7 +153,7 @@ def retention(
 @command(app, "keys")
 def keys(store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """List the keys of the API, without their secrets."""
-    opened = _open(store)
+    opened = open_profiles(store)
     found = [asdict(key) for key in opened.keys(opened.tenant(tenant)).list()]
     rows = [
         (
@@ -164,6 +168,8 @@ def keys(store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
         for key in found
     ]
     columns = ("key", "label", "user", "created", "revoked", "per minute", "at once")
+    if not found:
+        note("there are no keys: personakit users create-key makes one")
     return Result(found, lambda out: table(out, columns, rows) if rows else None)
 
 
@@ -180,12 +186,16 @@ def create_key(
     store: Store = FOLDER,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
-    """Make a key of the API and print it, once: only a hash is stored."""
+    """Make a key of the API and print it, once: only a hash is stored.
+
+    A running service notices it at once.
+    """
     from personakit.serving.store import KeyLimits
 
-    opened = _open(store, create=True)
-    users = opened.tenant(tenant, create=True)
+    opened = open_profiles(store, create=user is None)
+    users = opened.tenant(tenant, create=user is None)
     number, secret = opened.keys(users).create(label, user=user, limits=KeyLimits(rate, concurrency))
+    note(f"key {number} is shown once; personakit users revoke-key {number} ends it")
     return Result({"key": number, "secret": secret, "user": user}, lambda out: out.print(secret))
 
 
@@ -196,13 +206,13 @@ def revoke_key(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Revoke a key of the API."""
-    opened = _open(store)
+    opened = open_profiles(store)
     opened.keys(opened.tenant(tenant)).revoke(key)
     return Result({"revoked": key}, lambda out: out.print(f"key {key} is revoked"))
 
 
 @command(app, "rotate-master-key")
-def rotate_master_key(store: Store = "profiles") -> Result:
+def rotate_master_key(store: Store = FOLDER) -> Result:
     """Encrypt all users' keys with a new master key. If it was interrupted, repeat it."""
     from personakit.serving import require_packages
 
@@ -211,19 +221,6 @@ def rotate_master_key(store: Store = "profiles") -> Result:
 
     count = rotate_master_key(store)
     return Result({"users": count}, lambda out: out.print(f"{count} users' keys have the new master key"))
-
-
-def _open(place: str, *, create: bool = False, max_items: int = MAX_ITEMS) -> ProfileStore:
-    from personakit.serving import require_packages
-
-    require_packages()
-    from personakit.serving.store import open_store
-
-    return open_store(place, create=create, max_items=max_items)
-
-
-def _tenant(place: str, name: str, *, create: bool = False) -> TenantStore:
-    return _open(place, create=create).tenant(name, create=create)
 
 
 def _limit(value: Any) -> str:

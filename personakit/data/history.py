@@ -52,8 +52,9 @@ def read_history(
             hint="write it as FIELD=COLUMN, for example text=body",
         )
     rows = list(_messages(list(read_rows(path, found_counts)), format, columns))
+    place = "stdin" if str(path) == "-" else path
     if not rows:
-        raise UserError(f"{path} has no rows, expected one per item", hint="add the user's items")
+        raise UserError(f"{place} has no rows, expected one per item", hint="add the user's items")
     names = column_names(rows)
     fields = {
         key: find_column(key, (columns or {}).get(key), names, rows[0].place)
@@ -68,7 +69,7 @@ def read_history(
         (number, row) for number, row in enumerate(rows, start=1) if not leave_out(row, needed, found_counts)
     ]
     if not kept:
-        raise no_usable_row(path, found_counts)
+        raise no_usable_row(place, found_counts)
     dates: list[str | None] = [None] * len(kept)
     if date is not None:
         dates = read_dates([(row.place, row.values.get(date)) for _, row in kept], date, found_counts)

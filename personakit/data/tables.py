@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from personakit.data.json_rows import json_rows
 from personakit.data.json_stream import unreadable
 from personakit.data.missing import is_missing, without_missing
 from personakit.data.skips import SkipCounts, counted
+from personakit.data.standard_input import read_stdin
 from personakit.data.utf8 import utf8
 from personakit.errors import UserError
 
@@ -50,7 +52,7 @@ class TableRow:
 
 
 def read_rows(path: Path, counts: SkipCounts | None = None) -> Iterator[TableRow]:
-    """Yield the rows of `path` in order.
+    """Yield the rows of `path` in order; `-` is stdin, with CSV or JSON.
 
     Blank rows are left out. They and missing values are counted in `counts`. Raises `UserError` with file and
     line for invalid content.
@@ -100,12 +102,12 @@ def leave_out(row: TableRow, needed: Sequence[str], counts: SkipCounts) -> bool:
     return False
 
 
-def no_usable_row(path: Path, counts: SkipCounts) -> UserError:
+def no_usable_row(place: object, counts: SkipCounts) -> UserError:
     """Return the error for a file of which every row was left out, with the reasons."""
     reasons = (
         f"{counted(count.count, reason)} (first: {count.first})" for reason, count in counts.report.items()
     )
-    return UserError(f"{path} has no usable row: {'; '.join(reasons)}", hint="fill in the missing values")
+    return UserError(f"{place} has no usable row: {'; '.join(reasons)}", hint="fill in the missing values")
 
 
 def column_names(rows: Sequence[TableRow]) -> list[str]:
@@ -135,21 +137,22 @@ def find_column(name: str, given: str | None, columns: Sequence[str], place: str
 
 
 def _values(path: Path, counts: SkipCounts) -> Iterator[tuple[str, Any]]:
-    suffix = path.suffix.casefold()
-    if suffix not in SUFFIXES:
+    stdin, suffix = str(path) == "-", path.suffix.casefold()
+    if suffix not in SUFFIXES and not stdin:
         raise UserError(
             f'{path} ends in "{suffix}", expected one of {", ".join(SUFFIXES)}',
             hint="rename the file to its actual type, or convert it",
         )
-    with path.open("rb") as handle:
+    with BytesIO(read_stdin("rows")) if stdin else path.open("rb") as handle:
+        path = Path("stdin") if stdin else path  # in messages
         is_parquet = handle.read(4) == b"PAR1"
         handle.seek(0)
-        if is_parquet or suffix == ".parquet":
+        if suffix == ".parquet" or (is_parquet and not stdin):
             yield from _parquet_rows(path)
             return
         text = utf8(handle, str(path))
         start = text.tell()
-        is_json = suffix not in _CSV or _JSON_START.match(text.read(1 << 12))
+        is_json = suffix not in (*_CSV, "") or _JSON_START.match(text.read(1 << 12))
         text.seek(start)
         yield from json_rows(text, path, counts) if is_json else csv_rows(text, str(path), counts)
 

@@ -9,18 +9,15 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from personakit import __version__
 from personakit.serving import chat_api, page, users_api
 from personakit.serving.errors import ApiError, handle_errors
-from personakit.serving.limits import BodyLimit
+from personakit.serving.limits import BodyLimit, OwnNames
 from personakit.serving.logs import RequestLog, log
 from personakit.serving.service import Service, ServiceOf
 
 _HOUR = 3600.0
-#: A page of another site can reach a service on loopback under a name of its own; these names are ours.
-_LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
 def create_app(service: Service) -> FastAPI:
@@ -67,7 +64,7 @@ def create_app(service: Service) -> FastAPI:
 
     # From the outside in: the log, the limit of the body, the host's name.
     if service.open_to_all:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_NAMES)
+        app.add_middleware(OwnNames, needed=service.needs_no_key)
     app.add_middleware(BodyLimit, most=service.max_body_bytes)
     app.add_middleware(RequestLog, metrics=service.metrics)
     return app

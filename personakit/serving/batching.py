@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_TOGETHER, MOST_WAITING = 16, 256
-_END_SECONDS = 5.0  # a batch of a long generation is left behind when the process ends
+_END_SECONDS = 1.0  # a batch of a long generation is left behind when the process ends
 
 
 class BusyError(Exception):

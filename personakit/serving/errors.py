@@ -13,13 +13,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from personakit.errors import RunError, UserError
-from personakit.serving.store import UnknownError
+from personakit.serving.store import NAME_PATTERN, NAME_RULE, UnknownError
 
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     429: "rate_limit_error",
+}
+#: In place of what FastAPI and Starlette say.
+_SENTENCES = {
+    "There was an error parsing the body": "the body cannot be read, expected JSON in UTF-8",
+    "Not Found": "there is no such address: GET /openapi.json lists all",
+    "Method Not Allowed": "this address has no such method: GET /openapi.json lists all",
 }
 
 
@@ -95,12 +101,27 @@ def handle_errors(app: FastAPI) -> None:
         """Name the place and the rule, never the value: it may be a user's text."""
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            where = _place(str(error.body), first["loc"][-1])
+            message = f"the body is not valid JSON: {first['ctx']['error']}, {where}"
+            return error_reply(400, message, code="invalid_json")
+        kind = request.headers.get("content-type", "")
+        if first["loc"] == ("body",) and "json" not in kind and error.body:
+            given = f'its content type is "{kind[:80]}"' if kind else "it has no content type"
+            message = f"the body is not read as JSON: {given}; curl needs -H 'content-type: application/json'"
+            return error_reply(400, message, code="invalid_content_type")
         place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-        return error_reply(400, f"{place}: {first['msg']}", code="invalid_value", param=place)
+        if first.get("ctx", {}).get("pattern") == NAME_PATTERN:
+            first["msg"] = f"expected {NAME_RULE}"
+        message = first["msg"].removeprefix("Value error, ")
+        return error_reply(400, f"{place}: {message}", code="invalid_value", param=place)
 
     async def of_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return error_reply(error.status_code, str(error.detail), headers=error.headers)
+        message = _SENTENCES.get(str(error.detail), str(error.detail))
+        if error.status_code == 404 and request.url.path.startswith("/v1/users/"):
+            message += "; users' names have no slash"
+        return error_reply(error.status_code, message, headers=error.headers)
 
     async def of_input(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, UserError)
@@ -115,3 +136,8 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(UserError, of_input)
+
+
+def _place(text: str, position: int) -> str:
+    before = text[:position]
+    return f"line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))}"

@@ -1,14 +1,15 @@
-"""Limits of keys: requests a minute and at once, and the size of a body. They hold per process."""
+"""Limits of keys (requests a minute and at once, per process), of a body's size, and of the host's name."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from personakit.models.proxies import is_loopback
 from personakit.serving.errors import ApiError, error_reply
 from personakit.serving.store import KeyLimits
 
@@ -79,6 +80,35 @@ class BodyLimit:
     @property
     def _message(self) -> str:
         return f"the body has more than {self.most} bytes, the limit"
+
+
+class OwnNames:
+    """ASGI middleware that refuses names of other machines while `needed`.
+
+    A page of another site can reach a service on loopback under a name of that site.
+    """
+
+    def __init__(self, app: ASGIApp, needed: Callable[[], Awaitable[bool]]) -> None:
+        self.app, self.needed = app, needed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on if its header `Host` names this machine."""
+        host = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+        if scope["type"] != "http" or _is_own(host) or not await self.needed():
+            await self.app(scope, receive, send)
+            return
+        message = (
+            "the header Host names another machine, expected localhost or 127.0.0.1 while no key is needed; "
+            "make a key to serve other names: personakit users create-key"
+        )
+        await error_reply(400, message, code="invalid_host")(scope, receive, send)
+
+
+def _is_own(host: str) -> bool:
+    try:
+        return is_loopback(f"http://{host}")
+    except ValueError:  # not the form of a host
+        return False
 
 
 def _too_many(message: str, seconds: float) -> ApiError:

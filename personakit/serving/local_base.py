@@ -137,7 +137,7 @@ class LocalBase:
         read = []
         for number, message in enumerate(messages):
             role, text = _ROLES.get(message["role"]), text_of(message.get("content"))
-            if role is None or text is None:
+            if role is None or text is None or (role == "user" and message.get("content") is None):
                 raise ApiError(
                     400,
                     f"messages.{number}: the base model {self.name} reads text of the roles system, user and "

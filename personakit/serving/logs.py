@@ -6,6 +6,7 @@ message may quote a text.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -55,7 +56,10 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 class RequestLog:
-    """ASGI middleware that logs and counts each request, and replies to unexpected exceptions."""
+    """ASGI middleware that logs and counts each request, and replies to unexpected exceptions.
+
+    It also replies to requests that are cancelled because the service ends.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -77,6 +81,10 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, watched)
+        except asyncio.CancelledError:  # by the server, which waits for nothing any more
+            if not status:
+                reply = error_reply(503, "the service ends, try again later", headers={"Retry-After": "5"})
+                await reply(scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - logged, and replied to in one sentence
             log.error("exception", extra={"facts": {"error": described(error)}})
             if not status:

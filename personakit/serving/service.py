@@ -25,12 +25,12 @@ USER_HEADER, PERSONALISE_HEADER, TRACE_HEADER = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
     """One process of the service.
 
-    With `open_to_all`, requests without a key get the default tenant: for loopback addresses only. `limits`
-    apply to keys without limits of their own.
+    With `open_to_all`, requests without a key get the default tenant until the store has a key: for loopback
+    addresses only. `limits` apply to keys without limits of their own.
     """
 
     store: ProfileStore
@@ -44,6 +44,12 @@ class Service:
     def open_access(self) -> Access:
         """What a request without a key gets where none is needed."""
         return Access(self.store.tenant())
+
+    async def needs_no_key(self) -> bool:
+        """Return whether requests without a key are answered. They no longer are once a key is made."""
+        if self.open_to_all and await run_in_threadpool(self.store.has_keys):
+            self.open_to_all = False
+        return self.open_to_all
 
     @cached_property
     def limiter(self) -> Limiter:
@@ -66,7 +72,7 @@ async def access_of(
     found = None
     if given is not None:
         found = await run_in_threadpool(service.store.authenticate, given.credentials)
-    if found is None and service.open_to_all:
+    if found is None and await service.needs_no_key():
         found = service.open_access
     if found is None:
         raise ApiError(

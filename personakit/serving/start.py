@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
+import os
+import shlex
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +25,6 @@ from personakit.serving import (
     MAX_BODY_BYTES,
     MAX_ITEMS,
     MAX_TOKENS,
-    PORT,
     REWRITE_SECONDS,
 )
 from personakit.serving.answering import Answering
@@ -32,9 +35,9 @@ from personakit.serving.local_base import LocalBase
 from personakit.serving.metrics import Metrics
 from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
-from personakit.serving.store import KeyLimits, open_store
+from personakit.serving.store import KeyLimits, has_store, open_store, shown
 
-_GRACE_SECONDS = 25  # for the requests that run when the process is told to end; then 5 for the local models
+_GRACE_SECONDS = 25  # for the requests that run when the process is told to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class ServeSettings:
     runs: Sequence[Path] = (Path(voice.NAME),)
     base: str = SMOLLM2
     host: str = HOST
-    port: int = PORT
+    port: int = 0
     store: str = FOLDER
     base_seconds: float = BASE_SECONDS
     rewrite_seconds: float = REWRITE_SECONDS
@@ -57,17 +60,23 @@ class ServeSettings:
 def open_service(settings: ServeSettings) -> Service:
     """Open the store, the base model and the runs.
 
-    Raises `UserError` if one cannot be opened, or if the service could be reached from other machines and
-    there is no key.
+    Raises `UserError` if one cannot be opened, if the address cannot be listened on, or if the service could
+    be reached from other machines and there is no key.
     """
-    store = open_store(settings.store, max_items=settings.max_items)
-    store.tenant(create=True)
-    has_keys, loopback = store.has_keys(), is_loopback_host(settings.host)
+    place, loopback = settings.store, is_loopback_host(settings.host)
+    if loopback or has_store(place):
+        store = open_store(place, max_items=settings.max_items)
+        has_keys = store.has_keys()
+    else:
+        has_keys = False
     if not has_keys and not loopback:
+        option = "" if place == FOLDER else f" --store {shlex.quote(shown(place))}"
         raise UserError(
-            f"--host {settings.host} can be reached from other machines, and {settings.store} has no key",
-            hint="personakit users create-key makes one; or use --host 127.0.0.1",
+            f"--host {settings.host} can be reached from other machines, and {shown(place)} has no key",
+            hint=f"personakit users create-key{option} makes one; or use --host 127.0.0.1",
         )
+    listen(settings.host, settings.port).close()  # loading models takes longer than to find a busy port
+    store.tenant(create=True)
     metrics = Metrics()
     batcher = Batcher(on_batch=metrics.batch_sizes.observe)
     local = partial(LocalBase, batcher=batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens)
@@ -104,8 +113,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(service: Service, listening: socket.socket) -> None:
-    """Answer requests until the process is told to end; those that run are then completed."""
+def serve(service: Service, listening: socket.socket, *, grace_seconds: int = _GRACE_SECONDS) -> None:
+    """Answer requests until the process is told to end (SIGTERM, Ctrl-C).
+
+    Those that run then have `grace_seconds` to be completed; the others are 503.
+    """
     import uvicorn
 
     from personakit.serving.app import create_app
@@ -113,8 +125,12 @@ def serve(service: Service, listening: socket.socket) -> None:
 
     log_to_stderr()
     config = uvicorn.Config(
-        create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+        create_app(service), log_config=None, access_log=False, timeout_graceful_shutdown=grace_seconds
     )
     gc.collect()
     gc.freeze()  # garbage collection would pause all requests to look through the libraries' objects
-    uvicorn.Server(config).run(sockets=[listening])
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a service ends
+        uvicorn.Server(config).run(sockets=[listening])
+    if service.answering.batcher.alive:
+        # A model still writes on another thread, whose C++ would abort the process while Python ends.
+        atexit.register(os._exit, 0)

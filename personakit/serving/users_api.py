@@ -9,8 +9,11 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from personakit.data.dates import parse_date
+from personakit.data.lamp_formats import FORMATS
+from personakit.data.preferences.profiles import SIGNAL_FORMS
 from personakit.serving.errors import RESPONSES, ApiError
 from personakit.serving.service import AccessOf, ServiceOf, user_of
 from personakit.serving.store import NAME_PATTERN, TenantStore
@@ -20,6 +23,14 @@ _LONGEST = 100_000  # characters of one text
 _MOST = 2**53  # numbers beyond are not exact in JSON
 #: Changes may wait for the database, so they have threads of their own: no other request waits for them.
 _CHANGES = CapacityLimiter(20)
+
+#: The texts that items of the tasks have, and signals. A run counts the items that it cannot read.
+_FORMS = [
+    *dict.fromkeys(frozenset(form.item_keys) - set(form.may_be_empty) for form in FORMATS.values()),
+    *map(frozenset, SIGNAL_FORMS),
+]
+#: Of those, such as have no other one inside: text for most tasks.
+_NEEDED = [form for form in _FORMS if not any(other < form for other in _FORMS)]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,10 +50,20 @@ class NewItem(BaseModel):
     __pydantic_extra__: dict[str, Text] = Field(init=False)
     date: str | None = Field(None, max_length=40)
 
+    @field_validator("date")
+    @classmethod
+    def _is_a_date(cls, date: str | None) -> str | None:
+        try:
+            return None if date is None else parse_date(date)
+        except (ValueError, OverflowError):
+            raise ValueError("expected a date such as 2026-01-02") from None
+
     @model_validator(mode="after")
-    def _has_a_text(self) -> NewItem:
-        if not any(text.strip() for text in self.fields.values()):
-            raise ValueError("expected at least one text, such as text")
+    def _is_an_item(self) -> NewItem:
+        given = {name for name, text in self.fields.items() if text.strip()}
+        if not any(form <= given for form in _NEEDED):
+            others = ", or ".join(", ".join(sorted(form)) for form in _NEEDED if form != {"text"})
+            raise ValueError(f"expected a text called text (or, of other kinds of items: {others})")
         return self
 
     @property
@@ -51,13 +72,19 @@ class NewItem(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-class NewItems(BaseModel):
+class _StrictBody(BaseModel):
+    """A body in which a misspelt field is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewItems(_StrictBody):
     """Items to append, oldest first."""
 
     items: list[NewItem] = Field(min_length=1, max_length=1000)
 
 
-class NewEdit(BaseModel):
+class NewEdit(_StrictBody):
     """What the user made of an answer, its draft, and the message that it answers, if any."""
 
     text: Annotated[Text, Field(pattern=r"\S")]
@@ -70,19 +97,19 @@ class NewEdit(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class NewEdits(BaseModel):
+class NewEdits(_StrictBody):
     """Edits to append."""
 
     edits: list[NewEdit] = Field(min_length=1, max_length=1000)
 
 
-class NewSummary(BaseModel):
+class NewSummary(_StrictBody):
     """A summary, written or corrected by hand."""
 
     text: Text
 
 
-class UserSettings(BaseModel):
+class UserSettings(_StrictBody):
     """Settings of a user."""
 
     personalise: bool = Field(default=True, description="False: all answers are the base model's own.")

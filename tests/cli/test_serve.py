@@ -37,13 +37,19 @@ def test_what_cannot_be_served_is_one_sentence(
     assert done.err.count("\n") == 2  # the sentence and its hint
 
 
-def test_a_port_that_is_taken_is_named(call: Call, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+def test_a_port_that_is_taken_is_named_before_models_are_loaded(call: Call) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = call("serve", "--run", tiny_run, "--base", "openai:stub", "--port", port)
+        done = call("serve", "--run", "not/there", "--port", port)
     assert done.status == 2
     assert f"--port {port} cannot be listened on" in done.err
+
+
+def test_a_host_that_needs_a_key_makes_no_store(call: Call) -> None:
+    done = call("serve", "--host", "0.0.0.0", "--store", "my profiles")
+    assert done.status == 2
+    assert "personakit users create-key --store 'my profiles' makes one" in done.err
+    assert not Path("my profiles").exists()
 
 
 def test_a_run_of_labels_is_refused(call: Call, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

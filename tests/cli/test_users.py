@@ -49,13 +49,17 @@ def test_tenants_have_users_of_their_own(call: Call, posts: Path) -> None:
     assert (missing.status, 'no tenant "three"' in missing.err) == (2, True)
 
 
-def test_a_key_is_shown_once_and_can_be_revoked(call: Call) -> None:
+def test_a_key_is_shown_once_and_can_be_revoked(call: Call, posts: Path) -> None:
+    call("users", "add", "ada", posts)
     made = call("users", "create-key", "--user", "ada", "--label", "phone", "--rate", "60", "--json").document
     assert made["secret"].startswith("pk-")
     [key] = call("users", "keys", "--json").document
     assert (key["id"], key["user"], key["label"], key["revoked"]) == (made["key"], "ada", "phone", None)
     assert key["limits"] == {"requests_per_minute": 60, "concurrent_requests": None}
     assert made["secret"] not in call("users", "keys").out
+    second = call("users", "create-key")
+    assert second.out.startswith("pk-")
+    assert "personakit users revoke-key 2 ends it" in second.err
     assert call("users", "revoke-key", str(made["key"])).status == 0
     again = call("users", "revoke-key", str(made["key"]))
     assert (again.status, f"no valid key {made['key']}" in again.err) == (2, True)
@@ -71,6 +75,48 @@ def test_retention_is_set_and_shown(call: Call, posts: Path) -> None:
     assert call("users", "retention").out == "days: no limit, items of a user: 1; 0 deleted now\n"
     assert call("users", "retention", "--forever", "--json").document["items"] is None
     assert call("users", "retention", "--forever", "--days", "3").status == 2
+
+
+@pytest.mark.parametrize("limit", [("--days", "0"), ("--items", "0"), ("--days", "-1"), ("--days", "nan")])
+def test_a_retention_that_keeps_nothing_is_refused(call: Call, posts: Path, limit: tuple[str, str]) -> None:
+    call("users", "add", "ada", posts)
+    done = call("users", "retention", *limit)
+    assert (done.status, f"error: {' '.join(limit)} keeps no item" in done.err) == (2, True)
+    assert "hint: personakit users forget deletes a user" in done.err
+    assert call("users", "list", "--json").document[0]["items"] == 2
+
+
+def test_a_key_of_a_user_who_is_not_there_is_refused(call: Call, posts: Path) -> None:
+    done = call("users", "create-key", "--user", "ada")
+    assert (done.status, "no profile store" in done.err) == (2, True)
+    call("users", "add", "ada", posts)
+    done = call("users", "create-key", "--user", "ghost")
+    assert (done.status, "there is no user 'ghost'" in done.err) == (2, True)
+    assert "personakit users add" in done.err
+    assert call("users", "keys", "--json").document == []
+    assert [user["user"] for user in call("users", "list", "--json").document] == ["ada"]
+
+
+def test_an_empty_list_says_so(call: Call, posts: Path) -> None:
+    call("users", "add", "ada", posts)
+    call("users", "forget", "ada")
+    for what, sentence in (("list", "there are no users: "), ("keys", "there are no keys: ")):
+        done = call("users", what)
+        assert (done.out, done.err.startswith(sentence)) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("mysql://me:secret@host/x", "postgresql+psycopg://USER@HOST/NAME"),
+        ("postgres://me:secret@host/x", "postgresql+psycopg://me:***@host/x"),
+    ],
+)
+def test_a_database_that_is_not_postgresql_is_named(call: Call, url: str, hint: str) -> None:
+    done = call("users", "list", "--store", url)
+    assert (done.status, f"hint: write {hint}\n" in done.err) == (2, True)
+    assert "expected a folder or postgresql+psycopg://" in done.err
+    assert "secret" not in done.err
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "ada"), ("forget", "ada"), ("keys",)])

@@ -46,6 +46,8 @@ def bearer(
 ) -> dict[str, str]:
     """A new key of a tenant, as a header."""
     own = store.tenant(tenant, create=True)
+    if user is not None:
+        own.create(user)
     _, secret = store.keys(own).create(user=user, limits=KeyLimits(**limits))
     return {"Authorization": f"Bearer {secret}"}
 
@@ -276,4 +278,20 @@ def test_open_service_has_only_names_of_this_machine(store: ProfileStore) -> Non
     """A page of another site whose name points to 127.0.0.1 gets nothing."""
     with TestClient(create_app(stub_service(store).service), base_url="http://127.0.0.1") as client:
         assert client.get("/v1/models").status_code == 200
-        assert client.get("/v1/models", headers={"host": "evil.example"}).status_code == 400
+        for host in ("localhost:8000", "[::1]:8000", "127.0.0.1"):
+            assert client.get("/v1/models", headers={"host": host}).status_code == 200
+        for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "", "[x"):
+            reply = client.get("/v1/models", headers={"host": host})
+            assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_host")
+
+
+def test_a_running_service_notices_the_first_key(store: ProfileStore) -> None:
+    with TestClient(create_app(stub_service(store).service), base_url="http://127.0.0.1") as client:
+        assert client.get("/v1/users").status_code == 200
+        number, secret = store.keys(store.tenant()).create()
+        assert client.get("/v1/users").status_code == 401
+        own = {"Authorization": f"Bearer {secret}"}
+        assert client.get("/v1/users", headers=own).status_code == 200
+        assert client.get("/v1/users", headers={**own, "host": "profiles.example"}).status_code == 200
+        store.keys(store.tenant()).revoke(number)
+        assert client.get("/v1/users").status_code == 401  # it is not open again

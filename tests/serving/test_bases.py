@@ -312,13 +312,14 @@ def test_what_a_local_model_cannot_do_is_refused() -> None:
         Chat(MESSAGES, {"response_format": {"type": "json_object"}}),
         Chat(image),
         Chat(({"role": "tool", "content": "x"},)),
+        Chat(({"role": "user"},)),
         Chat(MESSAGES),
         Chat(({"role": "user", "content": "cut"},), {"response_format": {"type": "text"}, "tools": []}),
         Chat(({"role": "user", "content": "x" * 200_001},)),
     )
-    assert [result.status for result in results[:5]] == [400, 400, 400, 400, 502]
-    assert (results[5].text, results[5].finish_reason) == ("half", "length")
-    assert results[6].code == "context_length_exceeded"
+    assert [result.status for result in results[:6]] == [400, 400, 400, 400, 400, 502]
+    assert (results[6].text, results[6].finish_reason) == ("half", "length")
+    assert results[7].code == "context_length_exceeded"
     assert len(model.prompts) == 2
 
 

@@ -1,8 +1,11 @@
-"""The example of docs/serving.md, run as it stands against the built-in rewriter."""
+"""The examples of docs/serving.md, run as they stand: in Python against the built-in rewriter, with curl."""
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from models.server import Server, replied
 from personakit.serving.start import ServeSettings, open_service
 from personakit.serving.store import open_store
 
-from .stubs import listening
+from .stubs import Stubs, listening
 
 ROOT = Path(__file__).parent.parent.parent
 DRAFT = "The train to Hamburg is late. I will be home at nine."
@@ -68,3 +71,21 @@ def test_the_example_gives_each_user_their_own_way(
             assert all(other not in printed for other, _ in POSTS.values() if other != own)
     assert endpoint.bodies[0]["messages"][0]["content"] == "Tell the team that the train is late."
     assert "user" not in endpoint.bodies[0]
+
+
+def test_the_examples_with_curl_are_answered(stubs: Stubs) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    ask, append = re.findall(r"```\n(curl .*?)```", page, re.DOTALL)
+    with listening(stubs.service) as address:
+        replies = [
+            subprocess.check_output(
+                ["bash", "-c", code.replace("http://127.0.0.1:8000", address)], stderr=subprocess.DEVNULL
+            )
+            for code in (append, ask)
+        ]
+    assert json.loads(replies[0]) == {"numbers": [1]}
+    content = json.loads(replies[1])["choices"][0]["message"]["content"]
+    assert "plum tart" in content
+    assert "Tell the team" in content

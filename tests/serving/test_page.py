@@ -104,6 +104,7 @@ def test_every_field_has_a_label_and_every_name_of_an_element_is_one(elements: E
 
 def test_the_page_needs_no_key_and_tells_what_a_key_reaches(store: ProfileStore) -> None:
     stubs = stub_service(store, open_to_all=False)
+    store.tenant().create("ada")
     _, ada = store.keys(store.tenant()).create(user="ada")
     _, all_users = store.keys(store.tenant()).create()
     with TestClient(create_app(stubs.service)) as client:

@@ -170,6 +170,7 @@ def test_everything_works_with_the_keyboard_alone(page: Any, address: str, store
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.get_by_text("ada is forgotten.").wait_for()
+    assert "Personalised for ada" not in page.locator("body").inner_text()
     assert store.tenant().users() == []
     assert page.locator("#answers").is_hidden()
     assert page.evaluate("document.activeElement.id") == "user"
@@ -185,6 +186,29 @@ def test_an_error_of_the_api_is_shown_as_its_sentence(page: Any, address: str, s
     assert shown.inner_text() == "the base model cannot be reached"
     choose(page, "..")
     page.get_by_text(".. is no name of a user.").wait_for()
+    choose(page, "ada/bob")
+    page.get_by_text("A name has no slash.").wait_for()
+
+
+def test_an_answer_goes_with_its_user(page: Any, address: str, store: ProfileStore, stubs: Stubs) -> None:
+    for user in ("ada", "bob"):
+        store.tenant().append(user, [({"text": POSTS[0]}, None)])
+    page.goto(address)
+    choose(page, "ada")
+    ask(page)
+    page.locator("#used li").wait_for()
+    choose(page, "bob")
+    page.locator("#answers").wait_for(state="hidden")
+    assert page.locator("#ask-form > [role=status]").inner_text() == ""
+    assert page.locator("#own").text_content() == ""
+    stubs.base.seconds = 1
+    ask(page)
+    choose(page, "ada")
+    page.get_by_text("Stopped.").wait_for()
+    stubs.base.seconds = 0
+    page.get_by_label("Name").fill("bob")
+    button(page, "Ask").click()  # the name is read by the click that asks
+    page.get_by_text("Personalised for bob").first.wait_for()
 
 
 def test_a_request_can_be_stopped(page: Any, address: str, stubs: Stubs) -> None:

@@ -19,6 +19,7 @@ from personakit.serving.store import open_store
 
 SCRIPT = """
 import sys
+import torch
 from personakit.serving.answering import Answering
 from personakit.serving.batching import Batcher
 from personakit.serving.http_base import HttpBase
@@ -31,21 +32,45 @@ store = open_store(sys.argv[1])
 store.tenant(create=True)
 listening = listen("127.0.0.1", 0)
 print(listening.getsockname()[1], flush=True)
-serve(Service(store, Answering(HttpBase("stub"), {}, Batcher(), 5.0), Metrics(), open_to_all=True), listening)
+batcher = Batcher()
+
+
+class Slow:  # a local model that writes for minutes
+    name = "slow"
+
+    async def draft(self, chat):
+        return await batcher.run("slow", self.write, chat)
+
+    def write(self, chats):
+        print("writes", flush=True)
+        while True:
+            torch.rand(200, 200) @ torch.rand(200, 200)
+
+    async def close(self):
+        pass
+
+
+base = HttpBase("stub") if len(sys.argv) == 2 else Slow()
+grace = {} if len(sys.argv) == 2 else {"grace_seconds": int(sys.argv[2])}
+service = Service(store, Answering(base, {}, batcher, 5.0), Metrics(), open_to_all=True)
+serve(service, listening, **grace)
 """
 
-Start = Callable[[str], tuple["subprocess.Popen[str]", httpx2.Client]]
+Start = Callable[..., tuple["subprocess.Popen[str]", httpx2.Client]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a service without runs over the base at an address; return the process and a client."""
+    """Start a service without runs over the base at an address, or over a slow local one with a grace.
+
+    Return the process and a client.
+    """
     running: list[subprocess.Popen[str]] = []
 
-    def begin(base: str) -> tuple[subprocess.Popen[str], httpx2.Client]:
+    def begin(base: str, *grace: str) -> tuple[subprocess.Popen[str], httpx2.Client]:
         search = os.pathsep.join(sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / "profiles")],
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "profiles"), *grace],
             env={**os.environ, "PYTHONPATH": search, "OPENAI_BASE_URL": base, "OPENAI_API_KEY": "x"},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,3 +136,17 @@ def test_a_service_that_is_told_to_end_answers_what_it_has_begun(start: Start) -
     assert replies[0].json()["choices"][0]["message"]["content"] == "Done."
     process.wait(60)
     server.stop()
+
+
+def test_requests_that_outlast_the_grace_are_503_and_the_process_ends_cleanly(start: Start) -> None:
+    process, client = start("http://127.0.0.1:9/v1", "1")
+    body = {"model": "slow", "messages": [{"role": "user", "content": "Hi."}]}
+    replies: list[httpx2.Response] = []
+    thread = threading.Thread(target=lambda: replies.append(client.post("/v1/chat/completions", json=body)))
+    thread.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writes\n"
+    process.send_signal(signal.SIGINT)
+    thread.join()
+    assert (replies[0].status_code, replies[0].json()["error"]["type"]) == (503, "server_error")
+    assert process.wait(60) == 0

@@ -156,6 +156,9 @@ def blocks(content: bytes, size: int = 16) -> set[bytes]:
 
 def test_forgetting_ends_the_users_keys(store: ProfileStore) -> None:
     tenant = store.tenant(create=True)
+    with pytest.raises(UnknownError, match="no user 'ada'"):
+        store.keys(tenant).create(user="ada")
+    tenant.create("ada")
     _, own = store.keys(tenant).create(user="ada")
     _, general = store.keys(tenant).create()
     tenant.forget("ada")
@@ -182,6 +185,7 @@ def test_a_forgetting_that_was_interrupted_is_completed(
 
 
 OTHERS_USER: dict[str, Callable[[TenantStore], object]] = {
+    "number_of": lambda tenant: tenant.number_of("ada"),
     "user": lambda tenant: tenant.user("ada"),
     "items": lambda tenant: tenant.items("ada"),
     "export": lambda tenant: tenant.export("ada"),
@@ -197,7 +201,6 @@ MAKES_ITS_OWN: dict[str, Callable[[TenantStore], object]] = {
     "append": lambda tenant: tenant.append("ada", items("theirs")),
     "create": lambda tenant: tenant.create("ada"),
     "load": lambda tenant: tenant.load([("ada", items("theirs"))]),
-    "number_of": lambda tenant: tenant.number_of("ada"),
     "put_summary": lambda tenant: tenant.put_summary("ada", "popi", "theirs"),
     "put_setting": lambda tenant: tenant.put_setting("ada", "personalise", False),
 }

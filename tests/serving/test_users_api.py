@@ -62,6 +62,11 @@ def test_what_is_not_there_is_404(client: TestClient, method: str, path: str) ->
         [],
         [{}],
         [{"date": "2026"}],
+        [{"txt": "misspelt"}],
+        [{"title": "alone"}],
+        [{"text": "fine", "date": "yesterday"}],
+        [{"text": "fine", "date": "2026-02-30"}],
+        [{"text": "fine", "date": "1/2/2026"}],
         [{"text": ""}],
         [{"text": 5}],
         [{"text": "x" * 100_001}],
@@ -75,6 +80,63 @@ def test_bad_items_are_refused_and_none_is_kept(client: TestClient, items: Any) 
     assert client.get("/v1/users").json() == {"users": []}
 
 
+def test_items_are_checked_as_the_command_line_checks_them(client: TestClient) -> None:
+    items = [
+        {"text": "one", "date": "Jan 2, 2026"},
+        {"title": "T", "abstract": "A"},
+        {"original": "a", "revised": "b"},
+        {"comment": "shorter please"},
+    ]
+    assert client.post("/v1/users/ada/items", json={"items": items}).json() == {"numbers": [1, 2, 3, 4]}
+    assert client.get("/v1/users/ada/items").json()["items"][0]["date"] == "2026-01-02"
+    reply = client.put("/v1/users/ada/items/1", json={"txt": "misspelt"})
+    sentence = "body: expected a text called text (or, of other kinds of items: abstract, title, or"
+    assert sentence in reply.json()["error"]["message"]
+    reply = client.put("/v1/users/ada/items/1", json={"text": "two", "date": "yesterday"})
+    assert reply.json()["error"]["message"] == "date: expected a date such as 2026-01-02"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "code", "sentence"),
+    [
+        (b'{"items": [{"text": "secret"}]}', {}, "invalid_content_type", "curl needs -H 'content-type"),
+        (
+            b"items=secret",
+            {"content-type": "application/x-www-form-urlencoded"},
+            "invalid_content_type",
+            "curl",
+        ),
+        (b'{"items":\n [{"text": "secret",}]}', None, "invalid_json", "not valid JSON: "),
+        (b'{"items": [{"text": "secret"', None, "invalid_json", "line 1, column 29"),
+        (b'{"items": [{"text": "secret\xff"}]}', None, None, "expected JSON in UTF-8"),
+        (b"", None, "invalid_value", "body: Field required"),
+    ],
+)
+def test_a_body_that_is_not_read_says_why(
+    client: TestClient, content: bytes, headers: dict[str, str] | None, code: str | None, sentence: str
+) -> None:
+    headers = {"content-type": "application/json"} if headers is None else headers
+    reply = client.post("/v1/users/ada/items", content=content, headers=headers)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], sentence in error["message"]) == (400, code, True), error
+    assert "secret" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "settings", {"personalize": False}),
+        ("PUT", "summaries/popi", {"text": "Short.", "model": "x"}),
+        ("POST", "items", {"items": [{"text": "one"}], "date": "2026-01-02"}),
+        ("POST", "edits", {"edits": [{"text": "b", "draft": "a", "date": "2026-01-02"}]}),
+    ],
+)
+def test_misspelt_fields_are_refused(client: TestClient, method: str, path: str, body: Any) -> None:
+    reply = client.request(method, f"/v1/users/ada/{path}", json=body)
+    assert (reply.status_code, "Extra inputs are not permitted" in reply.text) == (400, True)
+    assert client.get("/v1/users").json() == {"users": []}
+
+
 def test_names_may_have_any_letters_but_no_slash(client: TestClient) -> None:
     for name in ("zoë müller@example.org", "用户", "a%b?c#d"):
         from urllib.parse import quote
@@ -82,7 +144,10 @@ def test_names_may_have_any_letters_but_no_slash(client: TestClient) -> None:
         path = f"/v1/users/{quote(name, safe='')}/items"
         assert client.post(path, json={"items": [{"text": "x"}]}).status_code == 200
         assert name in [user["user"] for user in client.get("/v1/users").json()["users"]]
-    assert client.get("/v1/users/%00/items").status_code == 400
+    message = client.get("/v1/users/%00/items").json()["error"]["message"]
+    assert message == "user: expected 1 to 256 characters without slashes and control characters"
+    reply = client.get("/v1/users/a%2Fb/items")
+    assert (reply.status_code, "names have no slash" in reply.json()["error"]["message"]) == (404, True)
 
 
 def test_changes_that_wait_for_the_database_keep_nobody_waiting(

@@ -14,6 +14,8 @@ from personakit.records import PreferencePair, Profile, ProfileItem, Signals
 _PAIR = {"prompt", "chosen", "rejected"}
 _COMMENT = {"comment"}
 _ABOUT = {"about"}
+SIGNAL_FORMS = (_PAIR, _COMMENT, _ABOUT)
+"""The fields of items that are signals."""
 
 
 def as_profile(user_id: str, signals: Signals) -> Profile:

@@ -1,9 +1,10 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
-from personakit.serving.store.database import keys_are_apart
+from personakit.serving.store.database import has_store, keys_are_apart, shown
 from personakit.serving.store.encryption import OtherMasterKeyError
 from personakit.serving.store.records import (
     NAME_PATTERN,
+    NAME_RULE,
     KeyLimits,
     Retention,
     StoredItem,
@@ -19,6 +20,7 @@ from personakit.serving.store.tenant import TenantStore
 
 __all__ = [
     "NAME_PATTERN",
+    "NAME_RULE",
     "Access",
     "KeyLimits",
     "OtherMasterKeyError",
@@ -31,7 +33,9 @@ __all__ = [
     "UnknownError",
     "basis_of",
     "checked_name",
+    "has_store",
     "keys_are_apart",
     "open_store",
     "rotate_master_key",
+    "shown",
 ]

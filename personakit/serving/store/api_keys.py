@@ -26,9 +26,9 @@ class TenantKeys:
     def create(
         self, label: str = "", *, user: str | None = None, limits: KeyLimits | None = None
     ) -> tuple[int, str]:
-        """Make a key of the tenant, or of `user`, who is made if there is none. Return its number and secret.
+        """Make a key of the tenant, or of `user`. Return its number and secret.
 
-        The secret is not stored: it cannot be had again.
+        The secret is not stored: it cannot be had again. Raises `UnknownError` if there is no such user.
         """
         bound = None if user is None else self._store.number_of(user)
         secret = f"pk-{secrets.token_urlsafe(32)}"

@@ -47,7 +47,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise UserError(
                 f'profile store "{shown(url)}" needs the package {error.name}',
-                hint=f'pip install {error.name}; of PostgreSQL, "personakit[postgres]"',
+                hint='pip install "personakit[postgres]"',
             ) from error
         if sqlite:
             # A writer asks for the lock at the beginning: a reader cannot wait to become a writer.
@@ -78,19 +78,24 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
             raise UserError(
                 f'profile store "{place}", expected a folder for SQLite', hint="give the folder alone"
             )
+        _check_url(place)
         folder, profiles_url, keys_url = Path(FOLDER), place, place
     else:
         folder = Path(place).expanduser().absolute()
-        if not create and not (folder / _PROFILES).is_file():
+        if not create and not has_store(place):
             raise UserError(
                 f"{place}: no profile store (it has no {_PROFILES})",
                 hint="name one with --store; `users add` makes it",
             )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         profiles_url, keys_url = (f"sqlite:///{folder / name}" for name in (_PROFILES, "keys.sqlite"))
+    if elsewhere := os.environ.get(KEYS_VARIABLE):
+        if not elsewhere.startswith("sqlite"):
+            _check_url(elsewhere)
+        keys_url = elsewhere
     # Two pools even for one database: who holds a connection to the profiles may wait for one to the keys.
     # No log beside the keys: a key that is deleted must not stay in one.
-    profiles, keys = Database(profiles_url), Database(os.environ.get(KEYS_VARIABLE) or keys_url, log=False)
+    profiles, keys = Database(profiles_url), Database(keys_url, log=False)
     try:
         if "://" in place:
             _upgrade(profiles, keys)
@@ -104,10 +109,15 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
         ) from error
     except DBAPIError as error:
         raise RunError(
-            f'profile store "{shown(place)}" cannot be opened: {error.orig}',
+            f'profile store "{shown(place)}" cannot be opened: {" ".join(str(error.orig).split())}',
             hint="check the address and that the database runs",
         ) from error
     return profiles, keys, folder
+
+
+def has_store(place: str) -> bool:
+    """Return whether a folder has a store; of a database's URL it is not known before it is opened."""
+    return "://" in place or (Path(place).expanduser() / _PROFILES).is_file()
 
 
 def keys_are_apart(place: str) -> bool:
@@ -151,6 +161,19 @@ def _use_sqlite(engine: Engine, *, log: bool, begin: str) -> None:
 
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", begins)
+
+
+def _check_url(url: str) -> None:
+    """Raise `UserError` for a database that is not PostgreSQL."""
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] != "postgresql":
+        name = (
+            f"postgresql+psycopg://{rest}" if scheme == "postgres" else "postgresql+psycopg://USER@HOST/NAME"
+        )
+        raise UserError(
+            f'profile store "{shown(url)}" begins with {scheme}://, expected a folder or postgresql+psycopg://',
+            hint=f"write {shown(name)}",
+        )
 
 
 def shown(place: str) -> str:

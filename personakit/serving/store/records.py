@@ -14,6 +14,7 @@ from personakit.errors import UserError
 
 #: Names of users, tenants and models of summaries: no slash and no control characters.
 NAME_PATTERN = r"^[^/\x00-\x1f\x7f-\x9f]{1,256}$"
+NAME_RULE = "1 to 256 characters without slashes and control characters"
 
 
 class UnknownError(UserError):
@@ -103,7 +104,7 @@ def checked_name(name: str, what: str = "user") -> str:
     if re.fullmatch(NAME_PATTERN, name) and name not in (".", "..") and not unpaired:
         return name
     raise UserError(
-        f"{what} {name[:40]!r}, expected 1 to 256 characters without slashes and control characters",
+        f"{what} {name[:40]!r}, expected {NAME_RULE}",
         hint=f"use another name for this {what}",
     )
 

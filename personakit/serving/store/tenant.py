@@ -96,8 +96,7 @@ class TenantStore:
         return None if row is None or row.key_id not in keys else _name(row, keys[row.key_id])
 
     def number_of(self, name: str) -> int:
-        """Return the number of a user, who is made if there is none."""
-        self.create(name)
+        """Return the number of a user; raises `UnknownError` if there is no such user."""
         with self._reading(name) as rows:
             return rows.id
 
@@ -360,4 +359,7 @@ def _name(row: Row[Any], key: bytes) -> str:
 
 
 def _unknown_user(name: str) -> UnknownError:
-    return UnknownError(f"there is no user {name!r}", hint="a user is made with the first item")
+    return UnknownError(
+        f"there is no user {name!r}",
+        hint="the first text makes a user: personakit users add, or POST /v1/users/USER/items",
+    )

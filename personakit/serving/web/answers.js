@@ -22,7 +22,7 @@ let asking = null; // the controller of the request that runs
 /** Ask for both answers and show them; return a sentence about them. */
 async function ask({ user, model, text }) {
   asking?.abort();
-  const mine = new AbortController();
+  const mine = Object.assign(new AbortController(), { user });
   asking = mine;
   $("stop").hidden = false;
   try {
@@ -119,9 +119,12 @@ onSubmit($("edit-form"), async () => {
   return "Saved.";
 });
 
-document.addEventListener("forgotten", ({ detail }) => {
+// Answers for one user do not stay when another one is chosen, or this one is forgotten.
+document.addEventListener("user-left", ({ detail }) => {
+  if (asking?.user === detail) asking.abort();
   if (shown?.user !== detail) return;
   shown = null;
+  for (const part of [$("ask-form"), $("again-part")]) say(part.querySelector(":scope > [role=status]"), "");
   $("answers").hidden = true;
   for (const id of ["generic", "own", "used", "trace"]) $(id).replaceChildren();
   $("edit-form").reset();

@@ -44,8 +44,9 @@ export async function call(method, route, { path = {}, query, body, signal } = {
   throw new ApiError(document?.error?.message ?? `The service replied with status ${reply.status}.`, reply.status);
 }
 
-/** Return a name as a part of an address. Browsers would read `.` and `..` as folders. */
+/** Return a name as a part of an address: servers read a slash, and browsers `.` and `..`, as folders. */
 function segment(name) {
   if (name === "." || name === "..") throw new ApiError(`${name} is no name of a user.`, 400);
+  if (String(name).includes("/")) throw new ApiError("A name has no slash.", 400);
   return encodeURIComponent(name);
 }

@@ -6,6 +6,7 @@ import { $, announce, count, itemNode, node, onSubmit, run } from "./parts.js";
 const ITEMS_AT_ONCE = 100;
 
 let opened = ""; // the user whose history is shown
+let read = ""; // the name in the field when it was last read; there may be no such user
 
 /** Return the name in the user's field; empty for nobody. */
 export const userName = () => $("user").value.trim();
@@ -23,6 +24,8 @@ export async function openUser() {
   let name, sentence;
   do {
     name = userName();
+    if (name !== read) announce("user-left", read);
+    read = name;
     sentence = await openNamed(name);
   } while (name !== userName()); // it was changed while the history was loaded
   return sentence;
@@ -143,7 +146,7 @@ $("forget-dialog").addEventListener("close", () => {
 async function forget() {
   const name = opened;
   await call("DELETE", "v1/users/{user}", { path: { user: name } });
-  announce("forgotten", name);
+  announce("user-left", name);
   if (!$("user").readOnly) {
     $("user").value = "";
     await listUsers();

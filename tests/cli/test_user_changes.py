@@ -1,0 +1,82 @@
+"""`personakit users`: changes of what is stored about one user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Call
+
+pytest.importorskip("sqlalchemy", reason="needs the extra serve")
+pytest.importorskip("cryptography", reason="needs the extra serve")
+
+
+@pytest.fixture
+def ada(tmp_path: Path, call: Call) -> None:
+    path = tmp_path / "posts.jsonl"
+    path.write_text('{"text": "one", "title": "T", "date": "2026-01-02"}\n{"text": "two", "title": "U"}\n')
+    done = call("users", "add", "ada", path, "--task", "LaMP_4")
+    assert done.status == 0, done.err
+
+
+def stored(call: Call) -> Any:
+    return call("users", "export", "ada", "--json").document
+
+
+@pytest.mark.usefixtures("ada")
+def test_items_are_changed_deleted_and_learnt(call: Call) -> None:
+    assert call("users", "edit", "ada", "2", "first").status == 0
+    assert call("users", "edit", "ada", "2", "Title", "--field", "title").status == 0
+    assert call("users", "delete", "ada", "1").status == 0
+    done = call("users", "learn", "ada", "hi all!", "--draft", "Dear all,", "--request", "Greet them.")
+    assert done.out == "item 3 added\n"
+    assert [(item["number"], item["fields"], item["date"]) for item in stored(call)["items"]] == [
+        (2, {"text": "first", "title": "Title"}, "2026-01-02"),
+        (3, {"text": "hi all!", "draft": "Dear all,", "request": "Greet them."}, None),
+    ]
+
+
+@pytest.mark.usefixtures("ada")
+def test_summaries_and_settings_are_set(call: Call) -> None:
+    assert call("users", "summary", "ada", "popi", "Short and warm.").status == 0
+    [summary] = stored(call)["summaries"]
+    assert (summary["model"], summary["text"], summary["edited"]) == ("popi", "Short and warm.", True)
+    assert call("users", "summary", "ada", "popi", "--delete").status == 0
+    assert stored(call)["summaries"] == []
+    assert call("users", "personalise", "ada", "off").status == 0
+    assert stored(call)["settings"] == {"personalise": False}
+
+
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("edit", "ada", "9", "x"), "'ada' has no item 9"),
+        (("edit", "ada", "1", "x", "--field", "subject"), 'has no item 1 with a field "subject"'),
+        (("edit", "ada", "1", " "), "TEXT is empty"),
+        (("delete", "ada", "9"), "'ada' has no item 9"),
+        (("summary", "ada", "popi"), "expected TEXT or --delete"),
+        (("summary", "ada", "popi", "--delete"), "'ada' has no summary of 'popi'"),
+        (("summary", "ghost", "popi", "x"), "there is no user 'ghost'"),
+        (("personalise", "ghost", "off"), "there is no user 'ghost'"),
+        (("personalise", "ada", "maybe"), "maybe"),
+    ],
+)
+def test_what_cannot_be_changed_is_one_sentence(call: Call, arguments: tuple[str, ...], message: str) -> None:
+    before = stored(call)
+    done = call("users", *arguments)
+    assert (done.status, done.out, message in done.err) == (2, "", True), done.err
+    assert stored(call) == before
+    assert [user["user"] for user in call("users", "list", "--json").document] == ["ada"]
+
+
+@pytest.mark.parametrize("given", ['{"text": "one"}\n{"text": "two"}\n', "text\none\ntwo\n", '["x"]'])
+def test_items_may_come_from_stdin(call: Call, given: str) -> None:
+    done = call("users", "add", "ada", "-", stdin=given)
+    if given == '["x"]':
+        assert (done.status, "error: stdin" in done.err) == (2, True)
+    else:
+        assert done.out == "2 items added\n", done.err
+        assert [item["fields"] for item in stored(call)["items"]] == [{"text": "one"}, {"text": "two"}]
