@@ -134,9 +134,9 @@ def test_a_file_that_cannot_be_read_adds_nothing(call: Call, tmp_path: Path) -> 
     assert not (tmp_path / "new").exists()
 
 
-def test_another_master_key(call: Call, tmp_path: Path) -> None:
+def test_another_master_key(call: Call, posts: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "profiles")
-    call("users", "create-key", "--user", "ada", "--store", store)
+    call("users", "add", "ada", posts, "--store", store)
     old = (tmp_path / "profiles" / "master.key").read_text()
     assert call("users", "rotate-master-key", "--store", store, "--json").document == {"users": 1}
     assert (tmp_path / "profiles" / "master.key").read_text() != old
