@@ -21,6 +21,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from personakit.data.own.records import Person
 from personakit.data.own.word_names import CAPITALISED, PLAIN
@@ -51,6 +52,7 @@ _NO_NAMES = frozenset(
 )
 #: Of names, not names themselves.
 _PARTICLES = frozenset("and das den der die the und van von".split())
+_AND = frozenset(("and", "und"))
 _TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
 _GREET = (
     r"(?:hi|hiya|hello|heya?|howdy|yo|dear|hallo|hoi|liebe[rs]?|moin|servus|grüß dich|sehr geehrte[r]?|salut|"
@@ -87,8 +89,8 @@ class Pseudonyms:
     """Replaces what it recognises. `counts` has the number of replacements by kind.
 
     `people` are those around the texts, `me` the writer under all addresses, `texts` what the writer wrote,
-    `requests` what it answers: together they tell the name Mark from the word. Whom the requests greet more
-    often than the texts do is the writer, who keeps their name. Texts are returned in Unicode's form NFC.
+    `requests` what it answers: together they tell the name Mark from the word. Whom the requests greet most
+    may be the writer, who keeps their name (`_writers_name`). Texts are returned in Unicode's form NFC.
     """
 
     def __init__(
@@ -104,18 +106,21 @@ class Pseudonyms:
         strangers = [each for each in dict.fromkeys(people) if each.id.casefold() not in self._me]
         names = [name for each in strangers for name in self._names_of(each)]
         around = {word for name in names for word in _words(name)}
-        mine = (f"{each.name} {each.id.partition('@')[0]}" for each in me)
-        self._mine = {word for each in mine for word in _words(_nfc(each))}
-        self._mine |= _greeted_more(requests, texts) - around
+        known_as = _nfc(" ".join(f"{each.name} {each.id.partition('@')[0]}" for each in me))
+        self._mine = {*_words(known_as), *_writers_name(requests, texts, around, known_as)}
         self.counts: Counter[str] = Counter()
         self._addresses: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
         self._used: set[str] = set()
-        names += [name for text in (*texts, *requests) for name in _named_in(text)]
+        names += [name for text in (*texts, *requests) for name in _titled(text)]
+        greeted = [each for text in (*texts, *requests) for each in _greeted(text)]
+        names += [each.name for each in greeted if not each.goes_on]
+        sure = {word for name in names for word in _words(name)}
+        names += [each.name for each in greeted if each.goes_on]
         pools = {word: pool for name in names for word, pool in self._name_words(name)}
         self._full = {pair for name in names for pair in itertools.pairwise(_words(name))}
         self._names = _pseudonyms(pools, self._mine)
-        self._ordinary = self._ordinary_words([*texts, *requests])
+        self._ordinary = self._ordinary_words([*texts, *requests], sure)
 
     @property
     def distinct(self) -> dict[str, int]:
@@ -185,21 +190,22 @@ class Pseudonyms:
                 if word not in self._mine:
                     yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
 
-    def _ordinary_words(self, texts: Iterable[str]) -> frozenset[str]:
+    def _ordinary_words(self, texts: Iterable[str], sure: Collection[str]) -> frozenset[str]:
         """Return the name words that the texts use as words: more often in lower case than as a name.
 
-        Only texts that begin with a capital count: who writes all in lower case writes names so, too.
+        For names that are `sure`, only texts that begin with a capital count: who writes all in lower case
+        writes names so, too. Others may be the word after a greeting ("hey running late").
         """
         lower: Counter[str] = Counter()
         upper: Counter[str] = Counter()
         for text in texts:
-            if not text.lstrip("\"'(*[ ")[:1].isupper():
-                continue
+            begins_upper = text.lstrip("\"'(*[ ")[:1].isupper()
+            greeting = _GREETING.match(text)
             for found in _WORD.finditer(text):
                 word = found[0].casefold()
-                if word in self._names:
+                if word in self._names and (begins_upper or word not in sure):
                     if found[0].islower():
-                        lower[word] += 1
+                        lower[word] += greeting is None or found.start() >= greeting.end()
                     elif not _begins_sentence(found, text):
                         upper[word] += 1
         return frozenset(word for word, count in lower.items() if count > upper[word])
@@ -250,25 +256,49 @@ def _beside(found: re.Match[str], text: str) -> tuple[re.Match[str] | None, re.M
     return _BEFORE.search(text[max(0, found.start() - 40) : found.start()]), _AFTER.match(text, found.end())
 
 
-def _named_in(text: str) -> Iterator[str]:
-    """Yield the names that a text greets, and those with a title."""
-    yield from (found["names"] for found in _TITLED.finditer(text))
-    yield from _greeted(text)
+def _titled(text: str) -> Iterator[str]:
+    return (found["names"] for found in _TITLED.finditer(text))
 
 
-def _greeted(text: str) -> Iterator[str]:
+class _Greeted(NamedTuple):
+    """Whom a text greets. `goes_on` says that a word in lower case follows, so that it may be no name."""
+
+    name: str
+    goes_on: bool
+
+
+def _greeted(text: str) -> Iterator[_Greeted]:
+    """Yield whom a text greets: a word, and those after it that have a capital or follow an "and"."""
     found = _GREETING.match(text)
-    if found is not None:
-        yield found["names"]
+    if found is None or _NO_NAMES.intersection(_words(found["names"])):
+        return
+    words = found["names"].split()
+    stop = 1
+    while stop < len(words) and (words[stop][0].isupper() or _AND.intersection(words[stop - 1 : stop + 1])):
+        stop += 1
+    yield _Greeted(" ".join(words[:stop]), stop < len(words))
 
 
-def _greeted_more(requests: Iterable[str], texts: Iterable[str]) -> set[str]:
-    """Return the words of the names that the requests greet more often than the texts do."""
-    balance: Counter[str] = Counter()
-    for sign, each in ((1, requests), (-1, texts)):
-        for name in (name for text in each for name in _greeted(text)):
-            balance.update(dict.fromkeys(_words(name), sign))
-    return {word for word, count in balance.items() if count > 0}
+def _writers_name(
+    requests: Iterable[str], texts: Iterable[str], around: Collection[str], known_as: str
+) -> tuple[str, ...]:
+    """Return the words of the name that the requests greet most, () where that is hardly the writer's.
+
+    It is greeted at least twice, and more often than in the texts; it is part of `known_as`, or nobody else
+    is greeted so. Nobody of `around` is meant, and no two people are.
+    """
+    own = Counter(word for text in texts for each in _greeted(text) for word in _words(each.name))
+    greeted = Counter(tuple(_words(each.name)) for text in requests for each in _greeted(text))
+    counts: Counter[tuple[str, ...]] = Counter()
+    for name, count in greeted.items():
+        if name and not (_AND.intersection(name) or set(name).intersection(around)):
+            counts[name] = count - max(own[word] for word in name)
+    candidates = [name for name, count in counts.most_common() if count > 0]
+    if not candidates or counts[candidates[0]] < 2:
+        return ()
+    most, *others = candidates
+    fits = all(word in known_as.casefold() for word in most)
+    return most if fits or all(set(most).intersection(other) for other in others) else ()
 
 
 def _last_word(text: str) -> list[str]:
