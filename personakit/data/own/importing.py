@@ -127,4 +127,5 @@ def _replaced(record: Record, pseudonyms: Pseudonyms) -> Record:
         text=pseudonyms.replace(record.text),
         request=record.request and pseudonyms.replace(record.request),
         draft=record.draft and pseudonyms.replace(record.draft),
+        replaced=True,
     )

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from personakit.data.lamp_formats import task_format
 from personakit.data.missing import is_missing
-from personakit.data.own.profile import text_id
+from personakit.data.own.profile import REPLACED, text_id
 from personakit.data.queries import PREFERENCE
 from personakit.errors import UserError
 from personakit.files import atomic_file, json_text
@@ -150,6 +150,7 @@ class _Lines:
             if edit.draft is None or not is_missing(row.get(draft_name)):
                 return Learned("known", len(self._rows))
             row[draft_name] = edit.draft
+            row.pop(REPLACED, None)  # the draft may have real names
             self._put(number, row)
             return Learned("draft added", len(self._rows))
         date = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") if self._dated else None

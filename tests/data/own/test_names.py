@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from personakit.data.own.learning import Edit, learn
 from personakit.data.own.names import Pseudonyms
 from personakit.data.own.records import Person
 from tests.data.own.conftest import Read, fields
@@ -316,10 +317,23 @@ def test_importing_a_profile_again_changes_no_text(tmp_path: Path, read: Read) -
     assert again.own.replaced == {}
     [note] = [each for reason, each in again.report.read.items() if "names" in reason]
     assert note.count == len(first.texts)
+    learn(
+        first.folder / "profile.jsonl",
+        [Edit("Ask Marlene Zuse, 0170 1234567.", "Ask her."), Edit(first.texts[0], "Hi Marlene, call her.")],
+    )
+    learned = read(first.folder / "profile.jsonl", keep_names=False, format="profile")
+    assert first.texts[1] in learned.texts
+    assert "0170" not in json.dumps(learned.items)
+    assert "Marlene" not in json.dumps(learned.items)
     table = tmp_path / "table.jsonl"  # a profile of somebody else's making
     rows = [
-        {"text": f"Dear Lena, it is {done} again.", "draft": "", "request": f"Dear Kai, is it {done}?"}
-        for done in ("done", "late")
+        {
+            "id": f"20240501000{n}",
+            "text": f"Dear Lena, it is {done} again.",
+            "draft": "",
+            "request": f"Dear Kai, is it {done}?",
+        }
+        for n, done in enumerate(("done", "late"))
     ]
     table.write_text("\n".join(map(json.dumps, rows)))
     for item, row in zip(read(table, keep_names=False).items, rows, strict=True):
