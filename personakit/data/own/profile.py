@@ -11,15 +11,15 @@ from pathlib import Path
 from personakit.data.own.records import Record
 
 PROFILE = "profile.jsonl"
-#: The field of a row that says that the import replaced names in it.
-REPLACED = "names_replaced"
+#: The field and its value in a row in which the import replaced names.
+REPLACED, YES = "names_replaced", "yes"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One text of the writer. `request` is what it answers, `draft` an earlier version; None: unknown.
 
-    `names_replaced` says that the import replaced names in it.
+    `names_replaced` is `YES` if the import replaced names in it.
     """
 
     id: str
@@ -27,7 +27,7 @@ class Item:
     date: str | None = None
     request: str | None = None
     draft: str | None = None
-    names_replaced: bool | None = None
+    names_replaced: str | None = None
 
 
 def text_id(date: str | None, text: str) -> str:
@@ -40,7 +40,9 @@ def as_items(records: Sequence[Record], originals: Sequence[Record]) -> list[Ite
     items: dict[str, Item] = {}
     for record, original in zip(records, originals, strict=True):
         id = text_id(original.date, original.text)
-        items[id] = Item(id, record.text, record.date, record.request, record.draft, record.replaced or None)
+        items[id] = Item(
+            id, record.text, record.date, record.request, record.draft, YES if record.replaced else None
+        )
     return list(items.values())
 
 
