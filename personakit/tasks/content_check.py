@@ -25,10 +25,11 @@ _ADDRESSES: Mapping[Kind, re.Pattern[str]] = {
 }
 #: Text that is no content: hashtags are style, `[Your Name]` is to be filled in.
 _NO_CONTENT = re.compile(r"#\w+|\[[^\]\n]{1,40}\]")
-#: A date in digits, a fraction, else a number; of a range (`9-10`) each end.
+#: A date in digits, a fraction, else a number; of a range (`9-10`) each end. `555-12-3456` is no date, and
+#: `030/1234567` no fraction: their groups may be written apart.
 _NUMBER = re.compile(
-    r"(?P<date>(?<![\d./-])\d{1,4}(?P<mark>[./-])\d{1,2}(?P=mark)\d{1,4}(?![./-]?\d))"
-    r"|\d+/\d+(?![/.,:]?\d)|\d+(?:[.,:]\d+)*"
+    r"(?P<date>(?<![\d./-])(?:\d{4}|\d{1,2})(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d{1,2})(?![./-]?\d))"
+    r"|\d{1,3}/\d{1,3}(?![/.,:]?\d)|\d+(?:[.,:]\d+)*"
 )
 #: A number in groups with as many digits is a telephone's, and its groups may be written apart.
 _TELEPHONE_DIGITS = 7
@@ -140,11 +141,12 @@ class ContentChecker:
         """Return what `candidate` lost and invented."""
         present = set(_mentioned(candidate))
         lost = _distinct(fact for fact in self._facts if not present.issuperset(fact.parts))
-        addressed = [fact for fact in self._addressed(candidate) if fact.key not in self._given]
+        addressed = {fact.key: fact for fact in self._addressed(candidate) if fact.key not in self._given}
         invented = [
-            fact for fact in facts_of(candidate) if fact not in addressed and not self._has_source(fact)
+            fact for fact in facts_of(candidate) if fact.key in addressed or not self._has_source(fact)
         ]
-        invented += addressed
+        stated = {fact.key for fact in invented}
+        invented += [fact for key, fact in addressed.items() if key not in stated]
         return ContentCheck(lost, _distinct(invented), len(lost) + len(invented))
 
     def _addressed(self, text: str) -> Iterator[Fact]:

@@ -46,6 +46,9 @@ def test_facts(text: str, facts: set[tuple[str, str]]):
         ("Open 9:00-12:30, since 05/03/2024.", "from 9 to 12:30 since 5.3.2024"),
         ("Call +49 170 1234567 or 06.12.34.56.78.", "call 49-170-1234567 or 06 12 34 56 78"),
         ("Add 3/4 of it, 24/7.", "24/7, add 3/4 of it"),
+        ("Call 030/1234567.", "Call 030 1234567."),
+        ("The number is 555-12-3456.", "555 12 3456 is the number"),
+        ("Due 2024-05-03 or 3/5/24.", "due 3/5/24 or 2024-5-3"),
     ],
 )
 def test_other_spellings_keep_content(draft: str, candidate: str):
@@ -134,6 +137,15 @@ def test_an_invention_that_stands_twice_is_undone_in_both_places():
     assert len(check(candidate).invented) == 1
     text = undo_edits(draft, candidate, lambda text: check(text).problems)
     assert text == "We open the gate today and then close the gate at night. Cheers!"
+
+
+def test_a_name_that_is_addressed_and_mentioned_is_undone_in_both_places():
+    draft = "The shed is locked. Please come and then talk with her."
+    candidate = "Hi Tom, the shed is locked! Please come and then talk with Tom."
+    check = ContentChecker(draft).check
+    assert check(candidate).problems == 2
+    text = undo_edits(draft, candidate, lambda text: check(text).problems)
+    assert text == "the shed is locked! Please come and then talk with her."
 
 
 @pytest.mark.parametrize(
