@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from personakit.data.greetings import greeted
 from personakit.data.words import WORD
 from personakit.tasks.content import entities_and_numbers, words_in, words_of
-from personakit.tasks.edits import GREETINGS
 
 Kind = Literal["number", "date", "link", "e-mail address", "mention", "name"]
 
@@ -73,11 +73,8 @@ _FORMULA = frozenset(_FORMULA_WORDS.split())
 _SHOUTED = re.compile(r"\b[A-Z]{2,}(?:\W+[A-Z]{2,}){2,}\b")
 #: A sign-off has at most this many words on a line.
 _SIGN_OFF_WORDS = 4
-#: At most five words up to a mark or the end of the line.
-_OPENING = re.compile(
-    r"\s*(?P<words>[^\W\d_][^\s,.!?:;–—]*(?:[ \t]+[^\s,.!?:;–—-][^\s,.!?:;–—]*){0,4}?)"
-    r"[ \t]*(?:[\n,.!?:;–—]|-[ \t]|$)"
-)
+#: One or two words up to a mark or the end of the line: "Lena,".
+_CALLED = re.compile(r"\s*([^\W\d_]{2,}(?:[ \t]+[^\W\d_]{2,})?)[ \t]*(?:[\n,.!?:;–—]|-[ \t]|$)")
 _SEGMENT = re.compile(r"[\n.!?,;]+")
 
 
@@ -135,7 +132,7 @@ class ContentChecker:
         self._given = {*_mentioned(draft), *_mentioned(request)}
         self._known = self._given | _signed(history)
         self._greeted = {name.casefold() for text in history for name in _greeted(text)}
-        self._ordinary = {word for text in history for word in WORD.findall(text) if word.islower()}
+        self._ordinary = {word for text in history for word in WORD.findall(_body(text)) if word.islower()}
 
     def check(self, candidate: str) -> ContentCheck:
         """Return what `candidate` lost and invented."""
@@ -152,11 +149,11 @@ class ContentChecker:
     def _addressed(self, text: str) -> Iterator[Fact]:
         """Yield the names in an opening: after a greeting, or alone where the history greets them."""
         names = list(_greeted(text))
-        if not names and (opening := _OPENING.match(text)):
-            words = WORD.findall(opening["words"])
+        if not names and (called := _CALLED.match(text)):
+            words = called[1].split()
             names = words if self._greeted.issuperset(map(str.casefold, words)) else []
         for name in names:
-            if name[0].isupper():
+            if name[0].isupper() or name not in self._ordinary:
                 yield Fact("name", name, name.casefold())
 
     def _has_source(self, fact: Fact) -> bool:
@@ -164,12 +161,18 @@ class ContentChecker:
 
 
 def _greeted(text: str) -> Iterator[str]:
-    """Yield the words after the greeting that opens a text, without those of formulas (`hi all`)."""
-    opening = _OPENING.match(text)
-    words = [] if opening is None else WORD.findall(opening["words"])
-    if words and words[0].casefold() in GREETINGS:
-        formulas = _FORMULA | GREETINGS | _NOT_NAMES
-        yield from (word for word in words[1:] if word.casefold() not in formulas)
+    """Yield the words of the names that a text greets; in lower case only such as no clause begins with."""
+    if (found := greeted(text)) is not None:
+        for word in WORD.findall(" ".join(found.names)):
+            formula = word.casefold() in _FORMULA or word.casefold() in _NOT_NAMES
+            if not formula and (word[0].isupper() or not found.goes_on):
+                yield word
+
+
+def _body(text: str) -> str:
+    """Return a text without its greeting."""
+    found = greeted(text)
+    return text if found is None else text[found.end :]
 
 
 def facts_of(text: str) -> Iterator[Fact]:

@@ -169,6 +169,23 @@ def test_a_name_in_an_opening_is_invented_although_the_history_has_it_in_lower_c
 
 
 @pytest.mark.parametrize(
+    ("opening", "names"),
+    [
+        ("hey lenz - ", "lenz"),
+        ("lenz, ", "lenz"),
+        ("hi anna\n", "anna"),
+        ("moin anna und lenz! ", "anna lenz"),
+    ],
+)
+def test_a_greeting_in_lower_case_invents_a_name_too(opening: str, names: str):
+    history = ("hey lenz - list is in the hut", "hey lenz, all done", "no news. bye, kai")
+    draft, candidate = "The shed is locked.", f"{opening}the shed is locked."
+    found = ContentChecker(draft, history=history).check(candidate)
+    assert [fact.text for fact in found.invented] == names.split()
+    assert not ContentChecker(f"Anna, Lenz: {draft}", history=history).check(candidate).invented
+
+
+@pytest.mark.parametrize(
     "candidate",
     [
         "Hi all, the shed is locked.",
@@ -176,9 +193,13 @@ def test_a_name_in_an_opening_is_invented_although_the_history_has_it_in_lower_c
         "Hello, the shed is locked.",
         "Sure, the shed is locked.",
         "Hi The shed is locked.",
+        "hey there, the shed is locked.",
+        "hi just checking, the shed is locked.",
+        "hey running late, the shed is locked.",
+        "hey will, the shed is locked.",
         "",
     ],
 )
 def test_an_opening_without_a_name_is_no_invention(candidate: str):
-    history = ("sure, all done", "hey lenz, the news is good")
+    history = ("sure, all done", "hey lenz, the news is good", "it will do")
     assert not ContentChecker("The shed is locked.", history=history).check(candidate).invented

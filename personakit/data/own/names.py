@@ -21,8 +21,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
+from personakit.data.greetings import GREETING, NOT_NAMES, TITLE, greeted
 from personakit.data.own.records import Person
 from personakit.data.own.word_names import CAPITALISED, PLAIN
 
@@ -38,35 +38,11 @@ _SURNAMES = (
     "Pavlik Perrin Quast Rasmus Renner Sandoval Sievers Tamm Thorsen Ullrich Valdez Vance Wexler "
     "Winther Yilmaz Zander Zeller"
 ).split()
-_NO_NAMES = frozenset(
-    (
-        "admin again all alle allen alles babe baby beide both bro club colleagues committee "
-        "good great just no question quick sorry thank thanks yes yeah "
-        "company customer dad daemon darling dear dude everybody everyone folks frau friends gang "
-        "billing bot contact gmbh grandma grandpa group guys herr hiring honey inc info kollegen kontakt "
-        "kundenservice ladies mail orders post postmaster sales webmaster "
-        "leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
-        "newsletter noreply office oma opa papa prof reply schatz service services sir sirs "
-        "support system team there todos together tous verein via world you your zusammen"
-    ).split()
-)
 #: Of names, not names themselves.
 _PARTICLES = frozenset("and das den der die the und van von".split())
-_AND = frozenset(("and", "und"))
-_TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
-_GREET = (
-    r"(?:hi|hiya|hello|heya?|howdy|yo|dear|hallo|hoi|liebe[rs]?|moin|servus|grüß dich|sehr geehrte[r]?|salut|"
-    r"bonjour|ch[eè]re?|hola|querid[oa]|ciao|car[oa]|hej|good (?:morning|afternoon|evening)|"
-    r"guten (?:morgen|tag|abend))"
-)
-_GREETING = re.compile(
-    rf"\s*{_GREET}[ \t]+(?:{_TITLE}[ \t]*)*"
-    r"(?P<names>[^\W\d_]{3,}(?:(?:[ \t-]| and | und )[^\W\d_]{3,}){0,2})[ \t]*(?=[,!.:\n–-]|$)",
-    re.IGNORECASE,
-)
-_TITLED = re.compile(rf"(?:{_TITLE} ?)+(?<= )(?P<names>[A-ZÀ-Þ][^\W\d_]{{2,}})")
-_TITLES = re.compile(rf"(?:{_TITLE}[ ,]*)+", re.IGNORECASE)
-_GREETED = re.compile(rf"\W*{_GREET}[ \t]+(?:\w+ (?:and|und) )?")
+_TITLED = re.compile(rf"(?:{TITLE} ?)+(?<= )(?P<names>[A-ZÀ-Þ][^\W\d_]{{2,}})")
+_TITLES = re.compile(rf"(?:{TITLE}[ ,]*)+", re.IGNORECASE)
+_BEFORE_GREETED = re.compile(rf"\W*{GREETING}[ \t]+(?:\w+ (?:and|und) )?", re.IGNORECASE)
 _BEFORE, _AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEAST_DIGITS = 7
@@ -113,10 +89,10 @@ class Pseudonyms:
         self._numbers: dict[str, str] = {}
         self._used: set[str] = set()
         names += [name for text in (*texts, *requests) for name in _titled(text)]
-        greeted = [each for text in (*texts, *requests) for each in _greeted(text)]
-        names += [each.name for each in greeted if not each.goes_on]
+        found = [each for text in (*texts, *requests) if (each := greeted(text)) is not None]
+        names += [name for each in found if not each.goes_on for name in each.names]
         sure = {word for name in names for word in _words(name)}
-        names += [each.name for each in greeted if each.goes_on]
+        names += [name for each in found if each.goes_on for name in each.names]
         pools = {word: pool for name in names for word, pool in self._name_words(name)}
         self._full = {pair for name in names for pair in itertools.pairwise(_words(name))}
         self._names = _pseudonyms(pools, self._mine)
@@ -185,7 +161,7 @@ class Pseudonyms:
         """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
         last, comma, first = name.partition(",")
         words = [word for word in _words(f"{first} {last}" if comma else name) if word not in _PARTICLES]
-        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not _NO_NAMES.intersection(words):
+        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not NOT_NAMES.intersection(words):
             for place, word in enumerate(words):
                 if word not in self._mine:
                     yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
@@ -200,12 +176,12 @@ class Pseudonyms:
         upper: Counter[str] = Counter()
         for text in texts:
             begins_upper = text.lstrip("\"'(*[ ")[:1].isupper()
-            greeting = _GREETING.match(text)
+            greeting = greeted(text)
             for found in _WORD.finditer(text):
                 word = found[0].casefold()
                 if word in self._names and (begins_upper or word not in sure):
                     if found[0].islower():
-                        lower[word] += greeting is None or found.start() >= greeting.end()
+                        lower[word] += greeting is None or found.start() >= greeting.end
                     elif not _begins_sentence(found, text):
                         upper[word] += 1
         return frozenset(word for word, count in lower.items() if count > upper[word])
@@ -240,9 +216,9 @@ def _is_addressed(found: re.Match[str], text: str) -> bool:
     """Return whether a word is greeted, has a title, stands alone on a line, or signs the text."""
     before, after = text[: found.start()], text[found.end() :]
     line, rest = before[before.rfind("\n") + 1 :], after.partition("\n")[0]
-    if _GREETED.fullmatch(line.casefold()) and not rest[:2].strip(" \t").isalnum():
+    if _BEFORE_GREETED.fullmatch(line) and not rest[:2].strip(" \t").isalnum():
         return True
-    if re.search(rf"{_TITLE} ?$", line):
+    if re.search(rf"{TITLE} ?$", line):
         return True
     if found[0].islower():
         return not after.strip(" \t\n,!:.-") and (not line.strip() or line.rstrip().endswith(","))
@@ -260,25 +236,6 @@ def _titled(text: str) -> Iterator[str]:
     return (found["names"] for found in _TITLED.finditer(text))
 
 
-class _Greeted(NamedTuple):
-    """Whom a text greets. `goes_on` says that a word in lower case follows, so that it may be no name."""
-
-    name: str
-    goes_on: bool
-
-
-def _greeted(text: str) -> Iterator[_Greeted]:
-    """Yield whom a text greets: a word, and those after it that have a capital or follow an "and"."""
-    found = _GREETING.match(text)
-    if found is None or _NO_NAMES.intersection(_words(found["names"])):
-        return
-    words = found["names"].split()
-    stop = 1
-    while stop < len(words) and (words[stop][0].isupper() or _AND.intersection(words[stop - 1 : stop + 1])):
-        stop += 1
-    yield _Greeted(" ".join(words[:stop]), stop < len(words))
-
-
 def _writers_name(
     requests: Iterable[str], texts: Iterable[str], around: Collection[str], known_as: str
 ) -> tuple[str, ...]:
@@ -287,11 +244,11 @@ def _writers_name(
     It is greeted at least twice, and more often than in the texts; it is part of `known_as`, or nobody else
     is greeted so. Nobody of `around` is meant, and no two people are.
     """
-    own = Counter(word for text in texts for each in _greeted(text) for word in _words(each.name))
-    greeted = Counter(tuple(_words(each.name)) for text in requests for each in _greeted(text))
+    own = Counter(word for text in texts for name in _greeted(text) for word in _words(name))
+    by_requests = Counter(tuple(_words(names[0])) for text in requests if len(names := _greeted(text)) == 1)
     counts: Counter[tuple[str, ...]] = Counter()
-    for name, count in greeted.items():
-        if name and not (_AND.intersection(name) or set(name).intersection(around)):
+    for name, count in by_requests.items():
+        if name and not set(name).intersection(around):
             counts[name] = count - max(own[word] for word in name)
     candidates = [name for name, count in counts.most_common() if count > 0]
     if not candidates or counts[candidates[0]] < 2:
@@ -299,6 +256,11 @@ def _writers_name(
     most, *others = candidates
     fits = all(word in known_as.casefold() for word in most)
     return most if fits or all(set(most).intersection(other) for other in others) else ()
+
+
+def _greeted(text: str) -> tuple[str, ...]:
+    found = greeted(text)
+    return () if found is None else found.names
 
 
 def _last_word(text: str) -> list[str]:

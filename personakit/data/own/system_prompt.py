@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from personakit.data.greetings import greeted_words
 from personakit.data.near_duplicates import NearDuplicateOf
 from personakit.data.own.profile import Item
 from personakit.data.own.style import NAME, count_style
@@ -61,7 +62,8 @@ def system_prompt(
 
 def _points(items: Sequence[Item]) -> list[str]:
     others = messages_answered(items)
-    style = count_style([item.text for item in items], others)
+    own = [item.text for item in items]
+    style = count_style(own, others, greeted_words(own))
     of = style.texts
     points = []
     for what, shares in (("Begins with", style.openings), ("Ends with", style.closings)):

@@ -298,6 +298,24 @@ def test_names_of_greetings_in_lower_case_are_replaced() -> None:
     assert not re.search("marlene|tom|lenz", greeting + other + both)
 
 
+@pytest.mark.parametrize(
+    ("text", "stay"),
+    [
+        ("Hi Tom and team, Tom is here.", "team"),
+        ("hey there Marlene! marlene knows", "there"),
+        ("GRÜSS DICH MARLENE, all done", "all done"),
+        ("dear mr zuckerbrot, all done", "mr"),
+        ("Greetings from Oslo, all done", "from Oslo"),
+        ("Liebe Grüße, Kai", "Grüße"),
+        ("Hi to all, we are here", "to all"),
+    ],
+)
+def test_those_whom_greetings_of_any_form_name_are_replaced(text: str, stay: str) -> None:
+    found = Pseudonyms([], ME, [text]).replace(text)
+    assert stay in found
+    assert not re.search("tom|marlene|zuckerbrot", found, re.IGNORECASE)
+
+
 def test_importing_a_profile_again_changes_no_text(tmp_path: Path, read: Read) -> None:
     asked = mail("Dear Kai, call me at 0170 1234567. Lena Weiss", sender=LENA, to=KAI)
     replies = (
