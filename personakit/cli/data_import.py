@@ -152,7 +152,8 @@ def _print_import(out: Console, report: ImportReport) -> None:
         table(out, (instructions.format, "instructions"), instructions.splits.items())
         _print_skipped(out, instructions.skipped)
         if instructions.near_duplicates:
-            out.print(f"{instructions.near_duplicates} near-duplicates are in the split of what they repeat")
+            what = "near-duplicates put in the split of what they repeat"
+            out.print(counted(instructions.near_duplicates, what))
         out.print(f"kept {instructions.kept} of {instructions.read} instructions")
     else:
         rows = [
@@ -163,10 +164,10 @@ def _print_import(out: Console, report: ImportReport) -> None:
         table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows)
         for name, reasons in report.dropped.items():
             for reason, count in reasons.items():
-                out.print(f"{name}: dropped {count} {reason}")
+                out.print(f"{name}: dropped {counted(count, reason)}")
         for name, count in report.drawn.items():
             if count:
-                out.print(f"{name}: {count} users have no dates, so their query was drawn at random")
+                out.print(f"{name}: {counted(count, 'queries')} of users without dates, drawn at random")
     out.print(escaped(str(report.output)))
 
 

@@ -90,7 +90,7 @@ def add(
 ) -> Result:
     """Append a file's items to a user's history; a new user is made."""
     from personakit.data.history import read_history
-    from personakit.data.skips import SkipCounts
+    from personakit.data.skips import SkipCounts, counted
     from personakit.errors import UserError
 
     counts = SkipCounts()
@@ -103,7 +103,7 @@ def add(
     new = [(item.fields, item.date) for item in profiles[0].items]
     numbers = _open(store, create=True, max_items=max_items).tenant(tenant, create=True).append(user, new)
     document = {"user": user, "added": len(numbers), "first": numbers[0], "last": numbers[-1]}
-    return Result(document, lambda out: out.print(f"{len(numbers)} items added"))
+    return Result(document, lambda out: out.print(f"{counted(len(numbers), 'items')} added"))
 
 
 @command(app, "export")

@@ -128,11 +128,11 @@ class ContentChecker:
     """
 
     def __init__(self, draft: str, *, request: str = "", history: Sequence[str] = ()) -> None:
-        self._facts = list(facts_of(draft))
         self._given = {*_mentioned(draft), *_mentioned(request)}
         self._known = self._given | _signed(history)
         self._greeted = {name.casefold() for text in history for name in _greeted(text)}
         self._ordinary = {word for text in history for word in WORD.findall(_body(text)) if word.islower()}
+        self._facts = [*facts_of(draft), *self._addressed(draft)]
 
     def check(self, candidate: str) -> ContentCheck:
         """Return what `candidate` lost and invented."""

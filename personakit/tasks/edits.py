@@ -28,10 +28,14 @@ grazie saluti obrigado abraço groet groeten
 _CLOSINGS = frozenset(_CLOSING_WORDS.casefold().split())
 
 
+def changed_words(draft: str, candidate: str) -> int:
+    """Return the number of words inserted, deleted and replaced."""
+    return Levenshtein.distance(draft.split(), candidate.split())
+
+
 def edit_share(draft: str, candidate: str) -> float:
-    """Return the words inserted, deleted and replaced, over the draft's words (over 1 if it has none)."""
-    before = draft.split()
-    return Levenshtein.distance(before, candidate.split()) / max(1, len(before))
+    """Return the changed words over the draft's words (over 1 if it has none)."""
+    return changed_words(draft, candidate) / max(1, len(draft.split()))
 
 
 def limit_edits(

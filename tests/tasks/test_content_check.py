@@ -183,6 +183,8 @@ def test_a_greeting_in_lower_case_invents_a_name_too(opening: str, names: str):
     found = ContentChecker(draft, history=history).check(candidate)
     assert [fact.text for fact in found.invented] == names.split()
     assert not ContentChecker(f"Anna, Lenz: {draft}", history=history).check(candidate).invented
+    lost = ContentChecker(candidate, history=history).check(draft).lost
+    assert [fact.text for fact in lost] == names.split()
 
 
 @pytest.mark.parametrize(
