@@ -73,6 +73,8 @@ _FORMULA = frozenset(_FORMULA_WORDS.split())
 _SHOUTED = re.compile(r"\b[A-Z]{2,}(?:\W+[A-Z]{2,}){2,}\b")
 #: A sign-off has at most this many words on a line.
 _SIGN_OFF_WORDS = 4
+#: Facts that a reason names.
+_NAMED = 5
 #: One or two words up to a mark or the end of the line: "Lena,".
 _CALLED = re.compile(r"\s*([^\W\d_]{2,}(?:[ \t]+[^\W\d_]{2,})?)[ \t]*(?:[\n,.!?:;–—]|-[ \t]|$)")
 _SEGMENT = re.compile(r"[\n.!?,;]+")
@@ -110,11 +112,13 @@ class ContentCheck:
 
     @property
     def reason(self) -> str:
-        """What was lost or invented, in a sentence without a full stop; empty if nothing was."""
+        """What was lost or invented, the first few of it, in a sentence without a full stop, or ""."""
         parts = []
         for verb, facts in (("loses", self.lost), ("invents", self.invented)):
             if facts:
-                parts.append(f"{verb} {', '.join(f'{fact.kind} {fact.text}' for fact in facts)}")
+                named = ", ".join(f"{fact.kind} {fact.text}" for fact in facts[:_NAMED])
+                more = f" and {len(facts) - _NAMED} more" if len(facts) > _NAMED else ""
+                parts.append(f"{verb} {named}{more}")
         return " and ".join(parts)
 
 

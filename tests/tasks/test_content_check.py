@@ -205,3 +205,11 @@ def test_a_greeting_in_lower_case_invents_a_name_too(opening: str, names: str):
 def test_an_opening_without_a_name_is_no_invention(candidate: str):
     history = ("sure, all done", "hey lenz, the news is good", "it will do")
     assert not ContentChecker("The shed is locked.", history=history).check(candidate).invented
+
+
+def test_a_reason_names_a_few_facts():
+    found = ContentChecker("It is 7.").check(" ".join(f"It is {n}." for n in range(100, 146)))
+    assert len(found.invented) == 46
+    assert found.reason.endswith(
+        "invents number 100, number 101, number 102, number 103, number 104 and 41 more"
+    )
