@@ -132,6 +132,7 @@ def _splits(report: ImportReport) -> list[SplitCounts]:
 
 
 def _print_import(out: Console, report: ImportReport) -> None:
+    from personakit.data.own.held_out import MIN_QUERIES
     from personakit.data.skips import counted
 
     preferences, instructions = report.preferences, report.instructions
@@ -161,7 +162,8 @@ def _print_import(out: Console, report: ImportReport) -> None:
             for name, splits in report.tasks.items()
             for split, each in splits.items()
         ]
-        table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows)
+        empty = f"no held-out queries: fewer than {MIN_QUERIES} texts have a request, or a draft"
+        table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows, empty=empty)
         for name, reasons in report.dropped.items():
             for reason, count in reasons.items():
                 out.print(f"{name}: dropped {counted(count, reason)}")

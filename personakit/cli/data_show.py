@@ -132,10 +132,10 @@ def show_profile(path: Path, user: str | None, columns: Mapping[str, str]) -> Re
 
 def _print_profile(out: Console, texts: int, rates: list[EditRate]) -> None:
     edits = sum(each.answers for each in rates)
-    out.print(f"{counted(texts, 'texts')}, {edits} of them made from an answer")
+    out.print(f"{counted(texts, 'texts')}, {edits or 'none'} of them made from an answer")
     rows = [
         (each.user_id, each.month or "no date", each.answers, each.unchanged, f"{100 * each.rate:.0f}%")
         for each in rates
     ]
-    if rows:
-        table(out, ("user", "month", "answers", "taken unchanged", "words changed"), rows)
+    columns = ("user", "month", "answers", "taken unchanged", "words changed")
+    table(out, columns, rows, empty="no edit rate: personakit infer --learn adds what you make of an answer")

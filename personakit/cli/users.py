@@ -58,7 +58,8 @@ def list_(
     rows = [[user[column] for column in columns] for user in found]
     if len(found) == limit:
         note(f"there may be more: --after {found[-1]['user']}")
-    return Result(found, lambda out: table(out, columns, rows) if rows else None)
+    empty = f"no users in {store}, tenant {tenant}{f', after {after}' if after else ''}"
+    return Result(found, lambda out: table(out, columns, rows, empty=empty))
 
 
 @command(app, "show")
@@ -71,7 +72,8 @@ def show(user: User, store: Store = "profiles", tenant: Tenant = "default") -> R
     ]
     rows += [("summaries", each["model"], each["created"], each["text"]) for each in document["summaries"]]
     rows += [("settings", name, "", value) for name, value in document["settings"].items()]
-    return Result(document, lambda out: table(out, ("what", "", "date", "text"), rows) if rows else None)
+    empty = f"nothing is stored about {user} but that they are a user"
+    return Result(document, lambda out: table(out, ("what", "", "date", "text"), rows, empty=empty))
 
 
 @command(app, "add")
@@ -176,7 +178,8 @@ def keys(store: Store = "profiles", tenant: Tenant = "default") -> Result:
         for key in found
     ]
     columns = ("key", "label", "user", "created", "revoked", "per minute", "at once")
-    return Result(found, lambda out: table(out, columns, rows) if rows else None)
+    empty = f"no keys of tenant {tenant}: personakit users create-key makes one"
+    return Result(found, lambda out: table(out, columns, rows, empty=empty))
 
 
 @command(app, "create-key")

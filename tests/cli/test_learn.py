@@ -105,6 +105,16 @@ def test_all_edits_of_a_new_file_are_dated_and_texts_that_repeat_are_known(tmp_p
     ]
 
 
+def test_a_sentence_stands_for_an_empty_table(call: Call, mine: Path, tmp_path: Path) -> None:
+    shown = call("data", "show", mine)
+    assert shown.out == "2 texts, none of them made from an answer\n"
+    assert "no edit rate: personakit infer --learn" in shown.err
+    imported = call("data", "import", mine, tmp_path / "own", "--format", "profile")
+    assert imported.out.endswith(f"\n{tmp_path / 'own'}\n")
+    assert "queries   users" not in imported.out
+    assert "no held-out queries: fewer than 3 texts" in imported.err
+
+
 def test_lines_of_a_batch_are_learned_into_their_own_profiles(
     call: Call, tiny_run: Path, mine: Path, tmp_path: Path
 ) -> None:
