@@ -39,8 +39,8 @@ RATE, EPOCHS, MORE_EPOCHS = 1e-3, 2, 4
 #: By row: the folder of its data, and its learning rate.
 CONTINUED = {
     "continued on the new users' pairs": ("new", RATE),
-    "the same at a tenth of the learning rate": ("new", RATE / 10),
     "continued on new and as many old pairs": ("both", RATE),
+    "on the new users' pairs, at a tenth of the learning rate": ("new", RATE / 10),
 }
 Scores = Mapping[str, Sequence[float]]
 
@@ -59,9 +59,9 @@ def main() -> None:
     for name, (data, rate) in CONTINUED.items():
         run = trained(options.output, data, str(first / "model"), options.model, rate, MORE_EPOCHS)
         rows[name] = scores(run, held_out)
-    table = report(rows, options)
-    print(table)
-    write_text(RESULTS, table)
+        table = report(rows, options)
+        print(table, flush=True)
+        write_text(RESULTS, table)
 
 
 def write_data(folder: Path, old: int, new: int) -> dict[str, list[Example]]:
@@ -104,6 +104,8 @@ def _about(example: Example, item: ProfileItem) -> Example:
 def trained(output: Path, data: str, model: str, base: str, rate: float, epochs: int) -> Path:
     """Train a run, or take the one that is there; return its folder."""
     folder = output / f"{data}-{rate:g}"
+    if (folder / "model").is_dir():
+        return folder
     settings = [f"sft.learning_rate={rate}", f"sft.num_train_epochs={epochs}"]
     where = [f"model={model}", f"base={base}", f"data.path={output / 'data' / data}"]
     rank = ["lora.r=0"] if base == "nano" else []
