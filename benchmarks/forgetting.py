@@ -36,11 +36,10 @@ SETTINGS = [
     *("sft.per_device_train_batch_size=16", "seed=0"),
 ]
 RATE, EPOCHS, MORE_EPOCHS = 1e-3, 2, 4
-#: By row: the folder of its data, and its learning rate.
+#: The folder of the data, by row.
 CONTINUED = {
-    "continued on the new users' pairs": ("new", RATE),
-    "continued on new and as many old pairs": ("both", RATE),
-    "on the new users' pairs, at a tenth of the learning rate": ("new", RATE / 10),
+    "continued on the new users' pairs": "new",
+    "continued on new and as many old pairs": "both",
 }
 Scores = Mapping[str, Sequence[float]]
 
@@ -54,10 +53,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/forgetting"))
     options = parser.parse_args()
     held_out = write_data(options.output, options.old, options.new)
-    first = trained(options.output, "old", options.model, options.model, RATE, EPOCHS)
+    first = trained(options.output, "old", options.model, options.model, EPOCHS)
     rows = {"before": scores(first, held_out)}
-    for name, (data, rate) in CONTINUED.items():
-        run = trained(options.output, data, str(first / "model"), options.model, rate, MORE_EPOCHS)
+    for name, data in CONTINUED.items():
+        run = trained(options.output, data, str(first / "model"), options.model, MORE_EPOCHS)
         rows[name] = scores(run, held_out)
         table = report(rows, options)
         print(table, flush=True)
@@ -101,12 +100,12 @@ def _about(example: Example, item: ProfileItem) -> Example:
     return Example(query, replace(example.profile, items=others))
 
 
-def trained(output: Path, data: str, model: str, base: str, rate: float, epochs: int) -> Path:
+def trained(output: Path, data: str, model: str, base: str, epochs: int) -> Path:
     """Train a run, or take the one that is there; return its folder."""
-    folder = output / f"{data}-{rate:g}"
+    folder = output / f"run-{data}"
     if (folder / "model").is_dir():
         return folder
-    settings = [f"sft.learning_rate={rate}", f"sft.num_train_epochs={epochs}"]
+    settings = [f"sft.learning_rate={RATE}", f"sft.num_train_epochs={epochs}"]
     where = [f"model={model}", f"base={base}", f"data.path={output / 'data' / data}"]
     rank = ["lora.r=0"] if base == "nano" else []
     return train("rpo", folder, ["--config", base, *where, *SETTINGS, *settings, *rank])
