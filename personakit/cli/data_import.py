@@ -132,6 +132,7 @@ def _splits(report: ImportReport) -> list[SplitCounts]:
 
 
 def _print_import(out: Console, report: ImportReport) -> None:
+    from personakit.data.own.held_out import MIN_QUERIES
     from personakit.data.skips import counted
 
     preferences, instructions = report.preferences, report.instructions
@@ -152,7 +153,8 @@ def _print_import(out: Console, report: ImportReport) -> None:
         table(out, (instructions.format, "instructions"), instructions.splits.items())
         _print_skipped(out, instructions.skipped)
         if instructions.near_duplicates:
-            out.print(f"{instructions.near_duplicates} near-duplicates are in the split of what they repeat")
+            what = "near-duplicates put in the split of what they repeat"
+            out.print(counted(instructions.near_duplicates, what))
         out.print(f"kept {instructions.kept} of {instructions.read} instructions")
     else:
         rows = [
@@ -160,13 +162,14 @@ def _print_import(out: Console, report: ImportReport) -> None:
             for name, splits in report.tasks.items()
             for split, each in splits.items()
         ]
-        table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows)
+        empty = f"no held-out queries: fewer than {MIN_QUERIES} texts have a request, or a draft"
+        table(out, ("task", "split", "queries", "users", "empty profiles", "items"), rows, empty=empty)
         for name, reasons in report.dropped.items():
             for reason, count in reasons.items():
-                out.print(f"{name}: dropped {count} {reason}")
+                out.print(f"{name}: dropped {counted(count, reason)}")
         for name, count in report.drawn.items():
             if count:
-                out.print(f"{name}: {count} users have no dates, so their query was drawn at random")
+                out.print(f"{name}: {counted(count, 'queries')} of users without dates, drawn at random")
     out.print(escaped(str(report.output)))
 
 

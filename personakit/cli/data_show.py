@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.cli.output import Result, escaped, note, note_read, note_skipped, shortened, table
+from personakit.data.skips import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,8 @@ def show_questions(lookup: ProfileLookup, task: str | None, limit: int | None) -
     """Return at most `limit` queries of the user, and the history of the first."""
     examples = lookup.examples(task)
     first = examples[0]
-    note(f"{lookup.data}, {first.query.task}, {lookup.split}: {len(examples)} queries of this user")
+    queries = counted(len(examples), "queries")
+    note(f"{lookup.data}, {first.query.task}, {lookup.split}: {queries} of this user")
     shown = examples[:limit]
     document = {
         "user": first.query.user_id,
@@ -41,8 +43,8 @@ def show_preferences(lookup: ProfileLookup, limit: int | None) -> Result:
     from personakit.data.preferences.native import record
 
     store, user = lookup.store, lookup.signals(lookup.user)
-    pairs = sum(store.pair_counts)
-    note(f"{lookup.data}, preferences, {lookup.split}: {len(store)} users, {pairs} held-out pairs")
+    users, pairs = counted(len(store), "users"), counted(sum(store.pair_counts), "held-out pairs")
+    note(f"{lookup.data}, preferences, {lookup.split}: {users}, {pairs}")
     note_skipped(lookup.split, store.skipped)
     document: dict[str, Any] = record(user)
     document["pairs"] = document["pairs"][:limit]
@@ -71,7 +73,7 @@ def _line(out: Console, name: str, text: str) -> None:
 
 def _print_questions(out: Console, examples: list[Example]) -> None:
     first = examples[0]
-    out.print(f"user {escaped(first.query.user_id)}, {len(first.profile.items)} items")
+    out.print(f"user {escaped(first.query.user_id)}, {counted(len(first.profile.items), 'items')}")
     for number, item in enumerate(first.profile.items, start=1):
         date = f"{item.date}  " if item.date else ""
         fields = "  ".join(f"{key}: {shortened(value, _WIDTH)}" for key, value in item.fields.items())
@@ -94,7 +96,7 @@ def _print_preferences(out: Console, user: PreferenceUser, limit: int | None) ->
     for item in signals.items:
         _line(out, "item: ", "  ".join(f"{key}: {value}" for key, value in item.fields.items()))
     for title, pairs in (("signals", signals.pairs), ("held out", user.pairs[:limit])):
-        out.print(f"{title}: {len(pairs)} pairs")
+        out.print(f"{title}: {counted(len(pairs), 'pairs')}")
         for number, pair in enumerate(pairs, start=1):
             _line(out, f"{number:4}. prompt   ", pair.prompt)
             _line(out, "      chosen   ", pair.chosen)
@@ -129,13 +131,11 @@ def show_profile(path: Path, user: str | None, columns: Mapping[str, str]) -> Re
 
 
 def _print_profile(out: Console, texts: int, rates: list[EditRate]) -> None:
-    from personakit.data.skips import counted
-
     edits = sum(each.answers for each in rates)
-    out.print(f"{counted(texts, 'texts')}, {edits} of them made from an answer")
+    out.print(f"{counted(texts, 'texts')}, {edits or 'none'} of them made from an answer")
     rows = [
         (each.user_id, each.month or "no date", each.answers, each.unchanged, f"{100 * each.rate:.0f}%")
         for each in rates
     ]
-    if rows:
-        table(out, ("user", "month", "answers", "taken unchanged", "words changed"), rows)
+    columns = ("user", "month", "answers", "taken unchanged", "words changed")
+    table(out, columns, rows, empty="no edit rate: personakit infer --learn adds what you make of an answer")

@@ -206,8 +206,9 @@ def _answer_batch(run: FinishedRun, lookup: ProfileLookup, task: str | None, opt
     done = begin_output(output, batch, resume=options.resume)
     with resumable(f"personakit infer --batch {options.batch} --output {output} --resume"):
         failed = write_answers(_open(run, options), batch, output, done=done)
-    with output.open("rb") as lines:
-        learn([_answered(json.loads(line)) for line in lines])
+    if any(row.final is not None for row in batch):
+        with output.open("rb") as lines:
+            learn([_answered(json.loads(line)) for line in lines])
     if failed:
         note(f'{failed} of {len(batch)} queries have no answer: "error" in their lines gives the reason')
     document = {"written": str(output), "queries": len(batch), "resumed_after": done, "errors": failed}

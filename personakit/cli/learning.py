@@ -81,6 +81,7 @@ def _learn(
 
 def _request(query: Query) -> str | None:
     """Return the message that a text answers; a text that is rewritten is no request."""
+    from personakit.data.lamp_formats import WRITING
     from personakit.data.queries import PREFERENCE
 
-    return query.search_text if query.task in ("writing", PREFERENCE) else None
+    return query.search_text if query.task in (WRITING, PREFERENCE) else None

@@ -116,12 +116,17 @@ def print_error(sentence: str, hint: str) -> None:
     print(f"{escaped(sentence)}\nhint: {escaped(hint)}", file=sys.stderr)
 
 
-def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under column names, numbers right-aligned."""
+def table(
+    out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing to list"
+) -> None:
+    """Print rows under column names, numbers right-aligned; without rows, `empty` on stderr instead."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     cells = [list(row) for row in rows]
+    if not cells:
+        note(empty)
+        return
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, column in enumerate(columns):
         numeric = bool(cells) and all(isinstance(row[number], int | float) for row in cells)

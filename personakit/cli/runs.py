@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from personakit.cli.command import command
-from personakit.cli.output import Result, note, table
+from personakit.cli.output import Result, table
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +29,8 @@ def runs(
     if not root.is_dir() and root != Path("runs"):
         raise UserError(f"{root}: no such folder", hint="personakit runs lists those in runs/")
     found = find_runs(root)
-    if not found:
-        note(f"no runs in {root}/: personakit train rpo makes one")
     document = [asdict(run) | {"folder": str(run.folder)} for run in found]
     rows = [(run.folder, run.method, run.status, run.created[:19], round(run.seconds)) for run in found]
     columns = ("folder", "method", "status", "created (UTC)", "seconds")
-    return Result(document, lambda out: table(out, columns, rows) if rows else None)
+    empty = f"no runs in {root}/: personakit train rpo makes one"
+    return Result(document, lambda out: table(out, columns, rows, empty=empty))

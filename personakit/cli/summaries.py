@@ -135,5 +135,6 @@ def _show(out: Console, document: dict[str, Any]) -> None:
     table(out, ("summary", "mean margin", "accuracy", "bits"), rows)
     if "phrases" in document:
         out.print("decrease of the mean margin without a phrase:")
+        empty = "the summary has no phrase that can be left out"
         phrases = [(f"{each['worth']:+.3f}", shortened(each["text"])) for each in document["phrases"]]
-        table(out, ("decrease", "phrase"), phrases)
+        table(out, ("decrease", "phrase"), phrases, empty=empty)

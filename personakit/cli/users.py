@@ -42,9 +42,8 @@ def list_(
     rows = [[user[column] for column in columns] for user in found]
     if len(found) == limit:
         note(f"there may be more: --after {found[-1]['user']}")
-    if not found:
-        note("there are no more users" if after else "there are no users: personakit users add makes one")
-    return Result(found, lambda out: table(out, columns, rows) if rows else None)
+    empty = "there are no more users" if after else "there are no users: personakit users add makes one"
+    return Result(found, lambda out: table(out, columns, rows, empty=empty))
 
 
 @command(app, "show")
@@ -57,7 +56,8 @@ def show(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> 
     ]
     rows += [("summaries", each["model"], each["created"], each["text"]) for each in document["summaries"]]
     rows += [("settings", name, "", value) for name, value in document["settings"].items()]
-    return Result(document, lambda out: table(out, ("what", "", "date", "text"), rows) if rows else None)
+    empty = f"nothing is stored about {user} but that they are a user"
+    return Result(document, lambda out: table(out, ("what", "", "date", "text"), rows, empty=empty))
 
 
 @command(app, "add")
@@ -77,7 +77,7 @@ def add(
 ) -> Result:
     """Append a file's items to a user's history; a new user is made."""
     from personakit.data.history import read_history
-    from personakit.data.skips import SkipCounts
+    from personakit.data.skips import SkipCounts, counted
     from personakit.errors import UserError
 
     counts = SkipCounts()
@@ -91,7 +91,7 @@ def add(
     new = [(item.fields, item.date) for item in profiles[0].items]
     numbers = open_tenant(store, tenant, create=True, max_items=max_items).append(user, new)
     document = {"user": user, "added": len(numbers), "first": numbers[0], "last": numbers[-1]}
-    return Result(document, lambda out: out.print(f"{len(numbers)} items added"))
+    return Result(document, lambda out: out.print(f"{counted(len(numbers), 'items')} added"))
 
 
 @command(app, "export")
@@ -168,9 +168,8 @@ def keys(store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
         for key in found
     ]
     columns = ("key", "label", "user", "created", "revoked", "per minute", "at once")
-    if not found:
-        note("there are no keys: personakit users create-key makes one")
-    return Result(found, lambda out: table(out, columns, rows) if rows else None)
+    empty = "there are no keys: personakit users create-key makes one"
+    return Result(found, lambda out: table(out, columns, rows, empty=empty))
 
 
 @command(app, "create-key")

@@ -22,6 +22,7 @@ from personakit.data.near_duplicates import normalized
 from personakit.data.own.sources import holds_own_texts
 from personakit.data.preferences.check import PreferenceCheck, check_preferences
 from personakit.data.preferences.store import preference_files
+from personakit.data.skips import counted
 from personakit.records import Example
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def check_data(path: str | Path) -> CheckReport:
         warnings += _split_warnings(check)
         for earlier_split, earlier_inputs in inputs.get(task, {}).items():
             if common := len(texts & earlier_inputs):
-                warnings.append(f"{task}: {common} inputs of {split} are also in {earlier_split}")
+                overlap = counted(common, f"inputs of {split} that are also in {earlier_split}")
+                warnings.append(f"{task}: {overlap}")
         for earlier_split, earlier_users in users.get(task, {}).items():
             common = (
                 0
@@ -104,9 +106,8 @@ def check_data(path: str | Path) -> CheckReport:
                 else len(earlier_users.intersection(store.user_ids))
             )
             if common:
-                warnings.append(
-                    f"{task}: {common} users of {split} are also in {earlier_split}, without dates"
-                )
+                overlap = counted(common, f"users of {split} that are also in {earlier_split}")
+                warnings.append(f"{task}: {overlap}, without dates")
         inputs.setdefault(task, {})[split] = texts
         users.setdefault(task, {})[split] = set(store.user_ids)
     preferences, preference_warnings = check_preferences(files)

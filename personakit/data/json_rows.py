@@ -100,7 +100,7 @@ def _rows_of_object(value: Any, path: Path, counts: SkipCounts) -> Iterator[tupl
     if len(wrappers) == 1:
         (name,) = wrappers
         for key in value.keys() - {name}:
-            counts.add(f'values beside "{name}" that are not rows', f'{place}: "{key}"')
+            counts.add(f'values beside "{name}" other than rows', f'{place}: "{key}"')
         for number, element in enumerate(value[name], start=1):
             yield f'{path}, "{name}" item {number}', element
         return

@@ -55,6 +55,8 @@ NEWS_CATEGORIES = (
     "parents",
     "food & drink",
 )
+#: The tasks that are not LaMP's.
+REWRITING, WRITING = "rewriting", "writing"
 REFERENCES = ("[1]", "[2]")
 SCORES = ("1", "2", "3", "4", "5")
 
@@ -189,8 +191,8 @@ _ALL = (
         date_in_document=True,
     ),
     TaskFormat(
-        task="rewriting",
-        file_task="rewriting",
+        task=REWRITING,
+        file_task=REWRITING,
         template="Rewrite the following text in the way of its user: {original}",
         item_keys=("original", "revised"),
         document_keys=("original",),
@@ -199,8 +201,8 @@ _ALL = (
         input_key="original",
     ),
     TaskFormat(
-        task="writing",
-        file_task="writing",
+        task=WRITING,
+        file_task=WRITING,
         template="Answer the following in the way of its user: {request}",
         item_keys=("request", "text"),
         document_keys=("request", "text"),

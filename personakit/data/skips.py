@@ -41,14 +41,11 @@ class SkipCounts:
         return sum(skip.count for reason, skip in self._counts.items() if reason not in without)
 
 
-#: What a phrase in the plural becomes for one, after its noun.
-_SINGULAR = {
-    "they have": "it has",
-    "they are": "it is",
-    "they repeat": "it repeats",
-    "their": "its",
-    "them": "it",
-}
+#: The verbs of reasons, for one.
+_VERBS = {"have": "has", "are": "is", "do": "does", "repeat": "repeats", "contradict": "contradicts"}
+_PRONOUNS = {"they": "it", "their": "its", "them": "it"}
+_OF_THE_NOUN = re.compile(rf"\b(they|that) ({'|'.join(_VERBS)})\b")
+_PRONOUN = re.compile(rf"\b({'|'.join(_PRONOUNS)})\b")
 
 
 def counted(count: int, phrase: str) -> str:
@@ -56,8 +53,9 @@ def counted(count: int, phrase: str) -> str:
     if count == 1:
         words = phrase.split(" ")
         for place, word in enumerate(words[:2]):
-            if re.search("[^s]s$", word):
-                words[place] = word.removesuffix("es" if word.endswith("sses") else "s")
+            if re.search("[^s]s:?$", word):
+                words[place] = re.sub("(?<=ss)es(:?)$|s(:?)$", r"\1\2", re.sub("ies(:?)$", r"ys\1", word))
                 break
-        phrase = re.sub(rf"\b({'|'.join(_SINGULAR)})\b", lambda found: _SINGULAR[found[0]], " ".join(words))
+        phrase = _OF_THE_NOUN.sub(lambda found: f"{found[1]} {_VERBS[found[2]]}", " ".join(words))
+        phrase = _PRONOUN.sub(lambda found: _PRONOUNS[found[0]], phrase)
     return f"{count} {phrase}"

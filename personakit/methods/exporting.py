@@ -10,31 +10,33 @@ from pathlib import Path
 
 from personakit.errors import RunError, UserError
 from personakit.files import atomic_file, atomic_folder, write_json
+from personakit.method import FinishedRun
+from personakit.methods.adapter_card import adapter_card
 from personakit.methods.runs import read_run
 from personakit.methods.table import METHODS
 from personakit.models import smollm2
 from personakit.models.open import resolve_model
-from personakit.training.card import write_card
 
 CONVERTER = "convert_lora_to_gguf.py"
 _CONFIG = "adapter_config.json"
 
 
 def export_adapter(run: Path, folder: Path) -> None:
-    """Copy the adapter of a finished run into the new folder, with a card if it has none.
+    """Copy the adapter of a finished run into the new folder, with a card of its own.
 
     Raises `UserError` if the run has no adapter, or the folder exists.
     """
     if folder.exists():
         raise UserError(f"{folder}: exists already, expected a new folder", hint="choose another name")
-    source, base = _adapter(run)
+    finished = read_run(run)
+    source, base = _adapter(finished)
     with atomic_folder(folder) as temporary:
         shutil.copytree(source, temporary, dirs_exist_ok=True)
         if base == smollm2.NAME or smollm2.is_conversion(Path(base)):  # nobody else has that folder
-            _set_base(temporary / _CONFIG, smollm2.HUB_NAME)
-        if not (temporary / "README.md").exists():
-            title, facts = f"Adapter of {run.name}", {"run": run.name}
-            write_card(temporary, title=title, base=base, facts=facts, settings={}, adapters=["default"])
+            base = smollm2.HUB_NAME
+            _set_base(temporary / _CONFIG, base)
+        card = adapter_card(finished, base, tokenizer=(temporary / "tokenizer_config.json").is_file())
+        (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
 def export_gguf(run: Path, file: Path, llama_cpp: Path | None = None) -> None:
@@ -45,7 +47,7 @@ def export_gguf(run: Path, file: Path, llama_cpp: Path | None = None) -> None:
     """
     if file.exists():
         raise UserError(f"{file}: exists already, expected a new file", hint="choose another name")
-    source, base = _adapter(run)
+    source, base = _adapter(read_run(run))
     found = shutil.which(CONVERTER) if llama_cpp is None else str(llama_cpp / CONVERTER)
     if found is None or not Path(found).is_file():
         place = "on the PATH" if llama_cpp is None else f"in {llama_cpp}"
@@ -66,9 +68,8 @@ def export_gguf(run: Path, file: Path, llama_cpp: Path | None = None) -> None:
             )
 
 
-def _adapter(run: Path) -> tuple[Path, str]:
+def _adapter(finished: FinishedRun) -> tuple[Path, str]:
     """Return the folder of a run's adapter, and its base model as the adapter names it."""
-    finished = read_run(run)
     source = finished.folder / METHODS[finished.method].result
     config = source / _CONFIG
     if not config.is_file():

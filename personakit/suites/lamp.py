@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
 from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
+from personakit.data.lamp_formats import WRITING
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
 from personakit.errors import UserError
@@ -345,7 +346,7 @@ class LampSuite(Suite):
         return {store.task: take_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
-        tasks = [task for task in all_tasks(data, options.split) if task.startswith(("LaMP", "writing"))]
+        tasks = [task for task in all_tasks(data, options.split) if task.startswith(("LaMP", WRITING))]
         if not tasks:
             splits = sorted({split for _, split in there})
             raise UserError(

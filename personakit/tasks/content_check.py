@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from personakit.data.greetings import greeted
 from personakit.data.words import WORD
 from personakit.tasks.content import entities_and_numbers, words_in, words_of
-from personakit.tasks.edits import GREETINGS
 
 Kind = Literal["number", "date", "link", "e-mail address", "mention", "name"]
 
@@ -25,10 +25,11 @@ _ADDRESSES: Mapping[Kind, re.Pattern[str]] = {
 }
 #: Text that is no content: hashtags are style, `[Your Name]` is to be filled in.
 _NO_CONTENT = re.compile(r"#\w+|\[[^\]\n]{1,40}\]")
-#: A date in digits, a fraction, else a number; of a range (`9-10`) each end.
+#: A date in digits, a fraction, else a number; of a range (`9-10`) each end. `555-12-3456` is no date, and
+#: `030/1234567` no fraction: their groups may be written apart.
 _NUMBER = re.compile(
-    r"(?P<date>(?<![\d./-])\d{1,4}(?P<mark>[./-])\d{1,2}(?P=mark)\d{1,4}(?![./-]?\d))"
-    r"|\d+/\d+(?![/.,:]?\d)|\d+(?:[.,:]\d+)*"
+    r"(?P<date>(?<![\d./-])(?:\d{4}|\d{1,2})(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d{1,2})(?![./-]?\d))"
+    r"|\d{1,3}/\d{1,3}(?![/.,:]?\d)|\d+(?:[.,:]\d+)*"
 )
 #: A number in groups with as many digits is a telephone's, and its groups may be written apart.
 _TELEPHONE_DIGITS = 7
@@ -72,11 +73,10 @@ _FORMULA = frozenset(_FORMULA_WORDS.split())
 _SHOUTED = re.compile(r"\b[A-Z]{2,}(?:\W+[A-Z]{2,}){2,}\b")
 #: A sign-off has at most this many words on a line.
 _SIGN_OFF_WORDS = 4
-#: At most five words up to a mark or the end of the line.
-_OPENING = re.compile(
-    r"\s*(?P<words>[^\W\d_][^\s,.!?:;–—]*(?:[ \t]+[^\s,.!?:;–—-][^\s,.!?:;–—]*){0,4}?)"
-    r"[ \t]*(?:[\n,.!?:;–—]|-[ \t]|$)"
-)
+#: Facts that a reason names.
+_NAMED = 5
+#: One or two words up to a mark or the end of the line: "Lena,".
+_CALLED = re.compile(r"\s*([^\W\d_]{2,}(?:[ \t]+[^\W\d_]{2,})?)[ \t]*(?:[\n,.!?:;–—]|-[ \t]|$)")
 _SEGMENT = re.compile(r"[\n.!?,;]+")
 
 
@@ -112,11 +112,13 @@ class ContentCheck:
 
     @property
     def reason(self) -> str:
-        """What was lost or invented, in a sentence without a full stop; empty if nothing was."""
+        """What was lost or invented, the first few of it, in a sentence without a full stop, or ""."""
         parts = []
         for verb, facts in (("loses", self.lost), ("invents", self.invented)):
             if facts:
-                parts.append(f"{verb} {', '.join(f'{fact.kind} {fact.text}' for fact in facts)}")
+                named = ", ".join(f"{fact.kind} {fact.text}" for fact in facts[:_NAMED])
+                more = f" and {len(facts) - _NAMED} more" if len(facts) > _NAMED else ""
+                parts.append(f"{verb} {named}{more}")
         return " and ".join(parts)
 
 
@@ -130,31 +132,32 @@ class ContentChecker:
     """
 
     def __init__(self, draft: str, *, request: str = "", history: Sequence[str] = ()) -> None:
-        self._facts = list(facts_of(draft))
         self._given = {*_mentioned(draft), *_mentioned(request)}
         self._known = self._given | _signed(history)
         self._greeted = {name.casefold() for text in history for name in _greeted(text)}
-        self._ordinary = {word for text in history for word in WORD.findall(text) if word.islower()}
+        self._ordinary = {word for text in history for word in WORD.findall(_body(text)) if word.islower()}
+        self._facts = [*facts_of(draft), *self._addressed(draft)]
 
     def check(self, candidate: str) -> ContentCheck:
         """Return what `candidate` lost and invented."""
         present = set(_mentioned(candidate))
         lost = _distinct(fact for fact in self._facts if not present.issuperset(fact.parts))
-        addressed = [fact for fact in self._addressed(candidate) if fact.key not in self._given]
+        addressed = {fact.key: fact for fact in self._addressed(candidate) if fact.key not in self._given}
         invented = [
-            fact for fact in facts_of(candidate) if fact not in addressed and not self._has_source(fact)
+            fact for fact in facts_of(candidate) if fact.key in addressed or not self._has_source(fact)
         ]
-        invented += addressed
+        stated = {fact.key for fact in invented}
+        invented += [fact for key, fact in addressed.items() if key not in stated]
         return ContentCheck(lost, _distinct(invented), len(lost) + len(invented))
 
     def _addressed(self, text: str) -> Iterator[Fact]:
         """Yield the names in an opening: after a greeting, or alone where the history greets them."""
         names = list(_greeted(text))
-        if not names and (opening := _OPENING.match(text)):
-            words = WORD.findall(opening["words"])
+        if not names and (called := _CALLED.match(text)):
+            words = called[1].split()
             names = words if self._greeted.issuperset(map(str.casefold, words)) else []
         for name in names:
-            if name[0].isupper():
+            if name[0].isupper() or name not in self._ordinary:
                 yield Fact("name", name, name.casefold())
 
     def _has_source(self, fact: Fact) -> bool:
@@ -162,12 +165,18 @@ class ContentChecker:
 
 
 def _greeted(text: str) -> Iterator[str]:
-    """Yield the words after the greeting that opens a text, without those of formulas (`hi all`)."""
-    opening = _OPENING.match(text)
-    words = [] if opening is None else WORD.findall(opening["words"])
-    if words and words[0].casefold() in GREETINGS:
-        formulas = _FORMULA | GREETINGS | _NOT_NAMES
-        yield from (word for word in words[1:] if word.casefold() not in formulas)
+    """Yield the words of the names that a text greets; in lower case only such as no clause begins with."""
+    if (found := greeted(text)) is not None:
+        for word in WORD.findall(" ".join(found.names)):
+            formula = word.casefold() in _FORMULA or word.casefold() in _NOT_NAMES
+            if not formula and (word[0].isupper() or not found.goes_on):
+                yield word
+
+
+def _body(text: str) -> str:
+    """Return a text without its greeting."""
+    found = greeted(text)
+    return text if found is None else text[found.end :]
 
 
 def facts_of(text: str) -> Iterator[Fact]:

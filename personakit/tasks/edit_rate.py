@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from personakit.tasks.edits import edit_share
+from personakit.tasks.edits import changed_words
 
 UNDATED = ""
 
@@ -50,9 +50,6 @@ def edit_rates(edited: Iterable[EditedAnswer]) -> list[EditRate]:
 
 
 def _rate(user_id: str, month: str, edited: list[EditedAnswer]) -> EditRate:
-    lengths = [max(1, len(each.answer.split())) for each in edited]
-    changed = [
-        round(edit_share(each.answer, each.final) * length)
-        for each, length in zip(edited, lengths, strict=True)
-    ]
-    return EditRate(user_id, month, len(edited), changed.count(0), sum(lengths), sum(changed))
+    words = sum(len(each.answer.split()) for each in edited)
+    changed = [changed_words(each.answer, each.final) for each in edited]
+    return EditRate(user_id, month, len(edited), changed.count(0), words, sum(changed))

@@ -13,28 +13,29 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
+from personakit.data.greetings import OPENING_WORDS
+
 _TOKEN = re.compile(r"(\S+)(\s*)")
 #: Also an emoticon or an emoji on its own.
 _SENTENCE_END = re.compile(r"[.!?:][\"')\]’”]*$|^[^\w\s]{2,}$|^[^\w\s,;&+*/=–—-]$")
 #: An opening or a sign-off has at most this many words, and begins with one of these unless it is a name.
 _SHORT = 6
-_GREETING_WORDS = """
-hi hello hey hiya howdy yo dear good morning afternoon evening greetings all team folks everyone hallo
-liebe lieber guten moin bonjour salut cher chère hola querido querida estimado estimada buenos ciao caro
-cara olá prezado beste
-"""
 _CLOSING_WORDS = """
 thanks thank thx ty cheers best kind kindest warm warmest many regards sincerely yours respectfully love
 take ttyl xo xoxo later bye danke gruß grüße viele liebe beste mit merci cordialement bien gracias saludos
 grazie saluti obrigado abraço groet groeten
 """
-GREETINGS, _CLOSINGS = frozenset(_GREETING_WORDS.split()), frozenset(_CLOSING_WORDS.split())
+_CLOSINGS = frozenset(_CLOSING_WORDS.casefold().split())
+
+
+def changed_words(draft: str, candidate: str) -> int:
+    """Return the number of words inserted, deleted and replaced."""
+    return Levenshtein.distance(draft.split(), candidate.split())
 
 
 def edit_share(draft: str, candidate: str) -> float:
-    """Return the words inserted, deleted and replaced, over the draft's words (over 1 if it has none)."""
-    before = draft.split()
-    return Levenshtein.distance(before, candidate.split()) / max(1, len(before))
+    """Return the changed words over the draft's words (over 1 if it has none)."""
+    return changed_words(draft, candidate) / max(1, len(draft.split()))
 
 
 def limit_edits(
@@ -175,7 +176,7 @@ def _opening(tokens: _Tokens, stop: int) -> int:
         word = tokens.words[place]
         if word.endswith(",") or _ends_sentence(tokens, place):
             named = place < 2 and word.endswith((",", ":")) and "\n" in tokens.spaces[place]  # `Ada,`
-            return place + 1 if named or _letters(tokens.words[:1]) in GREETINGS else 0
+            return place + 1 if named or _letters(tokens.words[:1]) in OPENING_WORDS else 0
     return 0
 
 

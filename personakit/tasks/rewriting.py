@@ -7,11 +7,12 @@ of it.
 
 from __future__ import annotations
 
+from personakit.data import lamp_formats
 from personakit.tasks.kinds import GenerationTask
 from personakit.tasks.profile_prompt import ProfilePrompt
 
 REWRITING = GenerationTask(
-    name="rewriting",
+    name=lamp_formats.REWRITING,
     metrics=("rouge-L", "rouge-1", "edit-similarity", "exact"),
     primary="rouge-L",
     max_new_tokens=256,

@@ -5,11 +5,12 @@ The prompt shows what the user wrote, not what they answered: a message can be l
 
 from __future__ import annotations
 
+from personakit.data import lamp_formats
 from personakit.tasks.kinds import GenerationTask
 from personakit.tasks.profile_prompt import ProfilePrompt
 
 WRITING = GenerationTask(
-    name="writing",
+    name=lamp_formats.WRITING,
     metrics=("rouge-1", "rouge-L"),
     primary="rouge-1",
     max_new_tokens=256,

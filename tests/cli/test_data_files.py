@@ -47,7 +47,7 @@ def test_an_import_without_dates_says_that_queries_were_drawn(
     rows = [{"user_id": f"u{n % 4}", "title": f"t {n}", "text": f"x {n}"} for n in range(12)]
     Path("mine.json").write_text(json.dumps(rows))
     done = call("data", "import", "mine.json", "out", "--task", "LaMP_4")
-    assert "LaMP_4: 4 users have no dates, so their query was drawn at random" in done.out
+    assert "LaMP_4: 4 queries of users without dates, drawn at random" in done.out
 
 
 def test_a_prompt_column_that_is_not_known_has_to_be_named(

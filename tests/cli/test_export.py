@@ -101,7 +101,16 @@ def test_an_adapter_is_copied_with_a_card_and_a_base_that_others_know(call: Call
     assert config["base_model_name_or_path"] == smollm2.HUB_NAME
     weights = "adapter_model.safetensors"
     assert (folder / weights).read_bytes() == (voice.FOLDER / "model" / weights).read_bytes()
-    assert "AutoPeftModelForCausalLM" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert f'AutoTokenizer.from_pretrained("{smollm2.HUB_NAME}")' in card  # the folder has no tokenizer
+    assert f"base_model: {smollm2.HUB_NAME}\n" in card
+    assert "Method: RPO (stages: sft)" in card
+    assert "Privacy: " in card
+    assert "Licence: " in card
+    layout = card.split("```text\n")[1].split("\n```")[0]
+    assert "{text of item 2}" in layout
+    assert layout.endswith("{text}\nRewrite the text the way this user would.")
+    assert "the answer alone" in card
     again = call("export", "adapter", "voice", folder)
     assert (again.status, "exists already" in again.err) == (2, True)
 

@@ -89,6 +89,32 @@ def test_columns_of_the_file_are_kept_and_an_undated_file_stays_so(
     assert new == {"ID": new["ID"], "draft": f"{DRAFT} (we are out)", "body": FINAL}
 
 
+def test_all_edits_of_a_new_file_are_dated_and_texts_that_repeat_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    path.touch()
+    edits = [Edit(FINAL, DRAFT), Edit("we are out", None), Edit(FINAL, DRAFT), Edit("we are out", DRAFT)]
+    assert [(each.outcome, each.items) for each in learn(path, edits)] == [
+        ("added", 1),
+        ("added", 2),
+        ("known", 2),
+        ("draft added", 2),
+    ]
+    assert [(row["text"], row["draft"], len(row["date"])) for row in rows(path)] == [
+        (FINAL, DRAFT, 19),
+        ("we are out", DRAFT, 19),
+    ]
+
+
+def test_a_sentence_stands_for_an_empty_table(call: Call, mine: Path, tmp_path: Path) -> None:
+    shown = call("data", "show", mine)
+    assert shown.out == "2 texts, none of them made from an answer\n"
+    assert "no edit rate: personakit infer --learn" in shown.err
+    imported = call("data", "import", mine, tmp_path / "own", "--format", "profile")
+    assert imported.out.endswith(f"\n{tmp_path / 'own'}\n")
+    assert "queries   users" not in imported.out
+    assert "no held-out queries: fewer than 3 texts" in imported.err
+
+
 def test_lines_of_a_batch_are_learned_into_their_own_profiles(
     call: Call, tiny_run: Path, mine: Path, tmp_path: Path
 ) -> None:

@@ -43,6 +43,12 @@ def test_tenants_have_users_of_their_own(call: Call, posts: Path) -> None:
     call("users", "add", "ada", posts, "--tenant", "one")
     call("users", "create-key", "--tenant", "two")
     assert call("users", "list", "--tenant", "two", "--json").document == []
+    for arguments, sentence in (
+        (("list", "--tenant", "two"), "no users in profiles, tenant two\n"),
+        (("keys", "--tenant", "one"), "no keys of tenant one: personakit users create-key makes one\n"),
+    ):
+        done = call("users", *arguments)
+        assert (done.out, done.err) == ("", sentence)
     assert call("users", "forget", "ada", "--tenant", "two").status == 2
     assert call("users", "show", "ada", "--tenant", "one").status == 0
     missing = call("users", "list", "--tenant", "three")

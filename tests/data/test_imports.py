@@ -331,7 +331,7 @@ def test_a_check_counts_and_warns(tmp_path: Path) -> None:
     assert (test.queries, test.golds) == (1, 0)
     for said in (
         "LaMP_4 train: 1 queries have their gold answer word for word in their own profile",
-        "LaMP_4: 1 inputs of test are also in train",
+        "LaMP_4: 1 input of test that is also in train",
         "LaMP_4 test: no gold answers, so it can be answered but not scored",
     ):
         assert said in report.warnings

@@ -398,7 +398,7 @@ def test_a_check_reports_overlap_between_splits(tmp_path: Path) -> None:
     for split, users in (("train", ["a", "b"]), ("dev", ["b"])):
         write_users(tmp_path / "preferences" / f"{split}.jsonl", map(user, users))
     assert check_data(tmp_path).warnings == [
-        "preferences: 1 users of dev are also in train",
-        "preferences: 2 held-out pairs of dev are also in train",
-        "preferences: 2 held-out prompts of dev are also in train",
+        "preferences: 1 user of dev that is also in train",
+        "preferences: 2 held-out pairs of dev that are also in train",
+        "preferences: 2 held-out prompts of dev that are also in train",
     ]

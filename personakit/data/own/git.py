@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personakit.data.own.records import IsMe, Person, Record, date_or_none
-from personakit.data.skips import SkipCounts
+from personakit.data.skips import SkipCounts, counted
 from personakit.errors import UserError
 
 ASKED = "Write the message of a commit that changes {summary}:\n{files}"
@@ -99,7 +99,7 @@ def _request(changes: Sequence[str]) -> str | None:
     if not rows:
         return None
     added, removed = (sum(int(row[side]) for row in rows if row[side].isdecimal()) for side in (0, 1))
-    files = "1 file" if len(rows) == 1 else f"{len(rows)} files"
+    files = counted(len(rows), "files")
     shown = [
         f"{path} (binary)" if plus == "-" else f"{path} (+{plus} -{minus})"
         for plus, minus, path in rows[:MAX_FILES]

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from personakit.data.lamp_formats import build_input, profile_item, search_text
+from personakit.data.lamp_formats import REWRITING, WRITING, build_input, profile_item, search_text
 from personakit.data.near_duplicates import NearDuplicateOf, NearDuplicates
 from personakit.data.own.profile import Item
 from personakit.data.splitting import DEV_SHARE, SPLITS, TEST_SHARE, SplitExamples
 from personakit.records import Example, Profile, ProfileItem, Query
 
-WRITING, REWRITING = "writing", "rewriting"
 #: The most queries of a split, and items of a profile: the newest. A question's file repeats its profile.
 MAX_QUERIES = {"train": 500, "dev": 100, "test": 100}
 MAX_PROFILE = 50
@@ -41,9 +40,8 @@ def held_out(items: Sequence[Item], task: str, user_id: str) -> SplitExamples | 
         splits[split] = []
         for rank, place in enumerate(reversed(places[split])):
             if len(splits[split]) == MAX_QUERIES[split]:
-                dropped[f"{split} queries, of which the newest {MAX_QUERIES[split]} are kept"] = (
-                    len(places[split]) - rank
-                )
+                reason = f"{split} queries older than the newest {MAX_QUERIES[split]}"
+                dropped[reason] = len(places[split]) - rank
                 break
             texts = (_given(items[place], task), items[place].text)
             if any(in_later.of(text) for text in texts):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from personakit.data.history import ONE_USER
+from personakit.data.lamp_formats import REWRITING, WRITING
 from personakit.data.own.choosing import Writers, one_of
-from personakit.data.own.held_out import REWRITING, WRITING, held_out
+from personakit.data.own.held_out import held_out
 from personakit.data.own.names import Pseudonyms
 from personakit.data.own.profile import PROFILE, as_items, write_profile
 from personakit.data.own.records import Record
@@ -127,4 +128,5 @@ def _replaced(record: Record, pseudonyms: Pseudonyms) -> Record:
         text=pseudonyms.replace(record.text),
         request=record.request and pseudonyms.replace(record.request),
         draft=record.draft and pseudonyms.replace(record.draft),
+        replaced=True,
     )

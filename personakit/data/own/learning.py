@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from personakit.data.lamp_formats import task_format
 from personakit.data.missing import is_missing
-from personakit.data.own.profile import text_id
+from personakit.data.own.profile import REPLACED, text_id
 from personakit.data.queries import PREFERENCE
 from personakit.errors import UserError
 from personakit.files import atomic_file, json_text
@@ -125,7 +125,15 @@ class _Lines:
         self._rows = {
             number: self._row(path, number, line) for number, line in enumerate(self._lines) if line.strip()
         }
-        self._names = list(dict.fromkeys(name for row in self._rows.values() for name in row))
+        self._names = dict.fromkeys(name for row in self._rows.values() for name in row)
+        text_name, user_name = self._name("text"), self._name("user_id")
+        self._numbers: dict[str, int] = {}
+        for number, row in self._rows.items():
+            if isinstance(text := row.get(text_name), str):
+                self._numbers.setdefault(text.strip(), number)
+        users = (row.get(user_name) for row in self._rows.values())
+        #: The user's id where the rows have one: the file has one user, as its readers check.
+        self._user = next((user for user in users if not is_missing(user)), None)
 
     @staticmethod
     def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -143,21 +151,21 @@ class _Lines:
         text = edit.text.strip()
         if not text:
             raise UserError("the final text is empty, expected what was sent", hint="give the text")
-        text_name, draft_name = self._name("text"), self._name("draft")
-        for number, row in self._rows.items():
-            if not isinstance(row.get(text_name), str) or row[text_name].strip() != text:
-                continue
+        draft_name = self._name("draft")
+        if (number := self._numbers.get(text)) is not None:
+            row = self._rows[number]
             if edit.draft is None or not is_missing(row.get(draft_name)):
                 return Learned("known", len(self._rows))
             row[draft_name] = edit.draft
+            row.pop(REPLACED, None)  # the draft may have real names
             self._put(number, row)
             return Learned("draft added", len(self._rows))
         date = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") if self._dated else None
         new = {self._name("id"): text_id(date, text)}
         if date is not None:
             new[self._name("date")] = date
-        if (user := self._user()) is not None:
-            new[self._name("user_id")] = user
+        if self._user is not None:
+            new[self._name("user_id")] = self._user
         if edit.request is not None or self._name("request") in self._names:
             new[self._name("request")] = edit.request or ""
         if self._lines and not self._lines[-1].endswith(b"\n"):
@@ -165,7 +173,8 @@ class _Lines:
         self._lines.append(b"")
         if edit.draft is not None or draft_name in self._names:
             new[draft_name] = edit.draft or ""
-        self._put(len(self._lines) - 1, {**new, text_name: text})
+        self._numbers[text] = len(self._lines) - 1
+        self._put(self._numbers[text], {**new, self._name("text"): text})
         return Learned("added", len(self._rows))
 
     def write(self) -> None:
@@ -176,11 +185,6 @@ class _Lines:
     def _dated(self) -> bool:
         return not self._rows or self._name("date") in self._names
 
-    def _user(self) -> Any:
-        """Return the user's id where the rows have one: the file has one user, as its readers check."""
-        name = self._name("user_id")
-        return next((row[name] for row in self._rows.values() if not is_missing(row.get(name))), None)
-
     def _name(self, field: str) -> str:
         """Return the column of a field, as the file spells it."""
         if field in self._columns:
@@ -189,4 +193,5 @@ class _Lines:
 
     def _put(self, number: int, row: dict[str, Any]) -> None:
         self._rows[number] = row
+        self._names |= dict.fromkeys(row)
         self._lines[number] = (json_text(row) + "\n").encode()

@@ -56,7 +56,7 @@ def _holds_messages(folder: Path, files: Sequence[Path]) -> bool:
 
 def _is_mail(path: Path) -> bool:
     if path.suffix:
-        return path.suffix in (".mbox", ".eml")
+        return path.suffix.casefold() in (".mbox", ".eml")
     return path.name == "mbox" or is_mbox(path)
 
 

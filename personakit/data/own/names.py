@@ -22,6 +22,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from personakit.data.greetings import GREETING, NOT_NAMES, TITLE, greeted
 from personakit.data.own.records import Person
 from personakit.data.own.word_names import CAPITALISED, PLAIN
 
@@ -37,34 +38,11 @@ _SURNAMES = (
     "Pavlik Perrin Quast Rasmus Renner Sandoval Sievers Tamm Thorsen Ullrich Valdez Vance Wexler "
     "Winther Yilmaz Zander Zeller"
 ).split()
-_NO_NAMES = frozenset(
-    (
-        "admin again all alle allen alles babe baby beide both bro club colleagues committee "
-        "good great just no question quick sorry thank thanks yes yeah "
-        "company customer dad daemon darling dear dude everybody everyone folks frau friends gang "
-        "billing bot contact gmbh grandma grandpa group guys herr hiring honey inc info kollegen kontakt "
-        "kundenservice ladies mail orders post postmaster sales webmaster "
-        "leute list llc love ltd madam mailer mama man manager mate mom mrs mum neighbours "
-        "newsletter noreply office oma opa papa prof reply schatz service services sir sirs "
-        "support system team there todos together tous verein via world you your zusammen"
-    ).split()
-)
 #: Of names, not names themselves.
 _PARTICLES = frozenset("and das den der die the und van von".split())
-_TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
-_GREET = (
-    r"(?:hi|hiya|hello|heya?|howdy|yo|dear|hallo|hoi|liebe[rs]?|moin|servus|grüß dich|sehr geehrte[r]?|salut|"
-    r"bonjour|ch[eè]re?|hola|querid[oa]|ciao|car[oa]|hej|good (?:morning|afternoon|evening)|"
-    r"guten (?:morgen|tag|abend))"
-)
-_GREETING = re.compile(
-    rf"\s*{_GREET}[ \t]+(?:{_TITLE}[ \t]*)*"
-    r"(?P<names>[^\W\d_]{3,}(?:(?:[ \t-]| and | und )[^\W\d_]{3,}){0,2})[ \t]*(?=[,!.:\n–-]|$)",
-    re.IGNORECASE,
-)
-_TITLED = re.compile(rf"(?:{_TITLE} ?)+(?<= )(?P<names>[A-ZÀ-Þ][^\W\d_]{{2,}})")
-_TITLES = re.compile(rf"(?:{_TITLE}[ ,]*)+", re.IGNORECASE)
-_GREETED = re.compile(rf"\W*{_GREET}[ \t]+(?:\w+ (?:and|und) )?")
+_TITLED = re.compile(rf"(?:{TITLE} ?)+(?<= )(?P<names>[A-ZÀ-Þ][^\W\d_]{{2,}})")
+_TITLES = re.compile(rf"(?:{TITLE}[ ,]*)+", re.IGNORECASE)
+_BEFORE_GREETED = re.compile(rf"\W*{GREETING}[ \t]+(?:\w+ (?:and|und) )?", re.IGNORECASE)
 _BEFORE, _AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+")
 _LEAST_DIGITS = 7
@@ -87,8 +65,8 @@ class Pseudonyms:
     """Replaces what it recognises. `counts` has the number of replacements by kind.
 
     `people` are those around the texts, `me` the writer under all addresses, `texts` what the writer wrote,
-    `requests` what it answers: together they tell the name Mark from the word. Whom the requests greet more
-    often than the texts do is the writer, who keeps their name. Texts are returned in Unicode's form NFC.
+    `requests` what it answers: together they tell the name Mark from the word. Whom the requests greet most
+    may be the writer, who keeps their name (`_writers_name`). Texts are returned in Unicode's form NFC.
     """
 
     def __init__(
@@ -104,18 +82,21 @@ class Pseudonyms:
         strangers = [each for each in dict.fromkeys(people) if each.id.casefold() not in self._me]
         names = [name for each in strangers for name in self._names_of(each)]
         around = {word for name in names for word in _words(name)}
-        mine = (f"{each.name} {each.id.partition('@')[0]}" for each in me)
-        self._mine = {word for each in mine for word in _words(_nfc(each))}
-        self._mine |= _greeted_more(requests, texts) - around
+        known_as = _nfc(" ".join(f"{each.name} {each.id.partition('@')[0]}" for each in me))
+        self._mine = {*_words(known_as), *_writers_name(requests, texts, around, known_as)}
         self.counts: Counter[str] = Counter()
         self._addresses: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
         self._used: set[str] = set()
-        names += [name for text in (*texts, *requests) for name in _named_in(text)]
+        names += [name for text in (*texts, *requests) for name in _titled(text)]
+        found = [each for text in (*texts, *requests) if (each := greeted(text)) is not None]
+        names += [name for each in found if not each.goes_on for name in each.names]
+        sure = {word for name in names for word in _words(name)}
+        names += [name for each in found if each.goes_on for name in each.names]
         pools = {word: pool for name in names for word, pool in self._name_words(name)}
         self._full = {pair for name in names for pair in itertools.pairwise(_words(name))}
         self._names = _pseudonyms(pools, self._mine)
-        self._ordinary = self._ordinary_words([*texts, *requests])
+        self._ordinary = self._ordinary_words([*texts, *requests], sure)
 
     @property
     def distinct(self) -> dict[str, int]:
@@ -180,26 +161,27 @@ class Pseudonyms:
         """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
         last, comma, first = name.partition(",")
         words = [word for word in _words(f"{first} {last}" if comma else name) if word not in _PARTICLES]
-        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not _NO_NAMES.intersection(words):
+        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not NOT_NAMES.intersection(words):
             for place, word in enumerate(words):
                 if word not in self._mine:
                     yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
 
-    def _ordinary_words(self, texts: Iterable[str]) -> frozenset[str]:
+    def _ordinary_words(self, texts: Iterable[str], sure: Collection[str]) -> frozenset[str]:
         """Return the name words that the texts use as words: more often in lower case than as a name.
 
-        Only texts that begin with a capital count: who writes all in lower case writes names so, too.
+        For names that are `sure`, only texts that begin with a capital count: who writes all in lower case
+        writes names so, too. Others may be the word after a greeting ("hey running late").
         """
         lower: Counter[str] = Counter()
         upper: Counter[str] = Counter()
         for text in texts:
-            if not text.lstrip("\"'(*[ ")[:1].isupper():
-                continue
+            begins_upper = text.lstrip("\"'(*[ ")[:1].isupper()
+            greeting = greeted(text)
             for found in _WORD.finditer(text):
                 word = found[0].casefold()
-                if word in self._names:
+                if word in self._names and (begins_upper or word not in sure):
                     if found[0].islower():
-                        lower[word] += 1
+                        lower[word] += greeting is None or found.start() >= greeting.end
                     elif not _begins_sentence(found, text):
                         upper[word] += 1
         return frozenset(word for word, count in lower.items() if count > upper[word])
@@ -234,9 +216,9 @@ def _is_addressed(found: re.Match[str], text: str) -> bool:
     """Return whether a word is greeted, has a title, stands alone on a line, or signs the text."""
     before, after = text[: found.start()], text[found.end() :]
     line, rest = before[before.rfind("\n") + 1 :], after.partition("\n")[0]
-    if _GREETED.fullmatch(line.casefold()) and not rest[:2].strip(" \t").isalnum():
+    if _BEFORE_GREETED.fullmatch(line) and not rest[:2].strip(" \t").isalnum():
         return True
-    if re.search(rf"{_TITLE} ?$", line):
+    if re.search(rf"{TITLE} ?$", line):
         return True
     if found[0].islower():
         return not after.strip(" \t\n,!:.-") and (not line.strip() or line.rstrip().endswith(","))
@@ -250,25 +232,35 @@ def _beside(found: re.Match[str], text: str) -> tuple[re.Match[str] | None, re.M
     return _BEFORE.search(text[max(0, found.start() - 40) : found.start()]), _AFTER.match(text, found.end())
 
 
-def _named_in(text: str) -> Iterator[str]:
-    """Yield the names that a text greets, and those with a title."""
-    yield from (found["names"] for found in _TITLED.finditer(text))
-    yield from _greeted(text)
+def _titled(text: str) -> Iterator[str]:
+    return (found["names"] for found in _TITLED.finditer(text))
 
 
-def _greeted(text: str) -> Iterator[str]:
-    found = _GREETING.match(text)
-    if found is not None:
-        yield found["names"]
+def _writers_name(
+    requests: Iterable[str], texts: Iterable[str], around: Collection[str], known_as: str
+) -> tuple[str, ...]:
+    """Return the words of the name that the requests greet most, () where that is hardly the writer's.
+
+    It is greeted at least twice, and more often than in the texts; it is part of `known_as`, or nobody else
+    is greeted so. Nobody of `around` is meant, and no two people are.
+    """
+    own = Counter(word for text in texts for name in _greeted(text) for word in _words(name))
+    by_requests = Counter(tuple(_words(names[0])) for text in requests if len(names := _greeted(text)) == 1)
+    counts: Counter[tuple[str, ...]] = Counter()
+    for name, count in by_requests.items():
+        if name and not set(name).intersection(around):
+            counts[name] = count - max(own[word] for word in name)
+    candidates = [name for name, count in counts.most_common() if count > 0]
+    if not candidates or counts[candidates[0]] < 2:
+        return ()
+    most, *others = candidates
+    fits = all(word in known_as.casefold() for word in most)
+    return most if fits or all(set(most).intersection(other) for other in others) else ()
 
 
-def _greeted_more(requests: Iterable[str], texts: Iterable[str]) -> set[str]:
-    """Return the words of the names that the requests greet more often than the texts do."""
-    balance: Counter[str] = Counter()
-    for sign, each in ((1, requests), (-1, texts)):
-        for name in (name for text in each for name in _greeted(text)):
-            balance.update(dict.fromkeys(_words(name), sign))
-    return {word for word, count in balance.items() if count > 0}
+def _greeted(text: str) -> tuple[str, ...]:
+    found = greeted(text)
+    return () if found is None else found.names
 
 
 def _last_word(text: str) -> list[str]:

@@ -33,12 +33,12 @@ _NAMED_DATE = re.compile(r"(\d{4}-\d\d-\d\d)[-_ ]*")
 
 def recognises(source: Path) -> bool:
     """Return whether a folder has Markdown or text files."""
-    return source.is_dir() and next(iter(_files(source)), None) is not None
+    return source.is_dir() and next(iter(files(source)), None) is not None
 
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Record]:
     """Yield the texts of a folder, sorted by path."""
-    for path in _files(source):
+    for path in files(source):
         note = _note(path, counts)
         if note is None:
             continue
@@ -52,6 +52,15 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Record]:
             yield Record(note.writer, piece, place, date=date, request=request)
 
 
+def files(source: Path) -> Iterator[Path]:
+    """Yield the Markdown and text files of a folder, sorted by path; none that is hidden."""
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.casefold().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder) / name
+
+
 @dataclass(frozen=True, slots=True)
 class _Note:
     path: Path
@@ -59,14 +68,6 @@ class _Note:
     title: str
     date: str | None
     text: str
-
-
-def _files(source: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(source):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.casefold().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(folder) / name
 
 
 def _note(path: Path, counts: SkipCounts) -> _Note | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from personakit.data.dates import read_dates
 from personakit.data.missing import is_missing
-from personakit.data.own.profile import ITEM_ID
+from personakit.data.own.profile import REPLACED, YES
 from personakit.data.own.records import ONLY_PERSON, Archive, Person, Record, SimpleArchive
 from personakit.data.skips import SkipCounts
 from personakit.data.tables import TableRow, column_names, find_column, leave_out, no_usable_row, read_rows
@@ -92,7 +92,7 @@ def _records(
     for row, date in zip(kept, dates, strict=True):
         writer = ONLY_PERSON if user is None else _user(row.text(user))
         draft, request = (_optional(row, fields.get(name)) for name in ("draft", "request"))
-        replaced = is_profile and re.fullmatch(ITEM_ID, str(row.values.get("id"))) is not None
+        replaced = is_profile and row.values.get(REPLACED) == YES
         yield Record(
             writer, row.text(final), row.place, date=date, request=request, draft=draft, replaced=replaced
         )

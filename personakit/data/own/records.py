@@ -38,7 +38,7 @@ class Record:
 
     `date` is a date as the project writes it (`dates.py`). `place` names the text in a message to the user.
     `people` are named in it or around it. `skipped` is the reason why it is no text of the writer's own.
-    `replaced` says that an earlier import replaced names in it.
+    `replaced` says that an import replaced names in it.
     """
 
     writer: Person

@@ -176,6 +176,11 @@ def _spread(values: Sequence[int]) -> Spread:
     return Spread(low, median, high)
 
 
+def percent(count: int, of: int) -> str:
+    """Return a share in whole percents."""
+    return f"{100 * count / of:.0f} %"
+
+
 def _per_1000(count: int, words: int) -> float:
     return 1000 * count / max(1, words)
 

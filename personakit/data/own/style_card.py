@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from personakit.data.own.profile import Item
-from personakit.data.own.style import Share, Style, count_style
+from personakit.data.own.style import Share, Style, count_style, percent
 from personakit.data.skips import counted
 
 _ROWS = 8
@@ -56,7 +56,7 @@ def _shares(title: str, shares: Sequence[Share], texts: int, heading: str) -> li
     if not shares:
         return [f"## {title}", "", "None that recurs.", ""]
     rows = [
-        f"| {_cell(share.what)} | {_percent(share.texts, texts)} | {_cell(share.example)} |"
+        f"| {_cell(share.what)} | {percent(share.texts, texts)} | {_cell(share.example)} |"
         for share in shares[:_ROWS]
     ]
     return [f"## {title}", "", f"| {heading} | share | example |", "|---|--:|---|", *rows, ""]
@@ -70,14 +70,14 @@ def _length(style: Style) -> list[str]:
         f"- Words in a text: {words.median:g} in the middle; half of the texts have {words.low:g} to "
         f"{words.high:g}.",
         f"- Words in a sentence: {sentence.median:g}; half have {sentence.low:g} to {sentence.high:g}.",
-        f"- Several paragraphs: {_percent(style.several_paragraphs, style.texts)}.",
+        f"- Several paragraphs: {percent(style.several_paragraphs, style.texts)}.",
         "",
     ]
 
 
 def _punctuation(style: Style) -> list[str]:
     rows = [
-        f"| {name} | {_percent(texts, style.texts)} | {per_1000:.1f} | {_cell(example)} |"
+        f"| {name} | {percent(texts, style.texts)} | {per_1000:.1f} | {_cell(example)} |"
         for name, (texts, per_1000, example) in sorted(
             style.punctuation.items(), key=lambda each: -each[1][0]
         )
@@ -89,8 +89,8 @@ def _punctuation(style: Style) -> list[str]:
         "|---|--:|--:|---|",
         *rows,
         "",
-        f"- All in lower case: {_percent(style.lower_case, style.texts)}. No mark at the end: "
-        f"{_percent(style.no_final_mark, style.texts)}. Words in capitals: {style.capitals:.1f} in 1000.",
+        f"- All in lower case: {percent(style.lower_case, style.texts)}. No mark at the end: "
+        f"{percent(style.no_final_mark, style.texts)}. Words in capitals: {style.capitals:.1f} in 1000.",
         "",
     ]
 
@@ -100,10 +100,6 @@ def _spelling(style: Style) -> list[str]:
         return []
     rows = [f"| {_cell(name)} | {one} | {other} |" for name, (one, other) in style.spelling.items()]
     return ["## Spelling (English)", "", "| | the first | the second |", "|---|--:|--:|", *rows, ""]
-
-
-def _percent(count: int, of: int) -> str:
-    return f"{100 * count / of:.0f} %"
 
 
 def _cell(text: str) -> str:

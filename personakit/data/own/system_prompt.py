@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from personakit.data.greetings import greeted_words
 from personakit.data.near_duplicates import NearDuplicateOf
 from personakit.data.own.profile import Item
-from personakit.data.own.style import NAME, count_style
+from personakit.data.own.style import NAME, count_style, percent
 from personakit.data.own.style_card import MAX_TEXTS, messages_answered
 from personakit.errors import UserError
 
@@ -61,11 +62,12 @@ def system_prompt(
 
 def _points(items: Sequence[Item]) -> list[str]:
     others = messages_answered(items)
-    style = count_style([item.text for item in items], others)
+    own = [item.text for item in items]
+    style = count_style(own, others, greeted_words(own))
     of = style.texts
     points = []
     for what, shares in (("Begins with", style.openings), ("Ends with", style.closings)):
-        named = [f'"{each.what}" ({100 * each.texts / of:.0f} %)' for each in shares[:_RUNS]]
+        named = [f'"{each.what}" ({percent(each.texts, of)})' for each in shares[:_RUNS]]
         if named:
             name = f"; {NAME} stands for a name" if any(NAME in each for each in named) else ""
             points.append(f"{what} {', '.join(named)}{name}.")
@@ -79,7 +81,7 @@ def _points(items: Sequence[Item]) -> list[str]:
         ("Several paragraphs", style.several_paragraphs),
     ):
         if texts >= _OFTEN * of:
-            points.append(f"{habit} ({100 * texts / of:.0f} %).")
+            points.append(f"{habit} ({percent(texts, of)}).")
     used = {name: texts / of for name, (texts, _, _) in style.punctuation.items()}
     often = [name for name, share in used.items() if share >= _OFTEN]
     if often:

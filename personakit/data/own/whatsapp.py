@@ -43,12 +43,12 @@ _READ_FIRST = 20  # lines, to recognise the file
 
 def recognises(source: Path) -> bool:
     """Return whether a file, or a text file of a folder, is an exported chat."""
-    return any(map(_is_chat, _text_files(source)))
+    return any(map(_is_chat, text_files(source)))
 
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
     """Yield the messages, chat by chat. Raises `UserError` if no order of day and month fits all dates."""
-    files = _text_files(source)
+    files = text_files(source)
     if len(files) == 1:
         yield from _messages(files[0], counts)
         return
@@ -57,6 +57,11 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Message]:
             yield from _messages(path, counts)
         else:
             counts.add(NO_CHAT, str(path))
+
+
+def text_files(source: Path) -> list[Path]:
+    """Return the files that are read, or counted where they are no chat."""
+    return sorted(filter(_is_text, source.rglob("*"))) if source.is_dir() else [source]
 
 
 def _messages(path: Path, counts: SkipCounts) -> Iterator[Message]:
@@ -79,12 +84,12 @@ def _messages(path: Path, counts: SkipCounts) -> Iterator[Message]:
         yield Message(Person.named(name), text, _time(found, place, month_first), str(path), place)
 
 
-def _text_files(source: Path) -> list[Path]:
-    return sorted(source.rglob("*.txt")) if source.is_dir() else [source]
+def _is_text(path: Path) -> bool:
+    return path.suffix.casefold() == ".txt" and path.is_file()
 
 
 def _is_chat(path: Path) -> bool:
-    if path.suffix.casefold() != ".txt" or not path.is_file():
+    if not _is_text(path):
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as handle:
         lines = [_without_first_mark(line) for line in itertools.islice(handle, _READ_FIRST)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from personakit.data.preferences.rows import PreferenceRow
 from personakit.data.preferences.signal_split import PairKey, pair_key
 from personakit.data.preferences.store import lines, parse, remove_unusable
-from personakit.data.skips import SkipCount, SkipCounts
+from personakit.data.skips import SkipCount, SkipCounts, counted
 from personakit.errors import UserError
 
 
@@ -83,7 +83,9 @@ def _overlap_warnings(
         (len({key.prompt for key in held_out} & {key.prompt for key in known_held_out}), "held-out prompts"),
     ]
     return [
-        f"preferences: {count} {what} of {split} are also in {other}" for count, what in findings if count
+        f"preferences: {counted(count, f'{what} of {split} that are also in {other}')}"
+        for count, what in findings
+        if count
     ]
 
 

@@ -27,7 +27,7 @@ ONE_PAIR = "pairs of users who have one pair and nothing else"
 ONE_TEXT = "pairs of users whose pairs all share a prompt or an answer"
 NO_SIGNALS = "held-out pairs of users without signals"
 NO_PAIRS = "signal pairs of users without held-out pairs"
-IS_AN_ANSWER = "comments, lines about the user or items that are a held-out answer"
+IS_AN_ANSWER = "signals (comments, lines about the user, items) that repeat a held-out answer"
 
 
 class PairTexts(NamedTuple):

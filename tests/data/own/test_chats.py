@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from personakit.data.own.sources import NOT_READ
+from personakit.data.own.whatsapp import NO_CHAT
 from personakit.errors import UserError
 from tests.data.own.conftest import Read, fields
 from tests.data.own.messages import mail, write_mbox
@@ -94,6 +96,29 @@ def test_whatsapp_messages_may_hold_dates_and_captions(tmp_path: Path, read: Rea
         "this is how the mill looks",
     ]
     assert "Lena" not in (imported.folder / "dataset.json").read_text(encoding="utf-8")
+
+
+def test_notes_beside_another_source_are_counted(tmp_path: Path, read: Read) -> None:
+    chat = "05/02/24, 10:01 - Kai: the pump hums again\n"
+    for name, content in {
+        "chats/old/chat.TXT": chat,
+        "chats/old/list.txt": "no chat",
+        "chats/pump.md": "# Pump\n\nIt hums.",
+        "mails/cur/1.txt": mail("The pump hums again, and loudly.").as_string(),
+        "mails/new/2.txt": mail("Nobody knows what it hums.").as_string(),
+        "mails/chats/chat.txt": chat,
+        "mails/pump.md": "It hums.",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    found = {
+        folder: {reason: each.count for reason, each in read(tmp_path / folder, "kai").report.read.items()}
+        for folder in ("chats", "mails")
+    }
+    assert found == {
+        "chats": {NOT_READ: 1, NO_CHAT: 1},
+        "mails": {"whatsapp sources left out: import them on their own": 1, NOT_READ: 1},
+    }
 
 
 def test_whatsapp_with_dates_in_two_orders_is_refused(tmp_path: Path, read: Read) -> None:

@@ -203,3 +203,11 @@ def test_an_id_of_an_item_is_the_same_in_every_import(tmp_path: Path, read: Read
     second = read(write_mbox(tmp_path / "two", mail("A new one from before all others.", day=1), *old))
     assert fields(first, "id") == fields(second, "id")[1:]
     assert json.loads((second.folder / "dataset.json").read_text())["own"]["texts"] == 3
+
+
+def test_a_folder_of_mail_files_is_read_whatever_the_case_of_their_suffixes(
+    tmp_path: Path, read: Read
+) -> None:
+    for name, day in (("a.eml", 1), ("b.EML", 2)):
+        (tmp_path / name).write_text(mail(LONG.format(day=f"day {day}"), day=day).as_string())
+    assert len(read(tmp_path, "kai").texts) == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from personakit.data.own.learning import Edit, learn
 from personakit.data.own.names import Pseudonyms
 from personakit.data.own.records import Person
 from tests.data.own.conftest import Read, fields
@@ -250,11 +251,69 @@ def test_an_address_without_a_persons_name_gives_none() -> None:
 
 
 def test_the_writers_own_name_in_requests_stays() -> None:
-    texts, requests = ["Dear Lena, it is done.\n\nCheers, Kai"], ["Dear Kai, is it done?\n\nLena"]
+    texts = ["Dear Lena, it is done.\n\nCheers, Kai"]
+    requests = ["Dear Kai, is it done?\n\nLena", "Dear Kai, is it?"]
     pseudonyms = Pseudonyms([], [Person("me")], texts, requests)
     assert pseudonyms.replace(texts[0]).endswith("Cheers, Kai")
     assert pseudonyms.replace(requests[0]).startswith("Dear Kai, ")
     assert "Lena" not in pseudonyms.replace(texts[0] + requests[0])
+
+
+@pytest.mark.parametrize(
+    ("me", "greetings", "stay", "go"),
+    [
+        (Person("me"), ["Hi Marlene", "Hi Kai", "Hi Kai"], "", "Marlene Kai"),
+        (Person("kaiberg7@x.example"), ["Hi Marlene", "Hi Kai", "Hi Kai"], "Kai", "Marlene"),
+        (Person("kaiberg7@x.example"), ["Hi Marlene", "Hi Marlene", "Hi Kai"], "", "Marlene Kai"),
+        (Person("me"), ["Hi Marlene"], "", "Marlene"),
+        (Person("me"), ["Hi Kai", "Hi Kai Zuse", "Hi Kai"], "Kai", "Zuse"),
+        (Person("kai@berg.example", "Kai Berg"), ["Hi Tom and Lena"] * 2, "Kai", "Tom Lena"),
+        (Person("kai@berg.example", "Kai Berg"), ["Hi Tom and Marlene"] * 2, "Kai", "Tom Marlene"),
+    ],
+)
+def test_only_whom_the_requests_greet_most_may_be_the_writer(
+    me: Person, greetings: list[str], stay: str, go: str
+) -> None:
+    texts = [f"{name} is right." for name in (*stay.split(), *go.split())]
+    people = (Person("t@x.example", "Thomas Zuse"), Person("l@x.example", "Lena Weiss"))
+    pseudonyms = Pseudonyms(people, [me], texts, [f"{each}, is it done?" for each in greetings])
+    kept = [text.split()[0] for text in texts if pseudonyms.replace(text) == text]
+    assert kept == stay.split()
+
+
+def test_clauses_after_a_greeting_are_no_names() -> None:
+    texts = [
+        "hi will call later.",
+        "i will call you later",
+        "hey running late, sorry",
+        "i am running late again",
+    ]
+    for more in ([], ["The tap is running."]):
+        pseudonyms = Pseudonyms([], ME, [*texts, *more])
+        assert [pseudonyms.replace(text) for text in texts] == texts
+
+
+def test_names_of_greetings_in_lower_case_are_replaced() -> None:
+    greeting, other, both = replaced("hi marlene, all done", "tell marlene and tom", "hi tom and lenz, bye")
+    assert not re.search("marlene|tom|lenz", greeting + other + both)
+
+
+@pytest.mark.parametrize(
+    ("text", "stay"),
+    [
+        ("Hi Tom and team, Tom is here.", "team"),
+        ("hey there Marlene! marlene knows", "there"),
+        ("GRÜSS DICH MARLENE, all done", "all done"),
+        ("dear mr zuckerbrot, all done", "mr"),
+        ("Greetings from Oslo, all done", "from Oslo"),
+        ("Liebe Grüße, Kai", "Grüße"),
+        ("Hi to all, we are here", "to all"),
+    ],
+)
+def test_those_whom_greetings_of_any_form_name_are_replaced(text: str, stay: str) -> None:
+    found = Pseudonyms([], ME, [text]).replace(text)
+    assert stay in found
+    assert not re.search("tom|marlene|zuckerbrot", found, re.IGNORECASE)
 
 
 def test_importing_a_profile_again_changes_no_text(tmp_path: Path, read: Read) -> None:
@@ -276,9 +335,25 @@ def test_importing_a_profile_again_changes_no_text(tmp_path: Path, read: Read) -
     assert again.own.replaced == {}
     [note] = [each for reason, each in again.report.read.items() if "names" in reason]
     assert note.count == len(first.texts)
+    learn(
+        first.folder / "profile.jsonl",
+        [Edit("Ask Marlene Zuse, 0170 1234567.", "Ask her."), Edit(first.texts[0], "Hi Marlene, call her.")],
+    )
+    learned = read(first.folder / "profile.jsonl", keep_names=False, format="profile")
+    assert first.texts[1] in learned.texts
+    assert "0170" not in json.dumps(learned.items)
+    assert "Marlene" not in json.dumps(learned.items)
     table = tmp_path / "table.jsonl"  # a profile of somebody else's making
-    rows = [{"text": "Dear Lena, it is done again.", "draft": "", "request": "Dear Kai, is it done?"}]
+    rows = [
+        {
+            "id": f"20240501000{n}",
+            "text": f"Dear Lena, it is {done} again.",
+            "draft": "",
+            "request": f"Dear Kai, is it {done}?",
+        }
+        for n, done in enumerate(("done", "late"))
+    ]
     table.write_text("\n".join(map(json.dumps, rows)))
-    [item] = read(table, keep_names=False).items
-    assert "Lena" not in item["text"]
-    assert item["request"] == rows[0]["request"]
+    for item, row in zip(read(table, keep_names=False).items, rows, strict=True):
+        assert "Lena" not in item["text"]
+        assert item["request"] == row["request"]

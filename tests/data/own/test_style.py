@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from personakit.data.own.profile import Item
 from personakit.data.own.style import count_style
 from personakit.data.own.style_card import style_card
+from personakit.data.own.system_prompt import system_prompt
 
 WORK = (
     "The pump is fixed",
@@ -64,3 +69,15 @@ def test_a_card_of_one_short_text() -> None:
     card = style_card([Item("1", "ok")], name="jo")
     assert "Counted in 1 text of 1 word" in card
     assert "None that recurs." in card
+
+
+@pytest.mark.parametrize("greeting", ["Dear {},\n\n", "hey {} - "])
+def test_a_prompt_says_name_for_those_who_are_greeted(greeting: str) -> None:
+    names = ("Sanna", "Falk", "Yoris", "Lenz", "Mika", "Runa")
+    texts = [greeting.format(name) + text.lower() for name, text in zip(names, WORK, strict=True)]
+    if greeting.islower():
+        texts = [text.lower() for text in texts]
+    items = [Item(str(n), text) for n, text in enumerate(texts)]
+    prompt = system_prompt(items, tokens=400, count_tokens=lambda text: len(text.split()))
+    begins = re.findall('Begins with "(.*?)" \\(100 %\\); NAME stands for a name.', prompt.text)
+    assert begins == [greeting.format("NAME").strip()]
