@@ -147,7 +147,7 @@ def extrapolated(smaller: Mapping[str, float], larger: Mapping[str, float]) -> d
         "items": round(larger["items"] / larger["users"] * _MILLION),
         "bytes a user": each,
         **{
-            name: larger[name] + further * (larger[name] - smaller[name])
+            name: larger[name] + further * max(0.0, larger[name] - smaller[name])
             for name in ("beyond p50", "beyond p99")
         },
     }
