@@ -281,16 +281,20 @@ class EndpointModel:
             )
         return NoAnswer(reason)
 
+    def _reply(self, client: Any, body: dict[str, Any]) -> Reply:
+        response = client.post(self._url, json=body)
+        return Reply(response.status_code, response.headers, response.text)
+
     def _attempt(self, client: Any, prompt: str, options: dict[str, Any]) -> str:
         """Send one request, again without each option that the server rejects; return the answer."""
         required = {"model": self.name, "messages": messages_of(prompt)}
         while True:
             body = self._options.body(required, **options)
-            reply = Reply(client.post(self._url, json=body))
+            reply = self._reply(client, body)
             if reply.status not in _BAD_REQUEST or not self._options.learn(reply, body):
                 break
         if reply.status in _MAYBE_AN_OPTION and (plain := self._options.without_reasoning(reply, body)):
-            second = Reply(client.post(self._url, json=plain))
+            second = self._reply(client, plain)
             if second.status == 200:
                 self._options.reject_reasoning()
                 reply = second

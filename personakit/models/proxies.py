@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -14,7 +13,6 @@ from personakit.errors import UserError
 if TYPE_CHECKING:
     import httpx2
 
-_Client = TypeVar("_Client")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -26,24 +24,11 @@ def open_client(url: str, **options: Any) -> httpx2.Client:
     """
     import httpx2
 
-    return _opened(httpx2.Client, url, options)
-
-
-def open_async_client(url: str, **options: Any) -> httpx2.AsyncClient:
-    """Open an asynchronous client in the same way."""
-    import httpx2
-
-    return _opened(httpx2.AsyncClient, url, options)
-
-
-def _opened(kind: Callable[..., _Client], url: str, options: dict[str, Any]) -> _Client:
-    import httpx2
-
     try:
         if not is_loopback(url):
-            return kind(**options)
+            return httpx2.Client(**options)
         own = httpx2.create_ssl_context(trust_env=url.startswith("https:"))
-        return kind(**options, verify=own, trust_env=False)
+        return httpx2.Client(**options, verify=own, trust_env=False)
     except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
         raise _unusable_variable(error) from error
 

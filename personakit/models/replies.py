@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from personakit.models.reasoning import content_text, remove_reasoning
@@ -42,10 +42,8 @@ class Reply:
     complains about.
     """
 
-    def __init__(self, response: Any) -> None:
-        self.headers = response.headers
-        self.text: str = response.text
-        self.status: int = response.status_code
+    def __init__(self, status: int, headers: Mapping[str, str], text: str) -> None:
+        self.status, self.headers, self.text = status, headers, text
         try:
             self.document = _parse(self.text)
         except ValueError:

@@ -21,7 +21,7 @@ CONCURRENCY = 128
 """The most requests at once of a key, by default: half of what may wait for the local models."""
 MAX_TOKENS = 1024
 """The longest answer of a local base model, by default: others wait until it is complete."""
-_PACKAGES = ("alembic", "cryptography", "fastapi", "prometheus_client", "sqlalchemy", "uvicorn")
+_PACKAGES = ("aiohttp", "alembic", "cryptography", "fastapi", "prometheus_client", "sqlalchemy", "uvicorn")
 
 
 def require_packages() -> None:

@@ -39,8 +39,8 @@ from personakit.serving.service import Service
 from personakit.serving.store import KeyLimits, has_store, open_store, shown
 
 _GRACE_SECONDS = 25  # for the requests that run when the process is told to end
-#: The longest that the event loop waits for a thread that computes; at Python's 5 ms, the slowest percentile
-#: of answers took 10 to 15 ms longer (`benchmarks/serving.py`, 100,000 users). Our choice.
+#: The longest that the event loop waits for a thread that computes. Python's 5 ms would show in the slowest
+#: percentile of answers. Our choice.
 _SWITCH_SECONDS = 0.0005
 
 
