@@ -16,8 +16,10 @@ from personakit.models.decoding import pad
 from personakit.models.shared_prefix import share_prefixes
 from personakit.steps import step
 
-# Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB.
-_LOGITS = 2**28
+# Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB, and several copies of them
+# are made. On CPUs 2**26 is as fast, and the heap does not grow with every batch.
+_LOGITS = {"cpu": 2**26}
+_LOGITS_OF_OTHERS = 2**28
 
 
 def score_rows(
@@ -39,10 +41,11 @@ def score_rows(
     if batches is None:
         batches = length_batches([len(row) for row in rows], budget=budget, max_rows=max_rows)
     vocabulary = model.config.get_text_config().vocab_size
+    logits = _LOGITS.get(model.device.type, _LOGITS_OF_OTHERS)
     scores = [0.0] * len(rows)
     with step("scoring", len(rows)) as work:
         for batch in batches:
-            for piece in _pieces(batch, answers, max(1, _LOGITS // vocabulary)):
+            for piece in _pieces(batch, answers, max(1, logits // vocabulary)):
                 sums = log_likelihoods(
                     model, [prompts[i] for i in piece], [answers[i] for i in piece], pad_id
                 )
