@@ -16,10 +16,9 @@ from personakit.models.decoding import pad
 from personakit.models.shared_prefix import share_prefixes
 from personakit.steps import step
 
-# Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB, and several copies of them
-# are made. On CPUs 2**26 is as fast, and the heap does not grow with every batch.
-_LOGITS = {"cpu": 2**26}
-_LOGITS_OF_OTHERS = 2**28
+# Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB, and there are several
+# copies. CPUs gain little from more than 2**26, and their heap would grow.
+_LOGITS = {"cpu": 2**26, "mps": 2**28, "cuda": 2**28}
 
 
 def score_rows(
@@ -41,7 +40,7 @@ def score_rows(
     if batches is None:
         batches = length_batches([len(row) for row in rows], budget=budget, max_rows=max_rows)
     vocabulary = model.config.get_text_config().vocab_size
-    logits = _LOGITS.get(model.device.type, _LOGITS_OF_OTHERS)
+    logits = _LOGITS[model.device.type]
     scores = [0.0] * len(rows)
     with step("scoring", len(rows)) as work:
         for batch in batches:

@@ -9,6 +9,7 @@ import torch
 
 from personakit.contracts import LanguageModel
 from personakit.errors import UserError
+from personakit.models import scoring
 from personakit.models.local import LocalModel
 from personakit.models.open import open_language_model
 
@@ -111,7 +112,7 @@ def test_an_answer_that_has_begun_is_scored_from_there(tmp_path: Path) -> None:
 def test_scoring_in_pieces_equals_scoring_at_once(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, answers = sentences(8, seed=5), sentences(8, seed=6)
     whole = model.score(prompts, answers)
-    monkeypatch.setattr("personakit.models.scoring._LOGITS", 1)
+    monkeypatch.setitem(scoring._LOGITS, "cpu", 1)
     assert model.score(prompts, answers) == pytest.approx(whole, abs=1e-3)
 
 
