@@ -189,15 +189,17 @@ def main() -> None:
     if len(entries) < 10:
         parser.exit(2, f"{len(entries)} writers with {LEAST_ENTRIES} entries match {options.pattern}\n")
     rows = trials(entries)
-    for run in options.run:
-        name, _, folder = run.rpartition("=")
+    parts = (run.rpartition("=") for run in options.run)
+    runs = {name or folder: folder for name, _, folder in parts}
+    for name, folder in runs.items():
         given, rewrites = rewritten(folder, rows["floor: entries of others"], options.rewrites)
-        rows[f"entries of others, rewritten by {name or folder}"] = rewrites
+        rows[f"entries of others, rewritten by {name}"] = rewrites
         rows["the same entries, as they were given to it"] = given
     scorer = StyleScorer(
         {writer: [entry.text for entry in own[HELD_OUT:]] for writer, own in entries.items()}
     )
-    command = " ".join(["python benchmarks/author_verification.py", *(f"--run {run}" for run in options.run)])
+    given_as = [name if name == folder else f"{name}=FOLDER" for name, folder in runs.items()]
+    command = " ".join(["python benchmarks/author_verification.py", *(f"--run {each}" for each in given_as)])
     head = f"# Author verification on change logs (`{command}`)"
     columns = [
         "| text | writers | texts | style | place | AUC against the floor |",

@@ -125,12 +125,20 @@ def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dic
 
 
 def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
-    """Return the claims of an evaluation, its queries, and every score of every row."""
+    """Return the claims of an evaluation, its queries, and every score of every row.
+
+    Queries whose answer is in the user's own history are left out: that is no prediction.
+    """
     results = json.loads((evaluation / RESULTS_FILE).read_text(encoding="utf-8"))
+    leaks = {(leak["task"], leak["query_id"]) for leak in results["leaks"]["listed"]}
+    if len(leaks) < max(results["leaks"]["counts"].values()):
+        raise SystemExit(f"{evaluation / RESULTS_FILE} lists only {len(leaks)} of its leaks")
     queries: dict[tuple[str, str], tuple[str, str, str]] = {}
     answers: dict[str, list[Sample]] = defaultdict(list)
     users: dict[str, str] = {}
     for sample in read_samples(evaluation / SAMPLES_FILE):
+        if (sample.task, sample.query_id) in leaks:
+            continue
         user = users.setdefault(sample.user_id, f"{fold}.{len(users)}")
         queries.setdefault((sample.task, sample.query_id), (sample.task, user, f"{fold}.{len(queries)}"))
         answers[sample.method].append(sample)
@@ -153,6 +161,7 @@ def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
         "compared": sorted({(each["method"], each["against"]) for each in results["comparisons"]}),
         "wrong_user": [[each[key] for key in ("right", "wrong", "empty")] for each in results["wrong_user"]],
         "gaps": [[each[key] for key in ("method", "from", "to")] for each in results["gap_closed"]],
+        "leaks": len(leaks),
         "queries": list(queries.values()),
         "rows": rows,
     }
@@ -345,6 +354,10 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
             counts.update({method: row.get(kind, 0) for method, row in cell["rows"].items()})
         found = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
         parts += [f"\nAnswers marked {kind}: {found}.\n"] if found else []
+    if leaks := sum(cell.get("leaks", 0) for cell in cells):
+        parts.append(
+            f"\nLeft out: {leaks} queries whose answer, or a near-duplicate, is in the user's own history.\n"
+        )
     folds = len({cell["fold"] for cell in cells})
     if folds < study.folds:
         parts.append(f"\nOnly {folds} of {study.folds} folds are finished.\n")
