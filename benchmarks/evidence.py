@@ -28,10 +28,12 @@ from _runs import personakit, train
 from _studies import STUDIES, TRAINED, UNTRAINED, WRONG_USER, Study
 
 from personakit.data.lamp_formats import LAMP_TASKS
+from personakit.evaluation.leaks import ANSWER, QUERY
 from personakit.evaluation.measurements import TaskMetrics, task_metrics
 from personakit.evaluation.results import ALL, PRIMARY, RESULTS_FILE, Claims, compute_results
 from personakit.evaluation.samples import SAMPLES_FILE, Sample, append_batch, read_samples
 from personakit.files import write_text
+from personakit.suites.run import LEAKS_FILE
 from personakit.tasks import get_task
 from personakit.tasks.style import STYLE
 
@@ -127,12 +129,11 @@ def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dic
 def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
     """Return the claims of an evaluation, its queries, and every score of every row.
 
-    Queries whose answer is in the user's own history are left out: that is no prediction.
+    Queries that are answered in the user's own history are left out: that is no prediction.
     """
     results = json.loads((evaluation / RESULTS_FILE).read_text(encoding="utf-8"))
-    leaks = {(leak["task"], leak["query_id"]) for leak in results["leaks"]["listed"]}
-    if len(leaks) < max(results["leaks"]["counts"].values()):
-        raise SystemExit(f"{evaluation / RESULTS_FILE} lists only {len(leaks)} of its leaks")
+    found = map(json.loads, (evaluation / LEAKS_FILE).read_text(encoding="utf-8").splitlines())
+    leaks = {(leak["task"], leak["query_id"]) for leak in found if leak["kind"] in (ANSWER, QUERY)}
     queries: dict[tuple[str, str], tuple[str, str, str]] = {}
     answers: dict[str, list[Sample]] = defaultdict(list)
     users: dict[str, str] = {}
@@ -201,6 +202,9 @@ def measured_cells(name: str) -> list[dict[str, Any]]:
     known = json.loads(json.dumps(STUDIES[name].recipe))
     if stale := [f"fold-{cell['fold']}-seed-{cell['seed']}" for cell in cells if cell["settings"] != known]:
         raise SystemExit(f"{name}: {', '.join(stale)} had other settings: delete the files and measure again")
+    queries = {cell["fold"]: cell["queries"] for cell in cells}
+    if other := [f"fold-{cell['fold']}" for cell in cells if cell["queries"] != queries[cell["fold"]]]:
+        raise SystemExit(f"{name}: {', '.join(other)} has other queries with another seed")
     return cells
 
 
@@ -354,9 +358,10 @@ def rendered(name: str, cells: Sequence[dict[str, Any]], results: dict[str, Any]
             counts.update({method: row.get(kind, 0) for method, row in cell["rows"].items()})
         found = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
         parts += [f"\nAnswers marked {kind}: {found}.\n"] if found else []
-    if leaks := sum(cell.get("leaks", 0) for cell in cells):
+    leaks = sum({cell["fold"]: cell.get("leaks", 0) for cell in cells}.values())
+    if leaks:
         parts.append(
-            f"\nLeft out: {leaks} queries whose answer, or a near-duplicate, is in the user's own history.\n"
+            f"\nLeft out: {leaks} queries that are answered in the user's history (near-duplicates).\n"
         )
     folds = len({cell["fold"] for cell in cells})
     if folds < study.folds:

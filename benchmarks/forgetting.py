@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=6, help="new users of each task")
     parser.add_argument("--output", type=Path, default=Path("runs/forgetting"))
     options = parser.parse_args()
+    options.output /= f"{options.model}-{options.old}-{options.new}"
     held_out = write_data(options.output, options.old, options.new)
     first = trained(options.output, "old", options.model, options.model, EPOCHS)
     rows = {"before": scores(first, held_out)}
@@ -114,7 +115,7 @@ def trained(output: Path, data: str, model: str, base: str, epochs: int) -> Path
 def scores(run: Path, held_out: Mapping[str, Sequence[Example]]) -> dict[str, Scores]:
     """Return the utilities of the held-out queries of old and new users, by user."""
     rewriter = open_run(read_run(run))
-    found = {}
+    found: dict[str, Scores] = {}
     for who, examples in held_out.items():
         answers = rewriter.respond([each.query for each in examples], [each.profile for each in examples])
         by_user: dict[str, list[float]] = defaultdict(list)

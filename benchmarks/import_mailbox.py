@@ -36,7 +36,7 @@ def write_mailbox(path: Path, megabytes: int) -> int:
     with path.open("w", encoding="utf-8") as file:
         while file.tell() < megabytes << 20:
             sender, to = ADDRESSES[count % 2], ADDRESSES[1 - count % 2]
-            attached = count % 20 == 0
+            attached = count % 20 == 1
             answers = f"In-Reply-To: <{count - 1}@berg.example>\n" if count % 2 else ""
             kind = 'multipart/mixed; boundary="x"' if attached else "text/plain"
             file.write(
@@ -47,7 +47,7 @@ def write_mailbox(path: Path, megabytes: int) -> int:
             text = " ".join(generator.choices(words, k=generator.randint(20, 120)))
             file.write(f"--x\nContent-Type: text/plain\n\n{text}\n{ATTACHMENT}" if attached else f"{text}\n")
             if attached:
-                for _ in range(LINES * (68 if count == 40 else 2)):
+                for _ in range(LINES * (68 if count == 41 else 2)):
                     file.write(LINE)
                 file.write("--x--\n")
             file.write("\n")

@@ -3,7 +3,7 @@
     python benchmarks/personal_signal.py FOLDER [--task LaMP_5] [--split train] [--split test]
 
 What users wrote before is compared with their gold answers by the task's metric (accuracy, 1 - error / 4,
-ROUGE-1), and so is what five other users wrote. The difference is what a history can tell about an answer
+ROUGE), and so is what five other users wrote. The difference is what a history can tell about an answer
 without its query. Items that repeat the query or the gold answer (near-duplicates) are left out and counted,
 as whoever posts a review twice is easily predicted. One row for each task; LaMP-1 has none, as its answers
 are not what a user wrote.
@@ -12,6 +12,7 @@ are not what a user wrote.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -55,14 +56,19 @@ def row(task: Task, examples: Sequence[Example]) -> str:
     repeats = sum(len(example.profile.items) - len(own) for example, own in histories)
     some = [(example, own) for example, own in histories if own and example.query.gold]
     own, others, gains = (cast("dict[str, list[float]]", defaultdict(list)) for _ in range(3))
-    for place, (example, answers) in enumerate(some):
+    by_user = {example.query.user_id: answers for example, answers in some}
+    users = list(by_user)
+    places = {user: place for place, user in enumerate(users)}
+    for example, answers in some:
         user, gold = example.query.user_id, example.query.gold or ""
-        following = (some[(place + step) % len(some)] for step in range(1, len(some)))
-        theirs = [each for other, each in following if other.query.user_id != user][:OTHERS]
+        following = (users[(places[user] + step) % len(users)] for step in range(1, len(users)))
+        theirs = [by_user[other] for other in itertools.islice(following, OTHERS)]
         if theirs:
             own[user].append(likeness(task, answers, gold))
             others[user].append(float(np.mean([likeness(task, each, gold) for each in theirs])))
             gains[user].append(own[user][-1] - others[user][-1])
+    if not own:
+        return f"| {task.name} | 0 | {repeats} | too few users with a history | | |"
     gain = mean_of_units(gains)
     values = f"{mean_of_units(own).value:.3f} | {mean_of_units(others).value:.3f}"
     interval = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

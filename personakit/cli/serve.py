@@ -65,7 +65,7 @@ class ServeOptions:
     ] = REWRITE_SECONDS
     rate: Annotated[
         int | None,
-        typer.Option("--rate", metavar="N", min=1, help="Requests a minute of keys without an own limit."),
+        typer.Option("--rate", metavar="N", min=1, help="Requests a minute of keys without their own limit."),
     ] = None
     concurrency: Annotated[
         int,

@@ -32,7 +32,7 @@ def list_(
     store: Store = FOLDER,
     tenant: Tenant = DEFAULT_TENANT,
     after: Annotated[
-        str | None, typer.Option("--after", metavar="USER", help="Begin behind this user.")
+        str | None, typer.Option("--after", metavar="USER", help="Only users after this one.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 100,
 ) -> Result:
@@ -219,7 +219,12 @@ def rotate_master_key(store: Store = FOLDER) -> Result:
     from personakit.serving.store import rotate_master_key
 
     count = rotate_master_key(store)
-    return Result({"users": count}, lambda out: out.print(f"{count} users' keys have the new master key"))
+    done = (
+        f"{count} users' keys have the new master key"
+        if count
+        else "the store has the new master key already"
+    )
+    return Result({"users": count}, lambda out: out.print(done))
 
 
 def _limit(value: Any) -> str:

@@ -18,18 +18,21 @@ OPENING_WORDS = frozenset(
 )
 #: Words in lower case that stand in the place of a name and name no person.
 NOT_NAMES = frozenset(_WORDS["not_names"].split(", "))
-_FILLERS = frozenset(_WORDS["fillers"].split(", "))
+#: Words of the names of senders that are no people.
+ORGANISATIONS = frozenset(_WORDS["organisations"].split(", "))
+#: What may stand between a greeting and a name ("hey there Lena", "hallo liebe Anna").
+_NO_NAME = OPENING_WORDS.union(_WORDS["fillers"].split(", "))
 #: Patterns of a greeting and of a title, in lower case and as written.
 GREETING = rf"(?:{'|'.join(map(re.escape, _PHRASES))})"
 TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
 
 _GREETED = re.compile(
     rf"\s*{GREETING}[ \t]+(?:{TITLE}[ \t]*)*"
-    r"(?P<names>[^\W\d_]{2,}(?:(?:[ \t-]| and | und )[^\W\d_]{2,}){0,2})[ \t]*(?=[,;!?.:\n–—-]|$)",
+    r"(?P<names>[^\W\d_]{2,}(?:(?:[ \t-]| and | und | & )[^\W\d_]{2,}){0,2})[ \t]*(?=[,;!?.:\n–—-]|$)",
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"[^\W\d_]+")
-_AND = re.compile(r" (?:and|und) ", re.IGNORECASE)
+_AND = re.compile(r" (?:and|und|&) ", re.IGNORECASE)
 
 
 class Greeted(NamedTuple):
@@ -55,10 +58,11 @@ def greeted(text: str) -> Greeted | None:
     goes_on = False
     for part in _AND.split(found["names"]):
         words = part.split()
-        while len(words) > 1 and words[0] in _FILLERS and words[1][0].isupper():
+        while len(words) > 1 and words[0].casefold() in _NO_NAME and words[1][0].isupper():
             del words[0]
-        if NOT_NAMES.isdisjoint(_LETTERS.findall(" ".join(words).casefold())):
-            name = [words[0], *itertools.takewhile(lambda word: word[0].isupper(), words[1:])]
+        name = [words[0], *itertools.takewhile(lambda word: word[0].isupper(), words[1:])]
+        parts = _LETTERS.findall(" ".join(name).casefold())
+        if NOT_NAMES.isdisjoint(parts) and parts[0] not in OPENING_WORDS:  # "moin moin"
             names.append(" ".join(name))
             goes_on = goes_on or len(name) < len(words)
     return Greeted(tuple(names), goes_on, found.end()) if names else None

@@ -54,11 +54,31 @@ def is_loopback_host(host: str) -> bool:
 
 def proxy_for(url: str) -> str | None:
     """Return the variable and value, without password, of the proxy for requests to `url`, or None."""
+    found = _proxy(url)
+    return None if found is None else _shown(*found)
+
+
+def http_proxy(url: str) -> str | None:
+    """Return the address of the proxy for requests to `url`, or None; raises `UserError` if it is SOCKS."""
+    found = _proxy(url)
+    if found is None:
+        return None
+    name, value = found
+    if value.startswith("socks"):
+        raise UserError(
+            f"the proxy {_shown(name, value)} cannot be used: the service has no SOCKS",
+            hint=f"set it to http://HOST:PORT, or unset {name}; addresses of this machine need no proxy",
+        )
+    return value if "://" in value else f"http://{value}"
+
+
+def _proxy(url: str) -> tuple[str, str] | None:
+    """Return the variable and value of the proxy for requests to `url`, or None."""
     parts, proxies = urlsplit(url), getproxies()
     if is_loopback(url) or proxy_bypass(parts.hostname or ""):
         return None
     scheme = next((each for each in (parts.scheme, "all") if proxies.get(each)), None)
-    return scheme and _shown(f"{scheme.upper()}_PROXY", proxies[scheme])
+    return None if scheme is None else (f"{scheme.upper()}_PROXY", proxies[scheme])
 
 
 def _unusable_variable(error: Exception) -> UserError:

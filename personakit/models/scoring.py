@@ -18,7 +18,8 @@ from personakit.steps import step
 
 # Maximum answer tokens x vocabulary size of a batch: 2**28 float32 logits take 1 GB, and there are several
 # copies. CPUs gain little from more than 2**26, and their heap would grow.
-_LOGITS = {"cpu": 2**26, "mps": 2**28, "cuda": 2**28}
+_LOGITS = {"cpu": 2**26}
+_LOGITS_ELSEWHERE = 2**28
 
 
 def score_rows(
@@ -40,7 +41,7 @@ def score_rows(
     if batches is None:
         batches = length_batches([len(row) for row in rows], budget=budget, max_rows=max_rows)
     vocabulary = model.config.get_text_config().vocab_size
-    logits = _LOGITS[model.device.type]
+    logits = _LOGITS.get(model.device.type, _LOGITS_ELSEWHERE)
     scores = [0.0] * len(rows)
     with step("scoring", len(rows)) as work:
         for batch in batches:

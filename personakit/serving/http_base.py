@@ -6,12 +6,15 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
 
 from personakit.models.address import completions_url
 from personakit.models.endpoint import environment_address
-from personakit.models.proxies import check_client, is_loopback, proxy_for
+from personakit.models.proxies import check_client, http_proxy, proxy_for
 from personakit.models.refusal import Cut, Refusal
 from personakit.models.replies import Reply, error_in, error_message, message_without_key, read_answer
 from personakit.models.retries import (
@@ -26,18 +29,24 @@ from personakit.serving import BASE_SECONDS
 from personakit.serving.base import BaseAnswer, Chat, as_chunk
 from personakit.serving.errors import ApiError
 
-if TYPE_CHECKING:
-    import aiohttp
-    import httpx2
-
 T = TypeVar("T")
 
 #: Statuses that say something about the client's request, and are passed on to the client.
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 #: Seconds. Short, because a client waits; a server that does not accept a connection in 5 seconds is down.
 _FIRST_DELAY, _LONGEST_DELAY, _CONNECT = 0.25, 4.0, 5.0
-_LONGEST_LINE = 1 << 20  # bytes of an event
+_LONGEST_EVENT = 1 << 24  # bytes: events may have images or sound
 _BROKEN = "the base model's stream broke off"
+#: Errors of a stream that has begun.
+_UNREADABLE = (
+    aiohttp.ClientError,
+    aiohttp.http_exceptions.HttpProcessingError,
+    OSError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    TypeError,
+)
 #: Fields of a completion that the service sets itself.
 _OURS = frozenset({"id", "object", "created", "model", "choices", "usage", "personakit"})
 #: Finish reasons of answers that a server did not complete.
@@ -54,28 +63,30 @@ class HttpBase:
         address, self._key = environment_address(name)
         self._url = completions_url(address)
         check_client(self._url)
+        self._proxy = http_proxy(self._url)
+        self._certificates = httpx2.create_ssl_context(trust_env=self._url.startswith("https:"))
         self._policy = RetryPolicy(
             seconds, _WITHOUT_END, _WITHOUT_END, first_delay=_FIRST_DELAY, longest_delay=_LONGEST_DELAY
         )
         self._seconds = seconds
+        self._opened: aiohttp.ClientSession | None = None
 
-    @cached_property
+    @property
     def _session(self) -> aiohttp.ClientSession:
         """The connections. Made by the first request: they belong to its event loop."""
-        import aiohttp
-        import httpx2
-
-        # httpx2 takes half a millisecond more of the processor for each request.
-        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        certificates = httpx2.create_ssl_context(trust_env=self._url.startswith("https:"))
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=certificates),
-            cookie_jar=aiohttp.DummyCookieJar(),  # nothing goes from one user's request to the next
-            headers={"Content-Type": "application/json", **authorization},
-            timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT, sock_read=self._seconds),
-            trust_env=not is_loopback(self._url),
-            read_bufsize=_LONGEST_LINE,
-        )
+        if self._opened is None:
+            headers = {"Content-Type": "application/json"}
+            if self._key and "@" not in urlsplit(self._url).netloc:  # a name in the address comes first
+                headers["Authorization"] = f"Bearer {self._key}"
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._certificates),
+                cookie_jar=aiohttp.DummyCookieJar(),  # nothing goes from one user's request to the next
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT, sock_read=self._seconds),
+                proxy=self._proxy,
+                read_bufsize=_LONGEST_EVENT // 2,
+            )
+        return self._opened
 
     async def draft(self, chat: Chat) -> BaseAnswer:
         """Answer a request; raises `ApiError` if the base model gives no answer in time."""
@@ -92,8 +103,6 @@ class HttpBase:
 
         Raises `ApiError` before the first chunk as `draft` does, and later if the connection is lost.
         """
-        import aiohttp
-
         body = {**self._body(chat), "stream": True}
 
         async def begin() -> aiohttp.ClientResponse | BaseAnswer:
@@ -137,10 +146,10 @@ class HttpBase:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
+        if self._opened is not None:
+            await self._opened.close()
 
     def _post(self, body: dict[str, Any]) -> Any:
-        # In ASCII: a client may have sent unpaired surrogates, which UTF-8 cannot hold.
         return self._session.post(self._url, data=json.dumps(body).encode(), allow_redirects=False)
 
     def _body(self, chat: Chat) -> dict[str, Any]:
@@ -148,8 +157,6 @@ class HttpBase:
 
     async def _in_time(self, send: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `send`, which is retried after failures that may be temporary."""
-        import aiohttp
-
         attempts = Attempts(self._policy, proxy=proxy_for(self._url))
         clock = asyncio.get_running_loop().time
         end = clock() + self._seconds
@@ -204,11 +211,13 @@ class HttpBase:
 
 def _as_httpx(error: aiohttp.ClientError) -> httpx2.RequestError:
     """Return the error of httpx2 of the same kind, which `models.retries` describes."""
-    import aiohttp
-    import httpx2
-
-    unreached = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    return (httpx2.ConnectError if unreached else httpx2.ReadError)(str(error))
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return httpx2.ConnectError(str(error))
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return httpx2.ProxyError(str(error))
+    if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+        return httpx2.DecodingError(str(error))
+    return httpx2.ReadError(str(error))
 
 
 def _draft(document: Any, max_tokens: int) -> BaseAnswer:

@@ -106,7 +106,7 @@ class NewEdits(_StrictBody):
 class NewSummary(_StrictBody):
     """A summary, written or corrected by hand."""
 
-    text: Text
+    text: Annotated[str, Field(max_length=_LONGEST, pattern=r"\S")]
 
 
 class UserSettings(_StrictBody):

@@ -44,8 +44,8 @@ def test_tenants_have_users_of_their_own(call: Call, posts: Path) -> None:
     call("users", "create-key", "--tenant", "two")
     assert call("users", "list", "--tenant", "two", "--json").document == []
     for arguments, sentence in (
-        (("list", "--tenant", "two"), "no users in profiles, tenant two\n"),
-        (("keys", "--tenant", "one"), "no keys of tenant one: personakit users create-key makes one\n"),
+        (("list", "--tenant", "two"), "there are no users: personakit users add makes one\n"),
+        (("keys", "--tenant", "one"), "there are no keys: personakit users create-key makes one\n"),
     ):
         done = call("users", *arguments)
         assert (done.out, done.err) == ("", sentence)

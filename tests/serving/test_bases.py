@@ -67,6 +67,35 @@ def test_messages_and_options_are_passed_on_unchanged(endpoint: Callable[..., Se
     assert (answer.text, answer.finish_reason, answer.message["content"]) == ("So.", "stop", "So.")
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_a_base_elsewhere_is_asked_through_the_proxy(
+    endpoint: Callable[..., Server], variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    proxy = endpoint(lambda number, body: replied("So."))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://base.example/v1")
+    monkeypatch.setenv(variable, proxy.url.removeprefix("http://").removesuffix("/v1"))
+    assert ask(Chat(MESSAGES)).text == "So."
+    assert proxy.paths == ["http://base.example/v1/chat/completions"]
+
+
+def test_a_name_in_the_address_comes_before_the_key(
+    endpoint: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = endpoint(lambda number, body: replied("So."))
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url.replace("http://", "http://ada:pass@"))
+    assert ask(Chat(MESSAGES)).text == "So."
+    assert server.keys == ["Basic YWRhOnBhc3M="]
+
+
+def test_a_base_that_was_never_asked_is_closed(endpoint: Callable[..., Server]) -> None:
+    server = endpoint(lambda number, body: replied("So."))
+    asyncio.run(HttpBase("m").close())
+    assert not server.bodies
+
+
 def test_a_base_that_was_down_is_asked_again(endpoint: Callable[..., Server]) -> None:
     server = endpoint(lambda number, body: [CUT, refused(503, "starting"), replied("So.")][number - 1])
     assert ask(Chat(MESSAGES)).text == "So."

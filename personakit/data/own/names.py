@@ -22,7 +22,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from personakit.data.greetings import GREETING, NOT_NAMES, TITLE, greeted
+from personakit.data.greetings import GREETING, NOT_NAMES, ORGANISATIONS, TITLE, greeted
 from personakit.data.own.records import Person
 from personakit.data.own.word_names import CAPITALISED, PLAIN
 
@@ -45,6 +45,7 @@ _TITLES = re.compile(rf"(?:{TITLE}[ ,]*)+", re.IGNORECASE)
 _BEFORE_GREETED = re.compile(rf"\W*{GREETING}[ \t]+(?:\w+ (?:and|und) )?", re.IGNORECASE)
 _BEFORE, _AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+")
+_NO_PROSE = re.compile(r"\S*[@/]\S*|\bwww\.\S+")  # addresses and links
 _LEAST_DIGITS = 7
 _MOST_WORDS = 6  # of a person's name; longer ones are of lists and companies
 _PART = re.compile(
@@ -92,7 +93,7 @@ class Pseudonyms:
         found = [each for text in (*texts, *requests) if (each := greeted(text)) is not None]
         names += [name for each in found if not each.goes_on for name in each.names]
         sure = {word for name in names for word in _words(name)}
-        names += [name for each in found if each.goes_on for name in each.names]
+        names += [name for each in found if each.goes_on for name in each.names if name[0].isupper()]
         pools = {word: pool for name in names for word, pool in self._name_words(name)}
         self._full = {pair for name in names for pair in itertools.pairwise(_words(name))}
         self._names = _pseudonyms(pools, self._mine)
@@ -161,9 +162,9 @@ class Pseudonyms:
         """Yield the words of a name, each with the pool of its kind; none of a list or a company."""
         last, comma, first = name.partition(",")
         words = [word for word in _words(f"{first} {last}" if comma else name) if word not in _PARTICLES]
-        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not NOT_NAMES.intersection(words):
+        if 0 < len(words) <= _MOST_WORDS and "@" not in name and not ORGANISATIONS.intersection(words):
             for place, word in enumerate(words):
-                if word not in self._mine:
+                if word not in self._mine and word not in NOT_NAMES:
                     yield word, _SURNAMES if place and place == len(words) - 1 else _FIRST_NAMES
 
     def _ordinary_words(self, texts: Iterable[str], sure: Collection[str]) -> frozenset[str]:
@@ -177,7 +178,7 @@ class Pseudonyms:
         for text in texts:
             begins_upper = text.lstrip("\"'(*[ ")[:1].isupper()
             greeting = greeted(text)
-            for found in _WORD.finditer(text):
+            for found in _WORD.finditer(_NO_PROSE.sub(lambda part: " " * len(part[0]), text)):
                 word = found[0].casefold()
                 if word in self._names and (begins_upper or word not in sure):
                     if found[0].islower():

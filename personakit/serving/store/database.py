@@ -10,7 +10,7 @@ from typing import Any
 
 from alembic.util.exc import CommandError
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -136,8 +136,12 @@ def _upgrade(profiles: Database, keys: Database) -> None:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        with keys.writing() as other:
-            keys_metadata.create_all(other)
+        # Only if need be: a rotation of the master key lets nobody else write.
+        with keys.reading() as other:
+            there = set(inspect(other).get_table_names())
+        if not there.issuperset(keys_metadata.tables):
+            with keys.writing() as other:
+                keys_metadata.create_all(other)
 
 
 def _use_sqlite(engine: Engine, *, log: bool, begin: str) -> None:

@@ -357,3 +357,14 @@ def test_importing_a_profile_again_changes_no_text(tmp_path: Path, read: Read) -
     for item, row in zip(read(table, keep_names=False).items, rows, strict=True):
         assert "Lena" not in item["text"]
         assert item["request"] == row["request"]
+
+
+def test_a_name_within_an_address_is_no_word_of_the_text() -> None:
+    texts = ["The list is at lena@garden.example and x.example/lena/list. Lena has the key."]
+    assert "Lena" not in replaced(*texts)[0]
+
+
+def test_a_surname_that_is_a_word_leaves_the_first_name_a_name() -> None:
+    people = (*PEOPLE, Person("e@post.example", "Emily Post"))
+    assert replaced("Ask Emily for the post.", people=people)[0].endswith(" for the post.")
+    assert "Emily" not in replaced("Ask Emily for the post.", people=people)[0]
