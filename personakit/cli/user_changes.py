@@ -16,7 +16,7 @@ from personakit.errors import UserError
 from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
 
 Number = Annotated[
-    int, typer.Argument(metavar="NUMBER", min=1, help="The item's number (personakit users show).")
+    int, typer.Argument(metavar="NUMBER", min=1, max=10**9, help="The item's number (personakit users show).")
 ]
 
 

@@ -34,7 +34,9 @@ def list_(
     after: Annotated[
         str | None, typer.Option("--after", metavar="USER", help="Only users after this one.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most this many.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=2**53, help="At most this many.")
+    ] = 100,
 ) -> Result:
     """List users, always in the same order."""
     found = [asdict(user) for user in open_tenant(store, tenant).users(after=after, limit=limit)]

@@ -99,6 +99,27 @@ def test_killed_half_way_the_store_can_be_read_and_rotated_again(
     assert open_store(place).tenant().items("dee")
 
 
+def test_a_rotation_that_was_killed_does_not_hide_behind_a_variable(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(place)
+    killed_while_rotating(place, rotation.os, "replace", 1)
+    monkeypatch.setenv("PERSONAKIT_NEXT_MASTER_KEY", base64.urlsafe_b64encode(bytes(32)).decode())
+    assert readable(open_store(place))
+
+
+def test_a_service_whose_master_key_is_gone_says_so(
+    place: str, stubs: Stubs, client: TestClient, tmp_path: Path
+) -> None:
+    client.post("/v1/users/ada/items", json={"items": [{"text": "one"}]}).raise_for_status()
+    rotate_master_key(place)
+    key_file(tmp_path).unlink()
+    reply = client.get("/v1/users/ada/items")
+    assert reply.status_code == 503
+    assert "master key" in reply.json()["error"]["message"]
+    assert str(tmp_path) not in reply.text
+
+
 def test_forgotten_users_stay_forgotten(place: str) -> None:
     filled(place).tenant().forget("ada")
     assert rotate_master_key(place) == len(USERS) - 1

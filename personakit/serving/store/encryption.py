@@ -63,14 +63,14 @@ def _bound_to(place: tuple[object, ...]) -> bytes:
 
 
 def master_keys(folder: Path, *, create: bool = False) -> list[bytes]:
-    """Return the next master key if there is one (`rotation.py`), then the master key.
+    """Return the next master keys (`rotation.py`), then the master key.
 
-    Each is in the environment, else in a file in `folder`. With `create`, a missing master key is made.
+    They are in the environment and in files in `folder`. With `create`, a missing master key is made.
     Raises `UserError` if there is no master key, if one is not a key, or if others may read its file.
     """
-    next_key, key = key_in_environment(NEXT_VARIABLE), key_in_environment(VARIABLE)
+    next_keys, key = [key_in_environment(NEXT_VARIABLE)], key_in_environment(VARIABLE)
     if key is None:
-        next_key = next_key or key_in_file(folder / NEXT_FILE)  # read first: it may become the master key now
+        next_keys.append(key_in_file(folder / NEXT_FILE))  # read first: it may become the master key now
         if create:
             keep_key(folder / FILE)
         key = key_in_file(folder / FILE)
@@ -79,7 +79,7 @@ def master_keys(folder: Path, *, create: bool = False) -> list[bytes]:
             f"{folder / FILE}: no such file, expected the master key that opens this profile store",
             hint=f"restore the file, or set {VARIABLE}",
         )
-    return [key] if next_key is None else [next_key, key]
+    return [*filter(None, next_keys), key]
 
 
 def key_in_environment(variable: str) -> bytes | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from personakit.errors import UserError
 from personakit.serving.store.database import Database
 from personakit.serving.store.encryption import (
     OtherMasterKeyError,
@@ -109,7 +110,15 @@ class Vault:
         """Find the master key that opens the store now; raises `OtherMasterKeyError`."""
         if sealed_lookup == self._sealed_lookup:
             return
-        for master in master_keys(self._folder):
+        try:
+            masters = master_keys(self._folder)
+        except UserError as error:
+            if not self._sealed_lookup:
+                raise
+            raise OtherMasterKeyError(
+                "the master key of the profile store cannot be read", hint=error.hint
+            ) from error
+        for master in masters:
             with contextlib.suppress(UnreadableError):
                 self._lookup = unseal(master, sealed_lookup, "lookup")
                 self._master, self._sealed_lookup = master, sealed_lookup
