@@ -20,7 +20,7 @@ from personakit.data.skips import SkipCount, SkipCounts, counted
 from personakit.data.splitting import SplitExamples
 from personakit.errors import UserError
 
-NAMES_STAY = "texts of an imported profile: their names, addresses and numbers stay as they are"
+NAMES_STAY = "texts of an imported profile, whose names, addresses and numbers stay"
 STYLE_CARD = "style.md"
 
 
