@@ -98,7 +98,10 @@ def trials(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[Trial]]:
 
 
 def rewritten(run: str, rows: Sequence[Trial], count: int) -> tuple[list[Trial], list[Trial]]:
-    """Return the first trials with their texts on one line, as the run gets them, and rewritten by it."""
+    """Return the first trials with their texts on one line, as the run gets them, and rewritten by it.
+
+    They are compared with the own texts that the run's prompt does not show.
+    """
     from personakit.data.lamp_formats import profile_item
     from personakit.data.queries import make_query
     from personakit.methods import open_run
@@ -113,10 +116,17 @@ def rewritten(run: str, rows: Sequence[Trial], count: int) -> tuple[list[Trial],
     queries = [make_query(trial.text, task="LaMP_7") for trial in given]
     profiles = [Profile(trial.writer, own) for trial, own in zip(some, items, strict=True)]
     answers = open_run(run).respond(queries, profiles)
-    kept = [(trial, answer.text) for trial, answer in zip(given, answers, strict=True) if not answer.error]
+    kept = [(trial, answer) for trial, answer in zip(given, answers, strict=True) if not answer.error]
     if len(kept) < len(given):
         print(f"left out: {len(given) - len(kept)} of {len(given)} rewrites failed")
-    return [trial for trial, _ in kept], [Trial(trial.writer, text, trial.own) for trial, text in kept]
+    before, after = [], []
+    for trial, answer in kept:
+        # A rewrite that repeats what its prompt shows is not yet in the writer's style.
+        shown = {item.id for item in answer.context.items}
+        own = tuple(text for place, text in enumerate(trial.own) if str(place) not in shown)
+        before.append(Trial(trial.writer, trial.text, own))
+        after.append(Trial(trial.writer, answer.text, own))
+    return before, after
 
 
 def table(scorer: StyleScorer, rows: Mapping[str, Sequence[Trial]]) -> list[str]:
@@ -194,7 +204,7 @@ def main() -> None:
     for name, folder in runs.items():
         given, rewrites = rewritten(folder, rows["floor: entries of others"], options.rewrites)
         rows[f"entries of others, rewritten by {name}"] = rewrites
-        rows["the same entries, as they were given to it"] = given
+        rows[f"the same entries, as they were given to {name}"] = given
     scorer = StyleScorer(
         {writer: [entry.text for entry in own[HELD_OUT:]] for writer, own in entries.items()}
     )
