@@ -130,15 +130,9 @@ class HttpBase:
                     ended = ended or choices[0].get("finish_reason") is not None
                     yield chunk
                 ended = ended or value.strip() == "[DONE]"
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            ValueError,
-            AttributeError,
-            LookupError,
-            TypeError,
-        ) as error:
-            raise ApiError(502, _BROKEN) from error
+        except _UNREADABLE as error:
+            if not ended:  # else nothing of the answer is missing
+                raise ApiError(502, _BROKEN) from error
         finally:
             begun.close()
         if not ended:

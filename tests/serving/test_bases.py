@@ -310,6 +310,41 @@ def test_the_bases_own_stream_is_passed_on(endpoint: Callable[..., Server], stor
     ]
 
 
+async def chunks(base: HttpBase) -> list[Any]:
+    try:
+        return [each async for each in base.stream(Chat(MESSAGES))]
+    finally:
+        await base.close()
+
+
+def test_an_event_that_is_too_long_breaks_the_stream_off(
+    endpoint: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personakit.serving.http_base._LONGEST_EVENT", 4096)
+    endpoint(lambda number, body: sse(chunk("So"), chunk("o" * 9000)))
+    with pytest.raises(ApiError, match="the base model's stream broke off"):
+        asyncio.run(chunks(HttpBase("m")))
+
+
+def test_a_stream_that_is_complete_may_lose_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = sse(chunk("So."))[2]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"true}")
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + f"{len(events):x}\r\n".encode() + events + b"\r\n")  # and no last chunk
+        await writer.drain()
+        writer.close()
+
+    async def ask_once() -> list[Any]:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
+            return await chunks(HttpBase("m"))
+
+    assert asyncio.run(ask_once()) == [chunk("So.")]
+
+
 def local(answer: Callable[[str, int], str], *chats: Chat) -> tuple[list[Any], Scripted]:
     """Ask a scripted local model all at once; errors are among the results."""
     model = Scripted(answer)
