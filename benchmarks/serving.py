@@ -11,7 +11,7 @@ service.
 
 The store is built in bulk; a larger one keeps the users of a smaller one, and a build that was interrupted
 goes on. Its master key is that of `PERSONAKIT_MASTER_KEY`, else one that everybody knows. A database must be
-there, and be empty. Users are drawn at random: of few users, some are asked again, and their index is cached.
+there, and be empty. Users are drawn at random; with few users, some recur, and their indexes are cached.
 
 The last row, of a million users, is extrapolated from the two largest numbers. The table is printed, and with
 --write added to benchmarks/results/serving.md.

@@ -11,9 +11,16 @@ from personakit.cli.command import command
 from personakit.cli.options import MaxItems, Store
 from personakit.cli.output import Result
 from personakit.cli.streams import given_text
-from personakit.cli.user_store import Tenant, User, app, open_tenant
+from personakit.cli.user_store import Tenant, User, open_tenant
 from personakit.errors import UserError
 from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the group `app`."""
+    for change in (edit, delete, learn, summary, personalise):
+        command(app, change.__name__)(change)
+
 
 Number = Annotated[
     int, typer.Argument(metavar="NUMBER", min=1, max=10**9, help="The item's number (personakit users show).")
@@ -27,7 +34,6 @@ class Switch(StrEnum):
     OFF = "off"
 
 
-@command(app, "edit")
 def edit(
     user: User,
     number: Number,
@@ -51,14 +57,12 @@ def edit(
     return Result({"user": user, "number": number}, lambda out: out.print(f"item {number} is changed"))
 
 
-@command(app, "delete")
 def delete(user: User, number: Number, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
     """Delete an item."""
     open_tenant(store, tenant).delete_item(user, number)
     return Result({"user": user, "deleted": number}, lambda out: out.print(f"item {number} is deleted"))
 
 
-@command(app, "learn")
 def learn(
     user: User,
     final: Annotated[
@@ -85,7 +89,6 @@ def learn(
     return Result({"user": user, "number": number}, lambda out: out.print(f"item {number} added"))
 
 
-@command(app, "summary")
 def summary(
     user: User,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The name of a run of POPI in the service.")],
@@ -114,7 +117,6 @@ def summary(
     return Result({"user": user, "run": run, "done": done}, lambda out: out.print(f"the summary is {done}"))
 
 
-@command(app, "personalise")
 def personalise(
     user: User,
     switch: Annotated[Switch, typer.Argument(metavar="on|off", help="off: the base model's own answers.")],

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from personakit.cli import user_changes
 from personakit.cli.command import command
 from personakit.cli.options import Columns, MaxItems, Store, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
@@ -17,8 +18,7 @@ from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
 
 def register(root: typer.Typer) -> None:
     """Add the group to `root`."""
-    import personakit.cli.user_changes  # noqa: F401 - it adds its commands to the group
-
+    user_changes.register(app)
     root.add_typer(app)
 
 

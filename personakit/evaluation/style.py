@@ -40,8 +40,8 @@ class TaskStyle:
     """Style scores of one task.
 
     `examples` are those that are evaluated, `pool` all of the split, from which the other writers come.
-    `retrieval` is what shows items to the rows (None: nothing does). Nothing is fitted or opened before a
-    score is asked for.
+    `retrieval` is what shows items to the rows (None: nothing does). Nothing is fitted or opened before
+    the first score.
     """
 
     task: Task

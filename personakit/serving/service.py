@@ -108,7 +108,7 @@ UserHeader = Annotated[str | None, Depends(_header_user)]
 
 
 def user_of(access: Access, *asked: str | None) -> str | None:
-    """Return the user of a request: the key's, else the one that is asked for.
+    """Return the user of a request: the key's, else the one that the request names.
 
     Raises `ApiError` for another user than the key's, and for two different ones.
     """

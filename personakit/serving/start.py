@@ -38,7 +38,7 @@ from personakit.serving.runs import open_runs
 from personakit.serving.service import Service
 from personakit.serving.store import KeyLimits, has_store, open_store, shown
 
-_GRACE_SECONDS = 25  # for the requests that run when the process is told to end
+_GRACE_SECONDS = 25  # for the requests in flight at SIGTERM or Ctrl-C
 #: The longest that the event loop waits for a thread that computes. Python's 5 ms would show in the slowest
 #: percentile of answers. Our choice.
 _SWITCH_SECONDS = 0.0005
@@ -118,7 +118,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(service: Service, listening: socket.socket, *, grace_seconds: int = _GRACE_SECONDS) -> None:
-    """Answer requests until the process is told to end (SIGTERM, Ctrl-C).
+    """Answer requests until SIGTERM or Ctrl-C.
 
     Those that run then have `grace_seconds` to be completed; the others are 503.
     """

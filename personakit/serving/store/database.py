@@ -94,7 +94,7 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
             _check_url(elsewhere)
         keys_url = elsewhere
     # Two pools even for one database: who holds a connection to the profiles may wait for one to the keys.
-    # No log beside the keys: a key that is deleted must not stay in one.
+    # Keys have no write-ahead log: a deleted key must not remain in one.
     profiles, keys = Database(profiles_url), Database(keys_url, log=False)
     try:
         if "://" in place:
