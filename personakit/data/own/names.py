@@ -45,7 +45,7 @@ _TITLES = re.compile(rf"(?:{TITLE}[ ,]*)+", re.IGNORECASE)
 _BEFORE_GREETED = re.compile(rf"\W*{GREETING}[ \t]+(?:\w+ (?:and|und) )?", re.IGNORECASE)
 _BEFORE, _AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+")
-_NO_PROSE = re.compile(r"\S*[@/]\S*|\bwww\.\S+")  # addresses and links
+_ADDRESSES_AND_LINKS = re.compile(r"\S*[@/]\S*|\bwww\.\S+")
 _LEAST_DIGITS = 7
 _MOST_WORDS = 6  # of a person's name; longer ones are of lists and companies
 _PART = re.compile(
@@ -178,7 +178,7 @@ class Pseudonyms:
         for text in texts:
             begins_upper = text.lstrip("\"'(*[ ")[:1].isupper()
             greeting = greeted(text)
-            for found in _WORD.finditer(_NO_PROSE.sub(lambda part: " " * len(part[0]), text)):
+            for found in _WORD.finditer(_ADDRESSES_AND_LINKS.sub(lambda part: " " * len(part[0]), text)):
                 word = found[0].casefold()
                 if word in self._names and (begins_upper or word not in sure):
                     if found[0].islower():
