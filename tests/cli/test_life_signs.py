@@ -28,15 +28,19 @@ def _lines_often(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PERSONAKIT_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def slow_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def _slow_decoding(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     forward = decoding._last_logits
 
     def slow(*arguments: Any) -> Any:
-        time.sleep(0.01)
+        time.sleep(seconds)
         return forward(*arguments)
 
     monkeypatch.setattr(decoding, "_last_logits", slow)
+
+
+@pytest.fixture
+def slow_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    _slow_decoding(monkeypatch, 0.01)
 
 
 def test_a_slow_model_reports_tokens_per_second_and_the_time_left_within_a_batch(
@@ -122,8 +126,10 @@ def test_quiet_shows_nothing(
 
 
 def test_a_terminal_shows_the_inner_step_next_to_the_bar(
-    tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, slow_decoding: None
+    tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _slow_decoding(monkeypatch, 0.15)  # a bar is drawn every 0.1 s
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
