@@ -139,7 +139,8 @@ def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
     Queries that are answered in the user's own history are left out: that is no prediction.
     """
     results = json.loads((evaluation / RESULTS_FILE).read_text(encoding="utf-8"))
-    found = map(json.loads, (evaluation / LEAKS_FILE).read_text(encoding="utf-8").splitlines())
+    listed = evaluation / LEAKS_FILE  # there is none without leaks
+    found = map(json.loads, listed.read_text(encoding="utf-8").splitlines() if listed.exists() else ())
     leaks = {(leak["task"], leak["query_id"]) for leak in found if leak["kind"] in (ANSWER, QUERY)}
     queries: dict[tuple[str, str], tuple[str, str, str]] = {}
     answers: dict[str, list[Sample]] = defaultdict(list)
