@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
-            "event": record.getMessage().partition("\n")[0],  # uvicorn logs tracebacks as messages
+            "event": record.getMessage().partition("\n")[0],  # uvicorn and asyncio log exceptions as messages
             **getattr(record, "facts", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -39,10 +39,10 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send the logs of the service and of uvicorn to stderr."""
+    """Send the logs of the service, of uvicorn and of the event loop to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name in ("personakit", "uvicorn"):
+    for name in ("personakit", "uvicorn", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
