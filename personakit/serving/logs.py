@@ -83,8 +83,7 @@ class RequestLog:
             await self.app(scope, receive, watched)
         except asyncio.CancelledError:  # by the server, which waits for nothing any more
             if not status:
-                reply = error_reply(503, "the service ends, try again later", headers={"Retry-After": "5"})
-                await reply(scope, receive, watched)
+                await error_reply(503, "the service ends, try again later")(scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - logged, and replied to in one sentence
             log.error("exception", extra={"facts": {"error": described(error)}})
             if not status:

@@ -162,17 +162,24 @@ def test_changes_that_wait_for_the_database_keep_nobody_waiting(
 
     client.post("/v1/users/ada/items", json={"items": [{"text": "x"}]})
     monkeypatch.setattr(TenantStore, "append", wait)
-    body = {"items": [{"text": "x"}]}
-    threads = [
-        threading.Thread(target=lambda: client.post("/v1/users/ada/items", json=body)) for _ in range(45)
-    ]
+    monkeypatch.setattr("personakit.serving.users_api.STORE_SECONDS", 0.5)
+    statuses: list[int] = []
+
+    def append() -> None:
+        statuses.append(client.post("/v1/users/ada/items", json={"items": [{"text": "x"}]}).status_code)
+        answered.release()
+
+    answered = threading.Semaphore(0)
+    threads = [threading.Thread(target=append) for _ in range(45)]
     for thread in threads:
         thread.start()
     for _ in range(20):
         assert waiting.acquire(timeout=60)
     for path in ("/v1/models", "/v1/users/ada", "/ready"):
         assert client.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
-    assert not go_on.is_set()
+    for _ in range(25):  # those without a thread
+        assert answered.acquire(timeout=60)
     go_on.set()
     for thread in threads:
         thread.join()
+    assert statuses == [503] * 25 + [200] * 20
