@@ -23,6 +23,7 @@ from personakit.serving import (
     MAX_TOKENS,
     PORT,
     REWRITE_SECONDS,
+    require_packages,
 )
 
 
@@ -87,8 +88,6 @@ def serve(options: ServeOptions) -> Result:
     A request names a run (the built-in rewriter is voice) or the base model alone, and a user of the profile
     store, whose history says how the answer is written.
     """
-    from personakit.serving import require_packages
-
     require_packages()
     from personakit.serving.start import ServeSettings, listen, open_service
     from personakit.serving.start import serve as run_service

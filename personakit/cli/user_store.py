@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from personakit.cli.command import group
-from personakit.serving import MAX_ITEMS
+from personakit.serving import MAX_ITEMS, require_packages
 
 if TYPE_CHECKING:
     from personakit.serving.store import ProfileStore, TenantStore
@@ -20,8 +20,6 @@ User = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 
 def open_profiles(place: str, *, create: bool = False, max_items: int = MAX_ITEMS) -> ProfileStore:
     """Open a store; raises `UserError` if there is none and `create` is false."""
-    from personakit.serving import require_packages
-
     require_packages()
     from personakit.serving.store import open_store
 

@@ -13,7 +13,8 @@ from personakit.cli.command import command
 from personakit.cli.options import Columns, MaxItems, Store, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read, table
 from personakit.cli.user_store import Tenant, User, app, open_profiles, open_tenant
-from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS
+from personakit.errors import UserError
+from personakit.serving import DEFAULT_TENANT, FOLDER, MAX_ITEMS, require_packages
 
 
 def register(root: typer.Typer) -> None:
@@ -80,7 +81,6 @@ def add(
     """Append a file's items to a user's history; a new user is made."""
     from personakit.data.history import read_history
     from personakit.data.skips import SkipCounts, counted
-    from personakit.errors import UserError
 
     counts = SkipCounts()
     profiles = read_history(file, task, columns=parse_columns(column), counts=counts)
@@ -90,6 +90,11 @@ def add(
         raise UserError(
             f"{place} holds {len(profiles)} users, expected one", hint="give each user's file alone"
         )
+    require_packages()
+    from personakit.serving.store import check_texts
+
+    for item in profiles[0].items:
+        check_texts(item.fields, f"{place}, item {item.id}")
     new = [(item.fields, item.date) for item in profiles[0].items]
     numbers = open_tenant(store, tenant, create=True, max_items=max_items).append(user, new)
     document = {"user": user, "added": len(numbers), "first": numbers[0], "last": numbers[-1]}
@@ -133,9 +138,6 @@ def retention(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
     """Set how long items are kept, or show it. Both limits are set together."""
-    from personakit.errors import UserError
-    from personakit.serving.store import Retention
-
     if forever and not (days is None and items is None):
         raise UserError("--forever and a limit were both given, expected one", hint="leave one out")
     for option, value in (("--days", days), ("--items", items)):
@@ -145,6 +147,8 @@ def retention(
                 hint="personakit users forget deletes a user",
             )
     users, deleted = open_tenant(store, tenant, create=True), 0
+    from personakit.serving.store import Retention
+
     if forever or days is not None or items is not None:
         deleted = users.set_retention(Retention(days, items))
     kept = users.retention()
@@ -191,9 +195,9 @@ def create_key(
 
     A running service notices it at once.
     """
+    opened = open_profiles(store, create=user is None)
     from personakit.serving.store import KeyLimits
 
-    opened = open_profiles(store, create=user is None)
     users = opened.tenant(tenant, create=user is None)
     number, secret = opened.keys(users).create(label, user=user, limits=KeyLimits(rate, concurrency))
     note(f"key {number} is shown once; personakit users revoke-key {number} ends it")
@@ -215,8 +219,6 @@ def revoke_key(
 @command(app, "rotate-master-key")
 def rotate_master_key(store: Store = FOLDER) -> Result:
     """Encrypt all users' keys with a new master key. If it was interrupted, repeat it."""
-    from personakit.serving import require_packages
-
     require_packages()
     from personakit.serving.store import rotate_master_key
 

@@ -14,6 +14,9 @@ DEFAULT_TENANT = "default"
 HOST, PORT = "127.0.0.1", 8000
 BASE_SECONDS, REWRITE_SECONDS = 60.0, 30.0
 """The longest waits for the base model, and for a rewrite or a summary."""
+STORE_SECONDS = 10.0
+"""The longest waits for the profile store: for a lock that another transaction holds, for a connection, and
+for a thread to make a change on. Our choice."""
 MAX_BODY_BYTES = 1_000_000
 MAX_ITEMS = 2000
 """The most items of a user, by default: an answer reads all of them."""

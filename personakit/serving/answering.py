@@ -26,7 +26,14 @@ from personakit.serving.errors import ApiError
 from personakit.serving.logs import described, log
 from personakit.serving.rewriters import RewriteRequest, RewritingRun
 from personakit.serving.runs import ServedRun
-from personakit.serving.store import OtherMasterKeyError, StoredItem, StoredProfile, TenantStore, UnknownError
+from personakit.serving.store import (
+    OtherMasterKeyError,
+    StoreBusyError,
+    StoredItem,
+    StoredProfile,
+    TenantStore,
+    UnknownError,
+)
 from personakit.serving.summaries import SummaryRun
 
 OFF, NO_HISTORY = "switched off", "no history"
@@ -194,7 +201,7 @@ class Answering:
                 "the profile store cannot be reached"
                 if isinstance(error, SQLAlchemyError)
                 else error.message
-                if isinstance(error, OtherMasterKeyError)
+                if isinstance(error, OtherMasterKeyError | StoreBusyError)
                 else f"the {run.step} failed ({type(error).__name__})"
             )
         trace.rewrite_seconds = round(time.monotonic() - started, 4)

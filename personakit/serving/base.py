@@ -67,9 +67,13 @@ def as_chunk(answer: BaseAnswer) -> dict[str, Any]:
     if calls := delta.get("tool_calls"):
         delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
     choice = {**answer.choice, "index": 0, "delta": delta, "finish_reason": answer.finish_reason}
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk"}
-    rest = {"created": int(time.time()), "choices": [choice], "usage": answer.usage or None}
-    return {**head, **answer.document, **rest}
+    return {**head(answer, "chat.completion.chunk"), "choices": [choice], "usage": answer.usage or None}
+
+
+def head(answer: BaseAnswer, kind: str) -> dict[str, Any]:
+    """Return the first fields of a completion, or of a chunk of it, without `model`."""
+    first = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time())}
+    return {**first, **answer.document}
 
 
 def text_of(content: Any) -> str | None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,7 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from personakit.serving.answering import ChatAnswer, Trace
-from personakit.serving.base import Chat, StreamingBase
+from personakit.serving.base import Chat, StreamingBase, head
 from personakit.serving.errors import RESPONSES, ApiError, error_document
 from personakit.serving.service import (
     PERSONALISE_HEADER,
@@ -245,21 +244,12 @@ def _count(service: ServiceOf, answer: ChatAnswer) -> None:
             histogram.observe(seconds)
 
 
-def _head(answer: ChatAnswer, kind: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": answer.trace.model,
-        **answer.answer.document,
-    }
-
-
 def _completion(answer: ChatAnswer, facts: dict[str, Any]) -> dict[str, Any]:
     sent = answer.answer
     own = {"index": 0, "message": sent.message, "finish_reason": sent.finish_reason}
     return {
-        **_head(answer, "chat.completion"),
+        **head(sent, "chat.completion"),
+        "model": answer.trace.model,
         "choices": [{"logprobs": None, **sent.choice, **own}],
         "usage": sent.usage or None,
         "personakit": facts,
@@ -268,11 +258,12 @@ def _completion(answer: ChatAnswer, facts: dict[str, Any]) -> dict[str, Any]:
 
 async def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> AsyncIterator[str]:
     """Yield the answer a few words at a time, as server-sent events."""
-    head, sent = _head(answer, "chat.completion.chunk"), answer.answer
+    sent = answer.answer
+    first = {**head(sent, "chat.completion.chunk"), "model": answer.trace.model}
 
     def event(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return f"data: {json.dumps({**head, 'choices': [choice], **fields})}\n\n"
+        return f"data: {json.dumps({**first, 'choices': [choice], **fields})}\n\n"
 
     message = dict(sent.message)
     text = message.pop("content", None)
@@ -282,5 +273,5 @@ async def _events(answer: ChatAnswer, facts: dict[str, Any], *, usage: bool) -> 
         yield event({"content": piece})
     yield event({}, sent.finish_reason, personakit=facts)
     if usage:
-        yield f"data: {json.dumps({**head, 'choices': [], 'usage': sent.usage})}\n\n"
+        yield f"data: {json.dumps({**first, 'choices': [], 'usage': sent.usage})}\n\n"
     yield "data: [DONE]\n\n"

@@ -83,9 +83,10 @@ def error_reply(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Return the reply with that error."""
+    """Return the reply with that error. One with status 503 may be tried again in a few seconds."""
     document = error_document(status, message, code=code, param=param)
-    return JSONResponse(document.model_dump(), status, headers=None if headers is None else dict(headers))
+    again = {"Retry-After": "5"} if status == 503 else {}
+    return JSONResponse(document.model_dump(), status, headers={**again, **(headers or {})})
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -129,7 +130,7 @@ def handle_errors(app: FastAPI) -> None:
         return error_reply(status, f"{error.message}; {error.hint}")
 
     async def of_store(request: Request, error: Exception) -> JSONResponse:
-        return error_reply(503, "the profile store cannot be reached", headers={"Retry-After": "5"})
+        return error_reply(503, "the profile store cannot be reached")
 
     app.add_exception_handler(ApiError, of_api)
     app.add_exception_handler(SQLAlchemyError, of_store)

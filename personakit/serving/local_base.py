@@ -87,11 +87,9 @@ class LocalBase:
         except TimeoutError as error:
             raise ApiError(504, f"the base model gave no answer within {self._seconds:g} seconds") from error
         except BusyError as error:
-            raise ApiError(
-                503, "too many requests wait for the base model", headers={"Retry-After": "5"}
-            ) from error
+            raise ApiError(503, "too many requests wait for the base model") from error
         except EndedError as error:
-            raise ApiError(503, "the service is about to end", headers={"Retry-After": "5"}) from error
+            raise ApiError(503, "the service is about to end") from error
         if isinstance(answer, NoAnswer):
             raise ApiError(502, f"the base model gave no answer: {answer.reason}")
         ignored = sorted(name[:_LONGEST_NAME] for name in options if name not in _USED)

@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
-            "event": record.getMessage().partition("\n")[0],  # uvicorn logs tracebacks as messages
+            "event": record.getMessage().partition("\n")[0],  # uvicorn and asyncio log exceptions as messages
             **getattr(record, "facts", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -39,10 +39,10 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send the logs of the service and of uvicorn to stderr."""
+    """Send the logs of the service, of uvicorn and of the event loop to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name in ("personakit", "uvicorn"):
+    for name in ("personakit", "uvicorn", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
@@ -83,8 +83,7 @@ class RequestLog:
             await self.app(scope, receive, watched)
         except asyncio.CancelledError:  # by the server, which waits for nothing any more
             if not status:
-                reply = error_reply(503, "the service ends, try again later", headers={"Retry-After": "5"})
-                await reply(scope, receive, watched)
+                await error_reply(503, "the service ends, try again later")(scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - logged, and replied to in one sentence
             log.error("exception", extra={"facts": {"error": described(error)}})
             if not status:

@@ -7,19 +7,19 @@ from dataclasses import asdict
 from functools import partial, wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from personakit.data.dates import parse_date
 from personakit.data.lamp_formats import FORMATS
 from personakit.data.preferences.profiles import SIGNAL_FORMS
+from personakit.serving import STORE_SECONDS
 from personakit.serving.errors import RESPONSES, ApiError
 from personakit.serving.service import AccessOf, ServiceOf, user_of
-from personakit.serving.store import NAME_PATTERN, TenantStore
+from personakit.serving.store import LONGEST_TEXT, NAME_PATTERN, StoreBusyError, TenantStore
 
 router = APIRouter(prefix="/v1/users", responses=RESPONSES, tags=["users"])
-_LONGEST = 100_000  # characters of one text
 _MOST = 2**53  # numbers beyond are not exact in JSON
 #: Changes may wait for the database, so they have threads of their own: no other request waits for them.
 _CHANGES = CapacityLimiter(20)
@@ -35,7 +35,9 @@ _NEEDED = [form for form in _FORMS if not any(other < form for other in _FORMS)]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Text = Annotated[str, Field(max_length=_LONGEST)]
+#: The store has this limit, too; here, a refusal names the place in the body.
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+NotBlank = Annotated[Text, Field(pattern=r"\S")]
 Name = Annotated[str, Path(pattern=NAME_PATTERN)]
 Number = Annotated[int, Path(ge=1, le=_MOST)]
 After = Annotated[int, Query(ge=0, le=_MOST, description="Only items after this number.")]
@@ -87,7 +89,7 @@ class NewItems(_StrictBody):
 class NewEdit(_StrictBody):
     """What the user made of an answer, its draft, and the message that it answers, if any."""
 
-    text: Annotated[Text, Field(pattern=r"\S")]
+    text: NotBlank
     draft: Text
     request: Text | None = None
 
@@ -106,7 +108,7 @@ class NewEdits(_StrictBody):
 class NewSummary(_StrictBody):
     """A summary, written or corrected by hand."""
 
-    text: Annotated[str, Field(max_length=_LONGEST, pattern=r"\S")]
+    text: NotBlank
 
 
 class UserSettings(_StrictBody):
@@ -128,7 +130,11 @@ def _change(route: Callable[P, R]) -> Callable[P, Awaitable[R]]:
 
     @wraps(route)
     async def changed(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await to_thread.run_sync(partial(route, *args, **kwargs), limiter=_CHANGES)
+        try:
+            with fail_after(STORE_SECONDS):  # for a thread: what runs on one is not cancelled
+                return await to_thread.run_sync(partial(route, *args, **kwargs), limiter=_CHANGES)
+        except TimeoutError as error:
+            raise StoreBusyError from error
 
     return changed
 

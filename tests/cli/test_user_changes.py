@@ -72,6 +72,34 @@ def test_what_cannot_be_changed_is_one_sentence(call: Call, arguments: tuple[str
     assert [user["user"] for user in call("users", "list", "--json").document] == ["ada"]
 
 
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("edit", "ada", "2", "-", "--field", "title"), 'item 2: its "title"'),
+        (("learn", "new", "-", "--draft", "x"), 'item 1: its "text"'),
+        (("learn", "new", "x", "--draft", "long.txt"), 'item 1: its "draft"'),
+        (("learn", "new", "x", "--draft", "y", "--request", "long.txt"), 'item 1: its "request"'),
+        (("summary", "ada", "popi", "-"), 'the summary: its "text"'),
+        (("add", "new", "long.csv", "--store", "none"), 'long.csv, item 2: its "text"'),
+    ],
+)
+def test_texts_have_the_limit_of_the_api(
+    call: Call, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    before, long = stored(call), "x" * 100_001
+    Path("long.txt").write_text(long)
+    Path("long.csv").write_text(f"text,date\nfine,2026-01-03\n{long},2026-01-02\n")
+    done = call("users", *arguments, stdin=long)
+    sentence = f"error: {message} has 100001 characters, expected at most 100000\nhint: shorten it\n"
+    assert (done.status, done.out, sentence in done.err) == (2, "", True), done.err
+    assert stored(call) == before
+    assert [user["user"] for user in call("users", "list", "--json").document] == ["ada"]
+    assert not Path("none").exists()
+    Path("long.txt").write_text(long[1:])
+    assert call("users", "learn", "ada", "long.txt", "--draft", "x").status == 0
+
+
 @pytest.mark.parametrize("given", ['{"text": "one"}\n{"text": "two"}\n', "text\none\ntwo\n", '["x"]'])
 def test_items_may_come_from_stdin(call: Call, given: str) -> None:
     done = call("users", "add", "ada", "-", stdin=given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,24 @@ def test_another_master_key(call: Call, posts: Path, tmp_path: Path) -> None:
     assert call("users", "rotate-master-key", "--store", store, "--json").document == {"users": 1}
     assert (tmp_path / "profiles" / "master.key").read_text() != old
     assert call("users", "list", "--store", store, "--json").document[0]["user"] == "ada"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",),
+        ("keys",),
+        ("create-key",),
+        ("retention",),
+        ("rotate-master-key",),
+        ("learn", "ada", "x", "--draft", "y"),
+    ],
+)
+def test_without_the_extra_a_sentence_says_what_to_install(
+    call: Call, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("personakit.serving._PACKAGES", ("sqlalchemy_that_is_not_there",))
+    for name in ("sqlalchemy", "personakit.serving.store"):
+        monkeypatch.setitem(sys.modules, name, None)
+    done = call("users", *arguments)
+    assert (done.status, 'hint: install them with pip install "personakit[serve]"\n' in done.err) == (2, True)

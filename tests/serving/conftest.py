@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from personakit.errors import UserError
+from personakit.serving import require_packages
+
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
     from .stubs import Stubs
 
-_NEEDED = ("alembic", "cryptography", "fastapi", "prometheus_client", "sqlalchemy", "uvicorn")
-if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+try:
+    require_packages()
+except UserError:
     collect_ignore_glob = ["test_*.py"]
 
 

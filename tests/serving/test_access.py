@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -233,6 +234,31 @@ def test_large_bodies_are_refused_declared_or_not(client: TestClient, store: Pro
             413,
             "the body has more than 2000 bytes, the limit",
         )
+
+
+def test_exceptions_that_nobody_waits_for_are_logged_without_their_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from personakit.serving.logs import log_to_stderr
+
+    for name in ("personakit", "uvicorn", "asyncio"):
+        for attribute in ("handlers", "propagate", "level"):
+            logger = logging.getLogger(name)
+            monkeypatch.setattr(logger, attribute, getattr(logger, attribute))
+    log_to_stderr()
+
+    async def fails() -> None:
+        raise RuntimeError(ADA)
+
+    async def leaves() -> None:
+        asyncio.ensure_future(fails())  # noqa: RUF006 - nobody waits
+        await asyncio.sleep(0)
+
+    asyncio.run(leaves())
+    gc.collect()
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["error"]["type"]) == ("Task exception was never retrieved", "RuntimeError")
+    assert ADA not in json.dumps(line)
 
 
 def test_logs_have_no_text_and_no_name(

@@ -427,7 +427,7 @@ def test_a_store_that_fails_leaves_the_draft(
         503,
         "the profile store cannot be reached",
     )
-    monkeypatch.setattr(type(stubs.service.store), "check", fails)
+    monkeypatch.setattr(stubs.service.store._vault, "read", fails)
     assert client.get("/ready").status_code == 503
 
 

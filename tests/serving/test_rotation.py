@@ -8,13 +8,20 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from personakit.errors import UserError
-from personakit.serving.store import UnknownError, open_store, rotate_master_key, rotation, vault
+from personakit.serving.store import (
+    UnknownError,
+    open_store,
+    rotate_master_key,
+    rotation,
+    vault,
+)
 
 if TYPE_CHECKING:
     from personakit.serving.store import ProfileStore
@@ -147,6 +154,71 @@ def test_a_running_service_reads_the_new_key(place: str, stubs: Stubs, client: T
         client.post(f"/v1/users/{user}/items", json={"items": [{"text": "two"}]}).raise_for_status()
     assert len(open_store(place).tenant().items("ada")) == 2
     assert len(open_store(place).tenant().items("bob")) == 1
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("personakit.serving.store.database.STORE_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_who_makes_or_forgets_a_user_does_not_wait_for_ever(
+    place: str, stubs: Stubs, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in ("ada", "eve"):
+        client.post(f"/v1/users/{user}/items", json={"items": [{"text": "one"}]}).raise_for_status()
+    begun, go_on, seal = Event(), Event(), vault.seal
+
+    def slow(*arguments: Any) -> bytes:
+        if arguments[-1] == "lookup":  # the last one; users' keys have the new master key by now
+            begun.set()
+            assert go_on.wait(60)
+        return seal(*arguments)
+
+    monkeypatch.setattr(vault, "seal", slow)
+    item = {"items": [{"text": "two"}]}
+    with ThreadPoolExecutor(41) as pool:
+        rotated = pool.submit(rotate_master_key, place)
+        try:
+            assert begun.wait(60)
+            makes = [
+                pool.submit(client.post, f"/v1/users/new-{number}/items", json=item) for number in range(40)
+            ]
+            for reply in (*(each.result() for each in makes), client.delete("/v1/users/eve")):
+                assert (reply.status_code, reply.headers.get("Retry-After")) == (503, "5"), reply.text
+                assert reply.json()["error"]["message"].startswith("the profile store is busy: its lock")
+            client.post("/v1/users/ada/items", json=item).raise_for_status()
+            assert client.get("/v1/users/ada/items").json()["items"][1]["fields"] == {"text": "two"}
+            assert not rotated.done()
+        finally:
+            go_on.set()
+        assert rotated.result() == 2
+    client.post("/v1/users/bob/items", json=item).raise_for_status()
+    assert [user["user"] for user in client.get("/v1/users").json()["users"]].count("new-0") == 0
+
+
+def test_a_key_is_made_with_the_new_master_key_whatever_another_thread_has_read(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    monkeypatch.setenv("PERSONAKIT_MASTER_KEY", old)
+    monkeypatch.setenv("PERSONAKIT_NEXT_MASTER_KEY", new)
+    store, read = filled(place), vault.Vault._read_master
+    with store._vault._database.reading() as connection:
+        before = connection.scalar(vault._LOOKUP) or b""
+    rotate_master_key(place)
+
+    def then_in_a_slower_thread(self: vault.Vault, sealed_lookup: bytes) -> bytes:
+        master = read(self, sealed_lookup)
+        read(self, before)
+        return master
+
+    monkeypatch.setattr(vault.Vault, "_read_master", then_in_a_slower_thread)
+    [(id, key)] = store._vault.create()
+    monkeypatch.setattr(vault.Vault, "_read_master", read)
+    monkeypatch.delenv("PERSONAKIT_NEXT_MASTER_KEY")
+    monkeypatch.setenv("PERSONAKIT_MASTER_KEY", new)
+    assert open_store(place)._vault.read([id]) == {id: key}
 
 
 def test_without_the_new_key_a_running_service_says_so_and_makes_no_user(

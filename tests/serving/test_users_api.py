@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
 from personakit.serving.store import TenantStore
 
@@ -162,17 +164,21 @@ def test_changes_that_wait_for_the_database_keep_nobody_waiting(
 
     client.post("/v1/users/ada/items", json={"items": [{"text": "x"}]})
     monkeypatch.setattr(TenantStore, "append", wait)
-    body = {"items": [{"text": "x"}]}
-    threads = [
-        threading.Thread(target=lambda: client.post("/v1/users/ada/items", json=body)) for _ in range(45)
-    ]
-    for thread in threads:
-        thread.start()
-    for _ in range(20):
-        assert waiting.acquire(timeout=60)
-    for path in ("/v1/models", "/v1/users/ada", "/ready"):
-        assert client.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
-    assert not go_on.is_set()
-    go_on.set()
-    for thread in threads:
-        thread.join()
+
+    def append(count: int) -> list[Future[Response]]:
+        body = {"items": [{"text": "x"}]}
+        return [pool.submit(client.post, "/v1/users/ada/items", json=body) for _ in range(count)]
+
+    with ThreadPoolExecutor(45) as pool:
+        try:
+            first = append(20)
+            for _ in first:
+                assert waiting.acquire(timeout=60)
+            monkeypatch.setattr("personakit.serving.users_api.STORE_SECONDS", 0.2)
+            others = append(25)
+            for path in ("/v1/models", "/v1/users/ada", "/ready"):
+                assert client.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
+            assert {each.result().status_code for each in others} == {503}
+        finally:
+            go_on.set()
+        assert {each.result().status_code for each in first} == {200}

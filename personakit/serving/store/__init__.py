@@ -1,8 +1,9 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
-from personakit.serving.store.database import has_store, keys_are_apart, shown
+from personakit.serving.store.database import StoreBusyError, has_store, keys_are_apart, shown
 from personakit.serving.store.encryption import OtherMasterKeyError
 from personakit.serving.store.records import (
+    LONGEST_TEXT,
     NAME_PATTERN,
     NAME_RULE,
     KeyLimits,
@@ -12,6 +13,7 @@ from personakit.serving.store.records import (
     StoredSummary,
     UnknownError,
     basis_of,
+    check_texts,
     checked_name,
 )
 from personakit.serving.store.rotation import rotate_master_key
@@ -19,6 +21,7 @@ from personakit.serving.store.store import Access, ProfileStore, open_store
 from personakit.serving.store.tenant import TenantStore
 
 __all__ = [
+    "LONGEST_TEXT",
     "NAME_PATTERN",
     "NAME_RULE",
     "Access",
@@ -26,12 +29,14 @@ __all__ = [
     "OtherMasterKeyError",
     "ProfileStore",
     "Retention",
+    "StoreBusyError",
     "StoredItem",
     "StoredProfile",
     "StoredSummary",
     "TenantStore",
     "UnknownError",
     "basis_of",
+    "check_texts",
     "checked_name",
     "has_store",
     "keys_are_apart",

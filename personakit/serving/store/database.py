@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,16 +13,26 @@ from alembic.util.exc import CommandError
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 
 from personakit.errors import RunError, UserError
-from personakit.serving import FOLDER
+from personakit.serving import FOLDER, STORE_SECONDS
 from personakit.serving.store.tables import keys_metadata
 
 KEYS_VARIABLE = "PERSONAKIT_KEYS"
 """Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
 _PROFILES = "profiles.sqlite"
-_WAIT_SECONDS = 10.0  # for the lock of another process, and for a connection to write over
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's, after `lock_timeout`
+
+
+class StoreBusyError(RunError):
+    """The store was waited for longer than `STORE_SECONDS`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the profile store is busy: its lock was waited for longer than {STORE_SECONDS:g} seconds",
+            hint="try again when the other change is done, such as a rotation of the master key",
+        )
 
 
 class Database:
@@ -34,11 +45,10 @@ class Database:
         sqlite = url.startswith("sqlite")
         # SQLite writes one transaction at a time; in PostgreSQL, more than one of a user wait for each other.
         writers = {"pool_size": 1, "max_overflow": 0} if sqlite else {}
+        options = {"pool_pre_ping": not sqlite, "pool_timeout": STORE_SECONDS}
         try:
-            self._readers = create_engine(url, pool_pre_ping=not sqlite)
-            self._writers = create_engine(
-                url, pool_pre_ping=not sqlite, pool_timeout=_WAIT_SECONDS, **writers
-            )
+            self._readers = create_engine(url, **options)
+            self._writers = create_engine(url, **options, **writers)
         except (ArgumentError, NoSuchModuleError) as error:
             raise UserError(
                 f'profile store "{shown(url)}": {error}',
@@ -53,17 +63,22 @@ class Database:
             # A writer asks for the lock at the beginning: a reader cannot wait to become a writer.
             _use_sqlite(self._readers, log=log, begin="BEGIN")
             _use_sqlite(self._writers, log=log, begin="BEGIN IMMEDIATE")
+        else:
+            event.listen(self._writers, "begin", _limit_waits)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Yield a connection that sees one state of the database."""
-        with self._readers.connect() as connection:
+        """Yield a connection that sees one state of the database; raises `StoreBusyError`."""
+        with _not_for_ever(), self._readers.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection whose changes are kept together when the block ends without an error."""
-        with self._writers.begin() as connection:
+        """Yield a connection whose changes are kept together when the block ends without an error.
+
+        Raises `StoreBusyError`.
+        """
+        with _not_for_ever(), self._writers.begin() as connection:
             yield connection
 
 
@@ -144,11 +159,30 @@ def _upgrade(profiles: Database, keys: Database) -> None:
                 keys_metadata.create_all(other)
 
 
+@contextmanager
+def _not_for_ever() -> Iterator[None]:
+    """Raise `StoreBusyError` where a database says that a lock or a connection was waited for too long."""
+    try:
+        yield
+    except TimeoutError as error:  # no connection
+        raise StoreBusyError from error
+    except DBAPIError as error:
+        state, code = getattr(error.orig, "sqlstate", ""), getattr(error.orig, "sqlite_errorcode", 0)
+        if state == _LOCK_NOT_AVAILABLE or code & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreBusyError from error
+        raise
+
+
+def _limit_waits(connection: Connection) -> None:
+    """Limit PostgreSQL's waits in this transaction alone: poolers give connections to others after it."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1000 * STORE_SECONDS)}")
+
+
 def _use_sqlite(engine: Engine, *, log: bool, begin: str) -> None:
     def connect(connection: Any, record: object) -> None:
         connection.isolation_level = None  # `begins` below begins transactions
         for pragma in (
-            f"busy_timeout={int(1000 * _WAIT_SECONDS)}",
+            f"busy_timeout={int(1000 * STORE_SECONDS)}",
             f"journal_mode={'WAL' if log else 'TRUNCATE'}",
             "synchronous=FULL",  # what was acknowledged survives a power failure
             "foreign_keys=ON",

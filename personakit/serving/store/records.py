@@ -15,6 +15,8 @@ from personakit.errors import UserError
 #: Names of users, tenants and models of summaries: no slash and no control characters.
 NAME_PATTERN = r"^[^/\x00-\x1f\x7f-\x9f]{1,256}$"
 NAME_RULE = "1 to 256 characters without slashes and control characters"
+LONGEST_TEXT = 100_000
+"""Characters of a text of an item or a summary. Our choice."""
 
 
 class UnknownError(UserError):
@@ -107,6 +109,16 @@ def checked_name(name: str, what: str = "user") -> str:
         f"{what} {name[:40]!r}, expected {NAME_RULE}",
         hint=f"use another name for this {what}",
     )
+
+
+def check_texts(texts: Mapping[str, str], what: str) -> None:
+    """Raise `UserError` if a text of an item or a summary is longer than `LONGEST_TEXT`."""
+    for name, text in texts.items():
+        if len(text) > LONGEST_TEXT:
+            raise UserError(
+                f'{what}: its "{name}" has {len(text)} characters, expected at most {LONGEST_TEXT}',
+                hint="shorten it",
+            )
 
 
 def moment(seconds: float) -> str:

@@ -42,9 +42,10 @@ class ProfileStore:
         self._max_items = max_items
 
     def check(self) -> None:
-        """Raise `SQLAlchemyError` if the database cannot be reached."""
+        """Raise `SQLAlchemyError` if a database cannot be reached."""
         with self._profiles.reading() as connection:
             connection.execute(select(1))
+        self._vault.read([])
 
     def tenant(self, name: str = DEFAULT_TENANT, *, create: bool = False) -> TenantStore:
         """Return a tenant's store; raises `UnknownError` if there is none and `create` is false."""

@@ -25,6 +25,7 @@ from personakit.serving.store.records import (
     StoredUser,
     UnknownError,
     basis_of,
+    check_texts,
     checked_name,
 )
 from personakit.serving.store.rows import (
@@ -141,9 +142,11 @@ class TenantStore:
     def append(self, name: str, new: Sequence[NewItem]) -> list[int]:
         """Append items (fields and a date), make the user if there is none, and return the items' numbers.
 
-        Only the newest items are kept that the tenant's retention allows. Raises `UserError` above the limit
-        of items per user.
+        Only the newest items are kept that the tenant's retention allows. Raises `UserError` above the limits
+        of items per user and of a text.
         """
+        for place, (fields, _) in enumerate(new, start=1):
+            check_texts(fields, f"item {place}")
         with self._writing(name, create=True) as rows:
             return rows.append(new, self._max_items) if new else []
 
@@ -196,7 +199,11 @@ class TenantStore:
             return StoredProfile(rows.newest(self._max_items), rows.settings(), summary)
 
     def replace_item(self, name: str, number: int, fields: Mapping[str, str], date: str | None) -> None:
-        """Change an item; raises `UnknownError` if the user has none of that number."""
+        """Change an item; raises `UnknownError` if the user has none of that number.
+
+        Raises `UserError` for a text that is too long.
+        """
+        check_texts(fields, f"item {number}")
         with self._writing(name) as rows:
             rows.replace_item(number, fields, date)
 
@@ -215,6 +222,7 @@ class TenantStore:
     def put_summary(self, name: str, model: str, text: str) -> None:
         """Set the summary for a model by hand; makes the user if there is none."""
         checked_name(model, "model")
+        check_texts({"text": text}, "the summary")
         with self._writing(name, create=True) as rows:
             rows.put_summary(model, text)
 

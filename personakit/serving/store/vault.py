@@ -38,7 +38,8 @@ class Vault:
         """
         self._database = database
         self._folder = folder
-        self._sealed_lookup = b""
+        # The sealed lookup key, and the master key that opens it. In one field: many threads read and set it.
+        self._opened: tuple[bytes, bytes] | None = None
         with database.reading() as connection:
             new = connection.scalar(_LOOKUP) is None
         if new:
@@ -61,19 +62,20 @@ class Vault:
         made = [(os.urandom(16), new_key()) for _ in range(count)]
         with self._database.writing() as connection:
             # The master key stays the same until these keys are kept.
-            self._read_master(connection.scalar(_LOOKUP.with_for_update(read=True)) or b"")
-            rows = [{"id": id, "sealed": seal(self._master, key, id.hex())} for id, key in made]
+            master = self._read_master(connection.scalar(_LOOKUP.with_for_update(read=True)) or b"")
+            rows = [{"id": id, "sealed": seal(master, key, id.hex())} for id, key in made]
             connection.execute(insert(user_keys), rows)
         return made
 
     def read(self, ids: list[bytes]) -> dict[bytes, bytes]:
         """Return keys by their ids; those that were destroyed are not in the result."""
+        assert self._opened is not None
         try:
-            return self._read(ids)
+            return self._read(ids, self._opened[1])
         except UnreadableError:  # the master key was changed
             with self._database.reading() as connection:
-                self._read_master(connection.scalar(_LOOKUP) or b"")
-            return self._read(ids)
+                master = self._read_master(connection.scalar(_LOOKUP) or b"")
+            return self._read(ids, master)
 
     def destroy(self, id: bytes) -> None:
         """Delete a key: what it sealed is unreadable from then on, in backups and logs, too."""
@@ -89,11 +91,11 @@ class Vault:
         changed = update(user_keys).where(user_keys.c.id == bindparam("key"))
         with self._database.writing() as connection:
             _keep_readable(connection)
-            self._read_master(connection.scalar(_LOOKUP.with_for_update()) or b"")
-            if self._master == new:
+            master = self._read_master(connection.scalar(_LOOKUP.with_for_update()) or b"")
+            if master == new:
                 return 0
             while rows := connection.execute(_NEXT_KEYS, {"last": last}).all():
-                keys = [(row.id, unseal(self._master, row.sealed, row.id.hex())) for row in rows]
+                keys = [(row.id, unseal(master, row.sealed, row.id.hex())) for row in rows]
                 sealed = [{"key": id, "sealed": seal(new, key, id.hex())} for id, key in keys]
                 connection.execute(changed, sealed)
                 count, last = count + len(rows), rows[-1].id
@@ -101,19 +103,20 @@ class Vault:
             connection.execute(update(secrets).where(secrets.c.name == "lookup").values(sealed=lookup))
         return count
 
-    def _read(self, ids: list[bytes]) -> dict[bytes, bytes]:
+    def _read(self, ids: list[bytes], master: bytes) -> dict[bytes, bytes]:
         with self._database.reading() as connection:
             rows = connection.execute(_KEYS, {"ids": ids}).all()
-        return {row.id: unseal(self._master, row.sealed, row.id.hex()) for row in rows}
+        return {row.id: unseal(master, row.sealed, row.id.hex()) for row in rows}
 
-    def _read_master(self, sealed_lookup: bytes) -> None:
-        """Find the master key that opens the store now; raises `OtherMasterKeyError`."""
-        if sealed_lookup == self._sealed_lookup:
-            return
+    def _read_master(self, sealed_lookup: bytes) -> bytes:
+        """Return the master key that opens the store now; raises `OtherMasterKeyError`."""
+        opened = self._opened
+        if opened is not None and opened[0] == sealed_lookup:
+            return opened[1]
         try:
             masters = master_keys(self._folder)
         except UserError as error:
-            if not self._sealed_lookup:
+            if opened is None:
                 raise
             raise OtherMasterKeyError(
                 "the master key of the profile store cannot be read", hint=error.hint
@@ -121,8 +124,8 @@ class Vault:
         for master in masters:
             with contextlib.suppress(UnreadableError):
                 self._lookup = unseal(master, sealed_lookup, "lookup")
-                self._master, self._sealed_lookup = master, sealed_lookup
-                return
+                self._opened = sealed_lookup, master
+                return master
         raise OtherMasterKeyError(
             "the profile store was made with another master key, or has a new one",
             hint="restore that key (master.key, or PERSONAKIT_MASTER_KEY)",
