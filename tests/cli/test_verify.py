@@ -56,6 +56,15 @@ def test_an_unchanged_draft_is_verified(call: Call, own: Path):
     assert "not judged" in called.out
 
 
+def test_facts_and_words_are_checked_without_a_profile(call: Call):
+    called = call("verify", DRAFT, DRAFT)
+    assert called.status == 0, called.err
+    assert "style          not judged: no texts by the writer were given (--profile)\n" in called.out
+    assert call("verify", DRAFT, DRAFT.replace("Monday", "Friday")).status == 3
+    called = call("verify", DRAFT, DRAFT, "--user", "w0")
+    assert (called.status, "--user w0 goes with --profile" in called.err) == (2, True)
+
+
 def test_too_many_changed_words_are_not_verified(call: Call, own: Path):
     candidate = DRAFT.replace("I would like to inform you that", "FYI,")
     assert call("verify", DRAFT, candidate, "--profile", own).status == 0
