@@ -50,6 +50,10 @@ class TableRow:
             raise UserError(
                 f'{self.place}: "{column}" is {found}, expected a text', hint="fill it in, or remove the row"
             )
+        if "\0" in value:
+            raise UserError(
+                f'{self.place}: "{column}" has a NUL character, expected a text', hint="remove it"
+            )
         return value
 
 
