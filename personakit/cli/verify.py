@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from personakit.cli.command import command
-from personakit.cli.options import Columns, Split, parse_columns
+from personakit.cli.options import Columns, Split, checked_share, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read
 from personakit.cli.streams import given_text
 from personakit.errors import UserError
@@ -59,7 +59,7 @@ MaxEdit = Annotated[
     typer.Option(
         "--max-edit",
         metavar="SHARE",
-        min=0.0,
+        callback=checked_share,
         help="Fail where more than this share of the draft's words is changed, such as 0.2.",
     ),
 ]

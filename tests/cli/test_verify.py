@@ -138,7 +138,8 @@ def test_texts_come_from_files_and_stdin(call: Call, own: Path, tmp_path: Path):
         (["text", "text", "--user", "nobody"], 'has no user "nobody"'),
         (["text", "text", "--task", "LaMP_9"], 'unknown task "LaMP_9"'),
         (["text", "text", "--others", "nowhere"], "nowhere"),
-        (["text", "text", "--max-edit", "-1"], "--max-edit"),
+        (["text", "text", "--max-edit", "-1"], "--max-edit -1: expected a share from 0 to 1"),
+        (["text", "text", "--max-edit", "3"], "--max-edit 3: expected a share from 0 to 1"),
     ],
 )
 def test_wrong_input_is_one_sentence(call: Call, own: Path, arguments: list[str], sentence: str):
