@@ -263,7 +263,7 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
         raise UserError(
             f"{source} {what}, expected a LaMP folder, a file in {', '.join(SUFFIXES)}, or own "
             "texts (mail, chats, git, notes)",
-            hint="docs/data.md describes the formats",
+            hint="docs/data.md describes the formats; --format notes reads a text file as a note",
         )
     first = next(iter(read_rows(source)), None)
     if first is None:

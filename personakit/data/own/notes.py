@@ -17,7 +17,8 @@ from pathlib import Path
 from personakit.data.own.records import ONLY_PERSON, Person, Record, date_or_none
 from personakit.data.skips import SkipCounts
 
-SUFFIXES = (".md", ".markdown", ".txt", ".text")
+MARKDOWN = (".md", ".markdown")
+SUFFIXES = (*MARKDOWN, ".txt", ".text")
 TITLED = "Write a text with the title: {title}"
 NOT_TEXT = "files left out because they are not UTF-8"
 BY_CHANGE = "files dated by their last change, because they have no date in them"
@@ -32,7 +33,9 @@ _NAMED_DATE = re.compile(r"(\d{4}-\d\d-\d\d)[-_ ]*")
 
 
 def recognises(source: Path) -> bool:
-    """Return whether a folder has Markdown or text files, or a file is one."""
+    """Return whether a folder has Markdown or text files, or is a Markdown file: others may be anything."""
+    if source.is_file():
+        return source.name.casefold().endswith(MARKDOWN)
     return next(files(source), None) is not None
 
 
