@@ -11,7 +11,7 @@ import typer
 
 from personakit.cli.command import command, group
 from personakit.cli.errors import resumable
-from personakit.cli.options import at_least_one
+from personakit.cli.options import at_least_one, checked_share
 from personakit.cli.output import Result, console, escaped, note, table
 from personakit.errors import UserError
 from personakit.suites import SUITES, Options, Suite
@@ -101,8 +101,8 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
         "Also other numbers of prompts, and the selected prompts in another order.",
     ),
 }
-_CHECKS = {"limit": at_least_one}
-_MINIMUM = {"judge_tokens": 1, "max_new_tokens": 1, "max_edit": 0, "concurrency": 1, "seed": 0}
+_CHECKS: dict[str, Any] = {"limit": at_least_one, "max_edit": checked_share}
+_MINIMUM = {"judge_tokens": 1, "max_new_tokens": 1, "concurrency": 1, "seed": 0}
 _PREDICTIONS = {
     "predictions": ("--predictions", "FILE", "Score this file (or a folder of all seven) and exit."),
     "golds": ("--golds", "FILE", "The golds of --predictions."),

@@ -83,6 +83,8 @@ def infer(options: InferOptions) -> Result:
     final = None if options.learn is None else given_text(options.learn, "--learn")
     if options.query is None:
         query, profile = lookup.sample(task)
+        whose = f", user {query.user_id}" if query.user_id else ""
+        note(f"no query was given, one of the data is answered{whose}: {shortened(query.search_text)}")
     else:
         query, profile = lookup.find(_stdin() if options.query == "-" else options.query, task)
     if not profile.items and task != INSTRUCTION and options.import_ is None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from personakit.cli.options import Base, Columns, Resume, Run, RunData, Split
+from personakit.cli.options import Base, Columns, Resume, Run, RunData, Split, checked_share
 
 Text = Annotated[
     str | None,
@@ -86,7 +86,7 @@ MaxEdit = Annotated[
     typer.Option(
         "--max-edit",
         metavar="SHARE",
-        min=0.0,
+        callback=checked_share,
         help="Light edits (RPO): change at most this share of the draft's words, such as 0.2.",
     ),
 ]

@@ -17,6 +17,15 @@ def at_least_one(value: int | None) -> int | None:
     return value
 
 
+def checked_share(value: float | None) -> float | None:
+    """Refuse a --max-edit that is no share."""
+    if value is not None and not 0 <= value <= 1:
+        raise UserError(
+            f"--max-edit {value:g}: expected a share from 0 to 1", hint="0.2 is a fifth of the draft's words"
+        )
+    return value
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings that replace the config's: sft.max_steps=100."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from personakit.cli.command import command
-from personakit.cli.options import Columns, Split, parse_columns
+from personakit.cli.options import Columns, Split, checked_share, parse_columns
 from personakit.cli.output import Result, escaped, note, note_read
 from personakit.cli.streams import given_text
 from personakit.errors import UserError
@@ -31,12 +31,12 @@ Candidate = Annotated[
     str, typer.Argument(metavar="CANDIDATE", help="Its rewrite, likewise.", show_default=False)
 ]
 Writer = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--profile",
         metavar="FILE",
-        help="The writer's own texts: CSV, JSON, JSONL or Parquet. Other users in it are other writers.",
-        show_default=False,
+        help="The writer's own texts: CSV, JSON, JSONL or Parquet. Other users in it are other writers. "
+        "Without it, style is not judged.",
     ),
 ]
 User = Annotated[
@@ -59,7 +59,7 @@ MaxEdit = Annotated[
     typer.Option(
         "--max-edit",
         metavar="SHARE",
-        min=0.0,
+        callback=checked_share,
         help="Fail where more than this share of the draft's words is changed, such as 0.2.",
     ),
 ]
@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
 def verify(
     draft: Draft,
     candidate: Candidate,
-    profile: Writer,
+    profile: Writer = None,
     user: User = None,
     others: Others = None,
     column: Columns = None,
@@ -97,10 +97,19 @@ def verify(
     if draft == candidate == "-":
         raise UserError("DRAFT and CANDIDATE are both -, expected one", hint="give the other as a file")
     texts = given_text(draft, "DRAFT"), given_text(candidate, "CANDIDATE")
-    own, strangers = _writers(profile, user, task, parse_columns(column))
+    mine: list[str] = []
+    strangers: list[Profile] = []
+    if profile is not None:
+        own, strangers = _writers(profile, user, task, parse_columns(column))
+        mine = _texts(own, task)
+    elif user is not None or others is not None:
+        raise UserError(
+            f"{f'--others {others}' if user is None else f'--user {user}'} goes with --profile, which was "
+            "not given",
+            hint="--profile names the file with the writer's own texts",
+        )
     if others is not None:
         strangers += _other_writers(others, task, split, parse_columns(column))
-    mine = _texts(own, task)
     found = check(
         *texts,
         mine,

@@ -7,7 +7,8 @@ user. A conversation is a history of its user's messages, for tasks whose items 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from personakit.data.dates import date_key, read_dates
@@ -29,14 +30,12 @@ def read_history(
     task: str,
     *,
     columns: Mapping[str, str] | None = None,
-    user_column: str | None = None,
-    date_column: str | None = None,
     counts: SkipCounts | None = None,
 ) -> list[Profile]:
     """Return the profile of each user in `path`, in the order of their first row, dated items oldest first.
 
-    `columns` maps item fields to column names. `user_column` and `date_column` default to `user_id` and
-    `date` if the file has them. An item's id is its `id` column, else its row number. Rows without a
+    `columns` maps item fields, `user_id` and `date` to column names; by default they have their own names,
+    and the last two may be missing. An item's id is its `id` column, else its row number. Rows without a
     field that the task needs are left out. They are counted in `counts`, as are missing and invalid dates; an
     item without a date comes before those with one.
 
@@ -44,25 +43,28 @@ def read_history(
     """
     format = task_format(task)
     found_counts = SkipCounts() if counts is None else counts
-    unknown = set(columns or {}) - set(format.item_keys)
+    known = (*format.item_keys, "user_id", "date")
+    unknown = set(columns or {}) - set(known)
     if unknown:
-        known = ", ".join((*format.item_keys, "user_id", "date"))
         raise UserError(
-            f'{task} items have no field "{min(unknown)}", they have {known}',
+            f'{task} items have no field "{min(unknown)}", they have {", ".join(known)}',
             hint="write it as FIELD=COLUMN, for example text=body",
         )
     rows = list(_messages(list(read_rows(path, found_counts)), format, columns))
     place = "stdin" if str(path) == "-" else path
     if not rows:
-        raise UserError(f"{place} has no rows, expected one per item", hint="add the user's items")
-    names = column_names(rows)
+        line = json.dumps(dict.fromkeys(format.item_keys, "..."))
+        raise UserError(
+            f"{place} has no rows, expected one per item",
+            hint=f"give JSONL, lines such as {line}, or CSV with the columns {', '.join(format.item_keys)}",
+        )
+    names = set(map(str.casefold, column_names(rows)))
     fields = {
-        key: find_column(key, (columns or {}).get(key), names, rows[0].place)
-        for key in format.item_keys
-        if key not in format.may_be_empty or key in (columns or {}) or key in map(str.casefold, names)
+        key: find_column(key, (columns or {}).get(key), rows)
+        for key in known
+        if key in (columns or {}) or key in names or key in set(format.item_keys) - set(format.may_be_empty)
     }
-    user = _optional_column("user_id", user_column, names, rows[0].place)
-    date = _optional_column("date", date_column, names, rows[0].place)
+    user, date = fields.pop("user_id", None), fields.pop("date", None)
     needed = [column for key, column in fields.items() if key not in format.may_be_empty]
     needed += [] if user is None else [user]
     kept = [
@@ -95,7 +97,8 @@ def _messages(
     """Yield a row for each message of the user, where rows are conversations and items have a text only."""
     names = column_names(rows)
     found = [name for name in CONVERSATIONS if name in names]
-    if columns or not found or format.item_keys != ("text",) or "text" in map(str.casefold, names):
+    has_text = "text" in (columns or {}) or "text" in map(str.casefold, names)
+    if has_text or not found or format.item_keys != ("text",):
         yield from rows
         return
     for row in rows:
@@ -109,12 +112,6 @@ def _messages(
         for role, content in turns(conversation, place):
             if role == "user":
                 yield TableRow(place, {**others, "text": content})
-
-
-def _optional_column(name: str, given: str | None, columns: Sequence[str], place: str) -> str | None:
-    if given is None and name not in map(str.casefold, columns):
-        return None
-    return find_column(name, given, columns, place)
 
 
 def _score(value: str, column: str, row: TableRow) -> str:

@@ -263,7 +263,7 @@ def detect_format(source: Path, columns: Mapping[str, str] | None = None) -> str
         raise UserError(
             f"{source} {what}, expected a LaMP folder, a file in {', '.join(SUFFIXES)}, or own "
             "texts (mail, chats, git, notes)",
-            hint="docs/data.md describes the formats",
+            hint="docs/data.md describes the formats; --format notes reads a text file as a note",
         )
     first = next(iter(read_rows(source)), None)
     if first is None:
@@ -322,14 +322,7 @@ def _built_tasks(
                 hint="give the task of its items, for example --task LaMP_4; other data needs names for its "
                 "columns, for example --column prompt=COLUMN",
             )
-        profiles = read_history(
-            source,
-            task,
-            user_column=columns.pop("user_id", None),
-            date_column=columns.pop("date", None),
-            columns=columns,
-            counts=counts,
-        )
+        profiles = read_history(source, task, columns=columns, counts=counts)
         usable = [_usable(profile, task, counts) for profile in profiles]
         split_of = plan.split({profile.user_id: len(profile.items) for profile in usable})
         yield task, hold_out(usable, task, split_of, plan)

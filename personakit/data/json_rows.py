@@ -102,6 +102,8 @@ def _rows_of_object(value: Any, path: Path, counts: SkipCounts) -> Iterator[tupl
         for key in value.keys() - {name}:
             counts.add(f'values beside "{name}" other than rows', f'{place}: "{key}"')
         for number, element in enumerate(value[name], start=1):
+            if isinstance(fields := element.get("fields"), dict):  # an item of `users export`
+                element = {key: element[key] for key in element.keys() - {"fields"}} | fields
             yield f'{path}, "{name}" item {number}', element
         return
     if len(wrappers) > 1 or (len(lists) == 1 == len(value) and lists[0] not in CONVERSATIONS):

@@ -98,8 +98,8 @@ class ListReader:
             self._handle = self._given or self.path.open("rb")
         except OSError as error:
             raise unreadable(self.path, error) from error
-        size = self.path.stat().st_size // 1_000_000 if self._given is None else None
-        self._work = steps.Step(f"reading {self.path.name}, MB", size)
+        size = self.path.stat().st_size // 1_000_000 if self._given is None else 0
+        self._work = steps.Step(f"reading {self.path.name}{', MB' if size else ''}", size or None)
         steps.begin(self._work)
         return self
 

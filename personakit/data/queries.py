@@ -19,13 +19,16 @@ def make_query(text: str, *, task: str | None, id: str = "query", user_id: str =
     (LaMP_7 by default) is applied to it.
 
     Raises:
-        UserError: the text is empty, the task is unknown, the input belongs to another task, or the
-            task's template has several parts (LaMP_1).
+        UserError: the text is empty or has a NUL character, the task is unknown, the input belongs to another
+            task, or the task's template has several parts (LaMP_1).
     """
     if not text.strip():
         raise UserError(
             "the query is empty, expected a text", hint='for example personakit infer "out of milk"'
         )
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UserError(f"line {line} of the query has a NUL character, expected a text", hint="remove it")
     if task in (INSTRUCTION, PREFERENCE):
         return Query(id, task, text.strip(), text.strip(), user_id)
     found = recognise_task(text)

@@ -16,7 +16,7 @@ from personakit.data.lamp_formats import build_input, profile_item
 from personakit.data.near_duplicates import NearDuplicates
 from personakit.data.skips import SkipCounts
 from personakit.data.splitting import SPLITS, SplitExamples, SplitPlan
-from personakit.data.tables import column_names, find_column, leave_out, no_usable_row, read_rows
+from personakit.data.tables import find_column, leave_out, no_usable_row, read_rows
 from personakit.errors import UserError
 from personakit.records import Example, Profile, Query
 
@@ -52,8 +52,7 @@ def read_rewrites(
     rows = list(read_rows(path, found_counts))
     if not rows:
         raise UserError(f"{path} has no rows, expected one per rewrite", hint="add rows")
-    names = column_names(rows)
-    fields = {name: find_column(name, (columns or {}).get(name), names, rows[0].place) for name in COLUMNS}
+    fields = {name: find_column(name, (columns or {}).get(name), rows) for name in COLUMNS}
     rewrites = [
         Rewrite(str(number), **{name: row.text(column) for name, column in fields.items()})
         for number, row in enumerate(rows, start=1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -47,6 +49,10 @@ class TableRow:
             found = "missing" if value is None else f"{value!r:.60}"
             raise UserError(
                 f'{self.place}: "{column}" is {found}, expected a text', hint="fill it in, or remove the row"
+            )
+        if "\0" in value:
+            raise UserError(
+                f'{self.place}: "{column}" has a NUL character, expected a text', hint="remove it"
             )
         return value
 
@@ -115,11 +121,12 @@ def column_names(rows: Sequence[TableRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.values))
 
 
-def find_column(name: str, given: str | None, columns: Sequence[str], place: str) -> str:
+def find_column(name: str, given: str | None, rows: Sequence[TableRow]) -> str:
     """Return the column for field `name`: the given one, else the column of that name in any case.
 
-    Raises `UserError` if there is none; the message lists the columns.
+    Raises `UserError` if there is none; the message lists the columns, and proposes the one of most text.
     """
+    columns, place = column_names(rows), rows[0].place
     if given is not None:
         if given in columns:
             return given
@@ -130,9 +137,13 @@ def find_column(name: str, given: str | None, columns: Sequence[str], place: str
     for column in columns:
         if column.casefold() == name.casefold():
             return column
+    texts: Counter[str] = Counter()
+    for row in rows:
+        texts.update({column: len(value) for column, value in row.values.items() if isinstance(value, str)})
+    proposed = max(texts, key=texts.__getitem__, default="COLUMN")
     raise UserError(
         f'{place} has no column "{name}", it has {", ".join(columns)}',
-        hint=f"give the column, for example --column {name}={columns[0] if columns else 'COLUMN'}",
+        hint=f"give the column, for example --column {shlex.quote(f'{name}={proposed}')}",
     )
 
 

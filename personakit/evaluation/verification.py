@@ -88,7 +88,10 @@ def verify(
     request: str = "",
     max_edit: float | None = None,
 ) -> Verification:
-    """Verify `candidate`, a rewrite of `draft` for the writer of `own`; `others` are texts of others."""
+    """Verify `candidate`, a rewrite of `draft` for the writer of `own`; `others` are texts of others.
+
+    Without `own`, style is not judged.
+    """
     style, reason = _style(draft, candidate, own, others)
     content = ContentChecker(draft, request=request, history=own).check(candidate)
     return Verification(edit_share(draft, candidate), max_edit, content, style, reason)
@@ -99,6 +102,8 @@ def _style(
 ) -> tuple[StylePlace | None, str]:
     from scipy.stats import mannwhitneyu  # type: ignore[import-untyped]
 
+    if not own:
+        return None, "no texts by the writer were given (--profile)"
     enough = {writer: texts for writer, texts in others.items() if len(texts) >= LEAST_TEXTS}
     if len(enough) < LEAST_WRITERS:
         return None, (

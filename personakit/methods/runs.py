@@ -115,8 +115,8 @@ def open_run(
 
 def check_light(run: FinishedRun, max_edit: float | None, check_content: bool | None) -> None:
     """Raise `UserError` where light edits or a content check are asked for and there is nothing to limit."""
-    if max_edit is not None and max_edit < 0:
-        raise UserError(f"max_edit {max_edit:g}: expected a share of 0 or more", hint="for example 0.2")
+    if max_edit is not None and not 0 <= max_edit <= 1:
+        raise UserError(f"max_edit {max_edit:g}: expected a share from 0 to 1", hint="for example 0.2")
     if (max_edit is not None or check_content) and not METHODS[run.method].rewrites:
         option = "check_content" if max_edit is None else f"max_edit {max_edit:g}"
         raise UserError(

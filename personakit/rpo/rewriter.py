@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -230,8 +231,9 @@ class Rewriter:
                 degraded=RAN_ON if ran_on else UNREADABLE,
                 prompt_cut=unread,
             )
+        text = extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft))
         return Answer(
-            extract_answer(trajectory.response, task, own_texts(task, query, profile.items, draft)),
+            text if _without_doubled_end(draft) != draft else _without_doubled_end(text),
             draft,
             context,
             {name: text for name, text in trajectory.trace.items() if text},
@@ -240,6 +242,18 @@ class Rewriter:
             seconds,
             prompt_cut=unread,
         )
+
+
+def _without_doubled_end(text: str) -> str:
+    """Return a text without its last paragraph or line where what stands before it ends alike.
+
+    Small rewriters sign a short text twice.
+    """
+    for between in ("\n\n", "\n"):
+        rest, _, last = text.rpartition(between)
+        if last.strip() and re.search(rf"(?<!\w){re.escape(last.strip())}\s*$", rest):
+            return rest.rstrip()
+    return text
 
 
 def _marks(draft: str, rewrite: tuple[str, str] | None) -> Marks:

@@ -192,6 +192,29 @@ def test_light_edits_and_the_content_check(
     assert "at most 0% are allowed" in line["degraded"]
 
 
+@pytest.mark.parametrize("command", [("infer", "a text"), ("eval", "lamp"), ("verify", "a", "a")])
+def test_a_share_above_one_is_refused(call: Call, command: tuple[str, ...]) -> None:
+    done = call(*command, "--max-edit", "3")
+    assert (done.status, "0.2 is a fifth of the draft's words" in done.err) == (2, True)
+
+
+def test_the_query_of_the_data_and_its_user_are_named(call: Call, tiny_run: Path) -> None:
+    done = call("infer", "--run", tiny_run, "--json")
+    query, user = done.document["query"], done.document["user"]
+    assert done.status == 0
+    assert f"no query was given, one of the data is answered, user {user}: " in done.err
+    assert done.err.partition(": ")[2].split("\n")[0].strip("…") in query
+
+
+def test_a_nul_character_in_a_query_is_refused(call: Call, tiny_run: Path, tmp_path: Path) -> None:
+    done = call("infer", "-", "--run", tiny_run, stdin="one\nt\0wo")
+    assert (done.status, "line 2 of the query has a NUL character" in done.err) == (2, True)
+    batch = tmp_path / "batch.jsonl"
+    batch.write_text(json.dumps({"query": "a\0b"}))
+    done = call("infer", "--batch", batch, "--run", tiny_run)
+    assert (done.status, f"{batch}, line 1: line 1 of the query has a NUL" in done.err) == (2, True)
+
+
 def test_light_edits_need_a_run_that_rewrites(call: Call, tmp_path: Path, mine: Path) -> None:
     run = tmp_path / "popi"
     (run / METHODS["popi"].result).mkdir(parents=True)

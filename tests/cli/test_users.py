@@ -40,6 +40,32 @@ def test_items_go_from_a_file_to_the_export(call: Call, posts: Path, tmp_path: P
     assert call("users", "list", "--json").document == []
 
 
+def test_an_export_is_added_again_with_its_dates(call: Call, posts: Path, tmp_path: Path) -> None:
+    call("users", "add", "ada", posts)
+    call("users", "export", "ada", "--output", "ada.json")
+    done = call("users", "add", "again", "ada.json")
+    assert done.status == 0, done.err
+    first, second = (call("users", "export", user, "--json").document["items"] for user in ("ada", "again"))
+    assert [(each["fields"], each["date"]) for each in second] == [
+        (each["fields"], each["date"]) for each in first
+    ]
+
+
+def test_other_names_of_columns_are_proposed_and_read(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "posts.csv"
+    path.write_text("nr,when,my message\n1,2026-01-02,hey there you\n")
+    refused = call("users", "add", "ada", path)
+    assert (refused.status, "--column 'text=my message'" in refused.err) == (2, True)
+    call("users", "add", "ada", path, "--column", "text=my message", "--column", "date=when")
+    [item] = call("users", "export", "ada", "--json").document["items"]
+    assert (item["fields"], item["date"]) == ({"text": "hey there you"}, "2026-01-02")
+
+
+def test_plain_text_on_stdin_is_told_what_a_line_looks_like(call: Call) -> None:
+    done = call("users", "add", "ada", "-", stdin="plain text\n")
+    assert (done.status, "stdin has no rows" in done.err, '{"text": "..."}' in done.err) == (2, True, True)
+
+
 def test_tenants_have_users_of_their_own(call: Call, posts: Path) -> None:
     call("users", "add", "ada", posts, "--tenant", "one")
     call("users", "create-key", "--tenant", "two")

@@ -56,6 +56,15 @@ def test_an_unchanged_draft_is_verified(call: Call, own: Path):
     assert "not judged" in called.out
 
 
+def test_facts_and_words_are_checked_without_a_profile(call: Call):
+    called = call("verify", DRAFT, DRAFT)
+    assert called.status == 0, called.err
+    assert "style          not judged: no texts by the writer were given (--profile)\n" in called.out
+    assert call("verify", DRAFT, DRAFT.replace("Monday", "Friday")).status == 3
+    called = call("verify", DRAFT, DRAFT, "--user", "w0")
+    assert (called.status, "--user w0 goes with --profile" in called.err) == (2, True)
+
+
 def test_too_many_changed_words_are_not_verified(call: Call, own: Path):
     candidate = DRAFT.replace("I would like to inform you that", "FYI,")
     assert call("verify", DRAFT, candidate, "--profile", own).status == 0
@@ -129,7 +138,8 @@ def test_texts_come_from_files_and_stdin(call: Call, own: Path, tmp_path: Path):
         (["text", "text", "--user", "nobody"], 'has no user "nobody"'),
         (["text", "text", "--task", "LaMP_9"], 'unknown task "LaMP_9"'),
         (["text", "text", "--others", "nowhere"], "nowhere"),
-        (["text", "text", "--max-edit", "-1"], "--max-edit"),
+        (["text", "text", "--max-edit", "-1"], "--max-edit -1: expected a share from 0 to 1"),
+        (["text", "text", "--max-edit", "3"], "--max-edit 3: expected a share from 0 to 1"),
     ],
 )
 def test_wrong_input_is_one_sentence(call: Call, own: Path, arguments: list[str], sentence: str):

@@ -225,9 +225,7 @@ def test_a_history_is_read_from_any_table_format(suffix: str, tmp_path: Path) ->
     anna, bert = read_history(
         path,
         "LaMP_6",
-        columns={"title": "Subject", "text": "body"},
-        user_column="who",
-        date_column="sent",
+        columns={"title": "Subject", "text": "body", "user_id": "who", "date": "sent"},
     )
     assert (anna.user_id, bert.user_id) == ("anna", "bert")
     assert [old.fields for old in anna.items] == [

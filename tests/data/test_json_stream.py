@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from personakit.data.json_stream import stream_list
+from personakit import steps
+from personakit.data.json_stream import ListReader, stream_list
 from personakit.errors import UserError
 
 texts = st.one_of(
@@ -108,6 +109,13 @@ def test_a_large_file_is_never_held_whole(tmp_path: Path, last_key: str) -> None
     assert count == 200
     assert path.stat().st_size > 10_000_000
     assert peak < 2_500_000
+
+
+def test_the_progress_of_a_small_file_counts_no_megabytes(tmp_path: Path) -> None:
+    path = tmp_path / "small.json"
+    path.write_text("[{}]")
+    with ListReader(path):
+        assert steps.running()[-1].text() == "reading small.json: 0:00 so far"
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:

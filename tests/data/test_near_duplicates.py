@@ -27,6 +27,8 @@ LONG = [f"word{number}" for number in range(40)]
         ("", " ", True),
         ("answer 1 to that long question", "answer 2 to that long question", False),
         ("a cat sat there", "a cat sat where", False),
+        ("Write a text with the title: a", "Write a text with the title: b", False),
+        ("Write a text with the title: cat", "Write a text with the title: bat", False),
         (" ".join(LONG), " ".join([*LONG[:20], "changed", *LONG[21:]]), True),
         (" ".join(LONG), " ".join([*LONG[:10], *LONG[13:]]), True),
         (" ".join(LONG), " ".join(LONG[:30]), False),

@@ -226,6 +226,15 @@ def test_an_infinite_number_is_no_text(tmp_path: Path) -> None:
         read_history(tmp_path / "mine.jsonl", "LaMP_7")
 
 
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.csv"])
+def test_a_nul_character_is_no_text(name: str, tmp_path: Path) -> None:
+    nul = r"\u0000" if name.endswith("l") else "\0"
+    rows = ['{"text": "one"}', f'{{"text": "a{nul}b"}}'] if name.endswith("l") else ["text", f"a{nul}b"]
+    (tmp_path / name).write_text("\n".join(rows) + "\n")
+    with pytest.raises(UserError, match=f'{name}, line 2: "text" has a NUL character'):
+        read_history(tmp_path / name, "LaMP_7")
+
+
 def test_signals_in_csv_are_told_apart_by_their_filled_cells(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("instruction;chosen;rejected;comment\nsky?;blue;black;\n;;;be brief\n")

@@ -62,9 +62,11 @@ def test_each_writer_is_answered_in_their_own_voice(here: Path, capsys: pytest.C
         for command, _ in commands()
         if (out := run(command, capsys).strip()) and command.startswith('infer "')
     ]
-    kai, lena, learned = answers
-    assert kai.islower()
-    assert kai.endswith("so long, k.")
+    kai, lena, short, learned = answers
+    for answer in (kai, short):
+        assert answer.islower()
+        assert answer.endswith("so long, k.")
+        assert answer.count("so long") == 1
     assert lena.endswith("Kind regards,\nLena Weiss")
     assert not re.search("so long|hey", lena)
     for answer in (kai, lena):

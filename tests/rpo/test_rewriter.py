@@ -225,3 +225,19 @@ def test_a_text_is_scored_after_the_prompt_and_the_trace() -> None:
     assert read.response == "another"
     assert draft_in(asked) == drafts(one.query.text, 128)
     assert scores == [-float(len("a text")), -float(len(completion))]
+
+
+@pytest.mark.parametrize(
+    ("draft", "written", "expected"),
+    [
+        ("off today", "off today, so long, k.\n\nso long, k.", "off today, so long, k."),
+        ("off today", "off today\n\nBest,\nAda\n\nBest,\nAda", "off today\n\nBest,\nAda"),
+        ("off today", "off today, look.\n\nk.", "off today, look.\n\nk."),
+        ("row on\nrow on", "Row on\nRow on", "Row on\nRow on"),
+    ],
+)
+def test_a_sign_off_that_is_written_twice_stands_once(draft: str, written: str, expected: str) -> None:
+    given = example("LaMP_7")
+    given = replace(given, query=replace(given.query, search_text=draft))
+    method = rewriter(model=Scripted(lambda prompt, cap: written), draft="input", traced=False)
+    assert respond(method, given)[0].text == expected

@@ -1,4 +1,4 @@
-"""A folder of Markdown or text files: each is a text, long ones several.
+"""A folder of Markdown or text files, or one of them: each is a text, long ones several.
 
 The title (of the front matter, the first heading, else the file's name) is what the text is asked for. Code
 blocks and quotes are left out. Dates are those of the front matter or of names such as `2024-03-05-title.md`;
@@ -17,7 +17,8 @@ from pathlib import Path
 from personakit.data.own.records import ONLY_PERSON, Person, Record, date_or_none
 from personakit.data.skips import SkipCounts
 
-SUFFIXES = (".md", ".markdown", ".txt", ".text")
+MARKDOWN = (".md", ".markdown")
+SUFFIXES = (*MARKDOWN, ".txt", ".text")
 TITLED = "Write a text with the title: {title}"
 NOT_TEXT = "files left out because they are not UTF-8"
 BY_CHANGE = "files dated by their last change, because they have no date in them"
@@ -32,8 +33,10 @@ _NAMED_DATE = re.compile(r"(\d{4}-\d\d-\d\d)[-_ ]*")
 
 
 def recognises(source: Path) -> bool:
-    """Return whether a folder has Markdown or text files."""
-    return source.is_dir() and next(iter(files(source)), None) is not None
+    """Return whether a folder has Markdown or text files, or is a Markdown file: others may be anything."""
+    if source.is_file():
+        return source.name.casefold().endswith(MARKDOWN)
+    return next(files(source), None) is not None
 
 
 def read(source: Path, counts: SkipCounts) -> Iterator[Record]:
@@ -53,7 +56,9 @@ def read(source: Path, counts: SkipCounts) -> Iterator[Record]:
 
 
 def files(source: Path) -> Iterator[Path]:
-    """Yield the Markdown and text files of a folder, sorted by path; none that is hidden."""
+    """Yield the Markdown and text files of a folder, sorted by path, none hidden; or a file itself."""
+    if source.is_file() and source.name.casefold().endswith(SUFFIXES):
+        yield source
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

@@ -73,10 +73,10 @@ def _records(
     rows = list(read_rows(source, counts))
     if not rows:
         raise UserError(f"{source} has no rows, expected one per text", hint="add rows")
-    names, first = column_names(rows), rows[0].place
-    fields = {name: find_column(name, columns.get(name), names, first) for name in needed}
+    names = column_names(rows)
+    fields = {name: find_column(name, columns.get(name), rows) for name in needed}
     fields |= {
-        name: find_column(name, columns.get(name), names, first)
+        name: find_column(name, columns.get(name), rows)
         for name in optional
         if name in columns or name in map(str.casefold, names)
     }

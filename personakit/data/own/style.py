@@ -10,8 +10,9 @@ import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from personakit.data.words import WORD
 
@@ -73,11 +74,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The quartiles of a number over texts or sentences."""
+    """The quartiles of a number over texts or sentences, rounded."""
 
-    low: float
-    median: float
-    high: float
+    low: int
+    median: int
+    high: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def count_style(texts: Sequence[str], others: Sequence[str] = (), names: Collect
         words_of_text=_spread([len(WORD.findall(text)) for text in texts]),
         words_of_sentence=_spread(sentences or [0]),
         several_paragraphs=sum("\n\n" in text for text in texts),
-        no_final_mark=sum(text.rstrip()[-1:].isalnum() for text in texts),
+        no_final_mark=sum(middle.rstrip("\n -–—/")[-1:].isalnum() for middle in middles),
         lower_case=sum(text.islower() for text in texts),
         capitals=_per_1000(sum(len(each) > 1 and each.isupper() for own in tokens for each in own), words),
         punctuation=_punctuation(texts, words),
@@ -159,21 +160,24 @@ def _runs(
             for place in having:
                 lengths[place] = len(run)
             shown, more = _TOKEN.findall(texts[having[0]]), len(run) + 4
-            example = _readable(shown[-more:] if at_end else shown[:more])
-            found.append(Share(_readable(run[::-1] if at_end else run), len(having), example))
+            text = texts[having[0]]
+            example = _readable(shown[-more:] if at_end else shown[:more], text)
+            found.append(Share(_readable(run[::-1] if at_end else run, text), len(having), example))
     return sorted(found, key=lambda share: -share.texts), lengths
 
 
-def _readable(run: Iterable[str]) -> str:
-    text = " ".join(" / " if each == "\n" else each for each in run)
-    text = re.sub(r" +([,.!?…:;)]+)", r"\1", text)
-    return re.sub(r"(?:\s*/\s*)+", " / ", text).strip(" /")
+def _readable(run: Sequence[str], original: str) -> str:
+    """Return tokens as a text. A mark joins the next word where it does in the original, such as `-Kai`."""
+    text = run[0]
+    for mark, word in pairwise(run):
+        text += word if mark + word in original and not mark[-1].isalnum() else f" {word}"
+    return re.sub(r"\s*\n\s*", " / ", re.sub(r" +([,.!?…:;)]+)", r"\1", text).strip())
 
 
 def _spread(values: Sequence[int]) -> Spread:
     ordered = [*values, *values] if len(values) == 1 else values
     low, median, high = statistics.quantiles(ordered, n=4, method="inclusive")
-    return Spread(low, median, high)
+    return Spread(round(low), round(median), round(high))
 
 
 def percent(count: int, of: int) -> str:

@@ -67,9 +67,9 @@ def _length(style: Style) -> list[str]:
     return [
         "## Length",
         "",
-        f"- Words in a text: {words.median:g} in the middle; half of the texts have {words.low:g} to "
-        f"{words.high:g}.",
-        f"- Words in a sentence: {sentence.median:g}; half have {sentence.low:g} to {sentence.high:g}.",
+        f"- Words in a text: {words.median} in the middle; half of the texts have {words.low} to "
+        f"{words.high}.",
+        f"- Words in a sentence: {sentence.median}; half have {sentence.low} to {sentence.high}.",
         f"- Several paragraphs: {percent(style.several_paragraphs, style.texts)}.",
         "",
     ]

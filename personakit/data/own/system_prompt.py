@@ -72,9 +72,7 @@ def _points(items: Sequence[Item]) -> list[str]:
             name = f"; {NAME} stands for a name" if any(NAME in each for each in named) else ""
             points.append(f"{what} {', '.join(named)}{name}.")
     words = style.words_of_text
-    points.append(
-        f"Usually {words.low:g} to {words.high:g} words, {style.words_of_sentence.median:g} a sentence."
-    )
+    points.append(f"Usually {words.low} to {words.high} words, {style.words_of_sentence.median} a sentence.")
     for habit, texts in (
         ("All in lower case", style.lower_case),
         ("No mark at the end", style.no_final_mark),

@@ -73,7 +73,7 @@ def source_rows(
         if columns:
             values = dict(row.values)
             for name, column in columns.items():
-                values[name] = values.pop(find_column(name, column, list(values), row.place))
+                values[name] = values.pop(find_column(name, column, [TableRow(row.place, values)]))
             row = TableRow(row.place, values)
         yield row
 

@@ -160,6 +160,19 @@ def test_long_notes_are_several_texts_and_undated_ones_have_their_files_time(
     assert "files dated by their last change, because they have no date in them" in imported.report.read
 
 
+def test_a_single_file_is_a_note(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "visit.md").write_text("# A visit\n\nThe hedge is cut before the birds nest.")
+    imported = read(tmp_path / "visit.md")
+    assert imported.report.format == "notes"
+    assert imported.texts == ["The hedge is cut before the birds nest."]
+    assert fields(imported, "request") == ["Write a text with the title: A visit"]
+    plain = (tmp_path / "visit.md").rename(tmp_path / "visit.txt")
+    with pytest.raises(UserError) as refused:
+        read(plain)
+    assert "--format notes" in refused.value.hint
+    assert read(plain, format="notes").texts == imported.texts
+
+
 def test_a_note_without_a_date_leaves_those_of_others(tmp_path: Path, read: Read) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
