@@ -80,6 +80,13 @@ class ServeOptions:
         typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer of a local base model."),
     ] = MAX_TOKENS
     max_items: MaxItems = MAX_ITEMS
+    check_content: Annotated[
+        bool,
+        typer.Option(
+            "--check-content/--no-check-content",
+            help="Whether edits that lose or invent numbers, names, dates or links are undone (RPO).",
+        ),
+    ] = True
 
 
 def serve(options: ServeOptions) -> Result:
@@ -105,6 +112,7 @@ def serve(options: ServeOptions) -> Result:
         max_body_bytes=options.max_body_bytes,
         max_tokens=options.max_tokens,
         max_items=options.max_items,
+        check_content=options.check_content,
     )
     service = open_service(settings)
     listening = listen(settings.host, settings.port)

@@ -59,6 +59,7 @@ class ServeSettings:
     max_body_bytes: int = MAX_BODY_BYTES
     max_tokens: int = MAX_TOKENS
     max_items: int = MAX_ITEMS
+    check_content: bool = True
 
 
 def open_service(settings: ServeSettings) -> Service:
@@ -84,7 +85,9 @@ def open_service(settings: ServeSettings) -> Service:
     metrics = Metrics()
     batcher = Batcher(on_batch=metrics.batch_sizes.observe)
     local = partial(LocalBase, batcher=batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens)
-    runs, model = open_runs(settings.runs, settings.base, batcher, local)
+    runs, model = open_runs(
+        settings.runs, settings.base, batcher, local, check_content=settings.check_content
+    )
     base: BaseModelClient = (
         HttpBase(settings.base.removeprefix("openai:"), seconds=settings.base_seconds)
         if model is None
