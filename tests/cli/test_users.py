@@ -133,6 +133,16 @@ def test_reading_makes_no_store(call: Call, tmp_path: Path, arguments: tuple[str
     assert not (tmp_path / "none").exists()
 
 
+def test_lost_keys_are_an_error_and_make_no_others(call: Call, posts: Path) -> None:
+    call("users", "add", "ada", posts)
+    Path("profiles/keys.sqlite").unlink()
+    for arguments in (("list",), ("add", "ada", posts), ("create-key",)):
+        done = call("users", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert "profiles/keys.sqlite: expected the keys of this profile store's users" in done.err
+        assert not Path("profiles/keys.sqlite").exists()
+
+
 def test_a_file_that_cannot_be_read_adds_nothing(call: Call, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"text": \n')
     done = call("users", "add", "ada", tmp_path / "bad.jsonl", "--store", tmp_path / "new")
