@@ -25,6 +25,7 @@ from personakit.serving import (
     REWRITE_SECONDS,
     require_packages,
 )
+from personakit.training.progress import life_signs
 
 
 def register(app: typer.Typer) -> None:
@@ -114,7 +115,8 @@ def serve(options: ServeOptions) -> Result:
         max_items=options.max_items,
         check_content=options.check_content,
     )
-    service = open_service(settings)
+    with life_signs("serve: loading the models"):
+        service = open_service(settings)
     listening = listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -33,7 +33,7 @@ def open_runs(
 
     `local` opens a POPI run's generator, by name and model, as the service's own base model is opened.
     With `check_content`, runs of RPO undo edits that lose or invent facts.
-    Raises `UserError` for a run that cannot be served, and for two of the same name.
+    Raises `UserError` for a run that cannot be served, and for two of the same name, or the base model's.
     """
     runs: dict[str, FinishedRun] = {}
     for folder in folders:
@@ -51,6 +51,11 @@ def open_runs(
                 hint="rename one of the folders",
             )
         runs[name_of(run)] = run
+    if (name := base.removeprefix("openai:")) in runs:
+        raise UserError(
+            f'the base model and a run are both called "{name}", expected two names',
+            hint="rename the run's folder",
+        )
     own = None if is_endpoint(base) else base
     models = _open_models([own] if own else [], runs.values())
     opened: dict[str, ServedRun] = {
