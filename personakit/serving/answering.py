@@ -37,7 +37,7 @@ from personakit.serving.store import (
 )
 from personakit.serving.summaries import SummaryRun
 
-OFF, NO_HISTORY = "switched off", "no history"
+OFF, NO_HISTORY, UNKNOWN_USER = "switched off", "no history", "unknown user"
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Trace:
     degraded: str | None = None
     """Why the answer is the base model's: what failed."""
     left_out: str | None = None
-    """What the rewrite lost or invented: these edits are undone. It quotes text: the reply's body alone has it."""
+    """What the rewrite lost or invented, which is undone. It quotes text: only the reply's body has it."""
     summary: str | None = None
     """Where the user's summary is from: stored, inferred for this answer, or edited by the user."""
     ignored: list[str] = field(default_factory=list)
@@ -197,7 +197,7 @@ class Answering:
         except ApiError:  # the base model's own
             raise
         except UnknownError:  # the user was forgotten while the summary was inferred
-            trace.reason = NO_HISTORY
+            trace.reason = UNKNOWN_USER
         except Exception as error:  # noqa: BLE001 - the draft is an answer
             log.error("answer degraded", extra={"facts": {"step": run.step, "error": described(error)}})
             trace.degraded = (
@@ -266,6 +266,8 @@ def _why_not_rewritten(chat: Chat, draft: BaseAnswer) -> str | None:
 
 def _why_generic(profile: StoredProfile, *, known: bool) -> str | None:
     """Return why a user gets the base model's own answer; None if not. `known`: there is something to use."""
+    if not profile.known:
+        return UNKNOWN_USER
     if profile.settings.get("personalise") is False:
         return OFF
     return None if known else NO_HISTORY

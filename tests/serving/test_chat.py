@@ -85,7 +85,7 @@ def test_without_user_or_history_or_by_request_the_draft_is_the_answer(
 ) -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("no user", {}),
-        ("no history", {"user": "eve"}),
+        ("unknown user", {"user": "eve"}),
         ("switched off", {"user": "ada", "personakit": {"personalise": False}}),
         ("the bare base model", {"user": "ada", "model": BASE}),
         (
@@ -149,7 +149,7 @@ def test_new_items_count_at_once_and_forgotten_ones_no_more(client: TestClient) 
     assert "Newest words" in content(document)
     assert document["personakit"]["items"] == [2, 1]
     client.delete("/v1/users/ada")
-    assert ask(client, user="ada")["personakit"]["reason"] == "no history"
+    assert ask(client, user="ada")["personakit"]["reason"] == "unknown user"
 
 
 def test_after_forgetting_neither_files_nor_indexes_have_a_word(
