@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 #: Columns of the summary.
-UNTRAINED, TRAINED, WRONG_USER = "untrained rows", "trained opponents", "another user's"
+UNTRAINED = "over the best untrained row"
+TRAINED = "over the best trained opponent"
+WRONG_USER = "over another user's history"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One table of the evidence.
 
-    `source` is a file that `personakit data import` reads with `imports`; None is lamp-mini. `rows` are those
-    of `personakit eval` for the first training seed, `trained_rows` the ones that depend on the training, for
-    the other seeds. `limit` is of queries a task (`eval --limit`). `runs_of` is the study whose runs are
-    evaluated.
+    `data` names the data in the summary. `source` is a file that `personakit data import` reads with
+    `imports`; None is lamp-mini. `rows` are those of `personakit eval` for the first training seed,
+    `trained_rows` the ones that depend on the training, for the other seeds. `limit` is of queries a task
+    (`eval --limit`). `runs_of` is the study whose runs are evaluated.
     """
 
     about: str
+    data: str
     method: str
     suite: str
     config: str
@@ -75,6 +78,7 @@ _OPPONENTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 _RATINGS: Final = Study(
     about="Real reviews: the rating (LaMP_3), all 534 users with two reviews or more.",
+    data="ratings of real reviews",
     method="rpo",
     suite="lamp",
     config="reviews",
@@ -88,6 +92,7 @@ _RATINGS: Final = Study(
 )
 _LAMP_MINI: Final = Study(
     about="The seven tasks of the built-in benchmark.",
+    data="built-in benchmark, LaMP's seven tasks",
     method="rpo",
     suite="lamp",
     config="smollm2",
@@ -98,6 +103,7 @@ _LAMP_MINI: Final = Study(
 )
 _PREFERENCES: Final = Study(
     about="",
+    data="",
     method="popi",
     suite="preference",
     config="smollm2",
@@ -108,6 +114,7 @@ _PREFERENCES: Final = Study(
 )
 _INSTRUCTIONS: Final = Study(
     about="",
+    data="",
     method="pillow",
     suite="instruction",
     config="smollm2",
@@ -121,11 +128,13 @@ STUDIES: Final = {
     "ratings-amazon": replace(
         _RATINGS,
         about="Real reviews with few and short histories: the rating, all 126 users with two or more.",
+        data="ratings of real reviews, short histories",
         source="reviews_amazon_dev.json",
     ),
     "ratings-gap-rl": replace(
         _RATINGS,
         about="Real reviews: the rating, RL after SFT against SFT for as many tokens.",
+        data="ratings of real reviews, with RL",
         settings=(
             *_RATINGS.settings,
             *("stages=all", "rl.max_steps=24", "rl.learning_rate=1e-4"),
@@ -138,12 +147,14 @@ STUDIES: Final = {
     "titles-gap": replace(
         _RATINGS,
         about="Real reviews: the title (LaMP_5), all 534 users with two reviews or more.",
+        data="titles of real reviews",
         settings=("data.tasks=[LaMP_5]", "data.limit=920"),
         rows=("generic", "copy", "profile", "context", "context-tuned", "empty", "other"),
         evaluation=("--task", "LaMP_5"),
     ),
     "email": Study(
         about="Rewritten e-mails, the draft is the given text: two rewrites of each of 227 users.",
+        data="rewritten e-mails, light edits",
         method="rpo",
         suite="rewriting",
         config="email",
@@ -158,6 +169,7 @@ STUDIES: Final = {
         _PREFERENCES,
         about="Preference pairs of two personas: every pair once. Two personas are no sample of users; the "
         "intervals are over clusters of prompts.",
+        data="preferences of two real personas",
         config="p-soups",
         source="p_soups_student_phd.json",
         folds=5,
@@ -166,6 +178,7 @@ STUDIES: Final = {
     "alpaca": replace(
         _INSTRUCTIONS,
         about="Alpaca's instructions: which worked example precedes them.",
+        data="Alpaca's instructions",
         config="alpaca",
         source="alpaca_en_demo.json",
     ),
@@ -173,17 +186,22 @@ STUDIES: Final = {
     "lamp-mini-transfer": replace(
         _LAMP_MINI,
         about="The rewriters of lamp-mini-rpo with base models that they were not trained with.",
+        data="built-in benchmark, other base models",
         runs_of="lamp-mini-rpo",
         rows=("generic",),
         trained_rows=("generic",),
         evaluation=("--base", "smollm2:terse", "--base", "smollm2:noisy", "--base", "nano"),
     ),
     "lamp-mini-popi": replace(
-        _PREFERENCES, about="Preference pairs of the built-in benchmark.", evaluation=("--no-per-user",)
+        _PREFERENCES,
+        about="Preference pairs of the built-in benchmark.",
+        data="built-in preferences",
+        evaluation=("--no-per-user",),
     ),
     "lamp-mini-pillow": replace(
         _INSTRUCTIONS,
         about="Notices of the built-in benchmark, with worked examples from a pool.",
+        data="built-in instructions",
         settings=("data.limit=120",),
     ),
 }

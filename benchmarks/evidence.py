@@ -4,7 +4,7 @@
     python benchmarks/evidence.py ratings-gap --data FOLDER                    # missing cells and the table
     python benchmarks/evidence.py ratings-gap --data FOLDER --fold 2 --seed 0  # one cell
     python benchmarks/evidence.py ratings-gap --table                          # the table of finished cells
-    python benchmarks/evidence.py --summary                                    # one line for each study
+    python benchmarks/evidence.py --summary                                    # a line for each study
 
 A cell is one study, one fold of its users and one training seed: import, training, evaluation, on one thread.
 A stopped cell continues where it was. Its scores go to benchmarks/results/evidence/STUDY/, without texts or
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -37,12 +39,16 @@ from personakit.suites.run import LEAKS_FILE
 from personakit.tasks import get_task
 from personakit.tasks.style import STYLE
 
-RESULTS = Path(__file__).parent / "results" / "evidence"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "evidence"
 #: Facts of a run that a cell keeps: what trained on what, for how long.
 RUN_FACTS = ("versions", "git_commit", "data_fingerprint", "device", "dtype", "seconds")
 #: Means over a row's answers that a cell keeps, and counts of answers.
 COSTS, MISHAPS = ("tokens", "context_tokens"), ("error", "refused", "unparsable", "degraded", "cut")
 
+#: Pages that show the summary, as the table that begins with SUMMARY_HEAD.
+SUMMARY_PAGES = ROOT / "README.md", ROOT / "docs" / "evidence.md"
+SUMMARY_HEAD = f"| data | metric | on | seeds | method | {UNTRAINED} | {TRAINED} | {WRONG_USER} |\n"
 #: Further metrics that a table shows after the primary one, where they are measured.
 MORE = (STYLE, "likelihood", "bits")
 
@@ -61,9 +67,10 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true", help="write one line for each study")
     options = parser.parse_args()
     if options.summary:
-        text = summary()
-        write_text(RESULTS / "summary.md", text)
-        print(text)
+        lines = summary()
+        for page in SUMMARY_PAGES:
+            write_text(page, with_summary(page, lines))
+        print(lines)
         return
     if options.study is None:
         for name, study in STUDIES.items():
@@ -132,7 +139,8 @@ def without_texts(evaluation: Path, fold: int) -> dict[str, Any]:
     Queries that are answered in the user's own history are left out: that is no prediction.
     """
     results = json.loads((evaluation / RESULTS_FILE).read_text(encoding="utf-8"))
-    found = map(json.loads, (evaluation / LEAKS_FILE).read_text(encoding="utf-8").splitlines())
+    listed = evaluation / LEAKS_FILE  # there is none without leaks
+    found = map(json.loads, listed.read_text(encoding="utf-8").splitlines() if listed.exists() else ())
     leaks = {(leak["task"], leak["query_id"]) for leak in found if leak["kind"] in (ANSWER, QUERY)}
     queries: dict[tuple[str, str], tuple[str, str, str]] = {}
     answers: dict[str, list[Sample]] = defaultdict(list)
@@ -227,14 +235,12 @@ def results_of(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def summary() -> str:
-    """Return one line for each study: the method, and its difference to the best row of each kind."""
+    """Return a table with a line for each study: the method, its difference to the best row of each kind.
+
+    `@` stands for the folder of the results.
+    """
     columns = (UNTRAINED, TRAINED, WRONG_USER)
-    lines = [
-        "# Summary\n\nThe method minus the best row of each kind, with 95 % intervals; bold where "
-        "the interval is above 0. Of errors, the sign is turned.\n\n",
-        f"| study | metric | users | seeds | method | {' | '.join(columns)} |\n",
-        f"|{'---|' * (5 + len(columns))}\n",
-    ]
+    lines = [SUMMARY_HEAD, f"|{'---|' * (5 + len(columns))}\n"]
     for name, study in STUDIES.items():
         cells = measured_cells(name)
         if not cells:
@@ -248,12 +254,20 @@ def summary() -> str:
         for row in results["rows"]:
             if (row["method"], row["task"]) == (study.label, task) and row["metric"] in (metric, *MORE):
                 nearest = (closest(results, study, column, task, row["metric"]) for column in columns)
+                seeds = len({cell["seed"] for cell in cells})
                 lines.append(
-                    f"| [{name}]({name}.md) | {row['metric']} | {row['users']} {results['users_are']} | "
-                    f"{len({cell['seed'] for cell in cells})} | {study.label} {row['value']:.3f} | "
-                    f"{' | '.join(nearest)} |\n"
+                    f"| [{study.data}](@/{name}.md) | {row['metric']} "
+                    f"| {row['users']} {results['users_are']} | {seeds} "
+                    f"| {study.label} {row['value']:.3f} | {' | '.join(nearest)} |\n"
                 )
     return "".join(lines)
+
+
+def with_summary(page: Path, lines: str) -> str:
+    """Return a page with a new summary."""
+    folder = Path(os.path.relpath(RESULTS, page.parent)).as_posix()
+    before, _, after = page.read_text(encoding="utf-8").partition(SUMMARY_HEAD)
+    return before + lines.replace("@", folder) + re.sub(r"\A(\|.*\n)*", "", after)
 
 
 def closest(results: dict[str, Any], study: Study, column: str, task: str, metric: str) -> str:

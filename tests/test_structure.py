@@ -217,6 +217,27 @@ def test_the_reference_page_is_current() -> None:
     assert page == reference(), "run `make docs`"
 
 
+def test_tables_of_the_evidence_are_those_of_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    evidence = runpy.run_path(str(ROOT / "benchmarks" / "evidence.py"))
+    pages = {
+        page: evidence["with_summary"](page, evidence["summary"]()) for page in evidence["SUMMARY_PAGES"]
+    }
+    for study in evidence["STUDIES"]:
+        if evidence["cells_of"](study):
+            pages[evidence["RESULTS"] / f"{study}.md"] = evidence["table"](study)
+    for page, current in pages.items():
+        (text, figures), (written, known) = map(without_figures, (current, page.read_text(encoding="utf-8")))
+        assert text == written, f"{page}: run `python benchmarks/evidence.py` with --table and --summary"
+        assert figures == pytest.approx(known, abs=0.0011), page  # another processor may round otherwise
+
+
+def without_figures(text: str) -> tuple[str, list[float]]:
+    """A table without its figures and bold type, and the figures."""
+    figure = r"[+-]?\d+\.\d{3}\b"
+    return re.sub(figure, "", text.replace("**", "")), [float(each) for each in re.findall(figure, text)]
+
+
 def page_name(page: Path) -> str:
     """A page's path in the project."""
     return page.relative_to(ROOT).as_posix()

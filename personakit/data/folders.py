@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -206,7 +207,29 @@ S = TypeVar("S", bound=_Split)
 
 
 def take_evenly(split: S, limit: int | None) -> S:
-    """Return at most `limit` examples, evenly distributed over the split, so that many users are included."""
+    """Return at most `limit` examples, evenly distributed over the split."""
     if limit is None or limit >= len(split):
         return split
-    return split.subset([place * len(split) // limit for place in range(limit)])
+    return split.subset(_evenly(range(len(split)), limit))
+
+
+def take_users_evenly(store: ExampleStore, limit: int | None) -> ExampleStore:
+    """Return at most `limit` examples of as many users as possible: one of each, then another, and so on.
+
+    Those of the last round are evenly distributed over it. The order stays.
+    """
+    if limit is None or limit >= len(store):
+        return store
+    rounds: dict[int, list[int]] = defaultdict(list)
+    seen: Counter[str] = Counter()
+    for place, user in enumerate(store.user_ids):
+        rounds[seen[user]].append(place)
+        seen[user] += 1
+    taken: list[int] = []
+    for places in rounds.values():
+        taken += _evenly(places, min(len(places), limit - len(taken)))
+    return store.subset(sorted(taken))
+
+
+def _evenly(places: Sequence[int], count: int) -> list[int]:
+    return [places[number * len(places) // count] for number in range(count)]

@@ -27,7 +27,7 @@ GREETING = rf"(?:{'|'.join(map(re.escape, _PHRASES))})"
 TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
 
 _GREETED = re.compile(
-    rf"\s*{GREETING}[ \t]+(?:{TITLE}[ \t]*)*"
+    rf"\s*{GREETING}(?:[ \t]+|(?P<comma>,)[ \t]*(?-i:(?=[A-ZÀ-Þ])))(?:{TITLE}[ \t]*)*"
     r"(?P<names>[^\W\d_]{2,}(?:(?:[ \t-]| and | und | & )[^\W\d_]{2,}){0,2})[ \t]*(?=[,;!?.:\n–—-]|$)",
     re.IGNORECASE,
 )
@@ -65,7 +65,9 @@ def greeted(text: str) -> Greeted | None:
         if NOT_NAMES.isdisjoint(parts) and parts[0] not in OPENING_WORDS:  # "moin moin"
             names.append(" ".join(name))
             goes_on = goes_on or len(name) < len(words)
-    return Greeted(tuple(names), goes_on, found.end()) if names else None
+    if not names or (found["comma"] and goes_on):  # "Hi, Sounds good."
+        return None
+    return Greeted(tuple(names), goes_on, found.end())
 
 
 def greeted_words(texts: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from personakit.baselines import ContextInjection, DecodingOptions, Generic, Memory
 from personakit.data import available, open_examples
-from personakit.data.folders import all_tasks, data_folder, imported_format, take_evenly
+from personakit.data.folders import all_tasks, data_folder, imported_format, take_users_evenly
 from personakit.data.lamp_formats import WRITING
 from personakit.data.lamp_leaderboard import METRICS, SPLITS, published_rows, recognised_split
 from personakit.data.lamp_mini import is_lamp_mini, known_facts
@@ -338,12 +338,12 @@ class LampSuite(Suite):
         ]
 
     def _examples(self, options: Options, data: str) -> dict[str, ExampleStore]:
-        """The examples of each task, at most `limit` of each, spread over the split."""
+        """The examples of each task, at most `limit` of each, of as many users as possible."""
         tasks = options.tasks or self._tasks(options, data, available(data))
         stores = [open_examples(data, task, options.split) for task in tasks]
         if options.sample_ids:
             return _with_ids(stores, options.sample_ids)
-        return {store.task: take_evenly(store, options.limit) for store in stores}
+        return {store.task: take_users_evenly(store, options.limit) for store in stores}
 
     def _tasks(self, options: Options, data: str, there: Sequence[tuple[str, str]]) -> list[str]:
         tasks = [task for task in all_tasks(data, options.split) if task.startswith(("LaMP", WRITING))]

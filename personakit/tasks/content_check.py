@@ -13,28 +13,52 @@ from dataclasses import dataclass
 from typing import Literal
 
 from personakit.data.greetings import greeted
-from personakit.data.words import WORD
+from personakit.data.words import IBAN, WORD
 from personakit.tasks.content import entities_and_numbers, words_in, words_of
 
 Kind = Literal["number", "date", "link", "e-mail address", "mention", "name"]
 
 _ADDRESSES: Mapping[Kind, re.Pattern[str]] = {
     "link": re.compile(r"(?:https?://|www\.)[^\s<>\"]+", re.IGNORECASE),
-    "e-mail address": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "e-mail address": re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
     "mention": re.compile(r"(?<![\w@])@\w+"),
 }
 #: Text that is no content: hashtags are style, `[Your Name]` is to be filled in.
 _NO_CONTENT = re.compile(r"#\w+|\[[^\]\n]{1,40}\]")
-#: A date in digits, a fraction, else a number; of a range (`9-10`) each end. `555-12-3456` is no date, and
-#: `030/1234567` no fraction: their groups may be written apart.
+_DASH = r"\u2010-\u2013-"
+#: What stands between the groups of a telephone number: ` - ` only before four digits.
+_BETWEEN = rf"(?:[ \u00a0.()/{_DASH}]|\)[ ]|[ ]\(|[ ]/[ ](?!0)|[ ][{_DASH}][ ](?=\d{{4}}))?"
+#: It begins with + or 0, or has the groups of an American one. It has no years, and no digit alone ends it.
+_TELEPHONE = rf"""
+    (?<![\w.,:/+-]) (?![\d ./-]{{0,20}}[./-](?:19|20)\d\d(?!\d))
+    (?= \(?\+\d
+      | \(?0\d[\d \u00a0.()/{_DASH}]{{0,20}}\d{{3}}
+      | 0\d(?P<pair>[ .-])\d\d(?:(?P=pair)\d\d){{3}}
+      | (?:1[ .-])?(?:\(\d{{3}}\)[ ]?|\d{{3}}[ .-])\d{{3}}[ .-]\d{{4}} )
+    [(+]{{0,2}}\d(?:{_BETWEEN}\d){{6,14}} (?<![ ]\d)(?!\w|[.,:/-]?\d)
+"""
+_PM = r"[ \u00a0]?[Pp]\.?[Mm]\b"
+#: Numbers that may be written in several forms, else digits; of a range (`9-10`) each end. `555-12-3456` is
+#: no date, and `030/1234567` no fraction. Of `2-3 pm` both hours are pm.
 _NUMBER = re.compile(
-    r"(?P<date>(?<![\d./-])(?:\d{4}|\d{1,2})(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d{1,2})(?![./-]?\d))"
-    r"|\d{1,3}/\d{1,3}(?![/.,:]?\d)|\d+(?:[.,:]\d+)*"
+    rf"""
+      (?P<date> (?<![\d./])(?!(?<=-)\d+-)
+        (?:\d{{4}}|\d{{1,2}})(?P<mark>[./-])\d{{1,2}}(?P=mark)(?:\d{{4}}|\d{{1,2}})(?!(?P=mark)?\d) )
+    | (?P<grouped> {IBAN} | {_TELEPHONE} | (?<![\w.,])\d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\w|[.,]\d) )
+    | (?<![\d.,:])(?P<hour>1[0-2]|0?[1-9])(?:[.:](?P<minutes>[0-5]\d))?
+      (?: {_PM} | (?=[ ]?(?:[{_DASH}]|to)[ ]?(?P<until>1[0-2]|0?[1-9])(?:[.:][0-5]\d)?{_PM}) )
+    | \d{{1,3}}/\d{{1,3}}(?![/.,:]?\d)
+    | \d+(?:[.,:]\d+)*
+    """,
+    re.VERBOSE,
 )
-#: A number in groups with as many digits is a telephone's, and its groups may be written apart.
-_TELEPHONE_DIGITS = 7
+#: What may be one number in groups.
+_GROUPS = re.compile(rf"\d(?:{_BETWEEN}\d){{6,}}")
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_ONES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_ONES = (
+    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"),
+    *("fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
 #: Without `one`, which is mostly a pronoun.
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_ONES, start=2)} | {
     word: str(10 * number) for number, word in enumerate(_TENS, start=2)
@@ -65,7 +89,7 @@ a afternoon all am an and as asap aside attached best btw can't cc cheers congra
 cordially day dear did don't dr e-mail email evening everybody everyone faithfully folks fw fwd fyi god
 good greetings guys ha happy hello here hey hi how hugs i imho imo kind kindest kindly lol love luck madam
 many miss more morning mr mrs ms night no not oh ok okay omg one p.m p.s person please pm ps re regards
-respectfully rsvp sincerely sir so subject talk tbh team thank thanks the there to truly very warm warmest
+respectfully rsvp sincerely sir so subject talk tbh team thank thanks the there to truly uhr very warm warmest
 warmly week weekend wishes xoxo yes you your yours
 """
 _FORMULA = frozenset(_FORMULA_WORDS.split())
@@ -87,11 +111,6 @@ class Fact:
     kind: Kind
     text: str
     key: str
-
-    @property
-    def parts(self) -> list[str]:
-        """What must occur for the fact to be stated: of a telephone number, its groups of digits."""
-        return _groups(self.key) or [self.key] if self.kind == "number" else [self.key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +160,7 @@ class ContentChecker:
     def check(self, candidate: str) -> ContentCheck:
         """Return what `candidate` lost and invented."""
         present = set(_mentioned(candidate))
-        lost = _distinct(fact for fact in self._facts if not present.issuperset(fact.parts))
+        lost = _distinct(fact for fact in self._facts if fact.key not in present)
         addressed = {fact.key: fact for fact in self._addressed(candidate) if fact.key not in self._given}
         invented = [
             fact for fact in facts_of(candidate) if fact.key in addressed or not self._has_source(fact)
@@ -161,7 +180,7 @@ class ContentChecker:
                 yield Fact("name", name, name.casefold())
 
     def _has_source(self, fact: Fact) -> bool:
-        return self._known.issuperset(fact.parts) or (fact.kind == "name" and fact.key in self._ordinary)
+        return fact.key in self._known or (fact.kind == "name" and fact.key in self._ordinary)
 
 
 def _greeted(text: str) -> Iterator[str]:
@@ -184,12 +203,14 @@ def facts_of(text: str) -> Iterator[Fact]:
     for kind, pattern in _ADDRESSES.items():
         for match in pattern.finditer(text):
             written = match.group().rstrip(".,;:!?)]}'’”")
-            yield Fact(kind, written, written.casefold().rstrip("/"))
+            yield Fact(kind, written, _link(written) if kind == "link" else written.casefold())
         text = pattern.sub(" ", text)
     text = _NO_CONTENT.sub(" ", text)
+    starts, ends = set(), set()
     for match in _NUMBER.finditer(text):
         yield Fact("number", match.group(), _number(match))
-    numbers = [match.span() for match in _NUMBER.finditer(text)]
+        starts.add(match.start())
+        ends.add(match.end())
     for match in WORD.finditer(text):
         word, plain = match.group(), match.group().casefold()
         if plain in _NUMBER_WORDS:
@@ -197,7 +218,7 @@ def facts_of(text: str) -> Iterator[Fact]:
         short = word[0].isupper() and plain in _SHORT_DATES
         if plain not in _FULL_DATES and not short:
             continue
-        beside = any(0 <= match.start() - end <= 2 or 0 <= start - match.end() <= 2 for start, end in numbers)
+        beside = any(match.start() - gap in ends or match.end() + gap in starts for gap in range(3))
         if beside or plain not in _AMBIGUOUS:
             yield Fact("date", word, _date(plain))
     calm = _SHOUTED.sub(lambda shouted: shouted.group().lower(), text)
@@ -212,11 +233,14 @@ def _mentioned(text: str) -> Iterator[str]:
     yield from (fact.key for fact in facts_of(text))
     for word in words_of(text):
         yield word
+        yield word.removesuffix("s")  # "johns book"
         yield _NUMBER_WORDS.get(word, "1" if word == "one" else word)
         yield _FULL_DATES.get(word) or _SHORT_DATES.get(word) or word
     for match in _NUMBER.finditer(text):
-        number = _number(match)
-        yield from (number, *_groups(number))
+        yield _number(match)
+        if match["grouped"]:
+            yield from map(_without_zeros, re.findall(r"\d+", match.group()))
+    yield from (_joined(match.group()) for match in _GROUPS.finditer(text))
 
 
 def _signed(history: Sequence[str]) -> set[str]:
@@ -238,19 +262,34 @@ def _signed(history: Sequence[str]) -> set[str]:
 
 
 def _number(found: re.Match[str]) -> str:
-    """Return a number without the variation of style: `1,200`, `09:00`, `5.00`, `05/03/2024`."""
+    """Return a number without the variation of style: `1,200`, `09:00`, `2 pm`, `5.00`, `05/03/2024`."""
     written = found.group()
     if found["date"]:
         return "-".join(_without_zeros(part) for part in re.split(r"\D", written))
+    if found["grouped"]:
+        return _joined(written)
+    if found["hour"]:
+        hour, until = int(found["hour"]), found["until"]
+        if until is None or hour % 12 < int(until) % 12:
+            hour = hour % 12 + 12
+        written = f"{hour}:{found['minutes'] or '00'}"
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d\d?", written):
+        written = written.replace(".", "")
     plain = re.sub(r",(?=\d{3}(?!\d))", "", written)
     plain = re.sub(r"[,:]", ".", plain)
     return _without_zeros(re.sub(r"(?<=\d)(?:\.00?)+$", "", plain))
 
 
-def _groups(key: str) -> list[str]:
-    """Return the groups of digits of a telephone number, none of another number."""
-    is_telephone = "." in key and sum(map(str.isdigit, key)) >= _TELEPHONE_DIGITS
-    return [_without_zeros(group) for group in key.split(".")] if is_telephone else []
+def _joined(written: str) -> str:
+    """Return the digits and letters of a number in groups, of a telephone's without what is not dialled."""
+    return _without_zeros(re.sub(r"\(0\)|\W", "", written).casefold())
+
+
+def _link(written: str) -> str:
+    """Return a link as it may be written, too: without its scheme, and its host in lower case."""
+    address = re.sub("^https?://", "", written, flags=re.IGNORECASE).rstrip("/")
+    host, slash, path = address.partition("/")
+    return host.casefold() + slash + path
 
 
 def _without_zeros(digits: str) -> str:

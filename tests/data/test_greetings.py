@@ -21,6 +21,13 @@ from personakit.data.greetings import greeted
         ("Sehr geehrte Damen und Herren,", ()),
         ("Liebe Kolleginnen,", ()),
         ("hey sure thing - see you", ()),
+        ("Hi, Lena!", ("Lena",)),
+        ("Hallo, Herr Weiss,", ("Weiss",)),
+        ("Hi, Lena and Tom\nthe tools", ("Lena", "Tom")),
+        ("Hi, Sounds good.", ()),
+        ("Hi, Perfect!", ()),
+        ("hi, done.", ()),
+        ("hi, see you", ()),
     ],
 )
 def test_names_are_told_from_what_else_follows_a_greeting(text: str, names: tuple[str, ...]) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from personakit.data import available, open_examples
+from personakit.data.folders import take_users_evenly
 from personakit.data.lamp import read_outputs, read_questions, write_outputs, write_split
 from personakit.errors import UserError
 from personakit.records import Example
@@ -134,6 +136,20 @@ def test_subsets_are_sequences_with_their_own_fingerprints(tmp_path: Path) -> No
     assert store.subset([7, 2, -1]).fingerprint == view.fingerprint
     with pytest.raises(IndexError):
         store[12]
+
+
+@pytest.mark.parametrize("by_user", [True, False])
+def test_a_limited_evaluation_has_as_many_users_as_possible(by_user: bool, tmp_path: Path) -> None:
+    examples = user_split("LaMP_4", users=4, per_user=3)
+    ordered = examples if by_user else sorted(examples, key=lambda each: each.query.id.split(".")[1])
+    write_split(tmp_path, "dev", ordered)
+    store = open_examples(tmp_path)
+    for limit in range(1, 13):
+        users = Counter(take_users_evenly(store, limit).user_ids)
+        assert sum(users.values()) == limit
+        assert len(users) == min(limit, 4)
+        assert max(users.values()) - min(users.values()) <= 1
+    assert take_users_evenly(store, 2).query_ids == ["q0.0", "q2.0"]
 
 
 def test_equal_content_is_converted_once_and_changed_content_again(tmp_path: Path, cache: Path) -> None:

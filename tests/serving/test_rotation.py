@@ -159,7 +159,6 @@ def test_a_running_service_reads_the_new_key(place: str, stubs: Stubs, client: T
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("personakit.serving.store.database.STORE_SECONDS", 0.3)
-    monkeypatch.setattr("personakit.serving.users_api.STORE_SECONDS", 0.3)
 
 
 @pytest.mark.usefixtures("short_waits")

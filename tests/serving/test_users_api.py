@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
 from personakit.serving.store import TenantStore
 
@@ -177,24 +179,21 @@ def test_changes_that_wait_for_the_database_keep_nobody_waiting(
 
     client.post("/v1/users/ada/items", json={"items": [{"text": "x"}]})
     monkeypatch.setattr(TenantStore, "append", wait)
-    monkeypatch.setattr("personakit.serving.users_api.STORE_SECONDS", 0.5)
-    statuses: list[int] = []
 
-    def append() -> None:
-        statuses.append(client.post("/v1/users/ada/items", json={"items": [{"text": "x"}]}).status_code)
-        answered.release()
+    def append(count: int) -> list[Future[Response]]:
+        body = {"items": [{"text": "x"}]}
+        return [pool.submit(client.post, "/v1/users/ada/items", json=body) for _ in range(count)]
 
-    answered = threading.Semaphore(0)
-    threads = [threading.Thread(target=append) for _ in range(45)]
-    for thread in threads:
-        thread.start()
-    for _ in range(20):
-        assert waiting.acquire(timeout=60)
-    for path in ("/v1/models", "/v1/users/ada", "/ready"):
-        assert client.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
-    for _ in range(25):  # those without a thread
-        assert answered.acquire(timeout=60)
-    go_on.set()
-    for thread in threads:
-        thread.join()
-    assert statuses == [503] * 25 + [200] * 20
+    with ThreadPoolExecutor(45) as pool:
+        try:
+            first = append(20)
+            for _ in first:
+                assert waiting.acquire(timeout=60)
+            monkeypatch.setattr("personakit.serving.users_api.STORE_SECONDS", 0.2)
+            others = append(25)
+            for path in ("/v1/models", "/v1/users/ada", "/ready"):
+                assert client.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
+            assert {each.result().status_code for each in others} == {503}
+        finally:
+            go_on.set()
+        assert {each.result().status_code for each in first} == {200}

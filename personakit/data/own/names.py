@@ -3,9 +3,9 @@
 Recognised are
 
 - words of the names of people in headers, chats and commits, of those whom a text greets ("Hi Lena,") and of
-  those with a title before their name ("Mr Brown"): each word of three letters or more, in any case. Of an
-  address without a name, `lena.weiss@...`, the words before the @. A name that is also a word (Will, May) is
-  one only where it stands as one;
+  those with a title before their name ("Mr Brown"): each word of three letters or more, in any case, and with
+  an s at its end ("Lenas"). Of an address without a name, `lena.weiss@...`, the words before the @. A name
+  that is also a word (Will, May) is one only where it stands as one, and never with an s;
 - e-mail addresses;
 - numbers of seven digits or more, as of telephones, accounts and orders (no dates), and IBANs.
 
@@ -25,6 +25,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from personakit.data.greetings import GREETING, NOT_NAMES, ORGANISATIONS, TITLE, greeted
 from personakit.data.own.records import Person
 from personakit.data.own.word_names import CAPITALISED, PLAIN
+from personakit.data.words import IBAN
 
 _FIRST_NAMES = (
     "Alba Anouk Bela Bruno Carla Clea Dario Edda Elio Enno Fabia Falk Gesa Greta Hauke Ilja Ines Jarle "
@@ -42,7 +43,7 @@ _SURNAMES = (
 _PARTICLES = frozenset("and das den der die the und van von".split())
 _TITLED = re.compile(rf"(?:{TITLE} ?)+(?<= )(?P<names>[A-ZÀ-Þ][^\W\d_]{{2,}})")
 _TITLES = re.compile(rf"(?:{TITLE}[ ,]*)+", re.IGNORECASE)
-_BEFORE_GREETED = re.compile(rf"\W*{GREETING}[ \t]+(?:\w+ (?:and|und) )?", re.IGNORECASE)
+_BEFORE_GREETED = re.compile(rf"\W*{GREETING},?[ \t]+(?:\w+ (?:and|und) )?", re.IGNORECASE)
 _BEFORE, _AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+")
 _ADDRESSES_AND_LINKS = re.compile(r"\S*[@/]\S*|\bwww\.\S+")
@@ -50,7 +51,7 @@ _LEAST_DIGITS = 7
 _MOST_WORDS = 6  # of a person's name; longer ones are of lists and companies
 _PART = re.compile(
     r"(?P<address>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
-    r"|(?P<iban>\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b)"
+    rf"|(?P<iban>{IBAN})"
     r"|(?P<number>(?<![\w.])\+?\(?\d(?:[ \u00a0\u202f()/.\u2010-\u2013-]{0,2}\d){6,18}(?!\w))"
     r"|(?P<word>[^\W\d_]{3,})"
 )
@@ -98,6 +99,7 @@ class Pseudonyms:
         self._full = {pair for name in names for pair in itertools.pairwise(_words(name))}
         self._names = _pseudonyms(pools, self._mine)
         self._ordinary = self._ordinary_words([*texts, *requests], sure)
+        self._names |= self._genitives([*texts, *requests])
 
     @property
     def distinct(self) -> dict[str, int]:
@@ -121,7 +123,7 @@ class Pseudonyms:
             if name is None or not self._is_name(found, text):
                 return whole
             self.counts["names"] += 1
-            self._used.add(name)
+            self._used.add(name.rstrip("s"))  # "Lenas" is Lena
             return name.upper() if whole.isupper() else name.lower() if whole.islower() else name
         if kind == "address":
             if whole.casefold() in self._me:
@@ -186,6 +188,21 @@ class Pseudonyms:
                     elif not _begins_sentence(found, text):
                         upper[word] += 1
         return frozenset(word for word, count in lower.items() if count > upper[word])
+
+    def _genitives(self, texts: Iterable[str]) -> dict[str, str]:
+        """Return the forms in -s of the names that are no words, with those of the made-up ones: "Lenas".
+
+        A form that the texts write in lower case is a word ("this", "days"), unless they write the name so.
+        """
+        written = {word for text in texts for word in _WORD.findall(_ADDRESSES_AND_LINKS.sub(" ", text))}
+        words = self._ordinary | CAPITALISED | PLAIN
+        taken = words.union(self._mine, self._names)
+        return {
+            f"{word}s": f"{name}s"
+            for word, name in self._names.items()
+            if word not in words and f"{word}s" not in taken
+            if f"{word}s" not in written or word in written
+        }
 
 
 def _pseudonyms(pools: Mapping[str, Sequence[str]], mine: Collection[str]) -> dict[str, str]:

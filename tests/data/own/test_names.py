@@ -368,3 +368,50 @@ def test_a_surname_that_is_a_word_leaves_the_first_name_a_name() -> None:
     people = (*PEOPLE, Person("e@post.example", "Emily Post"))
     assert replaced("Ask Emily for the post.", people=people)[0].endswith(" for the post.")
     assert "Emily" not in replaced("Ask Emily for the post.", people=people)[0]
+
+
+def test_a_name_after_a_greeting_and_a_comma_is_replaced() -> None:
+    people = (*PEOPLE, Person("w@x.example", "Will Brown"))
+    unknown, later, word = replaced(
+        "Hi, Petronella! It is done.", "Petronella knows.", "Hi, Will! It will do.", people=people
+    )
+    assert "Petronella" not in unknown + later
+    assert re.fullmatch(r"Hi, (?!Will)\w+! It will do\.", word)
+
+
+def test_a_name_keeps_its_ending() -> None:
+    text = "Lenas Hut, Lena's hat, Lena\u2019s, LENAS, ask Lenas, or lena."
+    pseudonyms = Pseudonyms(PEOPLE, ME, [text])
+    name = pseudonyms.replace("Lena")
+    assert pseudonyms.replace(text) == text.replace("Lena", name).replace("LENA", name.upper()).replace(
+        "lena", name.lower()
+    )
+    assert pseudonyms.distinct["names"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Max Weiss", "The Maximum is Maxs."),
+        ("Mark Weiss", "Der Markt der Marks, Marktes Marks."),
+        ("Art Weiss", "All Arts of the Artist."),
+        ("Will Weiss", "Good Wills, Willst du?"),
+        ("Thi Zuse", "This is it. In This house, he is late."),
+        ("Doe Zuse", "He Does it, and does it."),
+        ("Hand Zuse", "The Hands of the clock. My hand, your hands."),
+        ("Rot Zuse", "Lots of Rots and Rotation."),
+        ("Lena Zuse", "Lenasee, Lenass, Helena, Lenast"),
+        ("Kai Zuse", "Kais Hut."),
+        ("Bill Zuse", "Bills"),
+    ],
+)
+def test_words_that_begin_with_a_name_stay(name: str, text: str) -> None:
+    assert Pseudonyms([Person("p@x.example", name)], ME, [text]).replace(text) == text
+
+
+def test_the_form_of_one_name_that_is_another_persons_name_is_theirs() -> None:
+    people = (Person("a@x.example", "Andrea Zuse"), Person("b@x.example", "Andreas Zuse"))
+    pseudonyms = Pseudonyms(people, ME, [])
+    assert pseudonyms.replace("Andreas") != f"{pseudonyms.replace('Andrea')}s"
+    mine = Pseudonyms(people[:1], [Person("b@x.example", "Andreas Berg")], [])
+    assert mine.replace("Andreas") == "Andreas"
