@@ -25,6 +25,7 @@ from personakit.serving import (
     REWRITE_SECONDS,
     require_packages,
 )
+from personakit.training.progress import life_signs
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +81,13 @@ class ServeOptions:
         typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer of a local base model."),
     ] = MAX_TOKENS
     max_items: MaxItems = MAX_ITEMS
+    check_content: Annotated[
+        bool,
+        typer.Option(
+            "--check-content/--no-check-content",
+            help="Whether edits that lose or invent numbers, names, dates or links are undone (RPO).",
+        ),
+    ] = True
 
 
 def serve(options: ServeOptions) -> Result:
@@ -105,8 +113,10 @@ def serve(options: ServeOptions) -> Result:
         max_body_bytes=options.max_body_bytes,
         max_tokens=options.max_tokens,
         max_items=options.max_items,
+        check_content=options.check_content,
     )
-    service = open_service(settings)
+    with life_signs("serve: loading the models"):
+        service = open_service(settings)
     listening = listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

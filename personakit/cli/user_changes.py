@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from personakit.cli.command import command
 from personakit.cli.options import MaxItems, Store
-from personakit.cli.output import Result
+from personakit.cli.output import Result, note
 from personakit.cli.streams import given_text
 from personakit.cli.user_store import Tenant, User, open_tenant
 from personakit.errors import UserError
@@ -112,9 +113,23 @@ def summary(
     if text is None:
         users.delete_summary(user, run)
     else:
+        _check_summarised(run)
         users.put_summary(user, run, given_text(text, "TEXT"))
     done = "deleted" if text is None else "set"
     return Result({"user": user, "run": run, "done": done}, lambda out: out.print(f"the summary is {done}"))
+
+
+def _check_summarised(run: str) -> None:
+    """Raise `UserError` for a run that reads no summaries; say so of one that is not among the known runs."""
+    from personakit.methods import read_run
+    from personakit.models import voice
+    from personakit.popi.method import METHOD as POPI
+
+    folder = Path(run) if run == voice.NAME else Path("runs") / run
+    if folder.parent.name == "runs" and not folder.is_dir():
+        note(f"runs/ has no run {run!r}: only a service that has such a run of {POPI.name} reads the summary")
+    elif read_run(folder).method != POPI.name:
+        raise UserError(f"{run} reads no summaries", hint=f"name a run of {POPI.name}")
 
 
 def personalise(

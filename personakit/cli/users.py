@@ -134,6 +134,7 @@ def retention(
         int | None, typer.Option("--items", metavar="N", help="Keep each user's newest items only.")
     ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Delete nothing by itself.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted now.")] = False,
     store: Store = FOLDER,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> Result:
@@ -146,11 +147,18 @@ def retention(
                 f"{option} {value:g} keeps no item of any user, expected more than 0",
                 hint="personakit users forget deletes a user",
             )
-    users, deleted = open_tenant(store, tenant, create=True), 0
+    users, deleted = open_tenant(store, tenant, create=not dry_run), 0
     from personakit.serving.store import Retention
 
-    if forever or days is not None or items is not None:
-        deleted = users.set_retention(Retention(days, items))
+    wanted = Retention(days, items)
+    count, of = users.beyond(wanted)
+    if dry_run:
+        would = {**asdict(wanted), "would_delete": count, "users": of}
+        return Result(would, lambda out: out.print(f"{_beyond(count, of)} would be deleted"))
+    if count:
+        note(f"deleting {_beyond(count, of)}")
+    if forever or wanted != Retention():
+        deleted = users.set_retention(wanted)
     kept = users.retention()
     text = f"days: {_limit(kept.days)}, items of a user: {_limit(kept.items)}; {deleted} deleted now"
     return Result({**asdict(kept), "deleted": deleted}, lambda out: out.print(text))
@@ -168,8 +176,8 @@ def keys(store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -> Result:
             key["user"] or "",
             key["created"],
             key["revoked"] or "",
-            _limit(key["limits"]["requests_per_minute"]),
-            _limit(key["limits"]["concurrent_requests"]),
+            _limit(key["limits"]["requests_per_minute"], "serve's default"),
+            _limit(key["limits"]["concurrent_requests"], "serve's default"),
         )
         for key in found
     ]
@@ -231,5 +239,11 @@ def rotate_master_key(store: Store = FOLDER) -> Result:
     return Result({"users": count}, lambda out: out.print(done))
 
 
-def _limit(value: Any) -> str:
-    return "no limit" if value is None else f"{value:g}"
+def _limit(value: Any, none: str = "no limit") -> str:
+    return none if value is None else f"{value:g}"
+
+
+def _beyond(items: int, users: int) -> str:
+    from personakit.data.skips import counted
+
+    return f"{counted(items, 'items')} of {counted(users, 'users')}"

@@ -41,8 +41,11 @@ class RetryPolicy:
 class TryAgainError(Exception):
     """A reply that another attempt may change, with the reason, and the server's Retry-After in seconds."""
 
-    def __init__(self, reason: str, *, busy: bool = False, delay: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, busy: bool = False, delay: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(reason)
+        self.status = status
         self.busy = busy
         self.delay = delay
         self.attempts: int | None = None

@@ -20,6 +20,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from personakit.records import Answer
+from personakit.rpo.light_edits import LEFT_OUT, REWRITE
 from personakit.serving.base import BaseAnswer, BaseModelClient, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError
 from personakit.serving.errors import ApiError
@@ -36,12 +37,12 @@ from personakit.serving.store import (
 )
 from personakit.serving.summaries import SummaryRun
 
-OFF, NO_HISTORY = "switched off", "no history"
+OFF, NO_HISTORY, UNKNOWN_USER = "switched off", "no history", "unknown user"
 
 
 @dataclass(slots=True)
 class Trace:
-    """What was used for an answer. It has no text of the user."""
+    """What was used for an answer. It has no text of the user, except `left_out`."""
 
     model: str
     base: str
@@ -52,6 +53,8 @@ class Trace:
     """Why the answer is not personalised although nothing failed."""
     degraded: str | None = None
     """Why the answer is the base model's: what failed."""
+    left_out: str | None = None
+    """What the rewrite lost or invented, which is undone. It quotes text: only the reply's body has it."""
     summary: str | None = None
     """Where the user's summary is from: stored, inferred for this answer, or edited by the user."""
     ignored: list[str] = field(default_factory=list)
@@ -194,7 +197,7 @@ class Answering:
         except ApiError:  # the base model's own
             raise
         except UnknownError:  # the user was forgotten while the summary was inferred
-            trace.reason = NO_HISTORY
+            trace.reason = UNKNOWN_USER
         except Exception as error:  # noqa: BLE001 - the draft is an answer
             log.error("answer degraded", extra={"facts": {"step": run.step, "error": described(error)}})
             trace.degraded = (
@@ -263,6 +266,8 @@ def _why_not_rewritten(chat: Chat, draft: BaseAnswer) -> str | None:
 
 def _why_generic(profile: StoredProfile, *, known: bool) -> str | None:
     """Return why a user gets the base model's own answer; None if not. `known`: there is something to use."""
+    if not profile.known:
+        return UNKNOWN_USER
     if profile.settings.get("personalise") is False:
         return OFF
     return None if known else NO_HISTORY
@@ -272,7 +277,11 @@ def _read(answer: Answer, items: tuple[StoredItem, ...], trace: Trace) -> str | 
     """Return the text of an answer, None if the draft is better; note in the trace what was used."""
     trace.rewriter_tokens = answer.tokens
     trace.prompt_cut += answer.prompt_cut
-    if answer.error is not None or answer.degraded is not None or answer.refused is not None:
+    if REWRITE in answer.trace:
+        trace.left_out = answer.trace.get(LEFT_OUT, answer.degraded)
+    if trace.left_out is not None and answer.degraded is not None:
+        trace.degraded = "the rewrite loses or invents facts: the draft stands"
+    elif answer.error is not None or answer.degraded is not None or answer.refused is not None:
         trace.degraded = answer.error or answer.degraded or "the rewriter refused"
     elif answer.cut:
         trace.degraded = "the rewrite was cut by its token limit"

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Header, Request
@@ -210,9 +210,8 @@ def _noted(request: Request, trace: Trace) -> dict[str, str]:
         base_seconds=trace.base_seconds,
         rewrite_seconds=trace.rewrite_seconds,
     )
-    return {
-        TRACE_HEADER: json.dumps({key: value for key, value in asdict(trace).items() if value is not None})
-    }
+    facts = asdict(replace(trace, left_out=None))
+    return {TRACE_HEADER: json.dumps({key: value for key, value in facts.items() if value is not None})}
 
 
 def _event_stream(events: AsyncIterator[str], headers: dict[str, str]) -> Response:

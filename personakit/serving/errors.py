@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from personakit.errors import RunError, UserError
+from personakit.errors import RunError, UserError, own_words
 from personakit.serving.store import NAME_PATTERN, NAME_RULE, UnknownError
 
 _TYPES = {
@@ -61,10 +61,12 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        upstream: int | None = None,
     ) -> None:
+        """`upstream` is the status of the base model's server, for the log."""
         super().__init__(message)
         self.status, self.message, self.code, self.param = status, message, code, param
-        self.headers = headers
+        self.headers, self.upstream = headers, upstream
 
 
 def error_document(
@@ -94,6 +96,8 @@ def handle_errors(app: FastAPI) -> None:
 
     async def of_api(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ApiError)
+        if error.upstream is not None:
+            request.state.facts["upstream_status"] = error.upstream
         return error_reply(
             error.status, error.message, code=error.code, param=error.param, headers=error.headers
         )
@@ -114,7 +118,7 @@ def handle_errors(app: FastAPI) -> None:
         place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         if first.get("ctx", {}).get("pattern") == NAME_PATTERN:
             first["msg"] = f"expected {NAME_RULE}"
-        message = first["msg"].removeprefix("Value error, ")
+        message = own_words(first["msg"])
         return error_reply(400, f"{place}: {message}", code="invalid_value", param=place)
 
     async def of_http(request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@ from personakit.models.retries import (
     RETRYABLE_STATUSES,
     Attempts,
     EmptyReplyError,
+    RetriesExhaustedError,
     RetryPolicy,
     TryAgainError,
     retry_after,
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 #: Statuses that say something about the client's request, and are passed on to the client.
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
+#: What the service's operator can do about others.
+_HINTS = {401: ": check OPENAI_API_KEY", 404: ": check the model's name (--base) and OPENAI_BASE_URL"}
 #: Seconds. Short, because a client waits; a server that does not accept a connection in 5 seconds is down.
 _FIRST_DELAY, _LONGEST_DELAY, _CONNECT = 0.25, 4.0, 5.0
 _LONGEST_EVENT = 1 << 24  # bytes: events may have images or sound
@@ -154,6 +157,7 @@ class HttpBase:
         attempts = Attempts(self._policy, proxy=proxy_for(self._url))
         clock = asyncio.get_running_loop().time
         end = clock() + self._seconds
+        status: int | None = None
         try:
             async with asyncio.timeout_at(end):
                 while True:
@@ -161,33 +165,41 @@ class HttpBase:
                         return await send()
                     except (aiohttp.ClientError, TryAgainError) as raised:
                         error = raised if isinstance(raised, TryAgainError) else _as_httpx(raised)
+                        status = error.status if isinstance(error, TryAgainError) else None
                         delay = attempts.delay_after(error)
                         if clock() + delay >= end:
                             raise self._given_up(attempts.exhausted(error), error) from error
                         await asyncio.sleep(delay)
         except TimeoutError as error:
-            raise ApiError(504, f"the base model gave no answer within {self._seconds:g} seconds") from error
+            message = f"the base model gave no answer within {self._seconds:g} seconds"
+            raise ApiError(504, message, upstream=status) from error
         except EmptyReplyError as error:
             raise self._given_up(error, error) from error
 
     def _given_up(self, reason: Exception, last: Exception) -> ApiError:
         busy = isinstance(last, TryAgainError) and last.busy
         after = (last.delay if isinstance(last, TryAgainError) else None) or 5
+        begun = "" if isinstance(reason, RetriesExhaustedError) else ":"  # that is "in 5 attempts (...)"
         return ApiError(
             429 if busy else 503,
-            f"the base model gave no answer: {self._shown(str(reason))}",
+            f"the base model gave no answer{begun} {self._shown(str(reason))}",
             headers={"Retry-After": str(math.ceil(after))},
+            upstream=last.status if isinstance(last, TryAgainError) else None,
         )
 
     def _check(self, reply: Reply) -> None:
         """Raise `TryAgainError` or `ApiError` for a reply that is no success."""
         if reply.status in RETRYABLE_STATUSES and not reply.quota_exhausted:
             busy, delay = reply.status == 429, retry_after(reply.headers.get("Retry-After"))
-            raise TryAgainError(f"status {reply.status}", busy=busy, delay=delay)
+            raise TryAgainError(f"status {reply.status}", busy=busy, delay=delay, status=reply.status)
         if reply.status in _ABOUT_THE_REQUEST:
-            raise ApiError(400, self._shown(reply.message), code=reply.code, param=reply.param)
+            raise ApiError(
+                400, self._shown(reply.message), code=reply.code, param=reply.param, upstream=reply.status
+            )
         if reply.status != 200:
-            raise ApiError(502, f"the base model's server rejected the request with status {reply.status}")
+            message = f"the base model's server rejected the request with status {reply.status}"
+            hint = _HINTS.get(reply.status, "")
+            raise ApiError(502, f"{message}{hint}", upstream=reply.status)
 
     async def _read(self, response: aiohttp.ClientResponse, body: dict[str, Any]) -> BaseAnswer:
         reply = Reply(response.status, response.headers, await response.text(errors="replace"))

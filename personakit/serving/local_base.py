@@ -12,8 +12,9 @@ from typing import Any
 from personakit.contracts import LanguageModel
 from personakit.models.conversation import Conversation
 from personakit.models.refusal import Cut, NoAnswer, no_answer_reason
+from personakit.models.tokens import encode_prompts
 from personakit.models.turns import without_special_tokens
-from personakit.models.windows import prompt_limit, unread_tokens
+from personakit.models.windows import unread_tokens
 from personakit.serving import BASE_SECONDS, MAX_TOKENS
 from personakit.serving.base import BaseAnswer, Chat, text_of
 from personakit.serving.batching import Batcher, BusyError, EndedError
@@ -67,8 +68,8 @@ class LocalBase:
         self._model = model
         self._batcher = batcher
         self._seconds = seconds
-        window = getattr(model, "context_window", None)
-        self._max_tokens = min(max_tokens, window // 2) if window else max_tokens
+        self._window: int | None = getattr(model, "context_window", None)
+        self._max_tokens = min(max_tokens, self._window // 2) if self._window else max_tokens
 
     async def draft(self, chat: Chat) -> BaseAnswer:
         """Answer a request; raises `ApiError` for messages and options that the model does not support."""
@@ -121,14 +122,16 @@ class LocalBase:
         if (reason := no_answer_reason(answer)) is not None:
             return NoAnswer(reason)
         text, stopped = _until(str(answer), asked.stop)
+        tokenizer = getattr(self._model, "tokenizer", None)
         count = self._model.count_tokens
-        usage = {"prompt_tokens": count(prompt), "completion_tokens": count(text)}
+        asked_tokens = count(prompt) if tokenizer is None else len(encode_prompts(tokenizer, [prompt])[0])
+        usage = {"prompt_tokens": asked_tokens, "completion_tokens": count(text)}
         return BaseAnswer(
             {"role": "assistant", "content": text},
             text,
             "length" if isinstance(answer, Cut) and not stopped else "stop",
             {**usage, "total_tokens": sum(usage.values())},
-            prompt_cut=unread_tokens(usage["prompt_tokens"], prompt_limit(self._model, limits.tokens)),
+            prompt_cut=unread_tokens(asked_tokens, self._window and self._window - limits.tokens),
         )
 
     def _messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

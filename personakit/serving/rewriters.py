@@ -17,6 +17,7 @@ from personakit.records import Answer, Profile, Query
 from personakit.retrieval.bm25 import BM25
 from personakit.retrieval.dense import Dense
 from personakit.rpo.choices import uses_given_text
+from personakit.rpo.light_edits import LightEdits
 from personakit.rpo.rewriter import Rewriter
 from personakit.serving.local_base import plain_text
 from personakit.serving.store import StoredItem
@@ -38,17 +39,18 @@ class RewritingRun:
     """A finished RPO run, which rewrites drafts of any base model, by the name that clients use.
 
     With `given_text`, a query of its `task` is the draft itself; else it is the user's message with the draft
-    (`Query.draft`).
+    (`Query.draft`). With `check_content`, edits of a draft that lose or invent facts are undone.
     """
 
     name: str
     rewriter: Rewriter
     task: str
     given_text: bool
+    check_content: bool = False
     step: ClassVar[str] = "rewrite"
 
     @classmethod
-    def open(cls, run: FinishedRun, model: LanguageModel) -> RewritingRun:
+    def open(cls, run: FinishedRun, model: LanguageModel, *, check_content: bool) -> RewritingRun:
         """Open a run with its rewriter, `model`; raises `UserError` if it does not write texts."""
         retriever = run.settings.retrieval.name
         if retriever.partition(":")[0] in METHODS:
@@ -67,7 +69,7 @@ class RewritingRun:
         given_text = uses_given_text(run.settings.draft, get_task(task))
         rewriter = open_run(run, model=model, given_drafts=True)
         assert isinstance(rewriter, Rewriter)
-        return cls(name_of(run), rewriter, task, given_text)
+        return cls(name_of(run), rewriter, task, given_text, check_content)
 
     @property
     def _keys(self) -> tuple[str, ...]:
@@ -79,7 +81,8 @@ class RewritingRun:
 
     def respond(self, requests: list[RewriteRequest]) -> list[Answer]:
         """Answer a batch; each prompt has the items of one user."""
-        return self.rewriter.respond(
+        answering = LightEdits(self.rewriter, check_content=True) if self.check_content else self.rewriter
+        return answering.respond(
             [self._query(request) for request in requests], [self._profile(request) for request in requests]
         )
 

@@ -27,12 +27,13 @@ OpenLocal = Callable[[str, LanguageModel], LocalBase]
 
 
 def open_runs(
-    folders: Sequence[Path], base: str, batcher: Batcher, local: OpenLocal
+    folders: Sequence[Path], base: str, batcher: Batcher, local: OpenLocal, *, check_content: bool = False
 ) -> tuple[dict[str, ServedRun], LanguageModel | None]:
     """Return the runs by the names that clients use, and the model `base`, None if it is behind HTTP.
 
     `local` opens a POPI run's generator, by name and model, as the service's own base model is opened.
-    Raises `UserError` for a run that cannot be served, and for two of the same name.
+    With `check_content`, runs of RPO undo edits that lose or invent facts.
+    Raises `UserError` for a run that cannot be served, and for two of the same name, or the base model's.
     """
     runs: dict[str, FinishedRun] = {}
     for folder in folders:
@@ -50,10 +51,15 @@ def open_runs(
                 hint="rename one of the folders",
             )
         runs[name_of(run)] = run
+    if (name := base.removeprefix("openai:")) in runs:
+        raise UserError(
+            f'the base model and a run are both called "{name}", expected two names',
+            hint="rename the run's folder",
+        )
     own = None if is_endpoint(base) else base
     models = _open_models([own] if own else [], runs.values())
     opened: dict[str, ServedRun] = {
-        name: RewritingRun.open(run, models[str(run.path())])
+        name: RewritingRun.open(run, models[str(run.path())], check_content=check_content)
         if run.method == RPO.name
         else _summary_run(name, run, models, base, batcher, local)
         for name, run in runs.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import gc
 import os
 import shlex
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from personakit.errors import UserError
 from personakit.models import voice
+from personakit.models.open import is_endpoint
 from personakit.models.proxies import is_loopback_host
 from personakit.models.smollm2 import NAME as SMOLLM2
 from personakit.serving import (
@@ -59,42 +61,43 @@ class ServeSettings:
     max_body_bytes: int = MAX_BODY_BYTES
     max_tokens: int = MAX_TOKENS
     max_items: int = MAX_ITEMS
+    check_content: bool = True
 
 
 def open_service(settings: ServeSettings) -> Service:
     """Open the store, the base model and the runs.
 
-    Raises `UserError` if one cannot be opened, if the address cannot be listened on, or if the service could
-    be reached from other machines and there is no key.
+    What takes long comes after what may be refused, and a new store last. Raises `UserError` if a part cannot
+    be opened, if the address cannot be listened on, or if the service could be reached from other machines
+    and there is no key.
     """
     place, loopback = settings.store, is_loopback_host(settings.host)
-    if loopback or has_store(place):
-        store = open_store(place, max_items=settings.max_items)
-        has_keys = store.has_keys()
-    else:
-        has_keys = False
+    open_profiles = partial(open_store, place, max_items=settings.max_items)
+    store = open_profiles() if has_store(place) else None
+    has_keys = store is not None and store.has_keys()
     if not has_keys and not loopback:
         option = "" if place == FOLDER else f" --store {shlex.quote(shown(place))}"
         raise UserError(
             f"--host {settings.host} can be reached from other machines, and {shown(place)} has no key",
             hint=f"personakit users create-key{option} makes one; or use --host 127.0.0.1",
         )
-    listen(settings.host, settings.port).close()  # loading models takes longer than to find a busy port
-    store.tenant(create=True)
+    listen(settings.host, settings.port).close()
+    seconds = settings.base_seconds
+    elsewhere = (
+        HttpBase(settings.base.removeprefix("openai:"), seconds=seconds)
+        if is_endpoint(settings.base)
+        else None
+    )
     metrics = Metrics()
     batcher = Batcher(on_batch=metrics.batch_sizes.observe)
-    local = partial(LocalBase, batcher=batcher, seconds=settings.base_seconds, max_tokens=settings.max_tokens)
-    runs, model = open_runs(settings.runs, settings.base, batcher, local)
-    base: BaseModelClient = (
-        HttpBase(settings.base.removeprefix("openai:"), seconds=settings.base_seconds)
-        if model is None
-        else local(settings.base, model)
+    local = partial(LocalBase, batcher=batcher, seconds=seconds, max_tokens=settings.max_tokens)
+    runs, model = open_runs(
+        settings.runs, settings.base, batcher, local, check_content=settings.check_content
     )
-    if base.name in runs:
-        raise UserError(
-            f'the base model and a run are both called "{base.name}", expected two names',
-            hint="rename the run's folder",
-        )
+    base: BaseModelClient | None = elsewhere if model is None else local(settings.base, model)
+    assert base is not None
+    store = store or open_profiles()
+    store.tenant(create=True)
     return Service(
         store,
         Answering(base, runs, batcher, settings.rewrite_seconds),
@@ -111,9 +114,12 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=512)
     except OSError as error:
+        foreign = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise UserError(
             f"--host {host} --port {port} cannot be listened on: {error.strerror or error}",
-            hint="another program may use the port: choose another one with --port",
+            hint="give an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of its addresses"
+            if foreign
+            else "another program may use the port: choose another one with --port",
         ) from error
 
 

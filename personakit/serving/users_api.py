@@ -64,6 +64,8 @@ class NewItem(BaseModel):
     def _is_an_item(self) -> NewItem:
         given = {name for name, text in self.fields.items() if text.strip()}
         if not any(form <= given for form in _NEEDED):
+            if any(form <= self.fields.keys() for form in _NEEDED):
+                raise ValueError(f"{min(self.fields.keys() - given)} is empty, expected a text")
             others = ", or ".join(", ".join(sorted(form)) for form in _NEEDED if form != {"text"})
             raise ValueError(f"expected a text called text (or, of other kinds of items: {others})")
         return self
@@ -114,7 +116,9 @@ class NewSummary(_StrictBody):
 class UserSettings(_StrictBody):
     """Settings of a user."""
 
-    personalise: bool = Field(default=True, description="False: all answers are the base model's own.")
+    personalise: bool = Field(
+        default=True, strict=True, description="False: all answers are the base model's own."
+    )
 
 
 async def named(user: Name, access: AccessOf) -> tuple[TenantStore, str]:

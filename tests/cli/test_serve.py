@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from personakit.errors import UserError
+from personakit.training import progress
+
 from .conftest import Call
 
 pytest.importorskip("sqlalchemy", reason="needs the extra serve")
 pytest.importorskip("cryptography", reason="needs the extra serve")
+start = pytest.importorskip("personakit.serving.start", reason="needs the extra serve")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,36 @@ def test_what_cannot_be_served_is_one_sentence(
     assert (done.status, done.out) == (2, "")
     assert message in done.err
     assert done.err.count("\n") == 2  # the sentence and its hint
+    assert not Path("profiles").exists()
+
+
+def test_an_endpoint_is_checked_before_models_are_loaded(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    done = call("serve", "--run", "not/there", "--base", "openai:gpt-4.1-mini", "--port", "0")
+    assert (done.status, "OPENAI_API_KEY is not set" in done.err) == (2, True)
+
+
+def test_loading_shows_life_signs(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(settings: object) -> None:
+        time.sleep(0.3)
+        raise UserError("no such model", hint="x")
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.02)
+    monkeypatch.setattr(start, "open_service", slow)
+    first, *_ = call("serve").err.splitlines()
+    assert first.startswith("serve: loading the models")
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "Name not known"), OSError(errno.EADDRNOTAVAIL, "")])
+def test_a_host_that_is_not_this_machine_is_said(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(UserError, match="cannot be listened on") as caught:
+        start.listen("example.invalid", 8000)
+    assert caught.value.hint.startswith("give an address of this machine")
 
 
 def test_a_port_that_is_taken_is_named_before_models_are_loaded(call: Call) -> None:

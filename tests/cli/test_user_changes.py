@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from personakit.config import TrainPILLOW, load, to_yaml
+from personakit.methods import METHODS
 
 from .conftest import Call
 
@@ -40,7 +44,8 @@ def test_items_are_changed_deleted_and_learnt(call: Call) -> None:
 
 @pytest.mark.usefixtures("ada")
 def test_summaries_and_settings_are_set(call: Call) -> None:
-    assert call("users", "summary", "ada", "popi", "Short and warm.").status == 0
+    done = call("users", "summary", "ada", "popi", "Short and warm.")
+    assert (done.status, "runs/ has no run 'popi'" in done.err) == (0, True)
     [summary] = stored(call)["summaries"]
     assert (summary["model"], summary["text"], summary["edited"]) == ("popi", "Short and warm.", True)
     assert call("users", "summary", "ada", "popi", "--delete").status == 0
@@ -59,13 +64,23 @@ def test_summaries_and_settings_are_set(call: Call) -> None:
         (("delete", "ada", "9"), "'ada' has no item 9"),
         (("summary", "ada", "popi"), "expected TEXT or --delete"),
         (("summary", "ada", "popi", "--delete"), "'ada' has no summary of 'popi'"),
+        (("summary", "ada", "voice", "x"), "voice reads no summaries"),
+        (("summary", "ada", "pillows", "x"), "pillows reads no summaries"),
         (("summary", "ghost", "popi", "x"), "there is no user 'ghost'"),
         (("personalise", "ghost", "off"), "there is no user 'ghost'"),
-        (("personalise", "ada", "maybe"), "maybe"),
+        (("personalise", "ada", "maybe"), "error: Invalid value for 'on|off': 'maybe' is not one of"),
+        (("edit", "ada", "2", "nul.txt"), 'item 2: its "text" has a NUL character'),
+        (("add", "ada", "nul.jsonl"), 'nul.jsonl, item 2: its "text" has a NUL character'),
+        (("delete", "ada", "8"), "hint: list the user's items"),
     ],
 )
 def test_what_cannot_be_changed_is_one_sentence(call: Call, arguments: tuple[str, ...], message: str) -> None:
     before = stored(call)
+    Path("nul.txt").write_text("a\0b")
+    Path("nul.jsonl").write_text('{"text": "fine"}\n{"text": "a\\u0000b"}\n')
+    (Path("runs/pillows") / METHODS["pillow"].result).mkdir(parents=True)
+    Path("runs/pillows/config.yaml").write_text(to_yaml(load(TrainPILLOW)))
+    Path("runs/pillows/run.json").write_text(json.dumps({"method": "pillow", "seed": 0}))
     done = call("users", *arguments)
     assert (done.status, done.out, message in done.err) == (2, "", True), done.err
     assert stored(call) == before

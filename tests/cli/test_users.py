@@ -89,7 +89,8 @@ def test_a_key_is_shown_once_and_can_be_revoked(call: Call, posts: Path) -> None
     [key] = call("users", "keys", "--json").document
     assert (key["id"], key["user"], key["label"], key["revoked"]) == (made["key"], "ada", "phone", None)
     assert key["limits"] == {"requests_per_minute": 60, "concurrent_requests": None}
-    assert made["secret"] not in call("users", "keys").out
+    shown = call("users", "keys").out
+    assert ("60" in shown, "serve's default" in shown, made["secret"] in shown) == (True, True, False)
     second = call("users", "create-key")
     assert second.out.startswith("pk-")
     assert "personakit users revoke-key 2 ends it" in second.err
@@ -100,6 +101,14 @@ def test_a_key_is_shown_once_and_can_be_revoked(call: Call, posts: Path) -> None
 
 def test_retention_is_set_and_shown(call: Call, posts: Path) -> None:
     call("users", "add", "ada", posts)
+    call("users", "add", "bob", posts)
+    call("users", "delete", "bob", "1")
+    counted = call("users", "retention", "--items", "1", "--dry-run")
+    assert counted.out == "1 item of 1 user would be deleted\n"
+    aged = call("users", "retention", "--days", "1e-9", "--dry-run", "--json").document
+    assert aged == {"days": 1e-9, "items": None, "would_delete": 3, "users": 2}
+    assert call("users", "retention", "--dry-run", "--json").document["would_delete"] == 0
+    assert sum(user["items"] for user in call("users", "list", "--json").document) == 3
     assert call("users", "retention", "--items", "1", "--json").document == {
         "days": None,
         "items": 1,
@@ -157,6 +166,16 @@ def test_reading_makes_no_store(call: Call, tmp_path: Path, arguments: tuple[str
     done = call("users", *arguments, "--store", tmp_path / "none")
     assert (done.status, "no profile store" in done.err) == (2, True)
     assert not (tmp_path / "none").exists()
+
+
+def test_lost_keys_are_an_error_and_make_no_others(call: Call, posts: Path) -> None:
+    call("users", "add", "ada", posts)
+    Path("profiles/keys.sqlite").unlink()
+    for arguments in (("list",), ("add", "ada", posts), ("create-key",)):
+        done = call("users", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert "profiles/keys.sqlite: expected the keys of this profile store's users" in done.err
+        assert not Path("profiles/keys.sqlite").exists()
 
 
 def test_a_file_that_cannot_be_read_adds_nothing(call: Call, tmp_path: Path) -> None:

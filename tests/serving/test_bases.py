@@ -7,15 +7,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from models.server import CUT, Reply, Server, refused, replied
+from models.tiny import make_tiny
 from rpo.fakes import Scripted
 
 from personakit.models.conversation import Conversation
+from personakit.models.local import LocalModel
 from personakit.models.refusal import Cut, NoAnswer
 from personakit.serving.app import create_app
 from personakit.serving.base import BaseAnswer, Chat
@@ -115,24 +118,30 @@ def test_a_base_is_asked_again_until_the_deadline(
 @pytest.mark.parametrize(
     ("reply", "status", "message"),
     [
-        (CUT, 503, "the base model gave no answer: in 1 attempt (the connection was lost)"),
-        (refused(503, "down"), 503, "the base model gave no answer: in 1 attempt (status 503)"),
+        (CUT, 503, "the base model gave no answer in 1 attempt (the connection was lost)"),
+        (refused(503, "down"), 503, "the base model gave no answer in 1 attempt (status 503)"),
         (
             (429, {"Retry-After": "70"}, b"{}"),
             429,
-            "the base model gave no answer: in 1 attempt (status 429)",
+            "the base model gave no answer in 1 attempt (status 429)",
         ),
         (refused(400, "bad sk-secret", code="c", param="p"), 400, "bad [key]"),
         (refused(400, f"{'x' * 195}sk-secret, and more"), 400, f"{'x' * 195}[key]"),  # at most 200 characters
         (
             refused(401, "wrong key sk-secret"),
             502,
-            "the base model's server rejected the request with status 401",
+            "the base model's server rejected the request with status 401: check OPENAI_API_KEY",
+        ),
+        (
+            refused(404, "no model"),
+            502,
+            "the base model's server rejected the request with status 404: "
+            "check the model's name (--base) and OPENAI_BASE_URL",
         ),
         (
             (200, {}, b'{"choices": []}'),
             503,
-            "the base model gave no answer: in 1 attempt (the reply has no choices)",
+            "the base model gave no answer in 1 attempt (the reply has no choices)",
         ),
         ((200, {}, b"hello"), 502, "the base model's server replied with no chat completion"),
         ((200, {}, b'{"choices": 5}'), 502, "the base model's server replied with no chat completion"),
@@ -148,6 +157,28 @@ def test_failures_are_one_sentence(
     assert (caught.value.status, caught.value.message) == (status, message)
     if status == 429:
         assert caught.value.headers == {"Retry-After": "70"}
+
+
+@pytest.mark.parametrize("upstream", [400, 401, 503])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_log_has_the_status_of_the_bases_server(
+    endpoint: Callable[..., Server],
+    store: ProfileStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    upstream: int,
+    stream: bool,
+) -> None:
+    caplog.set_level("INFO")
+    endpoint(lambda number, body: refused(upstream, "about Ada"))
+    monkeypatch.setattr("personakit.models.retries.random.uniform", lambda low, high: 1000.0)
+    stubs = stub_service(store)
+    stubs.service.answering = replace(stubs.service.answering, base=HttpBase("m"))
+    with TestClient(create_app(stubs.service), base_url="http://127.0.0.1") as client:
+        client.post("/v1/chat/completions", json={"model": "m", "messages": list(MESSAGES), "stream": stream})
+    lines = [JsonLines().format(each) for each in caplog.records if each.name == "personakit.serving"]
+    assert [json.loads(line)["upstream_status"] for line in lines if "upstream" in line] == [upstream]
+    assert not any("Ada" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +397,26 @@ def test_a_local_model_sees_the_conversation_and_has_some_options() -> None:
     assert model.prompts[0].messages == MESSAGES
     assert (answer.text, answer.finish_reason, answer.ignored) == ("So 7", "stop", ("top_p",))
     assert answer.usage == {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+
+
+def test_a_local_models_usage_counts_the_chat_template(tmp_path: Path) -> None:
+    model = LocalModel.load(str(make_tiny(tmp_path)))
+    plain, _ = ask_local(model)
+    model.tokenizer.chat_template = "{% for each in messages %}the cat {{ each.content }} {% endfor %}"
+    templated, prompt = ask_local(model)
+    assert templated["prompt_tokens"] == model.count_tokens(prompt) > plain["prompt_tokens"]
+
+
+def ask_local(model: LocalModel) -> tuple[Any, str]:
+    """Return the usage of an answer, and the prompt in the test's template."""
+
+    async def answer() -> BaseAnswer:
+        batcher = Batcher()
+        found = await LocalBase("m", model, batcher).draft(Chat(MESSAGES, {"max_tokens": 2}))
+        batcher.close()
+        return found
+
+    return asyncio.run(answer()).usage, "".join(f"the cat {each['content']} " for each in MESSAGES)
 
 
 def test_what_a_local_model_cannot_do_is_refused() -> None:

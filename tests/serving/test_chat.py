@@ -8,11 +8,13 @@ import logging
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from rpo.fakes import Scripted
 
 from personakit.errors import RunError
 from personakit.retrieval.bm25 import BM25
@@ -83,7 +85,7 @@ def test_without_user_or_history_or_by_request_the_draft_is_the_answer(
 ) -> None:
     cases: list[tuple[str, dict[str, Any]]] = [
         ("no user", {}),
-        ("no history", {"user": "eve"}),
+        ("unknown user", {"user": "eve"}),
         ("switched off", {"user": "ada", "personakit": {"personalise": False}}),
         ("the bare base model", {"user": "ada", "model": BASE}),
         (
@@ -147,7 +149,7 @@ def test_new_items_count_at_once_and_forgotten_ones_no_more(client: TestClient) 
     assert "Newest words" in content(document)
     assert document["personakit"]["items"] == [2, 1]
     client.delete("/v1/users/ada")
-    assert ask(client, user="ada")["personakit"]["reason"] == "no history"
+    assert ask(client, user="ada")["personakit"]["reason"] == "unknown user"
 
 
 def test_after_forgetting_neither_files_nor_indexes_have_a_word(
@@ -248,6 +250,54 @@ def failures(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """The steps that failed, and the types of their errors, as they were logged."""
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
     return [(line["step"], line["error"]["type"]) for line in lines if line["event"] == "answer degraded"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("rewrite", "sent", "left_out", "degraded"),
+    [
+        ("Heyho! The train at 9 is late. Xx!", "Heyho! The train at 9 is late. Xx!", None, None),
+        (
+            "Heyho! The train at 10 is late. Xx!",
+            "Heyho! The train at 9 is late. Xx!",
+            "the rewrite loses number 9 and invents number 10",
+            None,
+        ),
+        (
+            "The train at 10 is late.",
+            "The train at 9 is late.",
+            "the rewrite loses number 9 and invents number 10: the draft stands",
+            "the rewrite loses or invents facts: the draft stands",
+        ),
+    ],
+)
+def test_edits_that_lose_or_invent_facts_are_undone(
+    client: TestClient,
+    stubs: Stubs,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stream: bool,
+    rewrite: str,
+    sent: str,
+    left_out: str | None,
+    degraded: str | None,
+) -> None:
+    caplog.set_level(logging.INFO)
+    run = served_run(Scripted(lambda prompt, limit: rewrite), given_text=True)
+    monkeypatch.setitem(stubs.service.answering.runs, RUN, replace(run, check_content=True))
+    draft = "The train at 9 is late."
+    stubs.base.answer = lambda chat: BaseAnswer({"role": "assistant", "content": draft}, draft)
+    if stream:
+        chunks = events(client, user="ada")
+        text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+        trace = chunks[-1]["personakit"]
+    else:
+        document = ask(client, user="ada")
+        text, trace = content(document), document["personakit"]
+    assert (text, trace["left_out"], trace["degraded"]) == (sent, left_out, degraded)
+    assert trace["personalised"] == (degraded is None)
+    logged = " ".join(JsonLines().format(record) for record in caplog.records)
+    assert "number 9" not in logged  # what is undone quotes the user's text
 
 
 def test_tool_calls_and_refusals_are_passed_on(client: TestClient, stubs: Stubs) -> None:

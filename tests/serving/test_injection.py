@@ -81,5 +81,5 @@ def test_a_history_cannot_end_its_message_in_the_rewriters_prompt(
 def test_a_message_chooses_neither_user_nor_model(client: TestClient, stubs: Stubs, attack: str) -> None:
     document = ask(client, attack, user="eve")
     assert SECRET not in str(document)
-    assert document["personakit"]["reason"] == "no history"
+    assert document["personakit"]["reason"] == "unknown user"
     assert ask(client, attack, model=BASE, user="ada")["personakit"]["reason"] == "the bare base model"

@@ -145,8 +145,9 @@ def test_keys_can_be_in_a_database_of_their_own(tmp_path: Path, monkeypatch: pyt
     assert not keys_are_apart("postgresql://x/y")
     monkeypatch.setenv("PERSONAKIT_KEYS", f"sqlite:///{tmp_path / 'elsewhere.sqlite'}")
     (tmp_path / "elsewhere.sqlite").unlink()
-    with pytest.raises(UnknownError):  # without the keys, nobody is known
-        open_store(str(tmp_path / "live")).tenant().items("ada")
+    with pytest.raises(UserError, match=r"elsewhere.sqlite: expected the keys of this profile store's users"):
+        open_store(str(tmp_path / "live"))
+    assert not (tmp_path / "elsewhere.sqlite").exists()
 
 
 def blocks(content: bytes, size: int = 16) -> set[bytes]:

@@ -137,7 +137,7 @@ def test_a_summary_that_takes_too_long_is_there_for_the_next_request(store: Prof
     answering.batcher.close()
 
 
-def test_a_user_who_is_forgotten_while_the_summary_is_inferred_has_no_history(
+def test_a_user_who_is_forgotten_while_the_summary_is_inferred_is_unknown(
     client: TestClient, stubs: Stubs, store: ProfileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     def forgotten(prompt: str, limit: int) -> str:
@@ -146,7 +146,7 @@ def test_a_user_who_is_forgotten_while_the_summary_is_inferred_has_no_history(
 
     stubs.summariser.answer = forgotten
     document = ask(client, user="ada", model=SUMMARISED)
-    assert origin(document) == (None, "no history")
+    assert origin(document) == (None, "unknown user")
     assert document["personakit"]["degraded"] is None
     assert content(document) == "Draft: The train is late."
     assert failures(caplog) == []

@@ -82,6 +82,21 @@ def test_bad_items_are_refused_and_none_is_kept(client: TestClient, items: Any) 
     assert client.get("/v1/users").json() == {"users": []}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sentence"),
+    [
+        ("POST", "items", {"items": [{"text": " "}]}, "items.0: text is empty, expected a text"),
+        ("POST", "items", {"items": [{"text": "a\0"}]}, 'item 1: its "text" has a NUL character'),
+        ("PUT", "settings", {"personalise": "yes"}, "personalise: Input should be a valid boolean"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said(
+    client: TestClient, method: str, path: str, body: Any, sentence: str
+) -> None:
+    reply = client.request(method, f"/v1/users/ada/{path}", json=body)
+    assert (reply.status_code, sentence in reply.json()["error"]["message"]) == (400, True), reply.text
+
+
 def test_items_are_checked_as_the_command_line_checks_them(client: TestClient) -> None:
     items = [
         {"text": "one", "date": "Jan 2, 2026"},

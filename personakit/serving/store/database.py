@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Timeout
 
 from personakit.errors import RunError, UserError
 from personakit.serving import FOLDER, STORE_SECONDS
-from personakit.serving.store.tables import keys_metadata
+from personakit.serving.store.tables import keys_metadata, tenants
 
 KEYS_VARIABLE = "PERSONAKIT_KEYS"
 """Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
@@ -66,6 +66,14 @@ class Database:
         else:
             event.listen(self._writers, "begin", _limit_waits)
 
+    def tables(self) -> set[str]:
+        """Return the names of its tables: none of a file that is not there, which is not made."""
+        url = self._readers.url
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            return set()
+        with self.reading() as connection:
+            return set(inspect(connection).get_table_names())
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one state of the database; raises `StoreBusyError`."""
@@ -113,10 +121,10 @@ def open_databases(place: str, *, create: bool = True) -> tuple[Database, Databa
     profiles, keys = Database(profiles_url), Database(keys_url, log=False)
     try:
         if "://" in place:
-            _upgrade(profiles, keys)
+            _upgrade(profiles, keys, shown(keys_url))
         else:
             with FileLock(folder / ".upgrade.lock"):
-                _upgrade(profiles, keys)
+                _upgrade(profiles, keys, shown(keys_url))
     except CommandError as error:
         raise UserError(
             f'profile store "{shown(place)}": {error}',
@@ -140,7 +148,7 @@ def keys_are_apart(place: str) -> bool:
     return "://" not in place or bool(os.environ.get(KEYS_VARIABLE))
 
 
-def _upgrade(profiles: Database, keys: Database) -> None:
+def _upgrade(profiles: Database, keys: Database, keys_place: str) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -149,11 +157,16 @@ def _upgrade(profiles: Database, keys: Database) -> None:
     with profiles.writing() as connection:
         if connection.dialect.name == "postgresql":  # other machines may start at the same time
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
+        there = keys.tables()
+        if there.isdisjoint(keys_metadata.tables) and inspect(connection).has_table(tenants.name):
+            raise UserError(
+                f"{keys_place.removeprefix('sqlite:///')}: expected the keys of this profile store's users, "
+                "there are none",
+                hint=f"restore them, without which no text can be read, or name them with {KEYS_VARIABLE}",
+            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         # Only if need be: a rotation of the master key lets nobody else write.
-        with keys.reading() as other:
-            there = set(inspect(other).get_table_names())
         if not there.issuperset(keys_metadata.tables):
             with keys.writing() as other:
                 keys_metadata.create_all(other)

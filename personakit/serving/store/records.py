@@ -49,11 +49,12 @@ class StoredSummary:
 
 @dataclass(frozen=True, slots=True)
 class StoredProfile:
-    """What an answer needs of a user; empty for an unknown one."""
+    """What an answer needs of a user; empty for one who is not `known`."""
 
     items: Sequence[StoredItem] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     summary: StoredSummary | None = None
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,10 @@ def checked_name(name: str, what: str = "user") -> str:
 
 
 def check_texts(texts: Mapping[str, str], what: str) -> None:
-    """Raise `UserError` if a text of an item or a summary is longer than `LONGEST_TEXT`."""
+    """Raise `UserError` if a text of an item or a summary is longer than `LONGEST_TEXT` or has a NUL."""
     for name, text in texts.items():
+        if "\0" in text:
+            raise UserError(f'{what}: its "{name}" has a NUL character, expected text', hint="remove it")
         if len(text) > LONGEST_TEXT:
             raise UserError(
                 f'{what}: its "{name}" has {len(text)} characters, expected at most {LONGEST_TEXT}',

@@ -174,7 +174,8 @@ class UserRows:
     def _changed(self, done: Any, what: str, which: object) -> None:
         if not done.rowcount:
             raise UnknownError(
-                f"{self.name!r} has no {what} {which!r}", hint="list the user's entries to see what there is"
+                f"{self.name!r} has no {what} {which!r}",
+                hint=f"list the user's {'items' if what == 'item' else 'summaries'} to see what there is",
             )
 
     def _opened(self, table: Table, place: object, sealed: bytes) -> Any:

@@ -12,7 +12,19 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from personakit.serving.store.database import Database
@@ -194,7 +206,7 @@ class TenantStore:
         with self._profiles.reading() as connection:
             rows = self._found(connection, checked_name(name))
             if rows is None:
-                return StoredProfile()
+                return StoredProfile(known=False)
             summary = None if summary_of is None else rows.summary(summary_of)
             return StoredProfile(rows.newest(self._max_items), rows.settings(), summary)
 
@@ -262,6 +274,22 @@ class TenantStore:
         with self._profiles.reading() as connection:
             row = connection.execute(select(tenants).where(tenants.c.id == self.id)).one()
         return Retention(row.keep_days, row.keep_items)
+
+    def beyond(self, retention: Retention) -> tuple[int, int]:
+        """Return how many items `set_retention` would delete, and of how many users."""
+        place = func.row_number().over(partition_by=items.c.user_id, order_by=items.c.number.desc())
+        own = (
+            select(items.c.user_id, items.c.created, place.label("place"))
+            .join(users)
+            .where(users.c.tenant_id == self.id)
+            .subquery()
+        )
+        too_many = false() if retention.items is None else own.c.place > retention.items
+        too_old = false() if retention.days is None else own.c.created < time.time() - retention.days * DAY
+        counts = select(func.count(), func.count(own.c.user_id.distinct())).where(too_many | too_old)
+        with self._profiles.reading() as connection:
+            count, of = connection.execute(counts).one()
+        return count, of
 
     def set_retention(self, retention: Retention) -> int:
         """Set how long items are kept, delete the others, and return their number."""

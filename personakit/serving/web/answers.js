@@ -13,6 +13,7 @@ const TRACE_LABELS = {
   rewriter_tokens: "Tokens of the rewriter",
   unusable_items: "Texts without the fields that this model reads",
   prompt_cut: "Tokens that did not fit and were not read",
+  left_out: "Edits left out",
   ignored: "Options that the base model does not have",
 };
 
