@@ -131,7 +131,8 @@ def forget(user: User, store: Store = FOLDER, tenant: Tenant = DEFAULT_TENANT) -
 def retention(
     days: Annotated[float | None, typer.Option("--days", metavar="N", help="Delete what is older.")] = None,
     items: Annotated[
-        int | None, typer.Option("--items", metavar="N", help="Keep each user's newest items only.")
+        int | None,
+        typer.Option("--items", metavar="N", max=10**9, help="Keep each user's newest items only."),
     ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Delete nothing by itself.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted now.")] = False,
@@ -191,10 +192,12 @@ def create_key(
     label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What the key is for.")] = "",
     user: OptionalUser = None,
     rate: Annotated[
-        int | None, typer.Option("--rate", metavar="N", min=1, help="At most this many requests a minute.")
+        int | None,
+        typer.Option("--rate", metavar="N", min=1, max=10**9, help="At most this many requests a minute."),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", metavar="N", min=1, help="At most this many at once.")
+        int | None,
+        typer.Option("--concurrency", metavar="N", min=1, max=10**9, help="At most this many at once."),
     ] = None,
     store: Store = FOLDER,
     tenant: Tenant = DEFAULT_TENANT,

@@ -128,6 +128,23 @@ def test_a_retention_that_keeps_nothing_is_refused(call: Call, posts: Path, limi
     assert call("users", "list", "--json").document[0]["items"] == 2
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (("--label", "x" * 257), "the label has 257 characters, expected at most 256"),
+        (("--rate", str(2**31)), "'--rate': Input should be less than or equal to 1000000000"),
+        (("--concurrency", str(2**31)), "'--concurrency': Input should be less than or equal to 1000000000"),
+    ],
+)
+def test_a_key_that_no_database_can_hold_is_refused(
+    limit: tuple[str, str], expected: str, call: Call, posts: Path
+) -> None:
+    call("users", "add", "ada", posts)
+    done = call("users", "create-key", *limit)
+    assert (done.status, expected in done.err) == (2, True), done.err
+    assert call("users", "keys", "--json").document == []
+
+
 def test_a_key_of_a_user_who_is_not_there_is_refused(call: Call, posts: Path) -> None:
     done = call("users", "create-key", "--user", "ada")
     assert (done.status, "no profile store" in done.err) == (2, True)

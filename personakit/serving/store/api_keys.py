@@ -8,10 +8,11 @@ from dataclasses import asdict
 
 from sqlalchemy import insert, select, update
 
+from personakit.errors import UserError
 from personakit.serving.store.database import Database
 from personakit.serving.store.encryption import secret_hash
 from personakit.serving.store.records import ApiKey, KeyLimits, UnknownError, moment
-from personakit.serving.store.tables import api_keys
+from personakit.serving.store.tables import LONGEST_LABEL, api_keys
 from personakit.serving.store.tenant import TenantStore
 
 
@@ -28,8 +29,14 @@ class TenantKeys:
     ) -> tuple[int, str]:
         """Make a key of the tenant, or of `user`. Return its number and secret.
 
-        The secret is not stored: it cannot be had again. Raises `UnknownError` if there is no such user.
+        The secret is not stored: it cannot be had again. Raises `UnknownError` if there is no such user, and
+        `UserError` for a long label.
         """
+        if len(label) > LONGEST_LABEL:
+            raise UserError(
+                f"the label has {len(label)} characters, expected at most {LONGEST_LABEL}",
+                hint="choose a shorter one",
+            )
         bound = None if user is None else self._store.number_of(user)
         secret = f"pk-{secrets.token_urlsafe(32)}"
         row = {

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+LONGEST_LABEL = 256
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only this type by itself
 
 metadata = MetaData()
@@ -87,7 +88,7 @@ api_keys = Table(
     Column("tenant_id", ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), index=True),
     Column("hash", LargeBinary, nullable=False, unique=True),
-    Column("label", String(256), nullable=False),
+    Column("label", String(LONGEST_LABEL), nullable=False),
     Column("created", Float, nullable=False),
     Column("revoked", Float),
     Column("requests_per_minute", Integer),
