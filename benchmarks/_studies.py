@@ -154,7 +154,7 @@ STUDIES: Final = {
     ),
     "email": Study(
         about="Rewritten e-mails, the draft is the given text: two rewrites of each of 227 users.",
-        data="rewritten e-mails, light edits",
+        data="rewritten e-mails",
         method="rpo",
         suite="rewriting",
         config="email",
