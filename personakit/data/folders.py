@@ -204,6 +204,7 @@ class _Split(Protocol):
 
 
 S = TypeVar("S", bound=_Split)
+T = TypeVar("T")
 
 
 def take_evenly(split: S, limit: int | None) -> S:
@@ -216,20 +217,19 @@ def take_evenly(split: S, limit: int | None) -> S:
 def take_users_evenly(store: ExampleStore, limit: int | None) -> ExampleStore:
     """Return at most `limit` examples of as many users as possible: one of each, then another, and so on.
 
-    Those of the last round are evenly distributed over it. The order stays.
+    Those of a user are evenly distributed over what the user asked. The order stays.
     """
     if limit is None or limit >= len(store):
         return store
-    rounds: dict[int, list[int]] = defaultdict(list)
-    seen: Counter[str] = Counter()
+    places: dict[str, list[int]] = defaultdict(list)
     for place, user in enumerate(store.user_ids):
-        rounds[seen[user]].append(place)
-        seen[user] += 1
-    taken: list[int] = []
-    for places in rounds.values():
-        taken += _evenly(places, min(len(places), limit - len(taken)))
-    return store.subset(sorted(taken))
+        places[user].append(place)
+    counts: Counter[str] = Counter()
+    while (left := limit - counts.total()) > 0:
+        more = [user for user, own in places.items() if len(own) > counts[user]]
+        counts.update(_evenly(more, min(len(more), left)))
+    return store.subset(sorted(place for user, own in places.items() for place in _evenly(own, counts[user])))
 
 
-def _evenly(places: Sequence[int], count: int) -> list[int]:
-    return [places[number * len(places) // count] for number in range(count)]
+def _evenly(some: Sequence[T], count: int) -> list[T]:
+    return [some[number * len(some) // count] for number in range(count)]

@@ -152,6 +152,11 @@ def test_a_limited_evaluation_has_as_many_users_as_possible(by_user: bool, tmp_p
     assert take_users_evenly(store, 2).query_ids == ["q0.0", "q2.0"]
 
 
+def test_a_limited_evaluation_of_one_user_has_old_and_new_queries(tmp_path: Path) -> None:
+    write_split(tmp_path, "dev", user_split("LaMP_4", users=1, per_user=4))
+    assert take_users_evenly(open_examples(tmp_path), 2).query_ids == ["q0.0", "q0.2"]
+
+
 def test_equal_content_is_converted_once_and_changed_content_again(tmp_path: Path, cache: Path) -> None:
     for name in ("a", "b"):
         write_split(tmp_path / name, "dev", user_split("LaMP_5"))
