@@ -28,7 +28,8 @@ TITLE = r"\b(?:Mr|Mrs|Ms|Dr|Prof|Professor|Sir|Herrn?|Frau|Mme|Sr|Sra)\b\.?"
 
 _GREETED = re.compile(
     rf"\s*{GREETING}(?:[ \t]+|(?P<comma>,)[ \t]*(?-i:(?=[A-ZÀ-Þ])))(?:{TITLE}[ \t]*)*"
-    r"(?P<names>[^\W\d_]{2,}(?:(?:[ \t-]| and | und | & )[^\W\d_]{2,}){0,2})[ \t]*(?=[,;!?.:\n–—-]|$)",
+    r"(?P<names>[^\W\d_]{2,}(?:(?:[ \t-]| and | und | & )[^\W\d_]{2,}){0,2})[ \t]*"
+    r"(?(comma)(?=!|,?[ \t]*(?:\n|$))|(?=[,;!?.:\n–—-]|$))",  # not "Hi, Unfortunately, it rains"
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"[^\W\d_]+")

@@ -245,14 +245,15 @@ class Rewriter:
 
 
 def _without_doubled_end(text: str) -> str:
-    """Return a text without its last paragraph or line where what stands before it ends alike.
+    """Return a text without a last paragraph or line, of two words or more, with which the rest ends already.
 
     Small rewriters sign a short text twice.
     """
     for between in ("\n\n", "\n"):
         rest, _, last = text.rpartition(between)
-        if last.strip() and re.search(rf"(?<!\w){re.escape(last.strip())}\s*$", rest):
-            return rest.rstrip()
+        words = last.split()
+        if len(words) > 1 and re.search(rf"(?:^|[\n,;.!?–—-])\s*{re.escape(last.strip())}\s*$", rest):
+            return _without_doubled_end(rest.rstrip())
     return text
 
 

@@ -38,6 +38,8 @@ _TELEPHONE = rf"""
     [(+]{{0,2}}\d(?:{_BETWEEN}\d){{6,14}} (?<![ ]\d)(?!\w|[.,:/-]?\d)
 """
 _PM = r"[ \u00a0]?[Pp]\.?[Mm]\b"
+#: After 12 only; "um 12 am Bahnhof" is German.
+_AM = r"(?:[ \u00a0]?(?:AM\b|[Aa]\.[Mm]\b)|am\b|[ \u00a0]am\b(?=\s*(?:[.,;:!?)]|$)))"
 #: Numbers that may be written in several forms, else digits; of a range (`9-10`) each end. `555-12-3456` is
 #: no date, and `030/1234567` no fraction. Of `2-3 pm` both hours are pm.
 _NUMBER = re.compile(
@@ -45,6 +47,7 @@ _NUMBER = re.compile(
       (?P<date> (?<![\d./])(?!(?<=-)\d+-)
         (?:\d{{4}}|\d{{1,2}})(?P<mark>[./-])\d{{1,2}}(?P=mark)(?:\d{{4}}|\d{{1,2}})(?!(?P=mark)?\d) )
     | (?P<grouped> {IBAN} | {_TELEPHONE} | (?<![\w.,])\d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\w|[.,]\d) )
+    | (?<![\d.,:])(?P<midnight>12)(?:[.:](?P<past>[0-5]\d))?{_AM}
     | (?<![\d.,:])(?P<hour>1[0-2]|0?[1-9])(?:[.:](?P<minutes>[0-5]\d))?
       (?: {_PM} | (?=[ ]?(?:[{_DASH}]|to)[ ]?(?P<until>1[0-2]|0?[1-9])(?:[.:][0-5]\d)?{_PM}) )
     | \d{{1,3}}/\d{{1,3}}(?![/.,:]?\d)
@@ -268,7 +271,9 @@ def _number(found: re.Match[str]) -> str:
         return "-".join(_without_zeros(part) for part in re.split(r"\D", written))
     if found["grouped"]:
         return _joined(written)
-    if found["hour"]:
+    if found["midnight"]:
+        written = f"0:{found['past'] or '00'}"
+    elif found["hour"]:
         hour, until = int(found["hour"]), found["until"]
         if until is None or hour % 12 < int(until) % 12:
             hour = hour % 12 + 12

@@ -232,7 +232,9 @@ def test_a_text_is_scored_after_the_prompt_and_the_trace() -> None:
     [
         ("off today", "off today, so long, k.\n\nso long, k.", "off today, so long, k."),
         ("off today", "off today\n\nBest,\nAda\n\nBest,\nAda", "off today\n\nBest,\nAda"),
+        ("off today", "off today, so long, k.\nso long, k.\n\nso long, k.", "off today, so long, k."),
         ("off today", "off today, look.\n\nk.", "off today, look.\n\nk."),
+        ("See you", "See you, Tom\n\nTom", "See you, Tom\n\nTom"),
         ("row on\nrow on", "Row on\nRow on", "Row on\nRow on"),
     ],
 )

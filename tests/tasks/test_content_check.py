@@ -79,6 +79,7 @@ def test_other_spellings_keep_content(draft: str, candidate: str):
         ("www.a.example", "https://www.a.example", "http://WWW.a.example/", "www.a.example/"),
         ("14:30", "2:30 pm", "2.30 p.m.", "14.30 Uhr", "02:30PM"),
         ("12:15", "12:15 pm"),
+        ("00:15", "12:15 AM", "12.15 a.m."),
         ("from 2-3 pm", "from 2 pm to 3 pm", "from 14:00-15:00", "from 2 to 3pm"),
         ("from 11:30 to 1 pm", "from 11:30 to 13:00"),
     ],
@@ -152,6 +153,7 @@ def test_numbers_beside_each_other_stay_apart(draft: str, candidate: str):
         ("At 14:30.", "At 2:30.", "loses number 14:30 and invents number 2:30"),
         ("At 2:30 am.", "At 2:30 pm.", "loses number 2:30 and invents number 2:30 pm"),
         ("At 2 pm.", "At 2 am.", "loses number 2 pm"),
+        ("At 12 am.", "At 12 pm.", "loses number 12 am"),
         ("At 3 pm.", "At 16:00.", "loses number 3 pm and invents number 16:00"),
         (
             "See www.a.example.",
