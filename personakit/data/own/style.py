@@ -167,11 +167,13 @@ def _runs(
 
 
 def _readable(run: Sequence[str], original: str) -> str:
-    """Return tokens as a text. A mark joins the next word where it does in the original, such as `-Kai`."""
+    """Return tokens as a text. A mark joins a word where it does in the original, such as in `-Kai`."""
     text = run[0]
-    for mark, word in pairwise(run):
-        text += word if mark + word in original and not mark[-1].isalnum() else f" {word}"
-    return re.sub(r"\s*\n\s*", " / ", re.sub(r" +([,.!?…:;)]+)", r"\1", text).strip())
+    for left, right in pairwise(run):
+        words = left[-1].isalnum() and right[0].isalnum()
+        text += right if left + right in original and not words else f" {right}"
+    text = re.sub(r" +([,.!?…:;)]+)", r"\1", text)  # NAME is not in the original
+    return re.sub(r"\s*\n\s*", " / ", text.strip())
 
 
 def _spread(values: Sequence[int]) -> Spread:

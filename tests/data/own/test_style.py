@@ -84,10 +84,11 @@ def test_a_prompt_says_name_for_those_who_are_greeted(greeting: str) -> None:
 
 
 def test_a_prompt_shows_signs_as_written_and_judges_the_sentence_before_them() -> None:
-    texts = [f"{text} today{' ' * (n % 2)}.\n-TOMO" for n, text in enumerate(WORK)]
+    texts = [f"Co-op a/b: {text} today{' ' * (n % 2)}.\n-TOMO" for n, text in enumerate(WORK)]
     items = [Item(str(n), text) for n, text in enumerate(texts)]
     prompt = system_prompt(items, tokens=400, count_tokens=lambda text: len(text.split())).text
     assert '- Ends with "-TOMO" (100 %).' in prompt
+    assert '- Begins with "Co-op a/b:" (100 %).' in prompt
     assert "No mark at the end" not in prompt
     assert re.search(r"- Usually \d+ to \d+ words, \d+ a sentence\.", prompt)
     unmarked = [Item(str(n), f"{text} today\n-TOMO") for n, text in enumerate(WORK)]
