@@ -87,7 +87,7 @@ MaxEdit = Annotated[
         "--max-edit",
         metavar="SHARE",
         callback=checked_share,
-        help="Light edits (RPO): change at most this share of the draft's words, such as 0.2.",
+        help="Light edits (RPO): change at most this share (0 to 1) of the draft's words, such as 0.2.",
     ),
 ]
 CheckContent = Annotated[

@@ -124,7 +124,9 @@ def _check_summarised(run: str) -> None:
     from personakit.methods import read_run
     from personakit.models import voice
     from personakit.popi.method import METHOD as POPI
+    from personakit.serving.store import checked_name
 
+    checked_name(run, "model")
     folder = Path(run) if run == voice.NAME else Path("runs") / run
     if folder.parent.name == "runs" and not folder.is_dir():
         note(f"runs/ has no run {run!r}: only a service that has such a run of {POPI.name} reads the summary")

@@ -60,7 +60,7 @@ MaxEdit = Annotated[
         "--max-edit",
         metavar="SHARE",
         callback=checked_share,
-        help="Fail where more than this share of the draft's words is changed, such as 0.2.",
+        help="Fail where more than this share (0 to 1) of the draft's words is changed, such as 0.2.",
     ),
 ]
 Request = Annotated[

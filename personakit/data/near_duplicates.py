@@ -6,7 +6,7 @@ Two texts are near-duplicates where, without case, spacing and punctuation (`nor
 - their words are the same but for a few: the Indel similarity of the two sequences (twice their longest
   common subsequence over their lengths together) is at least `SIMILAR`. That is one word added to ten, or
   one of twenty replaced: a headline with another word is another headline. Or
-- they have three words and twenty characters and differ by one letter, in a word of four letters; a digit
+- they have three words and twenty characters and differ by one letter, in a word of four or more; a digit
   makes another text, and a letter of a short word another word ("the title: cat", "the title: bat").
 
 Comparing costs microseconds (rapidfuzz), so both searches here first look for a rare word in common. They
