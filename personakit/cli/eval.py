@@ -76,8 +76,8 @@ _OPTIONS: dict[str, tuple[str, str | None, str]] = {
     "max_edit": (
         "--max-edit",
         "SHARE",
-        "Adds a row of light edits (RPO): at most this share (0 to 1) of the draft's words changed, such as 0.2, and "
-        "no fact lost or invented.",
+        "Adds a row of light edits (RPO): at most this share (0 to 1) of the draft's words changed, such as "
+        "0.2, and no fact lost or invented.",
     ),
     "published": (
         "--published",
