@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -193,6 +197,26 @@ def test_lost_keys_are_an_error_and_make_no_others(call: Call, posts: Path) -> N
         assert (done.status, done.out) == (2, "")
         assert "profiles/keys.sqlite: expected the keys of this profile store's users" in done.err
         assert not Path("profiles/keys.sqlite").exists()
+
+
+@pytest.mark.parametrize("lost", ["emptied", "another store's"])
+def test_keys_that_are_not_the_users_own_are_an_error(
+    call: Call, posts: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setenv("PERSONAKIT_MASTER_KEY", base64.b64encode(bytes(32)).decode())  # that of both stores
+    call("users", "add", "ada", posts)
+    if lost == "emptied":
+        with contextlib.closing(sqlite3.connect("profiles/keys.sqlite")) as connection, connection:
+            connection.executescript("DELETE FROM user_keys; DELETE FROM secrets;")
+    else:
+        call("users", "add", "ada", posts, "--store", "other")
+        shutil.copy("other/keys.sqlite", "profiles/keys.sqlite")
+    before = Path("profiles/keys.sqlite").read_bytes()
+    for arguments in (("list",), ("add", "ada", posts), ("create-key",)):
+        done = call("users", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert "profiles/keys.sqlite: expected the keys of this profile store's users" in done.err
+    assert Path("profiles/keys.sqlite").read_bytes() == before
 
 
 def test_a_file_that_cannot_be_read_adds_nothing(call: Call, tmp_path: Path) -> None:
