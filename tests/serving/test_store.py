@@ -338,7 +338,7 @@ def test_readers_wait_for_no_writer_and_writers_not_for_long(
         except StoreBusyError as error:
             failed.append(error.message)
 
-    threads = [Thread(target=append) for _ in range(16)]
+    threads = [Thread(target=append) for _ in range(8)]  # fewer than connections that read
     with tenant._profiles.writing() as connection:
         connection.execute(text("UPDATE users SET created = created"))
         for thread in threads:
@@ -346,7 +346,7 @@ def test_readers_wait_for_no_writer_and_writers_not_for_long(
         assert texts_of(tenant, "ada") == list(TEXTS)
         for thread in threads:
             thread.join()
-    assert failed == ["the profile store is busy: its lock was waited for longer than 0.3 seconds"] * 16
+    assert failed == ["the profile store is busy: no answer within 0.3 seconds"] * 8
 
 
 def test_a_user_has_so_many_items_and_answers_read_the_newest(place: str) -> None:

@@ -33,8 +33,8 @@ class StoreBusyError(RunError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"the profile store is busy: its lock was waited for longer than {STORE_SECONDS:g} seconds",
-            hint="try again when the other change is done, such as a rotation of the master key",
+            f"the profile store is busy: no answer within {STORE_SECONDS:g} seconds",
+            hint="try again: a long change, such as a rotation of the master key, may not be done",
         )
 
 
