@@ -206,9 +206,11 @@ def create_key(
 
     A running service notices it at once.
     """
-    opened = open_profiles(store, create=user is None)
-    from personakit.serving.store import KeyLimits
+    require_packages()
+    from personakit.serving.store import KeyLimits, check_label
 
+    check_label(label)
+    opened = open_profiles(store, create=user is None)
     users = opened.tenant(tenant, create=user is None)
     number, secret = opened.keys(users).create(label, user=user, limits=KeyLimits(rate, concurrency))
     note(f"key {number} is shown once; personakit users revoke-key {number} ends it")

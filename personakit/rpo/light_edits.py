@@ -37,7 +37,7 @@ class LightEdits:
     def respond(self, queries: Sequence[Query], profiles: Sequence[Profile]) -> list[Answer]:
         """Return one answer per query; where it differs from the whole rewrite, that is in its trace."""
         answers = self.rewriter.respond(queries, profiles)
-        return [self._limited(*three) for three in zip(answers, queries, profiles, strict=True)]
+        return [self.limited(*three) for three in zip(answers, queries, profiles, strict=True)]
 
     def score(
         self, queries: Sequence[Query], profiles: Sequence[Profile], texts: Sequence[str]
@@ -45,7 +45,8 @@ class LightEdits:
         """Return the rewriter's scores: what is left out has no probability of its own."""
         return self.rewriter.score(queries, profiles, texts)
 
-    def _limited(self, answer: Answer, query: Query, profile: Profile) -> Answer:
+    def limited(self, answer: Answer, query: Query, profile: Profile) -> Answer:
+        """Return what passes of an answer of the rewriter."""
         task, draft = get_task(query.task), answer.generic
         untouched = answer.error or answer.degraded or answer.refused or task.kind != "generation"
         if untouched or draft is None or answer.text == draft:

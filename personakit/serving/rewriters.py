@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from personakit.contracts import LanguageModel
@@ -22,6 +22,9 @@ from personakit.rpo.rewriter import Rewriter
 from personakit.serving.local_base import plain_text
 from personakit.serving.store import StoredItem
 from personakit.tasks import get_task
+
+#: The content check takes sign-offs and ordinary words from the newest items. Our choice.
+_CHECKED_ITEMS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,19 @@ class RewritingRun:
 
     def respond(self, requests: list[RewriteRequest]) -> list[Answer]:
         """Answer a batch; each prompt has the items of one user."""
-        answering = LightEdits(self.rewriter, check_content=True) if self.check_content else self.rewriter
-        return answering.respond(
-            [self._query(request) for request in requests], [self._profile(request) for request in requests]
-        )
+        queries = [self._query(request) for request in requests]
+        profiles = [self._profile(request) for request in requests]
+        answers = self.rewriter.respond(queries, profiles)
+        if not self.check_content:
+            return answers
+        # The models wait for the checks: answers that were cut are not sent, and so not checked.
+        light = LightEdits(self.rewriter, check_content=True)
+        return [
+            answer
+            if answer.cut
+            else light.limited(answer, query, replace(profile, items=profile.items[-_CHECKED_ITEMS:]))
+            for answer, query, profile in zip(answers, queries, profiles, strict=True)
+        ]
 
     def clear_caches(self) -> None:
         """Remove what indexes keep in memory of users' texts."""

@@ -15,6 +15,8 @@ from rapidfuzz.distance import Levenshtein
 
 from personakit.data.greetings import OPENING_WORDS
 
+#: More edits are not undone one by one: each is a check of the whole text. Our choice.
+MOST_UNDONE = 50
 _TOKEN = re.compile(r"(\S+)(\s*)")
 #: Also an emoticon or an emoji on its own.
 _SENTENCE_END = re.compile(r"[.!?:][\"')\]’”]*$|^[^\w\s]{2,}$|^[^\w\s,;&+*/=–—-]$")
@@ -66,13 +68,15 @@ def undo_edits(draft: str, candidate: str, problems: Callable[[str], int]) -> st
     """Return `candidate` without those edits that cause problems, or the draft if some remain.
 
     `problems` counts the problems of a text. An edit, a run of changed words, is undone where that leaves
-    fewer of them.
+    fewer of them. Of more than `MOST_UNDONE` edits, none is.
     """
     count = problems(candidate)
     if not count:
         return candidate
     before, after = _Tokens.of(draft), _Tokens.of(candidate)
     kept = list(_hunks(before, after))
+    if len(kept) > MOST_UNDONE:
+        return draft
     for hunk in tuple(kept):
         without = [each for each in kept if each is not hunk]
         fewer = problems(_apply(before, after, without))

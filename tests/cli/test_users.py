@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -137,12 +141,11 @@ def test_a_retention_that_keeps_nothing_is_refused(call: Call, posts: Path, limi
     ],
 )
 def test_a_key_that_no_database_can_hold_is_refused(
-    limit: tuple[str, str], expected: str, call: Call, posts: Path
+    limit: tuple[str, str], expected: str, call: Call
 ) -> None:
-    call("users", "add", "ada", posts)
     done = call("users", "create-key", *limit)
     assert (done.status, expected in done.err) == (2, True), done.err
-    assert call("users", "keys", "--json").document == []
+    assert not Path("profiles").exists()
 
 
 def test_a_key_of_a_user_who_is_not_there_is_refused(call: Call, posts: Path) -> None:
@@ -193,6 +196,26 @@ def test_lost_keys_are_an_error_and_make_no_others(call: Call, posts: Path) -> N
         assert (done.status, done.out) == (2, "")
         assert "profiles/keys.sqlite: expected the keys of this profile store's users" in done.err
         assert not Path("profiles/keys.sqlite").exists()
+
+
+@pytest.mark.parametrize("lost", ["emptied", "another store's"])
+def test_keys_that_are_not_the_users_own_are_an_error(
+    call: Call, posts: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setenv("PERSONAKIT_MASTER_KEY", base64.b64encode(bytes(32)).decode())  # that of both stores
+    call("users", "add", "ada", posts)
+    if lost == "emptied":
+        with contextlib.closing(sqlite3.connect("profiles/keys.sqlite")) as connection, connection:
+            connection.executescript("DELETE FROM user_keys; DELETE FROM secrets;")
+    else:
+        call("users", "add", "ada", posts, "--store", "other")
+        shutil.copy("other/keys.sqlite", "profiles/keys.sqlite")
+    before = Path("profiles/keys.sqlite").read_bytes()
+    for arguments in (("list",), ("add", "ada", posts), ("create-key",)):
+        done = call("users", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert "profiles/keys.sqlite: expected the keys of this profile store's users" in done.err
+    assert Path("profiles/keys.sqlite").read_bytes() == before
 
 
 def test_a_file_that_cannot_be_read_adds_nothing(call: Call, tmp_path: Path) -> None:

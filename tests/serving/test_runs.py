@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from cli.tiny import make_data, make_model
 from cli.tiny import make_run as make_rpo_run
 from models.tiny import make_tiny
 from popi.runs_of import make_preferences, make_run
+from rpo.fakes import Scripted
 
 from personakit.config import TrainPILLOW, load, to_yaml
 from personakit.errors import UserError
 from personakit.models.local import LocalModel
+from personakit.records import Answer
 from personakit.serving.base import Chat
 from personakit.serving.batching import Batcher
 from personakit.serving.local_base import LocalBase
@@ -23,6 +27,8 @@ from personakit.serving.rewriters import RewriteRequest, RewritingRun
 from personakit.serving.runs import open_runs
 from personakit.serving.store import StoredItem
 from personakit.serving.summaries import SummaryRun
+
+from .stubs import served_run
 
 
 def test_runs_on_one_base_share_its_weights_and_answer_each_with_their_own(tmp_path: Path) -> None:
@@ -74,3 +80,22 @@ def test_runs_of_pillow_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="runs of pillow are not served: what they derive"):
         open_runs([tmp_path / "run"], "openai:stub", batcher, partial(LocalBase, batcher=batcher))
     batcher.close()
+
+
+def test_what_is_not_sent_is_not_checked_and_the_check_reads_the_newest_items() -> None:
+    draft, rewrite = "The train is late.", "The train is late. Xx, Bo"
+    run = replace(served_run(Scripted(lambda prompt, limit: rewrite), given_text=True), check_content=True)
+
+    def text(signed: Iterable[int], run: RewritingRun = run) -> str:
+        items = tuple(
+            StoredItem(number, "", {"text": "Off we go. Xx, Bo" if number in signed else "Off we go."})
+            for number in range(202)
+        )
+        [answer] = run.respond([RewriteRequest("bo", "", draft, items)])
+        return answer.text
+
+    assert text({200, 201}) == rewrite
+    assert text({0, 1}) == draft  # a name that was a sign-off long ago
+    always_cut = replace(run.rewriter, max_length=400)
+    always_cut.respond = lambda queries, profiles: [Answer(rewrite, draft, cut=True)]  # type: ignore[method-assign]
+    assert text({0, 1}, replace(run, rewriter=always_cut)) == rewrite

@@ -10,7 +10,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text, tuple_
+from sqlalchemy import delete, event, select, text, tuple_
 
 from personakit.errors import UserError
 from personakit.serving.store import (
@@ -25,7 +25,7 @@ from personakit.serving.store import (
     open_store,
 )
 from personakit.serving.store.database import open_databases
-from personakit.serving.store.tables import metadata
+from personakit.serving.store.tables import metadata, user_keys, users
 
 TEXTS = ("The heron stood in the marsh.", "Marmalade again, hurrah!")
 
@@ -155,6 +155,16 @@ def blocks(content: bytes, size: int = 16) -> set[bytes]:
     return {block for block in found if len(set(block)) > 10}
 
 
+def test_a_store_is_opened_whose_first_users_have_all_been_forgotten(place: str) -> None:
+    tenant = open_store(place).tenant(create=True)
+    tenant.load([(f"user-{number}", items("a")) for number in range(103)])
+    with tenant._profiles.reading() as connection:
+        first = connection.execute(select(users.c.key_id).order_by(users.c.id).limit(102)).scalars().all()
+    with tenant._vault._database.writing() as connection:  # as in an older backup
+        connection.execute(delete(user_keys).where(user_keys.c.id.in_(first)))
+    assert [user.user for user in open_store(place).tenant().users()] == ["user-102"]
+
+
 def test_forgetting_ends_the_users_keys(store: ProfileStore) -> None:
     tenant = store.tenant(create=True)
     with pytest.raises(UnknownError, match="no user 'ada'"):
@@ -168,7 +178,7 @@ def test_forgetting_ends_the_users_keys(store: ProfileStore) -> None:
 
 
 def test_a_forgetting_that_was_interrupted_is_completed(
-    store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+    store: ProfileStore, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = store.tenant(create=True)
     tenant.append("ada", items(*TEXTS))
@@ -179,7 +189,8 @@ def test_a_forgetting_that_was_interrupted_is_completed(
     monkeypatch.setattr("personakit.serving.store.tenant.delete", killed)
     with pytest.raises(KeyboardInterrupt):
         tenant.forget("ada")
-    monkeypatch.undo()
+    monkeypatch.setattr("personakit.serving.store.tenant.delete", delete)
+    tenant = open_store(place).tenant()  # that its only user has no key does not mean that keys were lost
     assert not tenant.exists("ada")
     assert tenant.append("ada", items("new")) == [1]
     assert texts_of(tenant, "ada") == ["new"]
@@ -327,7 +338,7 @@ def test_readers_wait_for_no_writer_and_writers_not_for_long(
         except StoreBusyError as error:
             failed.append(error.message)
 
-    threads = [Thread(target=append) for _ in range(16)]
+    threads = [Thread(target=append) for _ in range(8)]  # fewer than connections that read
     with tenant._profiles.writing() as connection:
         connection.execute(text("UPDATE users SET created = created"))
         for thread in threads:
@@ -335,7 +346,7 @@ def test_readers_wait_for_no_writer_and_writers_not_for_long(
         assert texts_of(tenant, "ada") == list(TEXTS)
         for thread in threads:
             thread.join()
-    assert failed == ["the profile store is busy: its lock was waited for longer than 0.3 seconds"] * 16
+    assert failed == ["the profile store is busy: no answer within 0.3 seconds"] * 8
 
 
 def test_a_user_has_so_many_items_and_answers_read_the_newest(place: str) -> None:

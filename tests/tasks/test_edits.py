@@ -106,5 +106,15 @@ def test_edits_that_cause_problems_are_undone(candidate: str, text: str):
     assert undo_edits(draft, candidate, lambda text: int("Monday" not in text)) == text
 
 
+@pytest.mark.parametrize("edits", [50, 51])
+def test_of_many_edits_none_is_undone(edits: int):
+    draft = "Monday " + " ".join(f"same W{number}" for number in range(edits - 1)) + " same"
+    candidate = draft.lower().replace("monday", "Friday")
+    checked: list[str] = []
+    found = undo_edits(draft, candidate, lambda text: checked.append(text) or int("Monday" not in text))  # type: ignore[func-returns-value]
+    assert found == (candidate.replace("Friday", "Monday") if edits == 50 else draft)
+    assert len(checked) <= 51
+
+
 def test_the_draft_stands_where_undoing_does_not_help():
     assert undo_edits("The key.", "A key!", lambda text: 1) == "The key."

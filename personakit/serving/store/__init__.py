@@ -1,5 +1,6 @@
 """The profile store: tenants, their users, and what each user wrote, sealed with a key per user."""
 
+from personakit.serving.store.api_keys import check_label
 from personakit.serving.store.database import StoreBusyError, has_store, keys_are_apart, shown
 from personakit.serving.store.encryption import OtherMasterKeyError
 from personakit.serving.store.records import (
@@ -36,6 +37,7 @@ __all__ = [
     "TenantStore",
     "UnknownError",
     "basis_of",
+    "check_label",
     "check_texts",
     "checked_name",
     "has_store",

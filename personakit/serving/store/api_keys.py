@@ -16,6 +16,15 @@ from personakit.serving.store.tables import LONGEST_LABEL, api_keys
 from personakit.serving.store.tenant import TenantStore
 
 
+def check_label(label: str) -> None:
+    """Raise `UserError` for a label of a key that is too long."""
+    if len(label) > LONGEST_LABEL:
+        raise UserError(
+            f"the label has {len(label)} characters, expected at most {LONGEST_LABEL}",
+            hint="choose a shorter one",
+        )
+
+
 class TenantKeys:
     """Makes, lists and revokes the keys of a tenant."""
 
@@ -32,11 +41,7 @@ class TenantKeys:
         The secret is not stored: it cannot be had again. Raises `UnknownError` if there is no such user, and
         `UserError` for a long label.
         """
-        if len(label) > LONGEST_LABEL:
-            raise UserError(
-                f"the label has {len(label)} characters, expected at most {LONGEST_LABEL}",
-                hint="choose a shorter one",
-            )
+        check_label(label)
         bound = None if user is None else self._store.number_of(user)
         secret = f"pk-{secrets.token_urlsafe(32)}"
         row = {

@@ -11,17 +11,20 @@ from typing import Any
 
 from alembic.util.exc import CommandError
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 
 from personakit.errors import RunError, UserError
 from personakit.serving import FOLDER, STORE_SECONDS
-from personakit.serving.store.tables import keys_metadata, tenants
+from personakit.serving.store.tables import keys_metadata, secrets, tenants, user_keys, users
 
 KEYS_VARIABLE = "PERSONAKIT_KEYS"
 """Environment variable with the URL of a database for the keys of users, of which no logs are archived."""
 _PROFILES = "profiles.sqlite"
+_NEXT_USERS = (
+    select(users.c.id, users.c.key_id).where(users.c.id > bindparam("last")).order_by(users.c.id).limit(100)
+)
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's, after `lock_timeout`
 
 
@@ -30,8 +33,8 @@ class StoreBusyError(RunError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"the profile store is busy: its lock was waited for longer than {STORE_SECONDS:g} seconds",
-            hint="try again when the other change is done, such as a rotation of the master key",
+            f"the profile store is busy: no answer within {STORE_SECONDS:g} seconds",
+            hint="try again: a long change, such as a rotation of the master key, may not be done",
         )
 
 
@@ -158,7 +161,7 @@ def _upgrade(profiles: Database, keys: Database, keys_place: str) -> None:
         if connection.dialect.name == "postgresql":  # other machines may start at the same time
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305)")
         there = keys.tables()
-        if there.isdisjoint(keys_metadata.tables) and inspect(connection).has_table(tenants.name):
+        if _keys_are_lost(connection, keys, there):
             raise UserError(
                 f"{keys_place.removeprefix('sqlite:///')}: expected the keys of this profile store's users, "
                 "there are none",
@@ -170,6 +173,28 @@ def _upgrade(profiles: Database, keys: Database, keys_place: str) -> None:
         if not there.issuperset(keys_metadata.tables):
             with keys.writing() as other:
                 keys_metadata.create_all(other)
+
+
+def _keys_are_lost(connection: Connection, keys: Database, there: set[str]) -> bool:
+    """Return whether `keys`, with the tables `there`, has no key of any user of the profiles.
+
+    A user without a key is not an error where no other is there: its forgetting was interrupted.
+    """
+    if not inspect(connection).has_table(tenants.name):
+        return False
+    if not there.issuperset(keys_metadata.tables):
+        return True
+    count, last = 0, 0
+    with keys.reading() as other:
+        # Mostly one round: it goes on only where the first users were all forgotten since a backup.
+        while rows := connection.execute(_NEXT_USERS, {"last": last}).all():
+            wanted = user_keys.c.id.in_([row.key_id for row in rows])
+            if other.execute(select(user_keys.c.id).where(wanted).limit(1)).first() is not None:
+                return False
+            count, last = count + len(rows), rows[-1].id
+        emptied = other.execute(select(secrets.c.name)).first() is None
+        of_others = other.execute(select(user_keys.c.id).limit(1)).first() is not None
+    return count > 1 or (count == 1 and (emptied or of_others))
 
 
 @contextmanager
