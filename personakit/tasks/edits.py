@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 from personakit.data.greetings import OPENING_WORDS
 
 #: More edits are not undone one by one: each is a check of the whole text. Our choice.
-MOST_UNDONE = 50
+MOST_UNDONE = 200
 _TOKEN = re.compile(r"(\S+)(\s*)")
 #: Also an emoticon or an emoji on its own.
 _SENTENCE_END = re.compile(r"[.!?:][\"')\]’”]*$|^[^\w\s]{2,}$|^[^\w\s,;&+*/=–—-]$")

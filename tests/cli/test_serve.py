@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,11 +52,18 @@ def test_an_endpoint_is_checked_before_models_are_loaded(call: Call, monkeypatch
 
 
 def test_loading_shows_life_signs(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, say = threading.Event(), progress._say
+
+    def noted(line: str) -> None:
+        say(line)
+        shown.set()
+
     def slow(settings: object) -> None:
-        time.sleep(0.3)
+        assert shown.wait(60)
         raise UserError("no such model", hint="x")
 
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.02)
+    monkeypatch.setattr(progress, "_say", noted)
     monkeypatch.setattr(start, "open_service", slow)
     first, *_ = call("serve").err.splitlines()
     assert first.startswith("serve: loading the models")

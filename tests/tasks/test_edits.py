@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from personakit.tasks.edits import edit_share, limit_edits, undo_edits
+from personakit.tasks.edits import MOST_UNDONE, edit_share, limit_edits, undo_edits
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_edits_that_cause_problems_are_undone(candidate: str, text: str):
     assert undo_edits(draft, candidate, lambda text: int("Monday" not in text)) == text
 
 
-@pytest.mark.parametrize("edits", [50, 51])
+@pytest.mark.parametrize("edits", [MOST_UNDONE, MOST_UNDONE + 1])
 def test_of_many_edits_none_is_undone(edits: int):
     draft = "Monday " + " ".join(f"same W{number}" for number in range(edits - 1)) + " same"
     candidate = draft.lower().replace("monday", "Friday")
     checked: list[str] = []
     found = undo_edits(draft, candidate, lambda text: checked.append(text) or int("Monday" not in text))  # type: ignore[func-returns-value]
-    assert found == (candidate.replace("Friday", "Monday") if edits == 50 else draft)
-    assert len(checked) <= 51
+    assert found == (candidate.replace("Friday", "Monday") if edits == MOST_UNDONE else draft)
+    assert len(checked) <= MOST_UNDONE + 1
 
 
 def test_the_draft_stands_where_undoing_does_not_help():
