@@ -70,7 +70,7 @@ def test_summaries_and_settings_are_set(call: Call) -> None:
         (("personalise", "ghost", "off"), "there is no user 'ghost'"),
         (("personalise", "ada", "maybe"), "error: Invalid value for 'on|off': 'maybe' is not one of"),
         (("edit", "ada", "2", "nul.txt"), 'item 2: its "text" has a NUL character'),
-        (("add", "ada", "nul.jsonl"), 'nul.jsonl, item 2: its "text" has a NUL character'),
+        (("add", "ada", "nul.jsonl"), 'nul.jsonl, line 2: "text" has a NUL character'),
         (("delete", "ada", "8"), "hint: list the user's items"),
     ],
 )

@@ -217,12 +217,13 @@ MAKES_ITS_OWN: dict[str, Callable[[TenantStore], object]] = {
     "put_setting": lambda tenant: tenant.put_setting("ada", "personalise", False),
 }
 ALLOWED: dict[str, Callable[[TenantStore], object]] = {
-    "profile": lambda tenant: None if tenant.profile("ada", summary_of="popi") == StoredProfile() else "read",
+    "profile": lambda tenant: tenant.profile("ada", summary_of="popi") != StoredProfile(known=False),
     "users": lambda tenant: tenant.users() or None,
     "exists": lambda tenant: tenant.exists("ada"),
     "name_of": lambda tenant: tenant.name_of(1),
     "retention": lambda tenant: tenant.retention(),
     "set_retention": lambda tenant: tenant.set_retention(Retention(days=0, items=0)),
+    "beyond": lambda tenant: any(tenant.beyond(Retention(days=0, items=0))),
     "apply_retention": lambda tenant: tenant.apply_retention(),
 }
 
