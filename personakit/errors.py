@@ -26,6 +26,6 @@ class ServerUnavailableError(RunError):
     """A server does not respond, or refuses every request."""
 
 
-def own_words(message: str) -> str:
+def validator_message(message: str) -> str:
     """Return a message of pydantic without what it puts before a validator's own sentence."""
     return message.replace("Value error, ", "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from typer.exceptions import TyperException
 
-from personakit.errors import RunError, UserError, own_words
+from personakit.errors import RunError, UserError, validator_message
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -74,7 +74,7 @@ def usage_failure(error: TyperException) -> Failure:
     """Return the message for an invalid command line."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "personakit"
-    sentence = " ".join(own_words(error.format_message()).split()).rstrip(".")
+    sentence = " ".join(validator_message(error.format_message()).split()).rstrip(".")
     return Failure(f"error: {sentence}", f"{path} --help lists the options", WRONG_USE)
 
 

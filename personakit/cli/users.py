@@ -152,12 +152,12 @@ def retention(
     from personakit.serving.store import Retention
 
     wanted = Retention(days, items)
-    count, of = users.beyond(wanted)
+    count, of = users.would_delete(wanted)
     if dry_run:
         would = {**asdict(wanted), "would_delete": count, "users": of}
-        return Result(would, lambda out: out.print(f"{_beyond(count, of)} would be deleted"))
+        return Result(would, lambda out: out.print(f"{_items_of_users(count, of)} would be deleted"))
     if count:
-        note(f"deleting {_beyond(count, of)}")
+        note(f"deleting {_items_of_users(count, of)}")
     if forever or wanted != Retention():
         deleted = users.set_retention(wanted)
     kept = users.retention()
@@ -248,7 +248,7 @@ def _limit(value: Any, none: str = "no limit") -> str:
     return none if value is None else f"{value:g}"
 
 
-def _beyond(items: int, users: int) -> str:
+def _items_of_users(items: int, users: int) -> str:
     from personakit.data.skips import counted
 
     return f"{counted(items, 'items')} of {counted(users, 'users')}"

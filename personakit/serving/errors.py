@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from personakit.errors import RunError, UserError, own_words
+from personakit.errors import RunError, UserError, validator_message
 from personakit.serving.store import NAME_PATTERN, NAME_RULE, UnknownError
 
 _TYPES = {
@@ -118,7 +118,7 @@ def handle_errors(app: FastAPI) -> None:
         place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         if first.get("ctx", {}).get("pattern") == NAME_PATTERN:
             first["msg"] = f"expected {NAME_RULE}"
-        message = own_words(first["msg"])
+        message = validator_message(first["msg"])
         return error_reply(400, f"{place}: {message}", code="invalid_value", param=place)
 
     async def of_http(request: Request, error: Exception) -> JSONResponse:

@@ -82,7 +82,9 @@ def test_runs_of_pillow_are_refused(tmp_path: Path) -> None:
     batcher.close()
 
 
-def test_what_is_not_sent_is_not_checked_and_the_check_reads_the_newest_items() -> None:
+def test_what_is_not_sent_is_not_checked_and_the_check_reads_the_newest_items(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     draft, rewrite = "The train is late.", "The train is late. Xx, Bo"
     run = replace(served_run(Scripted(lambda prompt, limit: rewrite), given_text=True), check_content=True)
 
@@ -97,5 +99,5 @@ def test_what_is_not_sent_is_not_checked_and_the_check_reads_the_newest_items() 
     assert text({200, 201}) == rewrite
     assert text({0, 1}) == draft  # a name that was a sign-off long ago
     always_cut = replace(run.rewriter, max_length=400)
-    always_cut.respond = lambda queries, profiles: [Answer(rewrite, draft, cut=True)]  # type: ignore[method-assign]
+    monkeypatch.setattr(always_cut, "respond", lambda queries, profiles: [Answer(rewrite, draft, cut=True)])
     assert text({0, 1}, replace(run, rewriter=always_cut)) == rewrite

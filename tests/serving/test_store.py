@@ -223,7 +223,7 @@ ALLOWED: dict[str, Callable[[TenantStore], object]] = {
     "name_of": lambda tenant: tenant.name_of(1),
     "retention": lambda tenant: tenant.retention(),
     "set_retention": lambda tenant: tenant.set_retention(Retention(days=0, items=0)),
-    "beyond": lambda tenant: any(tenant.beyond(Retention(days=0, items=0))),
+    "would_delete": lambda tenant: any(tenant.would_delete(Retention(days=0, items=0))),
     "apply_retention": lambda tenant: tenant.apply_retention(),
 }
 

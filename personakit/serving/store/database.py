@@ -80,7 +80,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one state of the database; raises `StoreBusyError`."""
-        with _not_for_ever(), self._readers.connect() as connection:
+        with _busy_errors(), self._readers.connect() as connection:
             yield connection
 
     @contextmanager
@@ -89,7 +89,7 @@ class Database:
 
         Raises `StoreBusyError`.
         """
-        with _not_for_ever(), self._writers.begin() as connection:
+        with _busy_errors(), self._writers.begin() as connection:
             yield connection
 
 
@@ -198,8 +198,8 @@ def _keys_are_lost(connection: Connection, keys: Database, there: set[str]) -> b
 
 
 @contextmanager
-def _not_for_ever() -> Iterator[None]:
-    """Raise `StoreBusyError` where a database says that a lock or a connection was waited for too long."""
+def _busy_errors() -> Iterator[None]:
+    """Raise `StoreBusyError` for a database's own error about a wait for a lock or a connection."""
     try:
         yield
     except TimeoutError as error:  # no connection

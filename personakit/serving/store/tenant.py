@@ -275,7 +275,7 @@ class TenantStore:
             row = connection.execute(select(tenants).where(tenants.c.id == self.id)).one()
         return Retention(row.keep_days, row.keep_items)
 
-    def beyond(self, retention: Retention) -> tuple[int, int]:
+    def would_delete(self, retention: Retention) -> tuple[int, int]:
         """Return how many items `set_retention` would delete, and of how many users."""
         place = func.row_number().over(partition_by=items.c.user_id, order_by=items.c.number.desc())
         own = (
