@@ -181,6 +181,7 @@ STUDIES: Final = {
         data="Alpaca's instructions",
         config="alpaca",
         source="alpaca_en_demo.json",
+        settings=("controls.full_fine_tuning=false",),  # no row of the table
     ),
     "lamp-mini-rpo": _LAMP_MINI,
     "lamp-mini-transfer": replace(

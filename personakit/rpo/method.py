@@ -145,7 +145,7 @@ METHOD = Method(
 
     Gets the base model's generic answers (cached, so that no request is sent twice) or takes the given texts
     that are to be rewritten, makes rewriting trajectories from them and the users' own answers, fine-tunes
-    the rewriter on these (SFT), continues with reinforcement learning (unless stages=sft), and fine-tunes
+    the rewriter on these (SFT), with stages=all continues with reinforcement learning, and fine-tunes
     context injection on the same data, as a control.
     """,
     rewrites=True,

@@ -169,7 +169,7 @@ def test_another_model_of_another_size_takes_its_own_values_and_not_the_files(ca
     ("method", "settings", "key"),
     [
         ("rpo", ("lora.r=0", "sft.learning_rate=1e-3"), "sft.learning_rate"),
-        ("rpo", ("lora.r=0", "rl.learning_rate=1e-4"), "rl.learning_rate"),
+        ("rpo", ("stages=all", "lora.r=0", "rl.learning_rate=1e-4"), "rl.learning_rate"),
         ("rpo", ("sft.learning_rate=0.01",), "sft.learning_rate"),
         ("popi", ("joint.learning_rate=1e-3",), "joint.learning_rate"),
         ("pillow", ("controls.full_fine_tuning=true", "controls.full_learning_rate=1e-3"), "full_learning"),
@@ -188,10 +188,10 @@ def test_rates_that_destroy_the_model_are_refused_unless_forced(
 
 
 def test_rates_of_stages_that_do_not_run_are_not_refused() -> None:
-    check_rates(load(TrainRPO, None, ["lora.r=0", "sft.learning_rate=1e-5", "rl.learning_rate=1",
-                                      "stages=sft"]), 8 * 10**9)  # fmt: skip
+    settings = ["lora.r=0", "sft.learning_rate=1e-5", "rl.learning_rate=1"]
+    check_rates(load(TrainRPO, None, settings), 8 * 10**9)
     with pytest.raises(UserError, match=r"rl\.learning_rate is 1, expected less than 0\.0001"):
-        check_rates(load(TrainRPO, None, ["lora.r=0", "sft.learning_rate=1e-5", "rl.learning_rate=1"]), 10**9)
+        check_rates(load(TrainRPO, None, [*settings, "stages=all"]), 10**9)
 
 
 @pytest.mark.parametrize("schema", [TrainRPO, TrainPOPI, TrainPILLOW])

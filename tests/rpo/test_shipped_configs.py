@@ -136,7 +136,7 @@ def test_the_header_states_the_estimated_memory(path: Path, tmp_path: Path) -> N
     if config.lora.load_in_4bit:
         pytest.importorskip("bitsandbytes")
     shape = published_shape(config.model, tmp_path / "shape")
-    here = load(TrainRPO, path, [f"model={shape}", f"base={shape}"])
+    here = load(TrainRPO, path, [f"model={shape}", f"base={shape}", "stages=all"])
     check_memory(path, estimate_stages(here, "cuda", "bfloat16"), also={"generic answers": "when it answers"})
 
 

@@ -31,7 +31,6 @@ SETTINGS = (
     f"data.tasks=[{TASK}]",
     f"model={SMOLLM2}",
     "draft=input",
-    "stages=sft",
     "trajectories.writer=none",
     "trajectories.no_history_share=0.02",
     "retrieval.name=recency",
