@@ -88,8 +88,8 @@ def _train(method: str, options: TrainOptions) -> Result:
         output=options.output,
         resume=options.resume,
     )
-    if training.fitted is not None:
-        note(str(training.fitted))
+    for text in training.notes:
+        note(text)
     if options.dry_run:
         return _dry_run(training)
     from personakit.training.processes import is_main_process

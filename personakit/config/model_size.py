@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from personakit.config.conditions import missing_condition, read_setting
 from personakit.config.schema import LAMP, OURS, PRLM, STATED
 from personakit.config.train_pillow import TrainPILLOW
 from personakit.config.train_popi import PLUS, TrainPOPI
@@ -140,13 +141,6 @@ def size_class(parameters: int) -> int:
     return sum(parameters > bound for bound in BOUNDS)
 
 
-def read_setting(settings: Any, key: str) -> Any:
-    """Return the value of a dotted key."""
-    for name in key.split("."):
-        settings = getattr(settings, name)
-    return settings
-
-
 def fit_to_size(
     settings: Any, parameters: int, given: frozenset[str], *, window: int | None = None
 ) -> dict[str, ChosenSetting]:
@@ -206,11 +200,10 @@ def _set(settings: Any, key: str, value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
-    """A learning rate, its kind of training, and the setting that must have a value for it to be used."""
+    """A learning rate and its kind of training."""
 
     key: str
     kind: str
-    used_if: tuple[str, Any] | None = None
     full: bool | None = None
     """None: as lora.r says."""
 
@@ -218,16 +211,16 @@ class _Rate:
 _RATES: dict[type[Any], tuple[_Rate, ...]] = {
     TrainRPO: (
         _Rate("sft.learning_rate", "supervised"),
-        _Rate("rl.learning_rate", "rl", ("stages", "all")),
+        _Rate("rl.learning_rate", "rl"),
     ),
     TrainPOPI: (
-        _Rate("warm_start.learning_rate", "supervised", ("warm_start.enabled", True)),
+        _Rate("warm_start.learning_rate", "supervised"),
         _Rate("joint.learning_rate", "rl"),
         _Rate("joint.generator_learning_rate", "rl"),
     ),
     TrainPILLOW: (
-        _Rate("tuning.learning_rate", "supervised", ("tuning.enabled", True)),
-        _Rate("controls.full_learning_rate", "supervised", ("controls.full_fine_tuning", True), full=True),
+        _Rate("tuning.learning_rate", "supervised"),
+        _Rate("controls.full_learning_rate", "supervised", full=True),
     ),
 }
 # From this rate on a model of at least so many parameters is destroyed: its loss diverges, or its answers
@@ -245,7 +238,7 @@ def check_rates(settings: Any, parameters: int) -> None:
     if getattr(settings, "force", False):
         return
     for rate in _RATES.get(type(settings), ()):
-        if rate.used_if is not None and read_setting(settings, rate.used_if[0]) != rate.used_if[1]:
+        if missing_condition(settings, rate.key) is not None:
             continue
         full = settings.lora.r == 0 if rate.full is None else rate.full
         bounds = [bound for least, bound in _DESTROYS[rate.kind, full] if parameters >= least]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personakit.config import config_files, find_config, load, load_saved
+from personakit.config.conditions import missing_condition
+from personakit.config.loading import given_keys
 from personakit.data.folders import LAMP_MINI
 from personakit.errors import UserError
 from personakit.method import Method, Plan
@@ -35,6 +37,7 @@ class Training:
     """True if the run to resume is finished: `train` then does nothing."""
     fitted: FittedSettings | None = None
     """The settings that were chosen for the size of the model; None for a small one and in a resumed run."""
+    overrides: Sequence[str] = ()
 
     @classmethod
     def prepare(
@@ -58,11 +61,22 @@ class Training:
         register_run_providers()  # the settings may name a run as retriever
         if resume and config is None and output is not None and (output / "config.yaml").is_file():
             settings = load_saved(found.settings, output / "config.yaml", overrides)
-            return cls(found, settings, output, resume, _is_finished(output))
+            return cls(found, settings, output, resume, _is_finished(output), overrides=overrides)
         path = default_config(found, overrides) if config is None else find_config(str(config), method)
         settings, fitted = load_fitted(found.settings, path, overrides)
         finished = resume and output is not None and _is_finished(output)
-        return cls(found, settings, output, resume, finished, fitted)
+        return cls(found, settings, output, resume, finished, fitted, overrides)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to tell before training: the settings that were chosen, and overrides without effect."""
+        needed = {
+            key: missing_condition(self.settings, key) for key in sorted(given_keys(None, self.overrides)[1])
+        }
+        return [
+            *(() if self.fitted is None else (str(self.fitted),)),
+            *(f"{key} has no effect without {other}" for key, other in needed.items() if other is not None),
+        ]
 
     def plan(self) -> Plan:
         """Check everything and estimate costs; nothing is trained or written."""
@@ -115,8 +129,8 @@ def train(
     folder = None if output is None else Path(output)
     training = Training.prepare(method, config=config, overrides=overrides, output=folder, resume=resume)
     run = training.open_run()
-    if training.fitted is not None and run.writes and not quiet:
-        print(training.fitted, file=sys.stderr)
+    for text in training.notes if run.writes and not quiet else ():
+        print(text, file=sys.stderr)
     training.train(run, choose_progress(quiet=quiet))
     return run.folder
 

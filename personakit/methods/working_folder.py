@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from personakit.config.model_size import read_setting
+from personakit.config.conditions import read_setting
 
 #: Settings that may hold a path.
 _PATHS = ("data.path", "data.pool", "model", "base", "trajectories.teacher", "matcher.encoder")

@@ -10,7 +10,8 @@ import pytest
 
 from personakit.config import TrainPILLOW, TrainPOPI, TrainRPO, config_files, load, load_saved
 from personakit.config import model_size as table
-from personakit.config.model_size import BY_SIZE, check_rates, fit_to_size, in_words, read_setting
+from personakit.config.conditions import read_setting
+from personakit.config.model_size import BY_SIZE, check_rates, fit_to_size, in_words
 from personakit.config.training import DEFAULT_MODEL
 from personakit.errors import UserError
 from personakit.methods.model_size import load_fitted, model_size

@@ -23,7 +23,6 @@ def train(call: Call, tiny_model: Path, tiny_data: Path) -> Call:
             "sft.per_device_train_batch_size=2",
             "sft.save_steps=1",
             "lora.r=0",
-            "stages=sft",
         ),
         *("decoding.max_new_tokens=8", "controls.fine_tuned_context_injection=false"),
     )
@@ -46,6 +45,13 @@ def test_dry_run_prints_the_plan_and_writes_nothing(train: Call, tmp_path: Path)
     with_rl = train("--dry-run", "stages=all", "sft.max_length=2048", "rl.max_completion_length=64")
     assert [line.split()[0] for line in with_rl.out.splitlines()[-4:-1]] == ["generic", "SFT", "RL"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_a_stage_that_does_not_run_are_named(train: Call) -> None:
+    given = ("--dry-run", "data.limit=2", "rl.max_completion_length=64")
+    needed = "rl.max_completion_length has no effect without stages=all"
+    assert needed in train(*given).err.splitlines()
+    assert "has no effect" not in train(*given, "stages=all", "sft.max_length=2048").err
 
 
 def test_interrupted_run_prints_how_to_resume(
