@@ -18,7 +18,7 @@ class Study:
     `data` names the data in the summary. `source` is a file that `personakit data import` reads with
     `imports`; None is lamp-mini. `rows` are those of `personakit eval` for the first training seed,
     `trained_rows` the ones that depend on the training, for the other seeds. `limit` is of queries a task
-    (`eval --limit`). `runs_of` is the study whose runs are evaluated.
+    (`eval --limit`).
     """
 
     about: str
@@ -34,7 +34,6 @@ class Study:
     settings: tuple[str, ...] = ()
     limit: int | None = None
     evaluation: tuple[str, ...] = ()
-    runs_of: str | None = None
 
     @property
     def label(self) -> str:
@@ -188,7 +187,7 @@ STUDIES: Final = {
         _LAMP_MINI,
         about="The rewriters of lamp-mini-rpo with base models that they were not trained with.",
         data="built-in benchmark, other base models",
-        runs_of="lamp-mini-rpo",
+        settings=(*_LAMP_MINI.settings, "controls.fine_tuned_context_injection=false"),
         rows=("generic",),
         trained_rows=("generic",),
         evaluation=("--base", "smollm2:terse", "--base", "smollm2:noisy", "--base", "nano"),

@@ -113,7 +113,7 @@ def run_cell(study: Study, fold: int, seed: int, files: Path, work: Path) -> dic
         personakit("data", "import", str(files / study.source), str(data), *study.imports, *folds)
     folder = work / f"fold-{fold}-seed-{seed}"
     settings = ["--config", study.config, f"data.path={data}", *study.settings, f"seed={seed}"]
-    run = folder / "run" if study.runs_of is None else work.parent / study.runs_of / folder.name / "run"
+    run = folder / "run"
     train(study.method, run, settings)
     personakit(
         *("eval", study.suite, "--run", str(run), "--data", str(data), "--split", "test"),
