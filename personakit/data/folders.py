@@ -65,9 +65,21 @@ def available(path: str | Path) -> list[tuple[str, str]]:
 
 def imported_format(path: str | Path) -> str | None:
     """Return the format that a data folder was imported from; None where it was not imported."""
+    return _origin(path, "made_from", "format")
+
+
+def split_by_prompt(path: str | Path) -> bool:
+    """Return whether preferences were imported of too few users to split by user.
+
+    Their users stand for clusters of prompts of the same few people.
+    """
+    return _origin(path, "preferences", "split_by") == "prompt"
+
+
+def _origin(path: str | Path, part: str, key: str) -> str | None:
     try:
         document = json.loads((data_folder(path) / "dataset.json").read_text(encoding="utf-8"))
-        return str(document["made_from"]["format"])
+        return str(document[part][key])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

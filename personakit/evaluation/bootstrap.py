@@ -63,7 +63,8 @@ class Influence:
         for start in range(0, len(self.weights), _BLOCK):
             weights = self.weights[start : start + _BLOCK]
             influences = buffer[: len(weights)]
-            np.matmul(self.slopes[start + 1 : start + 1 + len(weights)], parts, out=influences)
+            with np.errstate(invalid="ignore"):  # nan in resamples that have no value, such as a share of 0
+                np.matmul(self.slopes[start + 1 : start + 1 + len(weights)], parts, out=influences)
             sums.append(np.einsum("rn,rn->r", weights, np.square(influences, out=influences)))
         return np.concatenate(sums) / (count * (count - 1))
 

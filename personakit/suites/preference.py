@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from personakit.data.folders import data_folder, take_evenly
+from personakit.data.folders import data_folder, split_by_prompt, take_evenly
 from personakit.data.preferences import PreferenceStore, open_preferences, preference_files
 from personakit.errors import UserError
 from personakit.evaluation.candidates import Candidate, ExamplesWithTraits
@@ -130,6 +130,7 @@ class PreferenceSuite(Suite):
             examples={TASK: ExamplesWithTraits(pairs.examples, pairs.traits)},
             facts={TASK: FACTS},
             fingerprints={TASK: store.fingerprint},
+            users_are="clusters of prompts" if split_by_prompt(data) else "users",
             zero=POPULATION if trained and named & {"population", "all"} else BASE,
             base=runs[0].settings.model,
             unseen_bases=[*bases, *black_boxes],

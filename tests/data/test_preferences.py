@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personakit.data.check import check_data
+from personakit.data.folders import split_by_prompt
 from personakit.data.imports import ImportReport, detect_format, import_data
 from personakit.data.lamp_mini.preferences import HELD_OUT
 from personakit.data.near_duplicates import normalized
@@ -149,6 +150,7 @@ def test_a_file_of_personas_is_split_by_text(tmp_path: Path) -> None:
 def test_fspo_labels_give_the_preferred_answer(tmp_path: Path) -> None:
     report = imported(tmp_path, made.elix_rows())
     assert report.split_by == "prompt"
+    assert split_by_prompt(tmp_path / "out")  # what an evaluation calls its users
     stores = opened(tmp_path, report)
     assert_sound(report, stores)
     personas = set()
@@ -163,6 +165,7 @@ def test_many_fspo_levels_are_users_and_review_levels_are_described(tmp_path: Pa
     levels = ("positive", "negative+concise", *(f"expert of {n}" for n in range(20)))
     report = imported(tmp_path, made.elix_rows(levels, 4))
     assert report.split_by == "user"
+    assert not split_by_prompt(tmp_path / "out")
     stores = opened(tmp_path, report)
     assert_sound(report, stores)
     personas = {user.user_id: user.persona for store in stores.values() for user in store}
