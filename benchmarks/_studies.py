@@ -15,7 +15,7 @@ WRONG_USER = "over another user's history"
 class Study:
     """One table of the evidence.
 
-    `data` names the data in the summary. `source` is a file that `personakit data import` reads with
+    `data` names the data in the summary; a study without is not in it. `source` is a file that `personakit data import` reads with
     `imports`; None is lamp-mini. `rows` are those of `personakit eval` for the first training seed,
     `trained_rows` the ones that depend on the training, for the other seeds. `limit` is of queries a task
     (`eval --limit`).
@@ -186,7 +186,7 @@ STUDIES: Final = {
     "lamp-mini-transfer": replace(
         _LAMP_MINI,
         about="The rewriters of lamp-mini-rpo with base models that they were not trained with.",
-        data="built-in benchmark, other base models",
+        data="",  # its rows compare bases
         settings=(*_LAMP_MINI.settings, "controls.fine_tuned_context_injection=false"),
         rows=("generic",),
         trained_rows=("generic",),
