@@ -15,10 +15,10 @@ WRONG_USER = "over another user's history"
 class Study:
     """One table of the evidence.
 
-    `data` names the data in the summary; a study without is not in it. `source` is a file that `personakit data import` reads with
-    `imports`; None is lamp-mini. `rows` are those of `personakit eval` for the first training seed,
-    `trained_rows` the ones that depend on the training, for the other seeds. `limit` is of queries a task
-    (`eval --limit`).
+    `data` names the data in the summary; a study without is not in it. `source` is a file that `personakit
+    data import` reads with `imports`; None is lamp-mini. `rows` are those of `personakit eval` for the first
+    training seed, `trained_rows` the ones that depend on the training, for the other seeds. `limit` is of
+    queries a task (`eval --limit`).
     """
 
     about: str
@@ -70,7 +70,7 @@ _OPPONENTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "popi": {
         UNTRAINED: ("base, no summary", "length alone", "prompted summary (zero-shot)"),
-        TRAINED: ("population DPO", "raw history, DPO"),
+        TRAINED: ("population DPO", "raw history, DPO", "POPI, frozen generator"),
         WRONG_USER: ("POPI, another user's summary",),
     },
     "pillow": {UNTRAINED: ("random", "cosine", "MMR"), TRAINED: ("LoRA alone",), WRONG_USER: ()},
@@ -196,6 +196,16 @@ STUDIES: Final = {
         _PREFERENCES,
         about="Preference pairs of the built-in benchmark.",
         data="built-in preferences",
+        evaluation=("--no-per-user",),
+    ),
+    "lamp-mini-popi-frozen": replace(
+        _PREFERENCES,
+        about="Preference pairs of the built-in benchmark: both models trained together, or the "
+        "inference model alone, for the untrained base model.",
+        data="built-in preferences, frozen generator",
+        settings=("controls.frozen_generator=true",),
+        rows=("base", "prompted", "frozen-generator", "other"),
+        trained_rows=("base", "frozen-generator", "other"),
         evaluation=("--no-per-user",),
     ),
     "lamp-mini-pillow": replace(

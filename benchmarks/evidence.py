@@ -235,9 +235,9 @@ def results_of(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def summary() -> str:
-    """Return a table with a line for each study that names its data: the method, its difference to the best row of each kind.
+    """Return a table with a line for each study: the method, its difference to the best row of each kind.
 
-    `@` stands for the folder of the results.
+    A study that does not name its data is left out. `@` stands for the folder of the results.
     """
     columns = (UNTRAINED, TRAINED, WRONG_USER)
     lines = [SUMMARY_HEAD, f"|{'---|' * (5 + len(columns))}\n"]
