@@ -11,7 +11,8 @@ from scratch on the same rewards, for as many steps, with three seeds each:
 - soft imitation: cross-entropy to the softmax of the rewards over the entropy bonus. It is what RL with this
   bonus converges to, without sampling, and needs all rewards.
 
-Every network's selections are scored by the mean reward on dev. Writes benchmarks/results/imitation.md.
+Every network's selections are scored by the mean reward on dev. Differences are of the means over seeds, with
+intervals over dev instructions. Writes benchmarks/results/imitation.md.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.stats import bootstrap
 from torch.nn.functional import cross_entropy
 
 from personakit.config import TrainPILLOW
@@ -31,6 +34,7 @@ from personakit.files import write_text
 from personakit.methods import FinishedRun, read_run
 from personakit.models.loading import open_weights
 from personakit.models.local import LocalModel
+from personakit.pillow.data import open_data
 from personakit.pillow.encoding import instruction_text
 from personakit.pillow.network import MatcherShape, MatchingNetwork
 from personakit.pillow.opening import load_encoder, load_reward, model_folder, pool_of
@@ -48,30 +52,40 @@ def main() -> None:
     run = read_run(Path(sys.argv[1]), "pillow")
     rewards = Rewards(run)
     settings, bonus = run.settings, run.settings.rl.entropy_bonus
-    train, dev = rewards.of("train", settings.data.limit), rewards.of("dev", DEV)
+    train = rewards.of(open_data(settings).matching, "train")
+    dev = rewards.of(list(take_evenly(open_instructions(settings.data.path, "dev"), DEV)), "dev")
     rows = {
-        "random prompt": [float(dev.rewards.mean())],
-        "cosine": [dev.score(rewards.cosine(dev.vectors))],
         f"RL, entropy bonus {bonus:g}": rewards.trained(train, dev, settings),
         f"RL, entropy bonus {bonus / 30:.2g}": rewards.trained(train, dev, with_bonus(settings, bonus / 30)),
         "imitation of the greedy oracle": rewards.trained(train, dev, settings, best_of(train.rewards)),
         f"soft imitation, {bonus:g}": rewards.trained(
             train, dev, settings, torch.softmax(train.rewards / bonus, -1)
         ),
-        "greedy oracle": [float(dev.rewards.max(1).values.mean())],
+        "random prompt": [dev.rewards.mean(1)],
+        "cosine": [dev.earned(rewards.cosine(dev.vectors))],
+        "greedy oracle": [dev.rewards.max(1).values],
     }
+    rl = next(iter(rows.values()))
     lines = [
         f"`python benchmarks/imitation.py RUN` wrote this: {len(train.vectors)} training instructions, "
         f"{len(dev.vectors)} of dev, {len(rewards.pool)} prompts, {steps_of(settings, train)} steps.\n",
-        "| selection | mean reward on dev, by seed | mean |",
-        "|---|---|---|",
+        "| selection | mean reward on dev, by seed | mean | RL - selection |",
+        "|---|---|---|---|",
         *(
-            f"| {name} | {', '.join(f'{each:.3f}' for each in found)} | {sum(found) / len(found):.3f} |"
+            f"| {name} | {', '.join(f'{each.mean():.3f}' for each in found)} "
+            f"| {torch.stack(found).mean():.3f} | {'' if found is rl else difference(rl, found)} |"
             for name, found in rows.items()
         ),
     ]
     print("\n".join(lines))
     write_text(RESULTS, "\n".join(["# RL against imitation", "", *lines]) + "\n")
+
+
+def difference(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> str:
+    """Return the mean difference of rewards, with its 95 % interval over instructions."""
+    each = (torch.stack(list(one)).mean(0) - torch.stack(list(other)).mean(0)).numpy()
+    ends = bootstrap((each,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return f"{each.mean():+.3f} [{ends.low:+.3f}, {ends.high:+.3f}]"
 
 
 class Measured:
@@ -80,9 +94,9 @@ class Measured:
     def __init__(self, vectors: torch.Tensor, rewards: torch.Tensor) -> None:
         self.vectors, self.rewards = vectors, rewards
 
-    def score(self, places: torch.Tensor) -> float:
-        """Return the mean reward of one prompt for each instruction, `places` (N,)."""
-        return float(self.rewards.gather(1, places[:, None]).mean())
+    def earned(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the reward, (N,), of one prompt for each instruction, `places` (N,)."""
+        return self.rewards.gather(1, places[:, None])[:, 0]
 
 
 class Rewards:
@@ -98,10 +112,8 @@ class Rewards:
         self.pool = pool.prompts
         self._prompts = self._encoded(self.pool)
 
-    def of(self, split: str, limit: int | None) -> Measured:
-        """Measure every prompt for the instructions of a split."""
-        store = take_evenly(open_instructions(self._run.settings.data.path, split), limit)
-        instructions = list(store)
+    def of(self, instructions: Sequence[Instruction], split: str) -> Measured:
+        """Measure every prompt for instructions of a split."""
         columns = []
         for number, prompt in enumerate(self.pool, 1):
             columns.append(self._reward([ShownPrompts(each, (prompt,)) for each in instructions]))
@@ -114,12 +126,12 @@ class Rewards:
 
     def trained(
         self, train: Measured, dev: Measured, settings: TrainPILLOW, targets: torch.Tensor | None = None
-    ) -> list[float]:
-        """Train a network for each seed, by RL or to `targets`, (N, U); return its mean rewards on dev."""
+    ) -> list[torch.Tensor]:
+        """Train a network for each seed, by RL or to `targets`, (N, U); return its rewards on dev, (N,)."""
         found = []
         for seed in SEEDS:
             network = self._network(train, settings, seed, targets)
-            found.append(dev.score(self._drawn(network, dev.vectors)[:, 0]))
+            found.append(dev.earned(self._drawn(network, dev.vectors)[:, 0]))
         return found
 
     def _network(
