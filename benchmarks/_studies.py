@@ -129,6 +129,7 @@ STUDIES: Final = {
         about="Real reviews with few and short histories: the rating, all 126 users with two or more.",
         data="ratings of real reviews, short histories",
         source="reviews_amazon_dev.json",
+        settings=(*_RATINGS.settings, "sft.num_train_epochs=2"),
     ),
     "ratings-gap-rl": replace(
         _RATINGS,
