@@ -186,7 +186,7 @@ STUDIES: Final = {
     "lamp-mini-rpo": _LAMP_MINI,
     "lamp-mini-transfer": replace(
         _LAMP_MINI,
-        about="The rewriters of lamp-mini-rpo with base models that they were not trained with.",
+        about="A rewriter trained as in lamp-mini-rpo, with base models that it was not trained with.",
         data="",  # its rows compare bases
         settings=(*_LAMP_MINI.settings, "controls.fine_tuned_context_injection=false"),
         rows=("generic",),
